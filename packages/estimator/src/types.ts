@@ -1,0 +1,93 @@
+/**
+ * @file The interfaces of sparsity estimation: who chooses channels (`SparsityEstimator`), what it sees (the contexts), and what a model
+ * offers so that a plan can be attached to it (`SparsityHost`).
+ */
+
+import type { ChannelSelection, HeadLayout, PackedLayout } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
+
+/** `corrected`: the mathematics of what was computed. `reference`: the three defects of the original reproduced (PARITY.md). */
+export type Compat = 'corrected' | 'reference';
+
+/** Common to both contexts. All tensors belong to the caller; [T, …] rows are in the layout's row order. */
+export interface LayerContext {
+  readonly layer: number;
+  /** Fraction of channels to drop, 0 < sparsity < 1. */
+  readonly sparsity: number;
+  /** [T, H] input of the block after its norm: all tokens, context and output alike. */
+  readonly input: tf.Tensor2D;
+  readonly layout: PackedLayout;
+  /** Seed for random choices, different for each layer and step. */
+  readonly seed: number;
+}
+
+export interface MlpContext extends LayerContext {
+  /** I. */
+  readonly channels: number;
+  /** [T, I] silu(gate) · up, dense; only when the estimator needs activations. */
+  readonly activations?: tf.Tensor2D;
+  /** [H, I] weight of down_proj; only when the estimator needs activations. */
+  readonly downWeight?: tf.Tensor2D;
+}
+
+export interface AttentionContext extends LayerContext {
+  readonly heads: HeadLayout;
+  /** [T, N·d], [T, K·d], [T, K·d] dense projections before RoPE; only when the estimator needs activations. */
+  readonly q?: tf.Tensor2D;
+  readonly k?: tf.Tensor2D;
+  readonly v?: tf.Tensor2D;
+}
+
+/** Kept output channels of q, k and v and kept input channels of o; null means dense. Owned by the caller. */
+export interface AttentionSelection {
+  readonly q: ChannelSelection | null;
+  readonly k: ChannelSelection | null;
+  readonly v: ChannelSelection | null;
+  readonly o: ChannelSelection | null;
+}
+
+/** Chooses the channels of a layer for one batch. Stateless between calls; owns its predictors. */
+export interface SparsityEstimator {
+  /** The config's `mode` that made it, e.g. `svd_8`. */
+  readonly mode: string;
+  /** `input`: chooses before anything is computed. `activations`: needs the dense activations (oracles). */
+  readonly needs: 'input' | 'activations';
+  /** `gather`: only kept channels are computed. `mask`: everything is computed, then dropped channels are zeroed (oracles). */
+  readonly applies: 'gather' | 'mask';
+  /** The selection, owned by the caller; null to leave the layer dense. */
+  selectMlp(context: MlpContext): ChannelSelection | null;
+  /** Selections, owned by the caller. */
+  selectAttention(context: AttentionContext): AttentionSelection;
+  dispose(): void;
+}
+
+/** Told of every selection made, for logs and the report's map; must not dispose what it is shown. */
+export type SelectionListener = (event: {
+  readonly layer: number;
+  readonly module: 'mlp' | 'self_attn';
+  readonly part: 'mlp' | 'q' | 'k' | 'v' | 'o';
+  readonly selection: ChannelSelection;
+}) => void;
+
+/** How sparse each layer of a model is to be, and by whose choice. Attached to a model with `setSparsity`. */
+export interface SparsityPlan {
+  readonly estimator: SparsityEstimator;
+  /** Sparsity (fraction dropped) by layer index; a missing layer is dense. */
+  readonly layers: ReadonlyMap<number, { readonly mlp: number; readonly selfAttn: number }>;
+  readonly compat: Compat;
+  /** Switched by the schedule (`start_step`, `end_step`); a disabled plan computes densely. */
+  enabled: boolean;
+  listener: SelectionListener | null;
+}
+
+/** What a model offers so that sparsity can be attached to it; `LlamaForCausalLM` implements it. */
+export interface SparsityHost {
+  readonly layerCount: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly headLayout: HeadLayout;
+  /** Frozen weight [out, in] by full name without `.weight`, e.g. `model.layers.0.mlp.gate_proj`; owned by the model. */
+  frozenWeight(name: string): tf.Tensor2D;
+  /** Attaches a plan, or removes it with null. The host does not own the plan. */
+  setSparsity(plan: SparsityPlan | null): void;
+}

@@ -1,0 +1,37 @@
+/** @file What goes into a model and how it is called. */
+
+import type { PackedLayout } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
+
+/** Label of a token that has no loss, as in PyTorch and transformers. */
+export const IGNORE_INDEX = -100;
+
+/** A collated batch: real tokens only, on the host. `labels[t]` is the label *of* token t; the model shifts. */
+export interface PackedBatch {
+  /** [T] token ids in packed order. */
+  readonly inputIds: Int32Array;
+  /** [T] labels in packed order; `IGNORE_INDEX` where there is no loss. */
+  readonly labels: Int32Array;
+  readonly layout: PackedLayout;
+}
+
+/** What varies from call to call of a training forward. */
+export interface ForwardOptions {
+  readonly training: boolean;
+  /** Seeds dropout and random estimators: the same seed gives the same result on the same backend. */
+  readonly seed: number;
+  /** Recompute each decoder layer in the backward pass instead of keeping its activations. */
+  readonly gradientCheckpointing?: boolean;
+}
+
+/** What the trainer needs of a model; `PeftModel` and `SpftModel` around `LlamaForCausalLM` implement it. */
+export interface TrainableModel {
+  /** Trainable variables by their PEFT name, in a fixed order. */
+  readonly variables: ReadonlyMap<string, tf.Variable>;
+  /**
+   * Sum of the cross-entropy over labelled tokens, divided by `normalizer`. Differentiable in `variables`.
+   * @param normalizer labelled tokens of the whole optimizer step, so that accumulated micro-batches equal one large batch.
+   * @throws RangeError when the batch has no labelled token.
+   */
+  loss(batch: PackedBatch, options: ForwardOptions & { readonly normalizer: number }): tf.Scalar;
+}
