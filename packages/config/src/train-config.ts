@@ -1,0 +1,150 @@
+/**
+ * @file Every training key: type, default, range and meaning. The one source of the type `TrainConfig`, of the published schema, of the
+ * command line's `--help` and of what the loader accepts. Names and defaults are upstream's (`spft/train/args.py`) where it sets them,
+ * else those of transformers' `TrainingArguments`; in files and flags they are snake_cased (`learning_rate`), in code camelCased.
+ */
+import { boolean, choice, integer, type KeyTable, list, number, optional, text, type ValuesOf } from './key-table.js';
+
+/** Zero or more, one or more, a fraction: the ranges that recur. */
+const atLeast0 = { minimum: 0 };
+const atLeast1 = { minimum: 1 };
+const fraction = { minimum: 0, maximum: 1 };
+const belowOne = { minimum: 0, exclusiveMaximum: 1 };
+const positive = { exclusiveMinimum: 0 };
+
+export const OPTIMIZERS = ['adamw_torch', 'adamw_torch_fused', 'adamw_hf', 'adamw', 'sgd'] as const;
+export const SCHEDULERS = ['linear', 'cosine', 'constant', 'constant_with_warmup'] as const;
+export const STRATEGIES = ['no', 'steps', 'epoch'] as const;
+export const REPORTERS = ['none', 'all', 'jsonl', 'html', 'wandb', 'tensorboard'] as const;
+
+/** The table, in the order in which `--help` shows it. */
+export const TRAIN_KEYS = {
+  // Model and data.
+  modelNameOrPath: optional(text(), null, 'Directory of a Hugging Face model, or its id on the hub.'),
+  dataset: optional(text(), null, 'Training data: math10k, csr170k, or a JSON or JSONL file.'),
+  evalDataset: optional(text(), null, 'Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; "none" for none.'),
+  chatTemplateFormat: optional(
+    text(),
+    null,
+    'Jinja chat template that replaces the one of the tokenizer; "none" keeps it.',
+  ),
+  modelMaxLength: integer(512, 'Longest sample in tokens.', atLeast1),
+  maxSeqLength: integer(
+    512,
+    'Longest sequence in tokens of a packed or padded row; equal to model_max_length.',
+    atLeast1,
+  ),
+  appendConcatToken: boolean(false, 'Append the end-of-sequence token to each sample when packing.'),
+  addSpecialTokens: boolean(false, 'Let the tokenizer add its special tokens when packing.'),
+  splits: list(['train', 'test'], 'Names of the training and the evaluation split, joined by commas.'),
+  packing: boolean(false, 'Join samples into rows of max_seq_length tokens.'),
+  datasetTextField: optional(text(), 'text', 'Field of a sample that holds its text, for plain-text datasets.'),
+  skipBadRows: boolean(false, 'Skip and count dataset rows that cannot be read, instead of stopping at the first.'),
+
+  // Length of the run and batches.
+  numTrainEpochs: number(3, 'Passes over the training data.', positive),
+  maxSteps: integer(-1, 'Optimizer steps; if positive, overrides num_train_epochs.', { minimum: -1 }),
+  perDeviceTrainBatchSize: integer(8, 'Samples per forward pass in training.', atLeast1),
+  perDeviceEvalBatchSize: integer(8, 'Samples per forward pass in evaluation.', atLeast1),
+  gradientAccumulationSteps: integer(1, 'Forward passes per optimizer step.', atLeast1),
+
+  // Optimizer and schedule.
+  optim: choice(OPTIMIZERS, 'adamw_torch', 'Optimizer; the adamw variants are one and the same here.'),
+  learningRate: number(5e-5, 'Peak learning rate.', atLeast0),
+  weightDecay: number(0, 'Decoupled weight decay of AdamW; L2 penalty of SGD.', atLeast0),
+  adamBeta1: number(0.9, 'Decay of the first moment.', belowOne),
+  adamBeta2: number(0.999, 'Decay of the second moment.', belowOne),
+  adamEpsilon: number(1e-8, 'Added to the root of the second moment.', positive),
+  momentum: number(0, 'Momentum of SGD.', belowOne),
+  maxGradNorm: number(1, 'Clip gradients to this global norm; 0 for no clipping.', atLeast0),
+  lrSchedulerType: choice(SCHEDULERS, 'linear', 'How the learning rate develops after warm-up.'),
+  warmupRatio: number(0, 'Fraction of all steps over which the learning rate rises from 0.', fraction),
+  warmupSteps: integer(
+    0,
+    'Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.',
+    atLeast0,
+  ),
+
+  // Logging, evaluation, checkpoints.
+  outputDir: text('trainer_output', 'Directory for checkpoints, adapter, logs and report.'),
+  runName: optional(text(), null, 'Name of the run in logs and report.'),
+  reportTo: list(['none'], 'Where logs go besides the progress bar, joined by commas.', REPORTERS),
+  loggingSteps: integer(500, 'Steps between log lines.', atLeast1),
+  evalStrategy: choice(STRATEGIES, 'no', 'When to evaluate during training.'),
+  evalSteps: optional(
+    integer(atLeast1),
+    null,
+    'Steps between evaluations when eval_strategy is steps; logging_steps if not given.',
+  ),
+  saveStrategy: choice(STRATEGIES, 'steps', 'When to write checkpoints.'),
+  saveSteps: integer(500, 'Steps between checkpoints when save_strategy is steps.', atLeast1),
+  saveTotalLimit: optional(
+    integer(atLeast1),
+    null,
+    'Keep at most so many checkpoints, best and last always; all if not given.',
+  ),
+  loadBestModelAtEnd: boolean(false, 'Return to the best checkpoint after training.'),
+  metricForBestModel: optional(text(), null, 'Metric that decides which checkpoint is best; loss if not given.'),
+  greaterIsBetter: optional(
+    boolean(),
+    null,
+    'Whether a greater metric is better; if not given: unless the metric is a loss.',
+  ),
+  resumeFromCheckpoint: optional(
+    text(),
+    null,
+    'Directory of a checkpoint to continue from; "true" for the latest in output_dir.',
+  ),
+
+  // Randomness, precision, machine.
+  seed: integer(42, 'Seed of adapters, dropout, random estimators and shuffling.', atLeast0),
+  dataSeed: optional(integer(atLeast0), null, 'Seed of shuffling alone; seed if not given.'),
+  bf16: boolean(false, 'Compute in bfloat16 where the backend can; others compute in float32.'),
+  fp16: boolean(false, 'Compute in float16 where the backend can; others compute in float32.'),
+  gradientCheckpointing: boolean(false, 'Recompute activations in the backward pass: less memory, more time.'),
+  dataloaderNumWorkers: integer(0, 'Workers that prepare batches; batches are prepared in line when 0.', atLeast0),
+  ddpFindUnusedParameters: optional(boolean(), null, "PyTorch's; accepted and without effect."),
+
+  // Adapter.
+  peft: optional(text(), 'lora', 'Adapter: lora, dora or the name of a registered method; "none" for none.'),
+  loraR: integer(32, 'Rank of the adapter.', atLeast1),
+  loraAlpha: number(64, 'Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).', positive),
+  loraDropout: number(0, 'Dropout on the input of the adapter.', belowOne),
+  loraTargetModules: list(
+    ['q_proj', 'k_proj', 'v_proj', 'o_proj'],
+    'Linear layers that get an adapter, joined by commas; "all-linear" for all.',
+  ),
+  useRslora: boolean(false, 'Rank-stabilised scaling.'),
+
+  // Sparsity. Given as flags these override the sparsity file; given in a training file they fill what it leaves out.
+  spft: optional(text(), null, 'Sparsity file (configs/sparsity); none for dense training.'),
+  spftMode: optional(text(), null, 'Who chooses the channels: svd_8, dense, an oracle, or a registered name.'),
+  spftPredictorBasepath: optional(text(), null, 'Directory in which predictors are looked up and stored.'),
+  spftSkipSinkTokens: optional(integer(atLeast0), null, 'So many first tokens of a sequence are computed densely.'),
+  spftSkipOutputTokens: optional(boolean(), null, 'Tokens with a label are computed densely.'),
+  spftSkipRandomTokens: optional(boolean(), null, 'Random tokens are computed densely, as many as have labels.'),
+  spftStartStep: optional(
+    number(atLeast0),
+    null,
+    'Sparsity begins here: up to 1 a fraction of the steps, else a step.',
+  ),
+  spftEndStep: optional(number(atLeast0), null, 'Sparsity ends here: up to 1 a fraction of the steps, else a step.'),
+  spftSparseLoraBranch: optional(boolean(), null, 'Adapters skip dropped channels too.'),
+  spftQkPerHead: optional(boolean(), null, 'Oracles keep the same number of channels in every head.'),
+  spftQkvoSeqAvg: optional(boolean(), null, 'Average each sequence before estimating q, k, v and o.'),
+  spftMlpSeqAvg: optional(boolean(), null, 'Average each sequence before estimating the MLP.'),
+  spftSparseOutputTokens: optional(number(fraction), null, 'Fraction of the labelled tokens that is sparse after all.'),
+
+  // Kinds of run.
+  evalOnly: boolean(false, 'Evaluate the adapter in output_dir; do not train.'),
+  enableUnsloth: boolean(
+    false,
+    "Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.",
+  ),
+  benchmark: boolean(false, 'Measure the speed of steps and stop.'),
+} satisfies KeyTable;
+
+/** A complete training config: every key has its value from flag, file or default. */
+export type TrainConfig = ValuesOf<typeof TRAIN_KEYS>;
+/** Name of a training key in code. */
+export type TrainKey = keyof TrainConfig;
