@@ -35,3 +35,12 @@ export interface TrainableModel {
    */
   loss(batch: PackedBatch, options: ForwardOptions & { readonly normalizer: number }): tf.Scalar;
 }
+
+/** Where a model's weights come from: a safetensors file, shards, or arrays in memory. `SafetensorsFile` is one. */
+export interface WeightSource {
+  /** Names of all tensors, as in the checkpoint. */
+  readonly names: Iterable<string>;
+  entry(name: string): { readonly shape: readonly number[] };
+  /** Values as float32, whatever the stored dtype. */
+  float32(name: string): Promise<Float32Array>;
+}
