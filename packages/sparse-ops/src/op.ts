@@ -6,6 +6,7 @@
  * and their gradients have separate kernel names, so a backend may speed up one and leave the other.
  */
 import * as tf from '@tensorflow/tfjs';
+import { shareClones } from './wasm-identity.js';
 
 export type KernelInputs = Record<string, tf.Tensor>;
 export type KernelAttributes = Record<string, unknown>;
@@ -25,6 +26,7 @@ export function runOp<T extends tf.Tensor | tf.Tensor[]>(
   attributes: KernelAttributes,
   composition: () => T,
 ): T {
+  shareClones();
   if (!hasKernel(kernelName)) {
     return tf.tidy(composition);
   }

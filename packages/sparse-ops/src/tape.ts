@@ -1,0 +1,21 @@
+/** @file Whether operations are being recorded for a gradient, and how to keep some from it. */
+import * as tf from '@tensorflow/tfjs';
+
+/** Whether an op called now would be recorded for a gradient. */
+export function isRecording(): boolean {
+  return tf.engine().isTapeOn();
+}
+
+/**
+ * Runs `f` without recording: what it returns counts as constant in every gradient. Gradients taken inside `f` would find nothing.
+ * tfjs records at kernel depth 0 alone, which is how its own kernels keep their inner ops off the tape.
+ */
+export function noGradient<T>(f: () => T): T {
+  const { state } = tf.engine();
+  state.kernelDepth++;
+  try {
+    return f();
+  } finally {
+    state.kernelDepth--;
+  }
+}
