@@ -44,14 +44,3 @@ export interface WeightSource {
   /** Values as float32, whatever the stored dtype. */
   float32(name: string): Promise<Float32Array>;
 }
-
-/**
- * Where a model's weights come from, by their Hugging Face names. `SafetensorsFile` of @spft/safetensors satisfies it; a plain object over
- * arrays does too.
- */
-export interface WeightSource {
-  readonly names: readonly string[];
-  entry(name: string): { readonly dtype: string; readonly shape: readonly number[] };
-  /** All elements in row-major order, converted from the stored dtype; owned by the caller. */
-  float32(name: string): Promise<Float32Array>;
-}
