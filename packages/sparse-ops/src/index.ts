@@ -1,6 +1,18 @@
 export { BATCHED_MATMUL, batchedMatMul } from './batched-matmul.js';
+export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
 export { LINEAR_CROSS_ENTROPY, type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';
 export { hasKernel, type KernelAttributes, type KernelInputs, runOp } from './op.js';
+export {
+  ADAMW,
+  type AdamwOptions,
+  type AdamwState,
+  adamwUpdate,
+  SGD,
+  type SgdOptions,
+  type SgdState,
+  sgdUpdate,
+  zeroMoments,
+} from './optimizer-update.js';
 export { PACKED_ATTENTION, PACKED_ATTENTION_GRAD, packedAttention } from './packed-attention.js';
 export { RMS_NORM, RMS_NORM_GRAD, rmsNorm } from './rms-norm.js';
 export { ROPE, rope } from './rope.js';
