@@ -1,7 +1,7 @@
 export { BATCHED_MATMUL, batchedMatMul } from './batched-matmul.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
 export { LINEAR_CROSS_ENTROPY, type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';
-export { hasKernel, type KernelAttributes, type KernelInputs, runOp } from './op.js';
+export { hasKernel, type KernelAttributes, type KernelInputs, runOp, withoutKernels } from './op.js';
 export {
   ADAMW,
   type AdamwOptions,

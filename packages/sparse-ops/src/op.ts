@@ -11,9 +11,22 @@ import { shareClones } from './wasm-identity.js';
 export type KernelInputs = Record<string, tf.Tensor>;
 export type KernelAttributes = Record<string, unknown>;
 
-/** Whether the active backend has a kernel of its own for this name. */
+let kernelsAllowed = true;
+
+/** Runs `f` as if no backend had kernels of its own for our ops: to test and to time the compositions. */
+export function withoutKernels<T>(f: () => T): T {
+  const before = kernelsAllowed;
+  kernelsAllowed = false;
+  try {
+    return f();
+  } finally {
+    kernelsAllowed = before;
+  }
+}
+
+/** Whether the active backend has a kernel of its own for this name, to be used now. */
 export function hasKernel(kernelName: string): boolean {
-  return tf.getKernel(kernelName, tf.getBackend()) !== undefined;
+  return kernelsAllowed && tf.getKernel(kernelName, tf.getBackend()) !== undefined;
 }
 
 /**
