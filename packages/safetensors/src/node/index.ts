@@ -1,1 +1,10 @@
-export {};
+/** @file Public names of what needs Node. */
+export { writeFileAtomically } from './atomic-file.js';
+export { MODEL_FILE, MODEL_INDEX_FILE, openSafetensorsModel } from './open-model.js';
+export { openSafetensors } from './open-safetensors.js';
+export {
+  type LazyTensorToWrite,
+  type TensorsToWrite,
+  writeSafetensors,
+  writeSafetensorsModel,
+} from './write-safetensors.js';

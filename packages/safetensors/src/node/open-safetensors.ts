@@ -1,0 +1,62 @@
+/** @file Reading a safetensors file from disk, range by range: an 8B model's shard is never wholly in memory. */
+import { type FileHandle, open } from 'node:fs/promises';
+import { SafetensorsError } from '../errors.js';
+import { type ByteSource, openSource, type SafetensorsFile } from '../file.js';
+
+/** Linux reads at most 2^31 − 4096 bytes a call, Node takes no more than 2^31 − 1. */
+const READ_BYTES = 1024 ** 3;
+
+/**
+ * Opens a file and checks its header. Close it when done.
+ * @throws SafetensorsError when it cannot be read or is no valid safetensors file.
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, 'r');
+  } catch (cause) {
+    throw cannotRead(path, cause);
+  }
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new SafetensorsError('is no file; name the .safetensors file itself', { file: path });
+    return await openSource(fileSource(path, handle, stat.size));
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+export function cannotRead(file: string, cause: unknown): SafetensorsError {
+  const code = (cause as NodeJS.ErrnoException).code;
+  const problem =
+    code === 'ENOENT'
+      ? 'there is no such file; check the path'
+      : code === 'EACCES'
+        ? 'may not be read by this user; change its permissions'
+        : `cannot be read: ${(cause as Error).message}`;
+  return new SafetensorsError(problem, { file, cause });
+}
+
+function fileSource(name: string, handle: FileHandle, size: number): ByteSource {
+  return {
+    name,
+    size,
+    async read(begin, end) {
+      const bytes = new Uint8Array(end - begin);
+      for (let at = 0; at < bytes.length; ) {
+        const length = Math.min(READ_BYTES, bytes.length - at);
+        const { bytesRead } = await handle.read(bytes, at, length, begin + at);
+        if (bytesRead === 0) {
+          throw new SafetensorsError(
+            `ends at byte ${begin + at} while bytes up to ${end} are wanted; it was cut short after it was opened`,
+            { file: name },
+          );
+        }
+        at += bytesRead;
+      }
+      return bytes;
+    },
+    close: () => handle.close(),
+  };
+}
