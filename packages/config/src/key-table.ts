@@ -20,6 +20,10 @@ export interface KeyShape<T> {
   readonly range?: Range;
   /** The strings that are allowed; for a list, in it. Absent: any. */
   readonly values?: readonly string[];
+  /** Regular expression that a string must match. */
+  readonly pattern?: string;
+  /** Of a string: `true` is read as the string "true" and `false` as null. */
+  readonly switchable?: boolean;
   readonly phantom?: T;
 }
 
@@ -63,6 +67,11 @@ export function text(value?: string, description?: string): KeyShape<string> | K
   return row({ type: 'string' }, value, description);
 }
 
+/** A string for which `true` may stand: "the usual one". */
+export function switchable(): KeyShape<string> {
+  return { type: 'string', switchable: true };
+}
+
 /** One of a fixed set of strings. */
 export function choice<const V extends string>(
   values: readonly V[],
@@ -83,8 +92,7 @@ export function list(
 
 /** Adds `null`, "not given", to what a shape accepts. */
 export function optional<T>(shape: KeyShape<T>, value: T | null, description: string): KeySpec<T | null> {
-  const { type, range, values } = shape;
-  return { type, range, values, default: value, description, nullable: true };
+  return { ...shape, default: value, description, nullable: true };
 }
 
 function numeric(type: 'integer' | 'number', first?: number | Range, description?: string, range?: Range) {

@@ -3,7 +3,19 @@
  * command line's `--help` and of what the loader accepts. Names and defaults are upstream's (`spft/train/args.py`) where it sets them,
  * else those of transformers' `TrainingArguments`; in files and flags they are snake_cased (`learning_rate`), in code camelCased.
  */
-import { boolean, choice, integer, type KeyTable, list, number, optional, text, type ValuesOf } from './key-table.js';
+import {
+  boolean,
+  choice,
+  integer,
+  type KeyTable,
+  list,
+  number,
+  optional,
+  switchable,
+  text,
+  type ValuesOf,
+} from './key-table.js';
+import { MODE_PATTERN } from './sparsity-config.js';
 
 /** Zero or more, one or more, a fraction: the ranges that recur. */
 const atLeast0 = { minimum: 0 };
@@ -11,11 +23,13 @@ const atLeast1 = { minimum: 1 };
 const fraction = { minimum: 0, maximum: 1 };
 const belowOne = { minimum: 0, exclusiveMaximum: 1 };
 const positive = { exclusiveMinimum: 0 };
+/** Unsigned 32-bit, as numpy and PyTorch's set_seed take. */
+const seed = { minimum: 0, maximum: 4294967295 };
 
 export const OPTIMIZERS = ['adamw_torch', 'adamw_torch_fused', 'adamw_hf', 'adamw', 'sgd'] as const;
 export const SCHEDULERS = ['linear', 'cosine', 'constant', 'constant_with_warmup'] as const;
 export const STRATEGIES = ['no', 'steps', 'epoch'] as const;
-export const REPORTERS = ['none', 'all', 'jsonl', 'html', 'wandb', 'tensorboard'] as const;
+export const REPORTERS = ['none', 'all', 'jsonl', 'html'] as const;
 
 /** The table, in the order in which `--help` shows it. */
 export const TRAIN_KEYS = {
@@ -68,7 +82,7 @@ export const TRAIN_KEYS = {
   // Logging, evaluation, checkpoints.
   outputDir: text('trainer_output', 'Directory for checkpoints, adapter, logs and report.'),
   runName: optional(text(), null, 'Name of the run in logs and report.'),
-  reportTo: list(['none'], 'Where logs go besides the progress bar, joined by commas.', REPORTERS),
+  reportTo: list(['all'], 'Where logs go besides the progress bar, joined by commas.', REPORTERS),
   loggingSteps: integer(500, 'Steps between log lines.', atLeast1),
   evalStrategy: choice(STRATEGIES, 'no', 'When to evaluate during training.'),
   evalSteps: optional(
@@ -91,14 +105,14 @@ export const TRAIN_KEYS = {
     'Whether a greater metric is better; if not given: unless the metric is a loss.',
   ),
   resumeFromCheckpoint: optional(
-    text(),
+    switchable(),
     null,
-    'Directory of a checkpoint to continue from; "true" for the latest in output_dir.',
+    'Checkpoint to continue from; "true" for the latest in output_dir.',
   ),
 
   // Randomness, precision, machine.
-  seed: integer(42, 'Seed of adapters, dropout, random estimators and shuffling.', atLeast0),
-  dataSeed: optional(integer(atLeast0), null, 'Seed of shuffling alone; seed if not given.'),
+  seed: integer(42, 'Seed of adapters, dropout, random estimators and shuffling.', seed),
+  dataSeed: optional(integer(seed), null, 'Seed of shuffling alone; seed if not given.'),
   bf16: boolean(false, 'Compute in bfloat16 where the backend can; others compute in float32.'),
   fp16: boolean(false, 'Compute in float16 where the backend can; others compute in float32.'),
   gradientCheckpointing: boolean(false, 'Recompute activations in the backward pass: less memory, more time.'),
@@ -118,7 +132,10 @@ export const TRAIN_KEYS = {
 
   // Sparsity. Given as flags these override the sparsity file; given in a training file they fill what it leaves out.
   spft: optional(text(), null, 'Sparsity file (configs/sparsity); none for dense training.'),
-  spftMode: optional(text(), null, 'Who chooses the channels: svd_8, dense, an oracle, or a registered name.'),
+  spftMode: {
+    ...optional(text(), null, 'Who chooses the channels: svd_8, dense, an oracle, or a registered name.'),
+    pattern: MODE_PATTERN,
+  },
   spftPredictorBasepath: optional(text(), null, 'Directory in which predictors are looked up and stored.'),
   spftSkipSinkTokens: optional(integer(atLeast0), null, 'So many first tokens of a sequence are computed densely.'),
   spftSkipOutputTokens: optional(boolean(), null, 'Tokens with a label are computed densely.'),

@@ -1,1 +1,1 @@
-export {};
+export { loadSpftConfig, loadTrainConfig } from './load.js';

@@ -1,0 +1,36 @@
+/**
+ * @file The spellings that a value may have, brought to the one that the schema describes: `a,b` for a list, `none` for null, and for
+ * flags, which are all strings, numbers and booleans. What cannot be read is left as it is, for validation to report.
+ */
+import type { KeySpec } from './key-table.js';
+
+/** A flag's value as a command line gives it: a string, or `true` for a flag without one. Programs may pass typed values. */
+export type FlagValue = string | number | boolean | null | readonly string[];
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const YES = /^(true|t|yes|y|on|1)$/i;
+const NO = /^(false|f|no|n|off|0)$/i;
+
+/** A value of a file. */
+export function readFileValue(spec: KeySpec<unknown>, value: unknown): unknown {
+  if (spec.switchable && typeof value === 'boolean') return value ? 'true' : null;
+  if (spec.nullable && typeof value === 'string' && /^(none|null)$/i.test(value)) return null;
+  if (spec.type === 'list' && typeof value === 'string') {
+    return value
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '');
+  }
+  return value;
+}
+
+/** A value of a flag; booleans in all the spellings that upstream's argument parser takes. */
+export function readFlagValue(spec: KeySpec<unknown>, value: FlagValue): unknown {
+  const plain = readFileValue(spec, value);
+  if (typeof plain !== 'string') return plain;
+  const isNumeric = spec.type === 'number' || spec.type === 'integer';
+  if (isNumeric && NUMBER.test(plain)) return Number(plain);
+  if (spec.type === 'boolean' && YES.test(plain)) return true;
+  if (spec.type === 'boolean' && NO.test(plain)) return false;
+  return plain;
+}

@@ -1,0 +1,38 @@
+/** @file Configs from files. */
+import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parseTrainConfig, type TrainOverrides } from '../parse-train-config.js';
+import { SpftConfig, type SpftConfigOptions } from '../spft-config.js';
+import type { TrainConfig } from '../train-config.js';
+import { readConfigText } from './read-text.js';
+
+/**
+ * Reads a sparsity file, or a hub layout.
+ * @param path of a YAML or JSON file, or of a directory with a hub layout's `config.json`.
+ * @throws ConfigError with every problem, each with file and line.
+ */
+export async function loadSpftConfig(
+  path: string,
+  options: Omit<SpftConfigOptions, 'directory'> = {},
+): Promise<SpftConfig> {
+  const file = (await isDirectory(path)) ? join(path, 'config.json') : path;
+  return SpftConfig.fromText(await readConfigText(file), file, { ...options, directory: dirname(file) });
+}
+
+/**
+ * Reads a training file and lets flags override it.
+ * @param path of a YAML or JSON file; null for defaults and flags alone.
+ * @throws ConfigError with every problem, each with file and line, or flag.
+ */
+export async function loadTrainConfig(path: string | null, overrides: TrainOverrides = {}): Promise<TrainConfig> {
+  const text = path === null ? null : await readConfigText(path);
+  return parseTrainConfig(text, path ?? '', overrides);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * @file Every key of a sparsity file besides the layers: type, default, range and meaning. Names and defaults are upstream's (the `spft_`
+ * keys of `spft/train/args.py`, and what `configs/sparsity` sets); `compat` and `channel_multiple` are ours.
+ */
+import { boolean, choice, integer, type KeyTable, number, optional, text, type ValuesOf } from './key-table.js';
+
+export const COMPAT = ['corrected', 'reference'] as const;
+
+/** The modes that `@spft/estimator` has from the start; others can be registered there. For hints: who claims a mode is its registry. */
+export const KNOWN_MODES = [
+  'dense',
+  'svd_8',
+  'oracle_random_ffn',
+  'oracle_norm_ffn',
+  'oracle_wanda_ffn',
+  'oracle_l2norm',
+  'oracle_attention_norm',
+  'oracle_norm_ffn_attention_norm',
+  'oracle_svd_8',
+] as const;
+
+/** A mode is one word; what it means is up to the estimator that claims it. */
+export const MODE_PATTERN = '^[A-Za-z][A-Za-z0-9_.:+-]*$';
+
+export const SPARSITY_KEYS = {
+  mode: {
+    ...text('none', 'Who chooses the channels: svd_<rank>, dense, an oracle, or a registered name.'),
+    pattern: MODE_PATTERN,
+  },
+  startStep: number(0, 'Sparsity begins here: up to 1 a fraction of the steps, else a step.', { minimum: 0 }),
+  endStep: number(1, 'Sparsity ends here: up to 1 a fraction of the steps, else a step.', { minimum: 0 }),
+  skipOutputTokens: boolean(false, 'Tokens with a label are computed densely.'),
+  skipSinkTokens: integer(0, 'So many first tokens of a sequence are computed densely.', { minimum: 0 }),
+  skipRandomTokens: boolean(false, 'Random tokens are computed densely, as many as have labels.'),
+  sparseOutputTokens: number(0, 'Fraction of the labelled tokens that is sparse after all.', {
+    minimum: 0,
+    maximum: 1,
+  }),
+  sparseLoraBranch: boolean(false, 'Adapters skip dropped channels too.'),
+  qkPerHead: boolean(false, 'Oracles keep the same number of channels in every head.'),
+  qkvoSeqAvg: boolean(false, 'Average each sequence before estimating q, k, v and o.'),
+  mlpSeqAvg: boolean(true, 'Average each sequence before estimating the MLP.'),
+  predictorBasepath: optional(text(), null, 'Directory in which predictors are looked up and stored.'),
+  ffnSparsity: optional(text(), null, 'Short name of the MLP sparsities, for the name of the run.'),
+  qkvoSparsity: optional(text(), null, 'Short name of the attention sparsities, for the name of the run.'),
+  compat: choice(
+    COMPAT,
+    'corrected',
+    'reference: repeat three defects of the original, so that published runs can be repeated.',
+  ),
+  channelMultiple: optional(
+    integer({ minimum: 1 }),
+    null,
+    'Round the kept channels up to a multiple of this; chosen by the backend if not given.',
+  ),
+} satisfies KeyTable;
+
+/** The keys of a sparsity file besides the layers, complete with defaults. */
+export type SparsityValues = ValuesOf<typeof SPARSITY_KEYS>;
+
+/** `layers.3.mlp`, or with the hub layout's prefix. */
+export const LAYER_PATTERN = '^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$';
+
+/** `model.layers.3.mlp` → `layers.3.mlp`. */
+export function layerName(written: string): string {
+  return written.replace(/^model\./, '');
+}
