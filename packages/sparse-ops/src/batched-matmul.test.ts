@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { batchedMatMul } from './batched-matmul.js';
 import { batchedMatMulReference } from './batched-matmul.reference.js';
 
@@ -16,8 +16,8 @@ const TRANSPOSITIONS = [
   [true, true],
 ] as const;
 
-describe.each(TEST_BACKENDS)('batchedMatMul() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('batchedMatMul() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   describe.each(TRANSPOSITIONS)('with a transposed: %s, b transposed: %s', (transposeA, transposeB) => {
     it.each([

@@ -1,15 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { clipScale, globalNorm } from './global-norm.js';
 import { globalNormReference } from './global-norm.reference.js';
 
 const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
-describe.each(TEST_BACKENDS)('globalNorm() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('globalNorm() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([[[]], [[[1]]], [[[3, 4], [7]]], [[[0, 3], [2, 1, 3], []]]])(
     'equals its reference for shapes %j',
@@ -26,8 +26,8 @@ describe.each(TEST_BACKENDS)('globalNorm() on %s', (backend) => {
   });
 });
 
-describe.each(TEST_BACKENDS)('clipScale() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('clipScale() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it('brings a larger norm down to the largest allowed and leaves a smaller one', () => {
     expectAllClose('scale', clipScale(tf.scalar(4), 1), [0.25]);

@@ -1,3 +1,5 @@
+import './kernels/host/index.js';
+
 export { BATCHED_MATMUL, batchedMatMul } from './batched-matmul.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
 export { LINEAR_CROSS_ENTROPY, type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';
 import { linearCrossEntropyReference } from './linear-cross-entropy.reference.js';
 
@@ -18,8 +18,8 @@ const setUp = (R: number, H: number, V: number) => ({
   ),
 });
 
-describe.each(TEST_BACKENDS)('linearCrossEntropy() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('linearCrossEntropy() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     [0, 4, 5, undefined],

@@ -13,14 +13,20 @@ export type KernelAttributes = Record<string, unknown>;
 
 let kernelsAllowed = true;
 
+/** Whether backends' kernels are used from now on; returns whether they were. */
+export function allowKernels(allowed: boolean): boolean {
+  const before = kernelsAllowed;
+  kernelsAllowed = allowed;
+  return before;
+}
+
 /** Runs `f` as if no backend had kernels of its own for our ops: to test and to time the compositions. */
 export function withoutKernels<T>(f: () => T): T {
-  const before = kernelsAllowed;
-  kernelsAllowed = false;
+  const before = allowKernels(false);
   try {
     return f();
   } finally {
-    kernelsAllowed = before;
+    allowKernels(before);
   }
 }
 

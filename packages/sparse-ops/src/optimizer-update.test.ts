@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { adamwUpdate, sgdUpdate, zeroMoments } from './optimizer-update.js';
 import { adamwReference, sgdReference } from './optimizer-update.reference.js';
 
@@ -14,8 +14,8 @@ const gradientsOf = (step: number) => SHAPES.map((shape, n) => random(shape, 10 
 /** Gradients of parameter n in each step. */
 const gradientHistory = (n: number) => Array.from({ length: STEPS }, (_, s) => gradientsOf(s)[n]!.dataSync());
 
-describe.each(TEST_BACKENDS)('adamwUpdate() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('adamwUpdate() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     ['plain', { weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }, undefined],
@@ -82,8 +82,8 @@ describe.each(TEST_BACKENDS)('adamwUpdate() on %s', (backend) => {
   });
 });
 
-describe.each(TEST_BACKENDS)('sgdUpdate() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('sgdUpdate() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     ['plain', { weightDecay: 0, momentum: 0 }, undefined],

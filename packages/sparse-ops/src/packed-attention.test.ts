@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { packedAttention } from './packed-attention.js';
 import { packedAttentionGradReference, packedAttentionReference } from './packed-attention.reference.js';
 import { packTokens } from './token-partition.js';
@@ -27,11 +27,12 @@ const CASES: [string, number[], HeadLayout][] = [
   ['as many key as query heads', [5, 2], { heads: 3, kvHeads: 3, headDim: 4 }],
   ['grouped queries', [2, 7, 4], { heads: 6, kvHeads: 2, headDim: 5 }],
   ['all queries on one key head', [4, 9], { heads: 4, kvHeads: 1, headDim: 8 }],
+  ['sequences longer than a tile of queries', [70, 2, 131], { heads: 2, kvHeads: 1, headDim: 4 }],
   ['equal sequences', [6, 6, 6], { heads: 4, kvHeads: 2, headDim: 4 }],
 ];
 
-describe.each(TEST_BACKENDS)('packedAttention() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('packedAttention() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each(CASES)('equals its reference, and its gradients too: %s', (_, lengths, heads) => {
     const { layout, q, k, v, attention } = setUp(lengths, heads);

@@ -1,17 +1,17 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { rmsNorm } from './rms-norm.js';
 import { rmsNormGradReference, rmsNormReference } from './rms-norm.reference.js';
 
 const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 
-describe.each(TEST_BACKENDS)('rmsNorm() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('rmsNorm() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     [0, 4],

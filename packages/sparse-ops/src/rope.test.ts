@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { rope } from './rope.js';
 import { ropeReference } from './rope.reference.js';
 import { ropeRows, ropeTables } from './rope-tables.js';
@@ -17,8 +17,8 @@ const angles = (T: number, headDim: number) =>
     Array.from({ length: T }, (_, t) => 2 * t + 1),
   );
 
-describe.each(TEST_BACKENDS)('rope() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('rope() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     [0, 2, 4],

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
+import { PATHS, usePath } from '../test/paths.js';
 import { swiglu } from './swiglu.js';
 import { swigluGradReference, swigluReference } from './swiglu.reference.js';
 
@@ -11,8 +11,8 @@ const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 2, '
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 const of = (gate: tf.Tensor, up: tf.Tensor) => swiglu(gate as tf.Tensor2D, up as tf.Tensor2D);
 
-describe.each(TEST_BACKENDS)('swiglu() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('swiglu() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     [0, 3],

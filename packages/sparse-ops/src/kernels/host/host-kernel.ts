@@ -65,6 +65,8 @@ export function registerHostKernel<Attributes>(kernel: HostKernel<Attributes>): 
   const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => {
     const infos = inputs as Record<string, tf.TensorInfo>;
     const attributes = attrs as Attributes;
+    // A tensor made on another backend moves here when first looked at, which may allocate: so look before any view is taken.
+    for (const name in infos) view(backend as object, infos[name]!);
     const specs = kernel.outputs(infos, attributes);
     const outputs = (Array.isArray(specs) ? specs : [specs]).map((spec) => allocate(backend as object, spec));
     const arrays: Record<string, HostArray> = {};

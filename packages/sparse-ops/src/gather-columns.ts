@@ -1,0 +1,23 @@
+/** @file The kept columns of an activation, next to each other. */
+import * as tf from '@tensorflow/tfjs';
+import { putColumns, takeColumns } from './columns.js';
+import { checkMatrix, checkSelection } from './selection.js';
+import type { ChannelSelection } from './types.js';
+
+export { GATHER_COLUMNS } from './columns.js';
+
+/**
+ * @param x [T, n].
+ * @param keep selection of the n columns; its indices must live until the gradient has been taken.
+ * @returns [T, kept], owned by the caller. Differentiable in x: dropped columns get zero.
+ * @throws RangeError when the selection is not of n channels.
+ */
+export function gatherColumns(x: tf.Tensor2D, keep: ChannelSelection): tf.Tensor2D {
+  checkMatrix('gatherColumns', 'x', x);
+  checkSelection('gatherColumns', keep, `x [${x.shape}]`, x.shape[1]);
+  const op = tf.customGrad((x) => ({
+    value: takeColumns(x as tf.Tensor2D, keep.indices),
+    gradFunc: (dy: tf.Tensor) => putColumns(dy as tf.Tensor2D, keep.indices, keep.total),
+  }));
+  return op(x) as tf.Tensor2D;
+}
