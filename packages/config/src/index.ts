@@ -1,7 +1,15 @@
 export type { FlagValue } from './coerce.js';
 export { ConfigError, type ConfigProblem, formatProblem } from './config-error.js';
 export { type JsonSchema, SCHEMAS, type SchemaName } from './json-schema.js';
-export type { KeySpec, KeyTable, KeyType, Range, ValuesOf } from './key-table.js';
+export {
+  camelCase,
+  type KeySpec,
+  type KeyTable,
+  type KeyType,
+  type Range,
+  snakeCase,
+  type ValuesOf,
+} from './key-table.js';
 export { type LayerSparsity, matchLayers } from './match-layers.js';
 export {
   parseTrainConfig,

@@ -107,6 +107,12 @@ function collectLines(
   lines: Map<string, number>,
   onRepeat: (path: readonly string[], line: number, first: number) => void,
 ): void {
+  // In block context js-yaml first composes a flow collection as a possible key, and keeps that node where it is none.
+  const inner = node.children.at(-1);
+  if (typeof node.value === 'object' && inner?.value === node.value) {
+    collectLines(inner, path, lines, onRepeat);
+    return;
+  }
   if (Array.isArray(node.value)) {
     node.children.forEach((child, index) => {
       lines.set(keyOf([...path, String(index)]), child.line);
