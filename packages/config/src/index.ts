@@ -1,5 +1,6 @@
 export type { FlagValue } from './coerce.js';
 export { ConfigError, type ConfigProblem, formatProblem } from './config-error.js';
+export { type ConfigKind, configKindOf } from './config-kind.js';
 export { type JsonSchema, SCHEMAS, type SchemaName } from './json-schema.js';
 export {
   camelCase,

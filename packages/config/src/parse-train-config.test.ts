@@ -44,6 +44,10 @@ describe('parseTrainConfig()', () => {
     expect(parse('resume_from_checkpoint: false').resumeFromCheckpoint).toBeNull();
   });
 
+  it("puts adapters on all projections for Unsloth's switch, as upstream does", () => {
+    expect(parse('enable_unsloth: true\nlora_target_modules: q_proj').loraTargetModules).toHaveLength(7);
+  });
+
   it('takes one of the two lengths for both', () => {
     expect(parse('max_seq_length: 128')).toMatchObject({ maxSeqLength: 128, modelMaxLength: 128 });
     expect(parse(null, { model_max_length: '64' })).toMatchObject({ maxSeqLength: 64, modelMaxLength: 64 });
@@ -73,16 +77,16 @@ describe('parseTrainConfig()', () => {
     ].join('\n');
     expect(linesOf(text)).toEqual([
       expect.stringMatching(/^t\.yaml:2: learning_rat: there is no such key; did you mean learning_rate\? Allowed: /),
-      't.yaml:3: learning_rate: expected a number at least 0, found the string "0.9"; remove the quotes',
+      't.yaml:3: learning_rate: expected a number of at least 0, found the string "0.9"; remove the quotes',
       't.yaml:4: num_train_epochs: expected a number above 0, found -1',
       't.yaml:5: bf16: expected true or false, found the string "yes"; write true, without quotes',
       't.yaml:6: lr_scheduler_type: expected one of linear, cosine, constant, constant_with_warmup, found the string "cosin"; did you mean cosine?',
-      't.yaml:7: per_device_train_batch_size: expected a whole number at least 1, found 1.5',
-      't.yaml:8: lora_dropout: expected a number at least 0 and below 1, found 1',
+      't.yaml:7: per_device_train_batch_size: expected a whole number of at least 1, found 1.5',
+      't.yaml:8: lora_dropout: expected a number of at least 0 and below 1, found 1',
       't.yaml:9: dataset: expected a string (or none), found 3; put it in quotes',
       't.yaml:10: splits.1: expected a string, found 3; put it in quotes',
       't.yaml:11: save_strategy: expected one of no, steps, epoch, found a list of 1',
-      't.yaml:12: lora_r: expected a whole number at least 1, found null',
+      't.yaml:12: lora_r: expected a whole number of at least 1, found null',
       't.yaml:13: adam_epsilon: expected a number above 0, found NaN',
     ]);
   });
@@ -90,14 +94,14 @@ describe('parseTrainConfig()', () => {
   it('names the flag where a flag is wrong, together with what is wrong in the file', () => {
     const flags = { '--learning-rate': 'fast', lora_rnk: '3', optim: 'adam', seed: true, report_to: 'wandb' };
     expect(linesOf('max_steps: x', flags)).toEqual([
-      't.yaml:1: max_steps: expected a whole number at least -1, found the string "x"',
+      't.yaml:1: max_steps: expected a whole number of at least -1, found the string "x"',
       expect.stringMatching(
         /^--lora_rnk: there is no such key; did you mean lora_r\? .*lora_r, lora_alpha, lora_dropout/,
       ),
       '--optim: expected one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, found the string "adam"; did you mean adamw?',
-      '--learning_rate: expected a number at least 0, found the string "fast"',
+      '--learning_rate: expected a number of at least 0, found the string "fast"',
       '--report_to.0: expected one of none, all, jsonl, html, found the string "wandb"',
-      '--seed: expected a whole number at least 0 and at most 4294967295, found true',
+      '--seed: expected a whole number of at least 0 and at most 4294967295, found true',
     ]);
   });
 
@@ -106,7 +110,7 @@ describe('parseTrainConfig()', () => {
     expect(linesOf('evaluation_strategy: "no"\n')[0]).toContain('did you mean eval_strategy?');
     expect(linesOf('learningRate: 1\n')[0]).toContain('did you mean learning_rate?');
     expect(linesOf('start_step: 0.1\n')).toEqual([
-      't.yaml:1: start_step: this key belongs into a sparsity file (configs/sparsity); here it is called spft_start_step',
+      't.yaml:1: start_step: this key belongs in a sparsity file (configs/sparsity); here it is called spft_start_step',
     ]);
   });
 

@@ -6,6 +6,8 @@ import { type ConfigSource, NO_SOURCE, type ParsedText, parseConfigText } from '
 import { TRAIN_KEYS, type TrainConfig, type TrainKey } from './train-config.js';
 import { validate } from './validate.js';
 
+const ALL_PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+
 /** Flags by name, as `--learning_rate`, `learning_rate`, `learning-rate` or `learningRate`. */
 export type TrainOverrides = Readonly<Record<string, FlagValue | undefined>>;
 
@@ -140,5 +142,7 @@ function complete(given: Readonly<Record<string, unknown>>): TrainConfig {
   // Upstream requires the two to be equal, so that whoever gives one means both.
   if (given.max_seq_length !== undefined) result.modelMaxLength = given.max_seq_length;
   else if (given.model_max_length !== undefined) result.maxSeqLength = given.model_max_length;
+  // As upstream does: Unsloth patches only what has an adapter.
+  if (result.enableUnsloth === true) result.loraTargetModules = ALL_PROJECTIONS;
   return Object.freeze(result) as TrainConfig;
 }

@@ -76,21 +76,21 @@ describe('SpftConfig', () => {
         /^ {2}s\.yaml:2: start_stp: there is no such key; did you mean start_step\? Allowed: mode, start_step, /,
       ),
       '  s.yaml:3: skip_output_tokens: expected true or false, found the string "True"; write true, without quotes',
-      '  s.yaml:4: skip_sink_tokens: expected a whole number at least 0, found 1.5',
-      '  s.yaml:5: sparse_output_tokens: expected a number at least 0 and at most 1, found 1.1',
-      '  s.yaml:6: learning_rate: this key belongs into a training file (configs/train) or a flag, not into a sparsity file',
+      '  s.yaml:4: skip_sink_tokens: expected a whole number of at least 0, found 1.5',
+      '  s.yaml:5: sparse_output_tokens: expected a number of at least 0 and at most 1, found 1.1',
+      '  s.yaml:6: learning_rate: this key belongs in a training file (configs/train) or a flag, not into a sparsity file',
       '  s.yaml:7: compat: expected one of corrected, reference, found the string "right"',
-      '  s.yaml:8: channel_multiple: expected a whole number at least 1 (or none), found 0',
+      '  s.yaml:8: channel_multiple: expected a whole number of at least 1 (or none), found 0',
       '  s.yaml:9: ffn_sparsity: expected a string (or none), found 0.9; put it in quotes',
-      '  s.yaml:11: sparsity.layers.0.mlp: expected a number at least 0 and below 1, found 1',
-      '  s.yaml:12: sparsity.layers.1.mpl: this is no name of a layer; did you mean layers.1.mlp? Allowed: layers.N.mlp, layers.N.self_attn',
-      '  s.yaml:13: sparsity.layer.2.self_attn: this is no name of a layer; did you mean layers.2.self_attn? Allowed: layers.N.mlp, layers.N.self_attn',
-      '  s.yaml:14: sparsity.layers.3.mlp: expected a number at least 0 and below 1, found the string "0.9"; remove the quotes',
-      '  s.yaml:15: sparsity.layers.4.mlp: expected a number at least 0, found -0.1'.replace(
+      '  s.yaml:11: sparsity.layers.0.mlp: expected a number of at least 0 and below 1, found 1',
+      '  s.yaml:12: sparsity.layers.1.mpl: this is not the name of a layer; did you mean layers.1.mlp? Allowed: layers.N.mlp, layers.N.self_attn',
+      '  s.yaml:13: sparsity.layer.2.self_attn: this is not the name of a layer; did you mean layers.2.self_attn? Allowed: layers.N.mlp, layers.N.self_attn',
+      '  s.yaml:14: sparsity.layers.3.mlp: expected a number of at least 0 and below 1, found the string "0.9"; remove the quotes',
+      '  s.yaml:15: sparsity.layers.4.mlp: expected a number of at least 0, found -0.1'.replace(
         'at least 0,',
         'at least 0 and below 1,',
       ),
-      '  s.yaml:16: sparsity.layers.03.mlp: this is no name of a layer; did you mean layers.3.mlp? Allowed: layers.N.mlp, layers.N.self_attn',
+      '  s.yaml:16: sparsity.layers.03.mlp: this is not the name of a layer; did you mean layers.3.mlp? Allowed: layers.N.mlp, layers.N.self_attn',
     ]);
   });
 
@@ -198,7 +198,7 @@ describe('SpftConfig of the hub layout', () => {
     const message = messageOf(() => SpftConfig.fromText(JSON.stringify(wrong, null, 1), 'config.json'));
     expect(message).toContain('predictor_rnk: there is no such key; did you mean predictor_rank?');
     expect(message).toContain(
-      'modes.o1.layer_sparsity.model.layers.0.mlp: expected a number at least 0 and below 1, found 2',
+      'modes.o1.layer_sparsity.model.layers.0.mlp: expected a number of at least 0 and below 1, found 2',
     );
     expect(message).toContain('modes.o2: the key layer_sparsity is missing');
     expect(messageOf(() => SpftConfig.fromObject({ modes: {} }))).toContain(

@@ -76,7 +76,7 @@ function unknownKey(key: string, schema: JsonSchema, name: SchemaName): string {
   const names = isLayer ? layerNames(key) : Object.keys(schema.properties ?? {});
   const candidate = SYNONYMS[snakeCase(key)];
   const meant = candidate !== undefined && names.includes(candidate) ? candidate : nearestName(snakeCase(key), names);
-  const what = isLayer ? 'this is no name of a layer' : 'there is no such key';
+  const what = isLayer ? 'this is not the name of a layer' : 'there is no such key';
   const allowed = isLayer ? 'layers.N.mlp, layers.N.self_attn' : names.join(', ');
   return meant
     ? `${what}; did you mean ${meant}? Allowed: ${isLayer ? allowed : group(meant, names)}`
@@ -86,7 +86,7 @@ function unknownKey(key: string, schema: JsonSchema, name: SchemaName): string {
 /** A few keys around the one that was meant, so that a message about one of sixty keys stays readable. */
 function group(meant: string, names: readonly string[]): string {
   if (names.length <= 20) return names.join(', ');
-  return `${names.length} keys, listed by spft train --help; like this one: ${names
+  return `${names.length} keys, listed by spft train --help; similar ones: ${names
     .filter((name) => name.split('_').some((word) => word.length > 3 && meant.includes(word)))
     .slice(0, 6)
     .join(', ')}`;
@@ -102,11 +102,11 @@ function layerNames(key: string): string[] {
 function otherKind(key: string, name: SchemaName): string | null {
   const inTrain = Object.hasOwn(SCHEMAS.train.properties!, key);
   if (name === 'sparsity' && inTrain)
-    return 'belongs into a training file (configs/train) or a flag, not into a sparsity file';
+    return 'belongs in a training file (configs/train) or a flag, not into a sparsity file';
   if (name !== 'train' || !Object.hasOwn(SCHEMAS.sparsity.properties!, key)) return null;
   const here = `spft_${key}`;
   const instead = Object.hasOwn(SCHEMAS.train.properties!, here) ? `; here it is called ${here}` : '';
-  return `belongs into a sparsity file (configs/sparsity)${instead}`;
+  return `belongs in a sparsity file (configs/sparsity)${instead}`;
 }
 
 /** What a schema allows, in words. */
@@ -131,7 +131,11 @@ function expectation(schema: JsonSchema): string {
 
 function range({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: JsonSchema): string {
   const low =
-    minimum !== undefined ? `at least ${minimum}` : exclusiveMinimum !== undefined ? `above ${exclusiveMinimum}` : '';
+    minimum !== undefined
+      ? `of at least ${minimum}`
+      : exclusiveMinimum !== undefined
+        ? `above ${exclusiveMinimum}`
+        : '';
   const high =
     maximum !== undefined ? `at most ${maximum}` : exclusiveMaximum !== undefined ? `below ${exclusiveMaximum}` : '';
   return low || high ? ` ${[low, high].filter(Boolean).join(' and ')}` : '';

@@ -1,1 +1,1 @@
-export { loadSpftConfig, loadTrainConfig } from './load.js';
+export { type AnyConfig, loadAnyConfig, loadSpftConfig, loadTrainConfig } from './load.js';

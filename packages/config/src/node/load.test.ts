@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadSpftConfig, loadTrainConfig } from './index.js';
+import { loadAnyConfig, loadSpftConfig, loadTrainConfig } from './index.js';
 
 let dir = '';
 beforeAll(async () => {
@@ -37,7 +37,7 @@ describe('loadSpftConfig()', () => {
 
   it('rejects what is no UTF-8 text', async () => {
     for (const name of ['latin1.yaml', 'utf16.yaml']) {
-      await expect(loadSpftConfig(join(dir, name))).rejects.toThrow('this is no UTF-8 text; save it as UTF-8');
+      await expect(loadSpftConfig(join(dir, name))).rejects.toThrow('this is not UTF-8 text; save it as UTF-8');
     }
   });
 });
@@ -52,6 +52,18 @@ describe('loadTrainConfig()', () => {
 
   it('names the directory where a file was expected', async () => {
     await expect(loadTrainConfig(dir)).rejects.toThrow(`${dir}: this is a directory; name a file in it`);
+  });
+});
+
+describe('loadAnyConfig()', () => {
+  it('tells the kind by the keys', async () => {
+    expect(await loadAnyConfig(join(dir, 'math10k_train.yaml'))).toMatchObject({ kind: 'train' });
+    expect(await loadAnyConfig(join(dir, 'llama3-8b-math10k.yaml'))).toMatchObject({ kind: 'sparsity' });
+    expect(await loadAnyConfig(dir)).toMatchObject({ kind: 'sparsity', config: { mode: 'svd_8' } });
+    await writeFile(join(dir, 'misspelt.yaml'), 'mode: svd_8\nsparsty: {}\n');
+    await expect(loadAnyConfig(join(dir, 'misspelt.yaml'))).rejects.toThrow(
+      'sparsty: there is no such key; did you mean sparsity?',
+    );
   });
 });
 

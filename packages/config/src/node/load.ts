@@ -1,7 +1,9 @@
 /** @file Configs from files. */
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { configKindOf } from '../config-kind.js';
 import { parseTrainConfig, type TrainOverrides } from '../parse-train-config.js';
+import { parseConfigText } from '../source-text.js';
 import { SpftConfig, type SpftConfigOptions } from '../spft-config.js';
 import type { TrainConfig } from '../train-config.js';
 import { readConfigText } from './read-text.js';
@@ -27,6 +29,24 @@ export async function loadSpftConfig(
 export async function loadTrainConfig(path: string | null, overrides: TrainOverrides = {}): Promise<TrainConfig> {
   const text = path === null ? null : await readConfigText(path);
   return parseTrainConfig(text, path ?? '', overrides);
+}
+
+/** A config of either kind. */
+export type AnyConfig =
+  | { readonly kind: 'sparsity'; readonly config: SpftConfig }
+  | { readonly kind: 'train'; readonly config: TrainConfig };
+
+/**
+ * Reads a file of either kind, told by its keys.
+ * @param path of a YAML or JSON file, or of a directory with a hub layout's `config.json`.
+ * @throws ConfigError with every problem, each with file and line.
+ */
+export async function loadAnyConfig(path: string): Promise<AnyConfig> {
+  const file = (await isDirectory(path)) ? join(path, 'config.json') : path;
+  const { value } = parseConfigText(await readConfigText(file), file);
+  return configKindOf(value) === 'sparsity'
+    ? { kind: 'sparsity', config: await loadSpftConfig(file) }
+    : { kind: 'train', config: await loadTrainConfig(file) };
 }
 
 async function isDirectory(path: string): Promise<boolean> {

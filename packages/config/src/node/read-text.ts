@@ -15,7 +15,7 @@ export async function readConfigText(path: string): Promise<string> {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new ConfigError([{ file: path, line: null, path: [], message: 'this is no UTF-8 text; save it as UTF-8' }]);
+    throw new ConfigError([{ file: path, line: null, path: [], message: 'this is not UTF-8 text; save it as UTF-8' }]);
   }
 }
 
