@@ -1,9 +1,11 @@
 /**
- * @file The interface by which an adapter variant plugs in: LoRA and DoRA implement it here, QLoRA and others can from outside.
+ * @file The interfaces by which adapters, their variants and the models that carry them meet: LoRA and DoRA implement `AdapterMethod` here,
+ * others can from outside; a model implements `AdapterHost`.
  */
 
 import type { ChannelSelection } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
+import type { LoraConfig } from './lora-config.js';
 
 /** What an adapter may know of the frozen linear layer that it wraps. */
 export interface FrozenLinear {
@@ -11,7 +13,7 @@ export interface FrozenLinear {
   readonly name: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
-  /** [out, in], owned by the model. */
+  /** [out, in], owned by the model. After `AdapterHost.replaceWeight` the same object gives the new weight. */
   readonly weight: tf.Tensor2D;
   /** [out], owned by the model. */
   readonly bias: tf.Tensor1D | null;
@@ -20,14 +22,17 @@ export interface FrozenLinear {
 /** What varies from call to call. */
 export interface AdapterCall {
   readonly training: boolean;
-  /** Seed of this layer's dropout in this micro-batch: the same seed gives the same mask. */
+  /** Seed of this layer's dropout in this micro-batch: the same seed gives the same mask. Adapters mix their layer's name into it. */
   readonly seed: number;
 }
 
 /** An adapter on one linear layer. It owns its variables. */
 export interface LinearAdapter {
   readonly linear: FrozenLinear;
-  /** Trainable variables by PEFT suffix: `lora_A.weight` [r, in], `lora_B.weight` [out, r], `lora_magnitude_vector` [out]. */
+  /**
+   * Variables by the name of the parameter below the layer in PEFT's model: `lora_A.weight` [r, in], `lora_B.weight` [out, r],
+   * `lora_magnitude_vector.weight` [out] (which files call `lora_magnitude_vector`).
+   */
   readonly variables: ReadonlyMap<string, tf.Variable>;
   /**
    * @param x [T, in] input of the layer.
@@ -40,16 +45,30 @@ export interface LinearAdapter {
   dispose(): void;
 }
 
-/** A variant of adapter: how it is made from a config. `getPeftModel` finds it by `peftType` and `matches`. */
-export interface AdapterMethod<Config = unknown> {
+/** A variant of adapter: how it is made from a config. Made known by `registerAdapterMethod`. */
+export interface AdapterMethod {
+  /** What `getPeftModel(…, { method })` and the training key `peft` call it. */
   readonly name: string;
-  create(linear: FrozenLinear, config: Config, seed: number): LinearAdapter;
+  /**
+   * Fields of adapter_config.json whose being set asks for this variant, e.g. `['use_dora']`. As in PEFT, the method taken is the one whose
+   * fields are exactly those that are set; so a config that asks for what nobody implements fails instead of computing something else.
+   */
+  readonly fields: readonly string[];
+  /**
+   * Makes the adapter with its initial values; it is not attached to anything yet.
+   * @param config of this layer: `r` and `loraAlpha` are what rank_pattern and alpha_pattern give it.
+   * @param seed different for each layer.
+   * @throws AdapterError when it cannot be on this layer.
+   */
+  create(linear: FrozenLinear, config: LoraConfig, seed: number): LinearAdapter;
 }
 
 /** What a model offers so that adapters can be attached to it; `LlamaForCausalLM` implements it. */
 export interface AdapterHost {
   /** Every linear layer that can be adapted, by full name, in model order. */
   readonly linears: ReadonlyMap<string, FrozenLinear>;
+  /** Parameters of the whole model without adapters; where a host does not say, those of its linear layers are counted. */
+  readonly parameterCount?: number;
   /** Attaches an adapter to a layer, or removes it with null; the host does not dispose the old one. */
   setAdapter(linearName: string, adapter: LinearAdapter | null): void;
   /** Replaces the frozen weight of a layer (merging); takes ownership of `weight` and disposes the old one. */

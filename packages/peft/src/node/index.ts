@@ -1,1 +1,9 @@
-export {};
+/** @file Public names of what needs Node. */
+export {
+  ADAPTER_CONFIG_FILE,
+  ADAPTER_MODEL_FILE,
+  type LoadOptions,
+  loadAdapterConfig,
+  loadPretrained,
+  savePretrained,
+} from './adapter-directory.js';

@@ -1,0 +1,39 @@
+/** @file A base model's fingerprint, by which an adapter notices that it is loaded onto another model of the same shape. */
+import * as tf from '@tensorflow/tfjs';
+import type { AdapterHost } from './types.js';
+
+/** Values of each weight that go into the fingerprint: the beginning of its first row. */
+const SAMPLE = 64;
+
+/**
+ * 64 bits in hexadecimal (FNV-1a) over name, shape and first values of every linear layer. Values are rounded to bfloat16 first, so that a
+ * model is the same in float32 and in bfloat16.
+ * @param original weight to take for a layer instead of the host's, where an adapter is merged into it.
+ */
+export async function baseFingerprint(
+  host: AdapterHost,
+  original: (linearName: string) => tf.Tensor2D | undefined = () => undefined,
+): Promise<string> {
+  let hash = 0xcbf29ce484222325n;
+  const add = (byte: number) => {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  };
+  const samples = [...host.linears.values()].map((linear) => {
+    const weight = original(linear.name) ?? linear.weight;
+    return { linear, values: tf.slice(weight, [0, 0], [1, Math.min(SAMPLE, linear.inFeatures)]) };
+  });
+  try {
+    for (const { linear, values } of samples) {
+      for (const byte of new TextEncoder().encode(`${linear.name} ${linear.outFeatures}x${linear.inFeatures};`))
+        add(byte);
+      for (const bits of new Uint32Array(Float32Array.from(await values.data()).buffer)) {
+        const rounded = (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+        add(rounded & 0xff);
+        add(rounded >>> 8);
+      }
+    }
+  } finally {
+    tf.dispose(samples.map(({ values }) => values));
+  }
+  return hash.toString(16).padStart(16, '0');
+}

@@ -1,0 +1,99 @@
+/**
+ * @file LoRA (arXiv 2106.09685): y = base + s·B·A·dropout(x), with s = α/r, or α/√r for rank-stabilised LoRA (arXiv 2312.03732).
+ */
+import { dropout, loraLinear } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { initialLora, seedFor } from './init.js';
+import type { LoraConfig } from './lora-config.js';
+import type { AdapterCall, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
+
+export const LORA_A = 'lora_A.weight';
+export const LORA_B = 'lora_B.weight';
+
+export const loraMethod: AdapterMethod = {
+  name: 'lora',
+  fields: [],
+  create: (linear, config, seed) => new LoraAdapter(linear, config, seed),
+};
+
+/** What multiplies B·A. */
+export function loraScaling(config: Pick<LoraConfig, 'r' | 'loraAlpha' | 'useRslora'>): number {
+  return config.loraAlpha / (config.useRslora ? Math.sqrt(config.r) : config.r);
+}
+
+/** New variables A [r, in] and B [out, r], owned by the caller. */
+export function loraVariables(
+  linear: FrozenLinear,
+  config: LoraConfig,
+  seed: number,
+): { a: tf.Variable; b: tf.Variable } {
+  const { inFeatures, outFeatures } = linear;
+  const initial = initialLora(config.initLoraWeights, config.r, inFeatures, outFeatures, seed);
+  return {
+    a: variableOf(tf.tensor2d(initial.a, [config.r, inFeatures])),
+    b: variableOf(tf.tensor2d(initial.b, [outFeatures, config.r])),
+  };
+}
+
+/** A variable that takes over the tensor's memory. */
+export function variableOf(tensor: tf.Tensor): tf.Variable {
+  const variable = tf.variable(tensor);
+  tensor.dispose();
+  return variable;
+}
+
+/** W + s·B·A [out, in], owned by the caller. */
+export function addedWeight(weight: tf.Tensor2D, a: tf.Variable, b: tf.Variable, scaling: number): tf.Tensor2D {
+  // A plain product of two matrices: the form that every backend runs fastest.
+  return tf.tidy(() =>
+    tf.add(weight, tf.mul(tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D), scaling)),
+  );
+}
+
+/** What of an adapter's input is left by dropout: `x` itself where there is none. */
+export function droppedInput(x: tf.Tensor2D, rate: number, linear: FrozenLinear, call: AdapterCall): tf.Tensor2D {
+  // The name makes the masks of q, k and v differ, although one seed is given to the whole layer.
+  return call.training && rate > 0 ? dropout(x, rate, seedFor(call.seed, linear.name)) : x;
+}
+
+class LoraAdapter implements LinearAdapter {
+  readonly variables: ReadonlyMap<string, tf.Variable>;
+  private readonly a: tf.Variable;
+  private readonly b: tf.Variable;
+  private readonly scaling: number;
+  private readonly rate: number;
+
+  constructor(
+    readonly linear: FrozenLinear,
+    config: LoraConfig,
+    seed: number,
+  ) {
+    ({ a: this.a, b: this.b } = loraVariables(linear, config, seed));
+    this.scaling = loraScaling(config);
+    this.rate = config.loraDropout;
+    this.variables = new Map([
+      [LORA_A, this.a],
+      [LORA_B, this.b],
+    ]);
+  }
+
+  forward(x: tf.Tensor2D, base: tf.Tensor2D, call: AdapterCall): tf.Tensor2D {
+    return tf.tidy(() =>
+      loraLinear(
+        droppedInput(x, this.rate, this.linear, call),
+        base,
+        this.a as tf.Tensor as tf.Tensor2D,
+        this.b as tf.Tensor as tf.Tensor2D,
+        this.scaling,
+      ),
+    );
+  }
+
+  mergedWeight(): tf.Tensor2D {
+    return addedWeight(this.linear.weight, this.a, this.b, this.scaling);
+  }
+
+  dispose(): void {
+    tf.dispose([this.a, this.b]);
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * @file A model with adapters: `getPeftModel` makes it, `PeftModel` holds the adapters, their variables, and merges them.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import { AdapterError } from './errors.js';
+import { baseFingerprint } from './fingerprint.js';
+import { seedFor } from './init.js';
+import { completeLoraConfig, type LoraConfig, type LoraConfigInput } from './lora-config.js';
+import { chooseMethod } from './registry.js';
+import { findTargets, targetModulesForFile } from './target-modules.js';
+import type { AdapterHost, AdapterMethod, LinearAdapter } from './types.js';
+
+export interface PeftOptions {
+  /** Of the initial values. Default 0. */
+  readonly seed?: number;
+  /** Name of a registered method; otherwise the config's fields say which (`useDora`: DoRA, none: LoRA). */
+  readonly method?: string;
+}
+
+export interface ParameterCount {
+  /** Elements of the trainable variables. */
+  readonly trainable: number;
+  /** Elements of the model and its adapters. */
+  readonly all: number;
+}
+
+type LossArguments<Base> = Base extends { loss(...args: infer Arguments): unknown } ? Arguments : never;
+type LossResult<Base> = Base extends { loss(...args: never[]): infer Result } ? Result : never;
+
+/** Models that carry adapters: a second set would silently take the place of the first. */
+const carriers = new WeakMap<AdapterHost, PeftModel>();
+
+/**
+ * Puts adapters on a model's linear layers. Only they are trained; the model's weights stay as they are.
+ * @param model stays the caller's; `PeftModel.dispose` takes the adapters off again.
+ * @param config what differs from PEFT's defaults, e.g. `{ r: 32, loraAlpha: 64, targetModules: ['q_proj', 'v_proj'] }`.
+ * @throws AdapterError when the config is wrong, asks for what no method implements, names layers that the model has not, or the model
+ * has adapters already. The model is then unchanged.
+ */
+export function getPeftModel<Base extends AdapterHost>(
+  model: Base,
+  config: LoraConfigInput = {},
+  options: PeftOptions = {},
+): PeftModel<Base> {
+  const parts = createAdapters(model, completeLoraConfig(config), options, true);
+  return new PeftModel(model, parts);
+}
+
+/** What a `PeftModel` is made of; adapters that are not attached yet. */
+export interface AdapterParts {
+  readonly config: LoraConfig;
+  readonly method: AdapterMethod;
+  readonly adapters: ReadonlyMap<string, LinearAdapter>;
+}
+
+/** Makes the adapters that `config` asks for, without touching `model`. @throws AdapterError */
+export function createAdapters(
+  model: AdapterHost,
+  asked: LoraConfig,
+  { seed = 0, method: name }: PeftOptions,
+  strict: boolean,
+): AdapterParts {
+  refuseSecondSet(model);
+  const { method, config } = chooseMethod(asked, name);
+  const names = [...model.linears.keys()];
+  const adapters = new Map<string, LinearAdapter>();
+  try {
+    for (const target of findTargets(names, config, strict)) {
+      const own = { ...config, r: target.r, loraAlpha: target.alpha };
+      adapters.set(target.name, method.create(model.linears.get(target.name)!, own, seedFor(seed, target.name)));
+    }
+  } catch (error) {
+    for (const adapter of adapters.values()) adapter.dispose();
+    throw error;
+  }
+  return { method, adapters, config: { ...config, targetModules: targetModulesForFile(names, config.targetModules) } };
+}
+
+/** A model with adapters attached to it. */
+export class PeftModel<Base extends AdapterHost = AdapterHost> {
+  readonly config: LoraConfig;
+  readonly method: AdapterMethod;
+  /** By the full name of their layer, in model order. */
+  readonly adapters: ReadonlyMap<string, LinearAdapter>;
+  /** Every variable of the adapters by its name in PEFT's model, e.g. `model.layers.0.self_attn.q_proj.lora_A.weight`. */
+  readonly parameters: ReadonlyMap<string, tf.Variable>;
+  private trainable: ReadonlyMap<string, tf.Variable>;
+  private originals: Map<string, tf.Tensor2D> | null = null;
+  private isMerged = false;
+  private disposed = false;
+
+  /** Attaches `parts`, which it then owns, to `base`; use `getPeftModel`. */
+  constructor(
+    readonly base: Base,
+    parts: AdapterParts,
+  ) {
+    refuseSecondSet(base);
+    ({ config: this.config, method: this.method, adapters: this.adapters } = parts);
+    const parameters = new Map<string, tf.Variable>();
+    for (const [linear, adapter] of this.adapters) {
+      for (const [suffix, variable] of adapter.variables) parameters.set(`${linear}.${suffix}`, variable);
+    }
+    this.parameters = parameters;
+    this.trainable = parameters;
+    for (const [name, adapter] of this.adapters) base.setAdapter(name, adapter);
+    carriers.set(base, this);
+  }
+
+  /** The same as `base`, by the name that `SpftModel` has it too. */
+  get host(): Base {
+    return this.base;
+  }
+
+  /** The trainable ones of `parameters`: all, unless `setTrainable` said otherwise. */
+  get variables(): ReadonlyMap<string, tf.Variable> {
+    return this.trainable;
+  }
+
+  /** Whether the adapters are in the base weights. */
+  get merged(): boolean {
+    return this.isMerged;
+  }
+
+  /** The loss of the base, with adapters. */
+  loss(...args: LossArguments<Base>): LossResult<Base> {
+    const { loss } = this.base as { loss?: (...args: unknown[]) => unknown };
+    if (typeof loss !== 'function') throw new TypeError('PeftModel.loss: the base model has no method `loss`');
+    return loss.apply(this.base, args) as LossResult<Base>;
+  }
+
+  /**
+   * Freezes or thaws parameters.
+   * @param which by name in `parameters`; all where it is left out.
+   */
+  setTrainable(trainable: boolean, which: (name: string) => boolean = () => true): void {
+    for (const [name, variable] of this.parameters) {
+      if (which(name)) variable.trainable = trainable;
+    }
+    this.trainable = new Map([...this.parameters].filter(([, variable]) => variable.trainable));
+  }
+
+  parameterCount(): ParameterCount {
+    const sizes = (variables: Iterable<tf.Variable>) =>
+      [...variables].reduce((sum, variable) => sum + variable.size, 0);
+    const base =
+      this.base.parameterCount ??
+      [...this.base.linears.values()].reduce(
+        (sum, linear) => sum + linear.inFeatures * linear.outFeatures + (linear.bias ? linear.outFeatures : 0),
+        0,
+      );
+    return { trainable: sizes(this.variables.values()), all: base + sizes(this.parameters.values()) };
+  }
+
+  /** The line that PEFT's `print_trainable_parameters` prints. */
+  trainableParametersText(): string {
+    const { trainable, all } = this.parameterCount();
+    const digits = (n: number) => n.toLocaleString('en-US');
+    const percent = ((100 * trainable) / all).toFixed(4);
+    return `trainable params: ${digits(trainable)} || all params: ${digits(all)} || trainable%: ${percent}`;
+  }
+
+  /** The base's fingerprint, without the adapters even where they are merged; null where they were merged for good. */
+  async baseFingerprint(): Promise<string | null> {
+    if (this.isMerged && !this.originals) return null;
+    return baseFingerprint(this.base, (name) => this.originals?.get(name));
+  }
+
+  /**
+   * The weight [out, in] of a layer with its adapter in it, or of a layer without adapter a copy; owned by the caller. For writing a
+   * merged model one tensor at a time, without changing this one.
+   * @param linearName without `.weight`.
+   */
+  mergedWeight(linearName: string): tf.Tensor2D {
+    const linear = this.base.linears.get(linearName);
+    if (!linear) throw new RangeError(`mergedWeight: the model has no linear layer '${linearName}'`);
+    const adapter = this.adapters.get(linearName);
+    return adapter && !this.isMerged ? adapter.mergedWeight() : linear.weight.clone();
+  }
+
+  /** `mergedWeight` of every adapted layer in turn, with the weight's full name (`….q_proj.weight`). */
+  *mergedWeights(): Generator<[name: string, weight: tf.Tensor2D]> {
+    for (const name of this.adapters.keys()) yield [`${name}.weight`, this.mergedWeight(name)];
+  }
+
+  /**
+   * Puts the adapters into the base weights and takes them off the layers: the model computes the same, as fast as without adapters.
+   * Nothing happens where they are merged already.
+   * @param reversible keep the old weights for `unmerge`, which then gives exactly them back; costs as much memory as they take.
+   */
+  merge({ reversible = true }: { readonly reversible?: boolean } = {}): void {
+    this.requireAlive('merge');
+    if (this.isMerged) return;
+    const originals = new Map<string, tf.Tensor2D>();
+    try {
+      for (const [name, adapter] of this.adapters) {
+        const merged = adapter.mergedWeight();
+        if (reversible) originals.set(name, adapter.linear.weight.clone());
+        this.base.replaceWeight(name, merged);
+        this.base.setAdapter(name, null);
+      }
+    } catch (error) {
+      // Out of memory, say: what is merged already goes back.
+      this.restore(originals);
+      throw error;
+    }
+    this.originals = reversible ? originals : null;
+    this.isMerged = true;
+  }
+
+  /**
+   * Takes merged adapters out of the base weights and puts them on the layers again. Nothing happens where they are not merged.
+   * @throws AdapterError when they were merged for good.
+   */
+  unmerge(): void {
+    this.requireAlive('unmerge');
+    if (!this.isMerged) return;
+    if (!this.originals) {
+      throw new AdapterError(
+        'unmerge: the adapters were merged with { reversible: false }, so the base weights are gone; load the model again',
+      );
+    }
+    this.restore(this.originals);
+    this.originals = null;
+    this.isMerged = false;
+  }
+
+  /** Takes the adapters off and disposes them. The base stays, with merged weights where they were merged. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    for (const [name, adapter] of this.adapters) {
+      if (!this.isMerged) this.base.setAdapter(name, null);
+      adapter.dispose();
+    }
+    for (const weight of this.originals?.values() ?? []) weight.dispose();
+    this.originals = null;
+    if (carriers.get(this.base) === (this as unknown as PeftModel)) carriers.delete(this.base);
+  }
+
+  private restore(originals: ReadonlyMap<string, tf.Tensor2D>): void {
+    for (const [name, weight] of originals) {
+      this.base.replaceWeight(name, weight);
+      this.base.setAdapter(name, this.adapters.get(name)!);
+    }
+  }
+
+  private requireAlive(method: string): void {
+    if (this.disposed) throw new AdapterError(`${method}: this PeftModel was disposed; make another with getPeftModel`);
+  }
+}
+
+function refuseSecondSet(model: AdapterHost): void {
+  if (carriers.has(model)) {
+    throw new AdapterError('the model has adapters already; dispose its PeftModel before giving it others');
+  }
+}
