@@ -1,8 +1,16 @@
-import './kernels/host/index.js';
-
 export { BATCHED_MATMUL, batchedMatMul } from './batched-matmul.js';
+export { COLUMN_NORMS, columnNorms } from './column-norms.js';
+export { GATHER_COLUMNS, gatherColumns } from './gather-columns.js';
+export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './gather-rows.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
+export { GRAM_SCORES, GRAM_SCORES_GRAD, gramScores } from './gram-scores.js';
+export { keptChannels } from './kept-channels.js';
+export { LINEAR, LINEAR_GRAD, linear } from './linear.js';
 export { LINEAR_CROSS_ENTROPY, type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';
+export { LINEAR_KEPT_COLUMNS, LINEAR_KEPT_COLUMNS_GRAD, linearKeptColumns } from './linear-kept-columns.js';
+export { LINEAR_KEPT_ROWS, LINEAR_KEPT_ROWS_GRAD, linearKeptRows } from './linear-kept-rows.js';
+export { LORA_LINEAR, LORA_LINEAR_GRAD, loraLinear } from './lora-linear.js';
+export { MASK_COLUMNS, maskColumns } from './mask-columns.js';
 export { hasKernel, type KernelAttributes, type KernelInputs, runOp, withoutKernels } from './op.js';
 export {
   ADAMW,
@@ -26,7 +34,12 @@ export {
   ropeRows,
   ropeTables,
 } from './rope-tables.js';
+export { SCATTER_COLUMNS, scatterColumns } from './scatter-columns.js';
+export { SEQUENCE_MEANS, sequenceMeans } from './sequence-means.js';
+export { JOIN_ROWS, joinRows, SPLIT_ROWS, splitRows } from './split-rows.js';
+export { stopGradient } from './stop-gradient.js';
 export { SWIGLU, SWIGLU_GRAD, swiglu } from './swiglu.js';
 export { isRecording, noGradient } from './tape.js';
 export { packTokens, type TokenPartition } from './token-partition.js';
+export { TOP_K_SELECTION, topKSelection } from './top-k-selection.js';
 export type * from './types.js';

@@ -16,10 +16,13 @@ export const LINEAR_GRAD = 'SpftLinearGrad';
  * @throws RangeError when the shapes do not fit.
  */
 export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | null = null): tf.Tensor2D {
-  if (x.shape[1] !== weight.shape[1]) {
+  if (x.rank !== 2 || x.shape[1] !== weight.shape[1]) {
     throw new RangeError(
       `linear: x [${x.shape}] must have as many columns as weight [${weight.shape}]; pass weight as [out, in]`,
     );
+  }
+  if (bias !== null && (bias.rank !== 1 || bias.size !== weight.shape[0])) {
+    throw new RangeError(`linear: bias [${bias.shape}] must have one number for each row of weight [${weight.shape}]`);
   }
   const op = tf.customGrad((input) => {
     const value = runOp(

@@ -31,7 +31,9 @@ export function maskColumns(x: tf.Tensor2D, keep: ChannelSelection, fromRow: num
   checkMatrix('maskColumns', 'x', x);
   checkSelection('maskColumns', keep, `x [${x.shape}]`, x.shape[1]);
   if (!Number.isInteger(fromRow) || fromRow < 0 || fromRow > x.shape[0]) {
-    throw new RangeError(`maskColumns: fromRow is ${fromRow}, must be a whole number from 0 to ${x.shape[0]}, the rows`);
+    throw new RangeError(
+      `maskColumns: fromRow is ${fromRow}, must be a whole number from 0 to ${x.shape[0]}, the rows`,
+    );
   }
   const op = tf.customGrad((x) => ({
     value: mask(x as tf.Tensor2D, keep, fromRow),

@@ -16,7 +16,8 @@ export function checkSelection(op: string, keep: ChannelSelection, what: string,
       `${op}: the selection keeps ${kept} of ${keep.total} channels and holds indices [${indices.shape}]; wanted one index for each kept`,
     );
   }
-  if (indices.dtype !== 'int32') throw new TypeError(`${op}: indices of a selection are ${indices.dtype}, must be int32`);
+  if (indices.dtype !== 'int32')
+    throw new TypeError(`${op}: indices of a selection are ${indices.dtype}, must be int32`);
 }
 
 /** @throws RangeError unless x is a matrix. */

@@ -10,8 +10,10 @@ registerHostKernel({ kernelName: TRANSPOSE_2D, ...transposeOnHost });
 
 /** @returns [n, m], owned by the caller. Not differentiable. */
 export function transpose2d(x: tf.Tensor2D): tf.Tensor2D {
-  const [rows, columns] = x.shape;
-  // A column is a row already; and wasm's kernel is given nothing empty.
-  if (rows <= 1 || columns <= 1) return tf.reshape(x, [columns, rows]);
-  return runOp(TRANSPOSE_2D, { x }, {}, () => tf.transpose(x));
+  return runOp(TRANSPOSE_2D, { x }, {}, () => {
+    const [rows, columns] = x.shape;
+    if (rows > 1 && columns > 1) return tf.transpose(x);
+    // A column is a row already, but not to XNNPACK: it keeps what it packed of a right operand by the memory that tensors share.
+    return tf.add(tf.reshape(x, [columns, rows]), 0);
+  });
 }
