@@ -1,1 +1,8 @@
-export {};
+export {
+  type LoadOrBuildOptions,
+  loadOrBuildPredictors,
+  loadPredictors,
+  PREDICTOR_CONFIG_FILE,
+  predictorDirectory,
+  savePredictors,
+} from './storage.js';

@@ -1,0 +1,54 @@
+/** @file The modes that are there from the start, registered as a user's own would be. Importing this file registers them. */
+import { EstimatorError } from './errors.js';
+import { oracleEstimator } from './oracle.js';
+import { type EstimatorRequest, registerEstimator } from './registry.js';
+import { svdEstimator } from './svd.js';
+import type { SparsityEstimator } from './types.js';
+
+/** Leaves every layer dense. */
+export function denseEstimator(mode = 'dense'): SparsityEstimator {
+  return {
+    mode,
+    needs: 'input',
+    applies: 'gather',
+    selectMlp: () => null,
+    selectAttention: () => ({ q: null, k: null, v: null, o: null }),
+    dispose() {},
+  };
+}
+
+async function svdOf(request: EstimatorRequest, rank: number, applies: 'gather' | 'mask'): Promise<SparsityEstimator> {
+  if (!request.predictors) {
+    throw new EstimatorError(`mode '${request.mode}' needs predictors; pass createEstimator a way to get them`);
+  }
+  return svdEstimator(request.mode, await request.predictors(rank), { ...request, applies });
+}
+
+registerEstimator(/^(?:dense|none)$/, ({ mode }) => denseEstimator(mode), {
+  title: 'dense',
+  examples: ['dense', 'none'],
+});
+
+registerEstimator(/^svd_([1-9]\d*)$/, (request, [, rank]) => svdOf(request, Number(rank), 'gather'), {
+  title: 'svd_<rank>',
+  examples: ['svd_4', 'svd_8', 'svd_16', 'svd_32'],
+});
+
+registerEstimator(/^.*oracle.*svd_([1-9]\d*)$/, (request, [, rank]) => svdOf(request, Number(rank), 'mask'), {
+  title: 'oracle_svd_<rank>',
+  examples: ['oracle_svd_8'],
+});
+
+registerEstimator(/^(?!.*svd).*oracle/, (request) => oracleEstimator(request.mode, request), {
+  title: 'oracle_<random|norm|wanda>_ffn, oracle_<attention_norm|random|l2norm>[_qk|_vo], or both in one name',
+  examples: [
+    'oracle_random_ffn',
+    'oracle_norm_ffn',
+    'oracle_wanda_ffn',
+    'oracle_l2norm',
+    'oracle_attention_norm',
+    'oracle_norm_ffn_attention_norm',
+    'oracle_l2norm_norm_ffn',
+    'oracle_wanda_ffn_l2norm',
+  ],
+});

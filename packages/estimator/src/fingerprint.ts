@@ -1,0 +1,66 @@
+/**
+ * @file Which model predictors were made from: its sizes, and a checksum of a sample of its weights. Sizes alone do not tell a base model
+ * from its instruct version.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type { SparsityHost } from './types.js';
+
+export interface ModelFingerprint {
+  /** For people too: `32 layers, hidden 4096, intermediate 14336, heads 32/8 of 128`. */
+  readonly shape: string;
+  /** 16 hexadecimal digits. */
+  readonly weights: string;
+}
+
+/** Values read of each sampled weight. */
+const SAMPLE = 64;
+
+/** Reads a few kilobytes back from the device. */
+export async function fingerprintOf(host: SparsityHost): Promise<ModelFingerprint> {
+  const { heads, kvHeads, headDim } = host.headLayout;
+  const shape =
+    `${host.layerCount} layers, hidden ${host.hiddenSize}, intermediate ${host.intermediateSize}, ` +
+    `heads ${heads}/${kvHeads} of ${headDim}`;
+  const layers = new Set([0, Math.floor(host.layerCount / 2), host.layerCount - 1]);
+  const hash = new Fnv1a();
+  for (const layer of layers) {
+    for (const projection of ['mlp.gate_proj', 'self_attn.q_proj']) {
+      const weight = host.frozenWeight(`model.layers.${layer}.${projection}`);
+      for (const value of await sample(weight)) hash.add16(bfloat16Bits(value));
+    }
+  }
+  return { shape, weights: hash.hex() };
+}
+
+async function sample(weight: tf.Tensor2D): Promise<Float32Array> {
+  const places = Int32Array.from({ length: SAMPLE }, (_, i) => Math.floor(((i + 0.5) * weight.size) / SAMPLE));
+  const values = tf.tidy(() => tf.gather(tf.reshape(weight, [weight.size]), tf.tensor1d(places, 'int32')));
+  const data = await values.data<'float32'>();
+  values.dispose();
+  return data;
+}
+
+const word = new Uint32Array(1);
+const real = new Float32Array(word.buffer);
+
+/** Rounded to bf16, so that a backend which keeps weights so has the same fingerprint. */
+function bfloat16Bits(value: number): number {
+  real[0] = value;
+  const bits = word[0]!;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** 64-bit FNV-1a. */
+class Fnv1a {
+  #state = 0xcbf29ce484222325n;
+
+  add16(bits: number): void {
+    for (const byte of [bits & 0xff, bits >>> 8]) {
+      this.#state = ((this.#state ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn;
+    }
+  }
+
+  hex(): string {
+    return this.#state.toString(16).padStart(16, '0');
+  }
+}

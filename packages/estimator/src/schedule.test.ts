@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { isSparseStep } from './schedule.js';
+
+describe('isSparseStep()', () => {
+  const sparseSteps = (startStep: number, endStep: number, maxSteps = 20) =>
+    Array.from({ length: maxSteps }, (_, step) => step).filter((step) =>
+      isSparseStep({ startStep, endStep }, { step, maxSteps }),
+    );
+
+  it('takes up to 1 as a fraction of the run', () => {
+    expect(sparseSteps(0, 1)).toHaveLength(20);
+    expect(sparseSteps(0.1, 0.5)).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  it('takes more than 1 as a step number', () => {
+    expect(sparseSteps(3, 6)).toEqual([3, 4, 5]);
+    expect(sparseSteps(18, 1)).toEqual([18, 19]);
+  });
+
+  it('starts at the first whole step that is not before a fraction', () => {
+    expect(sparseSteps(0.05, 1, 30)[0]).toBe(2);
+  });
+
+  it('takes 1 as all of the run: starting there is never', () => {
+    expect(sparseSteps(1, 1)).toEqual([]);
+  });
+});

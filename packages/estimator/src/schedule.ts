@@ -1,0 +1,22 @@
+/**
+ * @file The sparsity schedule: which optimizer steps are sparse (upstream `spft/callbacks.py`).
+ */
+
+/** Where sparsity starts and ends: up to 1 a fraction of the run's steps, above it a step number. */
+export interface SparsitySchedule {
+  readonly startStep: number;
+  readonly endStep: number;
+}
+
+/** Where a run is: `step` counts finished optimizer steps, so the first step of a run is step 0. */
+export interface RunPosition {
+  readonly step: number;
+  readonly maxSteps: number;
+}
+
+/** Whether a step is sparse: start ≤ step < end. */
+export function isSparseStep({ startStep, endStep }: SparsitySchedule, { step, maxSteps }: RunPosition): boolean {
+  const start = startStep <= 1 ? startStep * maxSteps : startStep;
+  const end = endStep <= 1 ? endStep * maxSteps : endStep;
+  return start <= step && step < end;
+}

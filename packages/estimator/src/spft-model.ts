@@ -1,0 +1,240 @@
+/**
+ * @file `getSpftModel`: sparsity for a model, as the original's quick start has it (upstream `spft/api.py`). A config and a model go in; what
+ * comes out still is the model for a trainer, plus the schedule and an account of what is sparse.
+ */
+import { matchLayers, type SpftConfig } from '@spft/config';
+import { keptChannels } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { EstimatorError } from './errors.js';
+import { assertPredictorShapes } from './predictor-check.js';
+import { type BuildProgress, buildPredictors, type PredictedLayers, Predictors } from './predictors.js';
+import { assertKnownMode, createEstimator } from './registry.js';
+import { isSparseStep, type RunPosition } from './schedule.js';
+import { keptPerHead } from './select-channels.js';
+import { denseTokens, type TokenPolicy } from './token-policy.js';
+import type { Compat, SelectionListener, SparsityHost, SparsityPlan } from './types.js';
+
+/** The keys of a sparsity config that are obeyed here. */
+export type SparsityConfig = Pick<
+  SpftConfig,
+  | 'mode'
+  | 'sparsity'
+  | 'startStep'
+  | 'endStep'
+  | 'skipOutputTokens'
+  | 'skipSinkTokens'
+  | 'skipRandomTokens'
+  | 'sparseOutputTokens'
+  | 'sparseLoraBranch'
+  | 'qkPerHead'
+  | 'qkvoSeqAvg'
+  | 'mlpSeqAvg'
+  | 'compat'
+  | 'channelMultiple'
+> & { readonly source?: SpftConfig['source'] };
+
+/** A model to which sparsity can be attached, or one that wraps such a model (a `PeftModel`). */
+export type SparsityAttachable =
+  | SparsityHost
+  | { readonly host: SparsityAttachable }
+  | { readonly base: SparsityAttachable }
+  | { readonly model: SparsityAttachable };
+
+/** What is asked of a source of predictors. */
+export interface PredictorRequest {
+  readonly host: SparsityHost;
+  readonly layers: PredictedLayers;
+  readonly rank: number;
+  readonly onProgress?: (progress: BuildProgress) => void;
+}
+
+/** Where predictors come from; `predictorDirectory` of `@spft/estimator/node` finds them on disk and builds what is missing. */
+export type PredictorSource = (request: PredictorRequest) => Promise<Predictors>;
+
+export interface SpftOptions {
+  /** Overrides the config's. */
+  readonly compat?: Compat;
+  /** Overrides the config's; kept counts are rounded up to a multiple of it. Default 16 on the `cuda` backend, 1 elsewhere. */
+  readonly channelMultiple?: number;
+  /** Predictors (taken over), or where they come from; default: built from the weights, in memory. */
+  readonly predictors?: Predictors | PredictorSource;
+  readonly onProgress?: (progress: BuildProgress) => void;
+  readonly listener?: SelectionListener;
+}
+
+/**
+ * Makes a model compute sparsely: its plan is attached to the model underneath.
+ * @param model `LlamaForCausalLM`, `PeftModel`, or anything else with a `SparsityHost` in it; not taken over.
+ * @throws ConfigError when a layer pattern matches no layer of the model.
+ * @throws EstimatorError when no estimator claims the mode, or it has no rule for a kind of module that is to be sparse.
+ * @throws PredictorError when predictors do not fit the model, or cannot be built.
+ */
+export async function getSpftModel<M extends SparsityAttachable>(
+  model: M,
+  config: SparsityConfig,
+  options: SpftOptions = {},
+): Promise<SpftModel<M>> {
+  const host = sparsityHostOf(model);
+  assertKnownMode(config.mode);
+  if (config.sparseLoraBranch) {
+    throw new EstimatorError(
+      'sparse_lora_branch: true is not available: the adapter branch always sees all channels, as in all published presets; ' +
+        'remove the key or set it to false',
+    );
+  }
+  const matched = matchLayers(config.sparsity, host.layerCount, config.source);
+  const isDense = config.mode === 'dense' || config.mode === 'none';
+  const layers = new Map(isDense ? [] : [...matched].filter(([, { mlp, selfAttn }]) => mlp > 0 || selfAttn > 0));
+  const compat = options.compat ?? config.compat;
+  const channelMultiple =
+    options.channelMultiple ?? config.channelMultiple ?? (tf.getBackend() === 'cuda' ? CUDA_CHANNEL_MULTIPLE : 1);
+  if (!Number.isInteger(channelMultiple) || channelMultiple < 1) {
+    throw new RangeError(`getSpftModel: channelMultiple must be a whole number ≥ 1, got ${channelMultiple}`);
+  }
+
+  const estimator = await createEstimator({
+    mode: config.mode,
+    heads: host.headLayout,
+    compat,
+    channelMultiple,
+    qkPerHead: config.qkPerHead,
+    qkvoSeqAvg: config.qkvoSeqAvg,
+    mlpSeqAvg: config.mlpSeqAvg,
+    modules: {
+      mlp: [...layers.values()].some(({ mlp }) => mlp > 0),
+      selfAttn: [...layers.values()].some(({ selfAttn }) => selfAttn > 0),
+    },
+    predictors: (rank) => obtainPredictors({ host, layers, rank, onProgress: options.onProgress }, options.predictors),
+  });
+  const plan: SparsityPlan = { estimator, layers, compat, enabled: true, listener: options.listener ?? null };
+  host.setSparsity(plan);
+  return new SpftModel(model, host, plan, { ...config, compat, channelMultiple });
+}
+
+/** Tensor cores want it: on an H200 3072×4096 times 4096×143 runs at 51 TFLOP/s, with 144 columns at 298. */
+const CUDA_CHANNEL_MULTIPLE = 16;
+
+async function obtainPredictors(request: PredictorRequest, given: SpftOptions['predictors']): Promise<Predictors> {
+  const { host, layers, rank, onProgress } = request;
+  if (given === undefined) return buildPredictors(host, layers, rank, { onProgress });
+  if (given instanceof Predictors) {
+    assertPredictorShapes(given, host, { rank, layers });
+    return given;
+  }
+  const found = await given(request);
+  try {
+    assertPredictorShapes(found, host, { rank, layers });
+  } catch (error) {
+    found.dispose();
+    throw error;
+  }
+  return found;
+}
+
+/** Follows wrappers down to the model that computes. */
+function sparsityHostOf(model: object): SparsityHost {
+  let current = model as Record<string, unknown>;
+  for (let depth = 0; depth < 8; depth++) {
+    if (typeof current.setSparsity === 'function' && typeof current.frozenWeight === 'function') {
+      return current as unknown as SparsityHost;
+    }
+    const inner = current.host ?? current.base ?? current.model;
+    if (typeof inner !== 'object' || inner === null) break;
+    current = inner as Record<string, unknown>;
+  }
+  throw new TypeError(
+    'getSpftModel: found nothing to attach sparsity to; pass a model with setSparsity() and frozenWeight(), such as ' +
+      'LlamaForCausalLM, or a wrapper that has it as host, base or model',
+  );
+}
+
+type VariablesOf<M> = M extends { readonly variables: infer V } ? V : never;
+type LossArguments<M> = M extends { loss(...args: infer A): tf.Scalar } ? A : never[];
+
+/** Channels of one module that a sparse step computes. */
+export interface ModuleSummary {
+  /** Fraction dropped, as configured; 0 is dense. */
+  readonly sparsity: number;
+  /** Of intermediate channels for the MLP, of kv channels for attention. */
+  readonly kept: number;
+  readonly total: number;
+  /** kept / total: after rounding, so a little above 1 − sparsity. */
+  readonly density: number;
+}
+
+export interface LayerSummary {
+  readonly layer: number;
+  readonly mlp: ModuleSummary;
+  readonly selfAttn: ModuleSummary;
+}
+
+/** A model with its sparsity. For a trainer it is the model itself: `variables` and `loss` are the model's own. */
+export class SpftModel<M = SparsityAttachable> {
+  /** Make with `getSpftModel`. */
+  constructor(
+    /** What `getSpftModel` was given. */
+    readonly model: M,
+    readonly host: SparsityHost,
+    readonly plan: SparsityPlan,
+    /** As given, with `compat` and `channelMultiple` as they are in force. */
+    readonly config: SparsityConfig & { readonly channelMultiple: number },
+  ) {}
+
+  get variables(): VariablesOf<M> {
+    return (this.model as { variables: VariablesOf<M> }).variables;
+  }
+
+  loss(...args: LossArguments<M>): tf.Scalar {
+    return (this.model as { loss(...args: LossArguments<M>): tf.Scalar }).loss(...args);
+  }
+
+  /** Which tokens the config wants dense. */
+  get tokenPolicy(): TokenPolicy {
+    return this.config;
+  }
+
+  /** [T] 1 where a token is dense: what a collation needs. Bound to this model. */
+  readonly denseTokens = (labels: ArrayLike<number>, lengths: readonly number[], seed = 0): Uint8Array =>
+    denseTokens(labels, lengths, this.tokenPolicy, seed);
+
+  /** Switches sparsity on or off for the step that begins, by `start_step` and `end_step`; returns whether it is on. */
+  update(position: RunPosition): boolean {
+    this.plan.enabled = isSparseStep(this.config, position);
+    return this.plan.enabled;
+  }
+
+  /** Dense from here on, for evaluation and generation; `update` switches on again. */
+  disable(): void {
+    this.plan.enabled = false;
+  }
+
+  /** What a sparse step computes, layer by layer. */
+  summary(): LayerSummary[] {
+    const { host, config, plan } = this;
+    const { kvHeads, headDim } = host.headLayout;
+    const multiple = config.channelMultiple;
+    const module = (sparsity: number, total: number, kept: () => number): ModuleSummary => {
+      const count = sparsity > 0 ? Math.min(total, kept()) : total;
+      return { sparsity, kept: count, total, density: count / total };
+    };
+    return Array.from({ length: host.layerCount }, (_, layer) => {
+      const { mlp, selfAttn } = plan.layers.get(layer) ?? { mlp: 0, selfAttn: 0 };
+      const [I, kv] = [host.intermediateSize, kvHeads * headDim];
+      return {
+        layer,
+        mlp: module(mlp, I, () => keptChannels(I, mlp, multiple)),
+        selfAttn: module(selfAttn, kv, () =>
+          config.qkPerHead
+            ? kvHeads * keptPerHead(kvHeads, headDim, selfAttn, multiple)
+            : keptChannels(kv, selfAttn, multiple),
+        ),
+      };
+    });
+  }
+
+  /** Takes the plan off the model and frees the estimator; the model itself stays. */
+  dispose(): void {
+    this.host.setSparsity(null);
+    this.plan.estimator.dispose();
+  }
+}
