@@ -5,11 +5,14 @@
  * a batch is taken apart; other backends get it whole.
  */
 import * as tf from '@tensorflow/tfjs';
+import { batchedMatMulOnWasm } from './kernels/host/batched-matmul.js';
+import { registerWasmKernel } from './kernels/host/wasm-heap.js';
 import { matMul2d, prefersPlainProducts } from './matmul.js';
 import { runOp } from './op.js';
 
 /** Attributes transposeA, transposeB; also the kernel of the gradients, which are such products themselves. */
 export const BATCHED_MATMUL = 'SpftBatchedMatMul';
+registerWasmKernel(BATCHED_MATMUL, batchedMatMulOnWasm);
 
 /** The product without a gradient of its own: for use inside ops. */
 export function batchedProduct(a: tf.Tensor3D, b: tf.Tensor3D, transposeA = false, transposeB = false): tf.Tensor3D {

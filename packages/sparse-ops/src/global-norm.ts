@@ -1,9 +1,12 @@
 /** @file Norm of all gradients together, and the factor by which clipping scales them. Nothing is read back to the host. */
 import * as tf from '@tensorflow/tfjs';
+import { registerHostKernel } from './kernels/host/host-kernel.js';
+import { globalNormOnHost } from './kernels/host/optimizer-update.js';
 import { runOp } from './op.js';
 
 /** Inputs t0…; output the norm. */
 export const GLOBAL_NORM = 'SpftGlobalNorm';
+registerHostKernel({ kernelName: GLOBAL_NORM, ...globalNormOnHost });
 
 /**
  * √(Σ of the squares of every element of every tensor).

@@ -6,9 +6,10 @@
  * 2 products a chunk instead of 3 with recomputation, and [R, H] kept, which x would take as well. Off the tape only the loss is made.
  */
 import * as tf from '@tensorflow/tfjs';
-import { matMul2d } from './matmul.js';
+import { matMul2d, prefersPlainProducts } from './matmul.js';
 import { runOp } from './op.js';
 import { isRecording, noGradient } from './tape.js';
+import { transpose2d } from './transpose.js';
 
 /** Inputs x, weight, labels; attributes chunkRows, withGradient; outputs loss and, if asked for, the gradient of x. */
 export const LINEAR_CROSS_ENTROPY = 'SpftLinearCrossEntropy';
@@ -21,10 +22,19 @@ export interface LinearCrossEntropyOptions {
   readonly chunkRows?: number;
 }
 
+/**
+ * x·Wᵀ [rows, V]. Where only plain products are fast, as (W·xᵀ)ᵀ: of the two operands that could be transposed, and that XNNPACK would pack
+ * at 6 ns an element, x is by far the smaller.
+ */
+function logitsOf(x: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
+  if (!prefersPlainProducts()) return matMul2d(x, weight, false, true);
+  return tf.tidy(() => transpose2d(matMul2d(weight, x, false, true)));
+}
+
 /** Loss (scalar) and, if asked for, gradient [rows, H] of one chunk. */
 function chunkLoss(x: tf.Tensor2D, weight: tf.Tensor2D, labels: tf.Tensor1D, withGradient: boolean): tf.Tensor[] {
   return tf.tidy(() => {
-    const logits = matMul2d(x, weight, false, true);
+    const logits = logitsOf(x, weight);
     // Cast rather than asked for as float32, which the wasm backend's OneHot does not heed.
     const oneHot = tf.cast(tf.oneHot(labels, weight.shape[0]!), 'float32') as tf.Tensor2D;
     const p = tf.softmax(logits);

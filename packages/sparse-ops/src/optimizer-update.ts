@@ -5,12 +5,16 @@
  * nothing back. A kernel takes all tensors as inputs `<role><n>` and returns the new values; they replace those of the variables.
  */
 import * as tf from '@tensorflow/tfjs';
+import { registerHostKernel } from './kernels/host/host-kernel.js';
+import { adamwOnHost, sgdOnHost } from './kernels/host/optimizer-update.js';
 import { type KernelAttributes, type KernelInputs, runOp } from './op.js';
 
 /** Inputs p0…, g0…, m0…, v0…, perhaps gradientScale; outputs p0…, m0…, v0…. Attributes: AdamwOptions and count. */
 export const ADAMW = 'SpftAdamw';
 /** Inputs p0…, g0…, m0… unless momentum is 0, perhaps gradientScale; outputs p0…, m0…. Attributes: SgdOptions and count. */
 export const SGD = 'SpftSgd';
+registerHostKernel({ kernelName: ADAMW, ...adamwOnHost });
+registerHostKernel({ kernelName: SGD, ...sgdOnHost });
 
 interface CommonOptions {
   readonly learningRate: number;

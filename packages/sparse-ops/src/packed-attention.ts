@@ -8,6 +8,8 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { batchedProduct } from './batched-matmul.js';
+import { packedAttentionGradOnWasm, packedAttentionOnWasm } from './kernels/host/packed-attention.js';
+import { registerWasmKernel } from './kernels/host/wasm-heap.js';
 import { runOp } from './op.js';
 import type { HeadLayout, PackedLayout } from './types.js';
 
@@ -15,6 +17,8 @@ import type { HeadLayout, PackedLayout } from './types.js';
 export const PACKED_ATTENTION = 'SpftPackedAttention';
 /** Inputs q, k, v, dy; attributes layout, heads; outputs dq, dk, dv. */
 export const PACKED_ATTENTION_GRAD = 'SpftPackedAttentionGrad';
+registerWasmKernel(PACKED_ATTENTION, packedAttentionOnWasm);
+registerWasmKernel(PACKED_ATTENTION_GRAD, packedAttentionGradOnWasm);
 
 /** Index tensors between row order and [B, S] padded packed order, S the longest sequence. */
 interface Padding {

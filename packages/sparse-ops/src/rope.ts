@@ -3,10 +3,13 @@
  * head turns with dimension i + d/2. The gradient is the rotation by the opposite angle.
  */
 import * as tf from '@tensorflow/tfjs';
+import { registerHostKernel } from './kernels/host/host-kernel.js';
+import { ropeOnHost } from './kernels/host/rope.js';
 import { runOp } from './op.js';
 
 /** Rotates by the angle of cos and sin, or by its opposite when the attribute `inverse` is set. */
 export const ROPE = 'SpftRope';
+registerHostKernel({ kernelName: ROPE, ...ropeOnHost });
 
 function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, headDim: number, inverse: boolean): tf.Tensor {
   return runOp(ROPE, { x, cos, sin }, { headDim, inverse }, () => {

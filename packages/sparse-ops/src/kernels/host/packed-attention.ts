@@ -6,8 +6,7 @@
  * by loops. Measured on 640 tokens in 12 sequences, N = 6, K = 2, d = 32 (ms, composition → here):
  * forward 55 → 3.0, backward 117 → 8.4.
  */
-import * as tf from '@tensorflow/tfjs';
-import { PACKED_ATTENTION, PACKED_ATTENTION_GRAD } from '../../packed-attention.js';
+import type * as tf from '@tensorflow/tfjs';
 import type { HeadLayout, PackedLayout } from '../../types.js';
 import { allocate } from './host-kernel.js';
 import { type Place, roomFor, WasmHeap } from './wasm-heap.js';
@@ -135,7 +134,7 @@ function eachTile(
   }
 }
 
-const forward: tf.KernelFunc = ({ inputs, attrs, backend }) => {
+export const packedAttentionOnWasm: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   const { q, k, v } = inputs as Record<'q' | 'k' | 'v', tf.TensorInfo>;
   const { layout, heads } = attrs as unknown as Attributes;
   const { heads: N, kvHeads: K, headDim: d } = heads;
@@ -192,7 +191,7 @@ function softmaxGradient(f: Float32Array, p: Place, dp: Place, rows: number, key
   }
 }
 
-const backward: tf.KernelFunc = ({ inputs, attrs, backend }) => {
+export const packedAttentionGradOnWasm: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   const { q, k, v, dy } = inputs as Record<'q' | 'k' | 'v' | 'dy', tf.TensorInfo>;
   const { layout, heads } = attrs as unknown as Attributes;
   const { heads: N, kvHeads: K, headDim: d } = heads;
@@ -261,6 +260,3 @@ const backward: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   heap.free();
   return outputs;
 };
-
-tf.registerKernel({ kernelName: PACKED_ATTENTION, backendName: 'wasm', kernelFunc: forward });
-tf.registerKernel({ kernelName: PACKED_ATTENTION_GRAD, backendName: 'wasm', kernelFunc: backward });

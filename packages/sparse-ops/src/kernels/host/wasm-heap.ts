@@ -138,3 +138,8 @@ export class WasmHeap {
     this.#backend.dataIdMap.delete(info.dataId);
   }
 }
+
+/** Registers a kernel that works on the heap itself. */
+export function registerWasmKernel(kernelName: string, kernelFunc: tf.KernelFunc): void {
+  if (!tf.getKernel(kernelName, 'wasm')) tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc });
+}
