@@ -15,9 +15,14 @@ export { GATHER_COLUMNS } from './columns.js';
 export function gatherColumns(x: tf.Tensor2D, keep: ChannelSelection): tf.Tensor2D {
   checkMatrix('gatherColumns', 'x', x);
   checkSelection('gatherColumns', keep, `x [${x.shape}]`, x.shape[1]);
-  const op = tf.customGrad((x) => ({
-    value: takeColumns(x as tf.Tensor2D, keep.indices),
-    gradFunc: (dy: tf.Tensor) => putColumns(dy as tf.Tensor2D, keep.indices, keep.total),
-  }));
+  const op = tf.customGrad((x, save) => {
+    const value = takeColumns(x as tf.Tensor2D, keep.indices);
+    (save as tf.GradSaveFunc)([keep.indices]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, [indices]: tf.Tensor[]) =>
+        putColumns(dy as tf.Tensor2D, indices as tf.Tensor1D, keep.total),
+    };
+  });
   return op(x) as tf.Tensor2D;
 }

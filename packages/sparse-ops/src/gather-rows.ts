@@ -30,12 +30,18 @@ export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
   if (rows.rank !== 1) throw new RangeError(`gatherRows: rows [${rows.shape}] must have one dimension`);
   if (rows.dtype !== 'int32') throw new TypeError(`gatherRows: rows are ${rows.dtype}, must be int32`);
   const [total, n] = x.shape;
-  const op = tf.customGrad((x) => ({
-    value: takeRows(x as tf.Tensor2D, rows),
-    gradFunc: (dy: tf.Tensor) =>
-      runOp(GATHER_ROWS_GRAD, { dy, rows }, { total }, () =>
-        dy.size === 0 ? tf.zeros([total, n]) : tf.scatterND(tf.expandDims(rows, 1), dy, [total, n]),
-      ),
-  }));
+  const op = tf.customGrad((x, save) => {
+    const value = takeRows(x as tf.Tensor2D, rows);
+    (save as tf.GradSaveFunc)([rows]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const rows = saved[0]!;
+        return runOp(GATHER_ROWS_GRAD, { dy, rows }, { total }, () =>
+          dy.size === 0 ? tf.zeros([total, n]) : tf.scatterND(tf.expandDims(rows, 1), dy, [total, n]),
+        );
+      },
+    };
+  });
   return op(x) as tf.Tensor2D;
 }

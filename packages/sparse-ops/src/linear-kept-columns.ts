@@ -40,7 +40,7 @@ export function linearKeptColumns(
     );
   }
   const { indices } = keep;
-  const op = tf.customGrad((input) => {
+  const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
     const value = runOp(LINEAR_KEPT_COLUMNS, { x, weight, indices, ...(bias && { bias }) }, {}, () => {
       const product = prefersPlainProducts()
@@ -48,10 +48,13 @@ export function linearKeptColumns(
         : matMul2d(x, takeColumns(weight, indices), false, true);
       return bias ? (tf.add(product, bias) as tf.Tensor2D) : product;
     });
-    const gradFunc = (dy: tf.Tensor) =>
-      runOp(LINEAR_KEPT_COLUMNS_GRAD, { dy, weight, indices }, {}, () =>
+    (save as tf.GradSaveFunc)([indices]);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const indices = saved[0] as tf.Tensor1D;
+      return runOp(LINEAR_KEPT_COLUMNS_GRAD, { dy, weight, indices }, {}, () =>
         matMul2d(dy as tf.Tensor2D, takeColumns(weight, indices)),
       );
+    };
     return { value, gradFunc };
   });
   return op(x) as tf.Tensor2D;

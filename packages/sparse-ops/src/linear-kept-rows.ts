@@ -43,16 +43,19 @@ export function linearKeptRows(
     );
   }
   const { indices } = keep;
-  const op = tf.customGrad((input) => {
+  const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
     const value = runOp(LINEAR_KEPT_ROWS, { x, weight, indices, ...(bias && { bias }) }, {}, () => {
       const product = matMul2d(x, takeRows(weight, indices), false, true);
       return bias ? (tf.add(product, takeOfVector(bias, indices)) as tf.Tensor2D) : product;
     });
-    const gradFunc = (dy: tf.Tensor) =>
-      runOp(LINEAR_KEPT_ROWS_GRAD, { dy, weight, indices }, {}, () =>
+    (save as tf.GradSaveFunc)([indices]);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const indices = saved[0] as tf.Tensor1D;
+      return runOp(LINEAR_KEPT_ROWS_GRAD, { dy, weight, indices }, {}, () =>
         matMul2d(dy as tf.Tensor2D, takeRows(weight, indices)),
       );
+    };
     return { value, gradFunc };
   });
   return op(x) as tf.Tensor2D;

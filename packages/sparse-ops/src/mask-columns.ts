@@ -35,9 +35,14 @@ export function maskColumns(x: tf.Tensor2D, keep: ChannelSelection, fromRow: num
       `maskColumns: fromRow is ${fromRow}, must be a whole number from 0 to ${x.shape[0]}, the rows`,
     );
   }
-  const op = tf.customGrad((x) => ({
-    value: mask(x as tf.Tensor2D, keep, fromRow),
-    gradFunc: (dy: tf.Tensor) => mask(dy as tf.Tensor2D, keep, fromRow),
-  }));
+  const op = tf.customGrad((x, save) => {
+    const value = mask(x as tf.Tensor2D, keep, fromRow);
+    (save as tf.GradSaveFunc)([keep.indices]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, [indices]: tf.Tensor[]) =>
+        mask(dy as tf.Tensor2D, { ...keep, indices: indices as tf.Tensor1D }, fromRow),
+    };
+  });
   return op(x) as tf.Tensor2D;
 }

@@ -18,9 +18,13 @@ export function scatterColumns(x: tf.Tensor2D, keep: ChannelSelection): tf.Tenso
   if (x.shape[1] !== keep.kept) {
     throw new RangeError(`scatterColumns: x [${x.shape}] must have one column for each of ${keep.kept} kept channels`);
   }
-  const op = tf.customGrad((x) => ({
-    value: putColumns(x as tf.Tensor2D, keep.indices, keep.total),
-    gradFunc: (dy: tf.Tensor) => takeColumns(dy as tf.Tensor2D, keep.indices),
-  }));
+  const op = tf.customGrad((x, save) => {
+    const value = putColumns(x as tf.Tensor2D, keep.indices, keep.total);
+    (save as tf.GradSaveFunc)([keep.indices]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, [indices]: tf.Tensor[]) => takeColumns(dy as tf.Tensor2D, indices as tf.Tensor1D),
+    };
+  });
   return op(x) as tf.Tensor2D;
 }
