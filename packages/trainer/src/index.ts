@@ -1,1 +1,39 @@
-export {};
+/** @file Public names, by file. What needs Node is in `@spft/trainer/node`. */
+export { betterMetric } from './best-metric.js';
+export type { StepContext, TrainerCallback, TrainerContext } from './callbacks.js';
+export {
+  type CheckpointEntry,
+  type CheckpointFiles,
+  type CheckpointStore,
+  type DataIdentity,
+  packCheckpoint,
+  type RunParts,
+  unpackCheckpoint,
+  unpackVariables,
+} from './checkpoint.js';
+export { type CollatedBatch, type CollateOptions, collate, type DenseTokens } from './collate.js';
+export { NonFiniteError, type NonFinitePlace, TrainerError, type TrainerErrorReason } from './errors.js';
+export { evaluateLoss } from './evaluate.js';
+export { DefaultFlowCallback } from './flow-callback.js';
+export { GradientSum, type LossAndGradients, lossAndGradients } from './gradients.js';
+export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from './optimizer.js';
+export { clockTime, ProgressCallback, type ProgressSink, type ProgressUpdate, progressLine } from './progress.js';
+export { seedFrom, shuffledOrder } from './random.js';
+export { epochSteps, planRun, type RunPlan } from './run-plan.js';
+export {
+  countLabels,
+  IGNORED_LABEL,
+  type PreparedSample,
+  type PreparedSamples,
+  prepareSamples,
+  type Sample,
+  type SampleRules,
+  samplesDigest,
+} from './samples.js';
+export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './schedule.js';
+export { type ScheduledSparsity, SpftCallback } from './spft-callback.js';
+export type { LogEntry, TrainerControl, TrainerState } from './state.js';
+export { median, StepClock, type StepSummary } from './step-clock.js';
+export { Trainer } from './trainer.js';
+export type { TrainerOptions, TrainOutput } from './trainer-options.js';
+export { resolveArgs, type TrainingArgs } from './training-args.js';
