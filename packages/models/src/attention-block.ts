@@ -1,0 +1,91 @@
+/**
+ * @file Self-attention of one decoder layer: sparse projections around dense causal attention (upstream `spft/modules/attn.py`).
+ */
+import type { AttentionSelection } from '@spft/estimator';
+import { type HeadLayout, maskColumns, noGradient, packedAttention, rope } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
+import type { LinearLayer } from './linear-layer.js';
+import { deriveSeed } from './seed.js';
+import { projectKeptColumns, projectKeptRows, sliceRows } from './sparse-projection.js';
+import { blockSparsity, SEED_PART, type Step } from './step.js';
+
+interface Projections {
+  readonly q: tf.Tensor2D;
+  readonly k: tf.Tensor2D;
+  readonly v: tf.Tensor2D;
+}
+
+const DENSE: AttentionSelection = { q: null, k: null, v: null, o: null };
+
+export class AttentionBlock {
+  constructor(
+    readonly layer: number,
+    readonly q: LinearLayer,
+    readonly k: LinearLayer,
+    readonly v: LinearLayer,
+    readonly o: LinearLayer,
+    readonly heads: HeadLayout,
+  ) {}
+
+  /** @param x [T, H] after the norm, in row order. @returns [T, H], owned by the caller. */
+  forward(x: tf.Tensor2D, step: Step): tf.Tensor2D {
+    const sparsity = blockSparsity(step, this.layer, 'selfAttn');
+    const masks = sparsity > 0 && step.plan?.estimator.applies === 'mask';
+    // An oracle masks q, k and v; its o is dense, as in the original, where that branch is never reached (NOTES, smaller ones).
+    const keep = sparsity > 0 && !masks ? this.#select(x, step, sparsity) : DENSE;
+    const projected = this.#project(x, step, keep);
+    const { q, k, v } = masks ? this.#mask(x, step, sparsity, projected) : projected;
+
+    const { headDim } = this.heads;
+    const mixed = packedAttention(
+      rope(q, step.cos, step.sin, headDim),
+      rope(k, step.cos, step.sin, headDim),
+      v,
+      step.layout,
+      this.heads,
+    );
+    const base = projectKeptColumns(this.o, sliceRows(mixed, step.layout), keep.o, step.plan?.compat === 'reference');
+    return this.o.adapt(mixed, base, this.#call(step, 'o'));
+  }
+
+  #call(step: Step, part: 'q' | 'k' | 'v' | 'o') {
+    return { training: step.training, seed: deriveSeed(step.seed, this.layer, SEED_PART[part]) };
+  }
+
+  #project(x: tf.Tensor2D, step: Step, keep: AttentionSelection): Projections {
+    const rows = keep === DENSE ? { all: x, dense: x, sparse: null } : sliceRows(x, step.layout);
+    const cut = step.plan?.compat === 'reference';
+    const project = (part: 'q' | 'k' | 'v') =>
+      this[part].adapt(x, projectKeptRows(this[part], rows, keep[part], cut), this.#call(step, part));
+    return { q: project('q'), k: project('k'), v: project('v') };
+  }
+
+  #mask(x: tf.Tensor2D, step: Step, sparsity: number, dense: Projections): Projections {
+    const keep = this.#select(x, step, sparsity, dense);
+    const mask = (part: 'q' | 'k' | 'v') =>
+      keep[part] === null ? dense[part] : maskColumns(dense[part], keep[part], step.layout.denseTokens);
+    return { q: mask('q'), k: mask('k'), v: mask('v') };
+  }
+
+  #select(x: tf.Tensor2D, step: Step, sparsity: number, dense?: Projections): AttentionSelection {
+    const { estimator, listener } = step.plan!;
+    const keep = noGradient(() =>
+      estimator.selectAttention({
+        layer: this.layer,
+        sparsity,
+        input: x,
+        layout: step.layout,
+        seed: deriveSeed(step.seed, this.layer, SEED_PART.attention),
+        heads: this.heads,
+        ...(estimator.needs === 'activations' && (dense ?? this.#project(x, step, DENSE))),
+      }),
+    );
+    for (const part of ['q', 'k', 'v', 'o'] as const) {
+      const selection = keep[part];
+      if (selection !== null && !(part === 'o' && estimator.applies === 'mask')) {
+        listener?.({ layer: this.layer, module: 'self_attn', part, selection });
+      }
+    }
+    return keep;
+  }
+}

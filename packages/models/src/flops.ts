@@ -1,0 +1,103 @@
+/**
+ * @file How much arithmetic a training step takes, counted from shapes: what sparsity saves, apart from what a machine makes of it.
+ *
+ * A multiplication with its addition counts as 2. Counted are the matrix products of forward and backward: those of the frozen weights
+ * (the backward has one, the input's gradient), of the adapters (two: input and weight), of attention, of the head on labelled rows, and
+ * of the estimator. Elementwise work is left out; it is linear in T·H.
+ */
+import { keptChannels, type PackedLayout } from '@spft/sparse-ops';
+import type { LlamaConfig } from './llama-config.js';
+
+/** The dimensions that count. */
+export type FlopsShape = Pick<
+  LlamaConfig,
+  | 'hiddenSize'
+  | 'intermediateSize'
+  | 'numHiddenLayers'
+  | 'numAttentionHeads'
+  | 'numKeyValueHeads'
+  | 'headDim'
+  | 'vocabSize'
+>;
+
+/** The tokens of a batch. */
+export interface FlopsTokens {
+  readonly layout: Pick<PackedLayout, 'tokens' | 'denseTokens' | 'sequenceStarts'>;
+  readonly labelledTokens: number;
+}
+
+export interface FlopsMethod {
+  /** Adapters: projections by the last part of their name, e.g. `q_proj`. */
+  readonly adapters?: { readonly rank: number; readonly targets: readonly string[]; readonly dora?: boolean };
+  /** As in a `SparsityPlan` of an estimator that gathers; leave out for dense. An oracle saves nothing, so it is dense here. */
+  readonly sparsity?: ReadonlyMap<number, { readonly mlp: number; readonly selfAttn: number }>;
+  /** Rank of the SVD predictors; 0 counts no estimator. */
+  readonly predictorRank?: number;
+  /** Kept channels are rounded up to a multiple of it. Default 1. */
+  readonly channelMultiple?: number;
+}
+
+export interface StepFlops {
+  readonly frozen: number;
+  readonly adapters: number;
+  readonly attention: number;
+  readonly head: number;
+  readonly estimator: number;
+  readonly total: number;
+}
+
+/** out and in of the projections, and which side of each drops channels. */
+function projections(shape: FlopsShape) {
+  const { hiddenSize: H, intermediateSize: I, numAttentionHeads: N, numKeyValueHeads: K, headDim: d } = shape;
+  return [
+    { name: 'q_proj', block: 'selfAttn', out: N * d, inputs: H, side: 'out' },
+    { name: 'k_proj', block: 'selfAttn', out: K * d, inputs: H, side: 'out' },
+    { name: 'v_proj', block: 'selfAttn', out: K * d, inputs: H, side: 'out' },
+    { name: 'o_proj', block: 'selfAttn', out: H, inputs: N * d, side: 'in' },
+    { name: 'gate_proj', block: 'mlp', out: I, inputs: H, side: 'out' },
+    { name: 'up_proj', block: 'mlp', out: I, inputs: H, side: 'out' },
+    { name: 'down_proj', block: 'mlp', out: H, inputs: I, side: 'in' },
+  ] as const;
+}
+
+/** Products of one optimizer step's forward and backward over these tokens. */
+export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod = {}): StepFlops {
+  const { hiddenSize: H, numAttentionHeads: N, numKeyValueHeads: K, headDim: d, intermediateSize: I } = shape;
+  const { tokens: T, denseTokens: D, sequenceStarts } = tokens.layout;
+  const { adapters: adapter, channelMultiple: multiple = 1, predictorRank: p = 0 } = method;
+  let [frozen, adapters, estimator] = [0, 0, 0];
+  for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
+    const drop = method.sparsity?.get(layer) ?? { mlp: 0, selfAttn: 0 };
+    for (const { name, block, out, inputs, side } of projections(shape)) {
+      // Query and o channels follow the kept kv channels, G of them each, so their density is the kv channels'.
+      const unit = block === 'mlp' ? I : K * d;
+      const density = drop[block] > 0 ? keptChannels(unit, drop[block], multiple) / unit : 1;
+      const sparseSize = side === 'out' ? out * density * inputs : out * inputs * density;
+      frozen += 2 * 2 * (D * out * inputs + (T - D) * sparseSize);
+      if (!adapter?.targets.includes(name)) continue;
+      adapters += 3 * 2 * T * adapter.rank * (inputs + out);
+      // DoRA's norm of W + s·B·A, which carries no gradient.
+      if (adapter.dora) adapters += 2 * adapter.rank * inputs * out;
+    }
+    if (p > 0 && T > D) {
+      // Attention: x·A of q, k and v and its Gram matrix; MLP: the mean of each sequence through both predictors.
+      if (drop.selfAttn > 0) estimator += 2 * T * p * (3 * H + 3 * p) + 2 * p * p * (N * d + 2 * K * d);
+      if (drop.mlp > 0) estimator += 2 * 2 * (sequenceStarts.length - 1) * p * (H + I);
+    }
+  }
+  let pairs = 0;
+  for (let b = 0; b + 1 < sequenceStarts.length; b++) {
+    const length = sequenceStarts[b + 1]! - sequenceStarts[b]!;
+    pairs += (length * (length + 1)) / 2;
+  }
+  // Two products forward (scores, values) and four backward, over the causal half.
+  const attention = shape.numHiddenLayers * 6 * 2 * pairs * N * d;
+  const head = 2 * 2 * tokens.labelledTokens * H * shape.vocabSize;
+  return { frozen, adapters, attention, head, estimator, total: frozen + adapters + attention + head + estimator };
+}
+
+/** Share of the dense step's arithmetic that the sparse one takes, with the same adapters on the same tokens. */
+export function flopsShare(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod): number {
+  const { sparsity: _, ...dense } = method;
+  return stepFlops(shape, tokens, method).total / stepFlops(shape, tokens, dense).total;
+}

@@ -1,0 +1,98 @@
+/** @file Text generation: greedy or by sampling, for batches of prompts of different lengths. */
+import * as tf from '@tensorflow/tfjs';
+import type { LlamaForCausalLM } from '../llama.js';
+import { deriveSeed } from '../seed.js';
+import { Decoder } from './decoder.js';
+import { checkSampling, type SamplingOptions, sampleToken } from './sampling.js';
+
+export interface GenerateOptions extends SamplingOptions {
+  /** A sequence ends after so many tokens, if not before. */
+  readonly maxNewTokens: number;
+  /** Draw tokens rather than take the likeliest. Default false; temperature, topK and topP count only with it. */
+  readonly doSample?: boolean;
+  /** Seeds the draws: with the same prompt at the same index the same tokens, whatever else is in the batch. Default 0. */
+  readonly seed?: number;
+  /** Tokens that end a sequence. Default: the model config's. */
+  readonly eosTokenIds?: readonly number[];
+  /** Told of every token as soon as it is chosen. */
+  readonly onToken?: (event: GeneratedToken) => void;
+}
+
+export interface GeneratedToken {
+  /** Index of the prompt. */
+  readonly sequence: number;
+  /** How many tokens this sequence got before. */
+  readonly index: number;
+  readonly token: number;
+}
+
+function check(promptIds: readonly (readonly number[])[], options: GenerateOptions): void {
+  const empty = promptIds.findIndex((prompt) => prompt.length === 0);
+  if (empty >= 0) {
+    throw new RangeError(`generate: prompt ${empty} is empty; begin with a token, e.g. the tokenizer's bos_token`);
+  }
+  if (!(Number.isInteger(options.maxNewTokens) && options.maxNewTokens > 0)) {
+    throw new RangeError(`generate: maxNewTokens is ${options.maxNewTokens}, must be a positive whole number`);
+  }
+  if (options.doSample) checkSampling(options);
+}
+
+/** The next token of each row; `sequences` are the rows' prompts. Ends `logits` [B, V]. */
+async function choose(
+  logits: tf.Tensor2D,
+  sequences: readonly number[],
+  index: number,
+  options: GenerateOptions,
+): Promise<number[]> {
+  const read = options.doSample ? logits : tf.tidy(() => tf.argMax(logits, 1));
+  const values = await read.data();
+  tf.dispose([logits, read]);
+  if (!options.doSample) return Array.from(values);
+  const V = values.length / sequences.length;
+  return sequences.map((sequence, row) => {
+    const uniform = deriveSeed(options.seed ?? 0, sequence, index) / 2 ** 32;
+    return sampleToken((values as Float32Array).subarray(row * V, (row + 1) * V), options, uniform);
+  });
+}
+
+/**
+ * Continues each prompt, with adapters if any are attached and all channels whatever the sparsity plan.
+ * @returns the new tokens of each prompt, its end token included if it came to one.
+ * @throws RangeError when a prompt is empty, a token has no embedding, or an option is out of its range.
+ */
+export async function generate(
+  model: LlamaForCausalLM,
+  promptIds: readonly (readonly number[])[],
+  options: GenerateOptions,
+): Promise<number[][]> {
+  check(promptIds, options);
+  const generated: number[][] = promptIds.map(() => []);
+  if (promptIds.length === 0) return generated;
+  const ends = new Set(options.eosTokenIds ?? model.config.eosTokenIds);
+  const decoder = new Decoder(model);
+  try {
+    let sequences = promptIds.map((_, sequence) => sequence);
+    const done = new Set<number>();
+    let logits = decoder.prefill(promptIds);
+    for (let index = 0; ; index++) {
+      let tokens = await choose(logits, sequences, index, options);
+      sequences.forEach((sequence, row) => {
+        if (done.has(sequence)) return;
+        const token = tokens[row]!;
+        generated[sequence]!.push(token);
+        options.onToken?.({ sequence, index, token });
+        if (ends.has(token)) done.add(sequence);
+      });
+      if (done.size === promptIds.length || index + 1 === options.maxNewTokens) return generated;
+      const going = sequences.flatMap((sequence, row) => (done.has(sequence) ? [] : [row]));
+      // A finished sequence is carried along until half of them are: taking rows out of the cache copies it.
+      if (going.length * 2 <= sequences.length) {
+        decoder.keepRows(going);
+        [sequences, tokens] = [going.map((row) => sequences[row]!), going.map((row) => tokens[row]!)];
+      }
+      logits = decoder.step(tokens);
+    }
+  } finally {
+    decoder.dispose();
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * @file Gated MLP of one decoder layer, down(silu(gate(x)) ⊙ up(x)), over the kept intermediate channels (upstream `spft/modules/mlp.py`).
+ */
+import {
+  type ChannelSelection,
+  linearKeptColumns,
+  linearKeptRows,
+  maskColumns,
+  noGradient,
+  scatterColumns,
+  swiglu,
+} from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
+import type { LinearLayer } from './linear-layer.js';
+import { deriveSeed } from './seed.js';
+import { joinSlices, projectKeptColumns, projectKeptRows, type RowSlices, sliceRows } from './sparse-projection.js';
+import { blockSparsity, SEED_PART, type Step } from './step.js';
+
+export class MlpBlock {
+  constructor(
+    readonly layer: number,
+    readonly gate: LinearLayer,
+    readonly up: LinearLayer,
+    readonly down: LinearLayer,
+  ) {}
+
+  /** @param x [T, H] after the norm, in row order. @returns [T, H], owned by the caller. */
+  forward(x: tf.Tensor2D, step: Step): tf.Tensor2D {
+    const sparsity = blockSparsity(step, this.layer, 'mlp');
+    if (sparsity === 0) return this.#down(this.#activations(x, step), step);
+    if (step.plan!.estimator.applies === 'mask') {
+      const activations = this.#activations(x, step);
+      const keep = this.#select(x, step, sparsity, activations);
+      return this.#down(keep ? maskColumns(activations, keep, step.layout.denseTokens) : activations, step);
+    }
+    const keep = this.#select(x, step, sparsity);
+    if (keep === null) return this.#down(this.#activations(x, step), step);
+    const rows = sliceRows(x, step.layout);
+    return this.gate.adapter || this.up.adapter
+      ? this.#atFullWidth(rows, keep, step)
+      : this.#atKeptWidth(rows, keep, step);
+  }
+
+  /** Nothing but the kept channels exists on sparse rows, unless an adapter on down wants its whole input. */
+  #atKeptWidth(x: RowSlices, keep: ChannelSelection, step: Step): tf.Tensor2D {
+    const { gate, up, down } = this;
+    const cut = this.#cuts(down, step);
+    const dense = x.dense && swiglu(gate.base(x.dense), up.base(x.dense));
+    const sparse =
+      x.sparse &&
+      swiglu(
+        linearKeptRows(x.sparse, gate.weight, keep, gate.bias),
+        linearKeptRows(x.sparse, up.weight, keep, up.bias),
+      );
+    const downKept = (h: tf.Tensor2D) => linearKeptColumns(h, down.weight, keep, down.bias);
+    const base = joinSlices(
+      x,
+      () => down.base(dense!),
+      () => (cut ? noGradient(() => downKept(sparse!)) : downKept(sparse!)),
+    );
+    if (down.adapter === null) return base;
+    const whole = joinSlices(
+      x,
+      () => dense!,
+      () => scatterColumns(sparse!, keep),
+    );
+    return down.adapt(whole, base, this.#call(step, 'down'));
+  }
+
+  /** An adapter on gate or up gives every channel a term, so dropped channels carry that term alone. */
+  #atFullWidth(x: RowSlices, keep: ChannelSelection, step: Step): tf.Tensor2D {
+    const project = (part: 'gate' | 'up') => {
+      const base = projectKeptRows(this[part], x, keep, this.#cuts(this[part], step));
+      return this[part].adapt(x.all, base, this.#call(step, part));
+    };
+    const activations = swiglu(project('gate'), project('up'));
+    const base = projectKeptColumns(this.down, sliceRows(activations, step.layout), keep, this.#cuts(this.down, step));
+    return this.down.adapt(activations, base, this.#call(step, 'down'));
+  }
+
+  /** [T, I], dense. */
+  #activations(x: tf.Tensor2D, step: Step): tf.Tensor2D {
+    const { gate, up } = this;
+    return swiglu(
+      gate.adapt(x, gate.base(x), this.#call(step, 'gate')),
+      up.adapt(x, up.base(x), this.#call(step, 'up')),
+    );
+  }
+
+  #down(activations: tf.Tensor2D, step: Step): tf.Tensor2D {
+    return this.down.adapt(activations, this.down.base(activations), this.#call(step, 'down'));
+  }
+
+  /** The original cuts the sparse product only of layers that carry an adapter: plain ones are its `in` and `out` modes, which track. */
+  #cuts(layer: LinearLayer, step: Step): boolean {
+    return step.plan?.compat === 'reference' && layer.adapter !== null;
+  }
+
+  #call(step: Step, part: 'gate' | 'up' | 'down') {
+    return { training: step.training, seed: deriveSeed(step.seed, this.layer, SEED_PART[part]) };
+  }
+
+  #select(x: tf.Tensor2D, step: Step, sparsity: number, activations?: tf.Tensor2D): ChannelSelection | null {
+    const { estimator, listener } = step.plan!;
+    const selection = noGradient(() =>
+      estimator.selectMlp({
+        layer: this.layer,
+        sparsity,
+        input: x,
+        layout: step.layout,
+        seed: deriveSeed(step.seed, this.layer, SEED_PART.mlp),
+        channels: this.gate.outFeatures,
+        ...(estimator.needs === 'activations' && {
+          activations: activations ?? this.#activations(x, step),
+          downWeight: this.down.weight,
+        }),
+      }),
+    );
+    if (selection !== null) listener?.({ layer: this.layer, module: 'mlp', part: 'mlp', selection });
+    return selection;
+  }
+}

@@ -1,0 +1,25 @@
+/** @file What every layer of one forward pass shares. */
+import type { SparsityPlan } from '@spft/estimator';
+import type { PackedLayout } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
+
+/** Owned by the model, which made it; layers dispose none of it. */
+export interface Step {
+  readonly layout: PackedLayout;
+  /** [T, d/2] of each row's position. */
+  readonly cos: tf.Tensor2D;
+  readonly sin: tf.Tensor2D;
+  readonly training: boolean;
+  readonly seed: number;
+  /** Null where every layer is dense: no plan, or one that is switched off. */
+  readonly plan: SparsityPlan | null;
+}
+
+/** Fraction of channels that a block drops in this step; 0 where the plan or the batch has nothing sparse. */
+export function blockSparsity(step: Step, layer: number, module: 'mlp' | 'selfAttn'): number {
+  const nothingSparse = step.layout.denseTokens === step.layout.tokens;
+  return nothingSparse ? 0 : (step.plan?.layers.get(layer)?.[module] ?? 0);
+}
+
+/** Last part of a seed's path: which random choice of a layer it is for. */
+export const SEED_PART = { q: 0, k: 1, v: 2, o: 3, gate: 4, up: 5, down: 6, attention: 7, mlp: 8 } as const;
