@@ -62,10 +62,10 @@ export function chooseMethod(config: LoraConfig, name?: string): { method: Adapt
       ? `${firstOf(unknown)} ${unknown.length > 1 ? 'are' : 'is'} set`
       : `${firstOf(fields)} are set together`;
   const who = named
-    ? `adapter method '${named.name}' does not`
-    : `no adapter method (${adapterMethodNames().join(', ')}) does`;
+    ? `adapter method '${named.name}' does not implement that`
+    : `no adapter method (${adapterMethodNames().join(', ')}) implements that`;
   throw new AdapterError(
-    `adapter config: ${set}, but ${who} implement that, and without it something else would be computed; leave it out, or register a method for it`,
+    `adapter config: ${set}, but ${who}, and without it something else would be computed; leave it out, or register a method for it`,
   );
 }
 
