@@ -1,0 +1,97 @@
+/**
+ * @file The backends of TensorFlow.js itself. `wasm` and `cpu` come with the install; `tensorflow` and `webgpu` are the user's to install
+ * and never downloaded by us.
+ */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { findPackage } from './installed.js';
+import type { BackendDescriptor, BackendProbe } from './registry.js';
+
+const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
+const WASM_PACKAGE = '@tensorflow/tfjs-backend-wasm';
+const WEBGPU_PACKAGE = '@tensorflow/tfjs-backend-webgpu';
+
+async function importPackage(name: string): Promise<unknown> {
+  return import(pathToFileURL(findPackage(name)!.entry).href);
+}
+
+/** Native TensorFlow: several times as fast as wasm, but a download of its own and a TensorFlow of 2022. */
+export const tensorflow: BackendDescriptor = {
+  name: 'tensorflow',
+  description: "TensorFlow's C library, through @tensorflow/tfjs-node or @tensorflow/tfjs-node-gpu",
+  priority: 30,
+  async probe(): Promise<BackendProbe> {
+    for (const name of TENSORFLOW_PACKAGES) {
+      const found = findPackage(name);
+      if (found) return { available: true, detail: `${name} ${found.version}` };
+    }
+    return {
+      available: false,
+      reason: 'not installed',
+      hint: 'npm install @tensorflow/tfjs-node (or @tensorflow/tfjs-node-gpu)',
+    };
+  },
+  async prepare() {
+    await importPackage(TENSORFLOW_PACKAGES.find((name) => findPackage(name))!);
+  },
+};
+
+/** The embedded default: XNNPACK compiled to WebAssembly, one thread, SIMD. */
+export const wasm: BackendDescriptor = {
+  name: 'wasm',
+  description: 'WebAssembly with SIMD (XNNPACK), comes with the install',
+  priority: 10,
+  async probe(): Promise<BackendProbe> {
+    const found = findPackage(WASM_PACKAGE);
+    if (!found)
+      return { available: false, reason: `${WASM_PACKAGE} is not installed`, hint: `npm install ${WASM_PACKAGE}` };
+    if (!existsSync(`${dirname(found.entry)}/tfjs-backend-wasm-simd.wasm`)) {
+      return {
+        available: false,
+        reason: `${WASM_PACKAGE} ${found.version} lacks tfjs-backend-wasm-simd.wasm`,
+        hint: 'reinstall it',
+      };
+    }
+    return { available: true, detail: `${WASM_PACKAGE} ${found.version}` };
+  },
+  async prepare() {
+    const { setWasmPaths } = (await import(
+      '@tensorflow/tfjs-backend-wasm'
+    )) as typeof import('@tensorflow/tfjs-backend-wasm');
+    setWasmPaths(`${dirname(findPackage(WASM_PACKAGE)!.entry)}/`);
+  },
+};
+
+/** Plain JavaScript: slow, exact, everywhere. */
+export const cpu: BackendDescriptor = {
+  name: 'cpu',
+  description: 'plain JavaScript, comes with the install; slow',
+  priority: 0,
+  async probe(): Promise<BackendProbe> {
+    return { available: true, detail: 'plain JavaScript' };
+  },
+  async prepare() {},
+};
+
+/** In a browser, or in Node with the `webgpu` package providing `navigator.gpu`. By name only: a GPU there may be an emulated one. */
+export const webgpu: BackendDescriptor = {
+  name: 'webgpu',
+  description: 'WebGPU, through @tensorflow/tfjs-backend-webgpu',
+  priority: null,
+  async probe(): Promise<BackendProbe> {
+    const found = findPackage(WEBGPU_PACKAGE);
+    if (!found) return { available: false, reason: 'not installed', hint: `npm install ${WEBGPU_PACKAGE}` };
+    if (!('gpu' in (globalThis.navigator ?? {}))) {
+      return {
+        available: false,
+        reason: 'navigator.gpu is missing',
+        hint: 'in Node, npm install webgpu and set globalThis.navigator.gpu from its create()',
+      };
+    }
+    return { available: true, detail: `${WEBGPU_PACKAGE} ${found.version}` };
+  },
+  async prepare() {
+    await importPackage(WEBGPU_PACKAGE);
+  },
+};

@@ -1,0 +1,59 @@
+import * as tf from '@tensorflow/tfjs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { activateBackend, chooseBackend, knownBackends, probeBackends, registerBackend } from './index.js';
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe('chooseBackend()', () => {
+  it('takes the best available and says what it passed over', async () => {
+    const choice = await chooseBackend();
+    expect(choice.name).toBe('wasm');
+    expect(choice.why).toMatch(/^wasm: @tensorflow\/tfjs-backend-wasm \d.*; passed over tensorflow \(not installed\)$/);
+  });
+
+  it('never falls back from a name', async () => {
+    await expect(chooseBackend('tensorflow')).rejects.toThrow(
+      "backend 'tensorflow' cannot run here: not installed; npm install @tensorflow/tfjs-node",
+    );
+    await expect(chooseBackend('metal')).rejects.toThrow(
+      "backend 'metal' is unknown; known are tensorflow, wasm, cpu, webgpu",
+    );
+  });
+
+  it('puts a registered backend where its priority says, and refuses a second of its name', async () => {
+    const better = {
+      name: 'better',
+      description: 'for this test',
+      priority: 20,
+      probe: async () => ({ available: false as const, reason: 'not here' }),
+      prepare: async () => {},
+    };
+    registerBackend(better);
+    expect(knownBackends().map((b) => b.name)).toEqual(['tensorflow', 'better', 'wasm', 'cpu', 'webgpu']);
+    expect((await chooseBackend()).why).toContain('better (not here)');
+    expect(() => registerBackend(better)).toThrow("'better' is registered already");
+  });
+});
+
+describe('activateBackend()', () => {
+  it('starts what SPFT_BACKEND names', async () => {
+    vi.stubEnv('SPFT_BACKEND', 'cpu');
+    expect((await activateBackend()).name).toBe('cpu');
+    expect(tf.getBackend()).toBe('cpu');
+  });
+
+  it('starts wasm, which multiplies', async () => {
+    await activateBackend('wasm');
+    expect(tf.getBackend()).toBe('wasm');
+    expect([...tf.matMul(tf.tensor2d([[1, 2]]), tf.tensor2d([[3], [4]])).dataSync()]).toEqual([11]);
+  });
+});
+
+describe('probeBackends()', () => {
+  it('asks all and starts none', async () => {
+    const before = tf.getBackend();
+    const reports = await probeBackends();
+    expect(reports.find((r) => r.name === 'webgpu')).toMatchObject({ automatic: false, probe: { available: false } });
+    expect(tf.getBackend()).toBe(before);
+  });
+});
