@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 import { matMul2d, prefersPlainProducts } from './matmul.js';
 import { runOp } from './op.js';
 import { checkMatrix } from './selection.js';
+import { isRecording, noGradient } from './tape.js';
 import { transpose2d } from './transpose.js';
 
 /** Inputs x, base, loraA, loraB; attribute scaling; outputs y [T, out], h [T, r]. */
@@ -59,30 +60,32 @@ export function loraLinear(
   scaling: number,
 ): tf.Tensor2D {
   checkLora('loraLinear', x, base, loraA, loraB);
+  const [y, h] = noGradient(() =>
+    runOp<tf.Tensor[]>(LORA_LINEAR, { x, base, loraA, loraB }, { scaling }, () => {
+      const h = matMul2d(x, loraA, false, true);
+      return [tf.add(base, matMul2d(tf.mul(h, scaling), loraB, false, true)), h];
+    }),
+  ) as [tf.Tensor2D, tf.Tensor2D];
+  if (!isRecording()) {
+    h.dispose();
+    return y;
+  }
+  // An op has one output and keeps nothing else that it made, so h is made before and this op only hands y on.
   const op = tf.customGrad((...args) => {
-    const [x, base, loraA, loraB] = args as unknown as tf.Tensor2D[];
-    const save = args[4] as unknown as tf.GradSaveFunc;
-    const [value, h] = runOp<tf.Tensor[]>(
-      LORA_LINEAR,
-      { x: x!, base: base!, loraA: loraA!, loraB: loraB! },
-      { scaling },
-      () => {
-        const h = matMul2d(x!, loraA!, false, true);
-        return [tf.add(base!, matMul2d(tf.mul(h, scaling), loraB!, false, true)), h];
-      },
-    );
-    save([x!, h!, loraA!, loraB!]);
+    const [x, , loraA, loraB, save] = args as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
+    save([x, h, loraA, loraB]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [x, h, loraA, loraB] = saved as tf.Tensor2D[];
-      const inputs = { x: x!, h: h!, loraA: loraA!, loraB: loraB!, dy };
-      const [dx, dA, dB] = runOp<tf.Tensor[]>(LORA_LINEAR_GRAD, inputs, { scaling }, () => {
-        const dh = tf.mul(matMul2d(dy as tf.Tensor2D, loraB!), scaling) as tf.Tensor2D;
-        const dB = matMul2d(dy as tf.Tensor2D, tf.mul(h!, scaling), true, false);
-        return [matMul2d(dh, loraA!), gradientOfA(x!, dh), dB];
+      const [x, h, loraA, loraB] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+      const [dx, dA, dB] = runOp<tf.Tensor[]>(LORA_LINEAR_GRAD, { x, h, loraA, loraB, dy }, { scaling }, () => {
+        const dh = tf.mul(matMul2d(dy as tf.Tensor2D, loraB), scaling) as tf.Tensor2D;
+        const dB = matMul2d(dy as tf.Tensor2D, tf.mul(h, scaling), true, false);
+        return [matMul2d(dh, loraA), gradientOfA(x, dh), dB];
       });
       return [dx!, tf.clone(dy), dA!, dB!];
     };
-    return { value: value!, gradFunc };
+    return { value: tf.clone(y), gradFunc };
   });
-  return op(x, base, loraA, loraB) as tf.Tensor2D;
+  const value = op(x, base, loraA, loraB) as tf.Tensor2D;
+  tf.dispose([y, h]);
+  return value;
 }
