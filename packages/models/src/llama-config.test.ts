@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ModelError } from './errors.js';
-import { llamaTensors, parseLlamaConfig } from './llama-config.js';
+import { llamaConfigJson, llamaTensors, parseLlamaConfig } from './llama-config.js';
 
 // The keys of the published config.json files that say what is computed.
 const llama2 = {
@@ -245,5 +245,16 @@ describe('llamaTensors()', () => {
     expect(names({ tie_word_embeddings: false })).toContain('lm_head.weight');
     expect(names({}).filter((n) => n.endsWith('.bias'))).toEqual([]);
     expect(names({ attention_bias: true, mlp_bias: true }).filter((n) => n.endsWith('.bias'))).toHaveLength(7 * 30);
+  });
+});
+
+describe('llamaConfigJson()', () => {
+  it.each([
+    ['llama2', llama2],
+    ['llama32', llama32],
+    ['smolLM2', smolLM2],
+  ])('writes what parseLlamaConfig reads, for %s', (_, json) => {
+    const config = parseLlamaConfig(json);
+    expect(parseLlamaConfig(JSON.parse(JSON.stringify(llamaConfigJson(config))))).toEqual(config);
   });
 });

@@ -238,3 +238,38 @@ export function llamaTensors(config: LlamaConfig): ReadonlyMap<string, readonly 
   if (!config.tieWordEmbeddings) tensors.set('lm_head.weight', [V, H]);
   return tensors;
 }
+
+/** config.json of a config, in the dialect that every version of transformers reads. */
+export function llamaConfigJson(config: LlamaConfig): Record<string, unknown> {
+  const scaling = config.ropeScaling;
+  return {
+    architectures: ['LlamaForCausalLM'],
+    attention_bias: config.attentionBias,
+    attention_dropout: 0,
+    bos_token_id: config.bosTokenId,
+    eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
+    head_dim: config.headDim,
+    hidden_act: 'silu',
+    hidden_size: config.hiddenSize,
+    initializer_range: config.initializerRange,
+    intermediate_size: config.intermediateSize,
+    max_position_embeddings: config.maxPositionEmbeddings,
+    mlp_bias: config.mlpBias,
+    model_type: 'llama',
+    num_attention_heads: config.numAttentionHeads,
+    num_hidden_layers: config.numHiddenLayers,
+    num_key_value_heads: config.numKeyValueHeads,
+    pad_token_id: config.padTokenId,
+    rms_norm_eps: config.rmsNormEps,
+    rope_scaling: scaling && {
+      factor: scaling.factor,
+      high_freq_factor: scaling.highFreqFactor,
+      low_freq_factor: scaling.lowFreqFactor,
+      original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
+      rope_type: 'llama3',
+    },
+    rope_theta: config.ropeTheta,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    vocab_size: config.vocabSize,
+  };
+}

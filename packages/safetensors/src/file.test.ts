@@ -66,6 +66,13 @@ describe('SafetensorsFile', () => {
     );
   });
 
+  it('reads part of a tensor', async () => {
+    const whole = await file.bytes('f32');
+    expect(await file.bytes('f32', 4, 12)).toEqual(whole.slice(4, 12));
+    expect(await file.bytes('f32', 28)).toEqual(whole.slice(28));
+    await expect(file.bytes('f32', 4, 33)).rejects.toThrow("'f32' has bytes [0, 32), asked for [4, 33)");
+  });
+
   it('gives arrays that the caller may change', async () => {
     const first = await file.float32('f32');
     first.fill(9);

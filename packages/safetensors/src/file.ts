@@ -14,8 +14,11 @@ export interface SafetensorsFile {
   has(name: string): boolean;
   /** @throws SafetensorsError naming the closest names when there is no such tensor; so do the methods below. */
   entry(name: string): { readonly dtype: Dtype; readonly shape: readonly number[] };
-  /** The tensor's bytes as they are in the file, little-endian, row-major. */
-  bytes(name: string): Promise<Uint8Array>;
+  /**
+   * The tensor's bytes as they are in the file, little-endian, row-major.
+   * @param begin, @param end the part of them wanted; default all. @throws RangeError when it is not within the tensor.
+   */
+  bytes(name: string, begin?: number, end?: number): Promise<Uint8Array>;
   /** F32 as it is; F16 and BF16 exactly; F64 rounded. @throws SafetensorsError for other dtypes. */
   float32(name: string): Promise<Float32Array>;
   /** I32, and narrower integers and BOOL; I64, U32 and U64 where every value fits. @throws SafetensorsError otherwise. */
@@ -87,9 +90,13 @@ class SourceFile implements SafetensorsFile {
     return entry;
   }
 
-  async bytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async bytes(name: string, from = 0, to?: number): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.entry(name);
-    return this.source.read(begin, end);
+    const until = to ?? end - begin;
+    if (!(from >= 0 && from <= until && until <= end - begin)) {
+      throw new RangeError(`bytes: '${name}' has bytes [0, ${end - begin}), asked for [${from}, ${until})`);
+    }
+    return this.source.read(begin + from, begin + until);
   }
 
   async float32(name: string): Promise<Float32Array> {

@@ -139,8 +139,8 @@ class ShardedFile implements SafetensorsFile {
     return this.file(name).entry(name);
   }
 
-  async bytes(name: string): Promise<Uint8Array> {
-    return this.file(name).bytes(name);
+  async bytes(name: string, begin?: number, end?: number): Promise<Uint8Array> {
+    return this.file(name).bytes(name, begin, end);
   }
 
   async float32(name: string): Promise<Float32Array> {

@@ -1,0 +1,59 @@
+/** @file A model from a directory or from the hub, in one call. */
+import { stat } from 'node:fs/promises';
+import { ModelError } from '../errors.js';
+import { LlamaForCausalLM } from '../llama.js';
+import type { LoadOptions } from '../load-weights.js';
+import { type DownloadOptions, downloadModel } from './hub/download.js';
+import { HubError } from './hub/hub-error.js';
+import { isRepoId } from './hub/repo-id.js';
+import { openModelDirectory } from './model-directory.js';
+
+export interface FromPretrainedOptions extends LoadOptions {
+  /** How to get it from the hub, where `dirOrHubId` is no directory. */
+  readonly hub?: DownloadOptions;
+}
+
+/**
+ * The directory of a model: `dirOrHubId` itself where there is such a directory, else the hub's model of that id in the cache, downloaded
+ * where it is not yet there.
+ * @throws ModelError when it is neither. @throws HubError when the download fails.
+ */
+export async function resolveModelDirectory(dirOrHubId: string, options: DownloadOptions = {}): Promise<string> {
+  const found = await stat(dirOrHubId).catch(() => null);
+  if (found?.isDirectory()) return dirOrHubId;
+  if (found) {
+    throw new ModelError(
+      `${dirOrHubId}: wanted a model directory or an id on the hub, found a file; give the directory it is in`,
+    );
+  }
+  if (isRepoId(dirOrHubId)) {
+    try {
+      return await downloadModel(dirOrHubId, options);
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error;
+      throw new HubError(`${error.message} (there is no directory '${dirOrHubId}' here either)`, {
+        status: error.status,
+        cause: error,
+      });
+    }
+  }
+  throw new ModelError(
+    `${dirOrHubId}: there is no such directory, and it is no id of a model on the hub (like HuggingFaceTB/SmolLM2-135M); check the path`,
+  );
+}
+
+/**
+ * A model with its weights on the active tfjs backend, from a directory or from the hub. `loadTokenizer` loads its tokenizer.
+ * @throws ModelError, SafetensorsError or HubError, saying what is wrong and what to do.
+ */
+export async function fromPretrained(
+  dirOrHubId: string,
+  options: FromPretrainedOptions = {},
+): Promise<LlamaForCausalLM> {
+  const directory = await openModelDirectory(await resolveModelDirectory(dirOrHubId, options.hub));
+  try {
+    return await LlamaForCausalLM.fromWeights(directory.config, directory.weights, options);
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * @file A repository of the Hugging Face hub into the cache that all of Hugging Face's libraries share
+ * (`models--owner--name/{blobs,refs,snapshots}`).
+ *
+ * Why not `@huggingface/hub` (2.17): its `snapshotDownload` fills the same cache, but starts a broken file anew, tells no progress, repeats
+ * nothing after a 5xx, knows neither `HF_ENDPOINT` nor `HF_HUB_OFFLINE`, leaves no choice of files (Llama repositories hold the weights
+ * twice), and writes to the console. So this is fetch and the cache's layout.
+ */
+import { copyFile, lstat, mkdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { writeFileAtomically } from '@spft/safetensors/node';
+import { downloadFile, fileInfo } from './download-file.js';
+import { type Asked, type HttpOptions, reason, request, Transient, withRetries } from './http.js';
+import { HubError } from './hub-error.js';
+import {
+  cacheDirOf,
+  type Environment,
+  endpointOf,
+  isOffline,
+  isRepoId,
+  type RepoType,
+  repoFolder,
+  tokenOf,
+} from './repo-id.js';
+
+export interface DownloadProgress {
+  /** The file that is being fetched. */
+  readonly file: string;
+  /** Its place among `files`, from 0. */
+  readonly fileIndex: number;
+  readonly files: number;
+  /** Bytes of this file that are there, of `fileBytes`, where the hub says how many there are. */
+  readonly receivedBytes: number;
+  readonly fileBytes: number | null;
+}
+
+export interface DownloadOptions {
+  /** Branch, tag or commit. Default `main`. */
+  readonly revision?: string;
+  /** Access token; false for none. Default `HF_TOKEN` or the file that `hf auth login` writes. */
+  readonly token?: string | false;
+  /** Default `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
+  readonly cacheDir?: string;
+  /** Default `HF_ENDPOINT` or https://huggingface.co. */
+  readonly endpoint?: string;
+  /** `*` stands for any text, `?` for one character. Default for models: what is needed to run one; for datasets: everything. */
+  readonly allowPatterns?: readonly string[];
+  readonly repoType?: RepoType;
+  /** Use only what is in the cache. Default `HF_HUB_OFFLINE`. */
+  readonly offline?: boolean;
+  readonly onProgress?: (progress: DownloadProgress) => void;
+  /** Default 5. */
+  readonly retries?: number;
+  /** Default 500. */
+  readonly retryDelayMs?: number;
+  /** Default 30,000. */
+  readonly idleTimeoutMs?: number;
+  /** Default `process.env`. */
+  readonly env?: Environment;
+}
+
+const COMMIT = /^[0-9a-f]{40}$/;
+
+/**
+ * Brings a repository into the cache, as far as it is not yet there.
+ * @returns the directory of its snapshot.
+ * @throws HubError when the hub does not give it, or it is not in the cache while offline.
+ */
+export async function downloadModel(repoId: string, options: DownloadOptions = {}): Promise<string> {
+  const env = options.env ?? process.env;
+  const { revision = 'main', repoType = 'model' } = options;
+  if (!isRepoId(repoId)) {
+    throw new HubError(`'${repoId}' is no id of a repository; wanted owner/name, e.g. HuggingFaceTB/SmolLM2-135M`);
+  }
+  // A revision becomes a path below refs/.
+  if (!/^[\w.+-]+(\/[\w.+-]+)*$/.test(revision) || revision.split('/').some((part) => /^\.+$/.test(part))) {
+    throw new HubError(`${repoId}: '${revision}' is no revision; wanted a branch, tag or commit`);
+  }
+  const folder = join(cacheDirOf(options.cacheDir, env), repoFolder(repoType, repoId));
+  if (options.offline ?? isOffline(env)) return cachedSnapshot(folder, repoId, revision);
+
+  const endpoint = endpointOf(options.endpoint, env);
+  const prefix = repoType === 'dataset' ? 'datasets/' : '';
+  const asked: Asked = { repoId, revision, page: `${endpoint}/${prefix}${repoId}` };
+  const http: HttpOptions = {
+    token: await tokenOf(options.token, env),
+    retries: options.retries ?? 5,
+    retryDelayMs: options.retryDelayMs ?? 500,
+    idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
+  };
+  const { commit, files } = await listFiles(
+    `${endpoint}/api/${repoType}s/${repoId}/revision/${encodeURIComponent(revision)}`,
+    asked,
+    http,
+  );
+  const chosen = options.allowPatterns
+    ? files.filter((file) => options.allowPatterns!.some((pattern) => matches(file, pattern)))
+    : repoType === 'model'
+      ? neededForModel(repoId, files)
+      : files;
+  if (chosen.length === 0) {
+    throw new HubError(
+      `${repoId}: none of its ${files.length} files matches ${(options.allowPatterns ?? ['*']).join(', ')}; it has ${files.slice(0, 8).join(', ')}`,
+    );
+  }
+  const snapshot = join(folder, 'snapshots', commit);
+  for (const [fileIndex, file] of chosen.entries()) {
+    const pointer = join(snapshot, file);
+    if (await exists(pointer)) continue;
+    const url = `${endpoint}/${prefix}${repoId}/resolve/${commit}/${file.split('/').map(encodeURIComponent).join('/')}`;
+    const askedFile = { ...asked, file };
+    const info = await fileInfo(url, askedFile, http);
+    const blob = join(folder, 'blobs', info.etag);
+    if (!(await exists(blob))) {
+      await mkdir(dirname(blob), { recursive: true });
+      await downloadFile(url, blob, info, askedFile, http, (receivedBytes) =>
+        options.onProgress?.({ file, fileIndex, files: chosen.length, receivedBytes, fileBytes: info.size }),
+      );
+    }
+    await point(pointer, blob);
+  }
+  // Last, so that whoever is offline finds a whole snapshot or the one before.
+  if (revision !== commit)
+    await writeFileAtomically(join(folder, 'refs', revision), (handle) => handle.writeFile(commit));
+  return snapshot;
+}
+
+/** A data set's repository, with all its files unless `allowPatterns` chooses. @returns and throws as `downloadModel`. */
+export function downloadDataset(repoId: string, options: Omit<DownloadOptions, 'repoType'> = {}): Promise<string> {
+  return downloadModel(repoId, { ...options, repoType: 'dataset' });
+}
+
+async function cachedSnapshot(folder: string, repoId: string, revision: string): Promise<string> {
+  const commit = COMMIT.test(revision)
+    ? revision
+    : await readFile(join(folder, 'refs', revision), 'utf8').then(
+        (text) => text.trim(),
+        () => undefined,
+      );
+  const snapshot = commit !== undefined && COMMIT.test(commit) ? join(folder, 'snapshots', commit) : undefined;
+  if (snapshot !== undefined && (await exists(snapshot))) return snapshot;
+  throw new HubError(
+    `${repoId}: revision '${revision}' is not in the cache (${folder}) and the hub may not be asked (HF_HUB_OFFLINE, or the offline option); run once online, or copy the model's directory and give its path`,
+  );
+}
+
+async function listFiles(url: string, asked: Asked, http: HttpOptions): Promise<{ commit: string; files: string[] }> {
+  const json = await withRetries(asked, http, async () => {
+    const response = await request(url, asked, http, {});
+    try {
+      return (await response.json()) as { sha?: unknown; siblings?: { rfilename?: unknown }[] } | null;
+    } catch (cause) {
+      throw new Transient(`the hub's answer is no JSON (${reason(cause)})`, undefined, false, { cause });
+    }
+  });
+  const names = json?.siblings?.map((s) => s?.rfilename);
+  if (
+    typeof json?.sha !== 'string' ||
+    !COMMIT.test(json.sha) ||
+    !names?.every((n): n is string => typeof n === 'string')
+  ) {
+    throw new HubError(
+      `${asked.repoId}: the answer of ${url} names no commit and files; check the endpoint (HF_ENDPOINT)`,
+    );
+  }
+  const outside = names.find((name) => name.startsWith('/') || /(^|[\\/])\.\.?([\\/]|$)|\\|^[A-Za-z]:|\0/.test(name));
+  if (outside !== undefined) {
+    throw new HubError(
+      `${asked.repoId}: has a file named '${outside}', which leads out of the cache; it is not downloaded`,
+    );
+  }
+  return { commit: json.sha, files: names };
+}
+
+const MODEL_FILES =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^tokenizer\.model$|^chat_template\.jinja$|^additional_chat_templates\/[^/]+\.jinja$/;
+
+/** Config, tokenizer and one set of weights: not the other formats, precisions and frameworks that a repository may hold too. */
+function neededForModel(repoId: string, files: readonly string[]): string[] {
+  const weights = files.includes('model.safetensors')
+    ? ['model.safetensors']
+    : files.filter((f) => /^model-\d+-of-\d+\.safetensors$|^model\.safetensors\.index\.json$/.test(f));
+  if (weights.length === 0) {
+    const others = files.filter((f) => /\.(safetensors|bin|pt|pth|gguf|onnx|h5|msgpack)$/.test(f));
+    throw new HubError(
+      `${repoId}: has no weights as model.safetensors (it has ${others.slice(0, 5).join(', ') || 'no weights at all'}); choose a repository with safetensors, or convert it with transformers' save_pretrained`,
+    );
+  }
+  // Small files first: what is wrong with a model mostly shows in its config.
+  return [...files.filter((f) => MODEL_FILES.test(f)), ...weights];
+}
+
+function matches(file: string, pattern: string): boolean {
+  const source = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
+  return new RegExp(`^${source}$`, 's').test(file);
+}
+
+/** Whether there is a file or directory, through links. */
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Makes `pointer` a relative link to `blob`, or a copy where links are not allowed (Windows without developer mode). */
+async function point(pointer: string, blob: string): Promise<void> {
+  await mkdir(dirname(pointer), { recursive: true });
+  // A link to a blob that is gone.
+  if (await lstat(pointer).catch(() => null)) await rm(pointer);
+  try {
+    await symlink(relative(dirname(pointer), blob), pointer);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'EEXIST') return;
+    if (code !== 'EPERM' && code !== 'ENOSYS' && code !== 'ENOTSUP') throw error;
+    await copyFile(blob, `${pointer}.incomplete`);
+    await rename(`${pointer}.incomplete`, pointer);
+  }
+}

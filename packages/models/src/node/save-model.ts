@@ -1,0 +1,135 @@
+/** @file Writing a model as a Hugging Face directory: after merging an adapter, or one with random weights. */
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { elementCount } from '@spft/safetensors';
+import { type TensorsToWrite, writeFileAtomically, writeSafetensorsModel } from '@spft/safetensors/node';
+import type * as tf from '@tensorflow/tfjs';
+import { ModelError } from '../errors.js';
+import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
+import { readJsonObjectIfThere } from './json-file.js';
+
+/** What is written of a model; `LlamaForCausalLM` has it. */
+export interface SavableModel {
+  readonly config: LlamaConfig;
+  /** Every frozen tensor by its name in a checkpoint. */
+  readonly tensors: ReadonlyMap<string, tf.Tensor>;
+}
+
+export interface SaveModelOptions {
+  /** Type of the weights in the file; `bf16` rounds to the nearest. Default `bf16`, as the hub's models mostly are. */
+  readonly dtype?: 'bf16' | 'f32';
+  /** The model's original directory: its config.json is kept but for the dtype, and generation config and tokenizer files are copied. */
+  readonly source?: string;
+  /** Weights are divided into files of at most this size. Default 5e9. */
+  readonly maxShardBytes?: number;
+  /** Told after each tensor. */
+  readonly onProgress?: (written: number, total: number) => void;
+}
+
+const COPIED = [
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'tokenizer.model',
+  'chat_template.jinja',
+];
+
+/**
+ * Writes config.json, weights, and what `source` has of generation config and tokenizer. The directory appears whole or not at all; one of
+ * that name is replaced if it is a model's or empty, and stays as it was when anything fails before.
+ * @throws ModelError when something else is at `dir`, or the model lacks tensors. @throws SafetensorsError when the disk does not take it.
+ */
+export async function saveModel(dir: string, model: SavableModel, options: SaveModelOptions = {}): Promise<void> {
+  const { dtype = 'bf16', source, maxShardBytes } = options;
+  const target = resolve(dir);
+  const replaced = await existing(target);
+  await mkdir(dirname(target), { recursive: true });
+  const beside = join(dirname(target), `.${basename(target)}.${process.pid}-${randomBytes(4).toString('hex')}`);
+  const fresh = `${beside}.tmp`;
+  try {
+    await mkdir(fresh);
+    const json =
+      (source === undefined ? undefined : await readJsonObjectIfThere(source, 'config.json')) ??
+      llamaConfigJson(model.config);
+    await writeJson(join(fresh, 'config.json'), withDtype(json, dtype === 'bf16' ? 'bfloat16' : 'float32'));
+    if (source !== undefined) await copyBesideWeights(source, fresh);
+    await writeSafetensorsModel(
+      fresh,
+      tensorsToWrite(model, dtype, options.onProgress),
+      { format: 'pt' },
+      maxShardBytes,
+    );
+    if (replaced) await rename(target, `${beside}.old`);
+    try {
+      await rename(fresh, target);
+    } catch (error) {
+      if (replaced) await rename(`${beside}.old`, target);
+      throw error;
+    }
+    if (replaced) await rm(`${beside}.old`, { recursive: true });
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Whether a directory is there that may be replaced. */
+async function existing(target: string): Promise<boolean> {
+  const found = await stat(target).catch(() => null);
+  if (!found) return false;
+  const files = found.isDirectory() ? await readdir(target) : null;
+  if (files && (files.length === 0 || files.includes('config.json'))) return true;
+  throw new ModelError(
+    `${target}: wanted a new directory or one with a model to replace, found ${files ? `a directory of other files (${files.slice(0, 3).join(', ')})` : 'a file'}; choose another path`,
+  );
+}
+
+function tensorsToWrite(
+  { config, tensors }: SavableModel,
+  dtype: 'bf16' | 'f32',
+  onProgress: SaveModelOptions['onProgress'],
+): TensorsToWrite {
+  const wanted = llamaTensors(config);
+  let written = 0;
+  return Object.fromEntries(
+    [...wanted].map(([name, shape]) => {
+      const tensor = tensors.get(name);
+      if (!tensor || tensor.size !== elementCount(shape)) {
+        throw new ModelError(
+          `the model ${tensor ? `has '${name}' as [${tensor.shape}]` : `lacks '${name}'`}, its config calls for [${shape}]`,
+        );
+      }
+      const data = async () => {
+        const values = (await tensor.data()) as Float32Array;
+        onProgress?.(++written, wanted.size);
+        return values;
+      };
+      return [name, { dtype: dtype === 'bf16' ? 'BF16' : 'F32', shape, data }];
+    }),
+  );
+}
+
+/** The key is `dtype` since transformers 4.56, `torch_dtype` before. */
+function withDtype(json: Readonly<Record<string, unknown>>, dtype: string): Record<string, unknown> {
+  const key = 'torch_dtype' in json && !('dtype' in json) ? 'torch_dtype' : 'dtype';
+  const { torch_dtype, ...rest } = json;
+  return key === 'dtype' ? { ...rest, dtype } : { ...rest, torch_dtype: dtype };
+}
+
+async function copyBesideWeights(from: string, to: string): Promise<void> {
+  const files = await readdir(from);
+  for (const file of COPIED.filter((f) => files.includes(f))) await copyFile(join(from, file), join(to, file));
+  const templates = 'additional_chat_templates';
+  if (!files.includes(templates)) return;
+  await mkdir(join(to, templates));
+  for (const file of await readdir(join(from, templates))) {
+    if (file.endsWith('.jinja')) await copyFile(join(from, templates, file), join(to, templates, file));
+  }
+}
+
+function writeJson(path: string, json: unknown): Promise<void> {
+  return writeFileAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(json, null, 2)}\n`));
+}
