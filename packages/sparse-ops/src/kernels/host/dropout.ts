@@ -1,0 +1,36 @@
+/**
+ * @file Dropout's mask from a counter: element i of a mask depends on the seed and i alone, so that every backend can make the same one, and
+ * the backward makes it again instead of keeping it.
+ *
+ * The hash is lowbias32 (Wellons 2018, "Prospecting for hash functions") with one half of the key going in before, the other within.
+ */
+import type { HostArray, HostKernel } from './host-kernel.js';
+
+/** lowbias32 itself: spreads a seed over 32 bits. */
+function spread(seed: number): number {
+  let h = seed | 0;
+  h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+  h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
+  return h ^ (h >>> 16);
+}
+
+/** y = x with each element dropped (0) at probability `rate`, the others times 1/(1 − rate). */
+export function dropInto(y: HostArray, x: ArrayLike<number>, rate: number, seed: number): void {
+  const before = spread(seed);
+  const within = spread(before ^ 0x9e3779b9);
+  const dropBelow = rate * 2 ** 32;
+  const scale = 1 / (1 - rate);
+  for (let i = 0; i < y.length; i++) {
+    let h = i ^ before;
+    h = Math.imul(h ^ (h >>> 16), 0x7feb352d) + within;
+    h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
+    h ^= h >>> 16;
+    y[i] = h >>> 0 < dropBelow ? 0 : x[i]! * scale;
+  }
+}
+
+export const dropoutOnHost: Omit<HostKernel<{ rate: number; seed: number }>, 'kernelName'> = {
+  backends: ['cpu', 'wasm'],
+  outputs: ({ x }) => ({ shape: x!.shape, dtype: 'float32' }),
+  run: ({ x }, [y], { rate, seed }) => dropInto(y!, x!, rate, seed),
+};
