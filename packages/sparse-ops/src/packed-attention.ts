@@ -8,7 +8,9 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { batchedProduct } from './batched-matmul.js';
-import { packedAttentionGradOnWasm, packedAttentionOnWasm } from './kernels/host/packed-attention.js';
+import { registerHostKernel } from './kernels/host/host-kernel.js';
+import { packedAttentionGradOnHost, packedAttentionOnHost } from './kernels/host/packed-attention.js';
+import { packedAttentionGradOnWasm, packedAttentionOnWasm } from './kernels/host/packed-attention-wasm.js';
 import { registerWasmKernel } from './kernels/host/wasm-heap.js';
 import { runOp } from './op.js';
 import type { HeadLayout, PackedLayout } from './types.js';
@@ -17,6 +19,8 @@ import type { HeadLayout, PackedLayout } from './types.js';
 export const PACKED_ATTENTION = 'SpftPackedAttention';
 /** Inputs q, k, v, dy; attributes layout, heads; outputs dq, dk, dv. */
 export const PACKED_ATTENTION_GRAD = 'SpftPackedAttentionGrad';
+registerHostKernel({ kernelName: PACKED_ATTENTION, ...packedAttentionOnHost });
+registerHostKernel({ kernelName: PACKED_ATTENTION_GRAD, ...packedAttentionGradOnHost });
 registerWasmKernel(PACKED_ATTENTION, packedAttentionOnWasm);
 registerWasmKernel(PACKED_ATTENTION_GRAD, packedAttentionGradOnWasm);
 

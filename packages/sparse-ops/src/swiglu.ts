@@ -1,14 +1,17 @@
 /**
  * @file SwiGLU (Shazeer 2020, arXiv:2002.05202): silu(gate) ⊙ up, silu(z) = z·σ(z).
  *
- * Keeps gate and up for the backward and recomputes σ, as Liger does: a third [T, I] tensor would cost more than the sigmoid. No loop for
- * host memory: on wasm elementwise ops run at 0.5 ns an element, a loop at 1.6 for each pass, and Math.exp at 20.
+ * Keeps gate and up for the backward and recomputes σ, as Liger does: a third [T, I] tensor would cost more than the sigmoid.
  */
 import * as tf from '@tensorflow/tfjs';
+import { registerHostKernel } from './kernels/host/host-kernel.js';
+import { swigluGradOnHost, swigluOnHost } from './kernels/host/swiglu.js';
 import { runOp } from './op.js';
 
 export const SWIGLU = 'SpftSwiglu';
 export const SWIGLU_GRAD = 'SpftSwigluGrad';
+registerHostKernel({ kernelName: SWIGLU, ...swigluOnHost });
+registerHostKernel({ kernelName: SWIGLU_GRAD, ...swigluGradOnHost });
 
 /**
  * @param gate [T, I].

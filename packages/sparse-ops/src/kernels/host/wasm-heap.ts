@@ -27,7 +27,6 @@ interface WasmBackend {
 interface Functions {
   readonly multiply: Numeric;
   readonly softmax: Numeric;
-  readonly sigmoid: Numeric;
 }
 
 const functionsOf = new WeakMap<object, Functions>();
@@ -37,7 +36,7 @@ function functions(backend: WasmBackend): Functions {
   if (known) return known;
   const load = (name: string, parameters: number) =>
     backend.wasm.cwrap(name, null, new Array<string>(parameters).fill('number'));
-  const loaded = { multiply: load(tf.BatchMatMul, 9), softmax: load(tf.Softmax, 4), sigmoid: load(tf.Sigmoid, 2) };
+  const loaded = { multiply: load(tf.BatchMatMul, 9), softmax: load(tf.Softmax, 4) };
   functionsOf.set(backend, loaded);
   return loaded;
 }
@@ -89,31 +88,20 @@ export class WasmHeap {
     return place;
   }
 
-  /** out [m, n] = a [m, k] · b [k, n]; m, k and n positive. `b` may be a tensor that stays: what XNNPACK makes of it is then kept. */
-  multiply(a: Place, b: Place | tf.TensorInfo, out: Place, m: number, k: number, n: number): void {
+  /** out [m, n] = a [m, k] · b [k, n]; m, k and n positive. */
+  multiply(a: Place, b: Place, out: Place, m: number, k: number, n: number): void {
     const at = this.#shapes;
     new Int32Array(this.#backend.wasm.HEAPU8.buffer, at * 4, 6).set([1, m, k, 1, k, n]);
-    const [left, result] = [this.#name(a, m * k), this.#name(out, m * n)];
-    const right = typeof b === 'number' ? this.#name(b, k * n) : b;
+    const [left, right, result] = [this.#name(a, m * k), this.#name(b, k * n), this.#name(out, m * n)];
     const [leftId, rightId, resultId] = [this.#id(left), this.#id(right), this.#id(result)];
     this.#functions.multiply(leftId, at * 4, 3, rightId, (at + 3) * 4, 3, 0, 0, resultId);
-    this.#forget(left);
-    this.#forget(result);
-    if (typeof b === 'number') this.#forget(right);
+    for (const info of [left, right, result]) this.#forget(info);
   }
 
   /** out [rows, columns] = softmax of each row of x; both positive. */
   softmax(x: Place, out: Place, rows: number, columns: number): void {
     const [input, output] = [this.#name(x, rows * columns), this.#name(out, rows * columns)];
     this.#functions.softmax(this.#id(input), this.#id(output), columns, rows);
-    this.#forget(input);
-    this.#forget(output);
-  }
-
-  /** out = 1 / (1 + exp(−x)), `size` of them. */
-  sigmoid(x: Place, out: Place, size: number): void {
-    const [input, output] = [this.#name(x, size), this.#name(out, size)];
-    this.#functions.sigmoid(this.#id(input), this.#id(output));
     this.#forget(input);
     this.#forget(output);
   }
