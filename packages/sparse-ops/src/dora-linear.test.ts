@@ -16,7 +16,7 @@ const inputsOf = (T: number, In: number, Out: number, r: number) => ({
   A: random2d(r, In, 3),
   B: random2d(Out, r, 4),
   m: tf.add(tf.abs(random1d(Out, 5)), 0.5) as tf.Tensor1D,
-  W: random2d(Out, In, 6),
+  W: random2d(Out, In, 16),
   b: random1d(Out, 7),
 });
 
