@@ -53,7 +53,10 @@ describe.each(TEST_BACKENDS)('a DoRA adapter on %s', (backend) => {
     const fresh = make({ initLoraWeights: true }, false);
     expectAllClose('magnitude', fresh.initial, rowLengths(fresh.values.weight, In));
     fresh.m.assign(tf.tensor1d(fresh.initial));
-    expectAllClose('y', fresh.host.forward('l', fresh.x), product(fresh.values.x, fresh.values.weight, null, In));
+    const y = fresh.host.forward('l', fresh.x);
+    expectAllClose('y', y, product(fresh.values.x, fresh.values.weight, null, In));
+    fresh.host.setAdapter('l', null);
+    expectAllClose('y without adapter', y, fresh.host.forward('l', fresh.x), { relative: 0, absolute: 0 });
     const random = make();
     expectAllClose('magnitude of V', random.initial, rowLengths(turnedWeight(random.values), In));
   });

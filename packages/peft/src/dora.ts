@@ -5,7 +5,7 @@
  * As PEFT 0.21 has it, dropout in training also acts on the base product that the magnitude scales, but not on the base output itself:
  * y = base + (m / n − 1) ⊙ W·dropout(x) + (m / n) ⊙ s·B·A·dropout(x). That costs a second, dense base product.
  */
-import { doraLinear, linear as linearOp } from '@spft/sparse-ops';
+import { doraLinear, doraNorms, linear as linearOp } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { addedWeight, droppedInput, LORA_A, LORA_B, loraScaling, loraVariables, variableOf } from './lora.js';
 import type { LoraConfig } from './lora-config.js';
@@ -35,12 +35,8 @@ class DoraAdapter implements LinearAdapter {
     ({ a: this.a, b: this.b } = loraVariables(linear, config, seed));
     this.scaling = loraScaling(config);
     this.rate = config.loraDropout;
-    // Unless B begins at zero the rows of V, not of W, are what the magnitude begins with: then the adapter begins as LoRA does.
-    this.magnitude = variableOf(
-      config.initLoraWeights === false
-        ? tf.tidy(() => rowNorms(addedWeight(linear.weight, this.a, this.b, this.scaling)))
-        : rowNorms(linear.weight),
-    );
+    // Of V, not of W: the same unless B begins with values, and then the adapter begins as LoRA does.
+    this.magnitude = variableOf(this.norms());
     this.variables = new Map([
       [LORA_A, this.a],
       [LORA_B, this.b],
@@ -54,18 +50,17 @@ class DoraAdapter implements LinearAdapter {
       const input = droppedInput(x, this.rate, this.linear, call);
       if (input !== x) {
         const droppedBase = linearOp(input, weight);
-        return tf.add(this.scaled(input, droppedBase), tf.sub(base, droppedBase));
+        return tf.add(this.scaled(input, droppedBase, null), tf.sub(base, droppedBase));
       }
-      if (bias === null) return this.scaled(x, base);
-      // The magnitude scales the product alone. (A dropped channel of a layer with bias has neither in `base`: it then carries (1 − m/n)·bias.)
-      return tf.add(this.scaled(x, tf.sub(base, bias)), bias);
+      // A dropped channel of a layer with bias has neither in `base`: it then carries (1 − m/n)·bias.
+      return this.scaled(x, base, bias);
     });
   }
 
   mergedWeight(): tf.Tensor2D {
     return tf.tidy(() => {
       const turned = addedWeight(this.linear.weight, this.a, this.b, this.scaling);
-      return tf.mul(turned, tf.expandDims(tf.div(this.magnitude, rowNorms(turned)), 1));
+      return tf.mul(turned, tf.expandDims(tf.divNoNan(this.magnitude, this.norms()), 1));
     });
   }
 
@@ -73,20 +68,27 @@ class DoraAdapter implements LinearAdapter {
     tf.dispose([this.a, this.b, this.magnitude]);
   }
 
-  /** (m / n) ⊙ (product + s·B·A·x) */
-  private scaled(x: tf.Tensor2D, product: tf.Tensor2D): tf.Tensor2D {
+  /** Lengths n of the rows of V; owned by the caller. */
+  private norms(): tf.Tensor1D {
+    return doraNorms(
+      this.linear.weight,
+      this.a as tf.Tensor as tf.Tensor2D,
+      this.b as tf.Tensor as tf.Tensor2D,
+      this.scaling,
+    );
+  }
+
+  /** (m / n) ⊙ (base − bias + s·B·A·x) + bias */
+  private scaled(x: tf.Tensor2D, base: tf.Tensor2D, bias: tf.Tensor1D | null): tf.Tensor2D {
     return doraLinear(
       x,
-      product,
+      base,
       this.a as tf.Tensor as tf.Tensor2D,
       this.b as tf.Tensor as tf.Tensor2D,
       this.magnitude as tf.Tensor as tf.Tensor1D,
       this.linear.weight,
       this.scaling,
+      bias,
     );
   }
-}
-
-function rowNorms(weight: tf.Tensor2D): tf.Tensor1D {
-  return tf.tidy(() => tf.sqrt(tf.sum(tf.square(weight), 1)));
 }
