@@ -3,12 +3,14 @@
  *
  * | file | holds |
  * |---|---|
- * | `adapter_model.safetensors` | trainable variables by their names |
+ * | `trainable.safetensors` | trainable variables by their names in the model |
  * | `optimizer.safetensors` | moments; the metadata says which optimizer and after how many steps |
  * | `scheduler.json` | schedule, peak learning rate, step |
  * | `trainer_state.json` | as transformers': global_step, epoch, log_history, best_metric, … |
  * | `rng_state.json` | seeds, and what the order of the data depends on |
  * | `training_args.json` | the training keys of the run |
+ *
+ * An adapter as PEFT reads it (`adapter_model.safetensors`, `adapter_config.json`) comes in by the trainer's `checkpointFiles`.
  */
 import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
@@ -60,7 +62,7 @@ export interface RunParts {
   readonly data: DataIdentity;
 }
 
-const VARIABLES = 'adapter_model.safetensors';
+const VARIABLES = 'trainable.safetensors';
 const OPTIMIZER = 'optimizer.safetensors';
 const SCHEDULER = 'scheduler.json';
 const STATE = 'trainer_state.json';

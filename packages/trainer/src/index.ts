@@ -19,6 +19,8 @@ export { GradientSum, type LossAndGradients, lossAndGradients } from './gradient
 export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from './optimizer.js';
 export { clockTime, ProgressCallback, type ProgressSink, type ProgressUpdate, progressLine } from './progress.js';
 export { seedFrom, shuffledOrder } from './random.js';
+export type { ReportData, ReportMethod } from './report/data.js';
+export { renderReport } from './report/render-report.js';
 export { epochSteps, planRun, type RunPlan } from './run-plan.js';
 export {
   countLabels,
@@ -31,6 +33,16 @@ export {
   samplesDigest,
 } from './samples.js';
 export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './schedule.js';
+export {
+  type LayerStatistics,
+  type ListenablePlan,
+  type PartStatistics,
+  SPARSE_PARTS,
+  type SparsePart,
+  type SparsityMap,
+  SparsityStatistics,
+  type SparsityStatisticsOptions,
+} from './sparsity-statistics.js';
 export { type ScheduledSparsity, SpftCallback } from './spft-callback.js';
 export type { LogEntry, TrainerControl, TrainerState } from './state.js';
 export { median, StepClock, type StepSummary } from './step-clock.js';

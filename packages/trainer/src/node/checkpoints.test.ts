@@ -171,10 +171,10 @@ describe('directoryCheckpoints()', () => {
     expect(notices.join('\n')).toMatch(/continuing from .*checkpoint-2 at step 2 of 6/);
     const manifest = JSON.parse(await readFile(join(directory, 'checkpoint-6', 'manifest.json'), 'utf8'));
     expect(Object.keys(manifest.files).sort()).toStrictEqual([
-      'adapter_model.safetensors',
       'optimizer.safetensors',
       'rng_state.json',
       'scheduler.json',
+      'trainable.safetensors',
       'trainer_state.json',
       'training_args.json',
     ]);

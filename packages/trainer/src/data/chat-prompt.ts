@@ -1,0 +1,29 @@
+/** @file The tokenizer's chat template as a prompt template: a record is one exchange of user and assistant. */
+import type { ChatMessage, Tokenizer } from '@spft/models';
+import type { PromptFields, PromptTemplate } from './prompt.js';
+
+export interface ChatPromptOptions {
+  /** `chat_template_format` of the training keys: a Jinja template, or the name of one of the tokenizer's; null or "none" for its default. */
+  readonly format?: string | null;
+  /** First message, of the role `system`. */
+  readonly system?: string;
+}
+
+/** Instruction and input, joined by an empty line, are the user's message; the response is the assistant's. */
+export function chatPromptTemplate(
+  tokenizer: Pick<Tokenizer, 'applyChatTemplate'>,
+  { format = null, system }: ChatPromptOptions = {},
+): PromptTemplate {
+  const template = format === null || format === 'none' ? {} : { template: format };
+  const messages = ({ instruction, input }: PromptFields): ChatMessage[] => [
+    ...(system === undefined ? [] : [{ role: 'system', content: system }]),
+    { role: 'user', content: input === '' ? instruction : `${instruction}\n\n${input}` },
+  ];
+  return {
+    name: 'chat',
+    addSpecialTokens: false,
+    prompt: (fields) => tokenizer.applyChatTemplate(messages(fields), { ...template, addGenerationPrompt: true }),
+    full: (fields, response) =>
+      tokenizer.applyChatTemplate([...messages(fields), { role: 'assistant', content: response }], template),
+  };
+}
