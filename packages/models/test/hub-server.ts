@@ -68,6 +68,7 @@ export class HubServer {
       response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
       return;
     }
+    response.setHeader('x-repo-commit', COMMIT);
     const start = `/${prefix}${this.repo}/resolve/${COMMIT}/`;
     const name = decodeURIComponent(request.url!.slice(start.length));
     const content = request.url!.startsWith(start) ? this.files[name] : undefined;

@@ -53,6 +53,14 @@ describe('openModelDirectory()', () => {
     await opened.close();
   });
 
+  it('takes the ends of text from generation_config.json', async () => {
+    const dir = await directory();
+    await writeFile(join(dir, 'generation_config.json'), '{"eos_token_id":[2,7]}');
+    const opened = await openModelDirectory(dir);
+    expect(opened.config.eosTokenIds).toEqual([2, 7]);
+    await opened.close();
+  });
+
   it('gives one fingerprint to the same model in one file or shards, and others to other models', async () => {
     const fingerprint = async (dir: string) => {
       const opened = await openModelDirectory(dir);

@@ -12,6 +12,7 @@ import { readJsonObjectIfThere } from './json-file.js';
 
 export interface ModelDirectory {
   readonly path: string;
+  /** With the ends of text of generation_config.json, where it has them. */
   readonly config: LlamaConfig;
   /** config.json as it is. */
   readonly configJson: Readonly<Record<string, unknown>>;
@@ -49,8 +50,10 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
       `${path}: wanted config.json in it, found none; is this a model directory as the Hugging Face hub has them? (An adapter has adapter_config.json: give its base model's directory.)`,
     );
   }
-  const config = parseLlamaConfig(configJson, join(path, 'config.json'));
   const generationConfigJson = (await readJsonObjectIfThere(path, 'generation_config.json')) ?? null;
+  // As in transformers: instruct models have their ends of turn there and not always in config.json.
+  const ends = generationConfigJson?.eos_token_id ?? configJson.eos_token_id;
+  const config = parseLlamaConfig({ ...configJson, eos_token_id: ends }, join(path, 'config.json'));
   const weights = await openSafetensorsModel(path);
   try {
     checkWeights(path, config, weights);
