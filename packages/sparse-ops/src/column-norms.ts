@@ -1,13 +1,11 @@
 /** @file L2 norm over tokens of each column: the oracles' score of a channel. */
 import * as tf from '@tensorflow/tfjs';
-import { registerHostKernel } from './kernels/host/host-kernel.js';
-import { columnNormsOnHost } from './kernels/host/reductions.js';
+import { columnDots } from './column-dots.js';
 import { runOp } from './op.js';
 import { checkMatrix } from './selection.js';
 
 /** Input x [T, n]; output [n]. */
 export const COLUMN_NORMS = 'SpftColumnNorms';
-registerHostKernel({ kernelName: COLUMN_NORMS, ...columnNormsOnHost });
 
 /**
  * @param x [T, n].
@@ -18,10 +16,8 @@ export function columnNorms(x: tf.Tensor2D): tf.Tensor1D {
   checkMatrix('columnNorms', 'x', x);
   const op = tf.customGrad((x, save) => {
     const value = runOp(COLUMN_NORMS, { x: x as tf.Tensor }, {}, () =>
-      (x as tf.Tensor2D).size === 0
-        ? (tf.zeros([(x as tf.Tensor2D).shape[1]]) as tf.Tensor1D)
-        : (tf.sqrt(tf.sum(tf.square(x as tf.Tensor2D), 0)) as tf.Tensor1D),
-    );
+      tf.sqrt(columnDots(x as tf.Tensor2D, x as tf.Tensor2D)),
+    ) as tf.Tensor1D;
     (save as tf.GradSaveFunc)([x as tf.Tensor, value]);
     const gradFunc = (dy: tf.Tensor, [x, norms]: tf.Tensor[]) =>
       x!.size === 0 ? tf.zerosLike(x!) : tf.tidy(() => tf.mul(x!, tf.divNoNan(dy, norms!)));

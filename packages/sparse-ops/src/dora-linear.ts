@@ -7,8 +7,9 @@
  * where a row nearly vanishes. Kept for the backward: x, base, h = x·Aᵀ and the norms.
  */
 import * as tf from '@tensorflow/tfjs';
-import { checkLora, gradientOfA } from './lora-linear.js';
-import { matMul2d } from './matmul.js';
+import { columnDots } from './column-dots.js';
+import { checkLora } from './lora-linear.js';
+import { matMul2d, thinProduct } from './matmul.js';
 import { runOp } from './op.js';
 import { isRecording, noGradient } from './tape.js';
 
@@ -108,11 +109,14 @@ export function doraLinear(
         const dh = tf.mul(matMul2d(dbase, loraB), scaling) as tf.Tensor2D;
         // Σₜ dy·h, from which the adapter's part of dm comes without x·Aᵀ·Bᵀ being made again.
         const sums = tf.mul(matMul2d(dy as tf.Tensor2D, h, true, false), scaling);
-        const scale = tf.add(tf.sum(tf.mul(dy, centred(base)), 0), tf.sum(tf.mul(sums, loraB), 1));
+        const scale = tf.add(
+          columnDots(dy as tf.Tensor2D, centred(base) as tf.Tensor2D),
+          tf.sum(tf.mul(sums, loraB), 1),
+        );
         return [
           matMul2d(dh, loraA),
           dbase,
-          gradientOfA(x, dh),
+          thinProduct(dh, x),
           tf.mul(sums, tf.expandDims(c, 1)),
           tf.divNoNan(scale, norms),
         ];

@@ -9,9 +9,13 @@ function lowbias32(x: bigint, within = 0n): bigint {
   return fold(times(fold(first, 15n), 0x846ca68bn), 16n);
 }
 
-/** Element i is dropped where the keyed hash of i is below rate·2³². */
+/** Element i is dropped where the keyed hash of i, as a signed number, is among the lowest `rate` of 2³². */
 export function dropoutReference(x: Float32Array, rate: number, seed: number): Float32Array {
   const before = lowbias32(BigInt.asUintN(32, BigInt(seed)));
   const within = lowbias32(before ^ 0x9e3779b9n);
-  return x.map((v, i) => (Number(lowbias32(BigInt(i) ^ before, within)) < rate * 2 ** 32 ? 0 : v / (1 - rate)));
+  const lowest = Math.round(rate * 2 ** 32) - 2 ** 31;
+  return x.map((v, i) => {
+    const hash = BigInt.asIntN(32, lowbias32(BigInt(i) ^ before, within));
+    return Number(hash) < lowest ? 0 : v / (1 - rate);
+  });
 }

@@ -27,3 +27,15 @@ export function matMul2d(a: tf.Tensor2D, b: tf.Tensor2D, transposeA = false, tra
   }
   return tf.tidy(() => tf.matMul(transposeA ? transpose2d(a) : a, transposeB ? transpose2d(b) : b));
 }
+
+/**
+ * thinᵀ·x for thin of few columns. Where plain products are preferred it is made as (xᵀ·thin)ᵀ: to transpose x and pack the thin operand takes
+ * 0.8 ms for x 600×768 and 8 columns on wasm, to pack x 2.1.
+ * @param thin [T, r].
+ * @param x [T, n].
+ * @returns [r, n], owned by the caller.
+ */
+export function thinProduct(thin: tf.Tensor2D, x: tf.Tensor2D): tf.Tensor2D {
+  if (!prefersPlainProducts()) return matMul2d(thin, x, true, false);
+  return tf.tidy(() => transpose2d(matMul2d(x, thin, true, false)));
+}

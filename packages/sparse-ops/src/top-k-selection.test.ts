@@ -46,11 +46,3 @@ describe.each(PATHS)('topKSelection() on %s by its %s', (backend, by) => {
     }
   });
 });
-
-describe.each(PATHS.filter(([, by]) => by === 'kernels'))('topKSelection() on %s by its %s', (backend, by) => {
-  usePath(backend, by);
-
-  it('counts NaN as the least, so that a selection is always whole', () => {
-    expect([...indicesOf(topKSelection(tf.tensor1d([NaN, 1, NaN, 2]), 3))]).toEqual([0, 1, 3]);
-  });
-});
