@@ -31,8 +31,10 @@ export interface Subspace {
 /** Vectors beyond `rank` in a block. */
 const OVERSAMPLING = 8;
 /** Blocks that the basis may hold before it restarts, and those kept then. */
-const MOST_BLOCKS = 14;
-const KEPT_BLOCKS = 5;
+const MOST_BLOCKS = 8;
+const KEPT_BLOCKS = 3;
+/** Block steps from one look at convergence to the next. */
+const STEPS_A_CHECK = 3;
 /** Block steps after which the best found is taken: a gap of σᵣ that float32 products cannot resolve does not converge. */
 const MOST_STEPS = 120;
 /** Directions of a new block shorter than this, relative to its longest, are rounding noise in float32. */
@@ -87,16 +89,20 @@ export async function dominantSubspace(
         );
       }
 
-      const ritz = symmetricEigen(T, size);
-      const done = size >= n || step >= MOST_STEPS || distance(ritz, size, gram, added, rank) <= tolerance;
-      if (!done) block = await orthonormal(block, Math.max(0, ritz.values[0]!), Q);
+      // The host's eigenproblem costs more than a block step, so convergence is looked at now and then.
+      const full = size > (MOST_BLOCKS - 1) * width;
+      const last = size >= n || step >= MOST_STEPS;
+      const ritz = full || last || step % STEPS_A_CHECK === 0 ? symmetricEigen(T, size) : null;
+      const done = last || (ritz !== null && distance(ritz, size, gram, added, rank) <= tolerance);
+      if (!done) block = await orthonormal(block, largestDiagonal(T, size), Q);
       if (done || block === null) {
+        const { vectors } = ritz ?? symmetricEigen(T, size);
         return run(() => {
-          const best = rows(ritz.vectors, size, rank);
+          const best = rows(vectors, size, rank);
           return { basis: tf.matMul(best, Q) as tf.Tensor2D, image: tf.matMul(best, Z) as tf.Tensor2D };
         });
       }
-      if (size > (MOST_BLOCKS - 1) * width) {
+      if (full && ritz !== null) {
         const kept = Math.min(size, KEPT_BLOCKS * width);
         const restarted = run(() => {
           const best = rows(ritz.vectors, size, kept);
@@ -129,6 +135,13 @@ function rows(matrix: Float64Array, n: number, count: number): tf.Tensor2D {
   const values = new Float32Array(count * n);
   for (let i = 0; i < n; i++) for (let j = 0; j < count; j++) values[j * n + i] = matrix[i * n + j]!;
   return tf.tensor2d(values, [count, n]);
+}
+
+/** At most the largest eigenvalue of T, and of its order. */
+function largestDiagonal(T: Float64Array, n: number): number {
+  let largest = 0;
+  for (let i = 0; i < n; i++) largest = Math.max(largest, T[i * n + i]!);
+  return largest;
 }
 
 /** T with the rows `coefficients` [added, size + added] and their mirror image added. */
@@ -185,7 +198,7 @@ function distance(
 /**
  * Orthonormal rows that span those of a block [b, n], by two rounds over its Gram matrix; directions that are noise are left out. Disposes
  * the block.
- * @param scale largest eigenvalue of M: a remainder that is nothing beside it spans no new direction.
+ * @param scale of M's eigenvalues: a remainder that is nothing beside it spans no new direction.
  * @param against rows to which the result must stay orthogonal.
  * @returns null when no direction is left: the basis holds an invariant subspace.
  */

@@ -61,9 +61,10 @@ describe.each(TEST_BACKENDS)('buildPredictors() on %s', (backend) => {
 describe('fingerprintOf()', () => {
   it('tells weights and shapes apart, and not float32 from bf16', async () => {
     await useBackend('cpu');
-    const [one, same, other, wider] = await Promise.all(
-      [fakeHost(), fakeHost(), fakeHost({ seed: 2 }), fakeHost({ intermediateSize: 24 })].map(fingerprintOf),
-    );
+    const one = await fingerprintOf(fakeHost());
+    const same = await fingerprintOf(fakeHost());
+    const other = await fingerprintOf(fakeHost({ seed: 2 }));
+    const wider = await fingerprintOf(fakeHost({ intermediateSize: 24 }));
     expect(same).toEqual(one);
     expect(other.shape).toBe(one.shape);
     expect(other.weights).not.toBe(one.weights);
