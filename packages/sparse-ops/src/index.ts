@@ -2,6 +2,7 @@ export { BATCHED_MATMUL, batchedMatMul } from './batched-matmul.js';
 export { COLUMN_NORMS, columnNorms } from './column-norms.js';
 export { DORA_LINEAR, DORA_LINEAR_GRAD, DORA_NORMS, doraLinear, doraNorms } from './dora-linear.js';
 export { DROPOUT, dropout } from './dropout.js';
+export { keepTransposed, releaseTransposed } from './frozen-product.js';
 export { GATHER_COLUMNS, gatherColumns } from './gather-columns.js';
 export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './gather-rows.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';

@@ -2,6 +2,7 @@
  * @file Frozen linear layer, y = x·Wᵀ + b: the gradient goes to x alone, as in LoRA training.
  */
 import * as tf from '@tensorflow/tfjs';
+import { frozenProduct } from './frozen-product.js';
 import { matMul2d } from './matmul.js';
 import { runOp } from './op.js';
 
@@ -24,13 +25,14 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
   if (bias !== null && (bias.rank !== 1 || bias.size !== weight.shape[0])) {
     throw new RangeError(`linear: bias [${bias.shape}] must have one number for each row of weight [${weight.shape}]`);
   }
+  const times = frozenProduct(weight);
   const op = tf.customGrad((input) => {
     const value = runOp(
       LINEAR,
       bias ? { x: input as tf.Tensor, weight, bias } : { x: input as tf.Tensor, weight },
       {},
       () => {
-        const product = matMul2d(input as tf.Tensor2D, weight, false, true);
+        const product = times(input as tf.Tensor2D);
         return bias ? tf.add(product, bias) : product;
       },
     );
