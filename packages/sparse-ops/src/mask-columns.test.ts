@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
-import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
+import { expectAllClose } from '../../../test/support/allclose.js';
 import { expectGradients } from '../../../test/support/gradients.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
 import { PATHS, usePath } from '../test/paths.js';
-import { indicesOf, random1d, random2d, selectionOf, someOf, valuesOf } from '../test/selections.js';
+import { indicesOf, random2d, selectionOf, someOf, valuesOf } from '../test/selections.js';
 import { maskColumns } from './mask-columns.js';
 import { maskColumnsReference } from './mask-columns.reference.js';
 

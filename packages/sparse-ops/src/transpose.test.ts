@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
-import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
-import { expectGradients } from '../../../test/support/gradients.js';
+import { expectAllClose } from '../../../test/support/allclose.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
 import { PATHS, usePath } from '../test/paths.js';
-import { indicesOf, random1d, random2d, selectionOf, someOf, valuesOf } from '../test/selections.js';
+import { random2d, valuesOf } from '../test/selections.js';
 import { matMul2d } from './matmul.js';
 import { transpose2d } from './transpose.js';
 
