@@ -35,14 +35,12 @@ export {
 export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './schedule.js';
 export {
   type LayerStatistics,
-  type ListenablePlan,
   type PartStatistics,
   SPARSE_PARTS,
   type SparsePart,
   type SparsityMap,
-  SparsityStatistics,
-  type SparsityStatisticsOptions,
-} from './sparsity-statistics.js';
+} from './sparsity-map.js';
+export { type ListenablePlan, SparsityStatistics, type SparsityStatisticsOptions } from './sparsity-statistics.js';
 export { type ScheduledSparsity, SpftCallback } from './spft-callback.js';
 export type { LogEntry, TrainerControl, TrainerState } from './state.js';
 export { median, StepClock, type StepSummary } from './step-clock.js';

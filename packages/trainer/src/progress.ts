@@ -27,15 +27,16 @@ export interface ProgressSink {
   stop(): void;
 }
 
-/** How much the last step counts in the smoothed time of a step. */
+/** How much the last step counts in the smoothed time of a step, at least. */
 const SMOOTHING = 0.1;
 
 export class ProgressCallback implements TrainerCallback {
   readonly #sink: ProgressSink;
   readonly #now: () => number;
   #last = 0;
-  #secondsPerStep: number | null = null;
+  #secondsPerStep = 0;
   #tokensPerStep = 0;
+  #steps = 0;
   #progress: ProgressUpdate | null = null;
 
   /** @param now milliseconds that never go back. */
@@ -46,7 +47,7 @@ export class ProgressCallback implements TrainerCallback {
 
   onTrainBegin({ state }: TrainerContext): void {
     this.#last = this.#now();
-    this.#secondsPerStep = null;
+    this.#steps = 0;
     this.#sink.start({ step: state.globalStep, totalSteps: state.maxSteps });
   }
 
@@ -54,13 +55,11 @@ export class ProgressCallback implements TrainerCallback {
     const now = this.#now();
     const seconds = (now - this.#last) / 1000;
     this.#last = now;
-    if (this.#secondsPerStep === null) {
-      this.#secondsPerStep = seconds;
-      this.#tokensPerStep = tokens;
-    } else {
-      this.#secondsPerStep += SMOOTHING * (seconds - this.#secondsPerStep);
-      this.#tokensPerStep += SMOOTHING * (tokens - this.#tokensPerStep);
-    }
+    // The first step is slower than all others (kernels are compiled, memory is laid out): the second starts the mean anew.
+    const weight = Math.max(SMOOTHING, 1 / Math.max(1, this.#steps));
+    this.#secondsPerStep += weight * (seconds - this.#secondsPerStep);
+    this.#tokensPerStep += weight * (tokens - this.#tokensPerStep);
+    this.#steps++;
     this.#progress = {
       step: state.globalStep,
       totalSteps: state.maxSteps,

@@ -1,12 +1,18 @@
 import type { SelectionListener } from '@spft/estimator';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { useBackend } from '../../../test/support/backends.js';
 import { toyModel, toySamples } from '../test/toy-model.js';
 import { SparsityStatistics } from './sparsity-statistics.js';
 import { Trainer } from './trainer.js';
 
-describe('SparsityStatistics', () => {
+const reads = vi.hoisted(() => ({ free: true }));
+vi.mock('./host-reads.js', () => ({ readsAreFree: () => reads.free }));
+
+describe.each([true, false])('SparsityStatistics where reading is free: %s', (free) => {
+  beforeAll(() => {
+    reads.free = free;
+  });
   beforeAll(() => useBackend('cpu'));
 
   it('counts which channels were kept, in every n-th step, and leaves no tensor and no listener', async () => {
@@ -20,6 +26,7 @@ describe('SparsityStatistics', () => {
       // Channels 0 and 1 + the number of the call, of 6.
       const indices = tf.tensor1d([0, 1 + (call++ % 4)], 'int32');
       plan.listener?.({ layer: 1, module: 'mlp', part: 'mlp', selection: { indices, kept: 2, total: 6 } });
+      indices.dispose();
       return loss(batch, options);
     };
     const before = tf.memory().numTensors;
@@ -45,6 +52,7 @@ describe('SparsityStatistics', () => {
       never: 3 / 6,
       frequency: [1, 2 / 3, 0, 1 / 3, 0, 0],
     });
+    expect(tf.memory().numTensors).toBe(before);
     expect(statistics.map(2).layers[1]!.parts.mlp!.frequency).toStrictEqual([5 / 9, 1 / 9]);
     model.dispose();
   });

@@ -1,38 +1,12 @@
 /**
- * @file What sparsity kept: how often each channel of each layer was chosen. Listens to the plan during one step in every so many; the
- * indices stay on the device until that step is over.
+ * @file What sparsity kept: how often each channel of each layer was chosen. Listens to the plan during one step in every so many. Where
+ * reading is not free, the indices stay on the device until that step is over.
  */
 import type { SelectionListener } from '@spft/estimator';
 import * as tf from '@tensorflow/tfjs';
 import type { TrainerCallback, TrainerContext } from './callbacks.js';
-
-export const SPARSE_PARTS = ['mlp', 'q', 'k', 'v', 'o'] as const;
-export type SparsePart = (typeof SPARSE_PARTS)[number];
-
-/** One part of one layer, over all selections seen. */
-export interface PartStatistics {
-  readonly total: number;
-  /** Mean fraction of channels kept. */
-  readonly density: number;
-  readonly selections: number;
-  /** Fraction of channels that every selection kept, and that none did. */
-  readonly always: number;
-  readonly never: number;
-  /** How often channels were kept, 0 to 1, in channel order; neighbours averaged where there are more channels than bins. */
-  readonly frequency: readonly number[];
-}
-
-export interface LayerStatistics {
-  readonly layer: number;
-  /** A part that is missing was computed densely. */
-  readonly parts: Readonly<Partial<Record<SparsePart, PartStatistics>>>;
-}
-
-export interface SparsityMap {
-  /** Steps that were listened to. */
-  readonly steps: number;
-  readonly layers: readonly LayerStatistics[];
-}
+import { readsAreFree } from './host-reads.js';
+import type { PartStatistics, SparsePart, SparsityMap } from './sparsity-map.js';
 
 /** What is needed of a `SparsityPlan`. */
 export interface ListenablePlan {
@@ -56,7 +30,7 @@ export class SparsityStatistics implements TrainerCallback {
   readonly #plan: ListenablePlan;
   readonly #options: SparsityStatisticsOptions;
   readonly #counts = new Map<string, Counts>();
-  #unread: { key: string; total: number; indices: tf.Tensor }[] = [];
+  #heard: { key: string; total: number; indices: tf.Tensor | Int32Array }[] = [];
   #outer: SelectionListener | null = null;
   #listening = false;
   #steps = 0;
@@ -73,10 +47,10 @@ export class SparsityStatistics implements TrainerCallback {
     this.#plan.listener = (event) => {
       this.#outer?.(event);
       const { layer, part, selection } = event;
-      this.#unread.push({
+      this.#heard.push({
         key: `${layer} ${part}`,
         total: selection.total,
-        indices: tf.keep(tf.clone(selection.indices)),
+        indices: readsAreFree() ? selection.indices.dataSync<'int32'>().slice() : tf.keep(tf.clone(selection.indices)),
       });
     };
   }
@@ -84,12 +58,12 @@ export class SparsityStatistics implements TrainerCallback {
   async onStepEnd(): Promise<void> {
     if (!this.#listening) return;
     this.#silence();
-    const unread = this.#unread;
-    this.#unread = [];
-    if (unread.length > 0) this.#steps++;
-    for (const { key, total, indices } of unread) {
-      const kept = await indices.data();
-      indices.dispose();
+    const heard = this.#heard;
+    this.#heard = [];
+    if (heard.length > 0) this.#steps++;
+    for (const { key, total, indices } of heard) {
+      const kept = indices instanceof tf.Tensor ? await indices.data() : indices;
+      if (indices instanceof tf.Tensor) indices.dispose();
       let counts = this.#counts.get(key);
       if (!counts) {
         counts = { keptTimes: new Uint32Array(total), selections: 0 };
@@ -117,8 +91,8 @@ export class SparsityStatistics implements TrainerCallback {
   /** Frees what a run that ended with an error may have left. */
   dispose(): void {
     if (this.#listening) this.#silence();
-    tf.dispose(this.#unread.map(({ indices }) => indices));
-    this.#unread = [];
+    for (const { indices } of this.#heard) if (indices instanceof tf.Tensor) indices.dispose();
+    this.#heard = [];
   }
 
   #silence(): void {
