@@ -12,8 +12,52 @@ export {
   unpackVariables,
 } from './checkpoint.js';
 export { type CollatedBatch, type CollateOptions, collate, type DenseTokens } from './collate.js';
+export { DATASETS_URL, TRAINING_SET_NAMES } from './data/catalog.js';
+export { type ChatPromptOptions, chatPromptTemplate } from './data/chat-prompt.js';
+export { type BadRow, DatasetError, type RowSource } from './data/dataset-error.js';
+export {
+  ALPACA_TEMPLATE,
+  PLAIN_TEMPLATE,
+  type PromptFields,
+  type PromptTemplate,
+  promptTemplate,
+  promptTemplateNames,
+  registerPromptTemplate,
+  SPARSELORA_TEMPLATE,
+  type TemplateTexts,
+  textTemplate,
+} from './data/prompt.js';
+export { type InstructionRecord, parseRecord, type ResponseField, responseOf } from './data/record.js';
+export { type Split, splitDataset, subset } from './data/split.js';
+export {
+  type TokenizeAllOptions,
+  type TokenizedRecords,
+  type TokenizedSample,
+  type TokenizeOptions,
+  tokenizePrompt,
+  tokenizeRecord,
+  tokenizeRecords,
+} from './data/tokenize.js';
 export { NonFiniteError, type NonFinitePlace, TrainerError, type TrainerErrorReason } from './errors.js';
 export { evaluateLoss } from './evaluate.js';
+export { type AnswerRule, choiceAnswer, NUMBER_ANSWER, TRUTH_ANSWER } from './evaluation/answers.js';
+export {
+  type EvaluateOptions,
+  type EvaluationProgress,
+  type EvaluationResult,
+  evaluateTask,
+  type GeneratorOptions,
+  type Prediction,
+  type TokenGenerator,
+} from './evaluation/evaluate-task.js';
+export {
+  type EvaluationExample,
+  type EvaluationTask,
+  findTaskKind,
+  TASK_KINDS,
+  type TaskKind,
+  taskKind,
+} from './evaluation/tasks.js';
 export { DefaultFlowCallback } from './flow-callback.js';
 export { GradientSum, type LossAndGradients, lossAndGradients } from './gradients.js';
 export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from './optimizer.js';

@@ -20,16 +20,16 @@ export interface InstructionRecord {
 type Row = Readonly<Record<string, unknown>>;
 
 /**
- * A row as a record.
+ * A row as a record, with the text to learn (`output`) or with the bare result to compare with (`answer`), whichever is needed.
  *
  * - `{instruction, input?, output, answer?}`: as it is; a number as `answer` becomes its text.
  * - GSM8K, `{question, answer}` with the result after `####`: the calculator annotations `<<48/2=24>>`, which are no text, are taken out.
  * - MAWPS, `{original_text, equation, ans}`: the output is the equation, then `The answer is ….`
  * @returns the problem as text when the row is of none of these.
  */
-export function parseRecord(row: unknown): InstructionRecord | string {
+export function parseRecord(row: unknown, needed: 'output' | 'answer' = 'output'): InstructionRecord | string {
   if (typeof row !== 'object' || row === null || Array.isArray(row)) {
-    return `wanted an object {"instruction": …, "output": …}, found ${shown(row)}`;
+    return `wanted an object {"instruction": …, "${needed}": …}, found ${shown(row)}`;
   }
   const fields = row as Row;
   if (!('instruction' in fields)) {
@@ -37,14 +37,17 @@ export function parseRecord(row: unknown): InstructionRecord | string {
     if ('original_text' in fields) return parseMawps(fields);
   }
   const problem =
-    wantText(fields, 'instruction') ?? wantText(fields, 'output') ?? wantOptional(fields, 'input', ['string']);
-  const answerProblem = wantOptional(fields, 'answer', ['string', 'number']);
-  if (problem ?? answerProblem) return (problem ?? answerProblem)!;
+    wantText(fields, 'instruction') ??
+    wantOptional(fields, 'input', ['string']) ??
+    (needed === 'output' ? wantText(fields, 'output') : wantOptional(fields, 'output', ['string'])) ??
+    wantOptional(fields, 'answer', ['string', 'number']) ??
+    (needed === 'answer' && fields.answer == null ? missing(fields, 'answer', 'a string or a number') : undefined);
+  if (problem !== undefined) return problem;
   const { instruction, input, output, answer } = fields as { [field: string]: string };
   return {
     instruction: instruction!,
     input: input ?? '',
-    output: output!,
+    output: output ?? '',
     ...(answer == null ? {} : { answer: String(answer) }),
   };
 }
@@ -99,12 +102,14 @@ export function responseOf(record: InstructionRecord, field: ResponseField = 'au
 }
 
 function wantText(fields: Row, field: string): string | undefined {
-  return typeof fields[field] === 'string' ? undefined : missing(fields, field, 'text');
+  return typeof fields[field] === 'string' ? undefined : missing(fields, field, 'a string');
 }
 
 function wantOptional(fields: Row, field: string, types: readonly string[]): string | undefined {
   const value = fields[field];
-  return value == null || types.includes(typeof value) ? undefined : missing(fields, field, types.join(' or '));
+  return value == null || types.includes(typeof value)
+    ? undefined
+    : missing(fields, field, types.map((t) => `a ${t}`).join(' or '));
 }
 
 function missing(fields: Row, field: string, wanted: string): string {

@@ -1,0 +1,139 @@
+/**
+ * @file Fetches one file of a dataset: complete or not at all. It is written beside its place and renamed when all of it has come.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DatasetError } from '../../data/dataset-error.js';
+
+export interface DatasetProgress {
+  readonly url: string;
+  readonly file: string;
+  /** Bytes that have come. */
+  readonly received: number;
+  /** Bytes in all; null where the server does not say. */
+  readonly total: number | null;
+}
+
+export interface FetchOptions {
+  readonly onProgress?: (progress: DatasetProgress) => void;
+  /** A server that sends nothing for so long is given up. Default 30 s. */
+  readonly idleTimeoutMs?: number;
+}
+
+/** @throws DatasetError when the server refuses, has no such file, fails or stops midway, or the file cannot be written; nothing is left behind. */
+export async function fetchDataset(url: string, path: string, options: FetchOptions = {}): Promise<void> {
+  const idle = new AbortController();
+  const { idleTimeoutMs = 30_000 } = options;
+  const giveUp = () => idle.abort(new Error(`nothing came for ${idleTimeoutMs / 1000} s`));
+  let timer = setTimeout(giveUp, idleTimeoutMs);
+  const awake = () => {
+    clearTimeout(timer);
+    timer = setTimeout(giveUp, idleTimeoutMs);
+  };
+  try {
+    const response = await answer(url, path, idle.signal);
+    await store(response, url, path, { ...options, awake });
+  } finally {
+    clearTimeout(timer);
+    // Ends the connection where the file could not be written.
+    idle.abort();
+  }
+}
+
+async function answer(url: string, path: string, signal: AbortSignal): Promise<Response> {
+  let response: Response;
+  try {
+    // Without compression the announced length is that of the file.
+    response = await fetch(url, { headers: { 'user-agent': 'spft', 'accept-encoding': 'identity' }, signal });
+  } catch (cause) {
+    throw failure(url, path, `no answer (${reason(cause)}); check the connection`, { cause });
+  }
+  if (response.ok) return response;
+  await response.body?.cancel();
+  const { status } = response;
+  throw failure(url, path, `the server ${STATUS[status] ?? `answers ${status}; ${status >= 500 ? LATER : CHECK}`}`, {
+    status,
+  });
+}
+
+const LATER = 'it has a fault of its own: run it again later';
+const CHECK = 'check the address (SPFT_DATASETS_URL)';
+const STATUS: Readonly<Record<number, string>> = {
+  401: `wants an account (401); ${CHECK}`,
+  403: `forbids it (403); ${CHECK}`,
+  404: `has no such file (404); ${CHECK}`,
+  429: 'is asked too often (429); run it again later',
+};
+
+async function store(
+  response: Response,
+  url: string,
+  path: string,
+  { onProgress, awake }: FetchOptions & { readonly awake: () => void },
+): Promise<void> {
+  const encoded = response.headers.has('content-encoding');
+  const length = response.headers.get('content-length');
+  const total = length === null || encoded ? null : Number(length);
+  const partial = `${path}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+  let received = 0;
+  let writing = true;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(partial, 'wx');
+    try {
+      writing = false;
+      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+        awake();
+        if (received === 0) checkKind(chunk, url, path);
+        writing = true;
+        await file.writeFile(chunk);
+        writing = false;
+        received += chunk.length;
+        onProgress?.({ url, file: path, received, total });
+      }
+      if (received === 0 || (total !== null && received !== total)) {
+        throw failure(url, path, `the download ended after ${received} of ${total ?? 'unknown'} bytes; run it again`);
+      }
+      writing = true;
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(partial, path);
+  } catch (cause) {
+    await rm(partial, { force: true }).catch(() => {});
+    if (cause instanceof DatasetError) throw cause;
+    throw failure(
+      url,
+      path,
+      writing
+        ? `the file cannot be written (${reason(cause)}); make room, or choose another directory (SPFT_DATASETS)`
+        : `the download stopped after ${received}${total === null ? '' : ` of ${total}`} bytes (${reason(cause)}); run it again`,
+      { cause },
+    );
+  }
+}
+
+/** A page of a proxy that wants a login comes with status 200 too. */
+function checkKind(start: Uint8Array, url: string, path: string): void {
+  const text = new TextDecoder().decode(start.subarray(0, 200)).trimStart();
+  const isGzip = start[0] === 0x1f && start[1] === 0x8b;
+  if (isGzip || text === '' || text.startsWith('[') || text.startsWith('{')) return;
+  throw failure(url, path, `what came is no JSON (it begins with '${text.slice(0, 30).split('\n')[0]}'); ${CHECK}`);
+}
+
+function failure(
+  url: string,
+  path: string,
+  problem: string,
+  options: { readonly status?: number; readonly cause?: unknown } = {},
+): DatasetError {
+  return new DatasetError(`${url}: ${problem}; or put the file at ${path} yourself`, { file: path, ...options });
+}
+
+/** fetch says "fetch failed" or "terminated" and hides why in the cause. */
+function reason(error: unknown): string {
+  const { cause, message, code } = error as Error & { code?: string; cause?: { code?: string; message?: string } };
+  return code === undefined || typeof code !== 'string' ? (cause?.code ?? cause?.message ?? message) : message;
+}
