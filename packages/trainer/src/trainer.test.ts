@@ -205,6 +205,19 @@ describe('Trainer', () => {
     model.dispose();
   });
 
+  it('stops at a gradient that is not finite though the loss is, before it reaches the variables', async () => {
+    const model = toyModel();
+    const { loss } = model;
+    const bias = model.variables.get('toy.bias')!;
+    // The root of 0 has an infinite slope: the loss is unchanged, its gradient is not a number.
+    model.loss = (batch, options) => tf.add(loss(batch, options), tf.sum(tf.sqrt(tf.mul(bias, 0)))) as tf.Scalar;
+    const before = valuesOf(model);
+    const trainer = new Trainer({ model, samples: toySamples(8), args: { maxSteps: 3 }, ...silent });
+    await expect(trainer.train()).rejects.toMatchObject({ place: { what: 'gradient norm', step: 1 } });
+    expect(valuesOf(model)).toStrictEqual(before);
+    model.dispose();
+  });
+
   it('fires the events in transformers’ order', async () => {
     const events: string[] = [];
     const names = [
