@@ -1,0 +1,109 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type FileServer, serveFiles } from '../../../test/file-server.js';
+import { DatasetError } from '../../data/dataset-error.js';
+import { type DatasetProgress, fetchDataset } from './download.js';
+
+const body = JSON.stringify(Array.from({ length: 20_000 }, (_, i) => ({ i })));
+const status = (code: number) => (_: unknown, response: { writeHead(code: number): { end(text: string): void } }) =>
+  response.writeHead(code).end('[]');
+
+let directory: string;
+let server: FileServer;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'spft-download-'));
+  server = await serveFiles({
+    '/good.json': (_, response) => response.writeHead(200, { 'content-length': body.length }).end(body),
+    '/unannounced.json': (_, response) => {
+      response.writeHead(200).write(body.slice(0, 100));
+      response.end(body.slice(100));
+    },
+    '/stops.json': (_, response) => {
+      response.writeHead(200, { 'content-length': body.length });
+      response.write(body.slice(0, 5000), () => response.destroy());
+    },
+    '/stops-unannounced.json': (_, response) => {
+      response.writeHead(200);
+      response.write(body.slice(0, 5000), () => response.destroy());
+    },
+    '/stalls.json': (_, response) => {
+      response.writeHead(200, { 'content-length': body.length }).write(body.slice(0, 5000));
+    },
+    '/silent.json': () => {},
+    '/login.json': (_, response) => response.writeHead(200).end('<!doctype html><p>Please log in'),
+    '/empty.json': (_, response) => response.writeHead(200).end(),
+    '/401.json': status(401),
+    '/403.json': status(403),
+    '/429.json': status(429),
+    '/418.json': status(418),
+    '/503.json': status(503),
+  });
+});
+afterAll(async () => {
+  await server.close();
+  await rm(directory, { recursive: true });
+});
+
+describe('fetchDataset()', () => {
+  it.each(['good', 'unannounced'])('writes a file that is whole, and reports progress (%s)', async (name) => {
+    const path = join(directory, name, 'deep', 'data.json');
+    const progress: DatasetProgress[] = [];
+    await fetchDataset(`${server.url}/${name}.json`, path, { onProgress: (p) => progress.push(p) });
+    expect(await readFile(path, 'utf8')).toBe(body);
+    expect(await readdir(join(directory, name, 'deep'))).toEqual(['data.json']);
+    expect(progress.at(-1)).toEqual({
+      url: `${server.url}/${name}.json`,
+      file: path,
+      received: body.length,
+      total: name === 'good' ? body.length : null,
+    });
+  });
+
+  it.each([
+    ['401', 401, 'the server wants an account (401); check the address (SPFT_DATASETS_URL)'],
+    ['403', 403, 'the server forbids it (403)'],
+    ['missing', 404, 'the server has no such file (404)'],
+    ['429', 429, 'the server is asked too often (429); run it again later'],
+    ['418', 418, 'the server answers 418; check the address'],
+    ['503', 503, 'the server answers 503; it has a fault of its own: run it again later'],
+    ['stops', undefined, /the download stopped after \d+ of \d+ bytes \(.+\); run it again/],
+    ['stops-unannounced', undefined, /the download stopped after \d+ bytes \(.+\); run it again/],
+    ['stalls', undefined, /the download stopped after 5000 of \d+ bytes \(nothing came for 0.2 s\)/],
+    ['silent', undefined, 'no answer (nothing came for 0.2 s); check the connection'],
+    ['login', undefined, "what came is no JSON (it begins with '<!doctype html><p>Please log i')"],
+    ['empty', undefined, 'the download ended after 0 of'],
+  ])('gives a typed error and leaves nothing where the server answers as %s', async (name, code, message) => {
+    const folder = join(directory, `refused-${name}`);
+    const path = join(folder, 'data.json');
+    const error: unknown = await fetchDataset(`${server.url}/${name}.json`, path, { idleTimeoutMs: 200 }).catch(
+      (e) => e,
+    );
+    expect(error).toBeInstanceOf(DatasetError);
+    expect(error).toMatchObject({ code: 'SPFT_DATASET', status: code, file: path });
+    expect((error as Error).message).toMatch(message);
+    expect((error as Error).message).toContain(`or put the file at ${path} yourself`);
+    expect(await readdir(folder).catch(() => [])).toEqual([]);
+  });
+
+  it('says so when there is no server', async () => {
+    const gone = await serveFiles({});
+    await gone.close();
+    const fetched = fetchDataset(`${gone.url}/a.json`, join(directory, 'a.json'));
+    await expect(fetched).rejects.toThrow('no answer (ECONNREFUSED); check the connection');
+  });
+
+  it('keeps the file that was there when a new one cannot be had', async () => {
+    const path = join(directory, 'kept.json');
+    await writeFile(path, 'old');
+    await expect(fetchDataset(`${server.url}/stops.json`, path)).rejects.toThrow('the download stopped');
+    expect(await readFile(path, 'utf8')).toBe('old');
+  });
+
+  it('says so when the place cannot be written', async () => {
+    await writeFile(join(directory, 'a-file'), '');
+    const fetched = fetchDataset(`${server.url}/good.json`, join(directory, 'a-file', 'data.json'));
+    await expect(fetched).rejects.toThrow(/the file cannot be written \(.*\); make room, or choose another directory/);
+  });
+});
