@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createTokenizer } from '@spft/models';
+import { createTokenizer, type Tokenizer } from '@spft/models';
 import { describe, expect, it } from 'vitest';
 import { wordTokenizer } from '../../test/word-tokenizer.js';
 import { chatPromptTemplate } from './chat-prompt.js';
@@ -9,6 +9,14 @@ import { tokenizePrompt, tokenizeRecord, tokenizeRecords } from './tokenize.js';
 
 const template = textTemplate('t', { withoutInput: 'Q: {instruction} A:' });
 const record = { instruction: 'one and one', input: '', output: ' makes two', answer: '2' };
+
+function realTokenizer(name: string): Tokenizer {
+  const read = (file: string) =>
+    JSON.parse(
+      readFileSync(new URL(`../../../models/fixtures/tokenizers/${name}/${file}`, import.meta.url), 'utf8'),
+    ) as unknown;
+  return createTokenizer({ tokenizer: read('tokenizer.json'), config: read('tokenizer_config.json') });
+}
 
 describe('tokenizeRecord()', () => {
   it('begins with the bos token, ends with the eos token, and has labels from the response on', () => {
@@ -54,17 +62,22 @@ describe('tokenizeRecord()', () => {
   });
 
   it('masks as many tokens as the prompt alone has, with a real tokenizer', () => {
-    const read = (file: string) =>
-      JSON.parse(
-        readFileSync(new URL(`../../../models/fixtures/tokenizers/llama3/${file}`, import.meta.url), 'utf8'),
-      ) as unknown;
-    const tokenizer = createTokenizer({ tokenizer: read('tokenizer.json'), config: read('tokenizer_config.json') });
+    const tokenizer = realTokenizer('llama3');
     const { inputIds, labels } = tokenizeRecord(tokenizer, record, { template: 'alpaca', maxLength: 512 });
     const context = labels.lastIndexOf(-100) + 1;
     expect(inputIds[0]).toBe(tokenizer.bosTokenId);
     expect(inputIds.at(-1)).toBe(tokenizer.eosTokenId);
     expect(tokenizer.decode(labels.slice(context, -1))).toBe(' makes two');
     expect(inputIds.slice(0, context)).toEqual(tokenizePrompt(tokenizer, record, 'alpaca'));
+  });
+
+  it.each(['llama2', 'llama3'])('masks nothing of a response whose first token begins in the prompt (%s)', (name) => {
+    const tokenizer = realTokenizer(name);
+    for (const answer of ['true', 'false', 'answer1', '42', '-7', '\nA: yes']) {
+      const { labels } = tokenizeRecord(tokenizer, { ...record, output: answer }, { maxLength: 512 });
+      const learned = tokenizer.decode(labels.slice(labels.lastIndexOf(-100) + 1), { skipSpecialTokens: true });
+      expect(learned.trim()).toBe(answer.trim());
+    }
   });
 });
 

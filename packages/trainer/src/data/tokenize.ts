@@ -1,6 +1,6 @@
 /**
  * @file Records as token ids and labels, as `generate_and_tokenize_prompt_*` of spft/data.py makes them: the whole text is tokenised, cut to
- * the maximum and ended; then as many labels are masked as the prompt alone has tokens.
+ * the maximum and ended; then as many labels are masked as the prompt alone has tokens, but none that belongs to the response.
  */
 import type { Tokenizer } from '@spft/models';
 import { countLabels, IGNORED_LABEL, type Sample } from '../samples.js';
@@ -8,6 +8,7 @@ import { at, DatasetError } from './dataset-error.js';
 import { type PromptFields, type PromptTemplate, promptTemplate } from './prompt.js';
 import { type InstructionRecord, type ResponseField, responseOf } from './record.js';
 
+type Coder = Pick<Tokenizer, 'encode' | 'decode' | 'eosTokenId'>;
 type Encoder = Pick<Tokenizer, 'encode' | 'eosTokenId'>;
 
 export interface TokenizeOptions {
@@ -29,11 +30,7 @@ export interface TokenizedSample extends Sample {
 }
 
 /** One record. A response that is cut off gets no token of the end, so that a model does not learn to stop in mid-sentence. */
-export function tokenizeRecord(
-  tokenizer: Encoder,
-  record: InstructionRecord,
-  options: TokenizeOptions,
-): TokenizedSample {
+export function tokenizeRecord(tokenizer: Coder, record: InstructionRecord, options: TokenizeOptions): TokenizedSample {
   const { maxLength, trainOnInputs = false } = options;
   if (!(Number.isInteger(maxLength) && maxLength > 0)) {
     throw new RangeError(`tokenizeRecord: maxLength is ${maxLength}, must be a positive whole number`);
@@ -46,11 +43,32 @@ export function tokenizeRecord(
   const inputIds = tokenizer.encode(text, { addSpecialTokens });
   const ends = template.full !== undefined || eos === null || inputIds.at(-1) === eos;
   if (!ends) inputIds.push(eos);
+  const prompt = trainOnInputs ? [] : promptIds(tokenizer, template, template.prompt(record));
+  const context = contextLength(tokenizer, inputIds, prompt, response);
   const truncated = inputIds.length > maxLength;
   if (truncated) inputIds.length = maxLength;
-  const labels = inputIds.slice();
-  if (!trainOnInputs) labels.fill(IGNORED_LABEL, 0, promptIds(tokenizer, template, template.prompt(record)).length);
+  const labels = inputIds.slice().fill(IGNORED_LABEL, 0, context);
   return { inputIds, labels, truncated };
+}
+
+/**
+ * How many tokens are context: as many as the prompt alone has, less those that reach into the response. A prompt that ends in blanks is
+ * tokenised otherwise before a response than alone: `␣|␣` and `␣|␣t|rue`, where masking two tokens would leave `rue` to learn from.
+ */
+function contextLength(
+  tokenizer: Pick<Tokenizer, 'decode'>,
+  ids: readonly number[],
+  prompt: readonly number[],
+  response: string,
+): number {
+  let common = 0;
+  while (common < prompt.length && ids[common] === prompt[common]) common++;
+  if (common === prompt.length) return common;
+  const wanted = response.trim();
+  const isWhole = (start: number) => tokenizer.decode(ids.slice(start), { skipSpecialTokens: true }).includes(wanted);
+  let length = Math.min(prompt.length, ids.length);
+  while (length > common && !isWhole(length)) length--;
+  return length;
 }
 
 /** The ids of the prompt that a model continues in evaluation. */
@@ -86,7 +104,7 @@ export interface TokenizedRecords {
  * @throws DatasetError when no label is left in a record, or in any.
  */
 export function tokenizeRecords(
-  tokenizer: Encoder,
+  tokenizer: Coder,
   records: readonly InstructionRecord[],
   options: TokenizeAllOptions,
 ): TokenizedRecords {
