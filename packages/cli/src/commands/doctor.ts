@@ -1,0 +1,15 @@
+/** @file `spft doctor`: what this machine has, which backend would be chosen and why. Starts nothing and always exits 0. */
+import type { AddCommand } from '../program.js';
+
+export const addDoctorCommand: AddCommand = (program, context) => {
+  program
+    .command('doctor')
+    .description('say what this machine has, and which backend would be chosen and why')
+    .option('--json', 'print JSON')
+    .action(async (flags: { json?: boolean }, command) => {
+      const { output, backend } = context(command);
+      const { examine, describeMachine } = await import('../doctor.js');
+      const report = await examine(output.io.env, backend);
+      output.print(flags.json ? JSON.stringify(report, null, 2) : describeMachine(report, output));
+    });
+};

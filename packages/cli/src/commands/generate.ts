@@ -1,0 +1,77 @@
+/** @file `spft generate`: text from a model, with an adapter if one is given. */
+import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
+import type { AddCommand } from '../program.js';
+
+interface GenerateFlags {
+  readonly modelNameOrPath: string;
+  readonly adapter?: string;
+  readonly prompt?: string;
+  readonly chat?: boolean;
+  readonly template?: string;
+  readonly maxNewTokens?: number;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly seed?: number;
+  readonly batchSize?: number;
+  readonly revision?: string;
+  readonly allowOtherBase?: boolean;
+}
+
+export const addGenerateCommand: AddCommand = (program, context) => {
+  const command = program
+    .command('generate')
+    .description('continue a prompt, lines of stdin, or a chat')
+    .addHelpText(
+      'after',
+      '\nOne prompt is streamed; of stdin each line is a prompt, answered in batches, one answer a line.\n' +
+        'Without --temperature, --top_p and --top_k the likeliest token is taken each time.',
+    );
+  addFlags(command, [
+    {
+      name: 'model',
+      aliases: ['model_name_or_path'],
+      key: 'modelNameOrPath',
+      value: '<dir>',
+      description: 'directory of a model, or its id on the hub',
+      required: true,
+    },
+    { name: 'adapter', value: '<dir>', description: 'directory of an adapter' },
+    { name: 'prompt', value: '<text>', description: 'text to continue; default: lines of stdin' },
+    { name: 'chat', description: "a conversation by the model's chat template: one message a line, streamed answers" },
+    {
+      name: 'template',
+      value: '<name>',
+      description:
+        "prompt template around the text; default: the adapter's own, none for a base model; 'none' for none",
+    },
+    { name: 'max_new_tokens', value: '<n>', description: 'longest answer (default: 256)', parse: positiveInteger },
+    {
+      name: 'temperature',
+      value: '<number>',
+      description: '0: likeliest token; else divides the logits (default: 0)',
+      parse: numberBetween(0, 100),
+    },
+    {
+      name: 'top_p',
+      value: '<fraction>',
+      description: 'draw among the fewest tokens that hold this probability',
+      parse: numberBetween(1e-9, 1),
+    },
+    { name: 'top_k', value: '<n>', description: 'draw among the k likeliest tokens', parse: positiveInteger },
+    { name: 'seed', value: '<n>', description: 'of the draws (default: 0)', parse: naturalNumber },
+    {
+      name: 'batch_size',
+      value: '<n>',
+      description: 'lines of stdin answered together (default: 8)',
+      parse: positiveInteger,
+    },
+    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    { name: 'allow_other_base', description: 'use the adapter although it was trained on other weights' },
+  ]);
+  command.action(async (flags: GenerateFlags, self) => {
+    const { output, backend } = context(self);
+    const { runGenerate } = await import('../run-generate.js');
+    await runGenerate({ ...flags, backend }, output);
+  });
+};

@@ -1,0 +1,41 @@
+/** @file `spft merge`: base and adapter as one model that transformers loads. */
+import { addFlags, oneOf } from '../flags.js';
+import type { AddCommand } from '../program.js';
+import type { MergeRequest } from '../run-merge.js';
+
+export const addMergeCommand: AddCommand = (program, context) => {
+  const command = program
+    .command('merge')
+    .description('write a model directory with the adapter merged into the weights');
+  addFlags(command, [
+    {
+      name: 'model',
+      aliases: ['model_name_or_path'],
+      key: 'modelNameOrPath',
+      value: '<dir>',
+      description: 'directory of the base model, or its id on the hub',
+      required: true,
+    },
+    { name: 'adapter', value: '<dir>', description: 'directory of the adapter', required: true },
+    {
+      name: 'out',
+      value: '<dir>',
+      description: 'directory to write, which appears whole or not at all',
+      required: true,
+    },
+    {
+      name: 'dtype',
+      value: '<bf16|f32>',
+      description: "type of the weights (default: f32 where the base's are, else bf16)",
+      parse: oneOf('bf16', 'f32'),
+    },
+    { name: 'force', description: 'replace a model that is there' },
+    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    { name: 'allow_other_base', description: 'merge although the adapter was trained on other weights' },
+  ]);
+  command.action(async (flags: MergeRequest, self) => {
+    const { output, backend } = context(self);
+    const { runMerge } = await import('../run-merge.js');
+    await runMerge({ ...flags, backend }, output);
+  });
+};

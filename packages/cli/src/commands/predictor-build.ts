@@ -1,0 +1,48 @@
+/** @file `spft predictor build`: the SVD predictors of a model, as a run would build them itself. */
+import { addFlags, oneOf, positiveInteger } from '../flags.js';
+import type { AddCommand } from '../program.js';
+import type { PredictorRequest } from '../run-predictor.js';
+
+export const addPredictorCommand: AddCommand = (program, context) => {
+  const predictor = program.command('predictor').description("work with the sparsity estimator's predictors");
+  const command = predictor
+    .command('build')
+    .description('build the SVD predictors of a model; what is there is kept')
+    .addHelpText('after', '\nA run builds what it needs by itself; this is for doing so beforehand, or for sharing.');
+  addFlags(command, [
+    {
+      name: 'model',
+      aliases: ['model_name_or_path'],
+      key: 'modelNameOrPath',
+      value: '<dir>',
+      description: 'directory of a model, or its id on the hub',
+      required: true,
+    },
+    {
+      name: 'rank',
+      value: '<n>',
+      description: 'rank of the predictors, of all layers (default: 8)',
+      parse: positiveInteger,
+    },
+    {
+      name: 'sparsity',
+      aliases: ['spft'],
+      value: '<file>',
+      description: 'sparsity file: its rank, and the layers that it makes sparse',
+    },
+    { name: 'out', value: '<dir>', description: 'directory for them (default: where a run looks)' },
+    {
+      name: 'dtype',
+      value: '<bf16|f32>',
+      description: 'type of their numbers (default: bf16)',
+      parse: oneOf('bf16', 'f32'),
+    },
+    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },
+  ]);
+  command.action(async (flags: PredictorRequest, self) => {
+    const { output, backend } = context(self);
+    const { runPredictorBuild } = await import('../run-predictor.js');
+    await runPredictorBuild({ ...flags, backend }, output);
+  });
+};

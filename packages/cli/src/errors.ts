@@ -1,0 +1,64 @@
+/** @file How a command ends when it cannot do its work: the error of this package, and what is said of any error. */
+import { CommanderError } from 'commander';
+import type { Output } from './output.js';
+
+/** A command that cannot be carried out as it was given. */
+export class CliError extends Error {
+  override readonly name = 'CliError';
+  readonly code = 'SPFT_CLI';
+
+  constructor(message: string, options: ErrorOptions & { readonly exitCode?: number } = {}) {
+    super(message, options);
+    this.exitCode = options.exitCode ?? 1;
+  }
+
+  /** What the process exits with. */
+  readonly exitCode: number;
+}
+
+/** Says what went wrong, and whose fault it is. @returns the exit code. */
+export function reportError(error: unknown, output: Output): number {
+  // Commander has said it already: wrong flags, or help, which is no error.
+  if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof CliError) {
+    output.error(error.message);
+    return error.exitCode;
+  }
+  if (isExpected(error)) {
+    output.error(error.message);
+    return 1;
+  }
+  const system = systemMessage(error);
+  if (system !== null) {
+    output.error(system);
+    return 1;
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  output.error(`${stack}\nthis is a bug in spft: please report it with the command and the lines above`);
+  return 1;
+}
+
+/** Errors of our packages: their message is for the user. */
+export function isExpected(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && String((error as { code?: unknown }).code).startsWith('SPFT_');
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full; make room and run it again',
+  EDQUOT: 'the disk quota is used up; make room and run it again',
+  EACCES: 'permission denied; choose another place or change its permissions',
+  EPERM: 'not permitted; choose another place or change its permissions',
+  EROFS: 'the file system is read-only; choose another place',
+  ENOENT: 'there is no such file or directory; check the path',
+  ENOTDIR: 'a part of this path is a file, not a directory; check the path',
+  EISDIR: 'this is a directory; name a file',
+  EMFILE: 'too many open files; raise the limit (ulimit -n)',
+};
+
+/** A refusal of the operating system in words; null for anything else. */
+function systemMessage(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  const { code, path, syscall } = error as NodeJS.ErrnoException;
+  if (syscall === undefined || code === undefined) return null;
+  return `${path === undefined ? '' : `${path}: `}${ADVICE[code] ?? error.message}`;
+}

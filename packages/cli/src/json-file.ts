@@ -1,0 +1,18 @@
+/** @file Summaries for programs: one JSON object, to a file that appears whole or to stdout (`-`). */
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { writeFileAtomically } from '@spft/safetensors/node';
+import type { Output } from './output.js';
+
+/** Makes the directory of a file that is to be written at the end, so that a path that cannot be is told at the beginning. */
+export async function preparePath(path: string | undefined): Promise<void> {
+  if (path !== undefined && path !== '-') await mkdir(dirname(path), { recursive: true });
+}
+
+/** @param path file, `-` for stdout, undefined for nowhere. */
+export async function writeJson(path: string | undefined, value: unknown, output: Output): Promise<void> {
+  if (path === undefined) return;
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  if (path === '-') output.io.stdout.write(text);
+  else await writeFileAtomically(path, (handle) => handle.writeFile(text));
+}

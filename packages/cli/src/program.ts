@@ -1,0 +1,66 @@
+/** @file The commands and what they share: `--quiet`, `--backend`, help, and where errors of the command line go. */
+import { Command, Option } from 'commander';
+import pc from 'picocolors';
+import { addConfigCommand } from './commands/config-check.js';
+import { addDoctorCommand } from './commands/doctor.js';
+import { addEvalCommand } from './commands/eval.js';
+import { addGenerateCommand } from './commands/generate.js';
+import { addMergeCommand } from './commands/merge.js';
+import { addPredictorCommand } from './commands/predictor-build.js';
+import { addTrainCommand } from './commands/train.js';
+import type { CliIo } from './io.js';
+import { Output } from './output.js';
+import { VERSION } from './version.js';
+
+/** Flags that every command has. */
+export interface GlobalFlags {
+  readonly quiet?: boolean;
+  readonly backend?: string;
+}
+
+/** What an action gets besides its own flags. */
+export interface ActionContext extends GlobalFlags {
+  readonly output: Output;
+}
+
+export function createProgram(io: CliIo): Command {
+  const program = new Command('spft')
+    .description(
+      'Fine-tune Llama-family language models with contextual sparsity (SparseLoRA), and use what comes out.',
+    )
+    .version(VERSION, '--version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help of a command')
+    .addOption(new Option('--quiet', 'print results and errors only'))
+    .addOption(
+      new Option('--backend <name>', 'tfjs backend; default: SPFT_BACKEND, then the best available (spft doctor)'),
+    )
+    .configureHelp({ showGlobalOptions: true, helpWidth: io.stdout.columns ?? 100 })
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: (text, write) => {
+        const colors = pc.createColors(!io.env.NO_COLOR && io.stderr.isTTY === true);
+        write(text.replace(/^error:/, colors.red('error:')));
+      },
+    })
+    .exitOverride();
+  for (const add of [
+    addTrainCommand,
+    addEvalCommand,
+    addGenerateCommand,
+    addPredictorCommand,
+    addMergeCommand,
+    addConfigCommand,
+    addDoctorCommand,
+  ]) {
+    add(program, (command) => {
+      const { quiet, backend } = command.optsWithGlobals<GlobalFlags>();
+      return { output: new Output(io, quiet), backend: backend ?? (io.env.SPFT_BACKEND || undefined) };
+    });
+  }
+  return program;
+}
+
+/** Adds its command to the program; `context` gives what the command's action needs. */
+export type AddCommand = (program: Command, context: (command: Command) => ActionContext) => void;

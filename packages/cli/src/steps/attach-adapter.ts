@@ -1,0 +1,59 @@
+/** @file An adapter on a model: a new one as the training keys say, or one from a directory. */
+import type { TrainConfig } from '@spft/config';
+import type { LlamaForCausalLM } from '@spft/models';
+import { AdapterError, getPeftModel, type PeftModel } from '@spft/peft';
+import { loadPretrained } from '@spft/peft/node';
+import { CliError } from '../errors.js';
+import type { Output } from '../output.js';
+import type { OpenedModel } from './open-model.js';
+
+/** The training keys that make an adapter. */
+export type AdapterKeys = Pick<
+  TrainConfig,
+  'peft' | 'loraR' | 'loraAlpha' | 'loraDropout' | 'loraTargetModules' | 'useRslora' | 'seed'
+>;
+
+/**
+ * Puts a new adapter on the model; dispose it before another.
+ * @throws AdapterError when the keys fit no layer; CliError when they ask for none.
+ */
+export function newAdapter(opened: OpenedModel, keys: AdapterKeys, output: Output): PeftModel<LlamaForCausalLM> {
+  if (keys.peft === null)
+    throw new CliError("peft: 'none' leaves nothing to train, as the base is frozen; choose lora or dora");
+  const targets = keys.loraTargetModules;
+  const peft = getPeftModel(
+    opened.model,
+    {
+      r: keys.loraR,
+      loraAlpha: keys.loraAlpha,
+      loraDropout: keys.loraDropout,
+      targetModules: targets.length === 1 && /^all-linear$/i.test(targets[0]!) ? 'all-linear' : targets,
+      useRslora: keys.useRslora,
+      baseModelNameOrPath: opened.name,
+    },
+    { seed: keys.seed, method: keys.peft },
+  );
+  output.note(peft.trainableParametersText());
+  return peft;
+}
+
+/**
+ * Puts the adapter of a directory on the model, not to be trained.
+ * @param allowOtherBase use it although it was trained on other weights.
+ * @throws AdapterError when it is none, or not one for this model; SafetensorsError when its file is damaged.
+ */
+export async function loadAdapter(
+  opened: OpenedModel,
+  directory: string,
+  output: Output,
+  { allowOtherBase = false }: { readonly allowOtherBase?: boolean } = {},
+): Promise<PeftModel<LlamaForCausalLM>> {
+  try {
+    const peft = await loadPretrained(opened.model, directory, { trainable: false, allowOtherBase });
+    output.note(`adapter ${directory}: ${peft.method.name}, r ${peft.config.r}, on ${peft.adapters.size} layers`);
+    return peft;
+  } catch (error) {
+    if (!(error instanceof AdapterError)) throw error;
+    throw new AdapterError(error.message.replace('pass allowOtherBase to', 'give --allow_other_base to'), error);
+  }
+}

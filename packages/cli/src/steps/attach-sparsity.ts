@@ -1,0 +1,107 @@
+/** @file Sparsity on a model: the config as files and flags say it, its predictors found or built, and what comes of it. */
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { SpftConfig, TrainConfig } from '@spft/config';
+import { loadSpftConfig } from '@spft/config/node';
+import { assertKnownMode, getSpftModel, type SparsityAttachable, type SpftModel } from '@spft/estimator';
+import { predictorDirectory } from '@spft/estimator/node';
+import type { Output } from '../output.js';
+import { table } from '../table.js';
+import { locateModel, type OpenedModel, shortName } from './open-model.js';
+
+/** Where predictors are kept that no config has a place for. */
+export function predictorCache(env: Readonly<Record<string, string | undefined>>): string {
+  return env.SPFT_PREDICTORS || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'spft', 'predictors');
+}
+
+/**
+ * The sparsity of a run: the file of the key `spft`, with the `spft_` keys; null for a dense run.
+ * @param flags keys that were given as flags: they win over the file.
+ * @throws ConfigError with every problem; EstimatorError when no estimator claims the mode.
+ */
+export async function readSparsity(
+  train: TrainConfig,
+  flags: Iterable<string> = [],
+  hubMode?: string,
+): Promise<SpftConfig | null> {
+  if (train.spft === null) return null;
+  const config = await loadSpftConfig(train.spft, { train, flags, hubMode });
+  assertKnownMode(config.mode);
+  return config;
+}
+
+/** Where the predictors of a model for a config lie, or will be built: beside a hub layout, below its base path, or in the cache. */
+export async function predictorPlace(
+  config: Pick<SpftConfig, 'predictorPath' | 'predictorBasepath'>,
+  opened: OpenedModel,
+  rank: number,
+  output: Output,
+): Promise<string> {
+  const { predictorPath, predictorBasepath: base } = config;
+  if (predictorPath !== null) return existsSync(predictorPath) ? predictorPath : locateModel(predictorPath, output);
+  const name = shortName(opened.name);
+  // Two models of one name are no conflict where we choose the place.
+  if (base === null)
+    return join(predictorCache(output.io.env), `${name}-${opened.fingerprint.slice(0, 12)}`, `r_${rank}`);
+  const isThere = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(base, file)));
+  return isThere ? base : join(base, name, `r_${rank}`);
+}
+
+/**
+ * Makes a model compute sparsely, with progress where predictors are to be built. Dispose it before the adapter.
+ * @throws ConfigError when a layer pattern matches nothing; EstimatorError; PredictorError when predictors do not fit.
+ */
+export async function attachSparsity<M extends SparsityAttachable>(
+  model: M,
+  opened: OpenedModel,
+  config: SpftConfig,
+  output: Output,
+): Promise<SpftModel<M>> {
+  let building: ReturnType<Output['task']> | null = null;
+  let place = '';
+  try {
+    const spft = await getSpftModel(model, config, {
+      predictors: async (request) => {
+        place = await predictorPlace(config, opened, request.rank, output);
+        return predictorDirectory(place)(request);
+      },
+      onProgress: ({ done, total, name }) => {
+        building ??= output.task(`predictors in ${place}`);
+        building.update(done / total, name);
+      },
+    });
+    const built = building as ReturnType<Output['task']> | null;
+    if (built) built.done('built');
+    else if (place !== '') output.note(`predictors in ${place}`);
+    output.note(describeSparsity(spft));
+    return spft;
+  } catch (error) {
+    (building as ReturnType<Output['task']> | null)?.fail();
+    throw error;
+  }
+}
+
+/** Layers of like sparsity in one row: how many channels a sparse step computes. */
+function describeSparsity(spft: SpftModel): string {
+  const groups = new Map<string, { layers: number[]; cells: string[] }>();
+  for (const { layer, mlp, selfAttn } of spft.summary()) {
+    const cells = [mlp, selfAttn].map(({ kept, total }) => (kept === total ? 'dense' : `${kept} of ${total}`));
+    const group = groups.get(cells.join()) ?? { layers: [], cells };
+    group.layers.push(layer);
+    groups.set(cells.join(), group);
+  }
+  const rows = [...groups.values()].map(({ layers, cells }) => [ranges(layers), ...cells]);
+  return `sparsity ${spft.plan.estimator.mode}: channels kept\n${table(['layers', 'mlp', 'attention (kv)'], rows)}`;
+}
+
+/** `0-2, 5`. */
+function ranges(numbers: readonly number[]): string {
+  const parts: [number, number][] = [];
+  for (const n of numbers) {
+    const last = parts.at(-1);
+    if (last && last[1] === n - 1) last[1] = n;
+    else parts.push([n, n]);
+  }
+  return parts.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(', ');
+}

@@ -1,0 +1,86 @@
+/** @file A base model with its tokenizer, from a directory or the hub, with progress. */
+import { basename } from 'node:path';
+import { LlamaForCausalLM, type Tokenizer } from '@spft/models';
+import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
+import type { Output } from '../output.js';
+import { bytes } from '../table.js';
+
+export interface OpenedModel {
+  /** As it was named: a directory or an id on the hub. */
+  readonly name: string;
+  readonly directory: string;
+  readonly model: LlamaForCausalLM;
+  readonly tokenizer: Tokenizer;
+  /** Tells this model's weights from others. */
+  readonly fingerprint: string;
+  /** Whether its weights are kept in float32 on disk, where most models have 16 bits. */
+  readonly isFloat32: boolean;
+}
+
+/**
+ * Opens a model on the active backend; its weights are downloaded where they are missing. The caller disposes `model`.
+ * @param nameOrDirectory a directory, or an id on the hub.
+ * @throws ModelError, SafetensorsError or HubError saying what is wrong and what to do.
+ */
+export async function openModel(
+  nameOrDirectory: string,
+  output: Output,
+  hub: Pick<DownloadOptions, 'revision'> = {},
+): Promise<OpenedModel> {
+  const path = await locateModel(nameOrDirectory, output, hub);
+  const status = output.task(`model ${nameOrDirectory}`);
+  try {
+    // Before the weights: it is small, and what is wrong with it would be wrong after them too.
+    const tokenizer = await loadTokenizer(path);
+    const directory = await openModelDirectory(path);
+    try {
+      const { config, weights, fingerprint } = directory;
+      const model = await LlamaForCausalLM.fromWeights(config, weights, {
+        onProgress: (loaded, total) => status.update(loaded / total),
+      });
+      const parameters = `${(model.parameterCount / 1e6).toFixed(1)} M parameters, ${model.layerCount} layers`;
+      status.done(parameters);
+      const isFloat32 = weights.entry('model.embed_tokens.weight').dtype === 'F32';
+      return { name: nameOrDirectory, directory: path, model, tokenizer, fingerprint, isFloat32 };
+    } finally {
+      await directory.close();
+    }
+  } catch (error) {
+    status.fail();
+    throw error;
+  }
+}
+
+/** The model's directory, downloaded if need be. */
+export async function locateModel(
+  nameOrDirectory: string,
+  output: Output,
+  hub: Pick<DownloadOptions, 'revision'> = {},
+): Promise<string> {
+  let download: ReturnType<Output['task']> | null = null;
+  let received = 0;
+  try {
+    const path = await resolveModelDirectory(nameOrDirectory, {
+      ...hub,
+      onProgress: ({ file, fileIndex, files, receivedBytes, fileBytes }) => {
+        download ??= output.task(`download ${nameOrDirectory}`);
+        received = Math.max(received, receivedBytes);
+        const size = fileBytes === null ? '' : ` of ${bytes(fileBytes)}`;
+        download.update(
+          fileBytes === null ? null : receivedBytes / fileBytes,
+          `${fileIndex + 1}/${files} ${file}${size}`,
+        );
+      },
+    });
+    (download as ReturnType<Output['task']> | null)?.done(path);
+    return path;
+  } catch (error) {
+    (download as ReturnType<Output['task']> | null)?.fail();
+    throw error;
+  }
+}
+
+/** A short name for files and logs: `base` of `models/base/`, `SmolLM2-135M` of `HuggingFaceTB/SmolLM2-135M`. */
+export function shortName(nameOrDirectory: string): string {
+  return basename(nameOrDirectory.replace(/[/\\]+$/, '')).replace(/[^\w.-]+/g, '-') || 'model';
+}

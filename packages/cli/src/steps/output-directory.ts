@@ -1,0 +1,44 @@
+/** @file `output_dir`: one run to a directory, so that no checkpoint of another run is ever taken for one of this. */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CheckpointStore } from '@spft/trainer';
+import { CliError } from '../errors.js';
+import { RUN_FILE } from '../run-file.js';
+
+/** What a run leaves besides checkpoints. */
+const OWN = [
+  'adapter_config.json',
+  'adapter_model.safetensors',
+  'spft_base.json',
+  RUN_FILE,
+  'log.jsonl',
+  'report.html',
+  'metrics.json',
+];
+
+/**
+ * @throws CliError when there is a run in the directory that is neither to be continued nor replaced.
+ */
+export async function refuseOtherRun(directory: string, store: CheckpointStore): Promise<void> {
+  const names: string[] = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const { complete } = await store.list();
+  const last = complete.at(-1);
+  const found =
+    last?.location ?? (names.includes('adapter_config.json') ? join(directory, 'adapter_config.json') : null);
+  if (found === null) return;
+  const goOn = last ? 'go on with it by --resume_from_checkpoint true, ' : '';
+  throw new CliError(
+    `output_dir ${directory} holds an earlier run (${found}); ${goOn}name another --output_dir, or replace it by --overwrite_output_dir`,
+  );
+}
+
+/** Makes the directory, without what an earlier run left if that is to be replaced. */
+export async function prepareDirectory(directory: string, store: CheckpointStore, overwrite: boolean): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  if (!overwrite) return;
+  for (const { location } of (await store.list()).complete) await store.remove(location);
+  for (const name of OWN) await rm(join(directory, name), { force: true });
+}
