@@ -20,22 +20,19 @@ export class CliError extends Error {
 export function reportError(error: unknown, output: Output): number {
   // Commander has said it already: wrong flags, or help, which is no error.
   if (error instanceof CommanderError) return error.exitCode;
-  if (error instanceof CliError) {
-    output.error(error.message);
-    return error.exitCode;
-  }
-  if (isExpected(error)) {
-    output.error(error.message);
-    return 1;
-  }
-  const system = systemMessage(error);
-  if (system !== null) {
-    output.error(system);
-    return 1;
+  const message = messageOf(error);
+  if (message !== null) {
+    output.error(message);
+    return error instanceof CliError ? error.exitCode : 1;
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   output.error(`${stack}\nthis is a bug in spft: please report it with the command and the lines above`);
   return 1;
+}
+
+/** What to tell the user of an error that is not ours: one of our packages', or a refusal of the system. Null for a bug. */
+export function messageOf(error: unknown): string | null {
+  return isExpected(error) ? error.message : systemMessage(error);
 }
 
 /** Errors of our packages: their message is for the user. */

@@ -108,6 +108,7 @@ class Writer {
   /** Answers each line of stdin on a line of its own, line breaks within it written as `\n`. */
   async lines(batchSize: number): Promise<void> {
     let [batch, count] = [[] as string[], 0];
+    if (this.output.io.stdin.isTTY) this.output.note('prompts from the terminal, one a line; Ctrl-D ends them');
     const answer = async () => {
       const prompts = batch.map((line) => this.encode(line));
       const answers = await generate(this.opened.model, prompts, {

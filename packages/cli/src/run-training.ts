@@ -4,7 +4,7 @@
  * Nothing is written before everything that was given has been read and fits together.
  */
 import { join, resolve } from 'node:path';
-import { SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/config';
+import { SpftConfig, trainConfigToObject } from '@spft/config';
 import { adapterConfigText, adapterToSafetensors } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
 import {
@@ -18,10 +18,10 @@ import {
   type TrainOutput,
 } from '@spft/trainer';
 import { directoryCheckpoints, JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
-import { CliError } from './errors.js';
+import { CliError, messageOf } from './errors.js';
 import { evaluateModel, openTasks } from './evaluate-model.js';
 import type { Output } from './output.js';
-import { RUN_FILE, writeRunFile } from './run-file.js';
+import { writeRunFile } from './run-file.js';
 import { checkRequest, type TrainingRequest } from './run-request.js';
 import { newAdapter } from './steps/attach-adapter.js';
 import { attachSparsity, readSparsity } from './steps/attach-sparsity.js';
@@ -190,19 +190,12 @@ async function guarded<T>(checkpoints: CheckpointStore, writes: boolean, train: 
       () => null,
     );
     const rest = last === null ? 'there is no checkpoint yet' : `last good checkpoint: ${last}`;
-    const code = (error as { code?: unknown }).code;
-    const known = typeof code === 'string' && (code.startsWith('SPFT_') || 'syscall' in error);
-    if (!known) {
+    const message = messageOf(error);
+    if (message === null) {
       error.message += ` (${rest})`;
       throw error;
     }
-    throw new CliError(
-      `${error.message}; ${rest}${last === null ? '' : ', go on with --resume_from_checkpoint true'}`,
-      {
-        cause: error,
-      },
-    );
+    const goOn = last === null ? '' : ', go on with --resume_from_checkpoint true';
+    throw new CliError(`${message}; ${rest}${goOn}`, { cause: error });
   }
 }
-
-export { RUN_FILE };

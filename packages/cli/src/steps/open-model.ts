@@ -1,7 +1,9 @@
 /** @file A base model with its tokenizer, from a directory or the hub, with progress. */
 import { basename } from 'node:path';
-import { LlamaForCausalLM, type Tokenizer } from '@spft/models';
+import { type LlamaConfig, LlamaForCausalLM, llamaTensors, type Tokenizer } from '@spft/models';
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
+import * as tf from '@tensorflow/tfjs';
+import { CliError } from '../errors.js';
 import type { Output } from '../output.js';
 import { bytes } from '../table.js';
 
@@ -35,6 +37,7 @@ export async function openModel(
     const directory = await openModelDirectory(path);
     try {
       const { config, weights, fingerprint } = directory;
+      requireAddressable(nameOrDirectory, config);
       const model = await LlamaForCausalLM.fromWeights(config, weights, {
         onProgress: (loaded, total) => status.update(loaded / total),
       });
@@ -49,6 +52,20 @@ export async function openModel(
     status.fail();
     throw error;
   }
+}
+
+/** Bytes that WebAssembly can address, less some for activations. */
+const WASM_BYTES = 3.5 * 2 ** 30;
+
+/** Tells before minutes of loading what the backend could not hold. */
+function requireAddressable(name: string, config: LlamaConfig): void {
+  let elements = 0;
+  for (const shape of llamaTensors(config).values()) elements += shape.reduce((size, n) => size * n, 1);
+  if (tf.getBackend() !== 'wasm' || elements * 4 <= WASM_BYTES) return;
+  throw new CliError(
+    `model ${name}: its weights take ${bytes(elements * 4)} in float32, more than the 4 GiB that the wasm backend can address; ` +
+      'choose another backend (spft doctor lists them), e.g. npm install @tensorflow/tfjs-node, or a smaller model',
+  );
 }
 
 /** The model's directory, downloaded if need be. */

@@ -2,12 +2,15 @@
 import type { SpftModel } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type LlamaForCausalLM, stepFlops } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
-import { collate, epochSteps, type PreparedSample, type Sample, type Trainer } from '@spft/trainer';
+import { collate, epochSteps, type Sample, type Trainer } from '@spft/trainer';
 
 /** Steps that are counted: enough for the lengths of samples to average out. */
 const STEPS = 16;
 
-/** 1 for a dense run, and for estimators that mask, as these compute everything first. */
+/**
+ * 1 for a dense run, and for estimators that mask, as these compute everything first.
+ * @param samples those of the trainer, none of which it cut or left out.
+ */
 export function runFlopsShare(
   { model, spft, peft }: { model: LlamaForCausalLM; spft: SpftModel | null; peft: PeftModel },
   samples: readonly Sample[],
@@ -26,17 +29,14 @@ export function runFlopsShare(
     channelMultiple: spft.config.channelMultiple,
   };
   const { sparsity: _, predictorRank: __, ...dense } = method;
-  const { maxLength } = { maxLength: trainer.args.modelMaxLength };
-  const cut = (index: number): PreparedSample => {
-    const { inputIds, labels } = samples[index]!;
-    const head = (tokens: ArrayLike<number>) => Array.prototype.slice.call(tokens, 0, maxLength) as number[];
-    return { index, inputIds: head(inputIds), labels: head(labels) };
-  };
   let [sparseTotal, denseTotal] = [0, 0];
   const { args, plan } = trainer;
   for (const batches of epochSteps(plan, args.dataSeed ?? args.seed, 0).slice(0, STEPS)) {
     for (const batch of batches) {
-      const collated = collate(batch.map(cut), { denseTokens: spft.denseTokens });
+      const collated = collate(
+        batch.map((sample) => samples[sample]!),
+        { denseTokens: spft.denseTokens },
+      );
       const tokens = { layout: collated.layout, labelledTokens: countLabelledTokens(collated) };
       sparseTotal += stepFlops(model.config, tokens, method).total;
       denseTotal += stepFlops(model.config, tokens, dense).total;
