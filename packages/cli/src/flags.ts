@@ -34,17 +34,23 @@ class NamedOption extends Option {
 
 /** Adds a flag in every spelling; help shows the first. */
 export function addFlag(command: Command, spec: FlagSpec): void {
-  const { name, value, description, aliases = [], group, required = false, parse } = spec;
+  const { name, value, description, aliases = [], group, required, parse } = spec;
   const key = spec.key ?? camelCase(name);
   const spellings = new Set([name, ...aliases].flatMap((one) => [one, one.replaceAll('_', '-')]));
   for (const spelling of spellings) {
     const option = new NamedOption(`--${spelling}${value ? ` ${value}` : ''}`, description, key);
     if (spelling !== name) option.hideHelp();
     if (group !== undefined) option.helpGroup(group);
-    if (required) option.makeOptionMandatory();
     if (parse) option.argParser(parse);
     command.addOption(option);
   }
+  if (!required) return;
+  // Not commander's own check, which comes before that for unknown flags: a mistyped name would be reported as missing.
+  command.hook('preAction', (_, self) => {
+    if (self.getOptionValue(key) === undefined) {
+      self.error(`error: required option '--${name}${value ? ` ${value}` : ''}' not specified`);
+    }
+  });
 }
 
 export function addFlags(command: Command, specs: readonly FlagSpec[]): Command {

@@ -3,7 +3,7 @@ import { snakeCase, TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/co
 import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
 import { CliError } from './errors.js';
 import type { OpenedModel } from './steps/open-model.js';
-import type { TemplateChoice } from './steps/template.js';
+import { DEFAULT_TEMPLATE, knownTemplate, type TemplateChoice } from './steps/template.js';
 
 export interface TrainingRequest {
   /** Every training key: `loadTrainConfig(file, flags)` of `@spft/config/node`. */
@@ -27,6 +27,9 @@ export interface TrainingRequest {
   readonly opened?: OpenedModel;
   readonly callbacks?: readonly TrainerCallback[];
 }
+
+/** A request with what it leaves out. */
+export type CheckedRequest = ReturnType<typeof checkRequest>;
 
 /** Steps that `benchmark` measures, as upstream's script does. */
 const BENCHMARK_STEPS = 50;
@@ -58,11 +61,11 @@ export function checkRequest(request: TrainingRequest) {
     throw new CliError(`${orphans.join(', ')}: changes a sparsity file, and there is none; give --sparsity FILE`);
   }
   const reports = new Set<string>(config.reportTo.includes('all') ? ['jsonl', 'html'] : config.reportTo);
-  const template: TemplateChoice | null =
+  const template: TemplateChoice =
     request.template !== undefined
-      ? { name: request.template, format: config.chatTemplateFormat }
+      ? { name: knownTemplate(request.template), format: config.chatTemplateFormat }
       : config.chatTemplateFormat === null
-        ? null
+        ? DEFAULT_TEMPLATE
         : { name: 'chat', format: config.chatTemplateFormat };
   return {
     model: opened?.name ?? config.modelNameOrPath!,

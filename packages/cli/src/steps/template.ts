@@ -25,11 +25,11 @@ export async function chooseTemplate(
   adapter: string | undefined,
   otherwise: TemplateChoice,
 ): Promise<TemplateChoice> {
-  if (asked !== undefined) return { name: knownName(asked), format: null };
+  if (asked !== undefined) return { name: knownTemplate(asked), format: null };
   const run = adapter === undefined ? null : await readRunFile(adapter);
   if (typeof run?.template !== 'string') return otherwise;
   const format = run.train?.chat_template_format;
-  return { name: knownName(run.template), format: typeof format === 'string' ? format : null };
+  return { name: knownTemplate(run.template), format: typeof format === 'string' ? format : null };
 }
 
 /** The text and nothing around it. */
@@ -43,7 +43,8 @@ export function openTemplate({ name, format }: TemplateChoice, tokenizer: Tokeni
   return name === 'chat' ? chatPromptTemplate(tokenizer, { format }) : promptTemplate(name);
 }
 
-function knownName(name: string): string {
+/** The name itself. @throws CliError when no template has it. */
+export function knownTemplate(name: string): string {
   const names = [...promptTemplateNames(), 'chat', 'none'];
   if (names.includes(name)) return name;
   const near = nearestName(name, names);

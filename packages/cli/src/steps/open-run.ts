@@ -1,0 +1,92 @@
+/** @file Everything that a run needs, read and put together, before anything is written: data, model, adapter, sparsity. */
+import { resolve } from 'node:path';
+import type { SpftConfig } from '@spft/config';
+import type { SpftModel } from '@spft/estimator';
+import type { LlamaForCausalLM } from '@spft/models';
+import type { PeftModel } from '@spft/peft';
+import {
+  type CheckpointStore,
+  type EvaluationTask,
+  type PromptTemplate,
+  type Sample,
+  SparsityStatistics,
+} from '@spft/trainer';
+import { directoryCheckpoints } from '@spft/trainer/node';
+import { openTasks } from '../evaluate-model.js';
+import type { Output } from '../output.js';
+import type { CheckedRequest, TrainingRequest } from '../run-request.js';
+import { newAdapter } from './attach-adapter.js';
+import { attachSparsity, readSparsity } from './attach-sparsity.js';
+import { openBackend } from './open-backend.js';
+import { openRecords, tokenize } from './open-data.js';
+import { type OpenedModel, openModel } from './open-model.js';
+import { refuseOtherRun } from './output-directory.js';
+import { openTemplate } from './template.js';
+
+export interface OpenRun {
+  readonly backend: string;
+  /** `output_dir`, absolute. */
+  readonly directory: string;
+  readonly checkpoints: CheckpointStore;
+  readonly opened: OpenedModel;
+  readonly template: PromptTemplate;
+  readonly samples: readonly Sample[];
+  readonly evalSamples: readonly Sample[] | null;
+  readonly skippedRows: number;
+  /** Evaluation sets; none where `eval_dataset` is not given. */
+  readonly tasks: readonly EvaluationTask[];
+  readonly sparsity: SpftConfig | null;
+  readonly peft: PeftModel<LlamaForCausalLM>;
+  readonly spft: SpftModel<PeftModel<LlamaForCausalLM>> | null;
+  /** What sparsity keeps, as it is chosen; null for a dense run. */
+  readonly statistics: SparsityStatistics | null;
+}
+
+/** @param cleanup gets what is to be done in the end, whatever comes of it; the last one first. */
+export async function openRun(
+  request: TrainingRequest,
+  asked: CheckedRequest,
+  output: Output,
+  cleanup: (() => void)[],
+): Promise<OpenRun> {
+  const { config } = request;
+  const sparsity = await readSparsity(config, request.flags, request.sparsityMode);
+  const directory = resolve(config.outputDir);
+  const checkpoints = directoryCheckpoints(directory);
+  if (config.resumeFromCheckpoint === null && !request.overwrite && !config.benchmark) {
+    await refuseOtherRun(directory, checkpoints);
+  }
+  const records = await openRecords(asked.dataset, config, request.validation, output);
+  const tasks = asked.evalDataset === null ? [] : await openTasks(asked.evalDataset, output, config.skipBadRows);
+
+  const { name: backend } = await openBackend(request.backend, output);
+  const opened = request.opened ?? (await openModel(asked.model, output, { revision: request.revision }));
+  if (!request.opened) cleanup.push(() => opened.model.dispose());
+  const template = openTemplate(asked.template, opened.tokenizer);
+  const samples = tokenize(records.train, opened.tokenizer, template, config, output);
+  const evalSamples = records.validation && tokenize(records.validation, opened.tokenizer, template, config, output);
+
+  const peft = newAdapter(opened, config, output);
+  cleanup.push(() => peft.dispose());
+  const spft = sparsity && (await attachSparsity(peft, opened, sparsity, output));
+  if (spft) cleanup.push(() => spft.dispose());
+  const statistics = spft && new SparsityStatistics(spft.plan, { layerCount: opened.model.layerCount });
+  if (statistics) cleanup.push(() => statistics.dispose());
+  return {
+    ...{
+      backend,
+      directory,
+      checkpoints,
+      opened,
+      template,
+      samples,
+      evalSamples,
+      tasks,
+      sparsity,
+      peft,
+      spft,
+      statistics,
+    },
+    skippedRows: records.badRows,
+  };
+}
