@@ -1,5 +1,4 @@
 /** @file The progress of what comes before and after the steps: loading, building, evaluating. One line that redraws itself in a terminal; elsewhere only its end. */
-import { clockTime } from '@spft/trainer';
 import type { TextOutput } from '@spft/trainer/node';
 
 export interface Status {
@@ -48,4 +47,10 @@ export function statusLine(label: string, stream: TextOutput | null, now = () =>
       if (live) stream!.write(ERASE_LINE);
     },
   };
+}
+
+/** `1:05`. The trainer has the same, but imports tfjs, for which `spft --help` should not have to wait. */
+function clockTime(seconds: number): string {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
 }
