@@ -6,6 +6,7 @@ import { type InstructionRecord, type PromptTemplate, type Sample, splitDataset,
 import { loadDataset } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../output.js';
+import type { Status } from '../status-line.js';
 import { bytes } from '../table.js';
 
 export interface TrainingRecords {
@@ -71,11 +72,17 @@ export function tokenize(
   keys: Pick<TrainConfig, 'modelMaxLength' | 'skipBadRows'>,
   output: Output,
 ): Sample[] {
-  const { samples, truncated, skipped } = tokenizeRecords(tokenizer, records, {
-    template,
-    maxLength: keys.modelMaxLength,
-    unlabelled: keys.skipBadRows ? 'skip' : 'error',
-  });
+  const status = output.task('tokenise');
+  const { samples, truncated, skipped } = withStatus(status, () =>
+    tokenizeRecords(tokenizer, records, {
+      template,
+      maxLength: keys.modelMaxLength,
+      unlabelled: keys.skipBadRows ? 'skip' : 'error',
+      onProgress: (done, total) => status.update(done / total),
+    }),
+  );
+  const tokens = samples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+  status.done(`${samples.length} samples, ${(tokens / Math.max(1, samples.length)).toFixed(0)} tokens on average`);
   if (truncated > 0) {
     output.warn(
       `${truncated} of ${records.length} samples are longer than ${keys.modelMaxLength} tokens and were cut (model_max_length)`,
@@ -83,4 +90,14 @@ export function tokenize(
   }
   if (skipped.length > 0) output.warn(`${skipped.length} samples have no label left and were skipped`);
   return samples;
+}
+
+/** Clears the line where an error follows. */
+function withStatus<T>(status: Status, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    status.fail();
+    throw error;
+  }
 }
