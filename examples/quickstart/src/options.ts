@@ -19,7 +19,7 @@ export const USAGE = `usage: npm run quickstart -- [--out DIR] [--json FILE] [--
   --out DIR        where adapters and report.html go (runs/quickstart)
   --json FILE      write the numbers as JSON too
   --backend NAME   tensorflow, wasm or cpu (the best there is; the environment's SPFT_BACKEND)
-  --steps N        training steps of each method (60)
+  --steps N        training steps of each method (100)
   --questions N    held-out questions to ask before and after (200)`;
 
 /** @throws TypeError naming the flag, when one is unknown or wrong. */
