@@ -1,6 +1,6 @@
 /** @file A frozen linear layer of the model with a slot for an adapter. */
 import type { AdapterCall, FrozenLinear, LinearAdapter } from '@spft/peft';
-import { linear } from '@spft/sparse-ops';
+import { keepTransposed, linear, releaseTransposed } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 
 /** Owns its weight and bias, not its adapter. */
@@ -20,6 +20,8 @@ export class LinearLayer implements FrozenLinear {
     readonly bias: tf.Tensor1D | null,
   ) {
     this.#weight = weight;
+    // Every step multiplies by it: where a backend wants the transpose, made once is enough.
+    keepTransposed(weight);
   }
 
   get weight(): tf.Tensor2D {
@@ -40,8 +42,10 @@ export class LinearLayer implements FrozenLinear {
     if (weight.shape[0] !== out || weight.shape[1] !== inputs) {
       throw new RangeError(`replaceWeight: ${this.name} has a weight [${out},${inputs}], got [${weight.shape}]`);
     }
+    releaseTransposed(this.#weight);
     this.#weight.dispose();
     this.#weight = weight;
+    keepTransposed(weight);
   }
 
   /** [T, in] → [T, out]: the frozen product with all channels. */
@@ -55,6 +59,7 @@ export class LinearLayer implements FrozenLinear {
   }
 
   dispose(): void {
+    releaseTransposed(this.#weight);
     this.#weight.dispose();
     this.bias?.dispose();
   }

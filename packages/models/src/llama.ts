@@ -160,7 +160,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
         `token id ${wrong} has no embedding: the model has ${vocabSize}; was the text encoded with another model's tokenizer?`,
       );
     }
-    return noGradient(() => tf.tidy(() => tf.gather(this.parts.embedTokens, tf.tensor1d(ids, 'int32')))) as tf.Tensor2D;
+    return noGradient(() => tf.tidy(() => gatherRows(this.parts.embedTokens, tf.tensor1d(ids, 'int32'))));
   }
 
   dispose(): void {
