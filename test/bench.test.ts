@@ -1,0 +1,134 @@
+/** @file The benchmarks themselves: that they run, that what they report adds up, and that their verification can fail. No time is asserted. */
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { measureMemory } from '../bench/model/measure.js';
+import { METHODS } from '../bench/model/methods.js';
+import { benchTable, parseMethods, runBench } from '../bench/model/run.js';
+import { shapeNamed } from '../bench/model/shapes.js';
+import { verify } from '../bench/model/verify.js';
+import { type OpShape, opCases } from '../bench/ops/cases.js';
+import { benchOp, opsTable, runOps, verifyOp } from '../bench/ops/run.js';
+import { quantiles } from '../bench/support/quantiles.js';
+import { useBackend } from './support/backends.js';
+
+const tiny = shapeNamed('tiny');
+const batch = { batch: 2, length: 12, context: 0.75 };
+
+beforeAll(() => useBackend('wasm'));
+
+describe('runBench()', () => {
+  it('reports every method side by side, after verifying', async () => {
+    const before = tf.memory().numTensors;
+    const result = await runBench({
+      ...{ ...batch, shape: tiny, backend: 'wasm', methods: METHODS, steps: 2, warmup: 0 },
+      memoryOf: (method) => measureMemory(tiny, method, batch),
+    });
+    expect(tf.memory().numTensors).toBe(before);
+    expect(result).toMatchObject({ shape: 'tiny', tokens: 24, sparseTokens: 18, labelledTokens: 6, steps: 2 });
+    expect(result.environment).toMatchObject({ backend: 'wasm', node: process.version });
+    expect(result.verified).toHaveLength(4);
+
+    const [lora, dora, sparse] = result.methods;
+    expect(result.methods.map(({ method }) => method)).toEqual(['lora', 'dora', 'sparselora']);
+    expect(lora).toMatchObject({ flopsShare: 1, speedup: 1 });
+    expect(dora!.flopsShare).toBeGreaterThan(1);
+    expect(sparse!.flopsShare).toBeLessThan(1);
+    for (const { secondsPerStep, tokensPerSecond, flopsPerStep, gigaflopsPerSecond, memory } of result.methods) {
+      expect(secondsPerStep.p20).toBeLessThanOrEqual(secondsPerStep.p50);
+      expect(tokensPerSecond * secondsPerStep.p50).toBeCloseTo(24);
+      expect(gigaflopsPerSecond * secondsPerStep.p50 * 1e9).toBeCloseTo(flopsPerStep, 0);
+      expect(memory!.peakTensorBytes).toBeGreaterThan(memory!.tensorBytes);
+      expect(memory!.peakRssBytes).toBeGreaterThan(memory!.peakTensorBytes);
+    }
+    expect(benchTable(result).split('\n')).toHaveLength(4);
+  });
+
+  it('knows which methods and shapes there are', () => {
+    expect(() => parseMethods('lora,qlora')).toThrow("there is no method 'qlora'; there are lora, dora, sparselora");
+    expect(() => shapeNamed('llama')).toThrow("there is no shape 'llama'; there are base, smollm2-135m, tiny");
+  });
+});
+
+describe('verify()', () => {
+  it('fails when the masked reference drops other channels than were gathered', async () => {
+    const tamper: Parameters<typeof verify>[2] = {
+      methods: ['sparselora'],
+      tamper: (plan) => ({
+        ...plan,
+        layers: new Map([...plan.layers].map(([layer]) => [layer, { mlp: 0.25, selfAttn: 0.5 }])),
+      }),
+    };
+    await expect(verify(tiny, 'wasm', tamper)).rejects.toThrow(/gathered is masked: .* differ/s);
+  });
+
+  it('fails when the reference does not mask at all', async () => {
+    const tamper = {
+      methods: ['sparselora' as const],
+      tamper: (plan: object) => ({ ...plan, enabled: false }) as never,
+    };
+    await expect(verify(tiny, 'wasm', tamper)).rejects.toThrow(/gathered is masked: .* differ/s);
+  });
+});
+
+const SMALL: OpShape = {
+  ...{ sequences: 2, length: 6, context: 0.5, H: 8, I: 12, N: 4, K: 2, d: 4, V: 10, r: 2, p: 2, kept: 5 },
+};
+
+describe('runOps()', () => {
+  it('has a row for every op with a reference', () => {
+    const files = readdirSync(fileURLToPath(new URL('../packages/sparse-ops/src', import.meta.url)));
+    const withReference = files.flatMap((file) => /^(.+)\.reference\.ts$/.exec(file)?.[1] ?? []);
+    const rows = opCases(SMALL).map(({ name }) => name);
+    expect([...rows].sort()).toEqual(withReference.sort());
+  });
+
+  it('verifies and times each of them, leaving nothing behind', () => {
+    const before = tf.memory().numTensors;
+    const { results } = runOps({ backend: 'wasm', shape: SMALL, rounds: 1 });
+    expect(tf.memory().numTensors).toBe(before);
+    expect(results).toHaveLength(opCases(SMALL).length);
+    const without = results.flatMap(({ op, milliseconds }) => (milliseconds.backward === null ? op : []));
+    expect(without).toEqual(['global-norm', 'optimizer-update', 'top-k-selection']);
+    expect(results.find(({ op }) => op === 'packed-attention')!.kernels).toHaveLength(2);
+    expect(opsTable(results).split('\n')).toHaveLength(results.length + 1);
+  });
+
+  it('names an op that there is not', () => {
+    expect(() => runOps({ backend: 'wasm', rounds: 1, only: ['softmax'] })).toThrow("there is no op 'softmax'");
+  });
+});
+
+describe('verifyOp()', () => {
+  const swiglu = opCases(SMALL).find(({ name }) => name === 'swiglu')!;
+
+  it('fails for a wrong value', () => {
+    const wrong = {
+      ...swiglu,
+      make: () => ({ ...swiglu.make(), run: (gate: tf.Tensor, up: tf.Tensor) => tf.mul(gate, up) }),
+    };
+    expect(() => benchOp(wrong, 1)).toThrow(/^swiglu: \d+ of 144 values differ/);
+  });
+
+  it('fails for a wrong gradient of a right value', () => {
+    tf.tidy(() => {
+      const right = swiglu.make();
+      const run = (gate: tf.Tensor, up: tf.Tensor) => {
+        const op = tf.customGrad((x) => ({ value: tf.clone(x as tf.Tensor), gradFunc: (dy: tf.Tensor) => tf.neg(dy) }));
+        return op(right.run(gate, up));
+      };
+      expect(() => verifyOp('swiglu', { ...right, run })).toThrow(
+        /^swiglu: gradient of input 0: \d+ of 144 values differ/,
+      );
+    });
+  });
+});
+
+describe('quantiles()', () => {
+  it('lies between neighbours', () => {
+    expect(quantiles([4, 1, 3, 2, 5, 6])).toEqual({ p20: 2, p50: 3.5, p80: 5 });
+    expect(quantiles([7])).toEqual({ p20: 7, p50: 7, p80: 7 });
+    expect(() => quantiles([])).toThrow('no values');
+  });
+});
