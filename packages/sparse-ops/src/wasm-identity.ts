@@ -6,6 +6,7 @@
  * tfjs also takes the copy that `save` makes inside `tf.customGrad` for a leak of the kernel when its flag IS_TEST is set.
  */
 import * as tf from '@tensorflow/tfjs';
+import { registerSimdKernels } from './kernels/simd/register.js';
 
 /** What is used of a wasm backend here. */
 interface ReferenceCounting {
@@ -20,6 +21,7 @@ export function shareClones(): void {
   if (backendName === seenBackend) return;
   seenBackend = backendName;
   if (backendName !== 'wasm') return;
+  registerSimdKernels();
   if (tf.getKernel(tf.Identity, backendName)) tf.unregisterKernel(tf.Identity, backendName);
   tf.registerKernel({
     kernelName: tf.Identity,

@@ -1,21 +1,32 @@
-/** @file The ways by which an op can run: on each backend by its kernels where it has some, and by the portable composition. */
+/**
+ * @file The ways by which an op can run: on each backend by its kernels where it has some, and by the portable composition; on wasm also by
+ * the kernels that stand in where the SIMD ones cannot run.
+ */
 import { afterAll, beforeAll } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
+import { registerSimdKernels, unregisterSimdKernels } from '../src/kernels/simd/register.js';
 import { allowKernels } from '../src/op.js';
+import { shareClones } from '../src/wasm-identity.js';
+
+type By = 'kernels' | 'kernels without SIMD' | 'composition';
 
 /** For `describe.each(PATHS)('f() on %s by its %s', (backend, by) => { usePath(backend, by); … })`. */
-export const PATHS = TEST_BACKENDS.flatMap((backend) => [
+export const PATHS: readonly (readonly [backend: string, by: By])[] = TEST_BACKENDS.flatMap((backend) => [
   [backend, 'kernels'] as const,
+  ...(backend === 'wasm' ? [[backend, 'kernels without SIMD'] as const] : []),
   [backend, 'composition'] as const,
 ]);
 
 /** Makes the tests of the enclosing `describe` run that way. */
-export function usePath(backend: string, by: 'kernels' | 'composition'): void {
+export function usePath(backend: string, by: By): void {
   beforeAll(async () => {
     await useBackend(backend);
-    allowKernels(by === 'kernels');
+    shareClones();
+    if (by === 'kernels without SIMD') unregisterSimdKernels();
+    allowKernels(by !== 'composition');
   });
   afterAll(() => {
     allowKernels(true);
+    if (by === 'kernels without SIMD') registerSimdKernels();
   });
 }

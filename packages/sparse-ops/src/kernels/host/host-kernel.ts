@@ -60,6 +60,18 @@ export function view(backend: object, info: tf.TensorInfo): HostArray {
   return isWasm(backend) ? backend.typedArrayFromHeap(info) : (backend as CpuMemory).data.get(info.dataId).values;
 }
 
+const own = new WeakSet<tf.KernelFunc>();
+
+/** Registers a kernel of this package, unless someone else has registered one under its name: theirs is kept. @returns whether ours is registered now. */
+export function registerOwnKernel(kernelName: string, backendName: string, kernelFunc: tf.KernelFunc): boolean {
+  const registered = tf.getKernel(kernelName, backendName);
+  if (registered && !own.has(registered.kernelFunc)) return false;
+  if (registered) tf.unregisterKernel(kernelName, backendName);
+  own.add(kernelFunc);
+  tf.registerKernel({ kernelName, backendName, kernelFunc });
+  return true;
+}
+
 /** Registers the kernel under its name for each of its backends. */
 export function registerHostKernel<Attributes>(kernel: HostKernel<Attributes>): void {
   const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => {
@@ -79,9 +91,5 @@ export function registerHostKernel<Attributes>(kernel: HostKernel<Attributes>): 
     );
     return Array.isArray(specs) ? outputs : outputs[0]!;
   };
-  for (const backendName of kernel.backends) {
-    if (!tf.getKernel(kernel.kernelName, backendName)) {
-      tf.registerKernel({ kernelName: kernel.kernelName, backendName, kernelFunc });
-    }
-  }
+  for (const backendName of kernel.backends) registerOwnKernel(kernel.kernelName, backendName, kernelFunc);
 }

@@ -8,6 +8,7 @@
  * XNNPACK packs the right operand and keeps that by tensor id, so a place whose content changes needs a new id for every product.
  */
 import * as tf from '@tensorflow/tfjs';
+import { registerOwnKernel } from './host-kernel.js';
 
 type Numeric = (...args: number[]) => void;
 
@@ -129,5 +130,5 @@ export class WasmHeap {
 
 /** Registers a kernel that works on the heap itself. */
 export function registerWasmKernel(kernelName: string, kernelFunc: tf.KernelFunc): void {
-  if (!tf.getKernel(kernelName, 'wasm')) tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc });
+  registerOwnKernel(kernelName, 'wasm', kernelFunc);
 }

@@ -1,0 +1,43 @@
+/** @file Gives the wasm backend our SIMD kernels, each in the place of our other one under its name. */
+import * as tf from '@tensorflow/tfjs';
+import { registerOwnKernel } from '../host/host-kernel.js';
+import * as kernels from './kernels.js';
+import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
+
+/** Names as the ops export them; written out, as the ops import this file by way of op.ts. */
+const KERNELS = {
+  SpftAdamw: kernels.adamw,
+  SpftLoraLinear: kernels.loraLinear,
+  SpftLoraLinearGrad: kernels.loraLinearGrad,
+  SpftPackedAttention: kernels.attention,
+  SpftPackedAttentionGrad: kernels.attentionGrad,
+  SpftRmsNorm: kernels.rmsNorm,
+  SpftRmsNormGrad: kernels.rmsNormGrad,
+  SpftRope: kernels.rope,
+  SpftSwiglu: kernels.swiglu,
+  SpftSwigluGrad: kernels.swigluGrad,
+  SpftTranspose2d: kernels.transpose,
+} as const;
+
+/** What each took the place of, or null where there was nothing; null before they are registered. */
+let replaced: ReadonlyMap<string, tf.KernelFunc | null> | null = null;
+
+/** Registers them for the active backend, which is `wasm`; without effect where they cannot run. */
+export function registerSimdKernels(): void {
+  if (replaced !== null || simdModule(tf.backend()) === null) return;
+  const before = new Map<string, tf.KernelFunc | null>();
+  for (const [kernelName, run] of Object.entries(KERNELS)) {
+    const there = tf.getKernel(kernelName, 'wasm')?.kernelFunc ?? null;
+    if (registerOwnKernel(kernelName, 'wasm', kernelFuncOf(run as SimdRun<object>))) before.set(kernelName, there);
+  }
+  replaced = before;
+}
+
+/** Puts back what was there before: to test and to time it. */
+export function unregisterSimdKernels(): void {
+  for (const [kernelName, before] of replaced ?? []) {
+    if (before) registerOwnKernel(kernelName, 'wasm', before);
+    else tf.unregisterKernel(kernelName, 'wasm');
+  }
+  replaced = null;
+}
