@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** @file The `spft` command. */
 import { main } from './main.js';
 
