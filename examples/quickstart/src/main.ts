@@ -34,9 +34,9 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const result = await quickstart(options);
   console.log(tableOf(result));
-  console.log(`adapters ${join(options.out, 'lora')}, ${join(options.out, 'sparselora')}`);
-  console.log(`report   ${join(options.out, 'report.html')}`);
-  console.log(`time     ${result.wallSeconds.toFixed(0)} s`);
+  console.log(`adapters   ${join(options.out, 'lora')}, ${join(options.out, 'sparselora')}`);
+  console.log(`report     ${join(options.out, 'report.html')}`);
+  console.log(`time       ${result.wallSeconds.toFixed(0)} s`);
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

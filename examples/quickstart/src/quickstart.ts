@@ -1,8 +1,8 @@
 /**
  * @file The quickstart: a small Llama learns to answer word problems that its base cannot, once by LoRA and once by SparseLoRA.
  *
- * Read it from top to bottom: load, ask, train, ask again, for each method; then a table, adapters and a report. Everything in it is a
- * package's public function. One run takes about two minutes on two cores without a GPU.
+ * Read it from top to bottom: load, ask, train by both methods, ask again; then adapters and a report. Everything in it is a package's public
+ * function. One run takes about two minutes on two cores without a GPU.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -25,10 +25,12 @@ import {
   SparsityStatistics,
   SpftCallback,
   Trainer,
+  type TrainOutput,
   tokenizeRecords,
 } from '@spft/trainer';
-import { loadDataset, loadTasks, terminalProgress, writeReport } from '@spft/trainer/node';
+import { loadDataset, loadTasks, writeReport } from '@spft/trainer/node';
 import type { Options } from './options.js';
+import { sharedProgress, takeTurns } from './side-by-side.js';
 
 const here = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -52,7 +54,6 @@ export interface QuickstartResult {
 /** What both methods share. */
 interface Setting {
   readonly options: Options;
-  readonly model: LlamaForCausalLM;
   readonly tokenizer: Tokenizer;
   readonly samples: readonly Sample[];
   readonly task: EvaluationTask;
@@ -67,11 +68,11 @@ export async function quickstart(
 ): Promise<QuickstartResult> {
   const started = performance.now();
   const backend = await activateBackend(options.backend);
-  say(`backend  ${backend.why}`);
+  say(`backend    ${backend.why}`);
 
-  const model = await fromPretrained(here('base'));
+  const [model, sparseModel] = [await fromPretrained(here('base')), await fromPretrained(here('base'))];
   const tokenizer = await loadTokenizer(here('base'));
-  say(`base     ${model.layerCount} layers, ${(model.parameterCount / 1e6).toFixed(1)} M parameters`);
+  say(`base       ${model.layerCount} layers, ${(model.parameterCount / 1e6).toFixed(1)} M parameters`);
 
   const config = await loadTrainConfig(
     here('config/train.yaml'),
@@ -80,11 +81,16 @@ export async function quickstart(
   const { records } = await loadDataset(here('data/train.json'));
   const { samples } = tokenizeRecords(tokenizer, records, { template: TEMPLATE, maxLength: config.modelMaxLength });
   const [task] = await loadTasks(here('data/test.json'));
-  const setting: Setting = { options, model, tokenizer, samples, task: task!, config, say };
+  const setting: Setting = { options, tokenizer, samples, task: task!, config, say };
 
-  const before = await ask(setting, 'base');
-  const results = [await train(setting, 'lora', before), await train(setting, 'sparselora', before)];
+  const accuracyBefore = await ask(setting, model, 'base');
+  const contenders = [await prepare(setting, model, 'lora'), await prepare(setting, sparseModel, 'sparselora')];
+  const trained = await train(setting, contenders);
+  const results = [];
+  for (const [n, contender] of contenders.entries())
+    results.push(await conclude(setting, contender, trained[n]!, accuracyBefore));
   model.dispose();
+  sparseModel.dispose();
 
   const result = {
     methods: results.map((r) => r.method),
@@ -111,13 +117,20 @@ export async function quickstart(
   return result;
 }
 
-/** Fine-tunes the base by one method, asks the held-out questions, saves the adapter, and takes it off again. */
-async function train(
-  setting: Setting,
-  name: MethodResult['name'],
-  accuracyBefore: number,
-): Promise<{ method: MethodResult; report: ReportMethod }> {
-  const { options, model, samples, config, say } = setting;
+/** A base with an adapter on it, and sparsity if that is its method. */
+interface Contender {
+  readonly name: MethodResult['name'];
+  readonly model: LlamaForCausalLM;
+  readonly peft: PeftModel<LlamaForCausalLM>;
+  readonly sparse: SpftModel<PeftModel<LlamaForCausalLM>> | null;
+  readonly statistics: SparsityStatistics | null;
+}
+
+async function prepare(
+  { config, options }: Setting,
+  model: LlamaForCausalLM,
+  name: Contender['name'],
+): Promise<Contender> {
   const peft = getPeftModel(
     model,
     { r: config.loraR, loraAlpha: config.loraAlpha, targetModules: config.loraTargetModules },
@@ -125,27 +138,43 @@ async function train(
   );
   const sparse = name === 'sparselora' ? await withSparsity(peft, options) : null;
   const statistics = sparse && new SparsityStatistics(sparse.plan, { layerCount: model.layerCount, every: 5 });
+  return { name, model, peft, sparse, statistics };
+}
 
-  const trainer = new Trainer({
-    model: sparse ?? peft,
-    samples,
-    args: config,
-    ...(sparse && { denseTokens: sparse.denseTokens }),
-    callbacks: sparse ? [new SpftCallback(sparse), statistics!] : [],
-    progress: terminalProgress({ label: name }),
-    notify: say,
-  });
-  const { speed, state } = await trainer.train();
+/** Fine-tunes all at once, step by step in turn. */
+async function train({ samples, config }: Setting, contenders: readonly Contender[]): Promise<TrainOutput[]> {
+  const turns = takeTurns(contenders.length);
+  const progress = sharedProgress(contenders.map(({ name }) => name));
+  const trainers = contenders.map(
+    ({ peft, sparse, statistics }, n) =>
+      new Trainer({
+        model: sparse ?? peft,
+        samples,
+        args: config,
+        ...(sparse && { denseTokens: sparse.denseTokens }),
+        callbacks: [...(sparse ? [new SpftCallback(sparse), statistics!] : []), turns[n]!],
+        progress: progress[n]!,
+      }),
+  );
+  return Promise.all(trainers.map((trainer) => trainer.train()));
+}
+
+/** Asks the held-out questions of what was trained, saves its adapter, and takes it off the base. */
+async function conclude(
+  setting: Setting,
+  { name, model, peft, sparse, statistics }: Contender,
+  { speed, state }: TrainOutput,
+  accuracyBefore: number,
+): Promise<{ method: MethodResult; report: ReportMethod }> {
   sparse?.disable();
-
-  const accuracyAfter = await ask(setting, name);
-  await savePretrained(peft, join(options.out, name));
+  const accuracyAfter = await ask(setting, model, name);
+  await savePretrained(peft, join(setting.options.out, name));
   const method: MethodResult = {
     name,
     accuracyBefore,
     accuracyAfter,
     secondsPerStep: speed.secondsPerStep!,
-    flopsShare: sparse ? shareOfFlops(setting, sparse) : 1,
+    flopsShare: sparse ? shareOfFlops(setting, model, sparse) : 1,
   };
   const report: ReportMethod = {
     ...method,
@@ -169,7 +198,11 @@ async function withSparsity(
 }
 
 /** Share of the held-out questions that are answered right. */
-async function ask({ options, model, tokenizer, task, say }: Setting, label: string): Promise<number> {
+async function ask(
+  { options, tokenizer, task, say }: Setting,
+  model: LlamaForCausalLM,
+  label: string,
+): Promise<number> {
   const live = process.stderr.isTTY;
   const result = await evaluateTask((prompts, limits) => generate(model, prompts, limits), tokenizer, task, {
     template: TEMPLATE,
@@ -182,12 +215,12 @@ async function ask({ options, model, tokenizer, task, say }: Setting, label: str
   });
   if (live) process.stderr.write('\r\x1b[2K');
   const { output, expected } = result.predictions[0]!;
-  say(`${label.padEnd(9)}${result.correct} of ${result.total} right, e.g. "${output.split('\n')[0]}" (${expected})`);
+  say(`${label.padEnd(10)} ${result.correct} of ${result.total} right, e.g. "${output.split('\n')[0]}" (${expected})`);
   return result.accuracy;
 }
 
 /** A sparse step's arithmetic relative to a dense one's, over all the training data. */
-function shareOfFlops({ model, samples, config }: Setting, { plan, denseTokens }: SpftModel): number {
+function shareOfFlops({ samples, config }: Setting, model: LlamaForCausalLM, { plan, denseTokens }: SpftModel): number {
   const batch = collate(
     samples.map((sample, index) => ({ ...sample, index })),
     { denseTokens, seed: config.seed },
