@@ -1,4 +1,5 @@
-/** @file The `spft` command. */
+#!/usr/bin/env node
+/** @file The spft command. */
 import { main } from './main.js';
 
 // `spft generate … | head`: whoever reads has had enough.
