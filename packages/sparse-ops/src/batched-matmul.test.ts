@@ -7,7 +7,8 @@ import { PATHS, usePath } from '../test/paths.js';
 import { batchedMatMul } from './batched-matmul.js';
 import { batchedMatMulReference } from './batched-matmul.reference.js';
 
-const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor3D;
+const random = (shape: [number, number, number], seed: number) =>
+  tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor3D;
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 const TRANSPOSITIONS = [
   [false, false],

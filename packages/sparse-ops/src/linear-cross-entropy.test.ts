@@ -7,7 +7,7 @@ import { PATHS, usePath } from '../test/paths.js';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';
 import { linearCrossEntropyReference } from './linear-cross-entropy.reference.js';
 
-const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
+const random = (shape: [number, number], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 const setUp = (R: number, H: number, V: number) => ({
   x: random([R, H], 1),

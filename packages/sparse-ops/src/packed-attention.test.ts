@@ -9,7 +9,7 @@ import { packedAttentionGradReference, packedAttentionReference } from './packed
 import { packTokens } from './token-partition.js';
 import type { HeadLayout } from './types.js';
 
-const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
+const random = (shape: [number, number], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 const setUp = (lengths: number[], heads: HeadLayout) => {
   const layout = packTokens({ lengths, dense: (t) => t % 3 === 1 });

@@ -8,7 +8,7 @@ import { rope } from './rope.js';
 import { ropeReference } from './rope.reference.js';
 import { ropeRows, ropeTables } from './rope-tables.js';
 
-const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
+const random = (shape: [number, number], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 /** Angles of rows at every other position. */
 const angles = (T: number, headDim: number) =>

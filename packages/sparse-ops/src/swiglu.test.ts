@@ -7,7 +7,7 @@ import { PATHS, usePath } from '../test/paths.js';
 import { swiglu } from './swiglu.js';
 import { swigluGradReference, swigluReference } from './swiglu.reference.js';
 
-const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 2, 'float32', seed) as tf.Tensor2D;
+const random = (shape: [number, number], seed: number) => tf.randomNormal(shape, 0, 2, 'float32', seed) as tf.Tensor2D;
 const values = (t: tf.Tensor) => t.dataSync() as Float32Array;
 const of = (gate: tf.Tensor, up: tf.Tensor) => swiglu(gate as tf.Tensor2D, up as tf.Tensor2D);
 

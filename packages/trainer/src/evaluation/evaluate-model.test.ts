@@ -1,6 +1,6 @@
-import { generate } from '@spft/models';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { generate } from '../../../models/src/index.js';
 import { tinyModel } from '../../../models/test/tiny.js';
 import { wordTokenizer } from '../../test/word-tokenizer.js';
 import { textTemplate } from '../data/prompt.js';
