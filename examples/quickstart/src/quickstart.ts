@@ -4,8 +4,7 @@
  * Read it from top to bottom: load, ask, train by both methods, ask again; then adapters and a report. Everything in it is a package's public
  * function. One run takes about two minutes on two cores without a GPU.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { activateBackend } from '@spft/backends';
 import type { TrainConfig } from '@spft/config';
@@ -16,6 +15,7 @@ import { countLabelledTokens, flopsShare, generate, type LlamaForCausalLM, type 
 import { fromPretrained, loadTokenizer } from '@spft/models/node';
 import { getPeftModel, type PeftModel } from '@spft/peft';
 import { savePretrained } from '@spft/peft/node';
+import { writeFileAtomically } from '@spft/safetensors/node';
 import {
   collate,
   type EvaluationTask,
@@ -111,8 +111,8 @@ export async function quickstart(
     methods: results.map((r) => r.report),
   });
   if (options.json !== null) {
-    await mkdir(dirname(options.json), { recursive: true });
-    await writeFile(options.json, `${JSON.stringify(result, null, 2)}\n`);
+    const text = `${JSON.stringify(result, null, 2)}\n`;
+    await writeFileAtomically(options.json, (handle) => handle.writeFile(text));
   }
   return result;
 }

@@ -1,22 +1,9 @@
 /** @file `spft generate`: text from a model, with an adapter if one is given. */
 import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
 import type { AddCommand } from '../program.js';
+import type { GenerateRequest } from '../run-generate.js';
 
-interface GenerateFlags {
-  readonly modelNameOrPath: string;
-  readonly adapter?: string;
-  readonly prompt?: string;
-  readonly chat?: boolean;
-  readonly template?: string;
-  readonly maxNewTokens?: number;
-  readonly temperature?: number;
-  readonly topP?: number;
-  readonly topK?: number;
-  readonly seed?: number;
-  readonly batchSize?: number;
-  readonly revision?: string;
-  readonly allowOtherBase?: boolean;
-}
+type GenerateFlags = Omit<GenerateRequest, 'backend'>;
 
 export const addGenerateCommand: AddCommand = (program, context) => {
   const command = program
