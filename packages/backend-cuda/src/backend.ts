@@ -1,0 +1,328 @@
+/**
+ * @file The tfjs backend `cuda`: where tensors are, and what kernels need to run. Kernels register themselves (`kernels/`).
+ */
+import * as tf from '@tensorflow/tfjs';
+import { Device } from './device/device.js';
+import { Gemm, type MatrixType, type Product } from './device/gemm.js';
+import { type Dimensions, Launcher } from './device/launch.js';
+import { type Block, Memory } from './device/memory.js';
+import { type Defines, type Kernel, Modules } from './device/modules.js';
+import { Staging } from './device/staging.js';
+import { BYTES, C_TYPE, type Physical, physicalOf, type TensorData, widen } from './storage.js';
+
+export const BACKEND_NAME = 'cuda';
+
+export class CudaBackend extends tf.KernelBackend {
+  readonly device: Device;
+  readonly memoryPool: Memory;
+  readonly data: tf.DataStorage<TensorData>;
+  readonly #modules: Modules;
+  readonly #launcher: Launcher;
+  readonly #gemm: Gemm;
+  readonly #staging: Staging;
+  /** The kernel that runs, which memory taken meanwhile is put down to. */
+  #running = 'upload';
+
+  /** @throws CudaUnavailableError where this machine cannot run it. */
+  constructor(ordinal = 0) {
+    super();
+    this.device = new Device(ordinal);
+    this.device.open();
+    this.memoryPool = new Memory(this.device);
+    this.#modules = new Modules(this.device);
+    this.#launcher = new Launcher(this.device, this.#modules);
+    this.#gemm = new Gemm(this.device, this.memoryPool);
+    this.#staging = new Staging(this.device);
+    this.data = new tf.DataStorage(this, tf.engine());
+  }
+
+  // What kernels use.
+
+  /** Runs `kernel` of tfjs, so that memory taken in it bears its name. */
+  within<T>(kernelName: string, run: () => T): T {
+    const before = this.#running;
+    this.#running = kernelName;
+    try {
+      return run();
+    } finally {
+      this.#running = before;
+    }
+  }
+
+  /** A new tensor whose elements are still to be written; owned by the caller. */
+  output(shape: readonly number[], dtype: tf.DataType = 'float32', physical = physicalOf(dtype)): tf.TensorInfo {
+    const elements = tf.util.sizeFromShape([...shape]);
+    const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
+    return this.#register(shape, dtype, { physical, elements, block, offset: 0, host: null });
+  }
+
+  /** A tensor that shares memory with `info`, from element `offset` on; owned by the caller. */
+  view(info: tf.TensorInfo, shape: readonly number[], offset = 0, dtype = info.dtype): tf.TensorInfo {
+    const data = this.#onDevice(info);
+    data.block!.users++;
+    const elements = tf.util.sizeFromShape([...shape]);
+    const at = data.offset + offset * BYTES[data.physical];
+    return this.#register(shape, dtype, {
+      physical: data.physical,
+      elements,
+      block: data.block,
+      offset: at,
+      host: null,
+    });
+  }
+
+  /** The same tensor once more, in another shape. */
+  share(info: tf.TensorInfo, shape: readonly number[] = info.shape): tf.TensorInfo {
+    this.incRef(info.dataId);
+    return { dataId: info.dataId, shape: [...shape], dtype: info.dtype };
+  }
+
+  /** Gives back a tensor that a kernel made for itself. */
+  release(info: tf.TensorInfo): void {
+    this.disposeData(info.dataId);
+  }
+
+  /** Where a tensor is on the device. */
+  address(info: tf.TensorInfo): number {
+    const data = this.#onDevice(info);
+    return data.block!.address + data.offset;
+  }
+
+  physical(info: tf.TensorInfo): Physical {
+    return this.data.get(info.dataId).physical;
+  }
+
+  /** The value of a tensor of one element that came from the host, or null: read nothing back, pass it by value. */
+  hostScalar(info: tf.TensorInfo): number | null {
+    const { host } = this.data.get(info.dataId);
+    return host !== null && typeof host[0] === 'number' ? host[0] : null;
+  }
+
+  /** Whether the tensor is the only one to use its memory, so that a kernel that ends its life may write into it. */
+  isSoleUser(info: tf.TensorInfo): boolean {
+    const data = this.data.get(info.dataId);
+    return data.references === 1 && data.block?.users === 1;
+  }
+
+  /** `info` in element type `physical`: the same tensor where it has it already. Owned by the caller. */
+  as(info: tf.TensorInfo, physical: Physical): tf.TensorInfo {
+    const from = this.physical(info);
+    if (from === physical) return this.share(info);
+    const to = this.output(info.shape, dtypeOf(physical), physical);
+    const size = tf.util.sizeFromShape(info.shape);
+    const kernel = this.kernel('cast', 'cast_elements', 'ppl', { FROM: C_TYPE[from], TO: C_TYPE[physical] });
+    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(info), this.address(to), size]);
+    return to;
+  }
+
+  /** Runs `f` with `bytes` of device memory that are given back after it. */
+  scratch<T>(bytes: number, f: (address: number) => T): T {
+    const block = this.memoryPool.allocate(bytes, this.#running);
+    try {
+      return f(block.address);
+    } finally {
+      this.memoryPool.release(block);
+    }
+  }
+
+  /** Entry point of `cuda/<file>.cu`; its parameters by letter: p address, i int32, f float, l int64. */
+  kernel(file: string, entry: string, parameters: string, defines?: Defines): Kernel {
+    return this.#modules.kernel(file, entry, parameters, defines);
+  }
+
+  launch(kernel: Kernel, grid: Dimensions, block: Dimensions, args: readonly number[], sharedBytes = 0): void {
+    this.#launcher.launch(kernel, grid, block, args, sharedBytes);
+  }
+
+  multiply(product: Product): void {
+    this.#gemm.multiply(product);
+  }
+
+  /** Sets elements [0, size) to zero. */
+  clear(info: tf.TensorInfo): void {
+    const bytes = tf.util.sizeFromShape(info.shape) * BYTES[this.physical(info)];
+    if (bytes > 0) this.device.call('cuMemsetD8Async', this.address(info), 0, bytes, this.device.stream);
+  }
+
+  copy(from: number, to: number, bytes: number): void {
+    if (bytes > 0) this.device.call('cuMemcpyDtoDAsync_v2', to, from, bytes, this.device.stream);
+  }
+
+  /** Makes a tensor of stored bytes, e.g. bf16 from a file, without widening them on the host. Owned by the caller. */
+  upload(bytes: Uint8Array, shape: readonly number[], dtype: tf.DataType, physical: Physical): tf.TensorInfo {
+    const info = this.output(shape, dtype, physical);
+    const wanted = tf.util.sizeFromShape([...shape]) * BYTES[physical];
+    if (bytes.byteLength !== wanted) {
+      this.release(info);
+      throw new RangeError(`upload: [${shape}] of ${physical} takes ${wanted} bytes, got ${bytes.byteLength}`);
+    }
+    this.#staging.upload(bytes, this.address(info));
+    return info;
+  }
+
+  /** Copies host bytes to memory that a kernel holds. */
+  uploadTo(address: number, bytes: Uint8Array): void {
+    this.#staging.upload(bytes, address);
+  }
+
+  /** Kernels and products launched so far. */
+  get launches(): { readonly kernels: number; readonly products: number } {
+    return { kernels: this.#launcher.launches, products: this.#gemm.calls };
+  }
+
+  // What tfjs asks of a backend.
+
+  override write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType): tf.DataId {
+    return this.#write({}, values, shape, dtype, 1).dataId;
+  }
+
+  override move(
+    dataId: tf.DataId,
+    values: tf.BackendValues,
+    shape: number[],
+    dtype: tf.DataType,
+    references: number,
+  ): void {
+    this.#write(dataId, values, shape, dtype, references);
+  }
+
+  #write(dataId: tf.DataId, values: tf.BackendValues | null, shape: number[], dtype: tf.DataType, references: number) {
+    const elements = tf.util.sizeFromShape(shape);
+    const common = { references, dtype, elements, offset: 0 };
+    if (dtype === 'string') {
+      this.data.set(dataId, { ...common, physical: 'u8', block: null, host: values as Uint8Array[] });
+      return { dataId };
+    }
+    const physical = physicalOf(dtype);
+    if (values === null) {
+      const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
+      this.data.set(dataId, { ...common, physical, block, host: null });
+      return { dataId };
+    }
+    if (elements === 1) {
+      this.data.set(dataId, { ...common, physical, block: null, host: [Number(values[0])] });
+      return { dataId };
+    }
+    const typed = typedArray(values, dtype);
+    const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
+    this.data.set(dataId, { ...common, physical, block, host: null });
+    this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
+    return { dataId };
+  }
+
+  override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
+    await this.device.settled();
+    return this.readSync(dataId);
+  }
+
+  override readSync(dataId: tf.DataId): tf.BackendValues {
+    const { host, physical, elements, block, offset, dtype } = this.data.get(dataId);
+    if (dtype === 'string') return host as Uint8Array[];
+    if (host !== null) return typedArray(host as number[], dtype);
+    const bytes = new Uint8Array(elements * BYTES[physical]);
+    this.#staging.download(block!.address + offset, bytes);
+    switch (physical) {
+      case 'bf16':
+        return widen(new Uint16Array(bytes.buffer));
+      case 'f32':
+        return new Float32Array(bytes.buffer);
+      case 'i32':
+        return new Int32Array(bytes.buffer);
+      default:
+        return bytes;
+    }
+  }
+
+  override disposeData(dataId: tf.DataId, force = false): boolean {
+    if (!this.data.has(dataId)) return true;
+    const data = this.data.get(dataId);
+    data.references--;
+    if (!force && data.references > 0) return false;
+    this.data.delete(dataId);
+    if (data.block) this.memoryPool.release(data.block);
+    return true;
+  }
+
+  override refCount(dataId: tf.DataId): number {
+    return this.data.has(dataId) ? this.data.get(dataId).references : 0;
+  }
+
+  override incRef(dataId: tf.DataId): void {
+    this.data.get(dataId).references++;
+  }
+
+  override numDataIds(): number {
+    return this.data.numDataIds();
+  }
+
+  override memory(): { unreliable: boolean; numBytesInGPU: number; reasons: string[] } {
+    return { unreliable: false, numBytesInGPU: this.memoryPool.bytes, reasons: [] };
+  }
+
+  override floatPrecision(): 16 | 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override timerAvailable(): boolean {
+    return true;
+  }
+
+  override async time(f: () => void): Promise<{ kernelMs: number; wallMs?: number }> {
+    return { kernelMs: this.device.milliseconds(f) };
+  }
+
+  /** Ends it; its tensors are gone. */
+  override dispose(): void {
+    this.device.close();
+  }
+
+  #register(
+    shape: readonly number[],
+    dtype: tf.DataType,
+    data: Omit<TensorData, 'references' | 'dtype'>,
+  ): tf.TensorInfo {
+    const dataId = {};
+    this.data.set(dataId, { ...data, dtype, references: 1 });
+    return { dataId, shape: [...shape], dtype };
+  }
+
+  /** What is known of a tensor, which is on the device from now on. */
+  #onDevice(info: tf.TensorInfo): TensorData {
+    const data = this.data.get(info.dataId);
+    if (data.block === null) {
+      if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
+      const block: Block = this.memoryPool.allocate(data.elements * BYTES[data.physical], this.#running);
+      data.block = block;
+      const typed = typedArray(data.host as number[], data.dtype);
+      this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
+    }
+    return data;
+  }
+}
+
+const dtypeOf = (physical: Physical): tf.DataType =>
+  physical === 'i32' ? 'int32' : physical === 'u8' ? 'bool' : 'float32';
+
+function typedArray(
+  values: tf.BackendValues | readonly number[],
+  dtype: tf.DataType,
+): Float32Array | Int32Array | Uint8Array {
+  switch (dtype) {
+    case 'float32':
+      return values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
+    case 'int32':
+      return values instanceof Int32Array ? values : Int32Array.from(values as ArrayLike<number>);
+    default:
+      return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
+  }
+}
+
+/** cuBLASLt's types are those of float32 tensors. */
+export const matrixType = (physical: Physical): MatrixType => {
+  if (physical === 'f32' || physical === 'bf16') return physical;
+  throw new TypeError(`internal: no product of ${physical}`);
+};

@@ -1,0 +1,2 @@
+/** @file Every kernel registers itself when imported. */
+import './matmul.js';
