@@ -2,7 +2,9 @@ export { BATCHED_MATMUL, batchedMatMul } from './batched-matmul.js';
 export { COLUMN_NORMS, columnNorms } from './column-norms.js';
 export { DORA_LINEAR, DORA_LINEAR_GRAD, DORA_NORMS, doraLinear, doraNorms } from './dora-linear.js';
 export { DROPOUT, dropout } from './dropout.js';
+export type { FrozenLayer, LoraBranch } from './frozen-layer.js';
 export { keepTransposed, releaseTransposed } from './frozen-product.js';
+export { type FrozenWeight, GATED_MLP, GATED_MLP_GRAD, gatedMlp, type MlpWeights } from './gated-mlp.js';
 export { GATHER_COLUMNS, gatherColumns } from './gather-columns.js';
 export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './gather-rows.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
@@ -27,7 +29,10 @@ export {
   zeroMoments,
 } from './optimizer-update.js';
 export { PACKED_ATTENTION, PACKED_ATTENTION_GRAD, packedAttention } from './packed-attention.js';
+export { PROJECT_COLUMNS, PROJECT_COLUMNS_GRAD, projectColumns } from './project-columns.js';
+export { PROJECT_ROWS, PROJECT_ROWS_GRAD, projectRows } from './project-rows.js';
 export { RMS_NORM, RMS_NORM_GRAD, rmsNorm } from './rms-norm.js';
+export { RMS_NORM_RESIDUAL_GRAD, rmsNormResidual } from './rms-norm-residual.js';
 export { ROPE, rope } from './rope.js';
 export {
   type Llama3RopeScaling,
@@ -37,6 +42,7 @@ export {
   ropeRows,
   ropeTables,
 } from './rope-tables.js';
+export { joinSlices, type RowSlices, sliceRows } from './row-slices.js';
 export { SCATTER_COLUMNS, scatterColumns } from './scatter-columns.js';
 export { SEQUENCE_MEANS, sequenceMeans } from './sequence-means.js';
 export { JOIN_ROWS, joinRows, SPLIT_ROWS, splitRows } from './split-rows.js';
