@@ -106,13 +106,38 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** `info` in element type `physical`: the same tensor where it has it already. Owned by the caller. */
   as(info: tf.TensorInfo, physical: Physical): tf.TensorInfo {
-    const from = this.physical(info);
-    if (from === physical) return this.share(info);
+    if (this.physical(info) === physical) return this.share(info);
     const to = this.output(info.shape, dtypeOf(physical), physical);
-    const size = tf.util.sizeFromShape(info.shape);
-    const kernel = this.kernel('cast', 'cast_elements', 'ppl', { FROM: C_TYPE[from], TO: C_TYPE[physical] });
-    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(info), this.address(to), size]);
+    this.convert(info, to);
     return to;
+  }
+
+  /** Writes the elements of `from` to `to`, in its element type. */
+  convert(from: tf.TensorInfo, to: tf.TensorInfo): void {
+    const size = tf.util.sizeFromShape(from.shape);
+    const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[this.physical(to)] };
+    const kernel = this.kernel('cast', 'cast_elements', 'ppl', types);
+    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), this.address(to), size]);
+  }
+
+  /**
+   * What `make` makes of these tensors, made once and kept until the first of them is disposed: they must not change. Owned by the backend.
+   * @param what distinguishes things made of the same tensors.
+   */
+  derived(
+    from: readonly tf.TensorInfo[],
+    what: string,
+    make: (from: readonly tf.TensorInfo[]) => tf.TensorInfo,
+  ): tf.TensorInfo {
+    const first = this.data.get(from[0]!.dataId);
+    first.derived ??= [];
+    const known = first.derived.find(
+      (entry) => entry.what === what && entry.from.every((id, n) => id === from[n]!.dataId) && entry.from.length === from.length,
+    );
+    if (known) return known.made;
+    const made = make(from);
+    first.derived.push({ what, from: from.map(({ dataId }) => dataId), made });
+    return made;
   }
 
   /** Runs `f` with `bytes` of device memory that are given back after it. */
@@ -240,6 +265,7 @@ export class CudaBackend extends tf.KernelBackend {
     if (!force && data.references > 0) return false;
     this.data.delete(dataId);
     if (data.block) this.memoryPool.release(data.block);
+    for (const { made } of data.derived ?? []) this.disposeData(made.dataId);
     return true;
   }
 
