@@ -7,6 +7,7 @@ import { Gemm, type MatrixType, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
 import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
+import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
 import { BYTES, C_TYPE, type Physical, physicalOf, type TensorData, widen } from './storage.js';
 
@@ -14,6 +15,8 @@ export const BACKEND_NAME = 'cuda';
 
 export class CudaBackend extends tf.KernelBackend {
   readonly device: Device;
+  /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
+  readonly weightType: 'bf16' | 'f32' = process.env.SPFT_CUDA_PRECISION === 'float32' ? 'f32' : 'bf16';
   readonly memoryPool: Memory;
   readonly data: tf.DataStorage<TensorData>;
   readonly #modules: Modules;
@@ -132,7 +135,8 @@ export class CudaBackend extends tf.KernelBackend {
     const first = this.data.get(from[0]!.dataId);
     first.derived ??= [];
     const known = first.derived.find(
-      (entry) => entry.what === what && entry.from.every((id, n) => id === from[n]!.dataId) && entry.from.length === from.length,
+      (entry) =>
+        entry.what === what && entry.from.every((id, n) => id === from[n]!.dataId) && entry.from.length === from.length,
     );
     if (known) return known.made;
     const made = make(from);
@@ -188,6 +192,18 @@ export class CudaBackend extends tf.KernelBackend {
   /** Copies host bytes to memory that a kernel holds. */
   uploadTo(address: number, bytes: Uint8Array): void {
     this.#staging.upload(bytes, address);
+  }
+
+  /** Runs `f` and says where the GPU's time went, by kernel and product. */
+  profile(f: () => void): ProfileEntry[] {
+    const profiler = new Profiler(this.device);
+    this.device.profiler = profiler;
+    try {
+      f();
+    } finally {
+      this.device.profiler = null;
+    }
+    return profiler.finish();
   }
 
   /** Kernels and products launched so far. */

@@ -66,7 +66,14 @@ export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchG
 }
 
 /** y [T, out] += s·h·Bᵀ of layer n. */
-export function addBranch(backend: CudaBackend, y: TensorInfo, h: TensorInfo, group: BranchGroup, n: number, type: Type) {
+export function addBranch(
+  backend: CudaBackend,
+  y: TensorInfo,
+  h: TensorInfo,
+  group: BranchGroup,
+  n: number,
+  type: Type,
+) {
   const part = group.of[n];
   if (!part) return;
   const [T, out] = y.shape as [number, number];

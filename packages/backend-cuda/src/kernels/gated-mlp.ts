@@ -96,7 +96,11 @@ function sparseForward(
   }
   multiply(backend, x, both, z, type, { transposeB: true, beta });
   const h = backend.output([rows, kept], 'float32', type);
-  gatedActivation(backend, placeOf(backend, z), placeOf(backend, z, kept), placeOf(backend, h), { rows, columns: kept, type });
+  gatedActivation(backend, placeOf(backend, z), placeOf(backend, z, kept), placeOf(backend, h), {
+    rows,
+    columns: kept,
+    type,
+  });
   const columns = gatherColumns(backend, down.weight, indices);
   multiply(backend, h, columns, y, type, { transposeB: true, beta: 1, c: residual });
   backend.release(h);
@@ -107,7 +111,8 @@ registerCudaKernel<'x' | 'residual', Attributes>(
   'SpftGatedMlp',
   ({ backend, inputs, attributes: { weights, keep, denseRows } }) => {
     const { gate, up, down } = weights;
-    if ((gate.bias === null) !== (up.bias === null)) throw new TypeError('gatedMlp: gate and up have a bias both or neither');
+    if ((gate.bias === null) !== (up.bias === null))
+      throw new TypeError('gatedMlp: gate and up have a bias both or neither');
     const T = inputs.x.shape[0]!;
     const type = activationType(backend, inputs.x, gate.weight);
     const [x, residual] = [backend.as(inputs.x, type), backend.as(inputs.residual, type)];
@@ -148,7 +153,12 @@ function denseBackward(
   multiply(backend, dy, weights.down.weight, dh, type, {});
   const dgate = backend.output([rows, channels], 'float32', type);
   const [g, u, d, dg] = [gate!, up!, dh, dgate].map((t) => placeOf(backend, t));
-  gatedActivationGrad(backend, { gate: g!, up: u!, dy: d! }, { dgate: dg!, dup: d! }, { rows, columns: channels, type });
+  gatedActivationGrad(
+    backend,
+    { gate: g!, up: u!, dy: d! },
+    { dgate: dg!, dup: d! },
+    { rows, columns: channels, type },
+  );
   multiply(backend, dgate, weights.gate.weight, dx, type, {});
   multiply(backend, dh, weights.up.weight, dx, type, { beta: 1 });
   backend.release(dh);
@@ -185,7 +195,8 @@ registerCudaKernel<string, Attributes>(
       .filter((name) => name.startsWith('kept'))
       .map((_, n) => inputs[`kept${n}`]!);
     const D = keep ? denseRows : T;
-    const type = kept.length > 0 ? (backend.physical(kept[0]!) as Type) : activationType(backend, inputs.dy!, weights.gate.weight);
+    const type =
+      kept.length > 0 ? (backend.physical(kept[0]!) as Type) : activationType(backend, inputs.dy!, weights.gate.weight);
     const dy = backend.as(inputs.dy!, type);
     const dx = backend.output([T, weights.gate.weight.shape[1]!], 'float32', type);
     if (D > 0) {

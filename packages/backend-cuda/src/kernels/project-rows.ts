@@ -48,29 +48,37 @@ function sparse(backend: CudaBackend, x: TensorInfo, { weight, bias, keep }: Lay
   backend.release(values);
 }
 
-registerCudaKernel<'x', Attributes>('SpftProjectRows', ({ backend, inputs: { x }, attributes: { layers, denseRows } }) => {
-  const T = x.shape[0]!;
-  const type = activationType(backend, x, layers[0]!.weight);
-  const group = groupBranches(layers.map(({ lora }) => lora));
-  return inType(backend, x, type, (x) => {
-    const ys = layers.map((layer) => {
-      const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
-      const D = layer.keep ? denseRows : T;
-      if (D === T) dense(backend, x, layer, y, type);
-      else {
-        const slices = [rowsOf(backend, x, 0, D), rowsOf(backend, y, 0, D), rowsOf(backend, x, D, T), rowsOf(backend, y, D, T)];
-        dense(backend, slices[0]!, layer, slices[1]!, type);
-        sparse(backend, slices[2]!, layer, slices[3]!, type);
-        for (const slice of slices) backend.release(slice);
-      }
-      return y;
+registerCudaKernel<'x', Attributes>(
+  'SpftProjectRows',
+  ({ backend, inputs: { x }, attributes: { layers, denseRows } }) => {
+    const T = x.shape[0]!;
+    const type = activationType(backend, x, layers[0]!.weight);
+    const group = groupBranches(layers.map(({ lora }) => lora));
+    return inType(backend, x, type, (x) => {
+      const ys = layers.map((layer) => {
+        const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
+        const D = layer.keep ? denseRows : T;
+        if (D === T) dense(backend, x, layer, y, type);
+        else {
+          const slices = [
+            rowsOf(backend, x, 0, D),
+            rowsOf(backend, y, 0, D),
+            rowsOf(backend, x, D, T),
+            rowsOf(backend, y, D, T),
+          ];
+          dense(backend, slices[0]!, layer, slices[1]!, type);
+          sparse(backend, slices[2]!, layer, slices[3]!, type);
+          for (const slice of slices) backend.release(slice);
+        }
+        return y;
+      });
+      if (group.rank === 0) return ys;
+      const h = branchInputs(backend, x, group, type);
+      for (const [n, y] of ys.entries()) addBranch(backend, y, h, group, n, type);
+      return [...ys, h];
     });
-    if (group.rank === 0) return ys;
-    const h = branchInputs(backend, x, group, type);
-    for (const [n, y] of ys.entries()) addBranch(backend, y, h, group, n, type);
-    return [...ys, h];
-  });
-});
+  },
+);
 
 /** dx [rows, in] = or += dy·W, or dy's kept columns times the kept rows of W. */
 function backward(
@@ -96,32 +104,40 @@ function backward(
   backend.release(rowsKept);
 }
 
-registerCudaKernel<string, Attributes>('SpftProjectRowsGrad', ({ backend, inputs, attributes: { layers, denseRows } }) => {
-  const T = inputs.x!.shape[0]!;
-  const type = activationType(backend, inputs.x!, layers[0]!.weight);
-  const group = groupBranches(layers.map(({ lora }) => lora));
-  const x = backend.as(inputs.x!, type);
-  const dys = layers.map((_, n) => backend.as(inputs[`dy${n}`]!, type));
-  const dx = backend.output(x.shape, 'float32', type);
-  layers.forEach((layer, n) => {
-    const beta = n === 0 ? 0 : 1;
-    const D = layer.keep ? denseRows : T;
-    if (D === T) {
-      backward(backend, dys[n]!, layer, false, dx, beta, type);
-      return;
+registerCudaKernel<string, Attributes>(
+  'SpftProjectRowsGrad',
+  ({ backend, inputs, attributes: { layers, denseRows } }) => {
+    const T = inputs.x!.shape[0]!;
+    const type = activationType(backend, inputs.x!, layers[0]!.weight);
+    const group = groupBranches(layers.map(({ lora }) => lora));
+    const x = backend.as(inputs.x!, type);
+    const dys = layers.map((_, n) => backend.as(inputs[`dy${n}`]!, type));
+    const dx = backend.output(x.shape, 'float32', type);
+    layers.forEach((layer, n) => {
+      const beta = n === 0 ? 0 : 1;
+      const D = layer.keep ? denseRows : T;
+      if (D === T) {
+        backward(backend, dys[n]!, layer, false, dx, beta, type);
+        return;
+      }
+      const slices = [
+        rowsOf(backend, dys[n]!, 0, D),
+        rowsOf(backend, dx, 0, D),
+        rowsOf(backend, dys[n]!, D, T),
+        rowsOf(backend, dx, D, T),
+      ];
+      backward(backend, slices[0]!, layer, false, slices[1]!, beta, type);
+      backward(backend, slices[2]!, layer, true, slices[3]!, beta, type);
+      for (const slice of slices) backend.release(slice);
+    });
+    const outputs = [dx];
+    if (group.rank > 0) {
+      const { dh, gradients } = branchGradients(backend, x, inputs.h!, dys, group, type);
+      addBranchGradient(backend, dx, dh, group, type);
+      backend.release(dh);
+      outputs.push(...gradients);
     }
-    const slices = [rowsOf(backend, dys[n]!, 0, D), rowsOf(backend, dx, 0, D), rowsOf(backend, dys[n]!, D, T), rowsOf(backend, dx, D, T)];
-    backward(backend, slices[0]!, layer, false, slices[1]!, beta, type);
-    backward(backend, slices[2]!, layer, true, slices[3]!, beta, type);
-    for (const slice of slices) backend.release(slice);
-  });
-  const outputs = [dx];
-  if (group.rank > 0) {
-    const { dh, gradients } = branchGradients(backend, x, inputs.h!, dys, group, type);
-    addBranchGradient(backend, dx, dh, group, type);
-    backend.release(dh);
-    outputs.push(...gradients);
-  }
-  for (const made of [x, ...dys]) backend.release(made);
-  return outputs;
-});
+    for (const made of [x, ...dys]) backend.release(made);
+    return outputs;
+  },
+);
