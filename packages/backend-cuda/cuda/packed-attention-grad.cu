@@ -54,6 +54,8 @@
 #define KV_BLOCK_N (16 * KV_WARPS)
 static_assert(Q_BLOCK_N % 16 == 0 && Q_BLOCK_N <= Q_THREADS && Q_BLOCK_N * CHUNKS % Q_THREADS == 0, "tile sizes of grad_q do not fit");
 static_assert(KV_BLOCK_M % 16 == 0 && KV_BLOCK_M <= KV_THREADS && KV_BLOCK_M * CHUNKS % KV_THREADS == 0, "tile sizes of grad_kv do not fit");
+static_assert(!WGMMA || (Q_WARPS % 4 == 0 && KV_WARPS % 4 == 0 && (Q_BLOCK_N == 64 || Q_BLOCK_N == 128) && (KV_BLOCK_M == 64 || KV_BLOCK_M == 128)),
+              "a warpgroup's products have 64 rows and 64 or 128 columns");
 
 extern "C" __global__ void __launch_bounds__(Q_THREADS, Q_MIN_BLOCKS)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
@@ -110,13 +112,15 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
   const float scale_log2 = scale * LOG2_E;
   const int warp_first = first + warp * 16;
-  const int warp_first_token = warp_first / GROUP, warp_last_token = (warp_first + 15) / GROUP;
+  // Of the warps that go through products together.
+  const int group_first = first + group_row16<1>(warp) * 16;
+  const int group_first_token = group_first / GROUP, group_last_token = (group_first + GROUP_WARPS * 16 - 1) / GROUP;
   const int last_token = min((first + Q_BLOCK_M - 1) / GROUP, pair.length - 1);
   const int key_tiles = last_token / Q_BLOCK_N + 1;
 
   // Of rows lane / 4 and lane / 4 + 8. Rows past the end have a probability of 2^-inf = 0 for every key.
   float row_lse[2], row_delta[2];
-  u32 q_fragments[K_STEPS][4], dout_fragments[K_STEPS][4];
+  u32 q_fragments[1][K_STEPS][4], dout_fragments[1][K_STEPS][4];
   float acc[1][CHUNKS][4] = {};
 #pragma unroll
   for (int half = 0; half < 2; half++) {
@@ -126,6 +130,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
 
   for (int j = 0; j < key_tiles; j++) {
     ptx_copy_async_wait<0>();
+    tiles_arrived();
     __syncthreads();  // tile j is there, and nobody reads tile j - 1 any more
     const int stage = j & 1, key0 = j * Q_BLOCK_N;
     const u8* k_tile = kv_tiles + stage * (2 * tile_bytes(Q_BLOCK_N));
@@ -139,18 +144,22 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     int row_ahead = -1;
     if (thread < Q_BLOCK_N) row_ahead = row_or_none(pair, key0 + 2 * Q_BLOCK_N + thread);
     if (j == 0) {
-      load_a<Q_BLOCK_M>(q_fragments, q_tile, warp, lane_a);
-      load_a<Q_BLOCK_M>(dout_fragments, dout_tile, warp, lane_a);
+      load_a<Q_BLOCK_M>(q_fragments[0], q_tile, warp, lane_a);
+      load_a<Q_BLOCK_M>(dout_fragments[0], dout_tile, warp, lane_a);
       row_delta[0] = deltas[warp * 16 + lane / 4];
       row_delta[1] = deltas[warp * 16 + lane / 4 + 8];
     }
 
-    const int limit = min((warp_last_token - key0 + 16) >> 4, Q_BLOCK_N / 16);
+    const int limit = min((group_last_token - key0 + 16) >> 4, Q_BLOCK_N / 16);
     if (limit > 0) {
-      float s[1][Q_BLOCK_N / 8][4] = {}, dp[Q_BLOCK_N / 8][4] = {};
-      multiply_abt<Q_BLOCK_N>(s[0], q_fragments, k_tile, lane_b, 0, limit);
+      float s[1][Q_BLOCK_N / 8][4], dp[1][Q_BLOCK_N / 8][4];
+      clear(s);
+      clear(dp);
+      products_begin(s, dp, q_fragments, dout_fragments);
+      multiply_abt<Q_BLOCK_N>(s, q_fragments, k_tile, lane_b, 0, limit);
       multiply_abt<Q_BLOCK_N>(dp, dout_fragments, v_tile, lane_b, 0, limit);
-      if (key0 + Q_BLOCK_N - 1 > warp_first_token) {
+      products_end(s, dp, q_fragments, dout_fragments);
+      if (key0 + Q_BLOCK_N - 1 > group_first_token) {
         const int low = (warp_first + lane / 4) / GROUP - key0, high = (warp_first + lane / 4 + 8) / GROUP - key0;
 #pragma unroll
         for (int n = 0; n < Q_BLOCK_N / 8; n++) {
@@ -165,10 +174,14 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       for (int n = 0; n < Q_BLOCK_N / 8; n++) {
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          s[0][n][e] = ptx_exp2(s[0][n][e] * scale_log2 - row_lse[e / 2]) * (dp[n][e] - row_delta[e / 2]);  // dS, but for the scale
+          s[0][n][e] = ptx_exp2(s[0][n][e] * scale_log2 - row_lse[e / 2]) * (dp[0][n][e] - row_delta[e / 2]);  // dS, but for the scale
         }
       }
-      multiply_pb<Q_BLOCK_N>(acc, s, k_tile, lane_a, 0, limit);
+      u32 ds[1][Q_BLOCK_N / 16][4];
+      accumulators_to_a(ds, s);
+      products_begin(acc, ds);
+      multiply_pb<Q_BLOCK_N>(acc, ds, k_tile, lane_a, 0, limit);
+      products_end(acc, ds);
     }
     if (thread < Q_BLOCK_N) kv_rows[stage * Q_BLOCK_N + thread] = row_ahead;
   }
@@ -227,10 +240,12 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
   const float scale_log2 = scale * LOG2_E;
   const int warp_key = key0 + warp * 16;
+  const int group_key = key0 + group_row16<1>(warp) * 16;  // of the warps that go through products together
   float dk_acc[1][CHUNKS][4] = {}, dv_acc[1][CHUNKS][4] = {};
 
   for (int i = 0; i < row_tiles; i++) {
     ptx_copy_async_wait<0>();
+    tiles_arrived();
     __syncthreads();  // tile i is there, and nobody reads tile i - 1 any more
     const int stage = i & 1, row0 = first + i * KV_BLOCK_M;
     const u8* q_tile = q_tiles + stage * (2 * tile_bytes(KV_BLOCK_M));
@@ -254,12 +269,23 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
       }
     }
 
-    // Rows before the token of this warp's first key see none of its keys.
-    const int begin = max(warp_key * GROUP - row0, 0) >> 4;
+    // Rows before the token of the first key see none of these keys.
+    const int begin = max(group_key * GROUP - row0, 0) >> 4;
     if (begin < KV_BLOCK_M / 16) {
       // All of it transposed: a row of the accumulators is a key, a column a packed row, so that Pᵀ and dSᵀ are operands as they are.
-      float s[1][KV_BLOCK_M / 8][4] = {}, dp[1][KV_BLOCK_M / 8][4] = {};
-      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(s, k_tile, warp, q_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
+      float s[1][KV_BLOCK_M / 8][4], dp[1][KV_BLOCK_M / 8][4];
+      u32 p[1][KV_BLOCK_M / 16][4], ds[1][KV_BLOCK_M / 16][4];
+      clear(s);
+      clear(dp);
+      products_begin(s, dp);
+      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(s, k_tile, group_row16<1>(warp), q_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
+#if WGMMA
+      ptx_wgmma_commit();
+      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(dp, v_tile, group_row16<1>(warp), dout_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
+      ptx_wgmma_commit();
+      ptx_wgmma_wait<1>();
+      keep(s);
+#endif
       if (warp_key + 15 > row0 / GROUP) {
         const int low = warp_key + lane / 4, high = low + 8;
 #pragma unroll
@@ -279,14 +305,26 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
 #pragma unroll
         for (int e = 0; e < 4; e++) s[0][n][e] = ptx_exp2(s[0][n][e] * scale_log2 - column_lse[n * 8 + e % 2]);
       }
-      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(dp, v_tile, warp, dout_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
-      multiply_pb<KV_BLOCK_M>(dv_acc, s, dout_tile, lane_a, begin, KV_BLOCK_M / 16);
+      accumulators_to_a(p, s);
+#if !WGMMA
+      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(dp, v_tile, group_row16<1>(warp), dout_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
+#endif
+      products_begin(dv_acc, p);
+      multiply_pb<KV_BLOCK_M>(dv_acc, p, dout_tile, lane_a, begin, KV_BLOCK_M / 16);
+#if WGMMA
+      ptx_wgmma_commit();
+      ptx_wgmma_wait<1>();  // dP; the product of dv goes on
+      keep(dp);
+#endif
 #pragma unroll
       for (int n = 0; n < KV_BLOCK_M / 8; n++) {
 #pragma unroll
         for (int e = 0; e < 4; e++) dp[0][n][e] = s[0][n][e] * (dp[0][n][e] - column_delta[n * 8 + e % 2]);
       }
-      multiply_pb<KV_BLOCK_M>(dk_acc, dp, q_tile, lane_a, begin, KV_BLOCK_M / 16);
+      accumulators_to_a(ds, dp);
+      products_begin(dk_acc, ds);
+      multiply_pb<KV_BLOCK_M>(dk_acc, ds, q_tile, lane_a, begin, KV_BLOCK_M / 16);
+      products_end(dk_acc, dv_acc, p, ds);
     }
     if (thread < KV_BLOCK_M) {
       q_rows[stage * KV_BLOCK_M + thread] = row_ahead;

@@ -31,9 +31,13 @@
 #ifndef MIN_BLOCKS
 #define MIN_BLOCKS 2
 #endif
+#ifndef Q_IN_REGISTERS
+#define Q_IN_REGISTERS (ROW_TILES == 1)
+#endif
 #define THREADS (32 * WARPS)
 #define BLOCK_M (16 * WARPS * ROW_TILES)
 static_assert(BLOCK_N % 16 == 0 && BLOCK_N <= THREADS && BLOCK_N * CHUNKS % THREADS == 0 && BLOCK_M * CHUNKS % THREADS == 0, "tile sizes do not fit");
+static_assert(!WGMMA || (WARPS % 4 == 0 && (BLOCK_N == 64 || BLOCK_N == 128)), "a warpgroup's products have 64 rows and 64 or 128 columns");
 
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
 packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, const int* sequence_starts, const int* row_of_token,
@@ -65,6 +69,9 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
   const float scale_log2 = scale * LOG2_E;
   float acc[ROW_TILES][CHUNKS][4] = {};
+#if Q_IN_REGISTERS
+  u32 q_fragments[ROW_TILES][K_STEPS][4];
+#endif
   float row_max[ROW_TILES][2], row_sum[ROW_TILES][2];
 #pragma unroll
   for (int m = 0; m < ROW_TILES; m++) {
@@ -72,14 +79,15 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
     row_sum[m][0] = row_sum[m][1] = 0.0f;
   }
 
-  const int warp_first = first + warp * 16 * ROW_TILES;
-  const int warp_first_token = warp_first / GROUP;
-  const int warp_last_token = (warp_first + 16 * ROW_TILES - 1) / GROUP;
+  // Of the warps that go through products together.
+  const int group_first = first + group_row16<ROW_TILES>(warp) * 16;
+  const int group_first_token = group_first / GROUP, group_last_token = (group_first + GROUP_WARPS * 16 * ROW_TILES - 1) / GROUP;
   const int last_token = min((first + BLOCK_M - 1) / GROUP, pair.length - 1);
   const int key_tiles = last_token / BLOCK_N + 1;
 
   for (int j = 0; j < key_tiles; j++) {
     ptx_copy_async_wait<0>();
+    tiles_arrived();
     __syncthreads();  // tile j is there, and nobody reads tile j - 1 any more
     const int stage = j & 1, key0 = j * BLOCK_N;
     const u8* k_tile = kv_tiles + stage * (2 * tile_bytes(BLOCK_N));
@@ -94,15 +102,32 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
     int row_ahead = -1;
     if (thread < BLOCK_N) row_ahead = row_or_none(pair, key0 + 2 * BLOCK_N + thread);
 
-    // Keys after the last token of this warp's rows count for none of them.
-    const int limit = min((warp_last_token - key0 + 16) >> 4, BLOCK_N / 16);
+#if Q_IN_REGISTERS
+    if (j == 0) {
+#pragma unroll
+      for (int m = 0; m < ROW_TILES; m++) load_a<BLOCK_M>(q_fragments[m], q_tile, row16<ROW_TILES>(warp, m), lane_a);
+    }
+#endif
+
+    // Keys after the last token of these warps' rows count for none of them.
+    const int limit = min((group_last_token - key0 + 16) >> 4, BLOCK_N / 16);
     if (limit > 0) {
-      float s[ROW_TILES][BLOCK_N / 8][4] = {};
-      multiply_abt<BLOCK_M, BLOCK_N>(s, q_tile, warp * ROW_TILES, k_tile, lane_a, lane_b, 0, limit);
-      if (key0 + BLOCK_N - 1 > warp_first_token) {
+      float s[ROW_TILES][BLOCK_N / 8][4];
+      clear(s);
+#if Q_IN_REGISTERS
+      products_begin(s, q_fragments);
+      multiply_abt<BLOCK_N>(s, q_fragments, k_tile, lane_b, 0, limit);
+      products_end(s, q_fragments);
+#else
+      products_begin(s);
+      multiply_abt<BLOCK_M, BLOCK_N>(s, q_tile, group_row16<ROW_TILES>(warp), k_tile, lane_a, lane_b, 0, limit);
+      products_end(s);
+#endif
+      if (key0 + BLOCK_N - 1 > group_first_token) {
 #pragma unroll
         for (int m = 0; m < ROW_TILES; m++) {
-          const int low = (warp_first + m * 16 + lane / 4) / GROUP - key0, high = (warp_first + m * 16 + lane / 4 + 8) / GROUP - key0;
+          const int r = first + row16<ROW_TILES>(warp, m) * 16 + lane / 4;
+          const int low = r / GROUP - key0, high = (r + 8) / GROUP - key0;
 #pragma unroll
           for (int n = 0; n < BLOCK_N / 8; n++) {
             const int key = n * 8 + (lane & 3) * 2;
@@ -145,7 +170,11 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
           }
         }
       }
-      multiply_pb<BLOCK_N>(acc, s, v_tile, lane_a, 0, limit);
+      u32 p[ROW_TILES][BLOCK_N / 16][4];
+      accumulators_to_a(p, s);
+      products_begin(acc, p);
+      multiply_pb<BLOCK_N>(acc, p, v_tile, lane_a, 0, limit);
+      products_end(acc, p);
     }
     // Read again only after the next barrier; read last before this iteration's.
     if (thread < BLOCK_N) kv_rows[stage * BLOCK_N + thread] = row_ahead;
@@ -155,11 +184,11 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
 #pragma unroll
   for (int m = 0; m < ROW_TILES; m++) {
     const float sum[2] = {quad_sum(row_sum[m][0]), quad_sum(row_sum[m][1])};
-    store_accumulators<BLOCK_M>(q_tile, warp * ROW_TILES + m, acc[m], 1.0f / sum[0], 1.0f / sum[1]);
+    store_accumulators<BLOCK_M>(q_tile, row16<ROW_TILES>(warp, m), acc[m], 1.0f / sum[0], 1.0f / sum[1]);
     if ((lane & 3) == 0) {
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        const int r = warp_first + m * 16 + half * 8 + lane / 4;
+        const int r = first + row16<ROW_TILES>(warp, m) * 16 + half * 8 + lane / 4;
         if (r < pair.packed_rows()) {
           lse[((i64)pair.kv_head * tokens + pair.start) * GROUP + r] = row_max[m][half] * scale_log2 + log2f(sum[half]);
         }
@@ -168,11 +197,14 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
   }
   __syncwarp();
 #pragma unroll
-  for (int i = 0; i < 16 * ROW_TILES * CHUNKS / 32; i++) {
-    const int r = warp * 16 * ROW_TILES + i * (32 / CHUNKS) + lane / CHUNKS, chunk = lane % CHUNKS;
-    const int row = q_rows[r];
-    if (row >= 0) {
-      *(Words4*)(out + query_offset(pair, row, first + r, out_stride) + chunk * 8) = *(const Words4*)(q_tile + chunk_offset<BLOCK_M>(r, chunk));
+  for (int m = 0; m < ROW_TILES; m++) {
+#pragma unroll
+    for (int i = 0; i < CHUNKS / 2; i++) {
+      const int r = row16<ROW_TILES>(warp, m) * 16 + i * (32 / CHUNKS) + lane / CHUNKS, chunk = lane % CHUNKS;
+      const int row = q_rows[r];
+      if (row >= 0) {
+        *(Words4*)(out + query_offset(pair, row, first + r, out_stride) + chunk * 8) = *(const Words4*)(q_tile + chunk_offset<BLOCK_M>(r, chunk));
+      }
     }
   }
 }

@@ -8,7 +8,8 @@
 // Defines:  HEAD_DIM      d, a multiple of 8 up to 256 (any d in 1..256 works where TENSOR_CORES is 0)
 //           GROUP         G, query heads a kv head
 //           BF16          1: q, k, v, out and their gradients are bf16; 0 (default): float
-//           TENSOR_CORES  1: mma.sync kernels (needs BF16 = 1 and HEAD_DIM 64 or 128, where it is the default); 0: float arithmetic, any HEAD_DIM
+//           TENSOR_CORES  1: tensor-core kernels (needs BF16 = 1 and HEAD_DIM 64 or 128, where it is the default); 0: float arithmetic, any HEAD_DIM
+//           WGMMA         1: with Hopper's warpgroup products (the default where compiled for sm_90a); 0: with mma.sync, on sm_80 and later
 //
 // lse (log-sum-exp) and delta (rowsum of dout * out) are float [K, T, G] in *packed* token order: what a tile of packed rows needs is contiguous.
 // lse is in base 2: log2(sum over keys of 2^(s * log2(e) / sqrt(d))), what exp2 wants.
@@ -23,6 +24,19 @@
 #endif
 #ifndef TENSOR_CORES
 #define TENSOR_CORES (BF16 && (HEAD_DIM == 64 || HEAD_DIM == 128))
+#endif
+
+// The emulator has mma.sync only.
+#if defined(SPFT_EMULATED) && !defined(SPFT_EMULATED_WGMMA)
+#undef WGMMA
+#define WGMMA 0
+#endif
+#ifndef WGMMA
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define WGMMA TENSOR_CORES
+#else
+#define WGMMA 0
+#endif
 #endif
 
 #if BF16
@@ -109,10 +123,111 @@ template <int ROWS> __device__ __forceinline__ const u8* fragment(const u8* tile
   return tile + (column16 >> 2) * (ROWS * 128) + row16 * (16 * 128) + (lane ^ ((column16 & 3) << 5));
 }
 
-// acc += A·Bᵀ for 16·MT rows of A and 8·NT rows of B, both tiles in shared memory. Of B only the 16-row
-// pieces begin … end - 1, which are the same in the whole warp: the causal mask often leaves fewer than all.
+// Products. Of the shared operand B only the 16-row pieces begin … end - 1 count, which are the same in the whole warp: the causal mask often leaves
+// fewer than all. (WGMMA ignores them, as it takes all four warps' rows at once; what they leave out is masked anyway.)
+//
+// A warp's rows come in tiles of 16. `row16` says where they are in a tile of a block whose warps have MT of them each: next to each
+// other for mma.sync; for WGMMA four warps share 64 rows, so a warp has every fourth.
+#if WGMMA
+#define GROUP_WARPS 4  // warps that go through products together
+#else
+#define GROUP_WARPS 1
+#endif
+template <int MT> __device__ __forceinline__ int group_row16(int warp) { return warp / GROUP_WARPS * (GROUP_WARPS * MT); }
+template <int MT> __device__ __forceinline__ int row16(int warp, int m) { return group_row16<MT>(warp) + GROUP_WARPS * m + warp % GROUP_WARPS; }
+
+#if WGMMA
+
+template <int N> __device__ __forceinline__ void keep(float (&x)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
+  }
+}
+template <int N> __device__ __forceinline__ void keep(u32 (&x)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
+  }
+}
+template <typename T, int M, int N> __device__ __forceinline__ void keep(T (&x)[M][N][4]) {
+#pragma unroll
+  for (int m = 0; m < M; m++) keep(x[m]);
+}
+template <typename T, typename... More> __device__ __forceinline__ void keep(T& x, More&... more) {
+  keep(x);
+  keep(more...);
+}
+
+// Around products: `begin` with every accumulator and register operand, `end` with the same.
+template <typename... Registers> __device__ __forceinline__ void products_begin(Registers&... registers) {
+  keep(registers...);
+  ptx_wgmma_fence();
+}
+template <typename... Registers> __device__ __forceinline__ void products_end(Registers&... registers) {
+  ptx_wgmma_commit();
+  ptx_wgmma_wait<0>();
+  keep(registers...);
+}
+// The first product overwrites its accumulator.
+template <int MT, int NT> __device__ __forceinline__ void clear(float (&)[MT][NT][4]) {}
+__device__ __forceinline__ void tiles_arrived() { ptx_fence_shared_for_wgmma(); }
+
+// Start, distance of 64-column panels (counts where rows are the reduced dimension), distance of eight rows, 128-byte swizzle.
+template <int ROWS> __device__ __forceinline__ u64 descriptor(const u8* tile, u32 offset) {
+  return (u64)(((ptx_shared_address(tile) + offset) & 0x3ffff) >> 4) | (u64)(ROWS * 128 / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
+}
+template <int ROWS> __device__ __forceinline__ u32 k_offset(int k) { return (k >> 2) * (ROWS * 128) + (k & 3) * 32; }
+
+// acc = A·Bᵀ for 16·MT rows of A and 8·NT rows of B, both tiles in shared memory.
 template <int A_ROWS, int B_ROWS, int MT, int NT>
-__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* a_tile, int a_row16, const u8* b_tile, u32 lane_a, u32 lane_b, int begin, int end) {
+__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* a_tile, int a_row16, const u8* b_tile, u32, u32, int, int) {
+#pragma unroll
+  for (int m = 0; m < MT; m++) {
+#pragma unroll
+    for (int k = 0; k < K_STEPS; k++) {
+      ptx_wgmma<0>(acc[m], descriptor<A_ROWS>(a_tile, (a_row16 + 4 * m) * 2048 + k_offset<A_ROWS>(k)), descriptor<B_ROWS>(b_tile, k_offset<B_ROWS>(k)), k > 0);
+    }
+  }
+}
+// The same with A in registers.
+template <int B_ROWS, int MT, int NT>
+__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u32 (&a)[MT][K_STEPS][4], const u8* b_tile, u32, int, int) {
+#pragma unroll
+  for (int m = 0; m < MT; m++) {
+#pragma unroll
+    for (int k = 0; k < K_STEPS; k++) ptx_wgmma<0>(acc[m], a[m][k], descriptor<B_ROWS>(b_tile, k_offset<B_ROWS>(k)), k > 0);
+  }
+}
+// acc [16·MT, HEAD_DIM] += P·B, P in registers, B the tile's 16·KT rows.
+template <int B_ROWS, int MT, int KT>
+__device__ __forceinline__ void multiply_pb(float (&acc)[MT][CHUNKS][4], const u32 (&p)[MT][KT][4], const u8* b_tile, u32, int, int) {
+#pragma unroll
+  for (int m = 0; m < MT; m++) {
+#pragma unroll
+    for (int k = 0; k < KT; k++) ptx_wgmma<1>(acc[m], p[m][k], descriptor<B_ROWS>(b_tile, k * 2048), 1);
+  }
+}
+
+#else
+
+template <typename... Registers> __device__ __forceinline__ void products_begin(Registers&...) {}
+template <typename... Registers> __device__ __forceinline__ void products_end(Registers&...) {}
+template <int MT, int NT> __device__ __forceinline__ void clear(float (&acc)[MT][NT][4]) {
+#pragma unroll
+  for (int m = 0; m < MT; m++) {
+#pragma unroll
+    for (int n = 0; n < NT; n++) acc[m][n][0] = acc[m][n][1] = acc[m][n][2] = acc[m][n][3] = 0.0f;
+  }
+}
+__device__ __forceinline__ void tiles_arrived() {}
+
+// acc += A·Bᵀ for 16·MT rows of A and 8·NT rows of B, both tiles in shared memory.
+template <int A_ROWS, int B_ROWS, int MT, int NT>
+__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* a_tile, int a_row16, const u8* b_tile, u32 lane_a, u32 lane_b, int begin,
+                                             int end) {
 #pragma unroll
   for (int k = 0; k < K_STEPS; k++) {
     u32 a[MT][4];
@@ -134,8 +249,8 @@ __device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* 
 }
 
 // The same with A in registers.
-template <int B_ROWS, int NT>
-__device__ __forceinline__ void multiply_abt(float (&acc)[NT][4], const u32 (&a)[K_STEPS][4], const u8* b_tile, u32 lane_b, int begin, int end) {
+template <int B_ROWS, int MT, int NT>
+__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u32 (&a)[MT][K_STEPS][4], const u8* b_tile, u32 lane_b, int begin, int end) {
 #pragma unroll
   for (int k = 0; k < K_STEPS; k++) {
 #pragma unroll
@@ -143,46 +258,53 @@ __device__ __forceinline__ void multiply_abt(float (&acc)[NT][4], const u32 (&a)
       if (n >= begin && n < end) {
         u32 b[4];
         ptx_ldmatrix_x4(b, fragment<B_ROWS>(b_tile, lane_b, n, k));
-        ptx_mma_16816(acc[2 * n], a[k], b[0], b[1]);
-        ptx_mma_16816(acc[2 * n + 1], a[k], b[2], b[3]);
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+          ptx_mma_16816(acc[m][2 * n], a[m][k], b[0], b[1]);
+          ptx_mma_16816(acc[m][2 * n + 1], a[m][k], b[2], b[3]);
+        }
       }
     }
   }
 }
 
-template <int ROWS> __device__ __forceinline__ void load_a(u32 (&a)[K_STEPS][4], const u8* tile, int row16, u32 lane_a) {
+// acc [16·MT, HEAD_DIM] += P·B, P in registers, B the tile's 16·KT rows.
+template <int B_ROWS, int MT, int KT>
+__device__ __forceinline__ void multiply_pb(float (&acc)[MT][CHUNKS][4], const u32 (&p)[MT][KT][4], const u8* b_tile, u32 lane_a, int begin, int end) {
 #pragma unroll
-  for (int k = 0; k < K_STEPS; k++) ptx_ldmatrix_x4(a[k], fragment<ROWS>(tile, lane_a, row16, k));
-}
-
-// An accumulator of 16 x 16 as the A operand of the next product: the layouts agree.
-__device__ __forceinline__ void accumulator_to_a(u32 (&a)[4], const float (&left)[4], const float (&right)[4]) {
-  a[0] = pack_bf16(left[0], left[1]);
-  a[1] = pack_bf16(left[2], left[3]);
-  a[2] = pack_bf16(right[0], right[1]);
-  a[3] = pack_bf16(right[2], right[3]);
-}
-
-// acc [16·MT, HEAD_DIM] += P·B, P the accumulators of an earlier product (rounded to bf16), B the tile's 8·NT rows, of which the 16-row pieces
-// begin … end - 1 count.
-template <int B_ROWS, int MT, int NT>
-__device__ __forceinline__ void multiply_pb(float (&acc)[MT][CHUNKS][4], const float (&p)[MT][NT][4], const u8* b_tile, u32 lane_a, int begin, int end) {
-#pragma unroll
-  for (int k = 0; k < NT / 2; k++) {
+  for (int k = 0; k < KT; k++) {
     if (k >= begin && k < end) {
-      u32 a[MT][4];
-#pragma unroll
-      for (int m = 0; m < MT; m++) accumulator_to_a(a[m], p[m][2 * k], p[m][2 * k + 1]);
 #pragma unroll
       for (int n = 0; n < CHUNKS / 2; n++) {
         u32 b[4];
         ptx_ldmatrix_x4_trans(b, fragment<B_ROWS>(b_tile, lane_a, k, n));
 #pragma unroll
         for (int m = 0; m < MT; m++) {
-          ptx_mma_16816(acc[m][2 * n], a[m], b[0], b[1]);
-          ptx_mma_16816(acc[m][2 * n + 1], a[m], b[2], b[3]);
+          ptx_mma_16816(acc[m][2 * n], p[m][k], b[0], b[1]);
+          ptx_mma_16816(acc[m][2 * n + 1], p[m][k], b[2], b[3]);
         }
       }
+    }
+  }
+}
+
+#endif
+
+template <int ROWS> __device__ __forceinline__ void load_a(u32 (&a)[K_STEPS][4], const u8* tile, int row16, u32 lane_a) {
+#pragma unroll
+  for (int k = 0; k < K_STEPS; k++) ptx_ldmatrix_x4(a[k], fragment<ROWS>(tile, lane_a, row16, k));
+}
+
+// Accumulators, rounded to bf16, as the A operand of the next product: the layouts agree.
+template <int MT, int NT> __device__ __forceinline__ void accumulators_to_a(u32 (&a)[MT][NT / 2][4], const float (&x)[MT][NT][4]) {
+#pragma unroll
+  for (int m = 0; m < MT; m++) {
+#pragma unroll
+    for (int k = 0; k < NT / 2; k++) {
+      a[m][k][0] = pack_bf16(x[m][2 * k][0], x[m][2 * k][1]);
+      a[m][k][1] = pack_bf16(x[m][2 * k][2], x[m][2 * k][3]);
+      a[m][k][2] = pack_bf16(x[m][2 * k + 1][0], x[m][2 * k + 1][1]);
+      a[m][k][3] = pack_bf16(x[m][2 * k + 1][2], x[m][2 * k + 1][3]);
     }
   }
 }

@@ -3,6 +3,8 @@
 
 Needs torch with CUDA and an NVRTC library (torch's own will do), no network. Prints a table last; JSON to $OUT/attention.json if OUT is set.
     python3 attention_on_gpu.py [--quick] [--check-only]
+
+mma.sync and wgmma kernels (WGMMA = 1, sm_90a) run in processes of their own: an illegal instruction or a hang of the one leaves the other alone.
 """
 import concurrent.futures
 import ctypes
@@ -10,8 +12,11 @@ import glob
 import json
 import math
 import os
+import pickle
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -107,22 +112,35 @@ class Backward:
 
 
 # The first of each list is the one that the checks use (with the defaults elsewhere).
-FORWARD_CONFIGS = [
-    {},
-    dict(WARPS=8, ROW_TILES=1, MIN_BLOCKS=1),
-    dict(WARPS=4, ROW_TILES=1, MIN_BLOCKS=2),
-    dict(WARPS=4, ROW_TILES=1, MIN_BLOCKS=3),
-    dict(WARPS=4, ROW_TILES=2, BLOCK_N=32, MIN_BLOCKS=2),
-    dict(WARPS=8, ROW_TILES=2, BLOCK_N=64, MIN_BLOCKS=1),
-    dict(WARPS=8, ROW_TILES=1, BLOCK_N=128, MIN_BLOCKS=1),
-]
-BACKWARD_CONFIGS = [
-    {},
-    dict(Q_WARPS=4, Q_MIN_BLOCKS=2, KV_WARPS=4, KV_MIN_BLOCKS=2),
-    dict(Q_WARPS=8, Q_BLOCK_N=32, Q_MIN_BLOCKS=1, KV_WARPS=8, KV_BLOCK_M=32, KV_MIN_BLOCKS=1),
-    dict(Q_WARPS=4, Q_BLOCK_N=32, Q_MIN_BLOCKS=2, KV_WARPS=4, KV_BLOCK_M=32, KV_MIN_BLOCKS=2),
-    dict(Q_WARPS=4, Q_BLOCK_N=32, Q_MIN_BLOCKS=3, KV_WARPS=4, KV_BLOCK_M=16, KV_MIN_BLOCKS=2),
-]
+FORWARD_CONFIGS = {
+    'mma': [
+        {},
+        dict(WARPS=8, ROW_TILES=1, MIN_BLOCKS=1),
+        dict(WARPS=4, ROW_TILES=1, MIN_BLOCKS=2),
+        dict(WARPS=4, ROW_TILES=1, MIN_BLOCKS=3),
+        dict(WARPS=4, ROW_TILES=2, BLOCK_N=32, MIN_BLOCKS=2),
+        dict(WARPS=8, ROW_TILES=2, BLOCK_N=64, MIN_BLOCKS=1),
+    ],
+    'wgmma': [
+        {},
+        dict(WARPS=8, ROW_TILES=1, MIN_BLOCKS=1),
+        dict(WARPS=8, ROW_TILES=1, BLOCK_N=128, MIN_BLOCKS=1),
+        dict(WARPS=4, ROW_TILES=1, MIN_BLOCKS=2),
+        dict(WARPS=8, ROW_TILES=2, MIN_BLOCKS=1),
+    ],
+}
+BACKWARD_CONFIGS = {
+    'mma': [
+        {},
+        dict(Q_WARPS=4, Q_MIN_BLOCKS=2, KV_WARPS=4, KV_MIN_BLOCKS=2),
+        dict(Q_WARPS=8, Q_BLOCK_N=32, Q_MIN_BLOCKS=1, KV_WARPS=8, KV_BLOCK_M=32, KV_MIN_BLOCKS=1),
+        dict(Q_WARPS=4, Q_BLOCK_N=32, Q_MIN_BLOCKS=2, KV_WARPS=4, KV_BLOCK_M=32, KV_MIN_BLOCKS=2),
+    ],
+    'wgmma': [
+        {},
+        dict(Q_WARPS=4, Q_MIN_BLOCKS=2, KV_WARPS=4, KV_MIN_BLOCKS=2),
+    ],
+}
 
 # (bf16, tensor cores, d, G, K, lengths, q/k/v as columns of one matrix)
 ODD = [1, 2, 17, 63, 64, 65, 130]
@@ -152,20 +170,32 @@ def describe(config):
     return ' '.join(f'{k}={v}' for k, v in config.items()) or 'defaults'
 
 
-def jobs_needed(arch, quick, check_only):
-    """Every (file, arch, defines) that the run may use."""
+def checks_of(part):
+    return [c for c in CHECKS if c[1] or part == 'mma']
+
+
+def defines_of(part, bf16, tensor_cores, d, G, config):
+    return dict(BF16=bf16, TENSOR_CORES=tensor_cores, WGMMA=int(part == 'wgmma'), HEAD_DIM=d, GROUP=G, **config)
+
+
+def key_of(kind, defines):
+    return kind.file, tuple(sorted(defines.items()))
+
+
+def jobs_needed(part, arch, quick, check_only):
+    """Every (file, arch, defines) that a part may use."""
     jobs = {}
 
     def add(kind, bf16, tensor_cores, d, G, config):
-        defines = dict(BF16=bf16, TENSOR_CORES=tensor_cores, HEAD_DIM=d, GROUP=G, **config)
-        jobs[(kind.file, tuple(sorted(defines.items())))] = (kind.file, config.get('_arch', arch), defines)
+        defines = defines_of(part, bf16, tensor_cores, d, G, config)
+        jobs[key_of(kind, defines)] = (kind.file, arch, defines)
 
-    for bf16, tensor_cores, d, G, *_ in CHECKS:
+    for bf16, tensor_cores, d, G, *_ in checks_of(part):
         add(Forward, bf16, tensor_cores, d, G, {})
         add(Backward, bf16, tensor_cores, d, G, {})
-    for config in FORWARD_CONFIGS[: 1 if quick or check_only else None]:
+    for config in FORWARD_CONFIGS[part][: 1 if quick or check_only else None]:
         add(Forward, 1, 1, 128, 4, config)
-    for config in BACKWARD_CONFIGS[: 1 if quick or check_only else None]:
+    for config in BACKWARD_CONFIGS[part][: 1 if quick or check_only else None]:
         add(Backward, 1, 1, 128, 4, config)
     return jobs
 
@@ -358,81 +388,128 @@ def median_microseconds(torch, calls, repeats=50, per_repeat=4):
 
 
 def main():
-    quick, check_only = '--quick' in sys.argv, '--check-only' in sys.argv
-    import subprocess
+    """Compiles everything, then has each part run in a process of its own."""
+    options = [a for a in sys.argv[1:] if a in ('--quick', '--check-only')]
     try:  # without touching CUDA before the compiling processes are forked
         capability = subprocess.check_output(['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader'], text=True).split()[0]
     except Exception:
         capability = '9.0'
-    arch = 'sm_' + capability.replace('.', '')
-    jobs = jobs_needed(arch, quick, check_only)
-    report = {'arch': arch, 'checks': [], 'times': []}
-    lines = []
+    architectures = {'mma': 'sm_' + capability.replace('.', '')}
+    if capability == '9.0':
+        architectures['wgmma'] = 'sm_90a'
+    jobs = [(part, key, job) for part, arch in architectures.items()
+            for key, job in jobs_needed(part, arch, '--quick' in options, '--check-only' in options).items()]
     workers = min(len(jobs), max(1, len(os.sched_getaffinity(0)) - 1))
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        cubins = dict(zip(jobs, pool.map(compile_cubin, jobs.values())))
-    print(f'compiled {len(jobs)} modules in {time.time() - STARTED:.1f} s, the slowest {max(c[2] for c in cubins.values()):.1f} s', flush=True)
-    failed = {}
+        compiled = list(pool.map(compile_cubin, [job for _, _, job in jobs]))
+    print(f'compiled {len(jobs)} modules in {time.time() - STARTED:.1f} s, the slowest {max(c[2] for c in compiled):.1f} s', flush=True)
+    report = {'parts': {}}
+    lines, good = [], True
+    with tempfile.TemporaryDirectory() as folder:
+        for part in architectures:
+            cubins = {key: result for (of, key, _), result in zip(jobs, compiled) if of == part}
+            with open(os.path.join(folder, part + '.pickle'), 'wb') as file:
+                pickle.dump(cubins, file)
+            result = os.path.join(folder, part + '.json')
+            share = seconds_left() if part == list(architectures)[-1] else seconds_left() * 0.55
+            status = 'did not end in its time'
+            try:
+                child = subprocess.run([sys.executable, os.path.abspath(__file__), '--part', part, folder, str(share - 5)] + options, timeout=max(share, 20))
+                status = child.returncode
+            except subprocess.TimeoutExpired:
+                pass
+            good &= status == 0
+            lines.append(f'===== {part}: exit {status}')
+            try:
+                with open(result) as file:
+                    report['parts'][part] = json.load(file)
+                lines += report['parts'][part]['lines']
+            except Exception as error:
+                lines.append(f'no results: {error}')
+    print('\n'.join(lines))
+    print(f'{time.time() - STARTED:.0f} s')
+    if os.environ.get('OUT'):
+        with open(os.path.join(os.environ['OUT'], 'attention.json'), 'w') as file:
+            json.dump(report, file, indent=1)
+    return 0 if good else 1
+
+
+def run_part(part, folder, limit):
+    global SECONDS
+    SECONDS = limit
+    quick, check_only = '--quick' in sys.argv, '--check-only' in sys.argv
+    with open(os.path.join(folder, part + '.pickle'), 'rb') as file:
+        cubins = pickle.load(file)
+    report = {'part': part, 'checks': [], 'times': [], 'resources': [], 'lines': []}
+    lines = report['lines']
+
+    def save():
+        with open(os.path.join(folder, part + '.json'), 'w') as file:
+            json.dump(report, file)
+
     for key, (cubin, log, _) in cubins.items():
         if cubin is None:
-            failed[key] = log
-            print(f'COMPILATION FAILED {key}\n{log}')
+            lines.append(f'COMPILATION FAILED {key}\n{log}')
+        else:
+            report['resources'].append([str(key), log])
+            if 'serialized' in log:
+                lines.append(f'wgmma serialized: {key}')
+    save()
 
     import torch
     driver = Driver(torch)
     report['device'] = torch.cuda.get_device_name()
-    print(report['device'], 'torch', torch.__version__, flush=True)
+    print(part, report['device'], 'torch', torch.__version__, flush=True)
 
     def kernels(kind, bf16, tensor_cores, d, G, config):
-        defines = dict(BF16=bf16, TENSOR_CORES=tensor_cores, HEAD_DIM=d, GROUP=G, **config)
-        cubin, log, _ = cubins[(kind.file, tuple(sorted(defines.items())))]
+        cubin, log, _ = cubins[key_of(kind, defines_of(part, bf16, tensor_cores, d, G, config))]
         if cubin is None:
             raise RuntimeError('did not compile: ' + log[:200])
         return Kernels(driver, cubin, kind, d, G, tensor_cores, config)
 
     # Every check, then every configuration that is timed, on two shapes each.
-    wanted = [(c, {}, {}) for c in CHECKS]
+    checks = checks_of(part)
+    wanted = [(c, {}, {}) for c in checks]
     if not (quick or check_only):
-        wanted += [(CHECKS[i], config, {}) for config in FORWARD_CONFIGS[1:] for i in (0, 4)]
-        wanted += [(CHECKS[i], {}, config) for config in BACKWARD_CONFIGS[1:] for i in (0, 4)]
+        wanted += [(checks[i], config, {}) for config in FORWARD_CONFIGS[part][1:] for i in (0, 4)]
+        wanted += [(checks[i], {}, config) for config in BACKWARD_CONFIGS[part][1:] for i in (0, 4)]
     right_configs = {'forward': {}, 'backward': {}}
-    all_right = True
     for number, (spec, f_config, b_config) in enumerate(wanted):
         bf16, tensor_cores, d, G, K, lengths, joined = spec
-        what = f"{'bf16' if bf16 else 'float'}{' tensor' if tensor_cores else ''} d={d} G={G} K={K} lengths={lengths} {describe({**f_config, **b_config})}"
+        kind = ('bf16' if bf16 else 'float') + (' tensor' if tensor_cores else '')
+        what = f'{kind} d={d} G={G} K={K} lengths={lengths} {describe({**f_config, **b_config})}'
         try:
             forward = kernels(Forward, bf16, tensor_cores, d, G, f_config)
             backward = kernels(Backward, bf16, tensor_cores, d, G, b_config)
             right, errors = check(torch, bf16, forward, backward, Case(torch, bf16, d, G, K, lengths, joined, seed=number * 7 + int(STARTED) % 1000))
         except Exception as error:
             right, errors = False, {'exception': str(error)[:300]}
-        all_right &= right
         for table, config in (('forward', f_config), ('backward', b_config)):
             name = describe(config)
             right_configs[table][name] = right_configs[table].get(name, True) and (right or not tensor_cores)
         report['checks'].append(dict(what=what, right=right, errors=errors))
-        print(('ok    ' if right else 'WRONG ') + what + ' ' + ' '.join(f'{k}={v:.1e}' if isinstance(v, float) else f'{k}={v}' for k, v in errors.items()),
-              flush=True)
-    lines.append(f"checks: {sum(c['right'] for c in report['checks'])} of {len(report['checks'])} right")
+        text = ('ok    ' if right else 'WRONG ') + what + ' ' + ' '.join(f'{k}={v:.1e}' if isinstance(v, float) else f'{k}={v}' for k, v in errors.items())
+        print(text, flush=True)
+        if not right:
+            lines.append(text)
+    right = sum(c['right'] for c in report['checks'])
+    lines.append(f"checks: {right} of {len(report['checks'])} right")
+    save()
 
     if not check_only:
         for lengths in ([512] * 8, [2048] * 2):
-            if seconds_left() < 10:
+            if seconds_left() < 3:
                 lines.append(f'no time left for {lengths}')
                 continue
             try:
-                time_case(torch, kernels, lengths, report, lines, right_configs, quick)
+                time_case(torch, kernels, part, lengths, report, lines, right_configs, quick)
             except Exception:
                 lines.append(f'timing {lengths} failed: {traceback.format_exc()[-600:]}')
-    print('\n'.join(lines))
-    print(f'{time.time() - STARTED:.0f} s')
-    if os.environ.get('OUT'):
-        with open(os.path.join(os.environ['OUT'], 'attention.json'), 'w') as file:
-            json.dump(report, file, indent=1)
-    return 0 if all_right and not failed else 1
+            save()
+    return 0 if right == len(report['checks']) else 1
 
 
-def time_case(torch, kernels, lengths, report, lines, right_configs, quick):
+def time_case(torch, kernels, part, lengths, report, lines, right_configs, quick):
     d, G, K = 128, 4, 8
     sets = [Case(torch, 1, d, G, K, lengths, True, seed=i, shuffled=False) for i in range(3)]
     flops = sum(L * L for L in lengths) * 2 * G * K * d  # causal half of the two products
@@ -454,12 +531,12 @@ def time_case(torch, kernels, lengths, report, lines, right_configs, quick):
     base_forward = kernels(Forward, 1, 1, d, G, {})
     for c in sets:
         base_forward.forward(c)
-    for config in FORWARD_CONFIGS[: 1 if quick else None]:
+    for config in FORWARD_CONFIGS[part][: 1 if quick else None]:
         def make(config=config):
             f = kernels(Forward, 1, 1, d, G, config)
             return [lambda c=c: f.forward(c) for c in sets]
         measure('forward ' + describe(config), flops, make, right_configs['forward'].get(describe(config), '?'))
-    for config in BACKWARD_CONFIGS[: 1 if quick else None]:
+    for config in BACKWARD_CONFIGS[part][: 1 if quick else None]:
         for part, share in (('grad_q', 1.5), ('grad_kv', 2.0)):
             def make(config=config, part=part):
                 b = kernels(Backward, 1, 1, d, G, config)
@@ -478,8 +555,8 @@ def time_case(torch, kernels, lengths, report, lines, right_configs, quick):
     import torch.nn.functional as F
     from torch.nn.attention import SDPBackend, sdpa_kernel
     B, L = len(lengths), lengths[0]
-    for name, backend in (('flash', SDPBackend.FLASH_ATTENTION), ('cudnn', SDPBackend.CUDNN_ATTENTION)):
-        if seconds_left() < 4:
+    for name, backend in (('flash', SDPBackend.FLASH_ATTENTION), ('cudnn', SDPBackend.CUDNN_ATTENTION)) if part == 'mma' else ():
+        if seconds_left() < 2:
             break
 
         def tensors(seed):
@@ -507,4 +584,7 @@ def time_case(torch, kernels, lengths, report, lines, right_configs, quick):
 
 
 if __name__ == '__main__':
+    if '--part' in sys.argv:
+        at = sys.argv.index('--part')
+        sys.exit(run_part(sys.argv[at + 1], sys.argv[at + 2], float(sys.argv[at + 3])))
     sys.exit(main())
