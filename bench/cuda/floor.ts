@@ -21,7 +21,11 @@ interface Frozen {
   readonly inputs: number;
 }
 
-function products(model: LlamaForCausalLM, { layout, labelledTokens }: RowBatch, kept: readonly KeptChannels[]): Frozen[] {
+function products(
+  model: LlamaForCausalLM,
+  { layout, labelledTokens }: RowBatch,
+  kept: readonly KeptChannels[],
+): Frozen[] {
   const { tokens: T, denseTokens: D } = layout;
   const list: Frozen[] = [];
   model.parts.layers.forEach(({ attention, mlp }, n) => {

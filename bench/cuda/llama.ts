@@ -1,6 +1,13 @@
 /** @file Llama-3-8B's shape with random weights that are made on the GPU, and batches of random tokens for it. */
 import { type CudaBackend, randomTensor } from '@spft/backend-cuda';
-import { countLabelledTokens, IGNORE_INDEX, LlamaForCausalLM, type LlamaConfig, llamaTensors, type PackedBatch } from '@spft/models';
+import {
+  countLabelledTokens,
+  IGNORE_INDEX,
+  type LlamaConfig,
+  LlamaForCausalLM,
+  llamaTensors,
+  type PackedBatch,
+} from '@spft/models';
 import { packTokens } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { integers } from '../support/random.js';
@@ -8,7 +15,14 @@ import type { Row } from './rows.js';
 
 export const LLAMA3_8B: LlamaConfig = {
   ...{ vocabSize: 128256, hiddenSize: 4096, intermediateSize: 14336, numHiddenLayers: 32 },
-  ...{ numAttentionHeads: 32, numKeyValueHeads: 8, headDim: 128, rmsNormEps: 1e-5, ropeTheta: 500_000, ropeScaling: null },
+  ...{
+    numAttentionHeads: 32,
+    numKeyValueHeads: 8,
+    headDim: 128,
+    rmsNormEps: 1e-5,
+    ropeTheta: 500_000,
+    ropeScaling: null,
+  },
   ...{ maxPositionEmbeddings: 8192, tieWordEmbeddings: false, attentionBias: false, mlpBias: false },
   ...{ initializerRange: 0.02, bosTokenId: null, eosTokenIds: [], padTokenId: null },
 };
@@ -27,7 +41,12 @@ export function randomLlama(config: LlamaConfig, physical: 'bf16' | 'f32' = 'bf1
       const shape = [...shapes.get(name)!];
       if (shape.length === 1) return tf.ones(shape);
       const seed = names.indexOf(name);
-      const made = randomTensor(shape, { seed, distribution: 'normal', deviation: config.initializerRange, physical: 'bf16' });
+      const made = randomTensor(shape, {
+        seed,
+        distribution: 'normal',
+        deviation: config.initializerRange,
+        physical: 'bf16',
+      });
       if (physical === 'bf16') return made;
       // The same values, held in float.
       const backend = tf.backend() as CudaBackend;

@@ -29,8 +29,16 @@ const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's s
 const { values: flags } = parseArgs({
   options: {
     ...{ rows: { type: 'string', default: 'dense_lora,sparselora_math10k,sparselora_csr,dora,dense_lora_2x2048' } },
-    ...{ steps: { type: 'string', default: '50' }, warmup: { type: 'string', default: '20' }, floor: { type: 'string', default: '10' } },
-    ...{ profile: { type: 'string', default: '2' }, layers: { type: 'string', default: '32' }, json: { type: 'string' } },
+    ...{
+      steps: { type: 'string', default: '50' },
+      warmup: { type: 'string', default: '20' },
+      floor: { type: 'string', default: '10' },
+    },
+    ...{
+      profile: { type: 'string', default: '2' },
+      layers: { type: 'string', default: '32' },
+      json: { type: 'string' },
+    },
     ...{ peer: { type: 'string' }, peer_modes: { type: 'string', default: 'hf,liger,liger_full,dora,liger_2x2048' } },
     ...{ configs: { type: 'string', default: 'configs/sparsity' }, no_verify: { type: 'boolean', default: false } },
     ...{ note: { type: 'string' }, commit: { type: 'string' }, help: { type: 'boolean' } },
@@ -40,7 +48,10 @@ const { values: flags } = parseArgs({
 function commit(): string | null {
   if (flags.commit) return flags.commit;
   try {
-    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   } catch {
     return null;
   }
@@ -51,7 +62,11 @@ async function main(): Promise<void> {
   const say = (line: string) => console.error(line);
   const result = { device: '', driver: '', commit: commit(), date: new Date().toISOString(), node: process.version };
   const save = (extra: object) => {
-    if (flags.json) writeFileSync(flags.json, `${JSON.stringify({ ...result, note: flags.note ?? null, ...extra, rows }, null, 2)}\n`);
+    if (flags.json)
+      writeFileSync(
+        flags.json,
+        `${JSON.stringify({ ...result, note: flags.note ?? null, ...extra, rows }, null, 2)}\n`,
+      );
   };
   // First, so that its memory and ours are not on the GPU at the same time.
   if (flags.peer) {
@@ -76,7 +91,8 @@ async function main(): Promise<void> {
       const options = { steps: Number(flags.steps), warmup: Number(flags.warmup), profiled: Number(flags.profile) };
       rows.push(await measureRow(model, row, { ...options, floorRounds: Number(flags.floor), configs: flags.configs }));
       say(line(rows.at(-1)!));
-      for (const { name, calls, ms } of rows.at(-1)!.profile!.slice(0, 25)) say(`    ${ms.toFixed(3)} ms ${calls} × ${name}`);
+      for (const { name, calls, ms } of rows.at(-1)!.profile!.slice(0, 25))
+        say(`    ${ms.toFixed(3)} ms ${calls} × ${name}`);
     } catch (error) {
       say(`${row.name}: ${(error as Error).stack}`);
       process.exitCode = 1;
@@ -89,7 +105,10 @@ async function main(): Promise<void> {
 function line(row: RowResult | undefined): string {
   if (!row) return '';
   const { name, msPerStep, p20, p80, tokensPerSecond, peakGiB, floorMs, hostMs, launches } = row;
-  const rest = floorMs === undefined ? '' : `, floor ${floorMs}, host ${hostMs}, ${launches} launches, loss ${row.losses?.join(' ')}`;
+  const rest =
+    floorMs === undefined
+      ? ''
+      : `, floor ${floorMs}, host ${hostMs}, ${launches} launches, loss ${row.losses?.join(' ')}`;
   return `${name}: ${msPerStep} ms (${p20}–${p80}), ${tokensPerSecond} tokens/s, ${peakGiB} GiB${rest}`;
 }
 

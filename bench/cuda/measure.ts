@@ -71,7 +71,8 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
         });
   const values = [first, ...losses].map((loss) => loss.dataSync()[0]!);
   tf.dispose([first, ...losses]);
-  if (!values.every(Number.isFinite)) throw new Error(`${row.name}: a loss is not finite (${values.slice(0, 8).join(', ')})`);
+  if (!values.every(Number.isFinite))
+    throw new Error(`${row.name}: a loss is not finite (${values.slice(0, 8).join(', ')})`);
   const kept = keptOf(method.summary(), model.layerCount);
   const floorMs = floorRounds > 0 ? floorMilliseconds(model, batch, kept, floorRounds) : undefined;
   method.dispose();

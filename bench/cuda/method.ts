@@ -45,7 +45,8 @@ export async function attach(
   }
   const trained: TrainableModel = spft ?? peft;
   const optimizer = createOptimizer(trained.variables, resolveArgs({}));
-  const run = (batch: RowBatch) => lossAndGradients(trained, batch, { training: true, seed: 3, normalizer: batch.labelledTokens });
+  const run = (batch: RowBatch) =>
+    lossAndGradients(trained, batch, { training: true, seed: 3, normalizer: batch.labelledTokens });
   return {
     predictorSeconds,
     summary: () => spft?.summary() ?? null,

@@ -21,5 +21,13 @@ export function peerRow(script: string, mode: string): RowResult | string {
   if (status !== 0 || !text.startsWith('{')) return `failed (${status}): ${stderr.trim().split('\n').at(-1)}`;
   const { step_ms, tokens_per_s, peak_gib, loss } = JSON.parse(text) as PeerLine;
   const losses = [loss];
-  return { name: `torch_${mode}`, msPerStep: step_ms, p20: step_ms, p80: step_ms, tokensPerSecond: tokens_per_s, peakGiB: peak_gib, losses };
+  return {
+    name: `torch_${mode}`,
+    msPerStep: step_ms,
+    p20: step_ms,
+    p80: step_ms,
+    tokensPerSecond: tokens_per_s,
+    peakGiB: peak_gib,
+    losses,
+  };
 }

@@ -15,7 +15,11 @@ interface Found {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
-async function gradientsOf(physical: 'bf16' | 'f32', row: { dora: boolean; sparsity: string | null }, configs: string): Promise<Found> {
+async function gradientsOf(
+  physical: 'bf16' | 'f32',
+  row: { dora: boolean; sparsity: string | null },
+  configs: string,
+): Promise<Found> {
   const config = { ...LLAMA3_8B, numHiddenLayers: 2, vocabSize: 4096 };
   const model = await randomLlama(config, physical);
   const method = await attach(model, row, configs, 2);
@@ -58,7 +62,8 @@ export async function verifyOnDevice(configs: string, say: (line: string) => voi
     const worst = distances.reduce((a, b) => (b.by > a.by || Number.isNaN(b.by) ? b : a));
     const fact = `${row.name} in bf16: loss within ${loss.toExponential(1)}, gradients within ${worst.by.toExponential(1)} of float32 compositions`;
     say(`verified: ${fact}`);
-    if (!(loss <= ALLOWED.loss && worst.by <= ALLOWED.gradient)) throw new Error(`verification: ${fact} (${worst.name})`);
+    if (!(loss <= ALLOWED.loss && worst.by <= ALLOWED.gradient))
+      throw new Error(`verification: ${fact} (${worst.name})`);
     verified.push(fact);
   }
   return verified;

@@ -13,6 +13,9 @@ import { BYTES, C_TYPE, type Physical, physicalOf, type TensorData, widen } from
 
 export const BACKEND_NAME = 'cuda';
 
+/** Host arrays that `constant` remembers: more than one op wants at a time. */
+const MOST_CONSTANTS = 16;
+
 export class CudaBackend extends tf.KernelBackend {
   readonly device: Device;
   /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
@@ -23,6 +26,7 @@ export class CudaBackend extends tf.KernelBackend {
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
   readonly #staging: Staging;
+  readonly #constants = new Map<Int32Array | Float32Array, Block>();
   /** The kernel that runs, which memory taken meanwhile is put down to. */
   #running = 'upload';
 
@@ -124,24 +128,28 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   /**
-   * What `make` makes of these tensors, made once and kept until the first of them is disposed: they must not change. Owned by the backend.
-   * @param what distinguishes things made of the same tensors.
+   * Memory of `bytes` that holds something computed from `info` alone, under a name: made once, given back with the tensor. Whoever writes into
+   * a tensor of which something is derived keeps it up to date (`derivedAddress`).
    */
-  derived(
-    from: readonly tf.TensorInfo[],
-    what: string,
-    make: (from: readonly tf.TensorInfo[]) => tf.TensorInfo,
-  ): tf.TensorInfo {
-    const first = this.data.get(from[0]!.dataId);
-    first.derived ??= [];
-    const known = first.derived.find(
-      (entry) =>
-        entry.what === what && entry.from.every((id, n) => id === from[n]!.dataId) && entry.from.length === from.length,
-    );
-    if (known) return known.made;
-    const made = make(from);
-    first.derived.push({ what, from: from.map(({ dataId }) => dataId), made });
-    return made;
+  derived(info: tf.TensorInfo, name: string, bytes: number, make: (address: number) => void): number {
+    const data = this.data.get(info.dataId);
+    const known = data.derived?.get(name);
+    if (known) return known.address;
+    const block = this.memoryPool.allocate(bytes, this.#running);
+    try {
+      make(block.address);
+    } catch (error) {
+      this.memoryPool.release(block);
+      throw error;
+    }
+    data.derived ??= new Map();
+    data.derived.set(name, block);
+    return block.address;
+  }
+
+  /** Where it is, or 0 where nothing of that name was derived. */
+  derivedAddress(info: tf.TensorInfo, name: string): number {
+    return this.data.get(info.dataId).derived?.get(name)?.address ?? 0;
   }
 
   /** Runs `f` with `bytes` of device memory that are given back after it. */
@@ -187,6 +195,24 @@ export class CudaBackend extends tf.KernelBackend {
     }
     this.#staging.upload(bytes, this.address(info));
     return info;
+  }
+
+  /**
+   * Address of a host array on the device, which is uploaded once for the last arrays that were asked for: what all layers of a step share. The
+   * array must not change.
+   */
+  constant(values: Int32Array | Float32Array): number {
+    const known = this.#constants.get(values);
+    if (known) return known.address;
+    if (this.#constants.size >= MOST_CONSTANTS) {
+      const [oldest, block] = this.#constants.entries().next().value!;
+      this.#constants.delete(oldest);
+      this.memoryPool.release(block);
+    }
+    const block = this.memoryPool.allocate(values.byteLength, 'layouts');
+    this.#staging.upload(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), block.address);
+    this.#constants.set(values, block);
+    return block.address;
   }
 
   /** Copies host bytes to memory that a kernel holds. */
@@ -281,7 +307,7 @@ export class CudaBackend extends tf.KernelBackend {
     if (!force && data.references > 0) return false;
     this.data.delete(dataId);
     if (data.block) this.memoryPool.release(data.block);
-    for (const { made } of data.derived ?? []) this.disposeData(made.dataId);
+    if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
     return true;
   }
 

@@ -90,9 +90,10 @@ export class Device {
     }
   }
 
-  /** e.g. `sm_90`. */
+  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper. */
   get architecture(): string {
-    return `sm_${this.info.capability.join('')}`;
+    const architecture = `sm_${this.info.capability.join('')}`;
+    return architecture === 'sm_90' ? 'sm_90a' : architecture;
   }
 
   /** Makes the context and the stream. */
