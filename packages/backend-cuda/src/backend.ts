@@ -115,6 +115,31 @@ export class CudaBackend extends tf.KernelBackend {
     return to;
   }
 
+  /**
+   * Memory of `bytes` that holds something computed from `info` alone, under a name: made once, given back with the tensor. Whoever writes into
+   * a tensor of which something is derived keeps it up to date (`derivedAddress`).
+   */
+  derived(info: tf.TensorInfo, name: string, bytes: number, make: (address: number) => void): number {
+    const data = this.data.get(info.dataId);
+    const known = data.derived?.get(name);
+    if (known) return known.address;
+    const block = this.memoryPool.allocate(bytes, this.#running);
+    try {
+      make(block.address);
+    } catch (error) {
+      this.memoryPool.release(block);
+      throw error;
+    }
+    data.derived ??= new Map();
+    data.derived.set(name, block);
+    return block.address;
+  }
+
+  /** Where it is, or 0 where nothing of that name was derived. */
+  derivedAddress(info: tf.TensorInfo, name: string): number {
+    return this.data.get(info.dataId).derived?.get(name)?.address ?? 0;
+  }
+
   /** Runs `f` with `bytes` of device memory that are given back after it. */
   scratch<T>(bytes: number, f: (address: number) => T): T {
     const block = this.memoryPool.allocate(bytes, this.#running);
@@ -240,6 +265,7 @@ export class CudaBackend extends tf.KernelBackend {
     if (!force && data.references > 0) return false;
     this.data.delete(dataId);
     if (data.block) this.memoryPool.release(data.block);
+    if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
     return true;
   }
 
