@@ -2,3 +2,7 @@
 import './matmul.js';
 import './unary.js';
 import './binary.js';
+import './constant.js';
+import './select.js';
+import './movement.js';
+import './joining.js';
