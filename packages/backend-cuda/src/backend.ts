@@ -115,16 +115,16 @@ export class CudaBackend extends tf.KernelBackend {
   as(info: tf.TensorInfo, physical: Physical): tf.TensorInfo {
     if (this.physical(info) === physical) return this.share(info);
     const to = this.output(info.shape, dtypeOf(physical), physical);
-    this.convert(info, to);
+    this.convert(info, this.address(to), physical);
     return to;
   }
 
-  /** Writes the elements of `from` to `to`, in its element type. */
-  convert(from: tf.TensorInfo, to: tf.TensorInfo): void {
+  /** Writes the elements of `from` to `to`, in element type `physical`. */
+  convert(from: tf.TensorInfo, to: number, physical: Physical): void {
     const size = tf.util.sizeFromShape(from.shape);
-    const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[this.physical(to)] };
+    const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[physical] };
     const kernel = this.kernel('cast', 'cast_elements', 'ppl', types);
-    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), this.address(to), size]);
+    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), to, size]);
   }
 
   /**
@@ -145,6 +145,36 @@ export class CudaBackend extends tf.KernelBackend {
     data.derived ??= new Map();
     data.derived.set(name, block);
     return block.address;
+  }
+
+  /**
+   * Memory in which what is derived from several tensors lies one after the other: each of them keeps its part, as `derived` would.
+   * @param bytes of each part.
+   * @returns the address of the first.
+   */
+  derivedTogether(
+    infos: readonly tf.TensorInfo[],
+    name: string,
+    bytes: readonly number[],
+    make: (info: tf.TensorInfo, address: number) => void,
+  ): number {
+    const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
+    const first = this.derivedAddress(infos[0]!, name);
+    if (first !== 0 && infos.every((info, n) => this.derivedAddress(info, name) === first + places[n]!)) return first;
+    const whole = this.memoryPool.allocate(
+      bytes.reduce((sum, n) => sum + n, 0),
+      this.#running,
+    );
+    infos.forEach((info, n) => {
+      const data = this.data.get(info.dataId);
+      const before = data.derived?.get(name);
+      if (before) this.memoryPool.release(before);
+      data.derived ??= new Map();
+      data.derived.set(name, this.memoryPool.part(whole, places[n]!, bytes[n]!));
+      make(info, whole.address + places[n]!);
+    });
+    this.memoryPool.release(whole);
+    return whole.address;
   }
 
   /** Where it is, or 0 where nothing of that name was derived. */

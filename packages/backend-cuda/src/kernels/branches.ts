@@ -1,12 +1,14 @@
 /**
  * @file The low-rank branches of one or several layers with the same input: y += s·h·Bᵀ with h = x·[A…]ᵀ, one product for all A.
  *
- * A and B are float masters; products with bf16 activations take them in bf16. Those copies live as long as the value they copy, which is a
- * step: an update gives the variable a new one.
+ * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
+ * after the other, and the optimizer writes them together with the masters (optimizer.ts).
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { Branch } from './layers.js';
+import { adapterIn } from './lora-linear.js';
+import { HALF, withTemporaries } from './tensors.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -29,28 +31,31 @@ export function groupBranches(branches: readonly (Branch | null)[]): BranchGroup
   return { of, rank };
 }
 
-/** [A…] [Σr, in] in `type`; not to be released. */
-function stackedA(backend: CudaBackend, group: BranchGroup, type: Type): TensorInfo {
-  return backend.derived(
-    group.of.flatMap((part) => part?.branch.a ?? []),
-    `stacked ${type}`,
-    (as) => {
-      const stacked = backend.output([group.rank, as[0]!.shape[1]!], 'float32', type);
-      let row = 0;
-      for (const a of as) {
-        const place = backend.view(stacked, a.shape, row * a.shape[1]!);
-        backend.convert(a, place);
-        backend.release(place);
-        row += a.shape[0]!;
-      }
-      return stacked;
-    },
-  );
+const numbersOf = ({ shape }: TensorInfo) => shape[0]! * shape[1]!;
+
+/** Runs `f` with the address of [A…] [Σr, in] in `type`. */
+function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (address: number) => void): void {
+  const as = group.of.flatMap((part) => part?.branch.a ?? []);
+  const bytes = as.map((a) => numbersOf(a) * bytesOf(type));
+  if (type === 'bf16') {
+    f(backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16')));
+    return;
+  }
+  const total = bytes.reduce((sum, n) => sum + n, 0);
+  backend.scratch(total, (stacked) => {
+    let at = 0;
+    as.forEach((a, n) => {
+      backend.convert(a, stacked + at, 'f32');
+      at += bytes[n]!;
+    });
+    f(stacked);
+  });
 }
 
-/** B in `type`; not to be released. */
-const typedB = (backend: CudaBackend, { b }: Branch, type: Type): TensorInfo =>
-  backend.physical(b) === type ? b : backend.derived([b], type, ([b]) => backend.as(b!, type));
+/** Runs `f` with the address of B in `type`. */
+function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: number) => void): void {
+  withTemporaries(backend, (temporary) => f(adapterIn(backend, type, b, temporary)));
+}
 
 const bytesOf = (type: Type) => (type === 'bf16' ? 2 : 4);
 
@@ -58,10 +63,12 @@ const bytesOf = (type: Type) => (type === 'bf16' ? 2 : 4);
 export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchGroup, type: Type): TensorInfo {
   const [T, inputs] = x.shape as [number, number];
   const h = backend.output([T, group.rank], 'float32', type);
-  backend.multiply({
-    ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
-    ...{ a: backend.address(x), b: backend.address(stackedA(backend, group, type)), d: backend.address(h) },
-  });
+  withStackedA(backend, group, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
+      ...{ a: backend.address(x), b, d: backend.address(h) },
+    }),
+  );
   return h;
 }
 
@@ -77,11 +84,13 @@ export function addBranch(
   const part = group.of[n];
   if (!part) return;
   const [T, out] = y.shape as [number, number];
-  backend.multiply({
-    ...{ m: T, n: out, k: part.rank, transposeB: true, type, outputType: type, lda: group.rank },
-    ...{ a: backend.address(h) + part.at * bytesOf(type), b: backend.address(typedB(backend, part.branch, type)) },
-    ...{ d: backend.address(y), alpha: part.branch.scaling, beta: 1 },
-  });
+  withB(backend, part.branch, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: out, k: part.rank, transposeB: true, type, outputType: type, lda: group.rank },
+      ...{ a: backend.address(h) + part.at * bytesOf(type), b },
+      ...{ d: backend.address(y), alpha: part.branch.scaling, beta: 1 },
+    }),
+  );
 }
 
 export interface BranchGradients {
@@ -111,10 +120,12 @@ export function branchGradients(
     const { branch, at, rank } = part;
     const out = branch.b.shape[0]!;
     const [dy, place] = [backend.address(dys[n]!), at * bytesOf(type)];
-    backend.multiply({
-      ...{ ...products, m: T, n: rank, k: out, outputType: type, alpha: branch.scaling },
-      ...{ a: dy, b: backend.address(typedB(backend, branch, type)), d: backend.address(dh) + place, ldd: all },
-    });
+    withB(backend, branch, type, (b) =>
+      backend.multiply({
+        ...{ ...products, m: T, n: rank, k: out, outputType: type, alpha: branch.scaling },
+        ...{ a: dy, b, d: backend.address(dh) + place, ldd: all },
+      }),
+    );
     const db = backend.output(branch.b.shape, 'float32', 'f32');
     if (T === 0) backend.clear(db);
     else {
@@ -136,18 +147,19 @@ export function branchGradients(
   return { dh, gradients };
 }
 
-/** dx [T, in] += dh·[A…]; or = where `begins`. */
+/** dx [T, in] += dh·[A…]. */
 export function addBranchGradient(
   backend: CudaBackend,
   dx: TensorInfo,
   dh: TensorInfo,
   group: BranchGroup,
   type: Type,
-  begins = false,
 ): void {
   const [T, inputs] = dx.shape as [number, number];
-  backend.multiply({
-    ...{ m: T, n: inputs, k: group.rank, type, outputType: type, beta: begins ? 0 : 1 },
-    ...{ a: backend.address(dh), b: backend.address(stackedA(backend, group, type)), d: backend.address(dx) },
-  });
+  withStackedA(backend, group, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: inputs, k: group.rank, type, outputType: type, beta: 1 },
+      ...{ a: backend.address(dh), b, d: backend.address(dx) },
+    }),
+  );
 }

@@ -7,10 +7,11 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { BYTES } from '../storage.js';
-import { gatherColumns, gatherRows } from './channels.js';
+import { gatherColumns } from './columns.js';
 import { gatedActivation, gatedActivationGrad } from './gated-activation.js';
 import { activationType, addRows, beginWithBias, inType, rowsOf, type Selection } from './layers.js';
 import { registerCudaKernel } from './register.js';
+import { gatherRows } from './rows.js';
 
 interface Weight {
   readonly weight: TensorInfo;

@@ -5,7 +5,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { addBranch, addBranchGradient, branchGradients, branchInputs, groupBranches } from './branches.js';
-import { gatherColumns, scatterColumns } from './channels.js';
+import { gatherColumns, scatterColumns } from './columns.js';
 import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
 

@@ -6,9 +6,10 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { addBranch, addBranchGradient, branchGradients, branchInputs, groupBranches } from './branches.js';
-import { gatherColumns, gatherRows, scatterColumns } from './channels.js';
+import { gatherColumns, scatterColumns } from './columns.js';
 import { activationType, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
+import { gatherRows } from './rows.js';
 
 interface Attributes {
   readonly layers: readonly Layer[];

@@ -1,0 +1,99 @@
+// Norms of the columns of x·a·b without the product: √(bⱼᵀ(PᵀP)bⱼ) with P = x·a.
+#include "octets.cuh"
+
+#ifdef A
+// One pass over x [rows, n] (bf16; n a multiple of 32, rows on 16 bytes): the Gram matrix PᵀP [8, 8] of each 32 rows, for r ≤ 8 columns of
+// a [n, r]. 16 warps share out the columns of x, 32 at a time, and multiply on tensor cores; a is split into two bf16, so that it counts with 16
+// bits of mantissa. Thread 4·g + q of a warp loads 8 numbers of rows g, g + 8, …: as inner index of the product their order does not matter, so they
+// are fragments as they are.
+#define WARPS 16
+extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* x, const A* a, float* parts, int rows, int n, int r) {
+  __shared__ float p[WARPS][32][9];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
+  const i64 first = (i64)32 * blockIdx.x;
+  float sum[2][4] = {{0.0f, 0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f, 0.0f}};
+#pragma unroll 2
+  for (int k = 32 * warp; k < n; k += 32 * WARPS) {
+    const int column = k + 8 * q;
+    Words4 x4[4];
+#pragma unroll
+    for (int m = 0; m < 4; m++) {
+      const i64 row = first + 8 * m + g;
+      if (row < rows) x4[m] = *(const Words4*)(x + row * n + column);
+      else x4[m] = Words4{{0u, 0u, 0u, 0u}};
+    }
+    u32 high[4], low[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const i64 at = (i64)(column + 2 * i) * r + g;
+      const float u = g < r ? to_float(a[at]) : 0.0f, v = g < r ? to_float(a[at + r]) : 0.0f;
+      high[i] = pack_bf16(u, v);
+      low[i] = pack_bf16(u - low_float(high[i]), v - high_float(high[i]));
+    }
+#pragma unroll
+    for (int m = 0; m < 2; m++) {
+#pragma unroll
+      for (int s = 0; s < 2; s++) {
+        const u32 fragment[4] = {x4[2 * m].word[2 * s], x4[2 * m + 1].word[2 * s], x4[2 * m].word[2 * s + 1], x4[2 * m + 1].word[2 * s + 1]};
+        ptx_mma_16816(sum[m], fragment, high[2 * s], high[2 * s + 1]);
+        ptx_mma_16816(sum[m], fragment, low[2 * s], low[2 * s + 1]);
+      }
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < 2; m++) {
+    p[warp][16 * m + g][2 * q] = sum[m][0];
+    p[warp][16 * m + g][2 * q + 1] = sum[m][1];
+    p[warp][16 * m + g + 8][2 * q] = sum[m][2];
+    p[warp][16 * m + g + 8][2 * q + 1] = sum[m][3];
+  }
+  __syncthreads();
+  // The warps' sums in turn: P of 32 rows, in the place of the first warp's.
+  if (threadIdx.x < 256) {
+    const int row = threadIdx.x >> 3, c = threadIdx.x & 7;
+    float total = 0.0f;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) total += p[w][row][c];
+    p[0][row][c] = total;
+  }
+  __syncthreads();
+  if (threadIdx.x < 64) {
+    const int i = threadIdx.x >> 3, j = threadIdx.x & 7;
+    float product = 0.0f;
+    for (int row = 0; row < 32; row++) product += p[0][row][i] * p[0][row][j];
+    parts[64 * blockIdx.x + threadIdx.x] = product;
+  }
+}
+#endif
+
+#ifdef B
+// y[j] = √max(0, bⱼᵀ·G·bⱼ) with G = Σ of `count` parts [side, side], of which the upper left [r, r] count; b is [r, n]. G is kept in shared memory.
+extern "C" __global__ void gram_scores(const float* parts, const B* b, float* y, int count, int side, int r, int n) {
+  SPFT_DYNAMIC_SHARED(float, gram);
+  for (int e = threadIdx.x; e < r * r; e += blockDim.x) {
+    const int i = e / r, j = e - i * r;
+    float sum = 0.0f;
+#pragma unroll 8
+    for (int k = 0; k < count; k++) sum += parts[((i64)k * side + i) * side + j];
+    gram[e] = sum;
+  }
+  __syncthreads();
+  const int column = blockIdx.x * blockDim.x + threadIdx.x;
+  if (column >= n) return;
+  float squares = 0.0f;
+  for (int i = 0; i < r; i++) {
+    float sum = 0.0f;
+    for (int j = 0; j < r; j++) sum += gram[i * r + j] * to_float(b[(i64)j * n + column]);
+    squares += sum * to_float(b[(i64)i * n + column]);
+  }
+  y[column] = sqrtf(fmaxf(0.0f, squares));
+}
+
+// y[i, j] = b[i, j]·dy[j]/scores[j], zero where a score is.
+extern "C" __global__ void weigh_columns(const B* b, const float* dy, const float* scores, float* y, int r, int n) {
+  const i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (e >= (i64)r * n) return;
+  const int j = (int)(e % n);
+  y[e] = scores[j] == 0.0f ? 0.0f : to_float(b[e]) * (dy[j] / scores[j]);
+}
+#endif
