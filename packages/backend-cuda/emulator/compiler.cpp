@@ -270,8 +270,9 @@ std::string table(const std::vector<Kernel>& kernels, int architecture) {
     text << "void " << kernel.name << "__launch(void** parameters) { spft_call(" << kernel.name << ", parameters); }\n";
   text << "const SpftKernel spft_kernels[] = {\n";
   for (const Kernel& kernel : kernels)
-    text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
-  text << "{nullptr, nullptr, 0, 0}};\n}\n"
+    text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_parameter_bytes("
+         << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
+  text << "{nullptr, nullptr, 0, nullptr, 0}};\n}\n"
        << "extern \"C\" __attribute__((visibility(\"default\"))) const SpftModule spft_module = {SPFT_INTERFACE_VERSION, " << architecture
        << ", &threadIdx, &blockIdx, &blockDim, &gridDim, &spft_dynamic_shared, __start_spft_shared, __stop_spft_shared, &spft_runtime, spft_kernels, "
        << kernels.size() << "};\n";
