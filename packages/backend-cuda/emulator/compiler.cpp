@@ -10,7 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -266,8 +270,9 @@ std::string table(const std::vector<Kernel>& kernels, int architecture) {
     text << "void " << kernel.name << "__launch(void** parameters) { spft_call(" << kernel.name << ", parameters); }\n";
   text << "const SpftKernel spft_kernels[] = {\n";
   for (const Kernel& kernel : kernels)
-    text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
-  text << "{nullptr, nullptr, 0, 0}};\n}\n"
+    text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_parameter_bytes("
+         << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
+  text << "{nullptr, nullptr, 0, nullptr, 0}};\n}\n"
        << "extern \"C\" __attribute__((visibility(\"default\"))) const SpftModule spft_module = {SPFT_INTERFACE_VERSION, " << architecture
        << ", &threadIdx, &blockIdx, &blockDim, &gridDim, &spft_dynamic_shared, __start_spft_shared, __stop_spft_shared, &spft_runtime, spft_kernels, "
        << kernels.size() << "};\n";
@@ -364,10 +369,14 @@ Result compile(Program& program, const std::vector<std::string>& given) {
   Program* const program = find(handle);  \
   if (!program) return INVALID_PROGRAM
 
+// The minor version stands for all that the code of a kernel depends on beside its source: caches of compiled kernels have it in their keys, so
+// they neither confuse the emulator with a real compiler nor one state of it with another.
 EXPORT int nvrtcVersion(int* major, int* minor) {
   ENTER(nvrtcVersion);
+  std::string all = read_file(own_folder() + "/emulated.cuh") + read_file(own_folder() + "/interface.h");
+  for (const std::string& option : code_options()) all += option + '\0';
   *major = 13;
-  *minor = 0;
+  *minor = 1000000 + (int)(strtoul(hash(all).substr(0, 8).c_str(), nullptr, 16) % 1000000);
   return SUCCESS;
 }
 
