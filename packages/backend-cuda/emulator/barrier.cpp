@@ -1,0 +1,52 @@
+// __syncthreads and its kin: a barrier of all threads of a block.
+#include "block.hpp"
+#include "driver.hpp"
+
+namespace emulator {
+
+namespace {
+
+unsigned arrived;
+int any, all, count;
+SpftBarrier kind_here;
+SpftPlace first;
+
+}  // namespace
+
+void reset_barrier() {
+  arrived = 0;
+  any = count = 0;
+  all = 1;
+}
+
+// On a GPU threads that have exited are not waited for. Here they are, so that a barrier behind a thread's early return is found.
+int barrier(SpftBarrier kind, int predicate, SpftPlace place) {
+  Thread& thread = *block.current;
+  if (arrived == 0) {
+    kind_here = kind;
+    first = place;
+  } else if (kind != kind_here) {
+    fail(LAUNCH_FAILED, place, "the threads of the block are at two different barriers: %s:%d and", first.file, first.line);
+  }
+  arrived++;
+  any |= predicate != 0;
+  all &= predicate != 0;
+  count += predicate != 0;
+  if (arrived < block.count) {
+    thread.state = State::AT_BARRIER;
+    thread.barrier = kind;
+    thread.place = place;
+    wait();
+    return thread.result;
+  }
+  const int result = kind == SPFT_BARRIER_OR ? any : kind == SPFT_BARRIER_AND ? all : count;
+  reset_barrier();
+  for (unsigned i = 0; i < block.count; i++)
+    if (block.threads[i].state == State::AT_BARRIER) {
+      block.threads[i].result = result;
+      wake(block.threads[i]);
+    }
+  return result;
+}
+
+}  // namespace emulator

@@ -1,0 +1,106 @@
+// Copies and fills. All are done when the call returns; device addresses must lie within one allocation.
+#include "driver.hpp"
+
+using namespace emulator;
+
+namespace {
+
+bool on_device(const char* function, uint64_t address, size_t bytes) {
+  if (is_device_memory(address, bytes)) return true;
+  complain("%s: %zu bytes at 0x%llx are not within an allocation of the device", function, bytes, (unsigned long long)address);
+  return false;
+}
+
+int copy(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes) {
+  if (bytes == 0) return SUCCESS;
+  if (to_device && !on_device(function, to, bytes)) return INVALID_VALUE;
+  if (from_device && !on_device(function, from, bytes)) return INVALID_VALUE;
+  // The host's side must be of the host: the real driver would take either by unified addressing, but no one means that.
+  if (!to_device && (to == 0 || is_device_memory(to, 1))) return INVALID_VALUE;
+  if (!from_device && (from == 0 || is_device_memory(from, 1))) return INVALID_VALUE;
+  memmove((void*)to, (const void*)from, bytes);
+  return SUCCESS;
+}
+
+template <typename T> int fill(const char* function, uint64_t to, T value, size_t count) {
+  if (count == 0) return SUCCESS;
+  if (to % sizeof(T) != 0) return INVALID_VALUE;
+  if (!on_device(function, to, count * sizeof(T))) return INVALID_VALUE;
+  for (size_t i = 0; i < count; i++) ((T*)to)[i] = value;
+  return SUCCESS;
+}
+
+}  // namespace
+
+#define COPY(name, to_device, from_device)                                    \
+  EXPORT int name##_v2(uint64_t to, uint64_t from, size_t bytes) {            \
+    ENTER(name##_v2);                                                         \
+    return copy(#name "_v2", to, to_device, from, from_device, bytes);        \
+  }                                                                           \
+  EXPORT int name##Async_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t stream) { \
+    ENTER(name##Async_v2);                                                    \
+    if (!is_stream(stream)) return INVALID_HANDLE;                            \
+    return copy(#name "Async_v2", to, to_device, from, from_device, bytes);   \
+  }
+COPY(cuMemcpyHtoD, true, false)
+COPY(cuMemcpyDtoH, false, true)
+COPY(cuMemcpyDtoD, true, true)
+
+#define FILL(name, suffix, type)                                              \
+  EXPORT int name##suffix(uint64_t to, type value, size_t count) {            \
+    ENTER(name##suffix);                                                      \
+    return fill<type>(#name, to, value, count);                               \
+  }                                                                           \
+  EXPORT int name##Async(uint64_t to, type value, size_t count, uint64_t stream) { \
+    ENTER(name##Async);                                                       \
+    if (!is_stream(stream)) return INVALID_HANDLE;                            \
+    return fill<type>(#name "Async", to, value, count);                       \
+  }
+FILL(cuMemsetD8, _v2, uint8_t)
+FILL(cuMemsetD16, _v2, uint16_t)
+FILL(cuMemsetD32, _v2, uint32_t)
+
+namespace {
+
+// CUDA_MEMCPY2D.
+struct Copy2d {
+  size_t from_x, from_y;
+  int from_kind;
+  const void* from_host;
+  uint64_t from_device;
+  void* from_array;
+  size_t from_pitch;
+  size_t to_x, to_y;
+  int to_kind;
+  void* to_host;
+  uint64_t to_device;
+  void* to_array;
+  size_t to_pitch;
+  size_t width, height;
+};
+enum Kind { HOST = 1, DEVICE = 2 };
+
+int copy_2d(const char* function, const Copy2d* c) {
+  if (!c || (c->from_kind != HOST && c->from_kind != DEVICE) || (c->to_kind != HOST && c->to_kind != DEVICE)) return INVALID_VALUE;
+  const size_t from_pitch = c->from_pitch ? c->from_pitch : c->from_x + c->width, to_pitch = c->to_pitch ? c->to_pitch : c->to_x + c->width;
+  if (from_pitch < c->from_x + c->width || to_pitch < c->to_x + c->width) return INVALID_VALUE;
+  const uint64_t from = c->from_kind == DEVICE ? c->from_device : (uint64_t)c->from_host;
+  const uint64_t to = c->to_kind == DEVICE ? c->to_device : (uint64_t)c->to_host;
+  for (size_t row = 0; row < c->height; row++)
+    if (int status = copy(function, to + (c->to_y + row) * to_pitch + c->to_x, c->to_kind == DEVICE,
+                          from + (c->from_y + row) * from_pitch + c->from_x, c->from_kind == DEVICE, c->width))
+      return status;
+  return SUCCESS;
+}
+
+}  // namespace
+
+EXPORT int cuMemcpy2D_v2(const Copy2d* description) {
+  ENTER(cuMemcpy2D_v2);
+  return copy_2d("cuMemcpy2D_v2", description);
+}
+EXPORT int cuMemcpy2DAsync_v2(const Copy2d* description, uint64_t stream) {
+  ENTER(cuMemcpy2DAsync_v2);
+  if (!is_stream(stream)) return INVALID_HANDLE;
+  return copy_2d("cuMemcpy2DAsync_v2", description);
+}

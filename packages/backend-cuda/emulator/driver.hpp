@@ -1,0 +1,59 @@
+// What the parts of libcuda.so.1 know of each other, and what libcublasLt.so may ask of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common.hpp"
+#include "interface.h"
+
+enum Status {
+  SUCCESS = 0,
+  INVALID_VALUE = 1,
+  OUT_OF_MEMORY = 2,
+  NOT_INITIALIZED = 3,
+  INVALID_DEVICE = 101,
+  INVALID_IMAGE = 200,
+  INVALID_CONTEXT = 201,
+  NO_BINARY_FOR_GPU = 209,
+  INVALID_HANDLE = 400,
+  NOT_FOUND = 500,
+  NOT_READY = 600,
+  ILLEGAL_ADDRESS = 700,
+  ASSERT = 710,
+  MISALIGNED_ADDRESS = 716,
+  LAUNCH_FAILED = 719,
+};
+
+namespace emulator {
+
+// ---- device.cpp ----
+// What a call that needs a context returns before it does anything: not initialized, no context, or the error that broke the context.
+__attribute__((visibility("default"))) int usable();
+// Breaks the context: every later call reports `status`, until cuDevicePrimaryCtxReset.
+int break_context(int status);
+int capability();  // 90
+int shared_memory_limit();
+
+// ---- memory.cpp ----
+// Whether the bytes lie within one living allocation of the device.
+__attribute__((visibility("default"))) bool is_device_memory(uint64_t address, size_t bytes);
+// Looks behind every allocation for bytes that a kernel wrote past its end; breaks the context if there are any.
+int check_overruns();
+void release_memory();
+void trim_pool();
+
+// ---- stream.cpp ----
+bool is_stream(uint64_t stream);
+
+// ---- launch.cpp ----
+int launch(const SpftModule& module, const SpftKernel& kernel, SpftIndex grid, SpftIndex block, unsigned shared, void** parameters);
+
+}  // namespace emulator
+
+// The first line of every function of the driver.
+#define ENTER_UNINITIALIZED(name) \
+  if (int status = emulator::injected(#name)) return status
+#define ENTER(name)          \
+  ENTER_UNINITIALIZED(name); \
+  if (int status = emulator::usable()) return status

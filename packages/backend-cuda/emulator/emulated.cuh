@@ -1,0 +1,440 @@
+// CUDA C++ for the host: the words and functions that CUDA has without includes. compiler.cpp puts this before every kernel's source.
+//
+// The kernel runs as plain C++ of one thread; whatever concerns other threads is asked of the driver through SpftRuntime. Nothing is included,
+// so that a kernel compiles in a fraction of a second.
+#pragma once
+
+#include "interface.h"
+
+typedef __SIZE_TYPE__ size_t;
+typedef __PTRDIFF_TYPE__ ptrdiff_t;
+
+// ---- Words -------------------------------------------------------------------------------------------------------------------------------
+
+// compiler.cpp looks for these two attributes in the preprocessed source, to find the kernels.
+#define __global__ __attribute__((spft_kernel))
+#define __launch_bounds__(...) __attribute__((spft_bounds(__VA_ARGS__)))
+#define __device__
+#define __host__
+#define __constant__
+#define __grid_constant__
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __align__(n) __attribute__((aligned(n)))
+#define __builtin_assume(condition) ((void)0)
+// One block runs at a time, so its shared memory is static; in a section of its own to be poisoned before every block.
+#define __shared__ static __attribute__((section("spft_shared")))
+#define SPFT_DYNAMIC_SHARED(type, name) type* name = (type*)spft_dynamic_shared
+
+// Where the caller is, as further parameters.
+#define SPFT_HERE const char* file = __builtin_FILE(), int line = __builtin_LINE()
+#define SPFT_PLACE (SpftPlace{file, line})
+
+// ---- What the driver sets and reads --------------------------------------------------------------------------------------------------------
+
+static const SpftRuntime* spft_runtime;
+static unsigned char* spft_dynamic_shared;
+// Keeps the section there when a kernel has no shared memory.
+__shared__ __attribute__((used, aligned(128))) unsigned char spft_shared_anchor[SPFT_SHARED_ANCHOR_BYTES];
+extern "C" unsigned char __start_spft_shared[] __attribute__((visibility("hidden")));
+extern "C" unsigned char __stop_spft_shared[] __attribute__((visibility("hidden")));
+
+// ---- Vectors ---------------------------------------------------------------------------------------------------------------------------------
+
+#define SPFT_VECTORS(name, type, align2, align4)                                                            \
+  struct name##1 { type x; };                                                                               \
+  struct __align__(align2) name##2 { type x, y; };                                                          \
+  struct name##3 { type x, y, z; };                                                                         \
+  struct __align__(align4) name##4 { type x, y, z, w; };                                                    \
+  inline name##1 make_##name##1(type x) { return name##1{x}; }                                              \
+  inline name##2 make_##name##2(type x, type y) { return name##2{x, y}; }                                   \
+  inline name##3 make_##name##3(type x, type y, type z) { return name##3{x, y, z}; }                        \
+  inline name##4 make_##name##4(type x, type y, type z, type w) { return name##4{x, y, z, w}; }
+SPFT_VECTORS(char, signed char, 2, 4)
+SPFT_VECTORS(uchar, unsigned char, 2, 4)
+SPFT_VECTORS(short, short, 4, 8)
+SPFT_VECTORS(ushort, unsigned short, 4, 8)
+SPFT_VECTORS(int, int, 8, 16)
+SPFT_VECTORS(uint, unsigned, 8, 16)
+SPFT_VECTORS(long, long, 16, 16)
+SPFT_VECTORS(ulong, unsigned long, 16, 16)
+SPFT_VECTORS(longlong, long long, 16, 16)
+SPFT_VECTORS(ulonglong, unsigned long long, 16, 16)
+SPFT_VECTORS(float, float, 8, 16)
+SPFT_VECTORS(double, double, 16, 16)
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+static SpftIndex threadIdx, blockIdx, blockDim, gridDim;
+static const int warpSize = 32;
+
+// ---- The C library ---------------------------------------------------------------------------------------------------------------------------
+
+extern "C" {
+int printf(const char* format, ...);
+void* memcpy(void* to, const void* from, size_t bytes);
+void* memmove(void* to, const void* from, size_t bytes);
+void* memset(void* to, int value, size_t bytes);
+int abs(int x);
+long labs(long x);
+long long llabs(long long x);
+}
+
+// Both precisions by their C names, and float by the name of double too.
+#define SPFT_MATH_1(name)                   \
+  extern "C" double name(double x);         \
+  extern "C" float name##f(float x);        \
+  inline float name(float x) { return name##f(x); }
+#define SPFT_MATH_2(name)                             \
+  extern "C" double name(double x, double y);         \
+  extern "C" float name##f(float x, float y);         \
+  inline float name(float x, float y) { return name##f(x, y); }
+SPFT_MATH_1(sqrt) SPFT_MATH_1(cbrt) SPFT_MATH_1(exp) SPFT_MATH_1(exp2) SPFT_MATH_1(exp10) SPFT_MATH_1(expm1)
+SPFT_MATH_1(log) SPFT_MATH_1(log2) SPFT_MATH_1(log10) SPFT_MATH_1(log1p) SPFT_MATH_1(logb)
+SPFT_MATH_1(sin) SPFT_MATH_1(cos) SPFT_MATH_1(tan) SPFT_MATH_1(asin) SPFT_MATH_1(acos) SPFT_MATH_1(atan)
+SPFT_MATH_1(sinh) SPFT_MATH_1(cosh) SPFT_MATH_1(tanh) SPFT_MATH_1(asinh) SPFT_MATH_1(acosh) SPFT_MATH_1(atanh)
+SPFT_MATH_1(erf) SPFT_MATH_1(erfc) SPFT_MATH_1(tgamma) SPFT_MATH_1(lgamma)
+SPFT_MATH_1(floor) SPFT_MATH_1(ceil) SPFT_MATH_1(trunc) SPFT_MATH_1(round) SPFT_MATH_1(rint) SPFT_MATH_1(nearbyint) SPFT_MATH_1(fabs)
+SPFT_MATH_2(pow) SPFT_MATH_2(fmod) SPFT_MATH_2(atan2) SPFT_MATH_2(hypot) SPFT_MATH_2(fmax) SPFT_MATH_2(fmin) SPFT_MATH_2(fdim)
+SPFT_MATH_2(copysign) SPFT_MATH_2(remainder) SPFT_MATH_2(nextafter)
+extern "C" {
+double fma(double x, double y, double z);
+float fmaf(float x, float y, float z);
+double ldexp(double x, int e);
+float ldexpf(float x, int e);
+double scalbn(double x, int e);
+float scalbnf(float x, int e);
+double frexp(double x, int* e);
+float frexpf(float x, int* e);
+double modf(double x, double* whole);
+float modff(float x, float* whole);
+int ilogb(double x);
+int ilogbf(float x);
+long lrint(double x);
+long lrintf(float x);
+long lround(double x);
+long lroundf(float x);
+long long llrint(double x);
+long long llrintf(float x);
+long long llround(double x);
+long long llroundf(float x);
+void sincos(double x, double* sine, double* cosine);
+void sincosf(float x, float* sine, float* cosine);
+}
+inline float fma(float x, float y, float z) { return fmaf(x, y, z); }
+inline float ldexp(float x, int e) { return ldexpf(x, e); }
+inline long abs(long x) { return labs(x); }
+inline long long abs(long long x) { return llabs(x); }
+inline float abs(float x) { return fabsf(x); }
+inline double abs(double x) { return fabs(x); }
+inline bool isnan(float x) { return __builtin_isnan(x); }
+inline bool isnan(double x) { return __builtin_isnan(x); }
+inline bool isinf(float x) { return __builtin_isinf(x); }
+inline bool isinf(double x) { return __builtin_isinf(x); }
+inline bool isfinite(float x) { return __builtin_isfinite(x); }
+inline bool isfinite(double x) { return __builtin_isfinite(x); }
+inline bool signbit(float x) { return __builtin_signbit(x); }
+inline bool signbit(double x) { return __builtin_signbit(x); }
+
+inline float rsqrtf(float x) { return (float)(1.0 / sqrt((double)x)); }
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+inline float rsqrt(float x) { return rsqrtf(x); }
+inline float rcbrtf(float x) { return (float)(1.0 / cbrt((double)x)); }
+inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+inline float normcdff(float x) { return (float)normcdf((double)x); }
+// Winitzki's approximation, then Newton's method.
+inline double erfinv(double y) {
+  if (!(y > -1 && y < 1)) return y == 1 || y == -1 ? y * __builtin_inf() : __builtin_nan("");
+  const double l = log(1 - y * y), t = 2 / (3.14159265358979323846 * 0.147) + l / 2;
+  double x = copysign(sqrt(sqrt(t * t - l / 0.147) - t), y);
+  for (int i = 0; i < 4; i++) x -= (y > 0 ? (1 - y) - erfc(x) : erf(x) - y) / (1.12837916709551257390 * exp(-x * x));
+  return x;
+}
+inline float erfinvf(float y) { return (float)erfinv((double)y); }
+inline float sinpif(float x) { return (float)sin(3.14159265358979323846 * fmod((double)x, 2.0)); }
+inline float cospif(float x) { return (float)cos(3.14159265358979323846 * fmod((double)x, 2.0)); }
+
+#define SPFT_MINMAX(result, a, b)                                        \
+  inline result min(a x, b y) { return (result)x < (result)y ? (result)x : (result)y; } \
+  inline result max(a x, b y) { return (result)x > (result)y ? (result)x : (result)y; }
+SPFT_MINMAX(int, int, int)
+SPFT_MINMAX(unsigned, unsigned, unsigned)
+SPFT_MINMAX(unsigned, int, unsigned)
+SPFT_MINMAX(unsigned, unsigned, int)
+SPFT_MINMAX(long, long, long)
+SPFT_MINMAX(unsigned long, unsigned long, unsigned long)
+SPFT_MINMAX(unsigned long, long, unsigned long)
+SPFT_MINMAX(unsigned long, unsigned long, long)
+SPFT_MINMAX(long long, long long, long long)
+SPFT_MINMAX(unsigned long long, unsigned long long, unsigned long long)
+SPFT_MINMAX(unsigned long long, long long, unsigned long long)
+SPFT_MINMAX(unsigned long long, unsigned long long, long long)
+// As in CUDA, the number wins where the other one is a NaN.
+inline float min(float x, float y) { return fminf(x, y); }
+inline float max(float x, float y) { return fmaxf(x, y); }
+inline double min(double x, double y) { return fmin(x, y); }
+inline double max(double x, double y) { return fmax(x, y); }
+inline double min(float x, double y) { return fmin((double)x, y); }
+inline double max(float x, double y) { return fmax((double)x, y); }
+inline double min(double x, float y) { return fmin(x, (double)y); }
+inline double max(double x, float y) { return fmax(x, (double)y); }
+
+// ---- Bits and conversions --------------------------------------------------------------------------------------------------------------------
+
+template <typename To, typename From> inline To spft_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From), "of one size");
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+inline unsigned __float_as_uint(float x) { return spft_bits<unsigned>(x); }
+inline int __float_as_int(float x) { return spft_bits<int>(x); }
+inline float __uint_as_float(unsigned x) { return spft_bits<float>(x); }
+inline float __int_as_float(int x) { return spft_bits<float>(x); }
+inline long long __double_as_longlong(double x) { return spft_bits<long long>(x); }
+inline double __longlong_as_double(long long x) { return spft_bits<double>(x); }
+
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
+inline int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __ffsll(long long x) { return __builtin_ffsll(x); }
+inline unsigned __brev(unsigned x) {
+  unsigned y = 0;
+  for (int i = 0; i < 32; i++) y |= (x >> i & 1u) << (31 - i);
+  return y;
+}
+inline unsigned __umulhi(unsigned x, unsigned y) { return (unsigned)((unsigned long long)x * y >> 32); }
+inline int __mulhi(int x, int y) { return (int)((long long)x * y >> 32); }
+inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
+  return (unsigned long long)((unsigned __int128)x * y >> 64);
+}
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const unsigned long long bytes = (unsigned long long)y << 32 | x;
+  unsigned result = 0;
+  for (int i = 0; i < 4; i++) {
+    const unsigned choice = selector >> 4 * i & 15u, byte = (unsigned)(bytes >> 8 * (choice & 7u)) & 255u;
+    result |= (choice & 8u ? (byte & 128u ? 255u : 0u) : byte) << 8 * i;
+  }
+  return result;
+}
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
+  return (unsigned)((((unsigned long long)high << 32 | low) << (shift & 31u)) >> 32);
+}
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+  return (unsigned)(((unsigned long long)high << 32 | low) >> (shift & 31u));
+}
+
+// Conversions saturate and make 0 of a NaN, which a plain cast on the host does not.
+template <typename To> inline To spft_saturate(double x, double low, double high, To lowest, To highest) {
+  return x != x ? (To)0 : x <= low ? lowest : x >= high ? highest : (To)x;
+}
+inline int spft_to_int(double x) { return spft_saturate<int>(x, -2147483648.0, 2147483647.0, -2147483647 - 1, 2147483647); }
+inline unsigned spft_to_uint(double x) { return spft_saturate<unsigned>(x, 0.0, 4294967295.0, 0u, 4294967295u); }
+inline int __float2int_rn(float x) { return spft_to_int(rint((double)x)); }
+inline int __float2int_rz(float x) { return spft_to_int(trunc((double)x)); }
+inline int __float2int_rd(float x) { return spft_to_int(floor((double)x)); }
+inline int __float2int_ru(float x) { return spft_to_int(ceil((double)x)); }
+inline unsigned __float2uint_rn(float x) { return spft_to_uint(rint((double)x)); }
+inline unsigned __float2uint_rz(float x) { return spft_to_uint(trunc((double)x)); }
+inline unsigned __float2uint_rd(float x) { return spft_to_uint(floor((double)x)); }
+inline unsigned __float2uint_ru(float x) { return spft_to_uint(ceil((double)x)); }
+inline float __int2float_rn(int x) { return (float)x; }
+inline float __uint2float_rn(unsigned x) { return (float)x; }
+inline float __ll2float_rn(long long x) { return (float)x; }
+inline float __ull2float_rn(unsigned long long x) { return (float)x; }
+inline float __double2float_rn(double x) { return (float)x; }
+
+inline float __expf(float x) { return expf(x); }
+inline float __exp10f(float x) { return exp10f(x); }
+inline float __logf(float x) { return logf(x); }
+inline float __log2f(float x) { return log2f(x); }
+inline float __log10f(float x) { return log10f(x); }
+inline float __sinf(float x) { return sinf(x); }
+inline float __cosf(float x) { return cosf(x); }
+inline float __tanf(float x) { return tanf(x); }
+inline void __sincosf(float x, float* sine, float* cosine) { sincosf(x, sine, cosine); }
+inline float __powf(float x, float y) { return powf(x, y); }
+inline float __fdividef(float x, float y) { return x / y; }
+inline float __fdiv_rn(float x, float y) { return x / y; }
+inline float __frcp_rn(float x) { return 1.0f / x; }
+inline float __fsqrt_rn(float x) { return sqrtf(x); }
+inline float __frsqrt_rn(float x) { return rsqrtf(x); }
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline float __fsub_rn(float x, float y) { return x - y; }
+inline float __fmul_rn(float x, float y) { return x * y; }
+inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
+inline float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
+
+// ---- Memory ----------------------------------------------------------------------------------------------------------------------------------
+
+template <typename T> inline T __ldg(const T* p) { return *p; }
+template <typename T> inline T __ldcg(const T* p) { return *p; }
+template <typename T> inline T __ldcs(const T* p) { return *p; }
+template <typename T> inline T __ldca(const T* p) { return *p; }
+template <typename T> inline void __stcg(T* p, T x) { *p = x; }
+template <typename T> inline void __stcs(T* p, T x) { *p = x; }
+
+// One thread runs at a time, so plain reads and writes are atomic.
+#define SPFT_ATOMIC(name, type, next)   \
+  inline type name(type* p, type x) {   \
+    const type old = *p;                \
+    *p = (next);                        \
+    return old;                         \
+  }
+SPFT_ATOMIC(atomicAdd, int, (int)((unsigned)old + (unsigned)x))
+SPFT_ATOMIC(atomicAdd, unsigned, old + x)
+SPFT_ATOMIC(atomicAdd, unsigned long long, old + x)
+SPFT_ATOMIC(atomicAdd, float, old + x)
+SPFT_ATOMIC(atomicAdd, double, old + x)
+SPFT_ATOMIC(atomicSub, int, (int)((unsigned)old - (unsigned)x))
+SPFT_ATOMIC(atomicSub, unsigned, old - x)
+#define SPFT_ATOMIC_INTEGERS(name, next)        \
+  SPFT_ATOMIC(name, int, next)                  \
+  SPFT_ATOMIC(name, unsigned, next)             \
+  SPFT_ATOMIC(name, long long, next)            \
+  SPFT_ATOMIC(name, unsigned long long, next)
+SPFT_ATOMIC_INTEGERS(atomicMin, x < old ? x : old)
+SPFT_ATOMIC_INTEGERS(atomicMax, x > old ? x : old)
+SPFT_ATOMIC(atomicAnd, int, old & x)
+SPFT_ATOMIC(atomicAnd, unsigned, old & x)
+SPFT_ATOMIC(atomicAnd, unsigned long long, old & x)
+SPFT_ATOMIC(atomicOr, int, old | x)
+SPFT_ATOMIC(atomicOr, unsigned, old | x)
+SPFT_ATOMIC(atomicOr, unsigned long long, old | x)
+SPFT_ATOMIC(atomicXor, int, old ^ x)
+SPFT_ATOMIC(atomicXor, unsigned, old ^ x)
+SPFT_ATOMIC(atomicXor, unsigned long long, old ^ x)
+SPFT_ATOMIC(atomicExch, int, x)
+SPFT_ATOMIC(atomicExch, unsigned, x)
+SPFT_ATOMIC(atomicExch, unsigned long long, x)
+SPFT_ATOMIC(atomicExch, float, x)
+SPFT_ATOMIC(atomicInc, unsigned, old >= x ? 0u : old + 1u)
+SPFT_ATOMIC(atomicDec, unsigned, old == 0u || old > x ? x : old - 1u)
+#define SPFT_ATOMIC_CAS(type)                              \
+  inline type atomicCAS(type* p, type compare, type x) {   \
+    const type old = *p;                                   \
+    if (old == compare) *p = x;                            \
+    return old;                                            \
+  }
+SPFT_ATOMIC_CAS(int)
+SPFT_ATOMIC_CAS(unsigned)
+SPFT_ATOMIC_CAS(unsigned short)
+SPFT_ATOMIC_CAS(unsigned long long)
+
+inline void __threadfence() { __asm__ volatile("" ::: "memory"); }
+inline void __threadfence_block() { __threadfence(); }
+inline void __threadfence_system() { __threadfence(); }
+inline long long clock64() {
+#ifdef __x86_64__
+  return (long long)__builtin_ia32_rdtsc();
+#else
+  return 0;
+#endif
+}
+inline int clock() { return (int)clock64(); }
+inline void __nanosleep(unsigned) {}
+
+// ---- Other threads ---------------------------------------------------------------------------------------------------------------------------
+
+inline void __trap(SPFT_HERE) {
+  spft_runtime->fail(719, "__trap()", SPFT_PLACE);
+  __builtin_unreachable();
+}
+#define assert(condition) \
+  ((condition) ? (void)0 : spft_runtime->fail(710, "assertion failed: " #condition, SpftPlace{__FILE__, __LINE__}))
+
+inline void __syncthreads(SPFT_HERE) { spft_runtime->barrier(SPFT_BARRIER, 0, SPFT_PLACE); }
+inline int __syncthreads_or(int predicate, SPFT_HERE) { return spft_runtime->barrier(SPFT_BARRIER_OR, predicate, SPFT_PLACE); }
+inline int __syncthreads_and(int predicate, SPFT_HERE) { return spft_runtime->barrier(SPFT_BARRIER_AND, predicate, SPFT_PLACE); }
+inline int __syncthreads_count(int predicate, SPFT_HERE) { return spft_runtime->barrier(SPFT_BARRIER_COUNT, predicate, SPFT_PLACE); }
+inline void __syncwarp(unsigned mask = 0xffffffffu, SPFT_HERE) { spft_runtime->warp_barrier(mask, SPFT_PLACE); }
+
+template <typename T> inline T spft_shuffle(SpftShuffle kind, unsigned mask, T value, int operand, int width, SpftPlace place) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8, "numbers of 4 or 8 bytes can be shuffled");
+  unsigned long long bits = 0;
+  __builtin_memcpy(&bits, &value, sizeof value);
+  bits = spft_runtime->shuffle(kind, mask, bits, operand, width, place);
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+template <typename T> inline T __shfl_sync(unsigned mask, T value, int lane, int width = 32, SPFT_HERE) {
+  return spft_shuffle(SPFT_SHUFFLE, mask, value, lane, width, SPFT_PLACE);
+}
+template <typename T> inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, SPFT_HERE) {
+  return spft_shuffle(SPFT_SHUFFLE_UP, mask, value, (int)delta, width, SPFT_PLACE);
+}
+template <typename T> inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, SPFT_HERE) {
+  return spft_shuffle(SPFT_SHUFFLE_DOWN, mask, value, (int)delta, width, SPFT_PLACE);
+}
+template <typename T> inline T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, SPFT_HERE) {
+  return spft_shuffle(SPFT_SHUFFLE_XOR, mask, value, lanes, width, SPFT_PLACE);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate, SPFT_HERE) { return spft_runtime->ballot(mask, predicate, SPFT_PLACE); }
+inline int __any_sync(unsigned mask, int predicate, SPFT_HERE) { return spft_runtime->ballot(mask, predicate, SPFT_PLACE) != 0; }
+inline int __all_sync(unsigned mask, int predicate, SPFT_HERE) { return spft_runtime->ballot(mask, predicate, SPFT_PLACE) == mask; }
+template <typename T> inline unsigned __match_any_sync(unsigned mask, T value, SPFT_HERE) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8, "numbers of 4 or 8 bytes can be matched");
+  unsigned long long bits = 0;
+  __builtin_memcpy(&bits, &value, sizeof value);
+  return spft_runtime->match(mask, bits, SPFT_PLACE);
+}
+template <typename T> inline unsigned __match_all_sync(unsigned mask, T value, int* all, SPFT_HERE) {
+  *all = __match_any_sync(mask, value, file, line) == mask;
+  return *all ? mask : 0;
+}
+inline unsigned __reduce_add_sync(unsigned mask, unsigned x, SPFT_HERE) { return spft_runtime->reduce(SPFT_REDUCE_ADD, mask, x, SPFT_PLACE); }
+inline int __reduce_add_sync(unsigned mask, int x, SPFT_HERE) { return (int)spft_runtime->reduce(SPFT_REDUCE_ADD, mask, (unsigned)x, SPFT_PLACE); }
+inline unsigned __reduce_min_sync(unsigned mask, unsigned x, SPFT_HERE) { return spft_runtime->reduce(SPFT_REDUCE_MIN, mask, x, SPFT_PLACE); }
+inline unsigned __reduce_max_sync(unsigned mask, unsigned x, SPFT_HERE) { return spft_runtime->reduce(SPFT_REDUCE_MAX, mask, x, SPFT_PLACE); }
+inline int __reduce_min_sync(unsigned mask, int x, SPFT_HERE) {
+  return (int)spft_runtime->reduce(SPFT_REDUCE_MIN_SIGNED, mask, (unsigned)x, SPFT_PLACE);
+}
+inline int __reduce_max_sync(unsigned mask, int x, SPFT_HERE) {
+  return (int)spft_runtime->reduce(SPFT_REDUCE_MAX_SIGNED, mask, (unsigned)x, SPFT_PLACE);
+}
+inline unsigned __reduce_and_sync(unsigned mask, unsigned x, SPFT_HERE) { return spft_runtime->reduce(SPFT_REDUCE_AND, mask, x, SPFT_PLACE); }
+inline unsigned __reduce_or_sync(unsigned mask, unsigned x, SPFT_HERE) { return spft_runtime->reduce(SPFT_REDUCE_OR, mask, x, SPFT_PLACE); }
+inline unsigned __reduce_xor_sync(unsigned mask, unsigned x, SPFT_HERE) { return spft_runtime->reduce(SPFT_REDUCE_XOR, mask, x, SPFT_PLACE); }
+
+// ---- cuda/ptx.cuh ----------------------------------------------------------------------------------------------------------------------------
+
+// To nearest, ties to even; every NaN becomes the canonical one, as the instruction does.
+inline unsigned short ptx_float_to_bf16(float x) {
+  if (x != x) return 0x7fff;
+  const unsigned bits = __float_as_uint(x);
+  return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+inline unsigned ptx_floats_to_bf16x2(float low, float high) {
+  return (unsigned)ptx_float_to_bf16(high) << 16 | ptx_float_to_bf16(low);
+}
+inline float ptx_exp2(float x) { return exp2f(x); }
+
+inline void ptx_ldmatrix_x4(unsigned (&r)[4], const void* row, SPFT_HERE) { spft_runtime->load_matrices(r, row, 0, SPFT_PLACE); }
+inline void ptx_ldmatrix_x4_trans(unsigned (&r)[4], const void* row, SPFT_HERE) { spft_runtime->load_matrices(r, row, 1, SPFT_PLACE); }
+inline void ptx_mma_16816(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, SPFT_HERE) {
+  spft_runtime->multiply_16816(d, a, b0, b1, SPFT_PLACE);
+}
+inline void ptx_copy_async_16(void* shared, const void* global, bool valid, SPFT_HERE) {
+  spft_runtime->copy_async(shared, global, 16, valid, SPFT_PLACE);
+}
+inline void ptx_copy_async_commit() { spft_runtime->copy_async_commit(); }
+template <int N> inline void ptx_copy_async_wait() { spft_runtime->copy_async_wait(N); }
+
+// ---- A kernel's parameters -------------------------------------------------------------------------------------------------------------------
+
+template <size_t... I> struct SpftNumbers {};
+template <size_t N, size_t... I> struct SpftCount : SpftCount<N - 1, N - 1, I...> {};
+template <size_t... I> struct SpftCount<0, I...> { typedef SpftNumbers<I...> Type; };
+template <typename... A, size_t... I> inline void spft_call_each(void (*kernel)(A...), void** parameters, SpftNumbers<I...>) {
+  kernel(*(A*)parameters[I]...);
+}
+template <typename... A> inline void spft_call(void (*kernel)(A...), void** parameters) {
+  spft_call_each(kernel, parameters, typename SpftCount<sizeof...(A)>::Type());
+}
+template <typename... A> constexpr int spft_parameters(void (*)(A...)) { return (int)sizeof...(A); }
+constexpr int spft_bound(int most_threads = 0, int = 0, int = 0) { return most_threads; }

@@ -1,0 +1,64 @@
+// What a compiled kernel (a shared object that compiler.cpp makes) and the driver (launch.cpp) know of each other.
+//
+// No header is included, as this is a part of every kernel's source, which is to compile in a fraction of a second.
+#pragma once
+
+struct SpftIndex {
+  unsigned x, y, z;
+};
+
+// Where in the source a thread waits, for messages.
+struct SpftPlace {
+  const char* file;
+  int line;
+};
+
+enum SpftBarrier { SPFT_BARRIER, SPFT_BARRIER_OR, SPFT_BARRIER_AND, SPFT_BARRIER_COUNT };
+enum SpftShuffle { SPFT_SHUFFLE, SPFT_SHUFFLE_UP, SPFT_SHUFFLE_DOWN, SPFT_SHUFFLE_XOR };
+enum SpftReduce {
+  SPFT_REDUCE_ADD,
+  SPFT_REDUCE_MIN,
+  SPFT_REDUCE_MAX,
+  SPFT_REDUCE_MIN_SIGNED,
+  SPFT_REDUCE_MAX_SIGNED,
+  SPFT_REDUCE_AND,
+  SPFT_REDUCE_OR,
+  SPFT_REDUCE_XOR
+};
+
+// What the driver does for a kernel: everything that concerns more than one thread.
+struct SpftRuntime {
+  int (*barrier)(SpftBarrier kind, int predicate, SpftPlace place);
+  void (*warp_barrier)(unsigned mask, SpftPlace place);
+  unsigned long long (*shuffle)(SpftShuffle kind, unsigned mask, unsigned long long value, int operand, int width, SpftPlace place);
+  unsigned (*ballot)(unsigned mask, int predicate, SpftPlace place);
+  unsigned (*match)(unsigned mask, unsigned long long value, SpftPlace place);
+  unsigned (*reduce)(SpftReduce kind, unsigned mask, unsigned value, SpftPlace place);
+  void (*load_matrices)(unsigned* registers, const void* row, int transposed, SpftPlace place);
+  void (*multiply_16816)(float* d, const unsigned* a, unsigned b0, unsigned b1, SpftPlace place);
+  void (*copy_async)(void* shared, const void* global, int bytes, int valid, SpftPlace place);
+  void (*copy_async_commit)();
+  void (*copy_async_wait)(int groups);
+  void (*fail)(int status, const char* what, SpftPlace place);
+};
+
+struct SpftKernel {
+  const char* name;
+  void (*run)(void** parameters);  // one thread
+  int parameters;
+  int most_threads;  // of __launch_bounds__, or 0
+};
+
+// What a kernel's shared object exports, as `spft_module`.
+struct SpftModule {
+  int version;
+  int architecture;  // 90 for sm_90
+  SpftIndex *thread, *block, *block_size, *grid_size;
+  unsigned char** dynamic_shared;
+  unsigned char *static_shared, *static_shared_end;
+  const SpftRuntime** runtime;
+  const SpftKernel* kernels;
+  int kernel_count;
+};
+
+enum { SPFT_INTERFACE_VERSION = 1, SPFT_SHARED_ANCHOR_BYTES = 128 };

@@ -1,0 +1,258 @@
+// Runs the grid of a kernel: block after block, and the threads of a block one at a time, as fibers.
+//
+// A fiber runs thread after thread for as long as none has to wait, so a kernel without barriers pays for no switch. One that has to wait leaves
+// its fiber to itself, and a new fiber goes on with the next thread.
+#include <signal.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+#include "block.hpp"
+#include "driver.hpp"
+#include "fiber.hpp"
+
+namespace emulator {
+
+Block block;
+
+namespace {
+
+const SpftRuntime runtime = {
+    barrier,       warp_barrier,   shuffle,    ballot,            match,           reduce,
+    load_matrices, multiply_16816, copy_async, copy_async_commit, copy_async_wait,
+    [](int status, const char* what, SpftPlace place) { fail(status, place, "%s", what); },
+};
+
+std::mutex one_launch;
+FiberStacks stacks;
+Thread threads[1024];
+unsigned order[1024];       // in which the block's threads start
+Thread* ready[1024];        // threads that were woken, a ring
+unsigned ready_from, ready_count;
+unsigned started, fibers;
+const SpftModule* module;
+const SpftKernel* kernel;
+void** parameters;
+void* launcher;             // the stack of launch()
+void* nowhere;
+unsigned char* shared;
+unsigned shared_bytes;
+
+int failure;
+char failure_text[1024];
+thread_local bool launching;
+
+void set_current(Thread* thread) {
+  block.current = thread;
+  *module->thread = thread->index;
+}
+
+void run_threads();
+
+// Goes to a thread that can run, or to the launcher if there is none.
+void leave(void** save) {
+  if (ready_count > 0) {
+    Thread* next = ready[ready_from];
+    ready_from = (ready_from + 1) % 1024;
+    ready_count--;
+    set_current(next);
+    spft_switch(save, next->stack);
+  } else if (started < block.count) {
+    spft_switch(save, spft_prepare(stacks.top(fibers++), run_threads));
+  } else {
+    spft_switch(save, launcher);
+  }
+}
+
+// What a fiber does.
+void run_threads() {
+  while (started < block.count) {
+    Thread& thread = threads[order[started++]];
+    thread.state = State::RUNNING;
+    set_current(&thread);
+    kernel->run(parameters);
+    block.current->state = State::EXITED;
+  }
+  leave(&nowhere);
+  __builtin_unreachable();
+}
+
+const char* describe(const Thread& thread) {
+  static const char* names[] = {"__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count"};
+  return thread.state == State::AT_BARRIER ? names[thread.barrier] : thread.what;
+}
+
+// No thread can run, yet some have not exited: says where one of each kind waits.
+void explain_deadlock() {
+  unsigned exited = 0;
+  std::vector<std::pair<const Thread*, unsigned>> kinds;
+  for (unsigned i = 0; i < block.count; i++) {
+    const Thread& thread = threads[i];
+    if (thread.state == State::EXITED) {
+      exited++;
+      continue;
+    }
+    auto same = std::find_if(kinds.begin(), kinds.end(), [&](const auto& kind) {
+      return kind.first->place.line == thread.place.line && strcmp(kind.first->place.file, thread.place.file) == 0 &&
+             describe(*kind.first) == describe(thread);
+    });
+    if (same == kinds.end()) kinds.push_back({&thread, 1});
+    else same->second++;
+  }
+  int length = snprintf(failure_text, sizeof failure_text, "threads wait for others that do not come: %u of %u have exited", exited, block.count);
+  for (const auto& [thread, count] : kinds)
+    if (length < (int)sizeof failure_text)
+      length += snprintf(failure_text + length, sizeof failure_text - (size_t)length, "; %u at %s (%s:%d; the first is thread %u)", count,
+                         describe(*thread), thread->place.file, thread->place.line, thread->number);
+  failure = LAUNCH_FAILED;
+}
+
+// ---- Faults of the kernel ----
+
+struct sigaction before[4];
+const int faults[4] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+
+void on_fault(int signal, siginfo_t* info, void* context) {
+  if (!launching) {
+    // Of another thread: what was there before deals with it.
+    const struct sigaction& old = before[std::find(faults, faults + 4, signal) - faults];
+    if (old.sa_flags & SA_SIGINFO) old.sa_sigaction(signal, info, context);
+    else if (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN) old.sa_handler(signal);
+    else sigaction(signal, &old, nullptr);  // and the fault is met again
+    return;
+  }
+  const SpftPlace nowhere_known = {nullptr, 0};
+  const uint64_t address = (uint64_t)info->si_addr;
+  if (signal == SIGSEGV && stacks.guards(address)) fail(LAUNCH_FAILED, nowhere_known, "stack overflow: more than %zu bytes of local variables", FiberStacks::BYTES);
+  // x86 reports a misaligned vector access as a general protection fault, which has no address.
+  if (signal == SIGSEGV && info->si_code == SI_KERNEL) fail(MISALIGNED_ADDRESS, nowhere_known, "misaligned address");
+  if (signal == SIGILL) fail(LAUNCH_FAILED, nowhere_known, "illegal instruction: undefined behaviour, or a trap of the sanitizer");
+  if (signal == SIGFPE) fail(LAUNCH_FAILED, nowhere_known, "division of an integer by zero");
+  fail(ILLEGAL_ADDRESS, nowhere_known, "illegal address 0x%llx", (unsigned long long)address);
+}
+
+// Catches faults while it lives.
+class FaultCatcher {
+ public:
+  FaultCatcher() {
+    static char* stack = (char*)mmap(nullptr, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack_t own = {};
+    own.ss_sp = stack;
+    own.ss_size = 64 << 10;
+    sigaltstack(&own, &stack_before);
+    struct sigaction action = {};
+    action.sa_sigaction = on_fault;
+    // The handler leaves by a switch of stacks, so the signal must not stay blocked.
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    for (int i = 0; i < 4; i++) sigaction(faults[i], &action, &before[i]);
+    launching = true;
+  }
+  ~FaultCatcher() {
+    launching = false;
+    for (int i = 0; i < 4; i++) sigaction(faults[i], &before[i], nullptr);
+    sigaltstack(&stack_before, nullptr);
+  }
+
+ private:
+  stack_t stack_before;
+};
+
+void run_block() {
+  for (unsigned i = 0; i < block.count; i++) {
+    Thread& thread = threads[i];
+    thread.state = State::UNSTARTED;
+    thread.groups = 0;
+    thread.copies.clear();
+  }
+  started = fibers = ready_from = ready_count = 0;
+  reset_barrier();
+  memset(module->static_shared, 0xff, (size_t)(module->static_shared_end - module->static_shared));
+  memset(shared, 0xff, shared_bytes);
+  leave(&launcher);
+  if (failure) return;
+  for (unsigned i = 0; i < block.count; i++)
+    if (threads[i].state != State::EXITED) return explain_deadlock();
+}
+
+}  // namespace
+
+void wait() {
+  leave(&block.current->stack);
+}
+
+void wake(Thread& thread) {
+  thread.state = State::RUNNING;
+  ready[(ready_from + ready_count++) % 1024] = &thread;
+}
+
+void fail(int status, SpftPlace place, const char* format, ...) {
+  failure = status;
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(failure_text, sizeof failure_text, format, arguments);
+  va_end(arguments);
+  if (place.file && length < (int)sizeof failure_text)
+    length += snprintf(failure_text + length, sizeof failure_text - (size_t)length, " at %s:%d", place.file, place.line);
+  const SpftIndex at = block.current->index, of = *module->block;
+  if (length < (int)sizeof failure_text)
+    snprintf(failure_text + length, sizeof failure_text - (size_t)length, " (thread %u,%u,%u of block %u,%u,%u)", at.x, at.y, at.z, of.x, of.y, of.z);
+  spft_switch(&nowhere, launcher);
+  __builtin_unreachable();
+}
+
+bool is_shared_memory(const void* address, size_t bytes) {
+  const unsigned char* from = (const unsigned char*)address;
+  return (from >= shared && from + bytes <= shared + shared_bytes) ||
+         (from >= module->static_shared && from + bytes <= module->static_shared_end);
+}
+
+int launch(const SpftModule& of_module, const SpftKernel& of_kernel, SpftIndex grid, SpftIndex size, unsigned bytes, void** of_parameters) {
+  std::lock_guard<std::mutex> lock(one_launch);
+  module = &of_module;
+  kernel = &of_kernel;
+  parameters = of_parameters;
+  block = Block{threads, size.x * size.y * size.z, nullptr};
+  // Behind the end lies a page that may not be touched.
+  static char* region = nullptr;
+  const size_t most = 256 << 10;
+  if (!region) {
+    region = (char*)mmap(nullptr, most + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(region + most, 4096, PROT_NONE);
+  }
+  shared_bytes = bytes;
+  shared = (unsigned char*)region + most - (bytes + 127) / 128 * 128;
+  *module->dynamic_shared = bytes ? shared : (unsigned char*)region + most;
+  *module->runtime = &runtime;
+  *module->block_size = size;
+  *module->grid_size = grid;
+
+  unsigned number = 0;
+  for (unsigned z = 0; z < size.z; z++)
+    for (unsigned y = 0; y < size.y; y++)
+      for (unsigned x = 0; x < size.x; x++, number++) {
+        threads[number].index = {x, y, z};
+        threads[number].number = number;
+      }
+  // Another order brings to light what depends on it.
+  std::iota(order, order + block.count, 0u);
+  const char* wanted = getenv("SPFT_EMULATOR_ORDER");
+  const bool reversed = wanted && strcmp(wanted, "reverse") == 0;
+  if (reversed) std::reverse(order, order + block.count);
+  if (wanted && strcmp(wanted, "shuffle") == 0) std::shuffle(order, order + block.count, std::mt19937(1));
+
+  failure = 0;
+  {
+    FaultCatcher catcher;
+    const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    for (uint64_t i = 0; i < blocks && !failure; i++) {
+      const uint64_t at = reversed ? blocks - 1 - i : i;
+      *module->block = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)};
+      run_block();
+    }
+  }
+  if (failure) complain("kernel %s: %s", kernel->name, failure_text);
+  return failure;
+}
+
+}  // namespace emulator
