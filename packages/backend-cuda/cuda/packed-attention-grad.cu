@@ -22,6 +22,8 @@
 //     grad_kv: grid.x = ceil(longest / KV_BLOCK_N) · B · K, block = 32 · KV_WARPS, KV_BLOCK_N = 16 · KV_WARPS,
 //              dynamic shared bytes = HEAD_DIM · 2 · (2 · KV_BLOCK_N + 4 · KV_BLOCK_M) + 4 · (KV_BLOCK_N + 6 · KV_BLOCK_M)
 //              defines KV_WARPS (8), KV_BLOCK_M (64), KV_MIN_BLOCKS (1)
+//     The same plan for WGMMA, which wants warps in multiples of 4 and Q_BLOCK_N, KV_BLOCK_M 64 or 128. On GPUs with 99 KB of shared memory a block
+//     (sm_86, sm_89): Q_WARPS = KV_WARPS = 4, Q_BLOCK_N = KV_BLOCK_M = 32.
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, pitch = 16 · ceil(HEAD_DIM / 16) + 4
 //     grad_q:  grid.x = ceil(longest · G / TILE) · B · K, dynamic shared bytes = 4 · (4 · TILE · pitch + TILE · (TILE + 1))
 //     grad_kv: grid.x = ceil(longest / TILE) · B · K,     dynamic shared bytes = 4 · (4 · TILE · pitch + 2 · TILE · (TILE + 1) + 2 · TILE)
