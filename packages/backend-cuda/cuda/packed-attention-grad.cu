@@ -22,6 +22,8 @@
 //     grad_kv: grid.x = ceil(longest / KV_BLOCK_N) · B · K, block = 32 · KV_WARPS, KV_BLOCK_N = 16 · KV_WARPS,
 //              dynamic shared bytes = HEAD_DIM · 2 · (2 · KV_BLOCK_N + 4 · KV_BLOCK_M) + 4 · (KV_BLOCK_N + 6 · KV_BLOCK_M)
 //              defines KV_WARPS (8), KV_BLOCK_M (64), KV_MIN_BLOCKS (1)
+//     The same plan for WGMMA, which wants warps in multiples of 4 and Q_BLOCK_N, KV_BLOCK_M 64 or 128. On GPUs with 99 KB of shared memory a block
+//     (sm_86, sm_89): Q_WARPS = KV_WARPS = 4, Q_BLOCK_N = KV_BLOCK_M = 32.
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, pitch = 16 · ceil(HEAD_DIM / 16) + 4
 //     grad_q:  grid.x = ceil(longest · G / TILE) · B · K, dynamic shared bytes = 4 · (4 · TILE · pitch + TILE · (TILE + 1))
 //     grad_kv: grid.x = ceil(longest / TILE) · B · K,     dynamic shared bytes = 4 · (4 · TILE · pitch + 2 · TILE · (TILE + 1) + 2 · TILE)
@@ -74,6 +76,10 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
   float* deltas = (float*)(q_rows + Q_BLOCK_M);
   int* kv_rows = (int*)(deltas + Q_BLOCK_M);  // of two stages
 
+  const bf16* q_head = q + pair.kv_head * (GROUP * HEAD_DIM);
+  const bf16* k_head = k + pair.kv_head * HEAD_DIM;
+  const bf16* v_head = v + pair.kv_head * HEAD_DIM;
+  const bf16* dout_head = dout + pair.kv_head * (GROUP * HEAD_DIM);
   const int thread = threadIdx.x, warp = thread / 32, lane = thread & 31;
   for (int r = thread; r < Q_BLOCK_M; r += Q_THREADS) q_rows[r] = row_or_none(pair, (first + r) / GROUP);
   if (thread < Q_BLOCK_N) {
@@ -81,10 +87,10 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     kv_rows[Q_BLOCK_N + thread] = row_or_none(pair, Q_BLOCK_N + thread);
   }
   __syncthreads();
-  copy_queries<Q_BLOCK_M, Q_THREADS>(q_tile, q, q_stride, pair, first, q_rows);
-  copy_queries<Q_BLOCK_M, Q_THREADS>(dout_tile, dout, dout_stride, pair, first, q_rows);
-  copy_keys<Q_BLOCK_N, Q_THREADS>(kv_tiles, k, k_stride, pair, kv_rows);
-  copy_keys<Q_BLOCK_N, Q_THREADS>(kv_tiles + tile_bytes(Q_BLOCK_N), v, v_stride, pair, kv_rows);
+  copy_rows<Q_BLOCK_M, Q_THREADS, GROUP>(q_tile, q_head, q_stride, first, q_rows);
+  copy_rows<Q_BLOCK_M, Q_THREADS, GROUP>(dout_tile, dout_head, dout_stride, first, q_rows);
+  copy_rows<Q_BLOCK_N, Q_THREADS, 1>(kv_tiles, k_head, k_stride, 0, kv_rows);
+  copy_rows<Q_BLOCK_N, Q_THREADS, 1>(kv_tiles + tile_bytes(Q_BLOCK_N), v_head, v_stride, 0, kv_rows);
   ptx_copy_async_commit();
 
   // delta = rowsum(dout * out) = rowsum(P * dP), as out = P·V.
@@ -137,8 +143,8 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     const u8* v_tile = k_tile + tile_bytes(Q_BLOCK_N);
     if (j + 1 < key_tiles) {
       u8* next = kv_tiles + (stage ^ 1) * (2 * tile_bytes(Q_BLOCK_N));
-      copy_keys<Q_BLOCK_N, Q_THREADS>(next, k, k_stride, pair, kv_rows + (stage ^ 1) * Q_BLOCK_N);
-      copy_keys<Q_BLOCK_N, Q_THREADS>(next + tile_bytes(Q_BLOCK_N), v, v_stride, pair, kv_rows + (stage ^ 1) * Q_BLOCK_N);
+      copy_rows<Q_BLOCK_N, Q_THREADS, 1>(next, k_head, k_stride, 0, kv_rows + (stage ^ 1) * Q_BLOCK_N);
+      copy_rows<Q_BLOCK_N, Q_THREADS, 1>(next + tile_bytes(Q_BLOCK_N), v_head, v_stride, 0, kv_rows + (stage ^ 1) * Q_BLOCK_N);
     }
     ptx_copy_async_commit();
     int row_ahead = -1;
@@ -217,6 +223,10 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
   float* lses = (float*)(q_rows + 2 * KV_BLOCK_M);
   float* deltas = lses + 2 * KV_BLOCK_M;
 
+  const bf16* q_head = q + pair.kv_head * (GROUP * HEAD_DIM);
+  const bf16* k_head = k + pair.kv_head * HEAD_DIM;
+  const bf16* v_head = v + pair.kv_head * HEAD_DIM;
+  const bf16* dout_head = dout + pair.kv_head * (GROUP * HEAD_DIM);
   const int thread = threadIdx.x, warp = thread / 32, lane = thread & 31;
   const i64 packed = ((i64)pair.kv_head * tokens + pair.start) * GROUP;
   // The first packed row that sees a key of this tile, and how many tiles of rows there are from it on.
@@ -231,10 +241,10 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     deltas[thread] = r < last ? delta[packed + r] : 0.0f;
   }
   __syncthreads();
-  copy_keys<KV_BLOCK_N, KV_THREADS>(k_tile, k, k_stride, pair, kv_rows);
-  copy_keys<KV_BLOCK_N, KV_THREADS>(v_tile, v, v_stride, pair, kv_rows);
-  copy_queries<KV_BLOCK_M, KV_THREADS>(q_tiles, q, q_stride, pair, first, q_rows);
-  copy_queries<KV_BLOCK_M, KV_THREADS>(q_tiles + tile_bytes(KV_BLOCK_M), dout, dout_stride, pair, first, q_rows);
+  copy_rows<KV_BLOCK_N, KV_THREADS, 1>(k_tile, k_head, k_stride, 0, kv_rows);
+  copy_rows<KV_BLOCK_N, KV_THREADS, 1>(v_tile, v_head, v_stride, 0, kv_rows);
+  copy_rows<KV_BLOCK_M, KV_THREADS, GROUP>(q_tiles, q_head, q_stride, first, q_rows);
+  copy_rows<KV_BLOCK_M, KV_THREADS, GROUP>(q_tiles + tile_bytes(KV_BLOCK_M), dout_head, dout_stride, first, q_rows);
   ptx_copy_async_commit();
 
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
@@ -253,8 +263,8 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     if (i + 1 < row_tiles) {
       u8* next = q_tiles + (stage ^ 1) * (2 * tile_bytes(KV_BLOCK_M));
       const int* rows = q_rows + (stage ^ 1) * KV_BLOCK_M;
-      copy_queries<KV_BLOCK_M, KV_THREADS>(next, q, q_stride, pair, row0 + KV_BLOCK_M, rows);
-      copy_queries<KV_BLOCK_M, KV_THREADS>(next + tile_bytes(KV_BLOCK_M), dout, dout_stride, pair, row0 + KV_BLOCK_M, rows);
+      copy_rows<KV_BLOCK_M, KV_THREADS, GROUP>(next, q_head, q_stride, row0 + KV_BLOCK_M, rows);
+      copy_rows<KV_BLOCK_M, KV_THREADS, GROUP>(next + tile_bytes(KV_BLOCK_M), dout_head, dout_stride, row0 + KV_BLOCK_M, rows);
     }
     ptx_copy_async_commit();
     // What the next tiles need, under way while this one is computed.

@@ -11,7 +11,8 @@
 // Launch     grid.x = ceil(longest · G / BLOCK_M) · B · K, longest = length of the longest sequence; nothing to launch where it is 0.
 //   TENSOR_CORES = 1: block = 32 · WARPS, BLOCK_M = 16 · WARPS · ROW_TILES,
 //                     dynamic shared bytes = HEAD_DIM · 2 · (BLOCK_M + 4 · BLOCK_N) + 4 · (BLOCK_M + 2 · BLOCK_N)
-//                     defines WARPS (4), ROW_TILES (2: 16-row tiles a warp), BLOCK_N (64), MIN_BLOCKS (2: blocks a multiprocessor that registers allow)
+//                     defines WARPS (4), ROW_TILES (2: 16-row tiles a warp), BLOCK_N (64), MIN_BLOCKS (2: blocks a multiprocessor that registers allow);
+//                     the same plan for WGMMA, which wants WARPS a multiple of 4 and BLOCK_N 64 or 128
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, BLOCK_M = TILE,
 //                     dynamic shared bytes = 4 · (3 · TILE · (16 · ceil(HEAD_DIM / 16) + 4) + TILE · (TILE + 1))
 //   Above 48 KB the function's limit must be raised (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES).
@@ -54,6 +55,9 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
   int* q_rows = (int*)(kv_tiles + 4 * tile_bytes(BLOCK_N));
   int* kv_rows = q_rows + BLOCK_M;  // of two stages
 
+  const bf16* q_head = q + pair.kv_head * (GROUP * HEAD_DIM);
+  const bf16* k_head = k + pair.kv_head * HEAD_DIM;
+  const bf16* v_head = v + pair.kv_head * HEAD_DIM;
   const int thread = threadIdx.x, warp = thread / 32, lane = thread & 31;
   for (int r = thread; r < BLOCK_M; r += THREADS) q_rows[r] = row_or_none(pair, (first + r) / GROUP);
   if (thread < BLOCK_N) {
@@ -61,9 +65,9 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
     kv_rows[BLOCK_N + thread] = row_or_none(pair, BLOCK_N + thread);
   }
   __syncthreads();
-  copy_queries<BLOCK_M, THREADS>(q_tile, q, q_stride, pair, first, q_rows);
-  copy_keys<BLOCK_N, THREADS>(kv_tiles, k, k_stride, pair, kv_rows);
-  copy_keys<BLOCK_N, THREADS>(kv_tiles + tile_bytes(BLOCK_N), v, v_stride, pair, kv_rows);
+  copy_rows<BLOCK_M, THREADS, GROUP>(q_tile, q_head, q_stride, first, q_rows);
+  copy_rows<BLOCK_N, THREADS, 1>(kv_tiles, k_head, k_stride, 0, kv_rows);
+  copy_rows<BLOCK_N, THREADS, 1>(kv_tiles + tile_bytes(BLOCK_N), v_head, v_stride, 0, kv_rows);
   ptx_copy_async_commit();
 
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
@@ -94,8 +98,8 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
     const u8* v_tile = k_tile + tile_bytes(BLOCK_N);
     if (j + 1 < key_tiles) {
       u8* next = kv_tiles + (stage ^ 1) * (2 * tile_bytes(BLOCK_N));
-      copy_keys<BLOCK_N, THREADS>(next, k, k_stride, pair, kv_rows + (stage ^ 1) * BLOCK_N);
-      copy_keys<BLOCK_N, THREADS>(next + tile_bytes(BLOCK_N), v, v_stride, pair, kv_rows + (stage ^ 1) * BLOCK_N);
+      copy_rows<BLOCK_N, THREADS, 1>(next, k_head, k_stride, 0, kv_rows + (stage ^ 1) * BLOCK_N);
+      copy_rows<BLOCK_N, THREADS, 1>(next + tile_bytes(BLOCK_N), v_head, v_stride, 0, kv_rows + (stage ^ 1) * BLOCK_N);
     }
     ptx_copy_async_commit();
     // The rows of tile j + 2, under way while this tile is computed.

@@ -309,27 +309,17 @@ template <int MT, int NT> __device__ __forceinline__ void accumulators_to_a(u32 
   }
 }
 
-// Starts copying ROWS packed rows from `first` into a tile; rows past the end become zeros. `rows` has the row of each (shared memory), -1 past the end.
-template <int ROWS, int THREADS>
-__device__ __forceinline__ void copy_queries(u8* tile, const bf16* x, int stride, const Pair& pair, int first, const int* rows) {
+// Starts copying ROWS rows into a tile; `rows` (in shared memory) has the row of each, -1 past the end, which makes zeros. x points at the pair's
+// first head: HEADS is GROUP for packed rows, of which `first` is the first, and 1 for keys.
+template <int ROWS, int THREADS, int HEADS> __device__ __forceinline__ void copy_rows(u8* tile, const bf16* x, int stride, int first, const int* rows) {
   const int chunk = threadIdx.x % CHUNKS;
+  x += chunk * 8;
 #pragma unroll
   for (int i = 0; i < ROWS * CHUNKS / THREADS; i++) {
     const int r = threadIdx.x / CHUNKS + i * (THREADS / CHUNKS);
     const int row = rows[r];
-    const bf16* from = row < 0 ? x : x + query_offset(pair, row, first + r, stride) + chunk * 8;
-    ptx_copy_async_16(tile + chunk_offset<ROWS>(r, chunk), from, row >= 0);
-  }
-}
-template <int ROWS, int THREADS>
-__device__ __forceinline__ void copy_keys(u8* tile, const bf16* x, int stride, const Pair& pair, const int* rows) {
-  const int chunk = threadIdx.x % CHUNKS;
-#pragma unroll
-  for (int i = 0; i < ROWS * CHUNKS / THREADS; i++) {
-    const int r = threadIdx.x / CHUNKS + i * (THREADS / CHUNKS);
-    const int row = rows[r];
-    const bf16* from = row < 0 ? x : x + key_offset(pair, row, stride) + chunk * 8;
-    ptx_copy_async_16(tile + chunk_offset<ROWS>(r, chunk), from, row >= 0);
+    const int head = (ROWS % HEADS == 0 ? r : first + r) % HEADS;  // tiles of a multiple of HEADS rows begin with head 0
+    ptx_copy_async_16(tile + chunk_offset<ROWS>(r, chunk), x + (i64)max(row, 0) * stride + head * HEAD_DIM, row >= 0);
   }
 }
 
