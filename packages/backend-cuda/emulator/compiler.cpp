@@ -10,7 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -364,10 +368,14 @@ Result compile(Program& program, const std::vector<std::string>& given) {
   Program* const program = find(handle);  \
   if (!program) return INVALID_PROGRAM
 
+// The minor version stands for all that the code of a kernel depends on beside its source: caches of compiled kernels have it in their keys, so
+// they neither confuse the emulator with a real compiler nor one state of it with another.
 EXPORT int nvrtcVersion(int* major, int* minor) {
   ENTER(nvrtcVersion);
+  std::string all = read_file(own_folder() + "/emulated.cuh") + read_file(own_folder() + "/interface.h");
+  for (const std::string& option : code_options()) all += option + '\0';
   *major = 13;
-  *minor = 0;
+  *minor = 1000000 + (int)(strtoul(hash(all).substr(0, 8).c_str(), nullptr, 16) % 1000000);
   return SUCCESS;
 }
 
