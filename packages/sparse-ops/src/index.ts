@@ -3,6 +3,7 @@ export { COLUMN_NORMS, columnNorms } from './column-norms.js';
 export { DORA_LINEAR, DORA_LINEAR_GRAD, DORA_NORMS, doraLinear, doraNorms } from './dora-linear.js';
 export { DROPOUT, dropout } from './dropout.js';
 export { keepTransposed, releaseTransposed } from './frozen-product.js';
+export { GATED_SCORES, gatedScores, type LowRankPair } from './gated-scores.js';
 export { GATHER_COLUMNS, gatherColumns } from './gather-columns.js';
 export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './gather-rows.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
@@ -27,6 +28,7 @@ export {
   zeroMoments,
 } from './optimizer-update.js';
 export { PACKED_ATTENTION, PACKED_ATTENTION_GRAD, packedAttention } from './packed-attention.js';
+export { COMBINE_QUERY_KEY_SCORES, combineQueryKeyScores, QUERY_CHANNELS, queryChannels } from './query-channels.js';
 export { RMS_NORM, RMS_NORM_GRAD, rmsNorm } from './rms-norm.js';
 export { ROPE, rope } from './rope.js';
 export {
