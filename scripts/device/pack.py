@@ -18,7 +18,6 @@ WANTED = ['vitest', 'esbuild', 'koffi', '@tensorflow/tfjs', '@tensorflow/tfjs-ba
 SKIPPED = ('.map', '.d.ts', '.d.mts', '.d.cts', '.md', '.flow', '.tsbuildinfo')
 # Bundles of tfjs for browsers, and what is compiled twice.
 SKIPPED_PARTS = ('tf-core.', 'tf.es', 'tf.fesm', 'tf.min', 'es2017', 'fesm', '.min.js', '_test.js', '/benchmarks/', '/src/', '/demo', 'tf-backend', 'tf-layers', 'tf-data', 'tf-converter', '/doc/')
-KEPT = ('/koffi/', '/@koromix/', '/vitest/', '/@vitest/', '/rolldown', '/@rolldown', '/vite/', '/esbuild', '/@esbuild', '.node.js')
 
 
 def closure(names):
@@ -41,9 +40,9 @@ def closure(names):
 def wanted(path):
     if path.endswith('.map'):
         return False
-    if any(part in path for part in KEPT):
+    if not path.startswith('/node_modules/@tensorflow/'):
         return True
-    return not path.endswith(SKIPPED) and not any(part in path for part in SKIPPED_PARTS)
+    return not path.endswith(SKIPPED) and (path.endswith('.node.js') or not any(part in path for part in SKIPPED_PARTS))
 
 
 def main():

@@ -1,5 +1,5 @@
-// Two numbers in, one out, with broadcasting: OP names the function; A, B and TO are the elements (types of spft.cuh). Functions are those of
-// tfjs's cpu backend; two integers are computed in int, anything else in float.
+// Two numbers in, one out, with broadcasting: OP names the function; LEFT, RIGHT and TO are the elements (types of spft.cuh). Functions are
+// those of tfjs's cpu backend; two integers are computed in int, anything else in float.
 #include "elements.cuh"
 #include "strided.cuh"
 
@@ -74,8 +74,8 @@ struct Pow {
 };
 
 #define SPFT_RESULT(a, b) Stored<TO>::of(OP::of(a, b))
-typedef decltype(number(A{})) NumberA;
-typedef decltype(number(B{})) NumberB;
+typedef decltype(number(LEFT{})) NumberA;
+typedef decltype(number(RIGHT{})) NumberB;
 
 // One of a float and an int is float.
 __device__ __forceinline__ TO result(float a, float b) { return SPFT_RESULT(a, b); }
@@ -84,10 +84,10 @@ __device__ __forceinline__ TO result(float a, int b) { return result(a, (float)b
 __device__ __forceinline__ TO result(int a, float b) { return result((float)a, b); }
 
 // Tensors of one shape; the first 8 * packs elements in packs.
-extern "C" __global__ void binary_same(const A* a, const B* b, TO* to, i64 size, i64 packs) {
+extern "C" __global__ void binary_same(const LEFT* a, const RIGHT* b, TO* to, i64 size, i64 packs) {
   for (i64 i = first_index(); i < packs; i += index_step()) {
-    const Pack<A, 8> from_a = ((const Pack<A, 8>*)a)[i];
-    const Pack<B, 8> from_b = ((const Pack<B, 8>*)b)[i];
+    const Pack<LEFT, 8> from_a = ((const Pack<LEFT, 8>*)a)[i];
+    const Pack<RIGHT, 8> from_b = ((const Pack<RIGHT, 8>*)b)[i];
     Pack<TO, 8> results;
 #pragma unroll
     for (int n = 0; n < 8; n++) results.item[n] = result(number(from_a.item[n]), number(from_b.item[n]));
@@ -97,10 +97,10 @@ extern "C" __global__ void binary_same(const A* a, const B* b, TO* to, i64 size,
 }
 
 // A tensor and a number: where `pointer` is null, `value`.
-extern "C" __global__ void binary_scalar_b(const A* a, const B* pointer, float value, TO* to, i64 size, i64 packs) {
+extern "C" __global__ void binary_scalar_b(const LEFT* a, const RIGHT* pointer, float value, TO* to, i64 size, i64 packs) {
   const NumberB b = pointer ? number(*pointer) : (NumberB)value;
   for (i64 i = first_index(); i < packs; i += index_step()) {
-    const Pack<A, 8> from = ((const Pack<A, 8>*)a)[i];
+    const Pack<LEFT, 8> from = ((const Pack<LEFT, 8>*)a)[i];
     Pack<TO, 8> results;
 #pragma unroll
     for (int n = 0; n < 8; n++) results.item[n] = result(number(from.item[n]), b);
@@ -108,10 +108,10 @@ extern "C" __global__ void binary_scalar_b(const A* a, const B* pointer, float v
   }
   for (i64 i = 8 * packs + first_index(); i < size; i += index_step()) to[i] = result(number(a[i]), b);
 }
-extern "C" __global__ void binary_scalar_a(const A* pointer, float value, const B* b, TO* to, i64 size, i64 packs) {
+extern "C" __global__ void binary_scalar_a(const LEFT* pointer, float value, const RIGHT* b, TO* to, i64 size, i64 packs) {
   const NumberA a = pointer ? number(*pointer) : (NumberA)value;
   for (i64 i = first_index(); i < packs; i += index_step()) {
-    const Pack<B, 8> from = ((const Pack<B, 8>*)b)[i];
+    const Pack<RIGHT, 8> from = ((const Pack<RIGHT, 8>*)b)[i];
     Pack<TO, 8> results;
 #pragma unroll
     for (int n = 0; n < 8; n++) results.item[n] = result(a, number(from.item[n]));
@@ -132,14 +132,14 @@ template <typename T, int N> __device__ __forceinline__ Pack<T, N> neighbours(co
 
 // Any broadcast. The last dimension counts groups of N elements, along which an operand's stride is N or 0; the result is contiguous.
 template <int N>
-__device__ __forceinline__ void strided(const A* a, const B* b, TO* to, i64 groups, int rank, const Index (&sizes)[SPFT_DIMENSIONS],
+__device__ __forceinline__ void strided(const LEFT* a, const RIGHT* b, TO* to, i64 groups, int rank, const Index (&sizes)[SPFT_DIMENSIONS],
                                         const Offset (&strides)[2][SPFT_DIMENSIONS]) {
   const bool one_a = strides[0][SPFT_DIMENSIONS - 1] == 0, one_b = strides[1][SPFT_DIMENSIONS - 1] == 0;
   for (i64 i = first_index(); i < groups; i += index_step()) {
     Offset at[2];
     locate(i, rank, sizes, strides, at);
-    const Pack<A, N> from_a = neighbours<A, N>(a + at[0], one_a);
-    const Pack<B, N> from_b = neighbours<B, N>(b + at[1], one_b);
+    const Pack<LEFT, N> from_a = neighbours<LEFT, N>(a + at[0], one_a);
+    const Pack<RIGHT, N> from_b = neighbours<RIGHT, N>(b + at[1], one_b);
     Pack<TO, N> results;
 #pragma unroll
     for (int n = 0; n < N; n++) results.item[n] = result(number(from_a.item[n]), number(from_b.item[n]));
@@ -148,7 +148,7 @@ __device__ __forceinline__ void strided(const A* a, const B* b, TO* to, i64 grou
 }
 
 #define STRIDED(name, N)                                                                                                   \
-  extern "C" __global__ void name(const A* a, const B* b, TO* to, i64 groups, int rank, SPFT_SIX(Index, size),             \
+  extern "C" __global__ void name(const LEFT* a, const RIGHT* b, TO* to, i64 groups, int rank, SPFT_SIX(Index, size),             \
                                   SPFT_SIX(Offset, stride_a), SPFT_SIX(Offset, stride_b)) {                                \
     SPFT_ARRAY(Index, size);                                                                                               \
     const Offset strides[2][SPFT_DIMENSIONS] = {                                                                           \

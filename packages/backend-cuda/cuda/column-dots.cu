@@ -1,5 +1,5 @@
 // Sums down the columns of matrices [rows, n]. A block of 8 by 32 threads has 64 columns, each thread eight of them in every 32nd row; what the
-// warps have is added up in a fixed order. A and B are the types of the operands.
+// warps have is added up in a fixed order. TYPE_A and TYPE_B are the types of the operands.
 #include "octets.cuh"
 
 #define UNROLL 4
@@ -33,9 +33,9 @@ __device__ __forceinline__ void store_sums(float* to, const float (&sum)[8], int
   }
 }
 
-#ifdef A
+#ifdef TYPE_A
 // partial[chunk, c] = Σ a[t, c]·b[t, c] over the chunk's `count` rows; blockIdx.y is the chunk. With `root`, its square root: of one chunk.
-extern "C" __global__ void column_dots(const A* a, const B* b, float* partial, int rows, int n, int count, int root, int aligned) {
+extern "C" __global__ void column_dots(const TYPE_A* a, const TYPE_B* b, float* partial, int rows, int n, int count, int root, int aligned) {
   const int column = 64 * blockIdx.x + 8 * threadIdx.x, left = n - column;
   const i64 begin = (i64)blockIdx.y * count, end = min((i64)rows, begin + count);
   float sum[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
@@ -60,7 +60,7 @@ extern "C" __global__ void column_dots(const A* a, const B* b, float* partial, i
   if (threadIdx.y == 0 && left > 0) store_sums(partial + (i64)blockIdx.y * n + column, sum, left, root);
 }
 // The same of a alone, which is read once.
-extern "C" __global__ void column_squares(const A* a, float* partial, int rows, int n, int count, int root, int aligned) {
+extern "C" __global__ void column_squares(const TYPE_A* a, float* partial, int rows, int n, int count, int root, int aligned) {
   const int column = 64 * blockIdx.x + 8 * threadIdx.x, left = n - column;
   const i64 begin = (i64)blockIdx.y * count, end = min((i64)rows, begin + count);
   float sum[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};

@@ -1,14 +1,14 @@
-// Scores of a gated MLP's channels by two low-rank predictors: the norm over rows of silu(x·a₁·b₁) ⊙ (x·a₂·b₂). X, A and B are the types of x, of
+// Scores of a gated MLP's channels by two low-rank predictors: the norm over rows of silu(x·a₁·b₁) ⊙ (x·a₂·b₂). X, TYPE_A and TYPE_B are the types of x, of
 // both a, of both b.
 #include "octets.cuh"
 
 #define RANKS 8
 
-#ifdef A
+#ifdef TYPE_A
 // p[side, row, k] = Σ x[row, i]·a[i, k]. A block has a row (x), one of both a (y) and eight k (z).
-extern "C" __global__ void predict_low_rank(const X* x, const A* gate, const A* up, float* p, int n, int r) {
+extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, const TYPE_A* up, float* p, int n, int r) {
   const int row = blockIdx.x, first = RANKS * blockIdx.z;
-  const A* a = blockIdx.y == 0 ? gate : up;
+  const TYPE_A* a = blockIdx.y == 0 ? gate : up;
   x += (i64)row * n;
   float sum[RANKS] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 4
@@ -27,9 +27,9 @@ extern "C" __global__ void predict_low_rank(const X* x, const A* gate, const A* 
 }
 #endif
 
-#ifdef B
+#ifdef TYPE_B
 // y[j] = norm over rows of silu(Σₖ p[0, row, k]·gate[k, j])·(Σₖ p[1, row, k]·up[k, j]).
-extern "C" __global__ void gated_scores(const float* p, const B* gate, const B* up, float* y, int rows, int n, int r) {
+extern "C" __global__ void gated_scores(const float* p, const TYPE_B* gate, const TYPE_B* up, float* y, int rows, int n, int r) {
   const int j = blockIdx.x * blockDim.x + threadIdx.x;
   if (j >= n) return;
   const float* second = p + (i64)rows * r;

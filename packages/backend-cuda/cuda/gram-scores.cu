@@ -1,13 +1,13 @@
 // Norms of the columns of x·a·b without the product: √(bⱼᵀ(PᵀP)bⱼ) with P = x·a.
 #include "octets.cuh"
 
-#ifdef A
+#ifdef TYPE_A
 // One pass over x [rows, n] (bf16; n a multiple of 32, rows on 16 bytes): the Gram matrix PᵀP [8, 8] of each 32 rows, for r ≤ 8 columns of
 // a [n, r]. 16 warps share out the columns of x, 32 at a time, and multiply on tensor cores; a is split into two bf16, so that it counts with 16
 // bits of mantissa. Thread 4·g + q of a warp loads 8 numbers of rows g, g + 8, …: as inner index of the product their order does not matter, so they
 // are fragments as they are.
 #define WARPS 16
-extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* x, const A* a, float* parts, int rows, int n, int r) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* x, const TYPE_A* a, float* parts, int rows, int n, int r) {
   __shared__ float p[WARPS][32][9];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
   const i64 first = (i64)32 * blockIdx.x;
@@ -66,9 +66,9 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* 
 }
 #endif
 
-#ifdef B
+#ifdef TYPE_B
 // y[j] = √max(0, bⱼᵀ·G·bⱼ) with G = Σ of `count` parts [side, side], of which the upper left [r, r] count; b is [r, n]. G is kept in shared memory.
-extern "C" __global__ void gram_scores(const float* parts, const B* b, float* y, int count, int side, int r, int n) {
+extern "C" __global__ void gram_scores(const float* parts, const TYPE_B* b, float* y, int count, int side, int r, int n) {
   SPFT_DYNAMIC_SHARED(float, gram);
   for (int e = threadIdx.x; e < r * r; e += blockDim.x) {
     const int i = e / r, j = e - i * r;
@@ -90,7 +90,7 @@ extern "C" __global__ void gram_scores(const float* parts, const B* b, float* y,
 }
 
 // y[i, j] = b[i, j]·dy[j]/scores[j], zero where a score is.
-extern "C" __global__ void weigh_columns(const B* b, const float* dy, const float* scores, float* y, int r, int n) {
+extern "C" __global__ void weigh_columns(const TYPE_B* b, const float* dy, const float* scores, float* y, int r, int n) {
   const i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (e >= (i64)r * n) return;
   const int j = (int)(e % n);

@@ -46,7 +46,7 @@ function useEmulator(): string | null {
   if (result.status !== 0) return `the emulator does not build: ${result.stderr}`;
   process.env.SPFT_CUDA_PATH = BUILT;
   // Kernels compiled for the emulator are no use to a GPU, nor to an emulator built anew.
-  process.env.SPFT_CUDA_CACHE ??= join(BUILT, `kernels-${Math.round(statSync(join(BUILT, 'built')).mtimeMs)}`);
+  process.env.SPFT_CUDA_CACHE ??= join(BUILT, `kernels-${Math.round(statSync(join(BUILT, 'libnvrtc.so')).mtimeMs)}`);
   emulated = true;
   return null;
 }

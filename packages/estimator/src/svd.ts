@@ -2,8 +2,8 @@
  * @file The SVD estimator (mode `svd_<rank>`): a low-rank predictor of each projection scores its channels from the layer's input alone
  * (SparseLoRA, section 3; upstream `spft/modules/pred.py`).
  */
-import { columnNorms, gramScores, sequenceMeans } from '@spft/sparse-ops';
-import * as tf from '@tensorflow/tfjs';
+import { gatedScores, gramScores, sequenceMeans } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
 import type { LayerPredictors, LowRank, Predictors } from './predictors.js';
@@ -43,10 +43,7 @@ function mlpScores(
   { gate, up }: NonNullable<LayerPredictors['mlp']>,
   average: boolean,
 ): tf.Tensor1D {
-  const x = average ? sequenceMeans(input, layout) : input;
-  const estimate = ({ a, b }: LowRank) => tf.matMul(tf.matMul(x, a), b) as tf.Tensor2D;
-  const g = estimate(gate);
-  return columnNorms(tf.mul(tf.mul(g, tf.sigmoid(g)), estimate(up)) as tf.Tensor2D);
+  return gatedScores(average ? sequenceMeans(input, layout) : input, gate, up);
 }
 
 function ofLayer<M extends 'mlp' | 'selfAttn'>(predictors: Predictors, layer: number, module: M) {

@@ -5,6 +5,7 @@ export { DROPOUT, dropout } from './dropout.js';
 export type { FrozenLayer, LoraBranch } from './frozen-layer.js';
 export { keepTransposed, releaseTransposed } from './frozen-product.js';
 export { type FrozenWeight, GATED_MLP, GATED_MLP_GRAD, gatedMlp, type MlpWeights } from './gated-mlp.js';
+export { GATED_SCORES, gatedScores, type LowRankPair } from './gated-scores.js';
 export { GATHER_COLUMNS, gatherColumns } from './gather-columns.js';
 export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './gather-rows.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
@@ -31,6 +32,7 @@ export {
 export { PACKED_ATTENTION, PACKED_ATTENTION_GRAD, packedAttention } from './packed-attention.js';
 export { PROJECT_COLUMNS, PROJECT_COLUMNS_GRAD, projectColumns } from './project-columns.js';
 export { PROJECT_ROWS, PROJECT_ROWS_GRAD, projectRows } from './project-rows.js';
+export { COMBINE_QUERY_KEY_SCORES, combineQueryKeyScores, QUERY_CHANNELS, queryChannels } from './query-channels.js';
 export { RMS_NORM, RMS_NORM_GRAD, rmsNorm } from './rms-norm.js';
 export { RMS_NORM_RESIDUAL_GRAD, rmsNormResidual } from './rms-norm-residual.js';
 export { ROPE, rope } from './rope.js';

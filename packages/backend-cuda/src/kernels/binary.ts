@@ -48,7 +48,7 @@ export function binary(backend: CudaBackend, op: string, a: tf.TensorInfo, b: tf
   const [typeA, typeB] = [backend.physical(a), backend.physical(b)];
   const result = backend.output(shape, dtype, to);
   if (size === 0) return result;
-  const defines = { OP: op, A: C_TYPE[typeA], B: C_TYPE[typeB], TO: C_TYPE[to] };
+  const defines = { OP: op, LEFT: C_TYPE[typeA], RIGHT: C_TYPE[typeB], TO: C_TYPE[to] };
   const target = backend.address(result);
   const [sizeA, sizeB] = [tf.util.sizeFromShape(a.shape), tf.util.sizeFromShape(b.shape)];
   const flat = (entry: string, parameters: string, args: readonly number[], packs: number) =>
@@ -123,12 +123,12 @@ registerCudaKernel<'x' | 'alpha'>(tf.Prelu, ({ backend, inputs }) => binary(back
 registerCudaKernel<'dy' | 'y'>(tf.EluGrad, ({ backend, inputs }) => binary(backend, 'EluGrad', inputs.dy, inputs.y));
 
 const FLOATS = [
-  { A: 'float', B: 'float' },
-  { A: 'bf16', B: 'bf16' },
-  { A: 'bf16', B: 'float' },
-  { A: 'float', B: 'bf16' },
+  { LEFT: 'float', RIGHT: 'float' },
+  { LEFT: 'bf16', RIGHT: 'bf16' },
+  { LEFT: 'bf16', RIGHT: 'float' },
+  { LEFT: 'float', RIGHT: 'bf16' },
 ];
-const both = (element: string) => ({ A: element, B: element });
+const both = (element: string) => ({ LEFT: element, RIGHT: element });
 declareVariants('binary', [
   ...[...ARITHMETIC, ...OF_FLOATS].flatMap((OP) =>
     FLOATS.flatMap((types) => combinations({ OP: [OP], TO: ['float'] }).map((rest) => ({ ...types, ...rest }))),

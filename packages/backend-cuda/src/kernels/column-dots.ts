@@ -44,7 +44,7 @@ export function columnDots(backend: CudaBackend, a: Info, b: Info): Info {
   return withTemporaries(backend, (temporary) => {
     const [A, B] = [a, b].map((info) => typeOf(backend, info)) as ['f32', 'f32'];
     const operands = [backend.as(a, A), backend.as(b, B)].map((info) => backend.address(temporary(info)));
-    const types = { A: C_TYPE[A], B: C_TYPE[B] };
+    const types = { TYPE_A: C_TYPE[A], TYPE_B: C_TYPE[B] };
     return columnSums(backend, 'column_dots', types, a.shape as [number, number], operands, 0);
   });
 }
@@ -54,7 +54,7 @@ export function columnNorms(backend: CudaBackend, x: Info): Info {
   return withTemporaries(backend, (temporary) => {
     const A = typeOf(backend, x);
     const operand = backend.address(temporary(backend.as(x, A)));
-    const types = { A: C_TYPE[A], B: C_TYPE[A] };
+    const types = { TYPE_A: C_TYPE[A], TYPE_B: C_TYPE[A] };
     return columnSums(backend, 'column_squares', types, x.shape as [number, number], [operand], 1);
   });
 }

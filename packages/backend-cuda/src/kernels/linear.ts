@@ -13,7 +13,7 @@ type Info = tf.TensorInfo;
 export function addBias(backend: CudaBackend, y: Info, bias: Info, indices?: Info): void {
   const [rows, n] = y.shape as [number, number];
   const size = rows * n;
-  const defines = { Y: C_TYPE[backend.physical(y)], B: C_TYPE[backend.physical(bias)] };
+  const defines = { Y: C_TYPE[backend.physical(y)], TYPE_B: C_TYPE[backend.physical(bias)] };
   const kernel = backend.kernel('bias', 'add_bias', 'pppil', defines);
   const addresses = [backend.address(y), backend.address(bias), indices ? backend.address(indices) : 0];
   backend.launch(kernel, [Math.min(4096, Math.ceil(size / 256))], [256], [...addresses, n, size]);

@@ -56,7 +56,7 @@ function planFor(
   const [qm, qn] = [16 * BACKWARD.Q_WARPS, BACKWARD.Q_BLOCK_N];
   const [kn, km] = [16 * BACKWARD.KV_WARPS, BACKWARD.KV_BLOCK_M];
   return {
-    defines: { ...common, TENSOR_CORES: 1, ...FORWARD, ...BACKWARD },
+    defines: { ...common, TENSOR_CORES: 1, WGMMA: 0, ...FORWARD, ...BACKWARD },
     forward: {
       rows: M,
       threads: 32 * FORWARD.WARPS,

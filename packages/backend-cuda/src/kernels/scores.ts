@@ -24,14 +24,14 @@ export function gramScores(backend: CudaBackend, x: Info, a: Info, b: Info): Inf
     const y = backend.output([n], 'float32', 'f32');
     const [ofX, ofB] = [x, b].map((info) => backend.address(info)) as [number, number];
     const score = (parts: Info, count: number, side: number) => {
-      const kernel = backend.kernel('gram-scores', 'gram_scores', 'pppiiii', { A, B });
+      const kernel = backend.kernel('gram-scores', 'gram_scores', 'pppiiii', { TYPE_A: A, TYPE_B: B });
       const addresses = [backend.address(parts), ofB, backend.address(y)];
       backend.launch(kernel, [Math.ceil(n / 128)], [128], [...addresses, count, side, r, n], 4 * r * r);
     };
     if (backend.physical(x) === 'bf16' && r <= TILE && inputs % 32 === 0 && ofX % 16 === 0) {
       const count = Math.ceil(T / 32);
       const parts = temporary(backend.output([count, TILE, TILE], 'float32', 'f32'));
-      const kernel = backend.kernel('gram-scores', 'gram_parts', 'pppiii', { A, B });
+      const kernel = backend.kernel('gram-scores', 'gram_parts', 'pppiii', { TYPE_A: A, TYPE_B: B });
       const addresses = [ofX, backend.address(a), backend.address(parts)];
       backend.launch(kernel, [count], [512], [...addresses, T, inputs, r]);
       score(parts, count, TILE);
@@ -50,7 +50,7 @@ export function gramScoresGrad(backend: CudaBackend, x: Info, a: Info, b: Info, 
   return withTemporaries(backend, (temporary) => {
     const [along, norms] = [dy, scores].map((info) => backend.address(temporary(backend.as(info, 'f32'))));
     const weighted = temporary(backend.output([r, n], 'float32', 'f32'));
-    const kernel = backend.kernel('gram-scores', 'weigh_columns', 'ppppii', { A: B, B });
+    const kernel = backend.kernel('gram-scores', 'weigh_columns', 'ppppii', { TYPE_A: B, TYPE_B: B });
     const addresses = [backend.address(b), along!, norms!, backend.address(weighted)];
     backend.launch(kernel, [Math.ceil((r * n) / 256)], [256], [...addresses, r, n]);
     const plainA = temporary(backend.as(a, 'f32'));
@@ -77,7 +77,7 @@ export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: I
     };
     const [A, ...ofA] = both(gateA, upA);
     const [B, ...ofB] = both(gateB, upB);
-    const types = { X: C_TYPE[backend.physical(x)], A, B };
+    const types = { X: C_TYPE[backend.physical(x)], TYPE_A: A, TYPE_B: B };
     const p = backend.address(temporary(backend.output([2, rows, r], 'float32', 'f32')));
     const y = backend.output([n], 'float32', 'f32');
     const low = backend.kernel('gated-scores', 'predict_low_rank', 'ppppii', types);

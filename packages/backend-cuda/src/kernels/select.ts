@@ -17,7 +17,7 @@ registerCudaKernel<'condition' | 't' | 'e'>(tf.Select, ({ backend, inputs: { con
   const [from, other, target] = [backend.address(a), backend.address(b), backend.address(result)];
   const which = backend.address(condition);
   const packs = inner === 1 ? packsOf(size, [which, 'u8'], [from, typeA], [other, typeB], [target, to]) : 0;
-  const defines = { A: C_TYPE[typeA], B: C_TYPE[typeB], TO: C_TYPE[to] };
+  const defines = { LEFT: C_TYPE[typeA], RIGHT: C_TYPE[typeB], TO: C_TYPE[to] };
   const kernel = backend.kernel('select', 'select_elements', 'pppplll', defines);
   const blocks = blocksFor(Math.max(packs, size - 8 * packs));
   backend.launch(kernel, [blocks], [THREADS], [which, from, other, target, size, inner, packs]);
@@ -27,10 +27,10 @@ registerCudaKernel<'condition' | 't' | 'e'>(tf.Select, ({ backend, inputs: { con
 });
 
 declareVariants('select', [
-  { A: 'float', B: 'float', TO: 'float' },
-  { A: 'bf16', B: 'bf16', TO: 'bf16' },
-  { A: 'bf16', B: 'float', TO: 'float' },
-  { A: 'float', B: 'bf16', TO: 'float' },
-  { A: 'int', B: 'int', TO: 'int' },
-  { A: 'u8', B: 'u8', TO: 'u8' },
+  { LEFT: 'float', RIGHT: 'float', TO: 'float' },
+  { LEFT: 'bf16', RIGHT: 'bf16', TO: 'bf16' },
+  { LEFT: 'bf16', RIGHT: 'float', TO: 'float' },
+  { LEFT: 'float', RIGHT: 'bf16', TO: 'float' },
+  { LEFT: 'int', RIGHT: 'int', TO: 'int' },
+  { LEFT: 'u8', RIGHT: 'u8', TO: 'u8' },
 ]);

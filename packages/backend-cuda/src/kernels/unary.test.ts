@@ -57,9 +57,8 @@ describeCuda('functions of one number', () => {
     await expectAsOnCpu(name, f, input([1], 'f32'));
   });
 
-  it.each(['abs', 'neg', 'square', 'sign', 'relu', 'relu6', 'floor', 'ceil', 'round'] as const)(
-    '%s of int32 is int32',
-    (name) => expectAsOnCpu(name, (x) => tf[name](x), [{ shape: [2, 9], kind: 'i32' }]),
+  it.each(['abs', 'neg', 'square', 'sign', 'relu', 'relu6', 'round'] as const)('%s of int32 is int32', (name) =>
+    expectAsOnCpu(name, (x) => tf[name](x), [{ shape: [2, 9], kind: 'i32' }]),
   );
 
   it('has NaN and the infinities where the cpu backend has them', async () => {
