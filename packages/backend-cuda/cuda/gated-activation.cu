@@ -1,5 +1,5 @@
 // SwiGLU, silu(gate) · up, and its gradient, over matrices whose rows may lie apart: gate and up may be halves of one matrix.
-// T is the element type. One thread does eight columns of a row where WIDE is 1, which wants columns, strides and addresses to allow 16-byte
+// X is the element type. One thread does eight columns of a row where WIDE is 1, which wants columns, strides and addresses to allow 16-byte
 // accesses; else one column.
 #include "spft.cuh"
 
@@ -9,24 +9,24 @@
 #define STEP 1
 #endif
 
-__device__ __forceinline__ void load(const T* from, float (&to)[STEP]) {
+__device__ __forceinline__ void load(const X* from, float (&to)[STEP]) {
 #if WIDE
   load_vector<8>(from, to);
 #else
   to[0] = to_float(from[0]);
 #endif
 }
-__device__ __forceinline__ void store(T* to, const float (&from)[STEP]) {
+__device__ __forceinline__ void store(X* to, const float (&from)[STEP]) {
 #if WIDE
   store_vector<8>(to, from);
 #else
-  to[0] = from_float<T>(from[0]);
+  to[0] = from_float<X>(from[0]);
 #endif
 }
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
 
-extern "C" __global__ void gated_activation(const T* gate, const T* up, T* out, int rows, int columns, int stride, int out_stride) {
+extern "C" __global__ void gated_activation(const X* gate, const X* up, X* out, int rows, int columns, int stride, int out_stride) {
   const int per_row = columns / STEP;
   const i64 size = (i64)rows * per_row;
   const i64 step = (i64)gridDim.x * blockDim.x;
@@ -43,7 +43,7 @@ extern "C" __global__ void gated_activation(const T* gate, const T* up, T* out, 
 }
 
 // dgate and dup may be dy: an element is read before it is written, and by nobody else.
-extern "C" __global__ void gated_activation_grad(const T* gate, const T* up, const T* dy, T* dgate, T* dup, int rows, int columns, int stride,
+extern "C" __global__ void gated_activation_grad(const X* gate, const X* up, const X* dy, X* dgate, X* dup, int rows, int columns, int stride,
                                                  int dy_stride, int d_stride) {
   const int per_row = columns / STEP;
   const i64 size = (i64)rows * per_row;

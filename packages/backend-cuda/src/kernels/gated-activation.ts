@@ -21,7 +21,7 @@ function plan({ rows, columns, type }: Extent, places: readonly Place[]) {
   const fits = ({ address, stride }: Place) => address % 16 === 0 && (stride * BYTES[type]) % 16 === 0;
   const wide = columns % 8 === 0 && places.every(fits);
   const items = (rows * columns) / (wide ? 8 : 1);
-  return { defines: { T: C_TYPE[type], WIDE: wide ? 1 : 0 }, blocks: Math.min(16384, Math.ceil(items / THREADS)) };
+  return { defines: { X: C_TYPE[type], WIDE: wide ? 1 : 0 }, blocks: Math.min(16384, Math.ceil(items / THREADS)) };
 }
 
 /** out = silu(gate) ⊙ up. Gate and up have the same stride. */
