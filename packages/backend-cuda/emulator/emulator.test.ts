@@ -72,7 +72,7 @@ describe.skipIf(why)(`the CUDA emulator${why ? ` (${why})` : ''}`, () => {
         `#include "kernels/axpy.cuh"
          AXPY(float)
          AXPY(double)`,
-        ['-DOFFSET=3'],
+        ['-DOFFSET=3', '-DA=float', '-D', 'I=1', '--define-macro=To=int'],
         {
           'kernels/axpy.cuh': `#define AXPY(T) \\
              extern "C" __global__ void __launch_bounds__(128, 2) axpy_##T(const T* __restrict__ x, T* y, float a, int n, unsigned short skip) { \\
