@@ -89,7 +89,10 @@ describeCuda('functions of two numbers', () => {
 
   it('divides as the cpu backend, by zero too', async () => {
     await expectAsOnCpu('div', tf.div, [{ shape: [33] }, { shape: [33], range: [0.5, 2] }]);
-    await expectAsOnCpu('div', tf.div, [{ shape: [3], values: [1, -1, 0] }, { shape: [3], values: [0, 0, 0] }]);
+    await expectAsOnCpu('div', tf.div, [
+      { shape: [3], values: [1, -1, 0] },
+      { shape: [3], values: [0, 0, 0] },
+    ]);
     await expectAsOnCpu('divNoNan', tf.divNoNan, [
       { shape: [4], values: [1, -1, 0, 6] },
       { shape: [4], values: [0, 0, 0, 3] },
@@ -106,9 +109,17 @@ describeCuda('functions of two numbers', () => {
     ] as [string, Op][]) {
       await expectAsOnCpu(name, op, inputs);
     }
-    await expectAsOnCpu('mod', tf.mod, [{ shape: [33], range: [-9, 9] }, { shape: [33], range: [1, 4] }], {
-      tolerance: 1e-5,
-    });
+    await expectAsOnCpu(
+      'mod',
+      tf.mod,
+      [
+        { shape: [33], range: [-9, 9] },
+        { shape: [33], range: [1, 4] },
+      ],
+      {
+        tolerance: 1e-5,
+      },
+    );
   });
 
   it('pow, atan2, prelu and bitwiseAnd are those of the cpu backend', async () => {
