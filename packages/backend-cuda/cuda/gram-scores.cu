@@ -68,14 +68,21 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* 
 
 #ifdef TYPE_B
 // y[j] = √max(0, bⱼᵀ·G·bⱼ) with G = Σ of `count` parts [side, side], of which the upper left [r, r] count; b is [r, n]. G is kept in shared memory.
+// Of several parts, which are of 64 numbers then, four threads each have a number: blocks of 256.
 extern "C" __global__ void gram_scores(const float* parts, const TYPE_B* b, float* y, int count, int side, int r, int n) {
   SPFT_DYNAMIC_SHARED(float, gram);
-  for (int e = threadIdx.x; e < r * r; e += blockDim.x) {
-    const int i = e / r, j = e - i * r;
+  __shared__ float quarters[4][64];
+  if (side * side == 64) {
+    const int e = threadIdx.x & 63, quarter = threadIdx.x >> 6;
     float sum = 0.0f;
-#pragma unroll 8
-    for (int k = 0; k < count; k++) sum += parts[((i64)k * side + i) * side + j];
-    gram[e] = sum;
+#pragma unroll 16
+    for (int k = quarter; k < count; k += 4) sum += parts[(i64)k * 64 + e];
+    quarters[quarter][e] = sum;
+    __syncthreads();
+    const int i = e >> 3, j = e & 7;
+    if (threadIdx.x < 64 && i < r && j < r) gram[i * r + j] = quarters[0][e] + quarters[1][e] + quarters[2][e] + quarters[3][e];
+  } else {
+    for (int e = threadIdx.x; e < r * r; e += blockDim.x) gram[e] = parts[e];
   }
   __syncthreads();
   const int column = blockIdx.x * blockDim.x + threadIdx.x;

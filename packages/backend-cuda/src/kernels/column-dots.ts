@@ -5,6 +5,7 @@ import type { Block } from '../device/memory.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { aligned, rowsToABlock, typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -110,6 +111,11 @@ export function sequenceMeans(backend: CudaBackend, x: Info, sequenceOfRow: Int3
     return y;
   });
 }
+
+declareVariants('column-dots', [
+  ...combinations({ TYPE_A: FLOATS, TYPE_B: FLOATS }),
+  ...combinations({ X: FLOATS, Y: ['float'] }),
+]);
 
 registerCudaKernel<'a' | 'b'>('SpftColumnDots', ({ backend, inputs: { a, b } }) => columnDots(backend, a, b));
 registerCudaKernel<'x'>('SpftColumnNorms', ({ backend, inputs: { x } }) => columnNorms(backend, x));

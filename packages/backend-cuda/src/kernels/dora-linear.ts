@@ -11,6 +11,7 @@ import { branchGrad, loraLinear, outerGrad } from './lora-linear.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
 import { aligned, halfOf, multiply, rowsToABlock, typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -124,6 +125,13 @@ export function doraLinearGrad(
     return [dx, dbase, dA, dB, dmagnitude];
   });
 }
+
+declareVariants('dora-linear', [
+  {},
+  ...combinations({ W: FLOATS }),
+  ...combinations({ Y: FLOATS, V: FLOATS }),
+  ...combinations({ Y: FLOATS, D: FLOATS, V: FLOATS }),
+]);
 
 registerCudaKernel<'weight' | 'loraA' | 'loraB', { scaling: number }>(
   'SpftDoraNorms',

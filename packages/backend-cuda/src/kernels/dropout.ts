@@ -4,6 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 /** The hash lowbias32 of a seed. */
 function spread(seed: number): number {
@@ -31,6 +32,8 @@ export function dropout(backend: CudaBackend, x: tf.TensorInfo, rate: number, se
     return y;
   });
 }
+
+declareVariants('dropout', combinations({ X: FLOATS }));
 
 registerCudaKernel<'x', { rate: number; seed: number }>(
   'SpftDropout',

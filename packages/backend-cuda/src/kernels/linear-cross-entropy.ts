@@ -7,6 +7,7 @@ import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { aligned, multiply, typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -70,6 +71,8 @@ export function linearCrossEntropy(
     return dx ? [loss, dx] : [loss];
   });
 }
+
+declareVariants('linear-cross-entropy', combinations({ D: FLOATS }));
 
 registerCudaKernel<'x' | 'weight' | 'labels', { withGradient: boolean }>(
   'SpftLinearCrossEntropy',

@@ -6,6 +6,7 @@ import { gatherColumns } from './columns.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
 import { gatherRows } from './rows.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -69,6 +70,8 @@ export function linearKeptColumnsGrad(backend: CudaBackend, dy: Info, weight: In
 
 // Of these inputs, bias may be missing.
 type Inputs = 'x' | 'weight' | 'bias' | 'indices';
+
+declareVariants('bias', combinations({ Y: FLOATS, TYPE_B: FLOATS }));
 
 registerCudaKernel<Inputs>('SpftLinear', ({ backend, inputs: { x, weight, bias } }) =>
   linear(backend, x, weight, bias),

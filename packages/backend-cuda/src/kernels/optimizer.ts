@@ -9,6 +9,7 @@ import type { CudaBackend } from '../backend.js';
 import type { Kernel } from '../device/modules.js';
 import { registerCudaKernel } from './register.js';
 import { HALF, withTemporaries } from './tensors.js';
+import { declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -154,6 +155,8 @@ export function sgd(backend: CudaBackend, inputs: Inputs, attributes: SgdAttribu
   const kernel = backend.kernel('optimizer', 'sgd', 'pppffff');
   return update(backend, inputs, count, momentum === 0 ? [] : ['m'], kernel, [learningRate, weightDecay, momentum]);
 }
+
+declareVariants('optimizer');
 
 registerCudaKernel<string, { count: number }>('SpftGlobalNorm', ({ backend, inputs, attributes: { count } }) =>
   globalNorm(

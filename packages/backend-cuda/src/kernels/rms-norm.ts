@@ -4,6 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -59,6 +60,8 @@ export function rmsNormGrad(backend: CudaBackend, x: Info, weight: Info, dy: Inf
     return dx;
   });
 }
+
+declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS }));
 
 registerCudaKernel<'x' | 'weight', { eps: number }>(
   'SpftRmsNorm',

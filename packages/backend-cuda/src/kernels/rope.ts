@@ -4,6 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -31,6 +32,8 @@ export function rope(backend: CudaBackend, x: Info, cos: Info, sin: Info, headDi
     return y;
   });
 }
+
+declareVariants('rope', combinations({ X: FLOATS }));
 
 registerCudaKernel<'x' | 'cos' | 'sin', { headDim: number; inverse: boolean }>(
   'SpftRope',

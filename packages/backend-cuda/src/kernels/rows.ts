@@ -4,6 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -26,7 +27,7 @@ export function gatherRows(backend: CudaBackend, x: Info, rows: Info): Info {
   if (count === 0 || units === 0) return y;
   const kernel = backend.kernel('gather-rows', 'gather_rows', 'pppil', { UNIT: unit });
   let across = 256;
-  while (across > 1 && across / 2 >= units) across /= 2;
+  while (across > 1 && across * 2 >= units) across /= 2;
   const down = 256 / across;
   const grid = [Math.ceil(count / down), Math.min(16, Math.ceil(units / (4 * across)))] as const;
   backend.launch(kernel, grid, [across, down], [from, backend.address(rows), to, count, units]);
@@ -88,6 +89,8 @@ export function joinRows(backend: CudaBackend, first: Info, second: Info): Info 
   backend.launch(kernel, grid, [256], [a, b, to, (above * bytes) / unit, units]);
   return y;
 }
+
+declareVariants('gather-rows', [...combinations({ UNIT: [1, 2, 4, 16] }), ...combinations({ X: FLOATS })]);
 
 registerCudaKernel<'x' | 'rows'>('SpftGatherRows', ({ backend, inputs: { x, rows } }) => gatherRows(backend, x, rows));
 registerCudaKernel<'dy' | 'rows', { total: number }>(

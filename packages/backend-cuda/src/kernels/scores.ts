@@ -5,6 +5,7 @@ import { C_TYPE } from '../storage.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
 import { typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -26,7 +27,7 @@ export function gramScores(backend: CudaBackend, x: Info, a: Info, b: Info): Inf
     const score = (parts: Info, count: number, side: number) => {
       const kernel = backend.kernel('gram-scores', 'gram_scores', 'pppiiii', { TYPE_A: A, TYPE_B: B });
       const addresses = [backend.address(parts), ofB, backend.address(y)];
-      backend.launch(kernel, [Math.ceil(n / 128)], [128], [...addresses, count, side, r, n], 4 * r * r);
+      backend.launch(kernel, [Math.ceil(n / 256)], [256], [...addresses, count, side, r, n], 4 * r * r);
     };
     if (backend.physical(x) === 'bf16' && r <= TILE && inputs % 32 === 0 && ofX % 16 === 0) {
       const count = Math.ceil(T / 32);
@@ -87,6 +88,9 @@ export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: I
     return y;
   });
 }
+
+declareVariants('gram-scores', combinations({ TYPE_A: FLOATS, TYPE_B: FLOATS }));
+declareVariants('gated-scores', combinations({ X: FLOATS, TYPE_A: FLOATS, TYPE_B: FLOATS }));
 
 registerCudaKernel<'x' | 'a' | 'b'>('SpftGramScores', ({ backend, inputs: { x, a, b } }) =>
   gramScores(backend, x, a, b),

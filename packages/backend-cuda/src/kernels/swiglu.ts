@@ -4,6 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { typeOf, withTemporaries } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -38,6 +39,8 @@ export function swigluGrad(backend: CudaBackend, gate: Info, up: Info, dy: Info)
     return gradients;
   });
 }
+
+declareVariants('swiglu', combinations({ X: FLOATS }));
 
 registerCudaKernel<'gate' | 'up'>('SpftSwiglu', ({ backend, inputs: { gate, up } }) => swiglu(backend, gate, up));
 registerCudaKernel<'gate' | 'up' | 'dy'>('SpftSwigluGrad', ({ backend, inputs: { gate, up, dy } }) =>

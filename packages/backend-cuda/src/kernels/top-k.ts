@@ -3,11 +3,14 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { registerCudaKernel } from './register.js';
 import { withTemporaries } from './tensors.js';
+import { combinations, declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
-/** Scores a thread keeps in registers (top-k.cu), or 0 where there are too many. */
-const perThread = (n: number): number => [4, 8, 16, 32].find((count) => n <= 1024 * count) ?? 0;
+/** So many scores a thread can keep in registers (top-k.cu). */
+const HELD = [1, 2, 4, 8, 11, 14, 16, 32];
+/** The fewest that will do, or 0 where there are too many. */
+const perThread = (n: number): number => HELD.find((count) => n <= 1024 * count) ?? 0;
 
 /**
  * @param scores [n].
@@ -59,6 +62,9 @@ export function queryChannels(backend: CudaBackend, indices: Info, group: number
   backend.launch(kernel, [Math.ceil(kept / 128)], [128], [...addresses, kept, group, headDim]);
   return y;
 }
+
+declareVariants('top-k', combinations({ PER_THREAD: [0, ...HELD] }));
+declareVariants('query-channels');
 
 registerCudaKernel<'scores', { kept: number }>(
   'SpftTopKSelection',
