@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { aligned, inScope, typeOf } from './tensors.js';
 import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
@@ -41,9 +41,9 @@ export function gatherRows(backend: CudaBackend, x: Info, rows: Info): Info {
 export function gatherRowsGrad(backend: CudaBackend, dy: Info, rows: Info, total: number): Info {
   const [count, n] = dy.shape as [number, number];
   const X = typeOf(backend, dy);
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(dy, X)));
-    const dx = backend.output([total, n], 'float32', X);
+  return inScope(backend, (scope) => {
+    const from = scope.address(dy, X);
+    const dx = scope.output([total, n], 'float32', X);
     if (count === 0) {
       backend.clear(dx);
       return dx;
@@ -71,8 +71,8 @@ export function joinRows(backend: CudaBackend, first: Info, second: Info): Info 
   if (below === 0 || n === 0) return backend.share(first, shape);
   if (above === 0) return backend.share(second, shape);
   if (firstType !== secondType) {
-    return withTemporaries(backend, (temporary) => {
-      const both = [first, second].map((info) => temporary(backend.as(info, 'f32')));
+    return inScope(backend, (scope) => {
+      const both = [first, second].map((info) => scope.temporary(backend.as(info, 'f32')));
       return joinRows(backend, both[0]!, both[1]!);
     });
   }

@@ -4,7 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
-import { typeOf, withTemporaries } from './tensors.js';
+import { inScope, typeOf } from './tensors.js';
 import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
@@ -21,8 +21,8 @@ export function gramScores(backend: CudaBackend, x: Info, a: Info, b: Info): Inf
   const [T, inputs] = x.shape as [number, number];
   const [r, n] = b.shape as [number, number];
   const [A, B] = [a, b].map((info) => C_TYPE[typeOf(backend, info)]) as [string, string];
-  return withTemporaries(backend, (temporary) => {
-    const y = backend.output([n], 'float32', 'f32');
+  return inScope(backend, (scope) => {
+    const y = scope.output([n], 'float32', 'f32');
     const [ofX, ofB] = [x, b].map((info) => backend.address(info)) as [number, number];
     const score = (parts: Info, count: number, side: number) => {
       const kernel = backend.kernel('gram-scores', 'gram_scores', 'pppiiii', { TYPE_A: A, TYPE_B: B });
@@ -31,15 +31,17 @@ export function gramScores(backend: CudaBackend, x: Info, a: Info, b: Info): Inf
     };
     if (backend.physical(x) === 'bf16' && r <= TILE && inputs % 32 === 0 && ofX % 16 === 0) {
       const count = Math.ceil(T / 32);
-      const parts = temporary(backend.output([count, TILE, TILE], 'float32', 'f32'));
+      const parts = scope.temporary(backend.output([count, TILE, TILE], 'float32', 'f32'));
       const kernel = backend.kernel('gram-scores', 'gram_parts', 'pppiii', { TYPE_A: A, TYPE_B: B });
       const addresses = [ofX, backend.address(a), backend.address(parts)];
       backend.launch(kernel, [count], [512], [...addresses, T, inputs, r]);
       score(parts, count, TILE);
       return y;
     }
-    const p = temporary(product(backend, temporary(backend.as(x, 'f32')), temporary(backend.as(a, 'f32'))));
-    score(temporary(product(backend, p, p, true)), 1, r);
+    const p = scope.temporary(
+      product(backend, scope.temporary(backend.as(x, 'f32')), scope.temporary(backend.as(a, 'f32'))),
+    );
+    score(scope.temporary(product(backend, p, p, true)), 1, r);
     return y;
   });
 }
@@ -48,18 +50,18 @@ export function gramScores(backend: CudaBackend, x: Info, a: Info, b: Info): Inf
 export function gramScoresGrad(backend: CudaBackend, x: Info, a: Info, b: Info, scores: Info, dy: Info): Info {
   const [r, n] = b.shape as [number, number];
   const B = C_TYPE[typeOf(backend, b)];
-  return withTemporaries(backend, (temporary) => {
-    const [along, norms] = [dy, scores].map((info) => backend.address(temporary(backend.as(info, 'f32'))));
-    const weighted = temporary(backend.output([r, n], 'float32', 'f32'));
+  return inScope(backend, (scope) => {
+    const [along, norms] = [dy, scores].map((info) => scope.address(info, 'f32'));
+    const weighted = scope.temporary(backend.output([r, n], 'float32', 'f32'));
     const kernel = backend.kernel('gram-scores', 'weigh_columns', 'ppppii', { TYPE_A: B, TYPE_B: B });
     const addresses = [backend.address(b), along!, norms!, backend.address(weighted)];
     backend.launch(kernel, [Math.ceil((r * n) / 256)], [256], [...addresses, r, n]);
-    const plainA = temporary(backend.as(a, 'f32'));
-    const p = temporary(product(backend, temporary(backend.as(x, 'f32')), plainA));
-    const dp = temporary(product(backend, p, temporary(product(backend, weighted, b, false, true))));
+    const plainA = scope.temporary(backend.as(a, 'f32'));
+    const p = scope.temporary(product(backend, scope.temporary(backend.as(x, 'f32')), plainA));
+    const dp = scope.temporary(product(backend, p, scope.temporary(product(backend, weighted, b, false, true))));
     const dx = product(backend, dp, plainA, false, true);
     if (backend.physical(x) !== 'bf16') return dx;
-    return backend.as(temporary(dx), 'bf16');
+    return backend.as(scope.temporary(dx), 'bf16');
   });
 }
 
@@ -71,16 +73,16 @@ export function gramScoresGrad(backend: CudaBackend, x: Info, a: Info, b: Info, 
 export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: Info, upA: Info, upB: Info): Info {
   const [rows, inputs] = x.shape as [number, number];
   const [r, n] = gateB.shape as [number, number];
-  return withTemporaries(backend, (temporary) => {
+  return inScope(backend, (scope) => {
     const both = (one: Info, other: Info) => {
       const type = typeOf(backend, one, other);
-      return [C_TYPE[type], ...[one, other].map((info) => backend.address(temporary(backend.as(info, type))))] as const;
+      return [C_TYPE[type], ...[one, other].map((info) => scope.address(info, type))] as const;
     };
     const [A, ...ofA] = both(gateA, upA);
     const [B, ...ofB] = both(gateB, upB);
     const types = { X: C_TYPE[backend.physical(x)], TYPE_A: A, TYPE_B: B };
-    const p = backend.address(temporary(backend.output([2, rows, r], 'float32', 'f32')));
-    const y = backend.output([n], 'float32', 'f32');
+    const p = backend.address(scope.temporary(backend.output([2, rows, r], 'float32', 'f32')));
+    const y = scope.output([n], 'float32', 'f32');
     const low = backend.kernel('gated-scores', 'predict_low_rank', 'ppppii', types);
     backend.launch(low, [rows, 2, Math.ceil(r / 8)], [256], [backend.address(x), ...ofA, p, inputs, r]);
     const high = backend.kernel('gated-scores', 'gated_scores', 'ppppiii', types);

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { registerCudaKernel } from './register.js';
-import { withTemporaries } from './tensors.js';
+import { inScope } from './tensors.js';
 import { combinations, declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
@@ -18,9 +18,9 @@ const perThread = (n: number): number => HELD.find((count) => n <= 1024 * count)
  */
 export function topK(backend: CudaBackend, scores: Info, kept: number): Info {
   const n = scores.shape[0]!;
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(scores, 'f32')));
-    const indices = backend.output([kept], 'int32');
+  return inScope(backend, (scope) => {
+    const from = scope.address(scores, 'f32');
+    const indices = scope.output([kept], 'int32');
     const kernel = backend.kernel('top-k', 'top_k', 'ppii', { PER_THREAD: perThread(n) });
     if (kept > 0) backend.launch(kernel, [1], [1024], [from, backend.address(indices), n, kept]);
     return indices;
@@ -40,9 +40,9 @@ export function combineQueryKeyScores(
   headDim: number,
 ): Info {
   const channels = scoreK.shape[0]!;
-  return withTemporaries(backend, (temporary) => {
-    const scores = [scoreQ, scoreK].map((info) => backend.address(temporary(backend.as(info, 'f32'))));
-    const y = backend.output([channels], 'float32', 'f32');
+  return inScope(backend, (scope) => {
+    const scores = [scoreQ, scoreK].map((info) => scope.address(info, 'f32'));
+    const y = scope.output([channels], 'float32', 'f32');
     const kernel = backend.kernel('query-channels', 'combine_scores', 'pppiii');
     const numbers = [channels, group, headDim];
     backend.launch(kernel, [Math.ceil(channels / 128)], [128], [...scores, backend.address(y), ...numbers]);
