@@ -6,6 +6,7 @@ import {
   gatherColumns,
   gatherRows,
   gramScores,
+  gramScoresOfAll,
   joinRows,
   maskColumns,
   packTokens,
@@ -98,6 +99,23 @@ describeCuda('selections on bf16 tensors', () => {
     const both = (x: M, a: M, b: M, dy: V) => [gramScores(x, a, b), tf.grad((x) => gramScores(x as M, a, b))(x, dy)];
     const inputs = [bf16(T, In), a, { shape: [r, n], kind }, f32(n)];
     return expectOp('gramScores', inputs, both, { physical: ['f32', 'bf16'], tolerance: 4e-3 });
+  });
+
+  it('gramScoresOfAll() reads x once for three predictors, and again for those unlike them', () => {
+    const shapes = [
+      [8, 300],
+      [3, 20],
+      [8, 20],
+      [1, 5],
+      [9, 7],
+    ] as const;
+    const low = shapes.flatMap(([r, n]) => [f32(64, r), f32(r, n)]);
+    const all = (x: M, ...ab: M[]) =>
+      gramScoresOfAll(
+        x,
+        shapes.map((_, n) => ({ a: ab[2 * n]!, b: ab[2 * n + 1]! })),
+      );
+    return expectOp('gramScoresOfAll', [bf16(100, 64), ...low], all, { tolerance: 1e-4 });
   });
 
   it.each([
