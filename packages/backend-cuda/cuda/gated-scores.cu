@@ -19,11 +19,18 @@ extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, cons
       if (first + k < r) sum[k] += v * to_float(a[(i64)i * r + first + k]);
     }
   }
+  __shared__ float of_warp[32][RANKS];
 #pragma unroll
   for (int k = 0; k < RANKS; k++) {
-    const float total = block_sum(sum[k]);
-    if (threadIdx.x == 0 && first + k < r) p[((i64)blockIdx.y * gridDim.x + row) * r + first + k] = total;
+    const float total = warp_sum(sum[k]);
+    if ((threadIdx.x & 31) == 0) of_warp[threadIdx.x >> 5][k] = total;
   }
+  __syncthreads();
+  const int k = threadIdx.x;
+  if (k >= RANKS || first + k >= r) return;
+  float total = 0.0f;
+  for (int warp = 0; warp < (int)(blockDim.x >> 5); warp++) total += of_warp[warp][k];
+  p[((i64)blockIdx.y * gridDim.x + row) * r + first + k] = total;
 }
 #endif
 

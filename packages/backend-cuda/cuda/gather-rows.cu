@@ -17,15 +17,17 @@ extern "C" __global__ void gather_rows(const Moved* x, const int* rows, Moved* y
   const Moved* from = x + (i64)rows[r] * units;
   Moved* to = y + r * units;
   const i64 step = (i64)gridDim.y * blockDim.x;
-  i64 u = (i64)blockIdx.y * blockDim.x + threadIdx.x;
-  for (; u + 3 * step < units; u += 4 * step) {
-    const Moved a = from[u], b = from[u + step], c = from[u + 2 * step], d = from[u + 3 * step];
-    to[u] = a;
-    to[u + step] = b;
-    to[u + 2 * step] = c;
-    to[u + 3 * step] = d;
+  for (i64 u = (i64)blockIdx.y * blockDim.x + threadIdx.x; u < units; u += 4 * step) {
+    Moved unit[4];
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      if (u + k * step < units) unit[k] = from[u + k * step];
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      if (u + k * step < units) to[u + k * step] = unit[k];
+    }
   }
-  for (; u < units; u += step) to[u] = from[u];
 }
 
 // first, then second: `split` units and the rest.

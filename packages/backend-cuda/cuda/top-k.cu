@@ -58,11 +58,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) top_k(const float* scores,
       count[2] += key >= high;
     }
     block_counts(count, counts, bit >> 1 & 1);
+    // Where exactly `kept` reach a candidate, the highest key below it separates them as well.
+    if (count[0] == kept || count[1] == kept || count[2] == kept) {
+      threshold = (count[2] == kept ? high : count[1] == kept ? middle : low) - 1u;
+      break;
+    }
     threshold = count[2] >= kept ? high : count[1] >= kept ? middle : count[0] >= kept ? low : threshold;
   }
   int above[3] = {0, 0, 0};
 #pragma unroll
   for (int k = 0; k < STEPS; k++) above[0] += KEY(k) > threshold;
+  // The loop may have ended on either of the two; nobody reads them any more after this.
+  __syncthreads();
   block_counts(above, counts, 1);
   // Of those equal to the threshold the first so many are kept.
   const int equals = kept - above[0];

@@ -10,6 +10,7 @@ export { GATHER_COLUMNS, gatherColumns } from './gather-columns.js';
 export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './gather-rows.js';
 export { clipScale, GLOBAL_NORM, globalNorm } from './global-norm.js';
 export { GRAM_SCORES, GRAM_SCORES_GRAD, gramScores } from './gram-scores.js';
+export { GRAM_SCORES_OF_ALL, gramScoresOfAll } from './gram-scores-of-all.js';
 export { keptChannels } from './kept-channels.js';
 export { LINEAR, LINEAR_GRAD, linear } from './linear.js';
 export { LINEAR_CROSS_ENTROPY, type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy.js';

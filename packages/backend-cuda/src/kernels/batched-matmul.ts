@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { registerCudaKernel } from './register.js';
-import { multiply, typeOf, withTemporaries } from './tensors.js';
+import { inScope, multiply, typeOf } from './tensors.js';
 
 type Info = tf.TensorInfo;
 
@@ -16,9 +16,9 @@ export function batchedProduct(backend: CudaBackend, a: Info, b: Info, transpose
   const batch = a.shape[0]!;
   const [m, k] = transposeA ? [a.shape[2]!, a.shape[1]!] : [a.shape[1]!, a.shape[2]!];
   const n = b.shape[transposeB ? 1 : 2]!;
-  return withTemporaries(backend, (temporary) => {
-    const [left, right] = [a, b].map((info) => backend.address(temporary(backend.as(info, type))));
-    const d = backend.output([batch, m, n], 'float32', type);
+  return inScope(backend, (scope) => {
+    const [left, right] = [a, b].map((info) => scope.address(info, type));
+    const d = scope.output([batch, m, n], 'float32', type);
     if (batch * m * n === 0) return d;
     if (k === 0) {
       backend.clear(d);

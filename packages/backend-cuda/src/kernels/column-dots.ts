@@ -4,20 +4,22 @@ import type { CudaBackend } from '../backend.js';
 import type { Block } from '../device/memory.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, rowsToABlock, typeOf, withTemporaries } from './tensors.js';
+import { aligned, inScope, rowsToABlock, type Scope, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
 /** Runs the kernel that sums stretches of rows, and the one that adds these up where there are several. */
 function columnSums(
   backend: CudaBackend,
+  scope: Scope,
   entry: string,
   types: Readonly<Record<string, string>>,
   [rows, n]: readonly [number, number],
   operands: readonly number[],
   root: 0 | 1,
 ): Info {
-  const y = backend.output([n], 'float32', 'f32');
+  const y = scope.output([n], 'float32', 'f32');
   if (n === 0) return y;
   const across = Math.ceil(n / 64);
   const count = rowsToABlock(backend, rows, across, 128);
@@ -41,21 +43,21 @@ function columnSums(
 
 /** Σₜ a[t, c]·b[t, c]: [n] in float, owned by the caller. */
 export function columnDots(backend: CudaBackend, a: Info, b: Info): Info {
-  return withTemporaries(backend, (temporary) => {
+  return inScope(backend, (scope) => {
     const [A, B] = [a, b].map((info) => typeOf(backend, info)) as ['f32', 'f32'];
-    const operands = [backend.as(a, A), backend.as(b, B)].map((info) => backend.address(temporary(info)));
+    const operands = [scope.address(a, A), scope.address(b, B)];
     const types = { TYPE_A: C_TYPE[A], TYPE_B: C_TYPE[B] };
-    return columnSums(backend, 'column_dots', types, a.shape as [number, number], operands, 0);
+    return columnSums(backend, scope, 'column_dots', types, a.shape as [number, number], operands, 0);
   });
 }
 
 /** √Σₜ x[t, c]²: [n] in float, owned by the caller. */
 export function columnNorms(backend: CudaBackend, x: Info): Info {
-  return withTemporaries(backend, (temporary) => {
+  return inScope(backend, (scope) => {
     const A = typeOf(backend, x);
-    const operand = backend.address(temporary(backend.as(x, A)));
+    const operand = scope.address(x, A);
     const types = { TYPE_A: C_TYPE[A], TYPE_B: C_TYPE[A] };
-    return columnSums(backend, 'column_squares', types, x.shape as [number, number], [operand], 1);
+    return columnSums(backend, scope, 'column_squares', types, x.shape as [number, number], [operand], 1);
   });
 }
 
@@ -99,9 +101,9 @@ function rowsBySequence(backend: CudaBackend, sequenceOfRow: Int32Array, shares:
 export function sequenceMeans(backend: CudaBackend, x: Info, sequenceOfRow: Int32Array, shares: Float32Array): Info {
   const n = x.shape[1]!;
   const X = typeOf(backend, x);
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(x, X)));
-    const y = backend.output([shares.length, n], 'float32', 'f32');
+  return inScope(backend, (scope) => {
+    const from = scope.address(x, X);
+    const y = scope.output([shares.length, n], 'float32', 'f32');
     const { block, starts, shares: ofShares } = rowsBySequence(backend, sequenceOfRow, shares);
     const kernel = backend.kernel('column-dots', 'sequence_means', 'pppppii', { X: C_TYPE[X], Y: 'float' });
     const lists = [block.address, block.address + starts, block.address + ofShares];
@@ -110,6 +112,11 @@ export function sequenceMeans(backend: CudaBackend, x: Info, sequenceOfRow: Int3
     return y;
   });
 }
+
+declareVariants('column-dots', [
+  ...combinations({ TYPE_A: FLOATS, TYPE_B: FLOATS }),
+  ...combinations({ X: FLOATS, Y: ['float'] }),
+]);
 
 registerCudaKernel<'a' | 'b'>('SpftColumnDots', ({ backend, inputs: { a, b } }) => columnDots(backend, a, b));
 registerCudaKernel<'x'>('SpftColumnNorms', ({ backend, inputs: { x } }) => columnNorms(backend, x));

@@ -5,6 +5,7 @@ import type { Kernel } from '../device/modules.js';
 import { BYTES } from '../storage.js';
 import { registerCudaKernel } from './register.js';
 import { rowsToABlock } from './tensors.js';
+import { combinations, declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -84,6 +85,8 @@ export function maskColumns(backend: CudaBackend, x: Info, indices: Info, fromRo
     run(kernelOf(backend, x, 'mask_columns', 'pppiiiiii'), [...addresses, ...numbers]);
   });
 }
+
+declareVariants('columns', combinations({ ELEMENT: Object.values(ELEMENT) }));
 
 registerCudaKernel<'x' | 'indices'>('SpftGatherColumns', ({ backend, inputs: { x, indices } }) =>
   gatherColumns(backend, x, indices),

@@ -10,7 +10,8 @@ import { C_TYPE } from '../storage.js';
 import { branchGrad, loraLinear, outerGrad } from './lora-linear.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, halfOf, multiply, rowsToABlock, typeOf, withTemporaries } from './tensors.js';
+import { aligned, halfOf, inScope, multiply, rowsToABlock, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -30,12 +31,12 @@ function rowSquares(backend: CudaBackend, matrix: Info, address: number, root: 0
 export function doraNorms(backend: CudaBackend, weight: Info, loraA: Info, loraB: Info, scaling: number): Info {
   const [out, inputs] = weight.shape as [number, number];
   const r = loraA.shape[0]!;
-  const norms = backend.output([out], 'float32', 'f32');
-  if (out === 0) return norms;
-  return withTemporaries(backend, (temporary) => {
-    const [a, b] = [loraA, loraB].map((info) => temporary(backend.as(info, 'f32'))) as [Info, Info];
+  return inScope(backend, (scope) => {
+    const norms = scope.output([out], 'float32', 'f32');
+    if (out === 0) return norms;
+    const [a, b] = [loraA, loraB].map((info) => scope.temporary(backend.as(info, 'f32'))) as [Info, Info];
     if (backend.physical(weight) !== 'bf16') {
-      const sum = temporary(backend.output([out, inputs], 'float32', 'f32'));
+      const sum = scope.temporary(backend.output([out, inputs], 'float32', 'f32'));
       multiply(backend, {
         ...{ m: out, n: inputs, k: r, type: 'f32', outputType: 'f32', alpha: scaling, beta: 1 },
         ...{ a: backend.address(b), b: backend.address(a), c: backend.address(weight), d: backend.address(sum) },
@@ -44,13 +45,13 @@ export function doraNorms(backend: CudaBackend, weight: Info, loraA: Info, loraB
       return norms;
     }
     const squares = backend.derived(weight, 'row squares', 4 * out, (at) => rowSquares(backend, weight, at, 0));
-    const u = temporary(backend.output([out, r], 'float32', 'f32'));
+    const u = scope.temporary(backend.output([out, r], 'float32', 'f32'));
     multiply(backend, {
       ...{ m: out, n: r, k: inputs, transposeB: true, type: 'bf16', outputType: 'f32' },
       ...{ a: backend.address(weight), b: halfOf(backend, loraA), d: backend.address(u) },
     });
-    const gram = temporary(product(backend, a, a, false, true));
-    const v = temporary(product(backend, b, gram));
+    const gram = scope.temporary(product(backend, a, a, false, true));
+    const v = scope.temporary(product(backend, b, gram));
     const kernel = backend.kernel('dora-linear', 'dora_norms', 'pppppiif');
     const addresses = [squares, ...[b, u, v, norms].map((info) => backend.address(info))];
     backend.launch(kernel, [Math.ceil(out / 8)], [256], [...addresses, out, r, scaling]);
@@ -68,8 +69,8 @@ export function doraLinear(
   const [y, h] = loraLinear(backend, x, base, loraA, loraB, scaling);
   const [rows, n] = y.shape as [number, number];
   if (rows * n === 0) return [y, h];
-  withTemporaries(backend, (temporary) => {
-    const scales = [magnitude, norms].map((info) => backend.address(temporary(backend.as(info, 'f32'))));
+  inScope(backend, (scope) => {
+    const scales = [magnitude, norms].map((info) => scope.address(info, 'f32'));
     const types = { Y: C_TYPE[backend.physical(y)], V: bias ? C_TYPE[backend.physical(bias)] : 'float' };
     const kernel = backend.kernel('dora-linear', 'rescale', 'ppppiiii', types);
     const across = Math.ceil(n / 1024);
@@ -93,21 +94,20 @@ export function doraLinearGrad(
   const { x, base, h, loraA, loraB, magnitude, norms, dy, bias } = tensors;
   const [rows, n] = dy.shape as [number, number];
   const r = h.shape[1]!;
-  return withTemporaries(backend, (temporary) => {
-    const [scale, norm, b] = [magnitude, norms, loraB].map((info) =>
-      backend.address(temporary(backend.as(info, 'f32'))),
-    ) as [number, number, number];
+  return inScope(backend, (scope) => {
+    const [scale, norm, b] = [magnitude, norms, loraB].map((info) => scope.address(info, 'f32')) as [
+      number,
+      number,
+      number,
+    ];
     const D = typeOf(backend, dy);
     const Y = typeOf(backend, base);
-    const [ofDy, ofBase] = [
-      backend.address(temporary(backend.as(dy, D))),
-      backend.address(temporary(backend.as(base, Y))),
-    ];
-    const dbase = backend.output([rows, n], 'float32', D);
+    const [ofDy, ofBase] = [scope.address(dy, D), scope.address(base, Y)];
+    const dbase = scope.output([rows, n], 'float32', D);
     const across = Math.ceil(n / 64);
     const count = rowsToABlock(backend, rows, Math.max(1, across), 32);
     const chunks = Math.ceil(rows / count);
-    const partial = backend.address(temporary(backend.output([chunks, n], 'float32', 'f32')));
+    const partial = backend.address(scope.temporary(backend.output([chunks, n], 'float32', 'f32')));
     const types = { Y: C_TYPE[Y], D: C_TYPE[D], V: bias ? C_TYPE[backend.physical(bias)] : 'float' };
     const pass = backend.kernel('dora-linear', 'dora_base_grad', 'pppppppiiii', types);
     const to = backend.address(dbase);
@@ -115,15 +115,25 @@ export function doraLinearGrad(
     const numbers = [rows, n, count, aligned(n, ofDy, ofBase, to)];
     backend.launch(pass, [across, chunks], [8, 32], [...addresses, ...numbers]);
 
-    const [dx, dA] = branchGrad(backend, x, loraA, loraB, dbase, scaling);
-    const dB = outerGrad(backend, dy, h, scaling);
-    const dmagnitude = backend.output([n], 'float32', 'f32');
+    const [dx, dA] = branchGrad(backend, x, loraA, loraB, dbase, scaling).map((info) => scope.result(info)) as [
+      Info,
+      Info,
+    ];
+    const dB = scope.result(outerGrad(backend, dy, h, scaling));
+    const dmagnitude = scope.output([n], 'float32', 'f32');
     const last = backend.kernel('dora-linear', 'dora_magnitude_grad', 'ppppppiii');
     const all = [partial, backend.address(dB), b, scale, norm, backend.address(dmagnitude)];
     backend.launch(last, [Math.ceil(n / 8)], [256], [...all, n, r, chunks]);
     return [dx, dbase, dA, dB, dmagnitude];
   });
 }
+
+declareVariants('dora-linear', [
+  {},
+  ...combinations({ W: FLOATS }),
+  ...combinations({ Y: FLOATS, V: FLOATS }),
+  ...combinations({ Y: FLOATS, D: FLOATS, V: FLOATS }),
+]);
 
 registerCudaKernel<'weight' | 'loraA' | 'loraB', { scaling: number }>(
   'SpftDoraNorms',

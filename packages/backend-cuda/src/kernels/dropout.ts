@@ -3,7 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { typeOf, withTemporaries } from './tensors.js';
+import { inScope, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 /** The hash lowbias32 of a seed. */
 function spread(seed: number): number {
@@ -17,9 +18,9 @@ function spread(seed: number): number {
 export function dropout(backend: CudaBackend, x: tf.TensorInfo, rate: number, seed: number): tf.TensorInfo {
   const X = typeOf(backend, x);
   const size = tf.util.sizeFromShape(x.shape);
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(x, X)));
-    const y = backend.output(x.shape, 'float32', X);
+  return inScope(backend, (scope) => {
+    const from = scope.address(x, X);
+    const y = scope.output(x.shape, 'float32', X);
     const to = backend.address(y);
     const before = spread(seed);
     const within = spread(before ^ 0x9e3779b9);
@@ -31,6 +32,8 @@ export function dropout(backend: CudaBackend, x: tf.TensorInfo, rate: number, se
     return y;
   });
 }
+
+declareVariants('dropout', combinations({ X: FLOATS }));
 
 registerCudaKernel<'x', { rate: number; seed: number }>(
   'SpftDropout',

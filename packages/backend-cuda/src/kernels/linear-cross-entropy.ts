@@ -6,7 +6,8 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, multiply, typeOf, withTemporaries } from './tensors.js';
+import { aligned, inScope, multiply, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -38,15 +39,12 @@ export function linearCrossEntropy(
   const V = weight.shape[0]!;
   const type = typeOf(backend, x, weight);
   const bytes = BYTES[type];
-  return withTemporaries(backend, (temporary) => {
-    const [ofX, ofWeight] = [x, weight].map((info) => backend.address(temporary(backend.as(info, type)))) as [
-      number,
-      number,
-    ];
-    const losses = backend.address(temporary(backend.output([R], 'float32', 'f32')));
-    const loss = backend.output([], 'float32', 'f32');
-    const dx = withGradient ? backend.output([R, H], 'float32', type) : null;
-    const logits = backend.address(temporary(backend.output([Math.min(chunk, R), V], 'float32', 'f32')));
+  return inScope(backend, (scope) => {
+    const [ofX, ofWeight] = [x, weight].map((info) => scope.address(info, type)) as [number, number];
+    const losses = backend.address(scope.temporary(backend.output([R], 'float32', 'f32')));
+    const loss = scope.output([], 'float32', 'f32');
+    const dx = withGradient ? scope.output([R, H], 'float32', type) : null;
+    const logits = backend.address(scope.temporary(backend.output([Math.min(chunk, R), V], 'float32', 'f32')));
     const kernel = backend.kernel('linear-cross-entropy', 'cross_entropy', 'pppiii', { D: C_TYPE[type] });
     const ofLabels = R > 0 ? backend.address(labels) : 0;
     for (let row = 0; row < R; row += chunk) {
@@ -70,6 +68,8 @@ export function linearCrossEntropy(
     return dx ? [loss, dx] : [loss];
   });
 }
+
+declareVariants('linear-cross-entropy', combinations({ D: FLOATS }));
 
 registerCudaKernel<'x' | 'weight' | 'labels', { withGradient: boolean }>(
   'SpftLinearCrossEntropy',

@@ -6,6 +6,8 @@ import { gatherColumns } from './columns.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
 import { gatherRows } from './rows.js';
+import { inScope } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -35,40 +37,38 @@ export const linearGrad = (backend: CudaBackend, dy: Info, weight: Info): Info =
 
 /** x·W[indices]ᵀ + b[indices]: [T, kept], owned by the caller. */
 export function linearKeptRows(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
-  const kept = gatherRows(backend, weight, indices);
-  const y = product(backend, x, kept, false, true);
-  backend.release(kept);
-  if (bias) addBias(backend, y, bias, indices);
-  return y;
+  return inScope(backend, (scope) => {
+    const kept = scope.temporary(gatherRows(backend, weight, indices));
+    const y = scope.result(product(backend, x, kept, false, true));
+    if (bias) addBias(backend, y, bias, indices);
+    return y;
+  });
 }
 
 /** dy·W[indices]: [T, in], owned by the caller. */
 export function linearKeptRowsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
-  const kept = gatherRows(backend, weight, indices);
-  const dx = product(backend, dy, kept);
-  backend.release(kept);
-  return dx;
+  return inScope(backend, (scope) => product(backend, dy, scope.temporary(gatherRows(backend, weight, indices))));
 }
 
 /** x·W[:, indices]ᵀ + b for x [T, kept]: [T, out], owned by the caller. */
 export function linearKeptColumns(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
-  const kept = gatherColumns(backend, weight, indices);
-  const y = product(backend, x, kept, false, true);
-  backend.release(kept);
-  if (bias) addBias(backend, y, bias);
-  return y;
+  return inScope(backend, (scope) => {
+    const kept = scope.temporary(gatherColumns(backend, weight, indices));
+    const y = scope.result(product(backend, x, kept, false, true));
+    if (bias) addBias(backend, y, bias);
+    return y;
+  });
 }
 
 /** dy·W[:, indices]: [T, kept], owned by the caller. */
 export function linearKeptColumnsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
-  const kept = gatherColumns(backend, weight, indices);
-  const dx = product(backend, dy, kept);
-  backend.release(kept);
-  return dx;
+  return inScope(backend, (scope) => product(backend, dy, scope.temporary(gatherColumns(backend, weight, indices))));
 }
 
 // Of these inputs, bias may be missing.
 type Inputs = 'x' | 'weight' | 'bias' | 'indices';
+
+declareVariants('bias', combinations({ Y: FLOATS, TYPE_B: FLOATS }));
 
 registerCudaKernel<Inputs>('SpftLinear', ({ backend, inputs: { x, weight, bias } }) =>
   linear(backend, x, weight, bias),

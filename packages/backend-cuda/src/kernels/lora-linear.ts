@@ -8,13 +8,13 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { MatrixType } from '../device/gemm.js';
 import { registerCudaKernel } from './register.js';
-import { halfOf, multiply, type Temporary, typeOf, withTemporaries } from './tensors.js';
+import { halfOf, inScope, multiply, type Scope, typeOf } from './tensors.js';
 
 type Info = tf.TensorInfo;
 
 /** Address of an adapter's matrix in the type of its products. */
-export const adapterIn = (backend: CudaBackend, type: MatrixType, info: Info, temporary: Temporary): number =>
-  type === 'bf16' ? halfOf(backend, info) : backend.address(temporary(backend.as(info, 'f32')));
+export const adapterIn = (backend: CudaBackend, type: MatrixType, info: Info, scope: Scope): number =>
+  type === 'bf16' ? halfOf(backend, info) : scope.address(info, 'f32');
 
 /**
  * @param x [T, in]. @param base [T, out]. @param loraA [r, in]. @param loraB [out, r].
@@ -32,13 +32,13 @@ export function loraLinear(
   const outputType = typeOf(backend, x, base);
   const [T, inputs] = x.shape as [number, number];
   const [out, r] = loraB.shape as [number, number];
-  return withTemporaries(backend, (temporary) => {
-    const ofX = backend.address(temporary(backend.as(x, type)));
-    const ofBase = backend.address(temporary(backend.as(base, outputType)));
-    const h = backend.output([T, r], 'float32', type);
-    const y = backend.output([T, out], 'float32', outputType);
-    const a = adapterIn(backend, type, loraA, temporary);
-    const b = adapterIn(backend, type, loraB, temporary);
+  return inScope(backend, (scope) => {
+    const ofX = scope.address(x, type);
+    const ofBase = scope.address(base, outputType);
+    const h = scope.output([T, r], 'float32', type);
+    const y = scope.output([T, out], 'float32', outputType);
+    const a = adapterIn(backend, type, loraA, scope);
+    const b = adapterIn(backend, type, loraB, scope);
     const [ofH, ofY] = [backend.address(h), backend.address(y)];
     multiply(backend, {
       ...{ m: T, n: r, k: inputs, transposeB: true, type, outputType: type },
@@ -68,13 +68,13 @@ export function branchGrad(
   const type = typeOf(backend, x);
   const [T, inputs] = x.shape as [number, number];
   const [out, r] = loraB.shape as [number, number];
-  return withTemporaries(backend, (temporary) => {
-    const [ofX, ofDy] = [x, dy].map((info) => backend.address(temporary(backend.as(info, type))));
-    const dh = backend.address(temporary(backend.output([T, r], 'float32', type)));
-    const dx = backend.output([T, inputs], 'float32', type);
-    const dA = backend.output([r, inputs], 'float32', 'f32');
-    const a = adapterIn(backend, type, loraA, temporary);
-    const b = adapterIn(backend, type, loraB, temporary);
+  return inScope(backend, (scope) => {
+    const [ofX, ofDy] = [x, dy].map((info) => scope.address(info, type));
+    const dh = backend.address(scope.temporary(backend.output([T, r], 'float32', type)));
+    const dx = scope.output([T, inputs], 'float32', type);
+    const dA = scope.output([r, inputs], 'float32', 'f32');
+    const a = adapterIn(backend, type, loraA, scope);
+    const b = adapterIn(backend, type, loraB, scope);
     const common = { type, outputType: type };
     multiply(backend, { ...common, m: T, n: r, k: out, alpha: scaling, a: ofDy!, b, d: dh });
     multiply(backend, { ...common, m: T, n: inputs, k: r, a: dh, b: a, d: backend.address(dx) });
@@ -91,9 +91,9 @@ export function outerGrad(backend: CudaBackend, dy: Info, h: Info, scaling: numb
   const type = typeOf(backend, h);
   const [T, out] = dy.shape as [number, number];
   const r = h.shape[1]!;
-  return withTemporaries(backend, (temporary) => {
-    const [ofDy, ofH] = [dy, h].map((info) => backend.address(temporary(backend.as(info, type))));
-    const sums = backend.output([out, r], 'float32', 'f32');
+  return inScope(backend, (scope) => {
+    const [ofDy, ofH] = [dy, h].map((info) => scope.address(info, type));
+    const sums = scope.output([out, r], 'float32', 'f32');
     multiply(backend, {
       ...{ m: out, n: r, k: T, transposeA: true, type, outputType: 'f32', alpha: scaling },
       ...{ a: ofDy!, b: ofH!, d: backend.address(sums) },
@@ -110,7 +110,9 @@ registerCudaKernel<'x' | 'base' | 'loraA' | 'loraB', { scaling: number }>(
 registerCudaKernel<'x' | 'h' | 'loraA' | 'loraB' | 'dy', { scaling: number }>(
   'SpftLoraLinearGrad',
   ({ backend, inputs: { x, h, loraA, loraB, dy }, attributes: { scaling } }) => {
-    const [dx, dA] = branchGrad(backend, x, loraA, loraB, dy, scaling);
-    return [dx, dA, outerGrad(backend, dy, h, scaling)];
+    return inScope(backend, (scope) => {
+      const dB = scope.result(outerGrad(backend, dy, h, scaling));
+      return [...branchGrad(backend, x, loraA, loraB, dy, scaling), dB];
+    });
   },
 );

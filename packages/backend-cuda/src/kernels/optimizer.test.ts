@@ -2,7 +2,7 @@
 import { adamwUpdate, globalNorm, loraLinear, sgdUpdate, zeroMoments } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
-import { cuda, describeCuda } from '../../test/cuda.js';
+import { describeCuda } from '../../test/cuda.js';
 import { bf16, cudaTensor, expectOp, f32 } from '../../test/ops.js';
 
 const SHAPES = [[3], [8192], [1], [0, 4], [70, 241], [2, 2]];

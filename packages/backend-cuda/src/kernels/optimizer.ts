@@ -8,7 +8,8 @@ import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { Kernel } from '../device/modules.js';
 import { registerCudaKernel } from './register.js';
-import { HALF, withTemporaries } from './tensors.js';
+import { HALF, inScope } from './tensors.js';
+import { declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -58,10 +59,10 @@ function renewed(backend: CudaBackend, info: Info): Info {
 
 /** √(Σ of the squares of all numbers of all tensors): a scalar, owned by the caller. */
 export function globalNorm(backend: CudaBackend, tensors: readonly Info[]): Info {
-  return withTemporaries(backend, (temporary) => {
-    const norm = backend.output([], 'float32', 'f32');
+  return inScope(backend, (scope) => {
+    const norm = scope.output([], 'float32', 'f32');
     const rows = tensors.map((info) => {
-      const g = backend.address(temporary(backend.as(info, 'f32')));
+      const g = scope.address(info, 'f32');
       return { addresses: [0, g, 0, 0, 0, 0, 0, 0], size: tf.util.sizeFromShape(info.shape) };
     });
     overPieces(backend, rows, (tables, pieces) => {
@@ -91,7 +92,7 @@ function update(
   kernel: Kernel,
   numbers: readonly number[],
 ): Info[] {
-  return withTemporaries(backend, (temporary) => {
+  return inScope(backend, (scope) => {
     const outputs: Info[][] = [[], ...moments.map(() => [])];
     const rows = Array.from({ length: count }, (_, n) => {
       const p = inputs[`p${n}`]!;
@@ -99,13 +100,13 @@ function update(
       const fresh: Record<string, number> = {};
       (['p', ...moments] as const).forEach((role, place) => {
         const info = inputs[`${role}${n}`]!;
-        const next = renewed(backend, info);
+        const next = scope.result(renewed(backend, info));
         outputs[place]!.push(next);
         // Before a value from the host is on the device it has no address of its own.
-        old[role] = backend.address(temporary(backend.as(info, 'f32')));
+        old[role] = scope.address(info, 'f32');
         fresh[role] = backend.address(next);
       });
-      const g = backend.address(temporary(backend.as(inputs[`g${n}`]!, 'f32')));
+      const g = scope.address(inputs[`g${n}`]!, 'f32');
       const half = old.p === fresh.p ? backend.derivedAddress(p, HALF) : 0;
       const { m = 0, v = 0 } = old;
       const addresses = [old.p!, g, m, v, fresh.p!, fresh.m ?? 0, fresh.v ?? 0, half];
@@ -113,7 +114,7 @@ function update(
     });
     const { gradientScale } = inputs;
     const known = gradientScale ? backend.hostScalar(gradientScale) : 1;
-    const scale = gradientScale && known === null ? backend.address(temporary(backend.as(gradientScale, 'f32'))) : 0;
+    const scale = gradientScale && known === null ? scope.address(gradientScale, 'f32') : 0;
     overPieces(backend, rows, (tables, pieces) => {
       backend.launch(kernel, [pieces], [256], [...tables, scale, known ?? 1, ...numbers]);
     });
@@ -154,6 +155,8 @@ export function sgd(backend: CudaBackend, inputs: Inputs, attributes: SgdAttribu
   const kernel = backend.kernel('optimizer', 'sgd', 'pppffff');
   return update(backend, inputs, count, momentum === 0 ? [] : ['m'], kernel, [learningRate, weightDecay, momentum]);
 }
+
+declareVariants('optimizer');
 
 registerCudaKernel<string, { count: number }>('SpftGlobalNorm', ({ backend, inputs, attributes: { count } }) =>
   globalNorm(

@@ -3,7 +3,8 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { aligned, inScope, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -35,9 +36,9 @@ function overRows(
 export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number): Info {
   const X = typeOf(backend, x);
   const [rows, n] = x.shape as [number, number];
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(x, X)));
-    const y = backend.output([rows, n], 'float32', X);
+  return inScope(backend, (scope) => {
+    const from = scope.address(x, X);
+    const y = scope.output([rows, n], 'float32', X);
     if (n === 0) return y;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     overRows(backend, 'rms_norm', types, [rows, n], [from, backend.address(weight), backend.address(y)], eps);
@@ -59,9 +60,9 @@ export function rmsNormGrad(
 ): Info {
   const X = typeOf(backend, x);
   const [rows, n] = x.shape as [number, number];
-  return withTemporaries(backend, (temporary) => {
-    const [of, along] = [x, dy].map((info) => backend.address(temporary(backend.as(info, X))));
-    const dx = backend.output([rows, n], 'float32', X);
+  return inScope(backend, (scope) => {
+    const [of, along] = [x, dy].map((info) => scope.address(info, X));
+    const dx = scope.output([rows, n], 'float32', X);
     if (n === 0) return dx;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     const besides = residual ? backend.address(temporary(backend.as(residual, X))) : 0;
@@ -70,6 +71,8 @@ export function rmsNormGrad(
     return dx;
   });
 }
+
+declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS }));
 
 registerCudaKernel<'x' | 'weight', { eps: number }>(
   'SpftRmsNorm',

@@ -3,7 +3,8 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { aligned, inScope, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -15,10 +16,10 @@ export function rope(backend: CudaBackend, x: Info, cos: Info, sin: Info, headDi
   const X = typeOf(backend, x);
   const [rows, n] = x.shape as [number, number];
   const [heads, half] = [n / headDim, headDim / 2];
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(x, X)));
-    const tables = [cos, sin].map((table) => backend.address(temporary(backend.as(table, 'f32'))));
-    const y = backend.output([rows, n], 'float32', X);
+  return inScope(backend, (scope) => {
+    const from = scope.address(x, X);
+    const tables = [cos, sin].map((table) => scope.address(table, 'f32'));
+    const y = scope.output([rows, n], 'float32', X);
     const to = backend.address(y);
     const octets = heads * Math.ceil(half / 8);
     if (octets === 0) return y;
@@ -31,6 +32,8 @@ export function rope(backend: CudaBackend, x: Info, cos: Info, sin: Info, headDi
     return y;
   });
 }
+
+declareVariants('rope', combinations({ X: FLOATS }));
 
 registerCudaKernel<'x' | 'cos' | 'sin', { headDim: number; inverse: boolean }>(
   'SpftRope',

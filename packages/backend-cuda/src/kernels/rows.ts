@@ -3,7 +3,8 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, typeOf, withTemporaries } from './tensors.js';
+import { aligned, inScope, typeOf } from './tensors.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -30,7 +31,7 @@ export function gatherRows(
   if (count === 0 || units === 0) return y;
   const kernel = backend.kernel('gather-rows', 'gather_rows', 'pppil', { UNIT: unit });
   let across = 256;
-  while (across > 1 && across / 2 >= units) across /= 2;
+  while (across > 1 && across * 2 >= units) across /= 2;
   const down = 256 / across;
   const grid = [Math.ceil(count / down), Math.min(16, Math.ceil(units / (4 * across)))] as const;
   backend.launch(kernel, grid, [across, down], [from, backend.address(rows), to, count, units]);
@@ -44,9 +45,9 @@ export function gatherRows(
 export function gatherRowsGrad(backend: CudaBackend, dy: Info, rows: Info, total: number): Info {
   const [count, n] = dy.shape as [number, number];
   const X = typeOf(backend, dy);
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(dy, X)));
-    const dx = backend.output([total, n], 'float32', X);
+  return inScope(backend, (scope) => {
+    const from = scope.address(dy, X);
+    const dx = scope.output([total, n], 'float32', X);
     if (count === 0) {
       backend.clear(dx);
       return dx;
@@ -74,8 +75,8 @@ export function joinRows(backend: CudaBackend, first: Info, second: Info): Info 
   if (below === 0 || n === 0) return backend.share(first, shape);
   if (above === 0) return backend.share(second, shape);
   if (firstType !== secondType) {
-    return withTemporaries(backend, (temporary) => {
-      const both = [first, second].map((info) => temporary(backend.as(info, 'f32')));
+    return inScope(backend, (scope) => {
+      const both = [first, second].map((info) => scope.temporary(backend.as(info, 'f32')));
       return joinRows(backend, both[0]!, both[1]!);
     });
   }
@@ -92,6 +93,8 @@ export function joinRows(backend: CudaBackend, first: Info, second: Info): Info 
   backend.launch(kernel, grid, [256], [a, b, to, (above * bytes) / unit, units]);
   return y;
 }
+
+declareVariants('gather-rows', [...combinations({ UNIT: [1, 2, 4, 16] }), ...combinations({ X: FLOATS })]);
 
 registerCudaKernel<'x' | 'rows'>('SpftGatherRows', ({ backend, inputs: { x, rows } }) => gatherRows(backend, x, rows));
 registerCudaKernel<'dy' | 'rows', { total: number }>(

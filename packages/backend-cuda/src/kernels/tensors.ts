@@ -2,21 +2,57 @@
 import type * as tf from '@tensorflow/tfjs';
 import { type CudaBackend, matrixType } from '../backend.js';
 import type { MatrixType, Product } from '../device/gemm.js';
-import { BYTES } from '../storage.js';
+import { BYTES, type Physical } from '../storage.js';
 
-/** Takes a tensor that a kernel needs for a while, and gives it back when the kernel is through. */
-export type Temporary = (info: tf.TensorInfo) => tf.TensorInfo;
+/** The tensors that a kernel makes while it runs. */
+export class Scope {
+  readonly #backend: CudaBackend;
+  readonly #temporary: tf.TensorInfo[] = [];
+  readonly #results: tf.TensorInfo[] = [];
 
-/** Runs `f`; tensors that it passes to its argument are released after it, also when it throws. */
-export function withTemporaries<T>(backend: CudaBackend, f: (temporary: Temporary) => T): T {
-  const taken: tf.TensorInfo[] = [];
+  constructor(backend: CudaBackend) {
+    this.#backend = backend;
+  }
+
+  /** Takes over a tensor, which is given back when the kernel is through. */
+  temporary(info: tf.TensorInfo): tf.TensorInfo {
+    this.#temporary.push(info);
+    return info;
+  }
+
+  /** Takes over a result, which is given back if the kernel fails. */
+  result(info: tf.TensorInfo): tf.TensorInfo {
+    this.#results.push(info);
+    return info;
+  }
+
+  /** A new result. */
+  output(...args: Parameters<CudaBackend['output']>): tf.TensorInfo {
+    return this.result(this.#backend.output(...args));
+  }
+
+  /** Where `info` is as `physical`: itself, or a temporary copy. */
+  address(info: tf.TensorInfo, physical: Physical): number {
+    if (this.#backend.physical(info) === physical) return this.#backend.address(info);
+    return this.#backend.address(this.temporary(this.#backend.as(info, physical)));
+  }
+
+  end(failed: boolean): void {
+    for (const info of this.#temporary) this.#backend.release(info);
+    if (failed) for (const info of this.#results) this.#backend.release(info);
+  }
+}
+
+/** Runs a kernel: its temporary tensors are released after it, and its results too where it throws (no memory left, say). */
+export function inScope<T>(backend: CudaBackend, f: (scope: Scope) => T): T {
+  const scope = new Scope(backend);
+  let failed = true;
   try {
-    return f((info) => {
-      taken.push(info);
-      return info;
-    });
+    const value = f(scope);
+    failed = false;
+    return value;
   } finally {
-    for (const info of taken) backend.release(info);
+    scope.end(failed);
   }
 }
 

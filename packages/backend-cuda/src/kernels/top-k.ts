@@ -2,12 +2,15 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { registerCudaKernel } from './register.js';
-import { withTemporaries } from './tensors.js';
+import { inScope } from './tensors.js';
+import { combinations, declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
-/** Scores a thread keeps in registers (top-k.cu), or 0 where there are too many. */
-const perThread = (n: number): number => [4, 8, 16, 32].find((count) => n <= 1024 * count) ?? 0;
+/** So many scores a thread can keep in registers (top-k.cu). */
+const HELD = [1, 2, 4, 8, 11, 14, 16, 32];
+/** The fewest that will do, or 0 where there are too many. */
+const perThread = (n: number): number => HELD.find((count) => n <= 1024 * count) ?? 0;
 
 /**
  * @param scores [n].
@@ -15,9 +18,9 @@ const perThread = (n: number): number => [4, 8, 16, 32].find((count) => n <= 102
  */
 export function topK(backend: CudaBackend, scores: Info, kept: number): Info {
   const n = scores.shape[0]!;
-  return withTemporaries(backend, (temporary) => {
-    const from = backend.address(temporary(backend.as(scores, 'f32')));
-    const indices = backend.output([kept], 'int32');
+  return inScope(backend, (scope) => {
+    const from = scope.address(scores, 'f32');
+    const indices = scope.output([kept], 'int32');
     const kernel = backend.kernel('top-k', 'top_k', 'ppii', { PER_THREAD: perThread(n) });
     if (kept > 0) backend.launch(kernel, [1], [1024], [from, backend.address(indices), n, kept]);
     return indices;
@@ -37,9 +40,9 @@ export function combineQueryKeyScores(
   headDim: number,
 ): Info {
   const channels = scoreK.shape[0]!;
-  return withTemporaries(backend, (temporary) => {
-    const scores = [scoreQ, scoreK].map((info) => backend.address(temporary(backend.as(info, 'f32'))));
-    const y = backend.output([channels], 'float32', 'f32');
+  return inScope(backend, (scope) => {
+    const scores = [scoreQ, scoreK].map((info) => scope.address(info, 'f32'));
+    const y = scope.output([channels], 'float32', 'f32');
     const kernel = backend.kernel('query-channels', 'combine_scores', 'pppiii');
     const numbers = [channels, group, headDim];
     backend.launch(kernel, [Math.ceil(channels / 128)], [128], [...scores, backend.address(y), ...numbers]);
@@ -59,6 +62,9 @@ export function queryChannels(backend: CudaBackend, indices: Info, group: number
   backend.launch(kernel, [Math.ceil(kept / 128)], [128], [...addresses, kept, group, headDim]);
   return y;
 }
+
+declareVariants('top-k', combinations({ PER_THREAD: [0, ...HELD] }));
+declareVariants('query-channels');
 
 registerCudaKernel<'scores', { kept: number }>(
   'SpftTopKSelection',
