@@ -109,7 +109,7 @@ function line(row: RowResult | undefined): string {
     floorMs === undefined
       ? ''
       : `, floor ${floorMs}, host ${hostMs}, ${launches} launches, loss ${row.losses?.join(' ')}`;
-  return `${name}: ${msPerStep} ms (${p20}–${p80}), ${tokensPerSecond} tokens/s, ${peakGiB} GiB${rest}`;
+  return `${name}: ${msPerStep} ms (${p20}–${p80}), ${tokensPerSecond} tokens/s, ${peakGiB} GiB (${row.reservedGiB ?? '–'} reserved)${rest}`;
 }
 
 if (flags.help) console.log(HELP);

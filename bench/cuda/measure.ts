@@ -24,8 +24,10 @@ export interface RowResult {
   readonly p20: number;
   readonly p80: number;
   readonly tokensPerSecond: number;
-  /** Of tensors, as the driver's pool counts them; what PyTorch calls max_memory_allocated. */
+  /** Of tensors and workspaces: what PyTorch calls max_memory_allocated. */
   readonly peakGiB: number;
+  /** Taken from the system by the driver's pool: what PyTorch calls max_memory_reserved. */
+  readonly reservedGiB?: number;
   /** Milliseconds of the step's frozen products alone, repeated. */
   readonly floorMs?: number;
   /** Milliseconds of the host for one step, launching. */
@@ -61,6 +63,7 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
   device.synchronize();
   const taken = quantiles(events.slice(1).map((event, n) => device.elapsed(events[n]!, event)));
   const peakGiB = backend.memoryPool.peakBytes / 2 ** 30;
+  const reservedGiB = backend.memoryPool.peakReservedBytes / 2 ** 30;
   for (const event of events) device.call('cuEventDestroy_v2', event);
 
   const profile =
@@ -83,6 +86,7 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
     p80: round(taken.p80),
     tokensPerSecond: Math.round((1000 * batch.layout.tokens) / taken.p50),
     peakGiB: round(peakGiB),
+    reservedGiB: round(reservedGiB),
     ...(floorMs !== undefined && { floorMs: round(floorMs) }),
     hostMs: round(hostMs),
     launches: (after.kernels + after.products - before.kernels - before.products) / steps,

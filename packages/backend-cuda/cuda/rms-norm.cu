@@ -1,8 +1,22 @@
-// RMSNorm of rows of n numbers, and its gradient. A block has a row, and holds it in registers: each thread four octets. Rows above 32 numbers
-// times its threads are read twice instead (`_long`). X is the type of x, y and dy, W that of the weight.
+// RMSNorm of rows of n numbers, and its gradient. A block has a row, and holds it in registers: each thread OCTETS octets. Rows that are longer are
+// read twice instead (`_long`). X is the type of x, y and dy, W that of the weight.
 #include "octets.cuh"
 
-#define OCTETS 4
+// Both sums over the block, in every thread, with one barrier.
+__device__ __forceinline__ void block_sums(float& a, float& b) {
+  __shared__ float of_warp[2][32];
+  a = warp_sum(a);
+  b = warp_sum(b);
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  if (lane == 0) {
+    of_warp[0][warp] = a;
+    of_warp[1][warp] = b;
+  }
+  __syncthreads();
+  const bool has = lane < (blockDim.x >> 5);
+  a = warp_sum(has ? of_warp[0][lane] : 0.0f);
+  b = warp_sum(has ? of_warp[1][lane] : 0.0f);
+}
 
 extern "C" __global__ void rms_norm(const X* x, const W* weight, X* y, int n, float eps, int aligned) {
   x += (i64)blockIdx.x * n;
@@ -58,8 +72,9 @@ extern "C" __global__ void rms_norm_grad(const X* x, const W* weight, const X* d
       products += row[o][i] * g[o][i];
     }
   }
-  const float scale = rsqrtf(block_sum(squares) / n + eps);
-  const float along = scale * scale * block_sum(products) / n;
+  block_sums(squares, products);
+  const float scale = rsqrtf(squares / n + eps);
+  const float along = scale * scale * products / n;
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
@@ -95,8 +110,9 @@ extern "C" __global__ void rms_norm_grad_long(const X* x, const W* weight, const
     squares += to_float(x[i]) * to_float(x[i]);
     products += to_float(x[i]) * to_float(dy[i]) * to_float(weight[i]);
   }
-  const float scale = rsqrtf(block_sum(squares) / n + eps);
-  const float along = scale * scale * block_sum(products) / n;
+  block_sums(squares, products);
+  const float scale = rsqrtf(squares / n + eps);
+  const float along = scale * scale * products / n;
   for (int i = threadIdx.x; i < n; i += blockDim.x) {
     const float g = scale * (to_float(dy[i]) * to_float(weight[i]) - to_float(x[i]) * along);
     dx[i] = from_float<X>(residual ? g + to_float(residual[i]) : g);

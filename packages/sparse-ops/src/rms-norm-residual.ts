@@ -1,10 +1,11 @@
 /**
  * @file RMSNorm at the beginning of a block of a residual stream: the normed rows for the block, and the rows themselves for the sum after it.
- * Their gradients meet here, where a backend's kernel adds them while it computes the norm's.
+ * Their gradients meet here, where a backend's kernel adds them while it computes the norm's. The normed rows are not kept for the block's own
+ * backward: x is, and the norm takes a fiftieth of what the block does.
  */
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runOp } from './op.js';
-import { recordOp } from './record-op.js';
+import { recordOp, remakeable } from './record-op.js';
 import { RMS_NORM, rmsNorm } from './rms-norm.js';
 
 /** Inputs x, weight, dy, dresidual; attribute eps; output dx. */
@@ -23,11 +24,12 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
       `rmsNormResidual: x [${x.shape}] must be [T, H] with H the length of weight [${weight.shape}]`,
     );
   }
+  const norm = (x: tf.Tensor) => runOp(RMS_NORM, { x, weight }, { eps }, () => x as tf.Tensor2D);
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
     name: 'SpftRmsNormResidual',
     inputs: { x },
     saves: [x],
-    run: () => ({ outputs: [runOp(RMS_NORM, { x, weight }, { eps }, () => x), tf.clone(x)], kept: [] }),
+    run: () => ({ outputs: [remakeable(norm(x), x, norm), tf.clone(x)], kept: [] }),
     gradient: ([dy, dresidual], [x]) => ({
       x: runOp(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }, () => dy!),
     }),

@@ -26,8 +26,9 @@ export class Memory {
   readonly #device: Device;
   readonly #pool: number;
   readonly #held = new Map<string, { bytes: number; tensors: number }>();
-  /** Of live blocks. */
+  /** Of live blocks, now and at most since the last `resetPeak`: what a step needs, however far the host runs ahead of the GPU. */
   bytes = 0;
+  peakBytes = 0;
 
   constructor(device: Device) {
     this.#device = device;
@@ -56,6 +57,7 @@ export class Memory {
       held.tensors++;
     } else this.#held.set(by, { bytes: size, tensors: 1 });
     this.bytes += size;
+    if (this.bytes > this.peakBytes) this.peakBytes = this.bytes;
     return { address, bytes: size, by, users: 1 };
   }
 
@@ -85,21 +87,15 @@ export class Memory {
     this.#device.call('cuMemPoolTrimTo', this.#pool, 0);
   }
 
-  /** Bytes of tensors, at this moment and at most since the last `resetPeak`, as the driver counts them. */
-  get peakBytes(): number {
-    return this.#attribute(POOL_ATTRIBUTE.usedPeak);
-  }
-
   /** Bytes that the pool has taken from the system, at most since the last `resetPeak`. */
   get peakReservedBytes(): number {
     return this.#attribute(POOL_ATTRIBUTE.reservedPeak);
   }
 
   resetPeak(): void {
-    for (const attribute of [POOL_ATTRIBUTE.usedPeak, POOL_ATTRIBUTE.reservedPeak]) {
-      out.memory.writeBigUInt64LE(0n, 0);
-      this.#device.call('cuMemPoolSetAttribute', this.#pool, attribute, out.address);
-    }
+    this.peakBytes = this.bytes;
+    out.memory.writeBigUInt64LE(0n, 0);
+    this.#device.call('cuMemPoolSetAttribute', this.#pool, POOL_ATTRIBUTE.reservedPeak, out.address);
   }
 
   /** Who holds most, most first. */

@@ -130,7 +130,9 @@ registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
     const G = N / K;
     const type = activationType(backend, inputs.q, inputs.k);
     return inScope(backend, (scope) => {
-      const tensors = [inputs.q, inputs.k, inputs.v, inputs.y, inputs.dy].map((t) => scope.temporary(backend.as(t, type)));
+      const tensors = [inputs.q, inputs.k, inputs.v, inputs.y, inputs.dy].map((t) =>
+        scope.temporary(backend.as(t, type)),
+      );
       const [q, k, v, y, dy] = tensors.map((t) => backend.address(t)) as [number, number, number, number, number];
       const lse = backend.address(inputs.kept0);
       const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;

@@ -8,11 +8,11 @@ import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
 
-/** Numbers that a thread holds: four octets (rms-norm.cu). */
-const HELD = 32;
+/** Octets that a thread holds (rms-norm.cu): one, which keeps most loads in flight, where a block of threads has room for the row so. */
+const octetsFor = (n: number): 1 | 4 => (n <= 8 * 1024 ? 1 : 4);
 
 /** A block of threads has a row: enough of them to hold it, at most 1024. */
-const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / HELD / 32)));
+const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
 
 /** Runs the kernel of rows in registers, or the one of rows that are too long for it. */
 function overRows(
@@ -23,9 +23,12 @@ function overRows(
   addresses: readonly number[],
   eps: number,
 ): void {
-  const held = n <= HELD * 1024;
+  const held = n <= 8 * octetsFor(n) * 1024;
   const parameters = 'p'.repeat(addresses.length) + (held ? 'ifi' : 'if');
-  const kernel = backend.kernel('rms-norm', held ? entry : `${entry}_long`, parameters, types);
+  const kernel = backend.kernel('rms-norm', held ? entry : `${entry}_long`, parameters, {
+    ...types,
+    OCTETS: octetsFor(n),
+  });
   backend.launch(kernel, [rows], [threadsFor(n)], [...addresses, n, eps, ...(held ? [aligned(n, ...addresses)] : [])]);
 }
 
@@ -72,7 +75,7 @@ export function rmsNormGrad(
   });
 }
 
-declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS }));
+declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS, OCTETS: [1, 4] }));
 
 registerCudaKernel<'x' | 'weight', { eps: number }>(
   'SpftRmsNorm',

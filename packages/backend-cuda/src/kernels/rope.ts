@@ -21,11 +21,11 @@ export function rope(backend: CudaBackend, x: Info, cos: Info, sin: Info, headDi
     const tables = [cos, sin].map((table) => scope.address(table, 'f32'));
     const y = scope.output([rows, n], 'float32', X);
     const to = backend.address(y);
-    const octets = heads * Math.ceil(half / 8);
-    if (octets === 0) return y;
-    let across = 256;
-    while (across > 8 && across / 2 >= octets) across /= 2;
-    const down = 256 / across;
+    const octets = Math.ceil(half / 8);
+    if (octets * heads === 0) return y;
+    // Four heads to a thread, and whole rows to a block.
+    const across = octets * Math.min(Math.ceil(heads / 4), Math.max(1, Math.floor(256 / octets)));
+    const down = Math.max(1, Math.floor(256 / across));
     const kernel = backend.kernel('rope', 'rope', 'ppppiiifi', { X: C_TYPE[X] });
     const numbers = [rows, heads, half, inverse ? -1 : 1, aligned(half, from, to, ...tables)];
     backend.launch(kernel, [Math.ceil(rows / down)], [across, down], [from, ...tables, to, ...numbers]);
