@@ -17,3 +17,4 @@ export {
   CudaUnavailableError,
   type Holder,
 } from './errors.js';
+export { type RandomOptions, randomTensor } from './kernels/random.js';

@@ -13,3 +13,5 @@ import './scan.js';
 import './sort.js';
 import './gather.js';
 import './scatter.js';
+import './composed.js';
+import './random.js';

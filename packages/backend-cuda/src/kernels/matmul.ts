@@ -53,16 +53,16 @@ function batchMatMul({ backend, inputs, attributes }: KernelCall<'a' | 'b', MatM
   }
   const type = both(backend, a, b);
   const d = backend.output([...outer, m, n], 'float32', type);
-  if (k === 0) {
+  const [countA, countB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
+  const count = tf.util.sizeFromShape(outer);
+  if (k === 0 || count === 0) {
     backend.clear(d);
     return d;
   }
   const [left, right] = [backend.as(a, type), backend.as(b, type)];
   const bytes = type === 'bf16' ? 2 : 4;
   const common = { m, n, k, transposeA, transposeB, type, outputType: type } as const;
-  const [countA, countB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
-  const count = tf.util.sizeFromShape(outer);
-  if (countA === countB || countA === 1 || countB === 1) {
+  if ((countA === count || countA === 1) && (countB === count || countB === 1)) {
     backend.multiply({
       ...common,
       a: backend.address(left),
