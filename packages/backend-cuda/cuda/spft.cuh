@@ -110,9 +110,9 @@ __device__ __forceinline__ float block_max(float x) {
   return x;
 }
 
-// Shared memory whose size the launch says. One name a kernel.
+// Shared memory whose size the launch says. One name a kernel. (1024: where a 128-byte swizzle of wgmma begins.)
 #ifndef SPFT_EMULATED
 #define SPFT_DYNAMIC_SHARED(type, name)                                  \
-  extern __shared__ __align__(128) unsigned char spft_dynamic_shared[]; \
+  extern __shared__ __align__(1024) unsigned char spft_dynamic_shared[]; \
   type* name = (type*)spft_dynamic_shared
 #endif

@@ -1,33 +1,47 @@
 #!/bin/sh
-# Builds the emulator into a folder, for SPFT_CUDA_PATH: sh build.sh FOLDER. Files that are newer than the sources are left as they are.
+# Builds the emulator into a folder, for SPFT_CUDA_PATH: sh build.sh FOLDER. Does nothing where the folder's one is newer than the sources.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?usage: build.sh FOLDER}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+cd "$here"
+
+if [ -e "$out/built" ] && [ -z "$(find . -type f ! -name '*.ts' ! -name '*.md' -newer "$out/built")" ]; then
+  exit 0
+fi
+
 work=$(mktemp -d "$out/.build-XXXXXX")
 trap 'rm -rf "$work"' EXIT
+flags='-std=c++17 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -fno-gnu-unique -fno-stack-protector -U_FORTIFY_SOURCE -Wall -Wextra -Wno-psabi'
 
-flags='-std=c++17 -O2 -shared -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -fno-gnu-unique -fno-stack-protector -U_FORTIFY_SOURCE -Wall -Wextra -Wno-psabi'
-
-current() {
-  [ -e "$out/$1" ] && [ -z "$(find "$here" -type f \( -name '*.cpp' -o -name '*.h*' -o -name '*.cuh' -o -name build.sh \) -newer "$out/$1")" ]
+compile() {
+  "${CXX:-g++}" $flags "$1" -c "$2.cpp" -o "$work/$2.o"
 }
-
-# Beside, then renamed: another process may be loading the old one.
 link() {
   name=$1
   shift
-  "${CXX:-g++}" $flags "-Wl,-soname,$name" -o "$work/$name" "$@"
+  "${CXX:-g++}" -shared "-Wl,-soname,$name" -o "$work/$name" "$@"
 }
 
-if ! { current libcuda.so.1 && current libnvrtc.so && current libcublasLt.so; }; then
-  cd "$here"
-  cp interface.h emulated.cuh "$work/"
-  link libnvrtc.so compiler.cpp -ldl &
-  nvrtc=$!
-  link libcuda.so.1 device.cpp memory.cpp copies.cpp stream.cpp module.cpp launch.cpp barrier.cpp warp.cpp async_copy.cpp -ldl -lpthread
-  link libcublasLt.so -O3 blas.cpp "$work/libcuda.so.1" '-Wl,-rpath,$ORIGIN'
-  wait $nvrtc
-  mv "$work"/*.h "$work"/*.cuh "$work"/*.so* "$out/"
-fi
+driver='device memory copies queue stream module launch barrier warp async_copy'
+jobs=''
+compile -O1 compiler & jobs="$jobs $!"
+compile -O3 blas & jobs="$jobs $!"
+for part in $driver; do
+  compile -O1 "$part" & jobs="$jobs $!"
+done
+for job in $jobs; do
+  wait "$job"
+done
+
+cd "$work"
+link libnvrtc.so compiler.o -ldl
+link libcuda.so.1 $(for part in $driver; do echo "$part.o"; done) -ldl -lpthread
+link libcublasLt.so blas.o libcuda.so.1 '-Wl,-rpath,$ORIGIN'
+# Beside, then renamed: another process may be loading the old ones.
+cp "$here/interface.h" "$here/emulated.cuh" .
+for file in interface.h emulated.cuh libcuda.so.1 libnvrtc.so libcublasLt.so; do
+  mv "$file" "$out/$file"
+done
+touch "$out/built"

@@ -7,19 +7,26 @@ import { Gemm, type MatrixType, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
 import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
+import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
 import { BYTES, C_TYPE, type Physical, physicalOf, type TensorData, widen } from './storage.js';
 
 export const BACKEND_NAME = 'cuda';
 
+/** Host arrays that `constant` remembers: more than one op wants at a time. */
+const MOST_CONSTANTS = 16;
+
 export class CudaBackend extends tf.KernelBackend {
   readonly device: Device;
+  /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
+  readonly weightType: 'bf16' | 'f32' = process.env.SPFT_CUDA_PRECISION === 'float32' ? 'f32' : 'bf16';
   readonly memoryPool: Memory;
   readonly data: tf.DataStorage<TensorData>;
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
   readonly #staging: Staging;
+  readonly #constants = new Map<Int32Array | Float32Array, Block>();
   /** The kernel that runs, which memory taken meanwhile is put down to. */
   #running = 'upload';
 
@@ -106,13 +113,73 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** `info` in element type `physical`: the same tensor where it has it already. Owned by the caller. */
   as(info: tf.TensorInfo, physical: Physical): tf.TensorInfo {
-    const from = this.physical(info);
-    if (from === physical) return this.share(info);
+    if (this.physical(info) === physical) return this.share(info);
     const to = this.output(info.shape, dtypeOf(physical), physical);
-    const size = tf.util.sizeFromShape(info.shape);
-    const kernel = this.kernel('cast', 'cast_elements', 'ppl', { FROM: C_TYPE[from], TO: C_TYPE[physical] });
-    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(info), this.address(to), size]);
+    this.convert(info, this.address(to), physical);
     return to;
+  }
+
+  /** Writes the elements of `from` to `to`, in element type `physical`. */
+  convert(from: tf.TensorInfo, to: number, physical: Physical): void {
+    const size = tf.util.sizeFromShape(from.shape);
+    const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[physical] };
+    const kernel = this.kernel('cast', 'cast_elements', 'ppl', types);
+    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), to, size]);
+  }
+
+  /**
+   * Memory of `bytes` that holds something computed from `info` alone, under a name: made once, given back with the tensor. Whoever writes into
+   * a tensor of which something is derived keeps it up to date (`derivedAddress`).
+   */
+  derived(info: tf.TensorInfo, name: string, bytes: number, make: (address: number) => void): number {
+    const data = this.data.get(info.dataId);
+    const known = data.derived?.get(name);
+    if (known) return known.address;
+    const block = this.memoryPool.allocate(bytes, this.#running);
+    try {
+      make(block.address);
+    } catch (error) {
+      this.memoryPool.release(block);
+      throw error;
+    }
+    data.derived ??= new Map();
+    data.derived.set(name, block);
+    return block.address;
+  }
+
+  /**
+   * Memory in which what is derived from several tensors lies one after the other: each of them keeps its part, as `derived` would.
+   * @param bytes of each part.
+   * @returns the address of the first.
+   */
+  derivedTogether(
+    infos: readonly tf.TensorInfo[],
+    name: string,
+    bytes: readonly number[],
+    make: (info: tf.TensorInfo, address: number) => void,
+  ): number {
+    const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
+    const first = this.derivedAddress(infos[0]!, name);
+    if (first !== 0 && infos.every((info, n) => this.derivedAddress(info, name) === first + places[n]!)) return first;
+    const whole = this.memoryPool.allocate(
+      bytes.reduce((sum, n) => sum + n, 0),
+      this.#running,
+    );
+    infos.forEach((info, n) => {
+      const data = this.data.get(info.dataId);
+      const before = data.derived?.get(name);
+      if (before) this.memoryPool.release(before);
+      data.derived ??= new Map();
+      data.derived.set(name, this.memoryPool.part(whole, places[n]!, bytes[n]!));
+      make(info, whole.address + places[n]!);
+    });
+    this.memoryPool.release(whole);
+    return whole.address;
+  }
+
+  /** Where it is, or 0 where nothing of that name was derived. */
+  derivedAddress(info: tf.TensorInfo, name: string): number {
+    return this.data.get(info.dataId).derived?.get(name)?.address ?? 0;
   }
 
   /** Runs `f` with `bytes` of device memory that are given back after it. */
@@ -160,9 +227,39 @@ export class CudaBackend extends tf.KernelBackend {
     return info;
   }
 
+  /**
+   * Address of a host array on the device, which is uploaded once for the last arrays that were asked for: what all layers of a step share. The
+   * array must not change.
+   */
+  constant(values: Int32Array | Float32Array): number {
+    const known = this.#constants.get(values);
+    if (known) return known.address;
+    if (this.#constants.size >= MOST_CONSTANTS) {
+      const [oldest, block] = this.#constants.entries().next().value!;
+      this.#constants.delete(oldest);
+      this.memoryPool.release(block);
+    }
+    const block = this.memoryPool.allocate(values.byteLength, 'layouts');
+    this.#staging.upload(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), block.address);
+    this.#constants.set(values, block);
+    return block.address;
+  }
+
   /** Copies host bytes to memory that a kernel holds. */
   uploadTo(address: number, bytes: Uint8Array): void {
     this.#staging.upload(bytes, address);
+  }
+
+  /** Runs `f` and says where the GPU's time went, by kernel and product. */
+  profile(f: () => void): ProfileEntry[] {
+    const profiler = new Profiler(this.device);
+    this.device.profiler = profiler;
+    try {
+      f();
+    } finally {
+      this.device.profiler = null;
+    }
+    return profiler.finish();
   }
 
   /** Kernels and products launched so far. */
@@ -240,6 +337,7 @@ export class CudaBackend extends tf.KernelBackend {
     if (!force && data.references > 0) return false;
     this.data.delete(dataId);
     if (data.block) this.memoryPool.release(data.block);
+    if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
     return true;
   }
 

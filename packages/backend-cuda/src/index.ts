@@ -17,4 +17,4 @@ export {
   CudaUnavailableError,
   type Holder,
 } from './errors.js';
-export { type RandomOptions, randomTensor } from './kernels/random.js';
+export { type RandomOptions, randomTensor } from './random.js';

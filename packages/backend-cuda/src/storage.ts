@@ -27,6 +27,8 @@ export interface TensorData {
   readonly offset: number;
   /** A single number that came from the host and is passed to kernels by value; or strings. */
   readonly host: readonly number[] | Uint8Array[] | null;
+  /** What was computed from it and is kept with it, by name (`CudaBackend.derived`). */
+  derived?: Map<string, Block>;
 }
 
 export function physicalOf(dtype: tf.DataType): Physical {

@@ -9,6 +9,7 @@ import {
 } from '../libraries/driver.js';
 import { candidates, type LibraryName } from '../libraries/locate.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import type { Profiler } from './profiler.js';
 
 /** What is known of a GPU without using it. */
 export interface DeviceInfo {
@@ -47,6 +48,8 @@ export class Device {
   readonly info: DeviceInfo;
   /** Everything runs on it, in order: what was freed may be used again at once. */
   stream = 0;
+  /** Told of every launch while it is not null. */
+  profiler: Profiler | null = null;
   readonly #ordinal: number;
   #open = false;
 
@@ -87,9 +90,10 @@ export class Device {
     }
   }
 
-  /** e.g. `sm_90`. */
+  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper. */
   get architecture(): string {
-    return `sm_${this.info.capability.join('')}`;
+    const architecture = `sm_${this.info.capability.join('')}`;
+    return architecture === 'sm_90' ? 'sm_90a' : architecture;
   }
 
   /** Makes the context and the stream. */
@@ -158,16 +162,27 @@ export class Device {
     }
   }
 
+  /** An event that is reached when the work so far is done; the caller destroys it. */
+  recordEvent(): number {
+    const event = this.handle('cuEventCreate', 0);
+    this.call('cuEventRecord', event, this.stream);
+    return event;
+  }
+
+  /** Milliseconds between two events, waiting for the second. */
+  elapsed(start: number, end: number): number {
+    this.call('cuEventSynchronize', end);
+    this.call('cuEventElapsedTime', handles.address, start, end);
+    return handles.memory.readFloatLE(0);
+  }
+
   /** Milliseconds that the GPU takes for what `run` launches, waiting for it. */
   milliseconds(run: () => void): number {
-    const [start, end] = [this.handle('cuEventCreate', 0), this.handle('cuEventCreate', 0)];
+    const start = this.recordEvent();
+    run();
+    const end = this.recordEvent();
     try {
-      this.call('cuEventRecord', start, this.stream);
-      run();
-      this.call('cuEventRecord', end, this.stream);
-      this.call('cuEventSynchronize', end);
-      this.call('cuEventElapsedTime', handles.address, start, end);
-      return handles.memory.readFloatLE(0);
+      return this.elapsed(start, end);
     } finally {
       this.driver.cuEventDestroy_v2(start);
       this.driver.cuEventDestroy_v2(end);

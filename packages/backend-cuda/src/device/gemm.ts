@@ -63,7 +63,7 @@ interface Plan {
 
 const WORKSPACE = 64 * 2 ** 20;
 /** Multiplications from which on algorithms are timed. */
-const WORTH_TIMING = 2 ** 31;
+const WORTH_TIMING = 2 ** 27;
 const PROPOSALS = 8;
 const BYTES = { f32: 4, bf16: 2 } as const;
 
@@ -96,7 +96,10 @@ export class Gemm {
     const { m, n, alpha = 1, beta = 0 } = product;
     if (m === 0 || n === 0) return;
     const plan = this.#plan(product);
+    const { profiler } = this.#device;
+    profiler?.before();
     this.#run(plan, product, alpha, beta);
+    profiler?.after(`product ${describe(product)}`);
     this.calls++;
   }
 

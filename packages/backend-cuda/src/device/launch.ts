@@ -57,11 +57,13 @@ export class Launcher {
     this.#modules.allowShared(kernel, sharedBytes);
     const [bx, by = 1, bz = 1] = block;
     const { handle } = kernel;
-    const { stream } = this.#device;
+    const { stream, profiler } = this.#device;
+    profiler?.before();
     this.#device.call(
       'cuLaunchKernel',
       ...[handle, gx, gy, gz, bx, by, bz, sharedBytes, stream, this.#pointers.address, 0],
     );
+    profiler?.after(kernel.name);
     this.launches++;
   }
 }

@@ -16,6 +16,8 @@ export interface Block {
   /** The kernel that made it, for messages. */
   readonly by: string;
   users: number;
+  /** The block that this one is a part of. */
+  readonly whole?: Block;
 }
 
 const out = new HostMemory(16);
@@ -57,9 +59,19 @@ export class Memory {
     return { address, bytes: size, by, users: 1 };
   }
 
+  /** A part of a block, which lives as long as any of its parts. */
+  part(whole: Block, offset: number, bytes: number): Block {
+    whole.users++;
+    return { address: whole.address + offset, bytes, by: whole.by, users: 1, whole };
+  }
+
   /** One user less; frees the block after the last one. */
   release(block: Block): void {
     if (--block.users > 0) return;
+    if (block.whole) {
+      this.release(block.whole);
+      return;
+    }
     const held = this.#held.get(block.by)!;
     held.bytes -= block.bytes;
     held.tensors--;

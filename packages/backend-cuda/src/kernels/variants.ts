@@ -27,6 +27,9 @@ export function variantName({ file, defines }: Variant): string {
   return [file, ...definitions.sort()].join(' ');
 }
 
+/** C++ types of float32 tensors. */
+export const FLOATS = ['float', 'bf16'] as const;
+
 /** Every combination of the values of each definition. */
 export function combinations(values: Readonly<Record<string, readonly (string | number)[]>>): Defines[] {
   return Object.entries(values).reduce<Defines[]>(
