@@ -54,6 +54,21 @@ describeCuda('composed kernels', () => {
     await expectAsOnCpu('matMul', square, [{ shape: [2, 1, 3, 4] }, { shape: [1, 2, 4, 5] }], LOOSE);
   });
 
+  it('matMul of int32 is int32', () => {
+    const inputs = [
+      { shape: [3, 4], kind: 'i32' as const },
+      { shape: [4, 5], kind: 'i32' as const },
+    ];
+    return expectAsOnCpu('matMul', (x, y) => tf.matMul(x, y), inputs);
+  });
+
+  it('reads a tensor that is disposed of meanwhile', async () => {
+    const x = tf.tensor([1, 2, 3]);
+    const read = x.data();
+    x.dispose();
+    expect([...(await read)]).toEqual([1, 2, 3]);
+  });
+
   it('matMul with bias and activation', async () => {
     for (const activation of ['linear', 'relu', 'relu6', 'elu', 'sigmoid', 'leakyrelu'] as const) {
       const fused = (a: tf.Tensor, b: tf.Tensor, bias: tf.Tensor) =>

@@ -1,6 +1,7 @@
 /** @file Matrix products of tfjs, plain and batched, by cuBLASLt. */
 import * as tf from '@tensorflow/tfjs';
 import { type CudaBackend, matrixType } from '../backend.js';
+import { cast } from './constant.js';
 import { type KernelCall, registerCudaKernel } from './register.js';
 
 interface MatMulAttributes {
@@ -105,4 +106,12 @@ function locate(place: number, shape: readonly number[]): number[] {
   return at;
 }
 
-registerCudaKernel<'a' | 'b', MatMulAttributes>(tf.BatchMatMul, batchMatMul);
+// Integers are multiplied as floats: exact up to 2^24, as on other backends that compute in float.
+registerCudaKernel<'a' | 'b', MatMulAttributes>(tf.BatchMatMul, (call) => {
+  const { backend, inputs } = call;
+  const result = batchMatMul(call);
+  if (tf.upcastType(inputs.a.dtype, inputs.b.dtype) !== 'int32') return result;
+  const integers = cast(backend, result, 'int32');
+  backend.release(result);
+  return integers;
+});

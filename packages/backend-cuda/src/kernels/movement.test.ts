@@ -62,6 +62,7 @@ describeCuda('moving elements', () => {
   it('makes ranges, linear spaces and filled tensors', async () => {
     await expectAsOnCpu('range', () => tf.range(3, 20, 2, 'int32'), []);
     await expectAsOnCpu('range', () => tf.range(1, -1, -0.25), []);
+    await expectAsOnCpu('range', () => tf.range(4, -2), []);
     await expectAsOnCpu('linspace', () => tf.linspace(-1, 1, 7), []);
     for (const dtype of ['float32', 'int32', 'bool'] as const) {
       await expectAsOnCpu('fill', () => tf.fill([5, 7], 1, dtype), []);
