@@ -93,8 +93,8 @@ export class Gemm {
 
   /** @throws CudaError. */
   multiply(product: Product): void {
-    const { m, n, alpha = 1, beta = 0 } = product;
-    if (m === 0 || n === 0) return;
+    const { m, n, alpha = 1, beta = 0, batch = 1 } = product;
+    if (m === 0 || n === 0 || batch === 0) return;
     const plan = this.#plan(product);
     const { profiler } = this.#device;
     profiler?.before();

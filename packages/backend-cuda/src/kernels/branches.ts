@@ -8,7 +8,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { Branch } from './layers.js';
 import { adapterIn } from './lora-linear.js';
-import { HALF, withTemporaries } from './tensors.js';
+import { HALF, inScope } from './tensors.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -54,7 +54,7 @@ function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (
 
 /** Runs `f` with the address of B in `type`. */
 function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: number) => void): void {
-  withTemporaries(backend, (temporary) => f(adapterIn(backend, type, b, temporary)));
+  inScope(backend, (scope) => f(adapterIn(backend, type, b, scope)));
 }
 
 const bytesOf = (type: Type) => (type === 'bf16' ? 2 : 4);

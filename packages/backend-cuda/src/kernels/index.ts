@@ -33,5 +33,5 @@ import './softmax.js';
 import './sort.js';
 import './stored-tensor.js';
 import './swiglu.js';
-import './top-k.js';
+import './top-k-selection.js';
 import './unary.js';

@@ -8,7 +8,7 @@ import type { CudaBackend } from '../backend.js';
 import type { Defines, Kernel } from '../device/modules.js';
 import { activationType } from './layers.js';
 import { registerCudaKernel } from './register.js';
-import { withTemporaries } from './tensors.js';
+import { inScope } from './tensors.js';
 
 interface Attributes {
   readonly layout: { readonly tokens: number; readonly sequenceStarts: Int32Array; readonly rowOfToken: Int32Array };
@@ -102,10 +102,10 @@ registerCudaKernel<'q' | 'k' | 'v', Attributes>(
     const T = layout.tokens;
     const G = N / K;
     const type = activationType(backend, inputs.q, inputs.k);
-    return withTemporaries(backend, (temporary) => {
-      const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((t) => temporary(backend.as(t, type))) as Three;
-      const y = backend.output([T, N * d], 'float32', type);
-      const lse = backend.output([K, T, G], 'float32', 'f32');
+    return inScope(backend, (scope) => {
+      const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((t) => scope.temporary(backend.as(t, type))) as Three;
+      const y = scope.output([T, N * d], 'float32', type);
+      const lse = scope.output([K, T, G], 'float32', 'f32');
       if (T === 0) return [y, lse];
       const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [q, k, v, y]));
       const B = layout.sequenceStarts.length - 1;
@@ -129,11 +129,11 @@ registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
     const T = layout.tokens;
     const G = N / K;
     const type = activationType(backend, inputs.q, inputs.k);
-    return withTemporaries(backend, (temporary) => {
-      const tensors = [inputs.q, inputs.k, inputs.v, inputs.y, inputs.dy].map((t) => temporary(backend.as(t, type)));
+    return inScope(backend, (scope) => {
+      const tensors = [inputs.q, inputs.k, inputs.v, inputs.y, inputs.dy].map((t) => scope.temporary(backend.as(t, type)));
       const [q, k, v, y, dy] = tensors.map((t) => backend.address(t)) as [number, number, number, number, number];
       const lse = backend.address(inputs.kept0);
-      const made = [N, K, K].map((count) => backend.output([T, count * d], 'float32', type)) as Three;
+      const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;
       if (T === 0) return made;
       const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
       const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]));
@@ -142,7 +142,7 @@ registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
       const longest = longestOf(layout.sequenceStarts);
       const scale = 1 / Math.sqrt(d);
       const [wide, narrow] = [N * d, K * d];
-      const delta = backend.address(temporary(backend.output([K, T, G], 'float32', 'f32')));
+      const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
       const file = 'packed-attention-grad';
       const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiif', plan.defines);
       const strides = [wide, narrow, narrow, wide, wide];

@@ -65,7 +65,7 @@ export function rmsNormGrad(
     const dx = scope.output([rows, n], 'float32', X);
     if (n === 0) return dx;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
-    const besides = residual ? backend.address(temporary(backend.as(residual, X))) : 0;
+    const besides = residual ? scope.address(residual, X) : 0;
     const addresses = [of!, backend.address(weight), along!, besides, backend.address(dx)];
     overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, eps);
     return dx;

@@ -41,10 +41,10 @@ registerCudaKernel<'x', { k: number; sorted: boolean }>(tf.TopK, ({ backend, inp
   const defines = { FROM: C_TYPE[physical] };
   const from = backend.address(x);
   backend.scratch(8 * rows * padded, (keys) => {
-    const make = backend.kernel('largest', 'top_k_keys', 'pplll', defines);
+    const make = backend.kernel('top-k', 'top_k_keys', 'pplll', defines);
     backend.launch(make, [blocksFor(rows * padded)], [THREADS], [from, keys, rows, n, padded]);
     sortRows(backend, keys, rows, padded);
-    const take = backend.kernel('largest', 'top_k_take', 'ppppllll', defines);
+    const take = backend.kernel('top-k', 'top_k_take', 'ppppllll', defines);
     const places = [from, keys, backend.address(values), backend.address(indices)];
     backend.launch(take, [blocksFor(count)], [THREADS], [...places, rows, n, padded, k]);
   });
@@ -52,4 +52,4 @@ registerCudaKernel<'x', { k: number; sorted: boolean }>(tf.TopK, ({ backend, inp
 });
 
 declareVariants('sort');
-declareVariants('largest', combinations({ FROM: Object.values(C_TYPE) }));
+declareVariants('top-k', combinations({ FROM: Object.values(C_TYPE) }));

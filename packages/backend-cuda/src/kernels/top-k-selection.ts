@@ -7,7 +7,7 @@ import { combinations, declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
-/** So many scores a thread can keep in registers (top-k.cu). */
+/** So many scores a thread can keep in registers (top-k-selection.cu). */
 const HELD = [1, 2, 4, 8, 11, 14, 16, 32];
 /** The fewest that will do, or 0 where there are too many. */
 const perThread = (n: number): number => HELD.find((count) => n <= 1024 * count) ?? 0;
@@ -21,7 +21,7 @@ export function topK(backend: CudaBackend, scores: Info, kept: number): Info {
   return inScope(backend, (scope) => {
     const from = scope.address(scores, 'f32');
     const indices = scope.output([kept], 'int32');
-    const kernel = backend.kernel('top-k', 'top_k', 'ppii', { PER_THREAD: perThread(n) });
+    const kernel = backend.kernel('top-k-selection', 'top_k', 'ppii', { PER_THREAD: perThread(n) });
     if (kept > 0) backend.launch(kernel, [1], [1024], [from, backend.address(indices), n, kept]);
     return indices;
   });
@@ -63,7 +63,7 @@ export function queryChannels(backend: CudaBackend, indices: Info, group: number
   return y;
 }
 
-declareVariants('top-k', combinations({ PER_THREAD: [0, ...HELD] }));
+declareVariants('top-k-selection', combinations({ PER_THREAD: [0, ...HELD] }));
 declareVariants('query-channels');
 
 registerCudaKernel<'scores', { kept: number }>(
