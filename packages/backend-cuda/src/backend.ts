@@ -307,13 +307,24 @@ export class CudaBackend extends tf.KernelBackend {
     return { dataId };
   }
 
+  /** The tensor may be disposed of meanwhile: what it had at the call is read. */
   override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
-    await this.device.settled();
-    return this.readSync(dataId);
+    const data = this.data.get(dataId);
+    const { block } = data;
+    if (block) block.users++;
+    try {
+      await this.device.settled();
+      return this.#valuesOf(data);
+    } finally {
+      if (block) this.memoryPool.release(block);
+    }
   }
 
   override readSync(dataId: tf.DataId): tf.BackendValues {
-    const { host, physical, elements, block, offset, dtype } = this.data.get(dataId);
+    return this.#valuesOf(this.data.get(dataId));
+  }
+
+  #valuesOf({ host, physical, elements, block, offset, dtype }: TensorData): tf.BackendValues {
     if (dtype === 'string') return host as Uint8Array[];
     if (host !== null) return typedArray(host as number[], dtype);
     const bytes = new Uint8Array(elements * BYTES[physical]);

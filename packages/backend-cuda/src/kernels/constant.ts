@@ -81,6 +81,9 @@ registerCudaKernel<'x', { shape: number[] }>(tf.Reshape, ({ backend, inputs: { x
 
 registerCudaKernel<'input', { dim: number }>(tf.ExpandDims, ({ backend, inputs: { input }, attributes: { dim } }) => {
   const shape = input.shape.slice();
+  if (dim < -(shape.length + 1) || dim > shape.length) {
+    throw new RangeError(`expandDims: axis must be in [${-(shape.length + 1)}, ${shape.length}]; it is ${dim}`);
+  }
   shape.splice(dim < 0 ? dim + shape.length + 1 : dim, 0, 1);
   return backend.share(input, shape);
 });
@@ -92,7 +95,9 @@ registerCudaKernel<'x', { dtype: tf.DataType }>(tf.Cast, ({ backend, inputs, att
 // Short, and wanted in double precision as on other backends: made on the host.
 registerCudaKernel<never, { start: number; stop: number; step?: number; dtype?: 'float32' | 'int32' }>(
   tf.Range,
-  ({ backend, attributes: { start, stop, step = 1, dtype = 'float32' } }) => {
+  ({ backend, attributes: { start, stop, step: given = 1, dtype = 'float32' } }) => {
+    // One down where it is not said.
+    const step = stop < start && given === 1 ? -1 : given;
     const against = (start < stop && step < 0) || (stop < start && step > 0) || step === 0;
     const count = start === stop || against ? 0 : Math.abs(Math.ceil((stop - start) / step));
     return fromHost(

@@ -1,6 +1,7 @@
 /** @file Matrix products of tfjs, plain and batched, by cuBLASLt. */
 import * as tf from '@tensorflow/tfjs';
 import { type CudaBackend, matrixType } from '../backend.js';
+import { cast } from './constant.js';
 import { type KernelCall, registerCudaKernel } from './register.js';
 
 interface MatMulAttributes {
@@ -53,16 +54,16 @@ function batchMatMul({ backend, inputs, attributes }: KernelCall<'a' | 'b', MatM
   }
   const type = both(backend, a, b);
   const d = backend.output([...outer, m, n], 'float32', type);
-  if (k === 0) {
+  const [countA, countB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
+  const count = tf.util.sizeFromShape(outer);
+  if (k === 0 || count === 0) {
     backend.clear(d);
     return d;
   }
   const [left, right] = [backend.as(a, type), backend.as(b, type)];
   const bytes = type === 'bf16' ? 2 : 4;
   const common = { m, n, k, transposeA, transposeB, type, outputType: type } as const;
-  const [countA, countB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
-  const count = tf.util.sizeFromShape(outer);
-  if (countA === countB || countA === 1 || countB === 1) {
+  if ((countA === count || countA === 1) && (countB === count || countB === 1)) {
     backend.multiply({
       ...common,
       a: backend.address(left),
@@ -105,4 +106,12 @@ function locate(place: number, shape: readonly number[]): number[] {
   return at;
 }
 
-registerCudaKernel<'a' | 'b', MatMulAttributes>(tf.BatchMatMul, batchMatMul);
+// Integers are multiplied as floats: exact up to 2^24, as on other backends that compute in float.
+registerCudaKernel<'a' | 'b', MatMulAttributes>(tf.BatchMatMul, (call) => {
+  const { backend, inputs } = call;
+  const result = batchMatMul(call);
+  if (tf.upcastType(inputs.a.dtype, inputs.b.dtype) !== 'int32') return result;
+  const integers = cast(backend, result, 'int32');
+  backend.release(result);
+  return integers;
+});

@@ -68,27 +68,26 @@ interface StridedSliceAttributes {
 }
 
 registerCudaKernel<'x', StridedSliceAttributes>(tf.StridedSlice, ({ backend, inputs: { x }, attributes: a }) => {
-  const { finalShapeSparse, finalShape, isIdentity, sliceDim0, isSimpleSlice, begin, end, strides } =
-    tf.slice_util.sliceInfo(
-      x.shape,
-      a.begin,
-      a.end,
-      a.strides,
-      a.beginMask,
-      a.endMask,
-      a.ellipsisMask,
-      a.newAxisMask,
-      a.shrinkAxisMask,
-    );
+  const { finalShape, isIdentity, sliceDim0, isSimpleSlice, begin, end, strides } = tf.slice_util.sliceInfo(
+    x.shape,
+    a.begin,
+    a.end,
+    a.strides,
+    a.beginMask,
+    a.endMask,
+    a.ellipsisMask,
+    a.newAxisMask,
+    a.shrinkAxisMask,
+  );
   if (isIdentity) return backend.share(x, finalShape);
+  const sizes = tf.slice_util.computeOutShape(begin, end, strides);
   if (sliceDim0 || isSimpleSlice) {
-    const sizes = tf.slice_util.computeOutShape(begin, end, strides);
     const part = slice(backend, x, begin, sizes);
     return { ...part, shape: finalShape };
   }
   const own = stridesOf(x.shape);
   const steps = own.map((stride, axis) => stride * strides[axis]!);
-  const part = pick(backend, x, finalShapeSparse, steps, dot(begin, own));
+  const part = pick(backend, x, sizes, steps, dot(begin, own));
   return { ...part, shape: finalShape };
 });
 
