@@ -9,7 +9,7 @@ import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
-import { BYTES, C_TYPE, type Physical, physicalOf, type TensorData, widen } from './storage.js';
+import { BYTES, C_TYPE, type Physical, physicalOf, TensorData, TensorStore, widen } from './storage.js';
 
 export const BACKEND_NAME = 'cuda';
 
@@ -21,7 +21,7 @@ export class CudaBackend extends tf.KernelBackend {
   /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
   readonly weightType: 'bf16' | 'f32' = process.env.SPFT_CUDA_PRECISION === 'float32' ? 'f32' : 'bf16';
   readonly memoryPool: Memory;
-  readonly data: tf.DataStorage<TensorData>;
+  readonly data = new TensorStore();
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
@@ -40,7 +40,6 @@ export class CudaBackend extends tf.KernelBackend {
     this.#launcher = new Launcher(this.device, this.#modules);
     this.#gemm = new Gemm(this.device, this.memoryPool);
     this.#staging = new Staging(this.device);
-    this.data = new tf.DataStorage(this, tf.engine());
   }
 
   // What kernels use.
@@ -60,7 +59,7 @@ export class CudaBackend extends tf.KernelBackend {
   output(shape: readonly number[], dtype: tf.DataType = 'float32', physical = physicalOf(dtype)): tf.TensorInfo {
     const elements = tf.util.sizeFromShape([...shape]);
     const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
-    return this.#register(shape, dtype, { physical, elements, block, offset: 0, host: null });
+    return this.#register(shape, new TensorData(dtype, physical, elements, block, 0));
   }
 
   /** A tensor that shares memory with `info`, from element `offset` on; owned by the caller. */
@@ -69,13 +68,7 @@ export class CudaBackend extends tf.KernelBackend {
     data.block!.users++;
     const elements = tf.util.sizeFromShape([...shape]);
     const at = data.offset + offset * BYTES[data.physical];
-    return this.#register(shape, dtype, {
-      physical: data.physical,
-      elements,
-      block: data.block,
-      offset: at,
-      host: null,
-    });
+    return this.#register(shape, new TensorData(dtype, data.physical, elements, data.block, at));
   }
 
   /** The same tensor once more, in another shape. */
@@ -270,7 +263,7 @@ export class CudaBackend extends tf.KernelBackend {
   // What tfjs asks of a backend.
 
   override write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType): tf.DataId {
-    return this.#write({}, values, shape, dtype, 1).dataId;
+    return this.data.add(this.#write(values, shape, dtype, 1));
   }
 
   override move(
@@ -280,31 +273,22 @@ export class CudaBackend extends tf.KernelBackend {
     dtype: tf.DataType,
     references: number,
   ): void {
-    this.#write(dataId, values, shape, dtype, references);
+    this.data.adopt(dataId, this.#write(values, shape, dtype, references));
   }
 
-  #write(dataId: tf.DataId, values: tf.BackendValues | null, shape: number[], dtype: tf.DataType, references: number) {
+  #write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType, references: number): TensorData {
     const elements = tf.util.sizeFromShape(shape);
-    const common = { references, dtype, elements, offset: 0 };
-    if (dtype === 'string') {
-      this.data.set(dataId, { ...common, physical: 'u8', block: null, host: values as Uint8Array[] });
-      return { dataId };
-    }
+    if (dtype === 'string') return new TensorData(dtype, 'u8', elements, null, 0, values as Uint8Array[], references);
     const physical = physicalOf(dtype);
-    if (values === null) {
-      const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
-      this.data.set(dataId, { ...common, physical, block, host: null });
-      return { dataId };
+    if (values !== null && elements === 1) {
+      return new TensorData(dtype, physical, 1, null, 0, [Number(values[0])], references);
     }
-    if (elements === 1) {
-      this.data.set(dataId, { ...common, physical, block: null, host: [Number(values[0])] });
-      return { dataId };
-    }
-    const typed = typedArray(values, dtype);
     const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
-    this.data.set(dataId, { ...common, physical, block, host: null });
-    this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
-    return { dataId };
+    if (values !== null) {
+      const typed = typedArray(values, dtype);
+      this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
+    }
+    return new TensorData(dtype, physical, elements, block, 0, null, references);
   }
 
   /** The tensor may be disposed of meanwhile: what it had at the call is read. */
@@ -361,7 +345,7 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   override numDataIds(): number {
-    return this.data.numDataIds();
+    return this.data.count;
   }
 
   override memory(): { unreliable: boolean; numBytesInGPU: number; reasons: string[] } {
@@ -389,14 +373,8 @@ export class CudaBackend extends tf.KernelBackend {
     this.device.close();
   }
 
-  #register(
-    shape: readonly number[],
-    dtype: tf.DataType,
-    data: Omit<TensorData, 'references' | 'dtype'>,
-  ): tf.TensorInfo {
-    const dataId = {};
-    this.data.set(dataId, { ...data, dtype, references: 1 });
-    return { dataId, shape: [...shape], dtype };
+  #register(shape: readonly number[], data: TensorData): tf.TensorInfo {
+    return { dataId: this.data.add(data), shape: [...shape], dtype: data.dtype };
   }
 
   /** What is known of a tensor, which is on the device from now on. */

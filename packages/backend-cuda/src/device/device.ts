@@ -190,10 +190,11 @@ export class Device {
   }
 }
 
-function driverError(call: string, status: number): CudaError {
+/** @param of what it was about, for the message. */
+export function driverError(call: string, status: number, of = ''): CudaError {
   const detail =
     status >= 700 && status < 720
       ? 'a kernel launched before it failed and the context is lost: remove the backend (tf.removeBackend) and start it anew'
-      : '';
+      : of;
   return new CudaError(call, status, CUDA_ERRORS[status] ?? 'CUresult', detail);
 }

@@ -109,10 +109,13 @@ export class Gemm {
     memory.writeFloatLE(beta, 4);
     const [a, b, c, d] = layouts;
     // cuBLASLt is column-major: row-major d = a·b is its dᵀ = bᵀ·aᵀ, so the operands change places.
-    const status = this.#functions.cublasLtMatmul(
-      ...[this.#handle, description, address, product.b, b, product.a, a, address + 4, product.c ?? product.d, c],
-      ...[product.d, d, algorithm.address, this.#workspace.address, WORKSPACE, this.#device.stream],
-    );
+    const { cublasLtMatmul } = this.#functions;
+    const { b: left, a: right, c: added = product.d, d: written } = product;
+    const [workspace, stream] = [this.#workspace.address, this.#device.stream];
+    const betaAt = address + 4;
+    // biome-ignore format: one line for each matrix
+    const status = cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
+      added, c, written, d, algorithm.address, workspace, WORKSPACE, stream);
     if (status !== 0) throw failure('cublasLtMatmul', status, describe(product));
   }
 
@@ -232,34 +235,23 @@ export class Gemm {
 
 /** The largest power of two up to 256 that divides an address. */
 function alignmentOf(address: number): number {
-  let alignment = 256;
-  while (address % alignment !== 0) alignment /= 2;
-  return alignment;
+  const low = address % 256;
+  return low === 0 ? 256 : low & -low;
 }
 
+/** All that a plan depends on. On the path of every product, so without arrays. */
 function planKey(p: Product): string {
   const c = p.c ?? p.d;
-  return [
-    ...[p.m, p.n, p.k, p.transposeA ? 't' : 'n', p.transposeB ? 't' : 'n', p.type, p.outputType],
-    ...[
-      p.lda ?? '',
-      p.ldb ?? '',
-      p.ldc ?? '',
-      p.ldd ?? '',
-      p.batch ?? 1,
-      p.strideA ?? '',
-      p.strideB ?? '',
-      p.strideD ?? '',
-    ],
-    ...[
-      alignmentOf(p.a),
-      alignmentOf(p.b),
-      alignmentOf(c),
-      alignmentOf(p.d),
-      c === p.d ? 'in place' : '',
-      p.beta ? 'adds' : '',
-    ],
-  ].join(' ');
+  const flags =
+    (p.transposeA ? 1 : 0) |
+    (p.transposeB ? 2 : 0) |
+    (p.type === 'bf16' ? 4 : 0) |
+    (p.outputType === 'bf16' ? 8 : 0) |
+    (c === p.d ? 16 : 0) |
+    (p.beta ? 32 : 0);
+  const alignments = `${alignmentOf(p.a)},${alignmentOf(p.b)},${alignmentOf(c)},${alignmentOf(p.d)}`;
+  const key = `${p.m},${p.n},${p.k},${flags},${alignments},${p.lda ?? 0},${p.ldb ?? 0},${p.ldc ?? 0},${p.ldd ?? 0}`;
+  return p.batch === undefined || p.batch === 1 ? key : `${key},${p.batch},${p.strideA},${p.strideB},${p.strideD}`;
 }
 
 function describe({ m, n, k, transposeA, transposeB, type, outputType, batch = 1 }: Product): string {

@@ -3,7 +3,7 @@
  * the host's time a launch, nearly all of it the driver's.
  */
 import { HostMemory } from '../libraries/native.js';
-import type { Device } from './device.js';
+import { type Device, driverError } from './device.js';
 import type { Kernel, Modules } from './modules.js';
 
 /** p device address, i int32, f float, l int64. */
@@ -54,15 +54,14 @@ export class Launcher {
           view.setInt32(8 * n + 4, Math.floor(value / 2 ** 32), true);
       }
     }
-    this.#modules.allowShared(kernel, sharedBytes);
+    if (sharedBytes > kernel.sharedBytes) this.#modules.allowShared(kernel, sharedBytes);
     const [bx, by = 1, bz = 1] = block;
-    const { handle } = kernel;
-    const { stream, profiler } = this.#device;
+    const { stream, profiler, driver } = this.#device;
     profiler?.before();
-    this.#device.call(
-      'cuLaunchKernel',
-      ...[handle, gx, gy, gz, bx, by, bz, sharedBytes, stream, this.#pointers.address, 0],
-    );
+    const { handle } = kernel;
+    const parametersAt = this.#pointers.address;
+    const status = driver.cuLaunchKernel(handle, gx, gy, gz, bx, by, bz, sharedBytes, stream, parametersAt, 0);
+    if (status !== 0) throw driverError('cuLaunchKernel', status, kernel.name);
     profiler?.after(kernel.name);
     this.launches++;
   }

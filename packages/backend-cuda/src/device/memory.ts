@@ -7,7 +7,7 @@
 import { CudaError, CudaOutOfMemoryError, type Holder } from '../errors.js';
 import { CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERRORS, POOL_ATTRIBUTE } from '../libraries/driver.js';
 import { HostMemory } from '../libraries/native.js';
-import type { Device } from './device.js';
+import { type Device, driverError } from './device.js';
 
 /** Device memory with a count of those who use it; a view of a tensor counts as one. */
 export interface Block {
@@ -78,7 +78,9 @@ export class Memory {
     held.bytes -= block.bytes;
     held.tensors--;
     this.bytes -= block.bytes;
-    this.#device.call('cuMemFreeAsync', block.address, this.#device.stream);
+    const { driver, stream } = this.#device;
+    const status = driver.cuMemFreeAsync(block.address, stream);
+    if (status !== 0) throw driverError('cuMemFreeAsync', status);
   }
 
   /** Gives back to the system what the pool keeps for later. */

@@ -37,8 +37,10 @@ export class Modules {
    * @throws CudaCompileError.
    */
   kernel(file: string, entry: string, parameters: string, defines: Defines = {}): Kernel {
-    const variant = `${file} ${Object.entries(defines).join(' ')}`;
-    const key = `${variant} ${entry}`;
+    // On the path of every launch, so without arrays.
+    let variant = file;
+    for (const name in defines) variant += ` ${name}=${defines[name]}`;
+    const key = `${variant}:${entry}`;
     const known = this.#kernels.get(key);
     if (known) return known;
     let module = this.#modules.get(variant);
