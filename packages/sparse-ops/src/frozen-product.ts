@@ -9,7 +9,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { matMul2d, prefersPlainProducts } from './matmul.js';
-import { noGradient } from './tape.js';
+import { noGradient, takesKeptForLeak } from './tape.js';
 import { transpose2d } from './transpose.js';
 
 /** Kept transposes together hold at most so many numbers (512 MB); weights asked for beyond that are transposed each time. */
@@ -41,9 +41,7 @@ export function releaseTransposed(weight: tf.Tensor2D): void {
 function transposeOf(weight: tf.Tensor2D): tf.Tensor2D | null {
   const transposed = transposes.get(weight);
   if (transposed !== null) return transposed ?? null;
-  // With its flag IS_TEST, tfjs takes what is made and kept within an op, as under gradient checkpointing, for a leak of that op.
-  const takenForLeak = tf.engine().state.kernelDepth > 0 && tf.env().getBool('IS_TEST');
-  if (takenForLeak || keptNumbers + weight.size > BUDGET) return null;
+  if (takesKeptForLeak() || keptNumbers + weight.size > BUDGET) return null;
   const made = noGradient(() => tf.keep(transpose2d(weight)));
   keptNumbers += made.size;
   transposes.set(weight, made);

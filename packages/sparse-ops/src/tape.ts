@@ -19,3 +19,11 @@ export function noGradient<T>(f: () => T): T {
     state.kernelDepth--;
   }
 }
+
+/**
+ * Whether a tensor made and kept here would be taken for a leak of the op that runs: tfjs counts so with its flag IS_TEST, as under gradient
+ * checkpointing.
+ */
+export function takesKeptForLeak(): boolean {
+  return tf.engine().state.kernelDepth > 0 && tf.env().getBool('IS_TEST');
+}

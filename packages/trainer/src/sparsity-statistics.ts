@@ -3,6 +3,7 @@
  * reading is not free, the indices stay on the device until that step is over.
  */
 import type { SelectionListener } from '@spft/estimator';
+import { takesKeptForLeak } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { TrainerCallback, TrainerContext } from './callbacks.js';
 import { readsAreFree } from './host-reads.js';
@@ -50,7 +51,10 @@ export class SparsityStatistics implements TrainerCallback {
       this.#heard.push({
         key: `${layer} ${part}`,
         total: selection.total,
-        indices: readsAreFree() ? selection.indices.dataSync<'int32'>().slice() : tf.keep(tf.clone(selection.indices)),
+        indices:
+          readsAreFree() || takesKeptForLeak()
+            ? selection.indices.dataSync<'int32'>().slice()
+            : tf.keep(tf.clone(selection.indices)),
       });
     };
   }
