@@ -12,24 +12,35 @@ describe.each(PATHS)('projectColumns() on %s by its %s', (backend, by) => {
   usePath(backend, by);
 
   it.each([
-    // tokens, dense rows, inputs, outputs, rank, bias, sparse
+    // tokens, dense rows, inputs, outputs, rank, bias (or magnitude), sparse
     [0, 0, 3, 4, 2, false, true],
     [1, 1, 1, 1, 1, true, false],
     [5, 5, 7, 6, 2, true, false],
     [6, 0, 8, 5, 3, true, true],
     [9, 4, 8, 6, 0, false, true],
     [33, 12, 24, 17, 4, false, true],
+    [7, 7, 6, 8, 2, 'magnitude', false],
+    [19, 5, 16, 9, 3, 'magnitude', true],
   ])(
     'equals its reference, and its gradients too: %i tokens, %i dense, %i inputs, %i outputs, rank %i, bias %j, sparse %j',
     (T, D, inputs, out, rank, bias, sparse) => {
-      const { layer, plain } = layerOf({ out, inputs, rank, bias, select: sparse ? inputs : 0 }, 10);
+      const { layer, plain } = layerOf(
+        { out, inputs, rank, select: sparse ? inputs : 0, bias: bias === true, magnitude: bias === 'magnitude' },
+        10,
+      );
       const [x, residual, dy] = [random2d(T, inputs, 1), random2d(T, out, 2), random2d(T, out, 3)];
       const product = layerReference(valuesOf(x), T, plain, D, 'inputs');
       const expected = valuesOf(residual).map((r, i) => r + product[i]!);
       expectAllClose('y', projectColumns(x, residual, layer, D), expected);
-      const branch = layer.lora ? [layer.lora.a, layer.lora.b] : [];
-      const [dx, dresidual, dA, dB] = tf.grads((x, residual, a, b) => {
-        const lora = layer.lora && { ...layer.lora, a: a as tf.Tensor2D, b: b as tf.Tensor2D };
+      const { lora } = layer;
+      const branch = lora ? [lora.a, lora.b, ...(lora.magnitude ? [lora.magnitude] : [])] : [];
+      const [dx, dresidual, dA, dB, dm] = tf.grads((x, residual, a, b, m) => {
+        const lora = layer.lora && {
+          ...layer.lora,
+          a: a as tf.Tensor2D,
+          b: b as tf.Tensor2D,
+          magnitude: (m as tf.Tensor1D) ?? null,
+        };
         return projectColumns(x as tf.Tensor2D, residual as tf.Tensor2D, { ...layer, lora }, D);
       })([x, residual, ...branch], dy);
       const gradients = layerGradReference(valuesOf(x), valuesOf(dy), T, plain, D, 'inputs');
@@ -38,6 +49,7 @@ describe.each(PATHS)('projectColumns() on %s by its %s', (backend, by) => {
       if (layer.lora) {
         expectAllClose('dA', dA!, gradients.dA!, TOLERANCE.gradient);
         expectAllClose('dB', dB!, gradients.dB!, TOLERANCE.gradient);
+        if (layer.lora.magnitude) expectAllClose('dm', dm!, gradients.dm!, TOLERANCE.gradient);
       }
     },
   );

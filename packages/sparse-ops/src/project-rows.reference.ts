@@ -11,12 +11,25 @@ export interface LayerReference {
     readonly b: ArrayLike<number>;
     readonly r: number;
     readonly scaling: number;
+    /** DoRA's: rescales an output to this over the length of its row of W + s·B·A; null for LoRA. */
+    readonly magnitude: ArrayLike<number> | null;
   } | null;
   readonly out: number;
   readonly inputs: number;
 }
 
-/** y [T, out] and what makes its gradients: the layer as one number for each (row, output, input). */
+/** Length of row o of W + s·B·A. */
+function rowNorm(layer: LayerReference, o: number): number {
+  let squares = 0;
+  for (let i = 0; i < layer.inputs; i++) squares += effective(layer, 'outputs', false, o, i) ** 2;
+  return Math.sqrt(squares);
+}
+
+/** What output o is multiplied by. */
+const rescaling = (layer: LayerReference, o: number): number =>
+  layer.lora?.magnitude ? layer.lora.magnitude[o]! / rowNorm(layer, o) : 1;
+
+/** The layer before it is rescaled, as one number for each (kind of row, output, input). */
 function effective(layer: LayerReference, selects: 'outputs' | 'inputs', sparse: boolean, o: number, i: number) {
   const { weight, keep, lora, inputs } = layer;
   const channel = selects === 'outputs' ? o : i;
@@ -41,13 +54,13 @@ export function layerReference(
       const biased = selects === 'inputs' || !sparse || keep === null || keep.has(o);
       let sum = bias && biased ? bias[o]! : 0;
       for (let i = 0; i < inputs; i++) sum += effective(layer, selects, sparse, o, i) * x[t * inputs + i]!;
-      y[t * out + o] = sum;
+      y[t * out + o] = rescaling(layer, o) * sum;
     }
   }
   return y;
 }
 
-/** Gradients of x [T, in], A and B for dy [T, out]; A and B are null without a branch. */
+/** Gradients of x [T, in], A, B and the magnitude for dy [T, out]; null without them. Norms are constants (DoRA section 4.3). */
 export function layerGradReference(
   x: ArrayLike<number>,
   dy: ArrayLike<number>,
@@ -55,15 +68,22 @@ export function layerGradReference(
   layer: LayerReference,
   denseRows: number,
   selects: 'outputs' | 'inputs',
-): { dx: Float64Array; dA: Float64Array | null; dB: Float64Array | null } {
+): Record<'dA' | 'dB' | 'dm', Float64Array | null> & { dx: Float64Array } {
   const { out, inputs, lora } = layer;
   const dx = new Float64Array(T * inputs);
   const dA = lora && new Float64Array(lora.r * inputs);
   const dB = lora && new Float64Array(out * lora.r);
+  const dm = lora?.magnitude ? new Float64Array(out) : null;
   for (let t = 0; t < T; t++) {
     for (let o = 0; o < out; o++) {
-      const g = dy[t * out + o]!;
-      for (let i = 0; i < inputs; i++) dx[t * inputs + i]! += g * effective(layer, selects, t >= denseRows, o, i);
+      const g = rescaling(layer, o) * dy[t * out + o]!;
+      let z = 0;
+      for (let i = 0; i < inputs; i++) {
+        const w = effective(layer, selects, t >= denseRows, o, i);
+        dx[t * inputs + i]! += g * w;
+        z += w * x[t * inputs + i]!;
+      }
+      if (dm) dm[o]! += (dy[t * out + o]! * z) / rowNorm(layer, o);
       if (!lora) continue;
       for (let r = 0; r < lora.r; r++) {
         let h = 0;
@@ -75,5 +95,5 @@ export function layerGradReference(
       }
     }
   }
-  return { dx, dA, dB };
+  return { dx, dA, dB, dm };
 }

@@ -17,33 +17,48 @@ describe.each(PATHS)('projectRows() on %s by its %s', (backend, by) => {
   usePath(backend, by);
 
   it.each([
-    // tokens, dense rows, inputs, outputs of each layer, ranks, bias, sparse
+    // tokens, dense rows, inputs, outputs of each layer, ranks, bias (or magnitudes), sparse
     [0, 0, 3, [4, 2], [2, 0], false, true],
     [1, 1, 1, [1], [1], false, false],
     [5, 5, 7, [6, 4, 4], [2, 3, 0], true, false],
     [6, 0, 5, [8, 4, 4], [2, 2, 2], false, true],
     [9, 4, 6, [8, 4, 4], [0, 0, 0], true, true],
     [33, 12, 17, [24, 6, 6], [4, 4, 4], false, true],
+    [7, 7, 6, [8, 4, 4], [2, 2, 2], 'magnitudes', false],
+    [19, 5, 8, [16, 8, 8], [3, 0, 3], 'magnitudes', true],
   ])(
     'equals its reference, and its gradients too: %i tokens, %i dense, %i inputs, outputs %j, ranks %j, bias %j, sparse %j',
     (T, D, inputs, outs, ranks, bias, sparse) => {
       const x = random2d(T, inputs, 1);
       const both = outs.map((out, n) =>
-        layerOf({ out, inputs, rank: ranks[n]!, bias, select: sparse ? out : 0 }, 10 * (n + 1)),
+        layerOf(
+          {
+            ...{ out, inputs, rank: ranks[n]!, select: sparse ? out : 0 },
+            ...{ bias: bias === true, magnitude: bias === 'magnitudes' },
+          },
+          10 * (n + 1),
+        ),
       );
       const layers = both.map(({ layer }) => layer);
       const dys = outs.map((out, n) => random2d(T, out, 90 + n));
       projectRows(x, layers, D).forEach((y, n) => {
         expectAllClose(`y${n}`, y, layerReference(valuesOf(x), T, both[n]!.plain, D, 'outputs'));
       });
-      const branches = layers.flatMap(({ lora }) => (lora ? [lora.a, lora.b] : []));
+      const branches = layers.flatMap(({ lora }) =>
+        lora ? [lora.a, lora.b, ...(lora.magnitude ? [lora.magnitude] : [])] : [],
+      );
       const gradients = tf.grads((x, ...branches) => {
         let next = 0;
         const given = layers.map((layer) =>
           layer.lora
             ? {
                 ...layer,
-                lora: { ...layer.lora, a: branches[next++] as tf.Tensor2D, b: branches[next++] as tf.Tensor2D },
+                lora: {
+                  ...layer.lora,
+                  a: branches[next++] as tf.Tensor2D,
+                  b: branches[next++] as tf.Tensor2D,
+                  magnitude: layer.lora.magnitude && (branches[next++] as tf.Tensor1D),
+                },
               }
             : layer,
         );
@@ -59,7 +74,7 @@ describe.each(PATHS)('projectRows() on %s by its %s', (backend, by) => {
         });
       expectAllClose('dx', gradients[0]!, dx, TOLERANCE.gradient);
       expected
-        .flatMap(({ dA, dB }) => (dA && dB ? [dA, dB] : []))
+        .flatMap(({ dA, dB, dm }) => [dA, dB, dm].filter((g) => g !== null))
         .forEach((g, n) => {
           expectAllClose(`gradient of branch ${n}`, gradients[n + 1]!, g, TOLERANCE.gradient);
         });
