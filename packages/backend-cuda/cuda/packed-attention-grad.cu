@@ -8,7 +8,7 @@
 // Entry points, in this order on one stream (the second reads the delta of the first)
 //   packed_attention_grad_q(const Element* q, const Element* k, const Element* v, const Element* out, const Element* dout, const float* lse,
 //                           Element* dq, float* delta, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
-//                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale)
+//                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest)
 //   packed_attention_grad_kv(const Element* q, const Element* k, const Element* v, const Element* dout, const float* lse, const float* delta,
 //                            Element* dk, Element* dv, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
 //                            int q_stride, int k_stride, int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale)
@@ -59,10 +59,16 @@ static_assert(KV_BLOCK_M % 16 == 0 && KV_BLOCK_M <= KV_THREADS && KV_BLOCK_M * C
 static_assert(!WGMMA || (Q_WARPS % 4 == 0 && KV_WARPS % 4 == 0 && (Q_BLOCK_N == 64 || Q_BLOCK_N == 128) && (KV_BLOCK_M == 64 || KV_BLOCK_M == 128)),
               "a warpgroup's products have 64 rows and 64 or 128 columns");
 
+#if WGMMA
+
+#include "packed-attention-hopper-grad-q.cuh"
+
+#else
+
 extern "C" __global__ void __launch_bounds__(Q_THREADS, Q_MIN_BLOCKS)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
                         const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride,
-                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale) {
+                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int first = ((int)gridDim.x / (sequences * kv_heads) - 1 - tile) * Q_BLOCK_M;
@@ -203,6 +209,8 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     }
   }
 }
+
+#endif
 
 extern "C" __global__ void __launch_bounds__(KV_THREADS, KV_MIN_BLOCKS)
 packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse, const float* delta, bf16* dk, bf16* dv,
@@ -366,7 +374,7 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
 extern "C" __global__ void __launch_bounds__(THREADS)
 packed_attention_grad_q(const Element* q, const Element* k, const Element* v, const Element* out, const Element* dout, const float* lse, Element* dq,
                         float* delta, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride,
-                        int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale) {
+                        int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int first = ((int)gridDim.x / (sequences * kv_heads) - 1 - tile) * TILE;

@@ -117,4 +117,29 @@ __device__ __forceinline__ void ptx_keep(u32& x) { asm volatile("" : "+r"(x)::"m
 // What this thread wrote to shared memory becomes visible to wgmma (after the next barrier, to that of other threads).
 __device__ __forceinline__ void ptx_fence_shared_for_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
+// Barriers in shared memory, for parts of a block that run apart. A phase ends once `count` arrivals have come; phases alternate in parity, the first
+// has 0.
+__device__ __forceinline__ void ptx_barrier_init(u64* barrier, int count) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(ptx_shared_address(barrier)), "r"(count) : "memory");
+}
+__device__ __forceinline__ void ptx_barrier_arrive(u64* barrier) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(ptx_shared_address(barrier)) : "memory");
+}
+// Arrives once all that this thread has begun to copy is there.
+__device__ __forceinline__ void ptx_barrier_arrive_after_copies(u64* barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(ptx_shared_address(barrier)) : "memory");
+}
+// Waits until the phase of this parity is over.
+__device__ __forceinline__ void ptx_barrier_wait(u64* barrier, u32 parity) {
+  asm volatile(
+      "{ .reg .pred done;\n"
+      "again: mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+      "@!done bra again; }" ::"r"(ptx_shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+// A warpgroup gives registers back, or takes such as others gave back.
+template <int N> __device__ __forceinline__ void ptx_fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> __device__ __forceinline__ void ptx_more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+
 #endif
