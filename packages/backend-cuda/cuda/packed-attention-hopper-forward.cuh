@@ -15,36 +15,36 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
   Ring ring(stages, ring_barriers);
 
   const int row_tiles = (longest * GROUP + HOPPER_ROWS - 1) / HOPPER_ROWS;
-  const int count = row_tiles * sequences * kv_heads;
   const int lane = threadIdx.x & 31;
   u32 query_parity = 0;
+  int round = 0;
 
   if (threadIdx.x < 128) {
     ptx_fewer_registers<COPY_REGISTERS>();
     const int warp = threadIdx.x / 32;
-    for (int round = 0; round * (int)gridDim.x < count; round++) {
-      const int number = work_number(round);
-      if (number >= count) continue;
-      const Work work = work_of(number, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
-      if (!work.any) continue;
+    Work work = next_work(round, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
+    while (work.any) {
+      const Work next = next_work(round, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
       const Pair& pair = work.pair;
-      const bf16* k_head = k + pair.kv_head * HEAD_DIM;
-      const bf16* v_head = v + pair.kv_head * HEAD_DIM;
-      const int q_row = row_or_none(pair, (work.first + warp * 32 + lane) / GROUP);
+      const int chunk = lane % CHUNKS * 8;
+      const bf16* k_head = k + pair.kv_head * HEAD_DIM + chunk;
+      const bf16* v_head = v + pair.kv_head * HEAD_DIM + chunk;
+      const int q_row = row_or_last(pair, (work.first + warp * 32 + lane) / GROUP);
       const int mine = warp * 16 + (lane & 15);
-      int row = row_or_none(pair, mine), row_ahead = row_or_none(pair, HOPPER_KEYS + mine);
+      int row = row_or_last(pair, mine), row_ahead = row_or_last(pair, HOPPER_KEYS + mine);
       ptx_barrier_wait(query_barriers + 1, query_parity ^ 1);
-      copy_queries(q_tile, q + pair.kv_head * (GROUP * HEAD_DIM), q_stride, work.first, q_row);
+      copy_queries(q_tile, q + pair.kv_head * (GROUP * HEAD_DIM) + chunk, q_stride, work.first, q_row);
       ptx_barrier_arrive_after_copies(query_barriers);
       query_parity ^= 1;
       copy_stage(ring, k_head, k_stride, row);
       for (int j = 0; j < work.key_tiles; j++) {
-        const int row_after = row_or_none(pair, (j + 2) * HOPPER_KEYS + mine);
+        const int row_after = row_or_last(pair, (j + 2) * HOPPER_KEYS + mine);
         if (j + 1 < work.key_tiles) copy_stage(ring, k_head, k_stride, row_ahead);
         copy_stage(ring, v_head, v_stride, row);
         row = row_ahead;
         row_ahead = row_after;
       }
+      work = next;
     }
     ptx_copy_async_commit();
     ptx_copy_async_wait<0>();
@@ -54,11 +54,29 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
     const u32 lane_a = lane_offset_a(lane);
     const float scale_log2 = scale * LOG2_E;
     const float slack = 8.0f / scale_log2;
-    for (int round = 0; round * (int)gridDim.x < count; round++) {
-      const int number = work_number(round);
-      if (number >= count) continue;
-      const Work work = work_of(number, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
-      if (!work.any) continue;
+    u32 q_fragments[K_STEPS][4], p[HOPPER_KEYS / 16][4];
+    float acc[CHUNKS][4], s[HOPPER_KEYS / 8][4];
+    int k_stage = 0;
+    // The first product of a tile starts while the last of the tile before is under way. Where there is no tile it multiplies what lies around, as a
+    // product under a condition would keep ptxas from letting any two overlap.
+    auto begin = [&](bool any) {
+      if (any) ptx_barrier_wait(query_barriers, query_parity);
+      load_a<HOPPER_ROWS>(q_fragments, q_tile, row16, lane_a);
+      if (any) {
+        query_parity ^= 1;
+        arrive_as_warp(query_barriers + 1);
+        k_stage = ring.take();
+      }
+      keep(s);
+      start_abt(s, q_fragments, ring.tile(k_stage));
+    };
+    Work work = next_work(round, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
+    begin(work.any);
+    ptx_wgmma_wait<0>();
+    keep(s);
+    if (work.any) ring.give(k_stage);
+    while (work.any) {
+      const Work next = next_work(round, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
       const Pair& pair = work.pair;
       const int warp_first = work.first + row16 * 16;
       const int low_token = (warp_first + lane / 4) / GROUP, high_token = (warp_first + lane / 4 + 8) / GROUP;
@@ -67,24 +85,10 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
       const int key_tiles = min(work.key_tiles, (group_first + 63) / GROUP / HOPPER_KEYS + 1);
       const int out_row = row_or_none(pair, (warp_first + (lane & 15)) / GROUP);
 
-      u32 q_fragments[K_STEPS][4];
-      ptx_barrier_wait(query_barriers, query_parity);
-      query_parity ^= 1;
-      load_a<HOPPER_ROWS>(q_fragments, q_tile, row16, lane_a);
-      arrive_as_warp(query_barriers + 1);
-
-      float acc[CHUNKS][4], s[HOPPER_KEYS / 8][4];
-      u32 p[HOPPER_KEYS / 16][4];
       float row_max[2], row_sum[2];  // of lane / 4 and lane / 4 + 8; the sums of this thread's columns
 #pragma unroll
       for (int n = 0; n < CHUNKS; n++) acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.0f;
 
-      int k_stage = ring.take();
-      keep(s);
-      start_abt(s, q_fragments, ring.tile(k_stage));
-      ptx_wgmma_wait<0>();
-      keep(s);
-      ring.give(k_stage);
       if (HOPPER_KEYS - 1 > group_first_token) mask_keys(s, low_token, high_token);
       // Key 0 is seen by every row, so no maximum is infinite.
 #pragma unroll
@@ -149,6 +153,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
             }
           }
         }
+        ring.await();
         ptx_wgmma_wait<0>();
         keep(acc);
         ring.give(v_stage);
@@ -170,6 +175,8 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
       const int v_stage = ring.take();
       keep(acc);
       start_pb(acc, p, ring.tile(v_stage));
+      if (one_more) ring.give(ring.take());
+      begin(next.any);
       const float sums[2] = {quad_sum(row_sum[0]), quad_sum(row_sum[1])};
       if ((lane & 3) == 0) {
 #pragma unroll
@@ -180,16 +187,18 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
           }
         }
       }
-      ptx_wgmma_wait<0>();
+      ptx_wgmma_wait<1>();  // the product of the next tile goes on
       keep(acc);
       ring.give(v_stage);
-      if (one_more) ring.give(ring.take());
 
       // Through shared memory, so that rows are written 16 bytes a thread.
       store_accumulators<HOPPER_ROWS>(out_tile, row16, acc, 1.0f / sums[0], 1.0f / sums[1]);
       __syncwarp();
       write_rows(out_tile, row16, out + pair.kv_head * (GROUP * HEAD_DIM), out_stride, work.first, out_row);
-      __syncwarp();
+      ptx_wgmma_wait<0>();
+      keep(s);
+      if (next.any) ring.give(k_stage);
+      work = next;
     }
   }
 }

@@ -48,6 +48,9 @@ struct Ring {
     advance();
     return taken;
   }
+  // Waits for the next stage without taking it. (As a loop this also keeps ptxas from moving what is computed before it behind the wait for a product
+  // that comes after it.)
+  __device__ __forceinline__ void await() const { ptx_barrier_wait(full + stage, parity); }
   __device__ __forceinline__ void give(int taken) const { arrive_as_warp(empty + taken); }
 };
 
@@ -85,31 +88,45 @@ __device__ __forceinline__ Work work_of(int number, int row_tiles, const int* se
   return work;
 }
 
-// Copies of a warp. `row` of lane l is that of the warp's tile row l.
+// The next of this block's tiles that has rows; `any` is false after the last.
+__device__ __forceinline__ Work next_work(int& round, int row_tiles, const int* sequence_starts, const int* row_of_token, int sequences, int kv_heads) {
+  const int count = row_tiles * sequences * kv_heads;
+  Work work;
+  work.any = false;
+  while (!work.any && round * (int)gridDim.x < count) {
+    const int number = work_number(round++);
+    if (number < count) work = work_of(number, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
+  }
+  return work;
+}
+
+// Row of token in q, k, …; past the end that of the last token, whose copies do no harm: no row sees the keys, and nobody reads such rows' results.
+__device__ __forceinline__ int row_or_last(const Pair& pair, int token) { return pair.row_of_token[min(token, pair.length - 1)]; }
+
+// Copies of a warp. `row` of lane l is that of the warp's tile row l; x points at this thread's chunk of the pair's first head.
 #define ROWS_AT_ONCE (32 / CHUNKS)
 __device__ __forceinline__ void copy_stage(Ring& ring, const bf16* x, int stride, int row) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, chunk = lane % CHUNKS;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
   ptx_barrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
-  u8* tile = ring.tile(ring.stage);
-  x += chunk * 8;
+  const u32 tile = ptx_shared_address(ring.tile(ring.stage)) + chunk_offset<HOPPER_KEYS>(warp * 16 + lane / CHUNKS, lane % CHUNKS);
 #pragma unroll
   for (int i = 0; i < 16 / ROWS_AT_ONCE; i++) {
-    const int l = i * ROWS_AT_ONCE + lane / CHUNKS;
-    const int from = __shfl_sync(0xffffffffu, row, l);
-    ptx_copy_async_16(tile + chunk_offset<HOPPER_KEYS>(warp * 16 + l, chunk), x + (i64)max(from, 0) * stride, from >= 0);
+    const int down = i * ROWS_AT_ONCE;
+    const int from = __shfl_sync(0xffffffffu, row, down + lane / CHUNKS);
+    ptx_copy_async_16((tile ^ (down & 7) << 4) + down * 128, x + (i64)from * stride);
   }
   ptx_barrier_arrive_after_copies(ring.full + ring.stage);
   ring.advance();
 }
-__device__ __forceinline__ void copy_queries(u8* tile, const bf16* x, int stride, int first, int row) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, chunk = lane % CHUNKS;
-  x += chunk * 8;
+__device__ __forceinline__ void copy_queries(u8* to, const bf16* x, int stride, int first, int row) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
+  const u32 tile = ptx_shared_address(to) + chunk_offset<HOPPER_ROWS>(warp * 32 + lane / CHUNKS, lane % CHUNKS);
 #pragma unroll 8
   for (int i = 0; i < 32 / ROWS_AT_ONCE; i++) {
-    const int l = i * ROWS_AT_ONCE + lane / CHUNKS, r = warp * 32 + l;
-    const int from = __shfl_sync(0xffffffffu, row, l);
+    const int down = i * ROWS_AT_ONCE, r = warp * 32 + down + lane / CHUNKS;
+    const int from = __shfl_sync(0xffffffffu, row, down + lane / CHUNKS);
     const int head = (HOPPER_ROWS % GROUP == 0 ? r : first + r) % GROUP;
-    ptx_copy_async_16(tile + chunk_offset<HOPPER_ROWS>(r, chunk), x + (i64)max(from, 0) * stride + head * HEAD_DIM, from >= 0);
+    ptx_copy_async_16((tile ^ (down & 7) << 4) + down * 128, x + (i64)from * stride + head * HEAD_DIM);
   }
 }
 

@@ -51,6 +51,9 @@ __device__ __forceinline__ void ptx_mma_16816(float (&d)[4], const u32 (&a)[4], 
 __device__ __forceinline__ void ptx_copy_async_16(void* shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ptx_shared_address(shared)), "l"(global), "r"(valid ? 16 : 0));
 }
+__device__ __forceinline__ void ptx_copy_async_16(u32 shared_address, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address), "l"(global));
+}
 __device__ __forceinline__ void ptx_copy_async_commit() { asm volatile("cp.async.commit_group;"); }
 // Waits until at most N groups are under way.
 template <int N> __device__ __forceinline__ void ptx_copy_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N)); }
