@@ -21,6 +21,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
 
   if (threadIdx.x < 128) {
     ptx_fewer_registers<COPY_REGISTERS>();
+    Copies copies;
     const int warp = threadIdx.x / 32;
     Work work = next_work(round, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
     while (work.any) {
@@ -32,22 +33,21 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
       const int q_row = row_or_last(pair, (work.first + warp * 32 + lane) / GROUP);
       const int mine = warp * 16 + (lane & 15);
       int row = row_or_last(pair, mine), row_ahead = row_or_last(pair, HOPPER_KEYS + mine);
-      ptx_barrier_wait(query_barriers + 1, query_parity ^ 1);
+      copies.wait(query_barriers + 1, query_parity ^ 1);
       copy_queries(q_tile, q + pair.kv_head * (GROUP * HEAD_DIM) + chunk, q_stride, work.first, q_row);
-      ptx_barrier_arrive_after_copies(query_barriers);
+      copies.started(query_barriers);
       query_parity ^= 1;
-      copy_stage(ring, k_head, k_stride, row);
+      copy_stage(copies, ring, k_head, k_stride, row);
       for (int j = 0; j < work.key_tiles; j++) {
         const int row_after = row_or_last(pair, (j + 2) * HOPPER_KEYS + mine);
-        if (j + 1 < work.key_tiles) copy_stage(ring, k_head, k_stride, row_ahead);
-        copy_stage(ring, v_head, v_stride, row);
+        if (j + 1 < work.key_tiles) copy_stage(copies, ring, k_head, k_stride, row_ahead);
+        copy_stage(copies, ring, v_head, v_stride, row);
         row = row_ahead;
         row_ahead = row_after;
       }
       work = next;
     }
-    ptx_copy_async_commit();
-    ptx_copy_async_wait<0>();
+    copies.finish();
   } else {
     ptx_more_registers<MULTIPLY_REGISTERS>();
     const int row16 = threadIdx.x / 32 - 4;  // of the tile

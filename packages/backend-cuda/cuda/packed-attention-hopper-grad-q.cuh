@@ -2,6 +2,8 @@
 // start behind that of the tile before for dq.
 #include "packed-attention-hopper.cuh"
 
+static_assert(STAGES >= 6, "a stage is held until the fifth after it is full");
+
 extern "C" __global__ void __launch_bounds__(HOPPER_THREADS, 1)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
                         const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride,
@@ -23,6 +25,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
 
   if (threadIdx.x < 128) {
     ptx_fewer_registers<COPY_REGISTERS>();
+    Copies copies;
     const int warp = threadIdx.x / 32;
     Work work = next_work(round, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
     while (work.any) {
@@ -33,24 +36,23 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       const int mine = warp * 16 + (lane & 15);
       int row = row_or_last(pair, mine);
       const int head = pair.kv_head * (GROUP * HEAD_DIM) + chunk;
-      ptx_barrier_wait(query_barriers + 1, query_parity ^ 1);
+      copies.wait(query_barriers + 1, query_parity ^ 1);
       copy_queries(q_tile, q + head, q_stride, work.first, q_row);
       copy_queries(out_tile, out + head, out_stride, work.first, q_row);
-      ptx_barrier_wait(query_barriers + 2 + query_parity, dout_parity ^ 1);
+      copies.wait(query_barriers + 2 + query_parity, dout_parity ^ 1);
       copy_queries(dout_tiles + query_parity * tile_bytes(HOPPER_ROWS), dout + head, dout_stride, work.first, q_row);
-      ptx_barrier_arrive_after_copies(query_barriers);
+      copies.started(query_barriers);
       dout_parity ^= query_parity;
       query_parity ^= 1;
       for (int j = 0; j < work.key_tiles; j++) {
         const int row_ahead = row_or_last(pair, (j + 1) * HOPPER_KEYS + mine);
-        copy_stage(ring, k + pair.kv_head * HEAD_DIM + chunk, k_stride, row);
-        copy_stage(ring, v + pair.kv_head * HEAD_DIM + chunk, v_stride, row);
+        copy_stage(copies, ring, k + pair.kv_head * HEAD_DIM + chunk, k_stride, row);
+        copy_stage(copies, ring, v + pair.kv_head * HEAD_DIM + chunk, v_stride, row);
         row = row_ahead;
       }
       work = next;
     }
-    ptx_copy_async_commit();
-    ptx_copy_async_wait<0>();
+    copies.finish();
   } else {
     ptx_more_registers<MULTIPLY_REGISTERS>();
     const int row16 = threadIdx.x / 32 - 4;  // of the tile
@@ -74,7 +76,6 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
           if (r0 + half * 8 < of.pair.packed_rows()) row_lse[half] = lse[packed + r0 + half * 8];
         }
         ptx_barrier_wait(query_barriers, query_parity);
-        ptx_fence_shared_for_wgmma();
         dout_tile = dout_tiles + query_parity * tile_bytes(HOPPER_ROWS);
         dout_empty = query_barriers + 2 + query_parity;
         query_parity ^= 1;

@@ -5,8 +5,9 @@
 // stages in the order of their use, each with a barrier "full" (the copies of all 128 copying threads are there) and a barrier "empty" (all eight
 // multiplying warps have done with it). The copies of the next tile of queries go on while this one is computed.
 //
-// cp.async writes through the generic proxy and wgmma reads through the async proxy: a multiplying thread has a proxy fence between waiting for
-// "full" and its products. In the other direction the end of a product, the arrival at "empty" and the wait for it order reads before new copies.
+// cp.async writes through the generic proxy and wgmma reads through the async proxy: a copying thread waits for its copies and has a proxy fence before
+// it arrives at "full", two groups of copies later than it started them. In the other direction the end of a product, the arrival at "empty" and the
+// wait for it order reads before new copies.
 #pragma once
 #include "packed-attention.cuh"
 
@@ -44,7 +45,6 @@ struct Ring {
   __device__ __forceinline__ int take() {
     const int taken = stage;
     ptx_barrier_wait(full + taken, parity);
-    ptx_fence_shared_for_wgmma();
     advance();
     return taken;
   }
@@ -103,11 +103,45 @@ __device__ __forceinline__ Work next_work(int& round, int row_tiles, const int* 
 // Row of token in q, k, …; past the end that of the last token, whose copies do no harm: no row sees the keys, and nobody reads such rows' results.
 __device__ __forceinline__ int row_or_last(const Pair& pair, int token) { return pair.row_of_token[min(token, pair.length - 1)]; }
 
+// The groups of copies under way, whose barriers are still to be told.
+struct Copies {
+  u64* last = nullptr;
+  u64* before = nullptr;
+
+  static __device__ __forceinline__ void tell(u64* barrier) {
+    if (barrier) ptx_barrier_arrive(barrier);
+  }
+  __device__ __forceinline__ void started(u64* barrier) {
+    ptx_copy_async_commit();
+    if (before) {
+      ptx_copy_async_wait<2>();
+      ptx_fence_shared_for_wgmma();
+      tell(before);
+    }
+    before = last;
+    last = barrier;
+  }
+  // Waits, but never with copies that nobody was told of: what is waited for may depend on them.
+  __device__ __forceinline__ void wait(u64* barrier, u32 parity) {
+    if (ptx_barrier_test(barrier, parity)) return;
+    finish();
+    ptx_barrier_wait(barrier, parity);
+  }
+  __device__ __forceinline__ void finish() {
+    ptx_copy_async_wait<0>();
+    ptx_fence_shared_for_wgmma();
+    tell(before);
+    tell(last);
+    last = before = nullptr;
+  }
+};
+
 // Copies of a warp. `row` of lane l is that of the warp's tile row l; x points at this thread's chunk of the pair's first head.
 #define ROWS_AT_ONCE (32 / CHUNKS)
-__device__ __forceinline__ void copy_stage(Ring& ring, const bf16* x, int stride, int row) {
+__device__ __forceinline__ void copy_stage(Copies& copies, Ring& ring, const bf16* x, int stride, int row) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
-  ptx_barrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
+  copies.wait(ring.empty + ring.stage, ring.parity ^ 1);
+  __syncwarp();
   const u32 tile = ptx_shared_address(ring.tile(ring.stage)) + chunk_offset<HOPPER_KEYS>(warp * 16 + lane / CHUNKS, lane % CHUNKS);
 #pragma unroll
   for (int i = 0; i < 16 / ROWS_AT_ONCE; i++) {
@@ -115,7 +149,7 @@ __device__ __forceinline__ void copy_stage(Ring& ring, const bf16* x, int stride
     const int from = __shfl_sync(0xffffffffu, row, down + lane / CHUNKS);
     ptx_copy_async_16((tile ^ (down & 7) << 4) + down * 128, x + (i64)from * stride);
   }
-  ptx_barrier_arrive_after_copies(ring.full + ring.stage);
+  copies.started(ring.full + ring.stage);
   ring.advance();
 }
 __device__ __forceinline__ void copy_queries(u8* to, const bf16* x, int stride, int first, int row) {
@@ -133,24 +167,25 @@ __device__ __forceinline__ void copy_queries(u8* to, const bf16* x, int stride, 
 // Products of a warpgroup with a stage. Registers of A are those of the warp's 16 rows; no register that a product reads or writes is touched
 // between its start and the wait for its end.
 __device__ __forceinline__ void start_abt(float (&acc)[HOPPER_KEYS / 8][4], const u32 (&a)[K_STEPS][4], const u8* tile) {
+  const u64 b = descriptor<HOPPER_KEYS>(tile, 0);
   ptx_wgmma_fence();
 #pragma unroll
-  for (int k = 0; k < K_STEPS; k++) ptx_wgmma<0>(acc, a[k], descriptor<HOPPER_KEYS>(tile, k_offset<HOPPER_KEYS>(k)), k > 0);
+  for (int k = 0; k < K_STEPS; k++) ptx_wgmma<0>(acc, a[k], b + k_offset<HOPPER_KEYS>(k) / 16, k > 0);
   ptx_wgmma_commit();
 }
 // The same with A from the warpgroup's 64 rows, from 64 * group on, of a tile of packed rows.
 __device__ __forceinline__ void start_abt(float (&acc)[HOPPER_KEYS / 8][4], const u8* a_tile, int group, const u8* tile) {
+  const u64 a = descriptor<HOPPER_ROWS>(a_tile, group * (64 * 128)), b = descriptor<HOPPER_KEYS>(tile, 0);
   ptx_wgmma_fence();
 #pragma unroll
-  for (int k = 0; k < K_STEPS; k++) {
-    ptx_wgmma<0>(acc, descriptor<HOPPER_ROWS>(a_tile, group * (64 * 128) + k_offset<HOPPER_ROWS>(k)), descriptor<HOPPER_KEYS>(tile, k_offset<HOPPER_KEYS>(k)), k > 0);
-  }
+  for (int k = 0; k < K_STEPS; k++) ptx_wgmma<0>(acc, a + k_offset<HOPPER_ROWS>(k) / 16, b + k_offset<HOPPER_KEYS>(k) / 16, k > 0);
   ptx_wgmma_commit();
 }
 __device__ __forceinline__ void start_pb(float (&acc)[CHUNKS][4], const u32 (&p)[HOPPER_KEYS / 16][4], const u8* tile) {
+  const u64 b = descriptor<HOPPER_KEYS>(tile, 0);
   ptx_wgmma_fence();
 #pragma unroll
-  for (int k = 0; k < HOPPER_KEYS / 16; k++) ptx_wgmma<1>(acc, p[k], descriptor<HOPPER_KEYS>(tile, k * 2048), 1);
+  for (int k = 0; k < HOPPER_KEYS / 16; k++) ptx_wgmma<1>(acc, p[k], b + k * (2048 / 16), 1);
   ptx_wgmma_commit();
 }
 __device__ __forceinline__ void pack_a(u32 (&a)[HOPPER_KEYS / 16][4], const float (&x)[HOPPER_KEYS / 8][4]) {

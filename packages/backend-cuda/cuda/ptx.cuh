@@ -128,9 +128,13 @@ __device__ __forceinline__ void ptx_barrier_init(u64* barrier, int count) {
 __device__ __forceinline__ void ptx_barrier_arrive(u64* barrier) {
   asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(ptx_shared_address(barrier)) : "memory");
 }
-// Arrives once all that this thread has begun to copy is there.
-__device__ __forceinline__ void ptx_barrier_arrive_after_copies(u64* barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(ptx_shared_address(barrier)) : "memory");
+__device__ __forceinline__ bool ptx_barrier_test(u64* barrier, u32 parity) {
+  u32 over;
+  asm volatile("{ .reg .pred over; mbarrier.test_wait.parity.shared.b64 over, [%1], %2; selp.u32 %0, 1, 0, over; }"
+               : "=r"(over)
+               : "r"(ptx_shared_address(barrier)), "r"(parity)
+               : "memory");
+  return over;
 }
 // Waits until the phase of this parity is over.
 __device__ __forceinline__ void ptx_barrier_wait(u64* barrier, u32 parity) {

@@ -139,7 +139,7 @@ BACKWARD_CONFIGS = {
     ],
     'wgmma': [
         {},
-        dict(STAGES=4, KV_WARPS=4, KV_MIN_BLOCKS=2),
+        dict(KV_WARPS=4, KV_MIN_BLOCKS=2),
     ],
 }
 
