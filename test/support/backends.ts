@@ -1,5 +1,5 @@
 /**
- * @file The backends that tests run on. `cpu` and `wasm` come with `npm ci` and are always there; others by `SPFT_TEST_BACKENDS=cpu,blas`.
+ * @file The backends that tests run on. `cpu` and `wasm` come with `npm ci` and are always there; others by `SPFT_TEST_BACKENDS=cpu,cuda`.
  */
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
@@ -13,6 +13,8 @@ export const TEST_BACKENDS = (process.env.SPFT_TEST_BACKENDS ?? 'cpu,wasm').spli
 
 /** Makes `name` the active backend; throws where it cannot start, so that no matrix row is skipped in silence. */
 export async function useBackend(name: string): Promise<void> {
+  // On this machine's GPU, else on the emulator.
+  if (name === 'cuda') await import('../../packages/backend-cuda/test/cuda.js');
   if (!(await tf.setBackend(name))) throw new Error(`tests: backend '${name}' did not start`);
   await tf.ready();
 }

@@ -23,6 +23,7 @@ struct bf16 {
 
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(int x) { return (float)x; }
+__device__ __forceinline__ float to_float(u8 x) { return (float)x; }
 __device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
 
 // Rounds to nearest, ties to even, as every conversion here.

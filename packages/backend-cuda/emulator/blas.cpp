@@ -385,11 +385,14 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
   // C may be D, but only where both lie alike.
   if (*beta != 0 && c == d && (lc.leading != ld.leading || lc.order != ld.order)) return refuse(INVALID, "C and D are in one place but lie differently");
 
-  const size_t m = ld.rows, n = ld.columns, k = p.transpose_a ? la.rows : la.columns;
-  for (int i = 0; i < ld.batches; i++) {
-    const auto at = [&](uint64_t address, const Layout& l) { return (void*)(address + (uint64_t)i * (uint64_t)l.batch_stride * bytes_of(l.type)); };
-    multiply(p, view(at(a, la), la, p.transpose_a), view(at(b, lb), lb, p.transpose_b), m, n, k, *alpha, *beta, view(at(c, lc), lc, false), at(d, ld),
-             view(nullptr, ld, false));
-  }
-  return BLAS_SUCCESS;
+  // What is pointed to may change or be gone when the product is computed.
+  return emulator::submit([=, alpha = *alpha, beta = *beta, la = la, lb = lb, lc = lc, ld = ld] {
+    const size_t m = ld.rows, n = ld.columns, k = p.transpose_a ? la.rows : la.columns;
+    for (int i = 0; i < ld.batches; i++) {
+      const auto at = [&](uint64_t address, const Layout& l) { return (void*)(address + (uint64_t)i * (uint64_t)l.batch_stride * bytes_of(l.type)); };
+      multiply(p, view(at(a, la), la, p.transpose_a), view(at(b, lb), lb, p.transpose_b), m, n, k, alpha, beta, view(at(c, lc), lc, false), at(d, ld),
+               view(nullptr, ld, false));
+    }
+    return (int)BLAS_SUCCESS;
+  });
 }

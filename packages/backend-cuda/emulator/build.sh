@@ -24,12 +24,12 @@ link() {
   "${CXX:-g++}" -shared "-Wl,-soname,$name" -o "$work/$name" "$@"
 }
 
-driver='device memory copies stream module launch barrier warp async_copy'
+driver='device memory copies queue stream module launch barrier warp async_copy'
 jobs=''
 compile -O1 compiler & jobs="$jobs $!"
 compile -O3 blas & jobs="$jobs $!"
 for part in $driver; do
-  compile -O2 "$part" & jobs="$jobs $!"
+  compile -O1 "$part" & jobs="$jobs $!"
 done
 for job in $jobs; do
   wait "$job"

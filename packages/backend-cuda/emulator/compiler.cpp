@@ -141,12 +141,21 @@ std::string hash(const std::string& text) {
 // ---- Options ----
 
 struct Options {
-  std::vector<std::string> preprocessing;
+  std::vector<std::string> folders;
+  // Lines before the source, not options of g++: a definition of `T` or `A` must not meddle with emulated.cuh.
+  std::string definitions;
   int architecture = 75;  // NVRTC's default
   bool valid = true;
 };
 
 bool starts_with(const std::string& text, const char* with) { return text.compare(0, strlen(with), with) == 0; }
+
+// NAME, NAME=VALUE or NAME(X)=VALUE.
+std::string define(const std::string& option) {
+  const size_t equals = option.find('=');
+  const std::string name = option.substr(0, equals), value = equals == std::string::npos ? "1" : option.substr(equals + 1);
+  return "#undef " + name.substr(0, name.find('(')) + "\n#define " + name + " " + value + "\n";
+}
 
 Options read_options(const std::vector<std::string>& given, std::string& log) {
   // Taken and without effect here.
@@ -172,16 +181,19 @@ Options read_options(const std::vector<std::string>& given, std::string& log) {
       if (digits == std::string::npos || !isdigit((unsigned char)value[digits + 1])) options.valid = false;
       else options.architecture = atoi(value.c_str() + digits + 1);
     } else if (is("--include-path")) {
-      options.preprocessing.push_back("-I" + value_of(i, "--include-path"));
+      options.folders.push_back("-I" + value_of(i, "--include-path"));
     } else if (is("--define-macro")) {
-      options.preprocessing.push_back("-D" + value_of(i, "--define-macro"));
+      options.definitions += define(value_of(i, "--define-macro"));
     } else if (is("--undefine-macro")) {
-      options.preprocessing.push_back("-U" + value_of(i, "--undefine-macro"));
+      options.definitions += "#undef " + value_of(i, "--undefine-macro") + "\n";
     } else if (is("--pre-include")) {
-      options.preprocessing.push_back("-include" + value_of(i, "--pre-include"));
-    } else if (is("-I") || is("-D") || is("-U")) {
-      const std::string name = option.substr(0, 2);
-      options.preprocessing.push_back(name + value_of(i, name.c_str()));
+      options.definitions += "#include \"" + value_of(i, "--pre-include") + "\"\n";
+    } else if (is("-I")) {
+      options.folders.push_back("-I" + value_of(i, "-I"));
+    } else if (is("-D")) {
+      options.definitions += define(value_of(i, "-D"));
+    } else if (is("-U")) {
+      options.definitions += "#undef " + value_of(i, "-U") + "\n";
     } else {
       bool known = false;
       for (const char* name : ignored) known = known || is(name);
@@ -270,8 +282,9 @@ std::string table(const std::vector<Kernel>& kernels, int architecture) {
     text << "void " << kernel.name << "__launch(void** parameters) { spft_call(" << kernel.name << ", parameters); }\n";
   text << "const SpftKernel spft_kernels[] = {\n";
   for (const Kernel& kernel : kernels)
-    text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
-  text << "{nullptr, nullptr, 0, 0}};\n}\n"
+    text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_parameter_bytes("
+         << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
+  text << "{nullptr, nullptr, 0, nullptr, 0}};\n}\n"
        << "extern \"C\" __attribute__((visibility(\"default\"))) const SpftModule spft_module = {SPFT_INTERFACE_VERSION, " << architecture
        << ", &threadIdx, &blockIdx, &blockDim, &gridDim, &spft_dynamic_shared, __start_spft_shared, __stop_spft_shared, &spft_runtime, spft_kernels, "
        << kernels.size() << "};\n";
@@ -326,10 +339,10 @@ Result compile(Program& program, const std::vector<std::string>& given) {
     }
     command.push_back("-I" + folder);
   }
-  command.insert(command.end(), options.preprocessing.begin(), options.preprocessing.end());
+  command.insert(command.end(), options.folders.begin(), options.folders.end());
   const std::string unit = work.path + "/unit.ii", messages = work.path + "/messages", source = work.path + "/source", image = work.path + "/image.so";
   command.insert(command.end(), {"-", "-o", unit});
-  std::ofstream(source, std::ios::binary) << "#include \"" << own << "/emulated.cuh\"\nnamespace {\n#line 1 \"" << program.name << "\"\n"
+  std::ofstream(source, std::ios::binary) << "#include \"" << own << "/emulated.cuh\"\n" << options.definitions << "namespace {\n#line 1 \"" << program.name << "\"\n"
                                           << program.source << "\n}\n";
   const int preprocessed = run(command, source, messages);
   program.log = read_file(messages);

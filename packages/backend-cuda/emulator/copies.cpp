@@ -1,4 +1,6 @@
-// Copies and fills. All are done when the call returns; device addresses must lie within one allocation.
+// Copies and fills. Device addresses must lie within one allocation.
+#include <vector>
+
 #include "driver.hpp"
 
 using namespace emulator;
@@ -11,36 +13,62 @@ bool on_device(const char* function, uint64_t address, size_t bytes) {
   return false;
 }
 
-int copy(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes) {
-  if (bytes == 0) return SUCCESS;
+int check(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes) {
   if (to_device && !on_device(function, to, bytes)) return INVALID_VALUE;
   if (from_device && !on_device(function, from, bytes)) return INVALID_VALUE;
   // The host's side must be of the host: the real driver would take either by unified addressing, but no one means that.
   if (!to_device && (to == 0 || is_device_memory(to, 1))) return INVALID_VALUE;
   if (!from_device && (from == 0 || is_device_memory(from, 1))) return INVALID_VALUE;
+  return SUCCESS;
+}
+
+int copy(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes) {
+  if (bytes == 0) return SUCCESS;
+  if (int status = check(function, to, to_device, from, from_device, bytes)) return status;
   memmove((void*)to, (const void*)from, bytes);
   return SUCCESS;
 }
 
-template <typename T> int fill(const char* function, uint64_t to, T value, size_t count) {
+int copy_later(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes) {
+  if (bytes == 0) return SUCCESS;
+  if (int status = check(function, to, to_device, from, from_device, bytes)) return status;
+  // From memory that is not page-locked the driver copies before it returns, to such memory it waits.
+  if (!from_device && !is_pinned_memory(from, bytes)) {
+    const std::vector<char> staged((const char*)from, (const char*)from + bytes);
+    return submit([=] {
+      memcpy((void*)to, staged.data(), bytes);
+      return SUCCESS;
+    });
+  }
+  const int status = submit([=] {
+    memmove((void*)to, (const void*)from, bytes);
+    return SUCCESS;
+  });
+  if (!to_device && !is_pinned_memory(to, bytes)) finish_work();
+  return status;
+}
+
+template <typename T> int fill_later(const char* function, uint64_t to, T value, size_t count) {
   if (count == 0) return SUCCESS;
   if (to % sizeof(T) != 0) return INVALID_VALUE;
   if (!on_device(function, to, count * sizeof(T))) return INVALID_VALUE;
-  for (size_t i = 0; i < count; i++) ((T*)to)[i] = value;
-  return SUCCESS;
+  return submit([=] {
+    for (size_t i = 0; i < count; i++) ((T*)to)[i] = value;
+    return SUCCESS;
+  });
 }
 
 }  // namespace
 
 #define COPY(name, to_device, from_device)                                    \
   EXPORT int name##_v2(uint64_t to, uint64_t from, size_t bytes) {            \
-    ENTER(name##_v2);                                                         \
+    ENTER_WAITING(name##_v2);                                                 \
     return copy(#name "_v2", to, to_device, from, from_device, bytes);        \
   }                                                                           \
   EXPORT int name##Async_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t stream) { \
     ENTER(name##Async_v2);                                                    \
     if (!is_stream(stream)) return INVALID_HANDLE;                            \
-    return copy(#name "Async_v2", to, to_device, from, from_device, bytes);   \
+    return copy_later(#name "Async_v2", to, to_device, from, from_device, bytes); \
   }
 COPY(cuMemcpyHtoD, true, false)
 COPY(cuMemcpyDtoH, false, true)
@@ -48,13 +76,15 @@ COPY(cuMemcpyDtoD, true, true)
 
 #define FILL(name, suffix, type)                                              \
   EXPORT int name##suffix(uint64_t to, type value, size_t count) {            \
-    ENTER(name##suffix);                                                      \
-    return fill<type>(#name, to, value, count);                               \
+    ENTER_WAITING(name##suffix);                                              \
+    const int status = fill_later<type>(#name, to, value, count);             \
+    finish_work();                                                            \
+    return status;                                                            \
   }                                                                           \
   EXPORT int name##Async(uint64_t to, type value, size_t count, uint64_t stream) { \
     ENTER(name##Async);                                                       \
     if (!is_stream(stream)) return INVALID_HANDLE;                            \
-    return fill<type>(#name "Async", to, value, count);                       \
+    return fill_later<type>(#name "Async", to, value, count);                       \
   }
 FILL(cuMemsetD8, _v2, uint8_t)
 FILL(cuMemsetD16, _v2, uint16_t)
@@ -96,11 +126,11 @@ int copy_2d(const char* function, const Copy2d* c) {
 }  // namespace
 
 EXPORT int cuMemcpy2D_v2(const Copy2d* description) {
-  ENTER(cuMemcpy2D_v2);
+  ENTER_WAITING(cuMemcpy2D_v2);
   return copy_2d("cuMemcpy2D_v2", description);
 }
 EXPORT int cuMemcpy2DAsync_v2(const Copy2d* description, uint64_t stream) {
-  ENTER(cuMemcpy2DAsync_v2);
+  ENTER_WAITING(cuMemcpy2DAsync_v2);
   if (!is_stream(stream)) return INVALID_HANDLE;
   return copy_2d("cuMemcpy2DAsync_v2", description);
 }

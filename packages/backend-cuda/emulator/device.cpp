@@ -122,6 +122,7 @@ EXPORT int cuDevicePrimaryCtxRetain(uint64_t* context, int device) {
 }
 EXPORT int cuDevicePrimaryCtxReset_v2(int device) {
   ENTER_DEVICE(cuDevicePrimaryCtxReset_v2);
+  forget_work();
   release_memory();
   broken = 0;
   return SUCCESS;
@@ -131,6 +132,7 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int device) {
   ENTER_DEVICE(cuDevicePrimaryCtxRelease_v2);
   if (retained == 0) return INVALID_CONTEXT;
   if (--retained == 0) {
+    forget_work();
     release_memory();
     broken = 0;
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "common.hpp"
 #include "interface.h"
@@ -43,6 +44,19 @@ int check_overruns();
 void release_memory();
 void trim_pool();
 
+bool is_pinned_memory(uint64_t address, size_t bytes);
+
+// ---- queue.cpp ----
+typedef std::function<int()> Work;
+// Does the work now, or lets it wait; its status, or 0 where it waits.
+__attribute__((visibility("default"))) int submit(Work work);
+uint64_t work_so_far();
+bool work_is_done(uint64_t until);
+void finish_work(uint64_t until = UINT64_MAX);
+// The same, having done a piece of it where it was not.
+bool poll_work(uint64_t until);
+void forget_work();
+
 // ---- stream.cpp ----
 bool is_stream(uint64_t stream);
 
@@ -51,9 +65,13 @@ int launch(const SpftModule& module, const SpftKernel& kernel, SpftIndex grid, S
 
 }  // namespace emulator
 
-// The first line of every function of the driver.
+// The first line of every function of the driver; of those that wait for all work, ENTER_WAITING.
 #define ENTER_UNINITIALIZED(name) \
   if (int status = emulator::injected(#name)) return status
 #define ENTER(name)          \
   ENTER_UNINITIALIZED(name); \
+  if (int status = emulator::usable()) return status
+#define ENTER_WAITING(name)  \
+  ENTER(name);               \
+  emulator::finish_work();   \
   if (int status = emulator::usable()) return status

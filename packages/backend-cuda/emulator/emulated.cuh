@@ -437,4 +437,8 @@ template <typename... A> inline void spft_call(void (*kernel)(A...), void** para
   spft_call_each(kernel, parameters, typename SpftCount<sizeof...(A)>::Type());
 }
 template <typename... A> constexpr int spft_parameters(void (*)(A...)) { return (int)sizeof...(A); }
+template <typename... A> struct SpftSizes {
+  static constexpr int bytes[] = {(int)sizeof(A)..., 0};
+};
+template <typename... A> constexpr const int* spft_parameter_bytes(void (*)(A...)) { return SpftSizes<A...>::bytes; }
 constexpr int spft_bound(int most_threads = 0, int = 0, int = 0) { return most_threads; }

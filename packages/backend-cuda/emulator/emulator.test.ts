@@ -19,7 +19,7 @@ describe.skipIf(why)(`the CUDA emulator${why ? ` (${why})` : ''}`, () => {
   beforeAll(() => {
     process.env.SPFT_EMULATOR_QUIET = '1';
     cuda = new Libraries(koffi!, emulatorFolder());
-  });
+  }, 240_000);
   afterEach(() => {
     for (const name of Object.keys(process.env)) {
       if (name.startsWith('SPFT_EMULATOR_') && !['SPFT_EMULATOR_QUIET', 'SPFT_EMULATOR_CACHE'].includes(name))
@@ -72,7 +72,7 @@ describe.skipIf(why)(`the CUDA emulator${why ? ` (${why})` : ''}`, () => {
         `#include "kernels/axpy.cuh"
          AXPY(float)
          AXPY(double)`,
-        ['-DOFFSET=3'],
+        ['-DOFFSET=3', '-DA=float', '-D', 'I=1', '--define-macro=To=int'],
         {
           'kernels/axpy.cuh': `#define AXPY(T) \\
              extern "C" __global__ void __launch_bounds__(128, 2) axpy_##T(const T* __restrict__ x, T* y, float a, int n, unsigned short skip) { \\
@@ -362,6 +362,29 @@ describe.skipIf(why)(`the CUDA emulator${why ? ` (${why})` : ''}`, () => {
       expect(statuses('cuMemAlloc_v2', 64)).toEqual([0, 0, 700, 0]);
       expect(statuses('cuCtxSynchronize')).toEqual([0, 719, 719, 719]);
     });
+  });
+
+  it('lets asynchronous work wait until it is waited for, if asked to', () => {
+    const stream = cuda.made('cuStreamCreate', 1);
+    const kernel = cuda.kernel('k', 'extern "C" __global__ void k(float* x, int i) { x[i] += 1; }');
+    const x = cuda.upload(numbers(4, (i) => i));
+    const before = cuda.pinned(4);
+    const after = cuda.pinned(4);
+    const event = cuda.made('cuEventCreate', 0);
+    process.env.SPFT_EMULATOR_ASYNC = '1';
+    before.floats.fill(10);
+    cuda.ok('cuMemcpyHtoDAsync_v2', x, before.address, 16, stream);
+    before.floats.fill(20);
+    expect(cuda.launch(kernel, { block: [1] }, [x, int(2)])).toBe(0);
+    cuda.ok('cuMemcpyDtoHAsync_v2', after.address, x, 16, stream);
+    cuda.ok('cuEventRecord', event, stream);
+    cuda.ok('cuMemFreeAsync', x, stream);
+    expect(after.floats).toEqual(numbers(4, () => Number.NaN));
+    expect(cuda.call('cuEventElapsedTime', new Float32Array(1), event, event)).toBe(600);
+    expect([1, 2, 3, 4, 5].map(() => cuda.call('cuEventQuery', event))).toEqual([600, 600, 600, 600, 0]);
+    expect(after.floats).toEqual(Float32Array.of(20, 20, 21, 20));
+    expect(cuda.launch(kernel, { block: [1] }, [0n, int(2)])).toBe(0);
+    expect(cuda.call('cuStreamSynchronize', stream)).toBe(700);
   });
 
   it('runs out of memory, and counts what its pool holds', () => {

@@ -13,10 +13,8 @@ const SOURCES = fileURLToPath(new URL('.', import.meta.url));
 /** Why the emulator cannot be built here, or null if it can. */
 export function whyNoEmulator(): string | null {
   if (process.platform !== 'linux') return 'the CUDA emulator needs Linux';
-  const compiler = process.env.CXX || 'g++';
-  return spawnSync(compiler, ['--version']).status === 0
-    ? null
-    : `the CUDA emulator needs a C++ compiler (${compiler})`;
+  const asked = spawnSync('sh', ['-c', 'command -v "$CXX" || command -v g++']);
+  return asked.status === 0 ? null : 'the CUDA emulator needs g++, or another C++ compiler in CXX';
 }
 
 /**

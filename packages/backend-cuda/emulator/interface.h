@@ -46,6 +46,7 @@ struct SpftKernel {
   const char* name;
   void (*run)(void** parameters);  // one thread
   int parameters;
+  const int* parameter_bytes;
   int most_threads;  // of __launch_bounds__, or 0
 };
 
@@ -61,4 +62,4 @@ struct SpftModule {
   int kernel_count;
 };
 
-enum { SPFT_INTERFACE_VERSION = 1, SPFT_SHARED_ANCHOR_BYTES = 128 };
+enum { SPFT_INTERFACE_VERSION = 2, SPFT_SHARED_ANCHOR_BYTES = 128 };

@@ -7,6 +7,7 @@ type NativeFunction = (...args: Argument[]) => number;
 interface Koffi {
   load(path: string): { func(signature: string): NativeFunction };
   address(memory: NodeJS.TypedArray): bigint;
+  view(address: bigint, bytes: number): ArrayBuffer;
 }
 
 /** koffi, or null where it is not installed. */
@@ -31,7 +32,18 @@ const SIGNATURES: Record<string, Record<string, string>> = {
     cuMemPoolTrimTo: 'uint64_t, size_t',
     cuMemAlloc_v2: 'void*, size_t',
     cuMemAllocAsync: 'void*, size_t, uint64_t',
+    cuMemFreeAsync: 'uint64_t, uint64_t',
     cuMemFree_v2: 'uint64_t',
+    cuMemHostAlloc: 'void*, size_t, uint32_t',
+    cuMemcpyHtoDAsync_v2: 'uint64_t, uint64_t, size_t, uint64_t',
+    cuMemcpyDtoHAsync_v2: 'uint64_t, uint64_t, size_t, uint64_t',
+    cuStreamCreate: 'void*, uint32_t',
+    cuStreamSynchronize: 'uint64_t',
+    cuEventCreate: 'void*, uint32_t',
+    cuEventRecord: 'uint64_t, uint64_t',
+    cuEventQuery: 'uint64_t',
+    cuEventSynchronize: 'uint64_t',
+    cuEventElapsedTime: 'void*, uint64_t, uint64_t',
     cuMemGetInfo_v2: 'void*, void*',
     cuMemcpyHtoD_v2: 'uint64_t, const void*, size_t',
     cuMemcpyDtoH_v2: 'void*, uint64_t, size_t',
@@ -158,6 +170,12 @@ export class Libraries {
     const [gx, gy = 1, gz = 1] = grid;
     const [bx, by = 1, bz = 1] = block;
     return this.call('cuLaunchKernel', kernel, gx, gy, gz, bx, by, bz, shared, 0, pointers, 0);
+  }
+
+  /** Page-locked memory of the host, and its address. */
+  pinned(count: number): { address: bigint; floats: Float32Array } {
+    const address = this.made('cuMemHostAlloc', 4 * count, 0);
+    return { address, floats: new Float32Array(this.#koffi.view(address, 4 * count)) };
   }
 
   allocate(bytes: number): bigint {

@@ -27,6 +27,7 @@ std::mutex mutex;
 std::map<uint64_t, Allocation> allocations;
 // Guarded allocations that were freed stay forbidden for a while, so that late uses fault.
 std::deque<Allocation> quarantine;
+std::map<uint64_t, size_t> pinned;
 
 struct Pool {
   uint64_t threshold = 0, used = 0, used_peak = 0, reserved = 0, reserved_peak = 0;
@@ -129,6 +130,11 @@ int release(uint64_t address) {
   return emulator::break_context(ILLEGAL_ADDRESS);
 }
 
+bool is_allocation(uint64_t address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  return allocations.count(address) != 0;
+}
+
 int pool_object;  // its address is the pool
 
 }  // namespace
@@ -141,6 +147,14 @@ bool is_device_memory(uint64_t address, size_t bytes) {
   if (at == allocations.begin()) return false;
   --at;
   return address - at->first <= at->second.bytes && bytes <= at->second.bytes - (address - at->first);
+}
+
+bool is_pinned_memory(uint64_t address, size_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto at = pinned.upper_bound(address);
+  if (at == pinned.begin()) return false;
+  --at;
+  return address - at->first + bytes <= at->second;
 }
 
 int check_overruns() {
@@ -177,18 +191,22 @@ EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
   return allocate(address, bytes, false);
 }
 EXPORT int cuMemFree_v2(uint64_t address) {
-  ENTER(cuMemFree_v2);
+  ENTER_WAITING(cuMemFree_v2);
   return release(address);
 }
 EXPORT int cuMemAllocAsync(uint64_t* address, size_t bytes, uint64_t stream) {
   ENTER(cuMemAllocAsync);
   if (!is_stream(stream)) return INVALID_HANDLE;
+  if (allocate(address, bytes, true) == SUCCESS) return SUCCESS;
+  // What is still to be freed may make room.
+  finish_work();
   return allocate(address, bytes, true);
 }
 EXPORT int cuMemFreeAsync(uint64_t address, uint64_t stream) {
   ENTER(cuMemFreeAsync);
   if (!is_stream(stream)) return INVALID_HANDLE;
-  return release(address);
+  if (address != 0 && !is_allocation(address)) return release(address);
+  return submit([=] { return release(address); });
 }
 EXPORT int cuMemGetInfo_v2(size_t* available, size_t* total) {
   ENTER(cuMemGetInfo_v2);
@@ -254,11 +272,17 @@ EXPORT int cuMemHostAlloc(void** address, size_t bytes, unsigned) {
   if (bytes == 0) return INVALID_VALUE;
   if (posix_memalign(address, 4096, rounded(bytes, 4096)) != 0) return OUT_OF_MEMORY;
   memset(*address, POISON, bytes);
+  std::lock_guard<std::mutex> lock(mutex);
+  pinned[(uint64_t)*address] = bytes;
   return SUCCESS;
 }
 EXPORT int cuMemAllocHost_v2(void** address, size_t bytes) { return cuMemHostAlloc(address, bytes, 0); }
 EXPORT int cuMemFreeHost(void* address) {
-  ENTER(cuMemFreeHost);
+  ENTER_WAITING(cuMemFreeHost);
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (pinned.erase((uint64_t)address) == 0) return INVALID_VALUE;
+  }
   free(address);
   return SUCCESS;
 }

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <set>
+#include <vector>
 
 #include "driver.hpp"
 
@@ -86,7 +87,7 @@ EXPORT int cuModuleLoadData(uint64_t* handle, const void* image) {
 EXPORT int cuModuleLoadDataEx(uint64_t* handle, const void* image, unsigned, void*, void*) { return cuModuleLoadData(handle, image); }
 
 EXPORT int cuModuleUnload(uint64_t handle) {
-  ENTER(cuModuleUnload);
+  ENTER_WAITING(cuModuleUnload);
   std::lock_guard<std::mutex> lock(mutex);
   if (modules.erase(handle) == 0) return INVALID_HANDLE;
   Module* module = (Module*)handle;
@@ -180,6 +181,14 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, uns
   if (kernel.parameters > 0 && !parameters) return refuse("no parameters");
   for (int i = 0; i < kernel.parameters; i++)
     if (!parameters[i]) return refuse("a parameter's address is null");
-  const int status = launch(*function.module, kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, parameters);
-  return status ? break_context(status) : SUCCESS;
+  // The driver copies the parameters in the call.
+  std::vector<std::vector<char>> copies;
+  for (int i = 0; i < kernel.parameters; i++) copies.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel.parameter_bytes[i]);
+  return submit([=, &kernel, module = function.module]() mutable {
+    std::vector<void*> pointers;
+    for (auto& copy : copies) pointers.push_back(copy.data());
+    if (int status = usable()) return status;
+    const int status = launch(*module, kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, pointers.data());
+    return status ? break_context(status) : SUCCESS;
+  });
 }

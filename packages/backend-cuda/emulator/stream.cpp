@@ -1,6 +1,7 @@
-// Streams and events. Everything is done when its call returns, so there is nothing to wait for.
+// Streams and events.
 #include <time.h>
 
+#include <memory>
 #include <set>
 
 #include "driver.hpp"
@@ -9,16 +10,19 @@ namespace {
 
 struct Event {
   unsigned flags;
-  double milliseconds;  // when it was recorded, or below 0
+  uint64_t work;        // what was asked for before it was recorded
+  double milliseconds;  // when it was reached, or below 0
 };
 const unsigned DISABLE_TIMING = 2;
 
 std::mutex mutex;
-std::set<uint64_t> streams, events;
+std::set<uint64_t> streams;
+std::map<uint64_t, std::shared_ptr<Event>> events;
 
-bool is_event(uint64_t event) {
+std::shared_ptr<Event> find_event(uint64_t event) {
   std::lock_guard<std::mutex> lock(mutex);
-  return events.count(event) != 0;
+  const auto at = events.find(event);
+  return at == events.end() ? nullptr : at->second;
 }
 
 }  // namespace
@@ -44,28 +48,29 @@ EXPORT int cuStreamCreate(uint64_t* stream, unsigned flags) {
   return SUCCESS;
 }
 EXPORT int cuStreamDestroy_v2(uint64_t stream) {
-  ENTER(cuStreamDestroy_v2);
+  ENTER_WAITING(cuStreamDestroy_v2);
   std::lock_guard<std::mutex> lock(mutex);
   if (streams.erase(stream) == 0) return INVALID_HANDLE;
   delete (char*)stream;
   return SUCCESS;
 }
 EXPORT int cuStreamSynchronize(uint64_t stream) {
-  ENTER(cuStreamSynchronize);
+  ENTER_WAITING(cuStreamSynchronize);
   if (!is_stream(stream)) return INVALID_HANDLE;
   trim_pool();
   return check_overruns();
 }
 EXPORT int cuStreamQuery(uint64_t stream) {
   ENTER(cuStreamQuery);
-  return is_stream(stream) ? SUCCESS : INVALID_HANDLE;
+  if (!is_stream(stream)) return INVALID_HANDLE;
+  return poll_work(work_so_far()) ? usable() : NOT_READY;
 }
 EXPORT int cuStreamWaitEvent(uint64_t stream, uint64_t event, unsigned) {
   ENTER(cuStreamWaitEvent);
-  return is_stream(stream) && is_event(event) ? SUCCESS : INVALID_HANDLE;
+  return is_stream(stream) && find_event(event) ? SUCCESS : INVALID_HANDLE;
 }
 EXPORT int cuCtxSynchronize() {
-  ENTER(cuCtxSynchronize);
+  ENTER_WAITING(cuCtxSynchronize);
   trim_pool();
   return check_overruns();
 }
@@ -73,47 +78,58 @@ EXPORT int cuLaunchHostFunc(uint64_t stream, void (*function)(void*), void* data
   ENTER(cuLaunchHostFunc);
   if (!is_stream(stream)) return INVALID_HANDLE;
   if (!function) return INVALID_VALUE;
-  function(data);
-  return SUCCESS;
+  return submit([=] {
+    function(data);
+    return SUCCESS;
+  });
 }
 
 EXPORT int cuEventCreate(uint64_t* event, unsigned flags) {
   ENTER(cuEventCreate);
   if (flags > 7) return INVALID_VALUE;
+  const auto made = std::make_shared<Event>(Event{flags, 0, -1});
   std::lock_guard<std::mutex> lock(mutex);
-  *event = (uint64_t) new Event{flags, -1};
-  events.insert(*event);
+  *event = (uint64_t)made.get();
+  events[*event] = made;
   return SUCCESS;
 }
 EXPORT int cuEventDestroy_v2(uint64_t event) {
   ENTER(cuEventDestroy_v2);
   std::lock_guard<std::mutex> lock(mutex);
-  if (events.erase(event) == 0) return INVALID_HANDLE;
-  delete (Event*)event;
-  return SUCCESS;
+  return events.erase(event) == 0 ? INVALID_HANDLE : SUCCESS;
 }
-EXPORT int cuEventRecord(uint64_t event, uint64_t stream) {
+EXPORT int cuEventRecord(uint64_t handle, uint64_t stream) {
   ENTER(cuEventRecord);
-  if (!is_event(event) || !is_stream(stream)) return INVALID_HANDLE;
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  ((Event*)event)->milliseconds = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-  return SUCCESS;
+  const auto event = find_event(handle);
+  if (!event || !is_stream(stream)) return INVALID_HANDLE;
+  event->milliseconds = -1;
+  event->work = work_so_far() + 1;
+  return submit([=] {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    event->milliseconds = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+    return SUCCESS;
+  });
 }
-EXPORT int cuEventSynchronize(uint64_t event) {
+EXPORT int cuEventSynchronize(uint64_t handle) {
   ENTER(cuEventSynchronize);
-  return is_event(event) ? SUCCESS : INVALID_HANDLE;
+  const auto event = find_event(handle);
+  if (!event) return INVALID_HANDLE;
+  finish_work(event->work);
+  return usable();
 }
-EXPORT int cuEventQuery(uint64_t event) {
+EXPORT int cuEventQuery(uint64_t handle) {
   ENTER(cuEventQuery);
-  return is_event(event) ? SUCCESS : INVALID_HANDLE;
+  const auto event = find_event(handle);
+  if (!event) return INVALID_HANDLE;
+  return poll_work(event->work) ? usable() : NOT_READY;
 }
 EXPORT int cuEventElapsedTime(float* milliseconds, uint64_t start, uint64_t end) {
   ENTER(cuEventElapsedTime);
-  if (!is_event(start) || !is_event(end)) return INVALID_HANDLE;
-  const Event &first = *(Event*)start, &last = *(Event*)end;
-  if ((first.flags | last.flags) & DISABLE_TIMING || first.milliseconds < 0 || last.milliseconds < 0) return INVALID_HANDLE;
-  *milliseconds = (float)(last.milliseconds - first.milliseconds);
+  const auto first = find_event(start), last = find_event(end);
+  if (!first || !last || (first->flags | last->flags) & DISABLE_TIMING || first->work == 0 || last->work == 0) return INVALID_HANDLE;
+  if (first->milliseconds < 0 || last->milliseconds < 0) return NOT_READY;
+  *milliseconds = (float)(last->milliseconds - first->milliseconds);
   return SUCCESS;
 }
 EXPORT int cuEventElapsedTime_v2(float* milliseconds, uint64_t start, uint64_t end) { return cuEventElapsedTime(milliseconds, start, end); }

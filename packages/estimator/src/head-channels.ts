@@ -5,7 +5,12 @@
  * `reference`: upstream's two mappings (`spft/modules/pred.py`), which agree neither with that nor with each other: scores pair kv channel c
  * with query channels g·K·d + c, selection takes c·G … c·G + G − 1, and o's columns are indexed by kv channels as they are.
  */
-import { type ChannelSelection, type HeadLayout, scatterColumns, topKSelection } from '@spft/sparse-ops';
+import {
+  type ChannelSelection,
+  combineQueryKeyScores as combine,
+  queryChannels as correctedQueryChannels,
+  type HeadLayout,
+} from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { Compat } from './types.js';
 
@@ -23,36 +28,19 @@ export function combineQueryKeyScores(
   layout: HeadLayout,
   compat: Compat,
 ): tf.Tensor1D {
-  const G = groupSize(layout);
+  if (compat === 'corrected') return combine(scoreQ, scoreK, layout);
   const { kvHeads: K, headDim: d } = layout;
-  return tf.tidy(() => {
-    if (G === 1) return tf.mul(scoreQ, scoreK);
-    const ofGroup =
-      compat === 'reference'
-        ? tf.mean(tf.reshape(scoreQ, [G, K * d]), 0)
-        : tf.reshape(tf.mean(tf.reshape(scoreQ, [K, G, d]), 1), [K * d]);
-    return tf.mul(ofGroup, scoreK) as tf.Tensor1D;
-  });
+  return tf.tidy(() => tf.mul(tf.mean(tf.reshape(scoreQ, [groupSize(layout), K * d]), 0), scoreK) as tf.Tensor1D);
 }
 
 /** Query channels [N·d] that belong with kept kv channels; indices ascending and owned by the caller. */
 export function queryChannels(keep: ChannelSelection, layout: HeadLayout, compat: Compat): ChannelSelection {
+  if (compat === 'corrected') return correctedQueryChannels(keep, layout);
   const G = groupSize(layout);
   const [kept, total] = [keep.kept * G, keep.total * G];
-  if (G === 1) return { indices: tf.clone(keep.indices), kept, total };
-  if (compat === 'reference') {
-    const indices = tf.tidy(() => {
-      const first = tf.mul(tf.reshape(keep.indices, [keep.kept, 1]), tf.scalar(G, 'int32'));
-      return tf.reshape(tf.add(first, tf.range(0, G, 1, 'int32')), [kept]) as tf.Tensor1D;
-    });
-    return { indices, kept, total };
-  }
-  const { kvHeads: K, headDim: d } = layout;
-  // Ascending order on the device: one for each kept channel, spread over the group, and the places of the ones by top-k.
   const indices = tf.tidy(() => {
-    const mask = scatterColumns(tf.ones([1, keep.kept]) as tf.Tensor2D, keep);
-    const spread = tf.tile(tf.reshape(mask, [K, 1, d]), [1, G, 1]);
-    return topKSelection(tf.reshape(spread, [total]) as tf.Tensor1D, kept).indices;
+    const first = tf.mul(tf.reshape(keep.indices, [keep.kept, 1]), tf.scalar(G, 'int32'));
+    return tf.reshape(tf.add(first, tf.range(0, G, 1, 'int32')), [kept]) as tf.Tensor1D;
   });
   return { indices, kept, total };
 }

@@ -2,11 +2,11 @@
  * @file The SVD estimator (mode `svd_<rank>`): a low-rank predictor of each projection scores its channels from the layer's input alone
  * (SparseLoRA, section 3; upstream `spft/modules/pred.py`).
  */
-import { columnNorms, gramScores, sequenceMeans } from '@spft/sparse-ops';
-import * as tf from '@tensorflow/tfjs';
+import { gatedScores, gramScoresOfAll, sequenceMeans } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
-import type { LayerPredictors, LowRank, Predictors } from './predictors.js';
+import type { LayerPredictors, Predictors } from './predictors.js';
 import { type ScoringFunctions, type SelectionRules, scoringEstimator } from './scoring.js';
 import type { MlpContext, SparsityEstimator } from './types.js';
 
@@ -29,8 +29,8 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
     scoreAttention({ layer, input, layout, heads }) {
       const { q, k, v } = ofLayer(predictors, layer, 'selfAttn');
       const x = qkvoSeqAvg ? sequenceMeans(input, layout) : input;
-      const score = ({ a, b }: LowRank) => gramScores(x, a, b);
-      return { qk: combineQueryKeyScores(score(q), score(k), heads, compat), v: score(v) };
+      const [scoreQ, scoreK, scoreV] = gramScoresOfAll(x, [q, k, v]) as [tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
+      return { qk: combineQueryKeyScores(scoreQ, scoreK, heads, compat), v: scoreV };
     },
     dispose: () => predictors.dispose(),
   };
@@ -43,10 +43,7 @@ function mlpScores(
   { gate, up }: NonNullable<LayerPredictors['mlp']>,
   average: boolean,
 ): tf.Tensor1D {
-  const x = average ? sequenceMeans(input, layout) : input;
-  const estimate = ({ a, b }: LowRank) => tf.matMul(tf.matMul(x, a), b) as tf.Tensor2D;
-  const g = estimate(gate);
-  return columnNorms(tf.mul(tf.mul(g, tf.sigmoid(g)), estimate(up)) as tf.Tensor2D);
+  return gatedScores(average ? sequenceMeans(input, layout) : input, gate, up);
 }
 
 function ofLayer<M extends 'mlp' | 'selfAttn'>(predictors: Predictors, layer: number, module: M) {

@@ -2,11 +2,21 @@
  * @file Self-attention of one decoder layer: sparse projections around dense causal attention (upstream `spft/modules/attn.py`).
  */
 import type { AttentionSelection } from '@spft/estimator';
-import { type HeadLayout, maskColumns, noGradient, packedAttention, rope } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
+import {
+  gatherRows,
+  type HeadLayout,
+  maskColumns,
+  noGradient,
+  packedAttention,
+  projectColumns,
+  projectRows,
+  rope,
+  sliceRows,
+} from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
-import { projectKeptColumns, projectKeptRows, sliceRows } from './sparse-projection.js';
+import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
 import { blockSparsity, SEED_PART, type Step } from './step.js';
 
 interface Projections {
@@ -27,8 +37,13 @@ export class AttentionBlock {
     readonly heads: HeadLayout,
   ) {}
 
-  /** @param x [T, H] after the norm, in row order. @returns [T, H], owned by the caller. */
-  forward(x: tf.Tensor2D, step: Step): tf.Tensor2D {
+  /**
+   * residual + attention(x).
+   * @param x [T, H] after the norm, in row order. @param residual [T, H].
+   * @param rows of the result that are wanted; all where null. Only of a block without sparsity.
+   * @returns [T, H], or a row for each of `rows`, owned by the caller.
+   */
+  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, rows: tf.Tensor1D | null = null): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'selfAttn');
     const masks = sparsity > 0 && step.plan?.estimator.applies === 'mask';
     // An oracle masks q, k and v; its o is dense, as in the original, where that branch is never reached (NOTES, smaller ones).
@@ -44,8 +59,25 @@ export class AttentionBlock {
       step.layout,
       this.heads,
     );
-    const base = projectKeptColumns(this.o, sliceRows(mixed, step.layout), keep.o, step.plan?.compat === 'reference');
-    return this.o.adapt(mixed, base, this.#call(step, 'o'));
+    return rows === null
+      ? this.#output(mixed, residual, step, keep)
+      : this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep);
+  }
+
+  /** residual + o(mixed). */
+  #output(mixed: tf.Tensor2D, residual: tf.Tensor2D, step: Step, keep: AttentionSelection): tf.Tensor2D {
+    const cut = step.plan?.compat === 'reference';
+    const call = this.#call(step, 'o');
+    const layer = cut ? null : this.o.frozen(keep.o, call);
+    const { denseTokens } = step.layout;
+    if (layer) return projectColumns(mixed, residual, layer, keep.o === null ? mixed.shape[0] : denseTokens);
+    const base = projectKeptColumns(
+      this.o,
+      sliceRows(mixed, keep.o === null ? mixed.shape[0] : denseTokens),
+      keep.o,
+      cut,
+    );
+    return tf.add(residual, this.o.adapt(mixed, base, call));
   }
 
   #call(step: Step, part: 'q' | 'k' | 'v' | 'o') {
@@ -53,11 +85,18 @@ export class AttentionBlock {
   }
 
   #project(x: tf.Tensor2D, step: Step, keep: AttentionSelection): Projections {
-    const rows = keep === DENSE ? { all: x, dense: x, sparse: null } : sliceRows(x, step.layout);
     const cut = step.plan?.compat === 'reference';
-    const project = (part: 'q' | 'k' | 'v') =>
-      this[part].adapt(x, projectKeptRows(this[part], rows, keep[part], cut), this.#call(step, part));
-    return { q: project('q'), k: project('k'), v: project('v') };
+    const parts = ['q', 'k', 'v'] as const;
+    const layers = parts.map((part) => (cut ? null : this[part].frozen(keep[part], this.#call(step, part))));
+    if (layers.every((layer) => layer !== null)) {
+      const [q, k, v] = projectRows(x, layers, step.layout.denseTokens);
+      return { q: q!, k: k!, v: v! };
+    }
+    const rows = sliceRows(x, keep === DENSE ? x.shape[0] : step.layout.denseTokens);
+    const [q, k, v] = parts.map((part) =>
+      this[part].adapt(x, projectKeptRows(this[part], rows, keep[part], cut), this.#call(step, part)),
+    );
+    return { q: q!, k: k!, v: v! };
   }
 
   #mask(x: tf.Tensor2D, step: Step, sparsity: number, dense: Projections): Projections {

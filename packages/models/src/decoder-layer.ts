@@ -1,10 +1,10 @@
-/** @file One decoder layer: norm, attention, residual, norm, MLP, residual. */
-import { rmsNorm } from '@spft/sparse-ops';
-import * as tf from '@tensorflow/tfjs';
+/** @file One decoder layer: norm, attention on top of the residual, norm, MLP on top of that. */
+import { gatherRows, rmsNormResidual } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
 import type { AttentionBlock } from './attention-block.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { MlpBlock } from './mlp-block.js';
-import type { Step } from './step.js';
+import { blockSparsity, type Step } from './step.js';
 
 export class DecoderLayer {
   /** @param inputNorm [H], @param postAttentionNorm [H]: owned here, as are the blocks' weights. */
@@ -16,10 +16,21 @@ export class DecoderLayer {
     readonly eps: number,
   ) {}
 
-  /** @param x [T, H] in row order. @returns [T, H], owned by the caller. */
-  forward(x: tf.Tensor2D, step: Step): tf.Tensor2D {
-    const attended = tf.add(x, this.attention.forward(rmsNorm(x, this.inputNorm, this.eps), step)) as tf.Tensor2D;
-    return tf.add(attended, this.mlp.forward(rmsNorm(attended, this.postAttentionNorm, this.eps), step));
+  /**
+   * @param x [T, H] in row order.
+   * @param rows of the result that are wanted; all where null.
+   * @returns [T, H], or a row for each of `rows`, owned by the caller.
+   */
+  forward(x: tf.Tensor2D, step: Step, rows: tf.Tensor1D | null = null): tf.Tensor2D {
+    const { attention, mlp, eps } = this;
+    // What follows attention is row by row: rows that nobody wants end there, unless sparsity tells rows apart by where they lie.
+    const early =
+      rows !== null && !(['selfAttn', 'mlp'] as const).some((m) => blockSparsity(step, attention.layer, m) > 0);
+    const [normed, residual] = rmsNormResidual(x, this.inputNorm, eps);
+    const attended = attention.forward(normed, residual, step, early ? rows : null);
+    const [normedAgain, residualAgain] = rmsNormResidual(attended, this.postAttentionNorm, eps);
+    const y = mlp.forward(normedAgain, residualAgain, step);
+    return rows === null || early ? y : gatherRows(y, rows);
   }
 
   /** In checkpoint order. */

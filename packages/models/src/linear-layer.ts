@@ -1,6 +1,6 @@
 /** @file A frozen linear layer of the model with a slot for an adapter. */
 import type { AdapterCall, FrozenLinear, LinearAdapter } from '@spft/peft';
-import { keepTransposed, linear, releaseTransposed } from '@spft/sparse-ops';
+import { type ChannelSelection, type FrozenLayer, keepTransposed, linear, releaseTransposed } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 
 /** Owns its weight and bias, not its adapter. */
@@ -56,6 +56,12 @@ export class LinearLayer implements FrozenLinear {
   /** `base` [T, out], however computed, with the adapter's share for `x` [T, in]. */
   adapt(x: tf.Tensor2D, base: tf.Tensor2D, call: AdapterCall): tf.Tensor2D {
     return this.adapter === null ? base : this.adapter.forward(x, base, call);
+  }
+
+  /** What an op that spans several products needs of this layer; null where its adapter has to be asked with the base at hand. */
+  frozen(keep: ChannelSelection | null, call: AdapterCall): FrozenLayer | null {
+    const lora = this.adapter?.branch?.(call) ?? null;
+    return this.adapter !== null && lora === null ? null : { weight: this.#weight, bias: this.bias, keep, lora };
   }
 
   dispose(): void {

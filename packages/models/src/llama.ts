@@ -126,9 +126,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       );
     }
     return tf.tidy(() => {
-      const hidden = this.#hidden(batch, options);
-      const rows = gatherRows(hidden, tf.tensor1d(labelled.rows, 'int32'));
-      const normed = rmsNorm(rows, this.parts.norm, this.config.rmsNormEps);
+      const hidden = this.#hidden(batch, options, tf.tensor1d(labelled.rows, 'int32'));
+      const normed = rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
       const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(labelled.labels, 'int32'));
       return tf.div(sum, options.normalizer) as tf.Scalar;
     });
@@ -140,8 +139,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
    */
   logits(batch: PackedBatch, options: ForwardOptions = { training: false, seed: 0 }): tf.Tensor2D {
     return tf.tidy(() => {
-      const hidden = this.#hidden(batch, options);
-      const packed = gatherRows(hidden, tf.tensor1d(batch.layout.rowOfToken, 'int32'));
+      const packed = this.#hidden(batch, options, tf.tensor1d(batch.layout.rowOfToken, 'int32'));
       return linear(rmsNorm(packed, this.parts.norm, this.config.rmsNormEps), this.parts.lmHead);
     });
   }
@@ -169,8 +167,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     for (const layer of layers) layer.dispose();
   }
 
-  /** [T, H] in row order, before the last norm. */
-  #hidden(batch: PackedBatch, options: ForwardOptions): tf.Tensor2D {
+  /** The rows `rows` of what the last norm is applied to: [rows.length, H]. */
+  #hidden(batch: PackedBatch, options: ForwardOptions, rows: tf.Tensor1D): tf.Tensor2D {
     const { layout, inputIds, labels } = batch;
     if (inputIds.length !== layout.tokens || labels.length !== layout.tokens) {
       throw new RangeError(
@@ -183,19 +181,31 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const plan = this.#plan?.enabled ? this.#plan : null;
     const step: Step = { layout, cos, sin, training, seed, plan };
     let x = this.embed(layout.tokenOfRow.map((token) => inputIds[token]!));
-    for (const layer of this.parts.layers) x = this.#layer(layer, x, step, options.gradientCheckpointing ?? false);
+    const { layers } = this.parts;
+    if (layers.length === 0) return gatherRows(x, rows);
+    for (const [n, layer] of layers.entries()) {
+      const wanted = n === layers.length - 1 ? rows : null;
+      x = this.#layer(layer, x, step, wanted, options.gradientCheckpointing ?? false);
+    }
     return x;
   }
 
-  #layer(layer: DecoderLayer, x: tf.Tensor2D, step: Step, checkpointing: boolean): tf.Tensor2D {
+  #layer(
+    layer: DecoderLayer,
+    x: tf.Tensor2D,
+    step: Step,
+    rows: tf.Tensor1D | null,
+    checkpointing: boolean,
+  ): tf.Tensor2D {
     // The scope ends what neither the result nor a gradient needs, layer by layer and not at the end of the forward.
-    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step));
+    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step, rows));
     const run =
       (plan: SparsityPlan | null) =>
-      (input: tf.Tensor2D, [cos, sin]: readonly [tf.Tensor2D, tf.Tensor2D]) =>
-        layer.forward(input, { ...step, cos, sin, plan });
+      (input: tf.Tensor2D, [cos, sin, rows]: readonly [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D?]) =>
+        layer.forward(input, { ...step, cos, sin, plan }, rows ?? null);
     const quiet = step.plan && { ...step.plan, listener: null };
-    return checkpoint(run(step.plan), x, [step.cos, step.sin] as const, layer.variables, run(quiet));
+    const constants = rows === null ? ([step.cos, step.sin] as const) : ([step.cos, step.sin, rows] as const);
+    return checkpoint(run(step.plan), x, constants, layer.variables, run(quiet));
   }
 
   #linear(name: string): LinearLayer {

@@ -2,6 +2,7 @@
  * @file Builds the layers of a Llama from named weights, under the names of Hugging Face checkpoints. Every weight that the config calls for
  * must be there in its shape, and none may be left over: a leftover means that the file holds another architecture than its config says.
  */
+import { storedTensor, takesStored } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
 import { DecoderLayer } from './decoder-layer.js';
@@ -70,10 +71,18 @@ class Reader {
   }
 
   async read<T extends tf.Tensor>(name: string): Promise<T> {
-    const tensor = tf.tensor(await this.source.float32(name), [...this.#shapes.get(name)!], 'float32');
+    const tensor = await this.#tensor(name, [...this.#shapes.get(name)!]);
     this.tensors.push(tensor);
     this.options.onProgress?.(this.tensors.length, this.#shapes.size);
     return tensor as T;
+  }
+
+  async #tensor(name: string, shape: number[]): Promise<tf.Tensor> {
+    const { source } = this;
+    if (source.tensor) return source.tensor(name);
+    const { dtype } = source.entry(name);
+    if (source.bytes && takesStored(dtype)) return storedTensor(await source.bytes(name), dtype, shape);
+    return tf.tensor(await source.float32(name), shape, 'float32');
   }
 
   /** The layer's bias is read where the config has one. */

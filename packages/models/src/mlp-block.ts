@@ -3,17 +3,21 @@
  */
 import {
   type ChannelSelection,
+  gatedMlp,
+  joinSlices,
   linearKeptColumns,
   linearKeptRows,
   maskColumns,
   noGradient,
+  type RowSlices,
   scatterColumns,
+  sliceRows,
   swiglu,
 } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
-import { joinSlices, projectKeptColumns, projectKeptRows, type RowSlices, sliceRows } from './sparse-projection.js';
+import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
 import { blockSparsity, SEED_PART, type Step } from './step.js';
 
 export class MlpBlock {
@@ -24,21 +28,31 @@ export class MlpBlock {
     readonly down: LinearLayer,
   ) {}
 
-  /** @param x [T, H] after the norm, in row order. @returns [T, H], owned by the caller. */
-  forward(x: tf.Tensor2D, step: Step): tf.Tensor2D {
+  /**
+   * residual + mlp(x).
+   * @param x [T, H] after the norm, in row order; other rows than the layout's only where this block has no sparsity.
+   * @param residual [T, H].
+   * @returns [T, H], owned by the caller.
+   */
+  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'mlp');
-    if (sparsity === 0) return this.#down(this.#activations(x, step), step);
+    const plain = [this.gate, this.up, this.down].every(({ adapter }) => adapter === null);
+    if (sparsity === 0) {
+      if (plain) return gatedMlp(x, residual, this, null, x.shape[0]);
+      return tf.add(residual, this.#down(this.#activations(x, step), step));
+    }
+    const { denseTokens } = step.layout;
     if (step.plan!.estimator.applies === 'mask') {
       const activations = this.#activations(x, step);
       const keep = this.#select(x, step, sparsity, activations);
-      return this.#down(keep ? maskColumns(activations, keep, step.layout.denseTokens) : activations, step);
+      return tf.add(residual, this.#down(keep ? maskColumns(activations, keep, denseTokens) : activations, step));
     }
     const keep = this.#select(x, step, sparsity);
-    if (keep === null) return this.#down(this.#activations(x, step), step);
-    const rows = sliceRows(x, step.layout);
-    return this.gate.adapter || this.up.adapter
-      ? this.#atFullWidth(rows, keep, step)
-      : this.#atKeptWidth(rows, keep, step);
+    if (plain) return gatedMlp(x, residual, this, keep, denseTokens);
+    if (keep === null) return tf.add(residual, this.#down(this.#activations(x, step), step));
+    const rows = sliceRows(x, denseTokens);
+    const atFullWidth = this.gate.adapter !== null || this.up.adapter !== null;
+    return tf.add(residual, atFullWidth ? this.#atFullWidth(rows, keep, step) : this.#atKeptWidth(rows, keep, step));
   }
 
   /** Nothing but the kept channels exists on sparse rows, unless an adapter on down wants its whole input. */
@@ -58,7 +72,6 @@ export class MlpBlock {
       () => down.base(dense!),
       () => (cut ? noGradient(() => downKept(sparse!)) : downKept(sparse!)),
     );
-    if (down.adapter === null) return base;
     const whole = joinSlices(
       x,
       () => dense!,
@@ -74,7 +87,12 @@ export class MlpBlock {
       return this[part].adapt(x.all, base, this.#call(step, part));
     };
     const activations = swiglu(project('gate'), project('up'));
-    const base = projectKeptColumns(this.down, sliceRows(activations, step.layout), keep, this.#cuts(this.down, step));
+    const base = projectKeptColumns(
+      this.down,
+      sliceRows(activations, step.layout.denseTokens),
+      keep,
+      this.#cuts(this.down, step),
+    );
     return this.down.adapt(activations, base, this.#call(step, 'down'));
   }
 

@@ -1,7 +1,7 @@
 /**
  * @file LoRA (arXiv 2106.09685): y = base + s·B·A·dropout(x), with s = α/r, or α/√r for rank-stabilised LoRA (arXiv 2312.03732).
  */
-import { dropout, loraLinear } from '@spft/sparse-ops';
+import { dropout, type LoraBranch, loraLinear } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { initialLora, seedFor } from './init.js';
 import type { LoraConfig } from './lora-config.js';
@@ -87,6 +87,11 @@ class LoraAdapter implements LinearAdapter {
         this.scaling,
       ),
     );
+  }
+
+  branch(call: AdapterCall): LoraBranch | null {
+    if (call.training && this.rate > 0) return null;
+    return { a: this.a as tf.Tensor as tf.Tensor2D, b: this.b as tf.Tensor as tf.Tensor2D, scaling: this.scaling };
   }
 
   mergedWeight(): tf.Tensor2D {

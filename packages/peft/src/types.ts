@@ -3,7 +3,7 @@
  * others can from outside; a model implements `AdapterHost`.
  */
 
-import type { ChannelSelection } from '@spft/sparse-ops';
+import type { ChannelSelection, LoraBranch } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import type { LoraConfig } from './lora-config.js';
 
@@ -40,6 +40,11 @@ export interface LinearAdapter {
    * @returns [T, out], owned by the caller.
    */
   forward(x: tf.Tensor2D, base: tf.Tensor2D, call: AdapterCall): tf.Tensor2D;
+  /**
+   * The branch that `forward` adds in this call, where it is nothing but base + s·(x·Aᵀ)·Bᵀ: then the model may hand it to an op that computes
+   * the base as well. Null, or no such method, where it is something else.
+   */
+  branch?(call: AdapterCall): LoraBranch | null;
   /** Weight [out, in] of a plain linear layer that computes the same; owned by the caller. */
   mergedWeight(): tf.Tensor2D;
   dispose(): void;

@@ -13,11 +13,12 @@ import { packedAttentionGradOnHost, packedAttentionOnHost } from './kernels/host
 import { packedAttentionGradOnWasm, packedAttentionOnWasm } from './kernels/host/packed-attention-wasm.js';
 import { registerWasmKernel } from './kernels/host/wasm-heap.js';
 import { runOp } from './op.js';
+import { recordOp } from './record-op.js';
 import type { HeadLayout, PackedLayout } from './types.js';
 
-/** Inputs q, k, v; attributes layout, heads. */
+/** Inputs q, k, v; attributes layout, heads; output y, or y and whatever the kernel of the gradient wants. */
 export const PACKED_ATTENTION = 'SpftPackedAttention';
-/** Inputs q, k, v, dy; attributes layout, heads; outputs dq, dk, dv. */
+/** Inputs q, k, v, dy, and where the forward's kernel gave more than y: y, kept0…; attributes layout, heads; outputs dq, dk, dv. */
 export const PACKED_ATTENTION_GRAD = 'SpftPackedAttentionGrad';
 registerHostKernel({ kernelName: PACKED_ATTENTION, ...packedAttentionOnHost });
 registerHostKernel({ kernelName: PACKED_ATTENTION_GRAD, ...packedAttentionGradOnHost });
@@ -146,17 +147,26 @@ export function packedAttention(
       );
     }
   }
-  const op = tf.customGrad((...args) => {
-    const [q, k, v, save] = args as unknown as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.GradSaveFunc];
-    const value = runOp(PACKED_ATTENTION, { q, k, v }, { layout, heads }, () => forward(q, k, v, layout, heads));
-    save([q, k, v]);
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [q, k, v] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-      return runOp<tf.Tensor[]>(PACKED_ATTENTION_GRAD, { q, k, v, dy }, { layout, heads }, () =>
-        backward([q, k, v, dy as tf.Tensor2D], layout, heads),
+  const [y] = recordOp<[tf.Tensor2D]>({
+    name: PACKED_ATTENTION,
+    inputs: { q, k, v },
+    saves: [q, k, v],
+    run() {
+      const made = runOp<tf.Tensor | tf.Tensor[]>(PACKED_ATTENTION, { q, k, v }, { layout, heads }, () =>
+        forward(q, k, v, layout, heads),
       );
-    };
-    return { value, gradFunc };
+      const [y, ...kept] = Array.isArray(made) ? made : [made];
+      // A kernel that gives more than the output wants all of it back.
+      return { outputs: [y as tf.Tensor2D], kept: kept.length > 0 ? [tf.clone(y!), ...kept] : [] };
+    },
+    gradient([dy], [q, k, v, y, ...kept]) {
+      const inputs = { q: q!, k: k!, v: v!, dy: dy!, ...(y && { y }) };
+      const others = Object.fromEntries(kept.map((t, n) => [`kept${n}`, t]));
+      const [dq, dk, dv] = runOp<tf.Tensor[]>(PACKED_ATTENTION_GRAD, { ...inputs, ...others }, { layout, heads }, () =>
+        backward([q, k, v, dy] as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D], layout, heads),
+      );
+      return { q: dq!, k: dk!, v: dv! };
+    },
   });
-  return op(q, k, v) as tf.Tensor2D;
+  return y;
 }

@@ -11,8 +11,22 @@ import type { PackedLayout } from './types.js';
 /** Input x [T, n]; attributes sequenceOfRow (Int32Array [T]), shares (Float32Array [B], 1/length); output [B, n]. */
 export const SEQUENCE_MEANS = 'SpftSequenceMeans';
 
-/** Sequence of each row, and each sequence's share 1/length (0 for one without tokens). */
-function rowShares({ sequenceStarts, rowOfToken, tokens }: PackedLayout) {
+interface RowShares {
+  readonly sequenceOfRow: Int32Array;
+  readonly shares: Float32Array;
+}
+
+/** Every layer of a step asks for those of the same layout. */
+const known = new WeakMap<PackedLayout, RowShares>();
+
+/** Sequence of each row, and each sequence's share 1/length (0 for one without tokens). The same arrays each time. */
+function rowShares(layout: PackedLayout): RowShares {
+  const made = known.get(layout) ?? makeRowShares(layout);
+  known.set(layout, made);
+  return made;
+}
+
+function makeRowShares({ sequenceStarts, rowOfToken, tokens }: PackedLayout): RowShares {
   const B = sequenceStarts.length - 1;
   const sequenceOfRow = new Int32Array(tokens);
   const shares = new Float32Array(B);
@@ -25,7 +39,7 @@ function rowShares({ sequenceStarts, rowOfToken, tokens }: PackedLayout) {
 }
 
 /** [T, B] with each sequence's share where a row is of it. */
-function averagingMatrix({ sequenceOfRow, shares }: ReturnType<typeof rowShares>): tf.Tensor2D {
+function averagingMatrix({ sequenceOfRow, shares }: RowShares): tf.Tensor2D {
   const B = shares.length;
   const values = new Float32Array(sequenceOfRow.length * B);
   sequenceOfRow.forEach((b, row) => {
@@ -48,7 +62,7 @@ export function sequenceMeans(x: tf.Tensor2D, layout: PackedLayout): tf.Tensor2D
   }
   const rows = rowShares(layout);
   const op = tf.customGrad((x) => ({
-    value: runOp(SEQUENCE_MEANS, { x: x as tf.Tensor }, rows, () =>
+    value: runOp(SEQUENCE_MEANS, { x: x as tf.Tensor }, { ...rows }, () =>
       thinProduct(averagingMatrix(rows), x as tf.Tensor2D),
     ),
     gradFunc: (dy: tf.Tensor) => tf.tidy(() => matMul2d(averagingMatrix(rows), dy as tf.Tensor2D)),

@@ -1,0 +1,70 @@
+/** @file A row as a user would train it: adapters of `@spft/peft`, sparsity of `@spft/estimator`, gradients and AdamW of `@spft/trainer`. */
+import { loadSpftConfig } from '@spft/config/node';
+import { getSpftModel, type LayerSummary, type SpftModel } from '@spft/estimator';
+import type { LlamaForCausalLM, TrainableModel } from '@spft/models';
+import { getPeftModel } from '@spft/peft';
+import { clipScale, globalNorm } from '@spft/sparse-ops';
+import { createOptimizer, lossAndGradients, resolveArgs } from '@spft/trainer';
+import * as tf from '@tensorflow/tfjs';
+import type { RowBatch } from './llama.js';
+import type { Row } from './rows.js';
+
+export interface RowMethod {
+  /** Forward, backward, clipping, AdamW; the loss, owned by the caller and not read back. */
+  step(batch: RowBatch): tf.Scalar;
+  /** Loss and gradients by variable. Owned by the caller. */
+  gradients(batch: RowBatch): { readonly loss: tf.Scalar; readonly gradients: ReadonlyMap<string, tf.Tensor> };
+  /** Seconds that the predictors took; 0 without. */
+  readonly predictorSeconds: number;
+  /** What a sparse step computes; null for a dense method. */
+  summary(): readonly LayerSummary[] | null;
+  dispose(): void;
+}
+
+/** Attaches the row's adapters and sparsity to the model. */
+export async function attach(
+  model: LlamaForCausalLM,
+  row: Pick<Row, 'dora' | 'sparsity'>,
+  configs: string,
+  layers = model.layerCount,
+): Promise<RowMethod> {
+  const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
+  const peft = getPeftModel(model, { r: 32, loraAlpha: 64, targetModules, useDora: row.dora }, { seed: 1 });
+  let spft: SpftModel | null = null;
+  let predictorSeconds = 0;
+  if (row.sparsity !== null) {
+    const whole = await loadSpftConfig(`${configs}/${row.sparsity}`);
+    // A model of fewer layers, for trying things, takes the last ones of the file.
+    const cut = Object.entries(whole.sparsity)
+      .map(([name, sparsity]) => [name.replace(/\d+/, (n) => String(Number(n) - (32 - layers))), sparsity] as const)
+      .filter(([name]) => !name.includes('-'));
+    const config = { ...whole, sparsity: Object.fromEntries(cut) };
+    const started = performance.now();
+    spft = await getSpftModel(peft, config);
+    predictorSeconds = (performance.now() - started) / 1000;
+  }
+  const trained: TrainableModel = spft ?? peft;
+  const optimizer = createOptimizer(trained.variables, resolveArgs({}));
+  const run = (batch: RowBatch) =>
+    lossAndGradients(trained, batch, { training: true, seed: 3, normalizer: batch.labelledTokens });
+  return {
+    predictorSeconds,
+    summary: () => spft?.summary() ?? null,
+    step(batch) {
+      const { loss, gradients } = run(batch);
+      const gradientScale = tf.tidy(() => clipScale(globalNorm(gradients), 1));
+      optimizer.step(gradients, { learningRate: 3e-4, gradientScale });
+      tf.dispose([gradientScale, ...gradients]);
+      return loss;
+    },
+    gradients(batch) {
+      const { loss, gradients } = run(batch);
+      return { loss, gradients: new Map([...trained.variables.keys()].map((name, n) => [name, gradients[n]!])) };
+    },
+    dispose() {
+      optimizer.dispose();
+      spft?.dispose();
+      peft.dispose();
+    },
+  };
+}

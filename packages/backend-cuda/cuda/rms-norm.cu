@@ -1,0 +1,120 @@
+// RMSNorm of rows of n numbers, and its gradient. A block has a row, and holds it in registers: each thread OCTETS octets. Rows that are longer are
+// read twice instead (`_long`). X is the type of x, y and dy, W that of the weight.
+#include "octets.cuh"
+
+// Both sums over the block, in every thread, with one barrier.
+__device__ __forceinline__ void block_sums(float& a, float& b) {
+  __shared__ float of_warp[2][32];
+  a = warp_sum(a);
+  b = warp_sum(b);
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  if (lane == 0) {
+    of_warp[0][warp] = a;
+    of_warp[1][warp] = b;
+  }
+  __syncthreads();
+  const bool has = lane < (blockDim.x >> 5);
+  a = warp_sum(has ? of_warp[0][lane] : 0.0f);
+  b = warp_sum(has ? of_warp[1][lane] : 0.0f);
+}
+
+extern "C" __global__ void rms_norm(const X* x, const W* weight, X* y, int n, float eps, int aligned) {
+  x += (i64)blockIdx.x * n;
+  y += (i64)blockIdx.x * n;
+  float row[OCTETS][8];
+  float squares = 0.0f;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    load_octet(x + at, n - at, aligned, row[o]);
+  }
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+#pragma unroll
+    for (int i = 0; i < 8; i++) squares += row[o][i] * row[o][i];
+  }
+  const float scale = rsqrtf(block_sum(squares) / n + eps);
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    float w[8];
+    load_octet(weight + at, n - at, aligned, w);
+#pragma unroll
+    for (int i = 0; i < 8; i++) row[o][i] *= scale * w[i];
+    store_octet(y + at, n - at, aligned, row[o]);
+  }
+}
+
+// dx = s·(g − s²·x·mean(g·x)) with g = dy·w and s = 1/√(mean(x²) + ε), plus `residual`, the gradient that x gets elsewhere, unless it is null.
+extern "C" __global__ void rms_norm_grad(const X* x, const W* weight, const X* dy, const X* residual, X* dx, int n, float eps, int aligned) {
+  const i64 begin = (i64)blockIdx.x * n;
+  x += begin;
+  dy += begin;
+  dx += begin;
+  if (residual) residual += begin;
+  float row[OCTETS][8], g[OCTETS][8];
+  float squares = 0.0f, products = 0.0f;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    load_octet(x + at, n - at, aligned, row[o]);
+    load_octet(dy + at, n - at, aligned, g[o]);
+  }
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    float w[8];
+    load_octet(weight + at, n - at, aligned, w);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      g[o][i] *= w[i];
+      squares += row[o][i] * row[o][i];
+      products += row[o][i] * g[o][i];
+    }
+  }
+  block_sums(squares, products);
+  const float scale = rsqrtf(squares / n + eps);
+  const float along = scale * scale * products / n;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+#pragma unroll
+    for (int i = 0; i < 8; i++) g[o][i] = scale * (g[o][i] - row[o][i] * along);
+    if (residual) {
+      float r[8];
+      load_octet(residual + at, n - at, aligned, r);
+#pragma unroll
+      for (int i = 0; i < 8; i++) g[o][i] += r[i];
+    }
+    store_octet(dx + at, n - at, aligned, g[o]);
+  }
+}
+
+extern "C" __global__ void rms_norm_long(const X* x, const W* weight, X* y, int n, float eps) {
+  x += (i64)blockIdx.x * n;
+  y += (i64)blockIdx.x * n;
+  float squares = 0.0f;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) squares += to_float(x[i]) * to_float(x[i]);
+  const float scale = rsqrtf(block_sum(squares) / n + eps);
+  for (int i = threadIdx.x; i < n; i += blockDim.x) y[i] = from_float<X>(to_float(x[i]) * scale * to_float(weight[i]));
+}
+
+extern "C" __global__ void rms_norm_grad_long(const X* x, const W* weight, const X* dy, const X* residual, X* dx, int n, float eps) {
+  const i64 begin = (i64)blockIdx.x * n;
+  x += begin;
+  dy += begin;
+  dx += begin;
+  if (residual) residual += begin;
+  float squares = 0.0f, products = 0.0f;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    squares += to_float(x[i]) * to_float(x[i]);
+    products += to_float(x[i]) * to_float(dy[i]) * to_float(weight[i]);
+  }
+  block_sums(squares, products);
+  const float scale = rsqrtf(squares / n + eps);
+  const float along = scale * scale * products / n;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    const float g = scale * (to_float(dy[i]) * to_float(weight[i]) - to_float(x[i]) * along);
+    dx[i] = from_float<X>(residual ? g + to_float(residual[i]) : g);
+  }
+}

@@ -1,0 +1,34 @@
+// Rotary position embedding of rows of heads·2·half numbers by tables [rows, half]. A thread turns eight pairs of a head, eight numbers of its first
+// half with the eight across from them, and then the same of further heads: the angles are theirs too, so they are read once. blockDim.x is a
+// multiple of the octets in half. X is the type of x and y; direction is -1 for the gradient.
+#include "octets.cuh"
+
+extern "C" __global__ void rope(const X* x, const float* cosines, const float* sines, X* y, int rows, int heads, int half, float direction,
+                                int aligned) {
+  const int row = blockIdx.x * blockDim.y + threadIdx.y;
+  if (row >= rows) return;
+  const int octets = (half + 7) / 8, heads_at_once = blockDim.x / octets;
+  const int at = 8 * (threadIdx.x % octets), left = half - at;
+  float c[8], s[8];
+  load_octet(cosines + (i64)row * half + at, left, aligned, c);
+  load_octet(sines + (i64)row * half + at, left, aligned, s);
+#pragma unroll
+  for (int i = 0; i < 8; i++) s[i] *= direction;
+  x += (i64)row * heads * 2 * half + at;
+  y += (i64)row * heads * 2 * half + at;
+#pragma unroll 4
+  for (int head = threadIdx.x / octets; head < heads; head += heads_at_once) {
+    const i64 first = (i64)head * 2 * half, second = first + half;
+    float a[8], b[8];
+    load_octet(x + first, left, aligned, a);
+    load_octet(x + second, left, aligned, b);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      const float before = a[i];
+      a[i] = before * c[i] - b[i] * s[i];
+      b[i] = b[i] * c[i] + before * s[i];
+    }
+    store_octet(y + first, left, aligned, a);
+    store_octet(y + second, left, aligned, b);
+  }
+}

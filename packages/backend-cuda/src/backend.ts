@@ -1,0 +1,415 @@
+/**
+ * @file The tfjs backend `cuda`: where tensors are, and what kernels need to run. Kernels register themselves (`kernels/`).
+ */
+import * as tf from '@tensorflow/tfjs';
+import { Device } from './device/device.js';
+import { Gemm, type MatrixType, type Product } from './device/gemm.js';
+import { type Dimensions, Launcher } from './device/launch.js';
+import { type Block, Memory } from './device/memory.js';
+import { type Defines, type Kernel, Modules } from './device/modules.js';
+import { type ProfileEntry, Profiler } from './device/profiler.js';
+import { Staging } from './device/staging.js';
+import { BYTES, C_TYPE, type Physical, physicalOf, TensorData, TensorStore, widen } from './storage.js';
+
+export const BACKEND_NAME = 'cuda';
+
+/** Host arrays that `constant` remembers: more than one op wants at a time. */
+const MOST_CONSTANTS = 16;
+
+export class CudaBackend extends tf.KernelBackend {
+  readonly device: Device;
+  /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
+  readonly weightType: 'bf16' | 'f32' = process.env.SPFT_CUDA_PRECISION === 'float32' ? 'f32' : 'bf16';
+  readonly memoryPool: Memory;
+  readonly data = new TensorStore();
+  readonly #modules: Modules;
+  readonly #launcher: Launcher;
+  readonly #gemm: Gemm;
+  readonly #staging: Staging;
+  readonly #constants = new Map<Int32Array | Float32Array, Block>();
+  /** The kernel that runs, which memory taken meanwhile is put down to. */
+  #running = 'upload';
+
+  /** @throws CudaUnavailableError where this machine cannot run it. */
+  constructor(ordinal = 0) {
+    super();
+    this.device = new Device(ordinal);
+    this.device.open();
+    this.memoryPool = new Memory(this.device);
+    this.#modules = new Modules(this.device);
+    this.#launcher = new Launcher(this.device, this.#modules);
+    this.#gemm = new Gemm(this.device, this.memoryPool);
+    this.#staging = new Staging(this.device);
+  }
+
+  // What kernels use.
+
+  /** Runs `kernel` of tfjs, so that memory taken in it bears its name. */
+  within<T>(kernelName: string, run: () => T): T {
+    const before = this.#running;
+    this.#running = kernelName;
+    try {
+      return run();
+    } finally {
+      this.#running = before;
+    }
+  }
+
+  /** A new tensor whose elements are still to be written; owned by the caller. */
+  output(shape: readonly number[], dtype: tf.DataType = 'float32', physical = physicalOf(dtype)): tf.TensorInfo {
+    const elements = tf.util.sizeFromShape([...shape]);
+    const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
+    return this.#register(shape, new TensorData(dtype, physical, elements, block, 0));
+  }
+
+  /** A tensor that shares memory with `info`, from element `offset` on; owned by the caller. */
+  view(info: tf.TensorInfo, shape: readonly number[], offset = 0, dtype = info.dtype): tf.TensorInfo {
+    const data = this.#onDevice(info);
+    data.block!.users++;
+    const elements = tf.util.sizeFromShape([...shape]);
+    const at = data.offset + offset * BYTES[data.physical];
+    return this.#register(shape, new TensorData(dtype, data.physical, elements, data.block, at));
+  }
+
+  /** The same tensor once more, in another shape. */
+  share(info: tf.TensorInfo, shape: readonly number[] = info.shape): tf.TensorInfo {
+    this.incRef(info.dataId);
+    return { dataId: info.dataId, shape: [...shape], dtype: info.dtype };
+  }
+
+  /** Gives back a tensor that a kernel made for itself. */
+  release(info: tf.TensorInfo): void {
+    this.disposeData(info.dataId);
+  }
+
+  /** Where a tensor is on the device. */
+  address(info: tf.TensorInfo): number {
+    const data = this.#onDevice(info);
+    return data.block!.address + data.offset;
+  }
+
+  physical(info: tf.TensorInfo): Physical {
+    return this.data.get(info.dataId).physical;
+  }
+
+  /** The value of a tensor of one element that came from the host, or null: read nothing back, pass it by value. */
+  hostScalar(info: tf.TensorInfo): number | null {
+    const { host } = this.data.get(info.dataId);
+    return host !== null && typeof host[0] === 'number' ? host[0] : null;
+  }
+
+  /** Whether the tensor is the only one to use its memory, so that a kernel that ends its life may write into it. */
+  isSoleUser(info: tf.TensorInfo): boolean {
+    const data = this.data.get(info.dataId);
+    return data.references === 1 && data.block?.users === 1;
+  }
+
+  /** `info` in element type `physical`: the same tensor where it has it already. Owned by the caller. */
+  as(info: tf.TensorInfo, physical: Physical): tf.TensorInfo {
+    if (this.physical(info) === physical) return this.share(info);
+    const to = this.output(info.shape, dtypeOf(physical), physical);
+    this.convert(info, this.address(to), physical);
+    return to;
+  }
+
+  /** Writes the elements of `from` to `to`, in element type `physical`. */
+  convert(from: tf.TensorInfo, to: number, physical: Physical): void {
+    const size = tf.util.sizeFromShape(from.shape);
+    const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[physical] };
+    const kernel = this.kernel('cast', 'cast_elements', 'ppl', types);
+    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), to, size]);
+  }
+
+  /**
+   * Memory of `bytes` that holds something computed from `info` alone, under a name: made once, given back with the tensor. Whoever writes into
+   * a tensor of which something is derived keeps it up to date (`derivedAddress`).
+   */
+  derived(info: tf.TensorInfo, name: string, bytes: number, make: (address: number) => void): number {
+    const data = this.data.get(info.dataId);
+    const known = data.derived?.get(name);
+    if (known) return known.address;
+    const block = this.memoryPool.allocate(bytes, this.#running);
+    try {
+      make(block.address);
+    } catch (error) {
+      this.memoryPool.release(block);
+      throw error;
+    }
+    data.derived ??= new Map();
+    data.derived.set(name, block);
+    return block.address;
+  }
+
+  /**
+   * Memory in which what is derived from several tensors lies one after the other: each of them keeps its part, as `derived` would.
+   * @param bytes of each part.
+   * @returns the address of the first.
+   */
+  derivedTogether(
+    infos: readonly tf.TensorInfo[],
+    name: string,
+    bytes: readonly number[],
+    make: (info: tf.TensorInfo, address: number) => void,
+  ): number {
+    const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
+    const first = this.derivedAddress(infos[0]!, name);
+    if (first !== 0 && infos.every((info, n) => this.derivedAddress(info, name) === first + places[n]!)) return first;
+    const whole = this.memoryPool.allocate(
+      bytes.reduce((sum, n) => sum + n, 0),
+      this.#running,
+    );
+    infos.forEach((info, n) => {
+      const data = this.data.get(info.dataId);
+      const before = data.derived?.get(name);
+      if (before) this.memoryPool.release(before);
+      data.derived ??= new Map();
+      data.derived.set(name, this.memoryPool.part(whole, places[n]!, bytes[n]!));
+      make(info, whole.address + places[n]!);
+    });
+    this.memoryPool.release(whole);
+    return whole.address;
+  }
+
+  /** Where it is, or 0 where nothing of that name was derived. */
+  derivedAddress(info: tf.TensorInfo, name: string): number {
+    return this.data.get(info.dataId).derived?.get(name)?.address ?? 0;
+  }
+
+  /** Runs `f` with `bytes` of device memory that are given back after it. */
+  scratch<T>(bytes: number, f: (address: number) => T): T {
+    const block = this.memoryPool.allocate(bytes, this.#running);
+    try {
+      return f(block.address);
+    } finally {
+      this.memoryPool.release(block);
+    }
+  }
+
+  /** Entry point of `cuda/<file>.cu`; its parameters by letter: p address, i int32, f float, l int64. */
+  kernel(file: string, entry: string, parameters: string, defines?: Defines): Kernel {
+    return this.#modules.kernel(file, entry, parameters, defines);
+  }
+
+  launch(kernel: Kernel, grid: Dimensions, block: Dimensions, args: readonly number[], sharedBytes = 0): void {
+    this.#launcher.launch(kernel, grid, block, args, sharedBytes);
+  }
+
+  multiply(product: Product): void {
+    this.#gemm.multiply(product);
+  }
+
+  /** Sets elements [0, size) to zero. */
+  clear(info: tf.TensorInfo): void {
+    const bytes = tf.util.sizeFromShape(info.shape) * BYTES[this.physical(info)];
+    if (bytes > 0) this.device.call('cuMemsetD8Async', this.address(info), 0, bytes, this.device.stream);
+  }
+
+  copy(from: number, to: number, bytes: number): void {
+    if (bytes > 0) this.device.call('cuMemcpyDtoDAsync_v2', to, from, bytes, this.device.stream);
+  }
+
+  /** Makes a tensor of stored bytes, e.g. bf16 from a file, without widening them on the host. Owned by the caller. */
+  upload(bytes: Uint8Array, shape: readonly number[], dtype: tf.DataType, physical: Physical): tf.TensorInfo {
+    const info = this.output(shape, dtype, physical);
+    const wanted = tf.util.sizeFromShape([...shape]) * BYTES[physical];
+    if (bytes.byteLength !== wanted) {
+      this.release(info);
+      throw new RangeError(`upload: [${shape}] of ${physical} takes ${wanted} bytes, got ${bytes.byteLength}`);
+    }
+    this.#staging.upload(bytes, this.address(info));
+    return info;
+  }
+
+  /**
+   * Address of a host array on the device, which is uploaded once for the last arrays that were asked for: what all layers of a step share. The
+   * array must not change.
+   */
+  constant(values: Int32Array | Float32Array): number {
+    const known = this.#constants.get(values);
+    if (known) return known.address;
+    if (this.#constants.size >= MOST_CONSTANTS) {
+      const [oldest, block] = this.#constants.entries().next().value!;
+      this.#constants.delete(oldest);
+      this.memoryPool.release(block);
+    }
+    const block = this.memoryPool.allocate(values.byteLength, 'layouts');
+    this.#staging.upload(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), block.address);
+    this.#constants.set(values, block);
+    return block.address;
+  }
+
+  /** Copies host bytes to memory that a kernel holds. */
+  uploadTo(address: number, bytes: Uint8Array): void {
+    this.#staging.upload(bytes, address);
+  }
+
+  /** Runs `f` and says where the GPU's time went, by kernel and product. */
+  profile(f: () => void): ProfileEntry[] {
+    const profiler = new Profiler(this.device);
+    this.device.profiler = profiler;
+    try {
+      f();
+    } finally {
+      this.device.profiler = null;
+    }
+    return profiler.finish();
+  }
+
+  /** Kernels and products launched so far. */
+  get launches(): { readonly kernels: number; readonly products: number } {
+    return { kernels: this.#launcher.launches, products: this.#gemm.calls };
+  }
+
+  // What tfjs asks of a backend.
+
+  override write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType): tf.DataId {
+    return this.data.add(this.#write(values, shape, dtype, 1));
+  }
+
+  override move(
+    dataId: tf.DataId,
+    values: tf.BackendValues,
+    shape: number[],
+    dtype: tf.DataType,
+    references: number,
+  ): void {
+    this.data.adopt(dataId, this.#write(values, shape, dtype, references));
+  }
+
+  #write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType, references: number): TensorData {
+    const elements = tf.util.sizeFromShape(shape);
+    if (dtype === 'string') return new TensorData(dtype, 'u8', elements, null, 0, values as Uint8Array[], references);
+    const physical = physicalOf(dtype);
+    if (values !== null && elements === 1) {
+      return new TensorData(dtype, physical, 1, null, 0, [Number(values[0])], references);
+    }
+    const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
+    if (values !== null) {
+      const typed = typedArray(values, dtype);
+      this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
+    }
+    return new TensorData(dtype, physical, elements, block, 0, null, references);
+  }
+
+  /** The tensor may be disposed of meanwhile: what it had at the call is read. */
+  override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
+    const data = this.data.get(dataId);
+    const { block } = data;
+    if (block) block.users++;
+    try {
+      await this.device.settled();
+      return this.#valuesOf(data);
+    } finally {
+      if (block) this.memoryPool.release(block);
+    }
+  }
+
+  override readSync(dataId: tf.DataId): tf.BackendValues {
+    return this.#valuesOf(this.data.get(dataId));
+  }
+
+  #valuesOf({ host, physical, elements, block, offset, dtype }: TensorData): tf.BackendValues {
+    if (dtype === 'string') return host as Uint8Array[];
+    if (host !== null) return typedArray(host as number[], dtype);
+    const bytes = new Uint8Array(elements * BYTES[physical]);
+    this.#staging.download(block!.address + offset, bytes);
+    switch (physical) {
+      case 'bf16':
+        return widen(new Uint16Array(bytes.buffer));
+      case 'f32':
+        return new Float32Array(bytes.buffer);
+      case 'i32':
+        return new Int32Array(bytes.buffer);
+      default:
+        return bytes;
+    }
+  }
+
+  override disposeData(dataId: tf.DataId, force = false): boolean {
+    if (!this.data.has(dataId)) return true;
+    const data = this.data.get(dataId);
+    data.references--;
+    if (!force && data.references > 0) return false;
+    this.data.delete(dataId);
+    if (data.block) this.memoryPool.release(data.block);
+    if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
+    return true;
+  }
+
+  override refCount(dataId: tf.DataId): number {
+    return this.data.has(dataId) ? this.data.get(dataId).references : 0;
+  }
+
+  override incRef(dataId: tf.DataId): void {
+    this.data.get(dataId).references++;
+  }
+
+  override numDataIds(): number {
+    return this.data.count;
+  }
+
+  override memory(): { unreliable: boolean; numBytesInGPU: number; reasons: string[] } {
+    return { unreliable: false, numBytesInGPU: this.memoryPool.bytes, reasons: [] };
+  }
+
+  override floatPrecision(): 16 | 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override timerAvailable(): boolean {
+    return true;
+  }
+
+  override async time(f: () => void): Promise<{ kernelMs: number; wallMs?: number }> {
+    return { kernelMs: this.device.milliseconds(f) };
+  }
+
+  /** Ends it; its tensors are gone. */
+  override dispose(): void {
+    this.device.close();
+  }
+
+  #register(shape: readonly number[], data: TensorData): tf.TensorInfo {
+    return { dataId: this.data.add(data), shape: [...shape], dtype: data.dtype };
+  }
+
+  /** What is known of a tensor, which is on the device from now on. */
+  #onDevice(info: tf.TensorInfo): TensorData {
+    const data = this.data.get(info.dataId);
+    if (data.block === null) {
+      if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
+      const block: Block = this.memoryPool.allocate(data.elements * BYTES[data.physical], this.#running);
+      data.block = block;
+      const typed = typedArray(data.host as number[], data.dtype);
+      this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
+    }
+    return data;
+  }
+}
+
+const dtypeOf = (physical: Physical): tf.DataType =>
+  physical === 'i32' ? 'int32' : physical === 'u8' ? 'bool' : 'float32';
+
+function typedArray(
+  values: tf.BackendValues | readonly number[],
+  dtype: tf.DataType,
+): Float32Array | Int32Array | Uint8Array {
+  switch (dtype) {
+    case 'float32':
+      return values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
+    case 'int32':
+      return values instanceof Int32Array ? values : Int32Array.from(values as ArrayLike<number>);
+    default:
+      return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
+  }
+}
+
+/** cuBLASLt's types are those of float32 tensors. */
+export const matrixType = (physical: Physical): MatrixType => {
+  if (physical === 'f32' || physical === 'bf16') return physical;
+  throw new TypeError(`internal: no product of ${physical}`);
+};

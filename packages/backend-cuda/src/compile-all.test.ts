@@ -1,0 +1,41 @@
+/**
+ * @file Every variant of every kernel compiles for every architecture, by the real NVRTC, which needs no GPU: `SPFT_CUDA_PATH`, or where pip
+ * put `nvidia-cuda-nvrtc-cu12`. Images go to the cache that the backend reads, so a second run takes no time.
+ */
+import { describe, it } from 'vitest';
+import { compileCached } from './device/compiler.js';
+import { loadFrom } from './device/device.js';
+import './kernels/index.js';
+import { declaredVariants, variantName } from './kernels/variants.js';
+import { Nvrtc } from './libraries/nvrtc.js';
+
+const ARCHITECTURES = (process.env.SPFT_CUDA_ARCHITECTURES ?? 'sm_80,sm_90,sm_100').split(',');
+
+/** The compiler, or why there is none. */
+function findNvrtc(): Nvrtc | string {
+  try {
+    const { loaded, path } = loadFrom('nvrtc', (path) => new Nvrtc(path), 'NVRTC was not found');
+    return path.includes('emulator') ? 'the NVRTC found is the emulator’s' : loaded;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const nvrtc = findNvrtc();
+const files = [...new Set(declaredVariants().map(({ file }) => file))];
+
+describe.each(ARCHITECTURES)('kernels for %s', (architecture) => {
+  it.for(files)('%s.cu compiles in every variant', { timeout: 600_000 }, (file, { skip }) => {
+    if (typeof nvrtc === 'string') return skip(nvrtc);
+    const failures: string[] = [];
+    for (const variant of declaredVariants().filter((declared) => declared.file === file)) {
+      try {
+        compileCached(nvrtc, architecture, variant.file, variant.defines);
+      } catch (error) {
+        failures.push(`${variantName(variant)}: ${(error as Error).message}`);
+      }
+    }
+    if (failures.length > 0)
+      throw new Error(`${failures.length} variants do not compile\n${failures.slice(0, 5).join('\n')}`);
+  });
+});

@@ -1,0 +1,200 @@
+/** @file One GPU: its context, its one stream, and the calls of the driver with their results checked. */
+import { CudaError, CudaUnavailableError } from '../errors.js';
+import {
+  bindDriver,
+  CUDA_ERROR_NOT_READY,
+  CUDA_ERRORS,
+  DEVICE_ATTRIBUTE,
+  type DriverFunctions,
+} from '../libraries/driver.js';
+import { candidates, type LibraryName } from '../libraries/locate.js';
+import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import type { Profiler } from './profiler.js';
+
+/** What is known of a GPU without using it. */
+export interface DeviceInfo {
+  readonly name: string;
+  /** [major, minor] compute capability. */
+  readonly capability: readonly [number, number];
+  readonly totalBytes: number;
+  readonly multiprocessors: number;
+  /** Version of CUDA that the driver supports, e.g. 13.0. */
+  readonly driver: string;
+}
+
+/** Tries to load a library from each of its candidates. @throws CudaUnavailableError naming what was tried. */
+export function loadFrom<T>(
+  library: LibraryName,
+  open: (path: string) => T,
+  hint: string,
+): { loaded: T; path: string } {
+  const tried: string[] = [];
+  for (const path of candidates(library)) {
+    try {
+      return { loaded: open(path), path };
+    } catch (error) {
+      tried.push(`${path} (${(error as Error).message.split('\n')[0]})`);
+    }
+  }
+  const where = process.env.SPFT_CUDA_PATH ? ` below SPFT_CUDA_PATH (${process.env.SPFT_CUDA_PATH})` : '';
+  throw new CudaUnavailableError(`${hint}${where}${tried.length > 0 ? `; tried ${tried.join(', ')}` : ''}`);
+}
+
+const handles = new HostMemory(16);
+
+export class Device {
+  readonly driver: DriverFunctions;
+  readonly driverPath: string;
+  readonly info: DeviceInfo;
+  /** Everything runs on it, in order: what was freed may be used again at once. */
+  stream = 0;
+  /** Told of every launch while it is not null. */
+  profiler: Profiler | null = null;
+  readonly #ordinal: number;
+  #open = false;
+
+  /** Looks at GPU `ordinal` without making a context. @throws CudaUnavailableError where there is none. */
+  constructor(ordinal = 0) {
+    const { loaded, path } = loadFrom('driver', bindDriver, 'the NVIDIA driver (libcuda.so.1) was not found');
+    this.driver = loaded;
+    this.driverPath = path;
+    const status = this.driver.cuInit(0);
+    if (status !== 0) {
+      throw new CudaUnavailableError(
+        `the NVIDIA driver at ${path} does not start: ${CUDA_ERRORS[status] ?? `CUresult ${status}`}; is there a GPU, and does nvidia-smi see it?`,
+      );
+    }
+    const count = this.int('cuDeviceGetCount');
+    if (ordinal >= count) throw new CudaUnavailableError(`GPU ${ordinal} was asked for and there are ${count}`);
+    this.#ordinal = this.int('cuDeviceGet', ordinal);
+    const name = Buffer.alloc(256);
+    this.call('cuDeviceGetName', name, name.length, this.#ordinal);
+    const version = this.int('cuDriverGetVersion');
+    this.info = {
+      name: name.toString('utf8').replace(/\0.*$/s, ''),
+      capability: [this.attribute(DEVICE_ATTRIBUTE.capabilityMajor), this.attribute(DEVICE_ATTRIBUTE.capabilityMinor)],
+      totalBytes: this.handle('cuDeviceTotalMem_v2', this.#ordinal),
+      multiprocessors: this.attribute(DEVICE_ATTRIBUTE.multiprocessors),
+      driver: `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`,
+    };
+    const [major] = this.info.capability;
+    if (major < 8) {
+      throw new CudaUnavailableError(
+        `${this.info.name} has compute capability ${this.info.capability.join('.')}; 8.0 (Ampere) or newer is needed, for bf16`,
+      );
+    }
+    if (version < 12000) {
+      throw new CudaUnavailableError(
+        `the driver supports CUDA ${this.info.driver}; 12.0 or newer is needed: update the NVIDIA driver`,
+      );
+    }
+  }
+
+  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper. */
+  get architecture(): string {
+    const architecture = `sm_${this.info.capability.join('')}`;
+    return architecture === 'sm_90' ? 'sm_90a' : architecture;
+  }
+
+  /** Makes the context and the stream. */
+  open(): void {
+    if (this.#open) return;
+    this.call('cuCtxSetCurrent', this.handle('cuDevicePrimaryCtxRetain', this.#ordinal));
+    // 1: not ordered with the default stream, which a library in this process might use.
+    this.stream = this.handle('cuStreamCreate', 1);
+    this.#open = true;
+  }
+
+  /** Gives the context back, and with it all memory, even after an error that made it unusable. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.driver.cuDevicePrimaryCtxReset_v2(this.#ordinal);
+    this.driver.cuDevicePrimaryCtxRelease_v2(this.#ordinal);
+  }
+
+  attribute(attribute: number): number {
+    return this.int('cuDeviceGetAttribute', attribute, this.#ordinal);
+  }
+
+  get memoryPool(): number {
+    return this.handle('cuDeviceGetDefaultMemPool', this.#ordinal);
+  }
+
+  /** Calls the driver. @throws CudaError unless it succeeds. */
+  call(name: keyof DriverFunctions, ...args: Parameters<NativeFunction>): void {
+    const status = this.driver[name](...args);
+    if (status !== 0) throw driverError(name, status);
+  }
+
+  /** Calls a function of the driver whose first parameter receives 64 bits; returns them. */
+  handle(name: keyof DriverFunctions, ...args: Parameters<NativeFunction>): number {
+    handles.memory.writeBigUInt64LE(0n, 0);
+    this.call(name, handles.address, ...args);
+    return Number(handles.memory.readBigUInt64LE(0));
+  }
+
+  /** The same for an int. */
+  int(name: keyof DriverFunctions, ...args: Parameters<NativeFunction>): number {
+    handles.memory.writeInt32LE(0, 0);
+    this.call(name, handles.address, ...args);
+    return handles.memory.readInt32LE(0);
+  }
+
+  /** Waits for all work. @throws CudaError for a kernel that failed meanwhile. */
+  synchronize(): void {
+    this.call('cuStreamSynchronize', this.stream);
+  }
+
+  /** Resolves when the work so far is done, and lets the event loop run while it waits. */
+  async settled(): Promise<void> {
+    const event = this.handle('cuEventCreate', 2);
+    try {
+      this.call('cuEventRecord', event, this.stream);
+      for (;;) {
+        const status = this.driver.cuEventQuery(event);
+        if (status === 0) return;
+        if (status !== CUDA_ERROR_NOT_READY) throw driverError('cuEventQuery', status);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      this.driver.cuEventDestroy_v2(event);
+    }
+  }
+
+  /** An event that is reached when the work so far is done; the caller destroys it. */
+  recordEvent(): number {
+    const event = this.handle('cuEventCreate', 0);
+    this.call('cuEventRecord', event, this.stream);
+    return event;
+  }
+
+  /** Milliseconds between two events, waiting for the second. */
+  elapsed(start: number, end: number): number {
+    this.call('cuEventSynchronize', end);
+    this.call('cuEventElapsedTime', handles.address, start, end);
+    return handles.memory.readFloatLE(0);
+  }
+
+  /** Milliseconds that the GPU takes for what `run` launches, waiting for it. */
+  milliseconds(run: () => void): number {
+    const start = this.recordEvent();
+    run();
+    const end = this.recordEvent();
+    try {
+      return this.elapsed(start, end);
+    } finally {
+      this.driver.cuEventDestroy_v2(start);
+      this.driver.cuEventDestroy_v2(end);
+    }
+  }
+}
+
+/** @param of what it was about, for the message. */
+export function driverError(call: string, status: number, of = ''): CudaError {
+  const detail =
+    status >= 700 && status < 720
+      ? 'a kernel launched before it failed and the context is lost: remove the backend (tf.removeBackend) and start it anew'
+      : of;
+  return new CudaError(call, status, CUDA_ERRORS[status] ?? 'CUresult', detail);
+}

@@ -1,0 +1,263 @@
+/**
+ * @file Matrix products by cuBLASLt. A product's description, layouts and algorithm are made once for its shape and kept.
+ *
+ * Large products try the algorithms that cuBLASLt proposes and keep the fastest: on an H200 its first proposal is up to a third slower. The
+ * choice is remembered on disk, so that another process computes the same bits.
+ */
+import { CudaError } from '../errors.js';
+import {
+  bindCublasLt,
+  COMPUTE_32F,
+  CUBLAS_STATUS,
+  type CublasLtFunctions,
+  DATA_TYPE,
+  DESCRIPTION,
+  HEURISTIC_BYTES,
+  LAYOUT,
+  PREFERENCE,
+} from '../libraries/cublaslt.js';
+import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import { AlgorithmChoices } from './algorithm-choices.js';
+import { type Device, loadFrom } from './device.js';
+import type { Block, Memory } from './memory.js';
+
+export type MatrixType = keyof typeof DATA_TYPE;
+
+/** d = alpha·op(a)·op(b) + beta·c, row-major; the matrices of a batch lie `stride` elements apart. */
+export interface Product {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** a is [k, m]. */
+  readonly transposeA?: boolean;
+  /** b is [n, k]. */
+  readonly transposeB?: boolean;
+  /** Device addresses. */
+  readonly a: number;
+  readonly b: number;
+  readonly d: number;
+  /** Default d. */
+  readonly c?: number;
+  readonly alpha?: number;
+  readonly beta?: number;
+  /** Of a and b. */
+  readonly type: MatrixType;
+  /** Of c and d. */
+  readonly outputType: MatrixType;
+  /** Elements from row to row; by default the rows lie one after the other. */
+  readonly lda?: number;
+  readonly ldb?: number;
+  readonly ldc?: number;
+  readonly ldd?: number;
+  readonly batch?: number;
+  readonly strideA?: number;
+  readonly strideB?: number;
+  readonly strideD?: number;
+}
+
+interface Plan {
+  readonly description: number;
+  readonly layouts: readonly [a: number, b: number, c: number, d: number];
+  readonly algorithm: HostMemory;
+}
+
+const WORKSPACE = 64 * 2 ** 20;
+/** Multiplications from which on algorithms are timed. */
+const WORTH_TIMING = 2 ** 27;
+const PROPOSALS = 8;
+const BYTES = { f32: 4, bf16: 2 } as const;
+
+export class Gemm {
+  readonly #device: Device;
+  readonly #functions: CublasLtFunctions;
+  readonly #memory: Memory;
+  readonly #handle: number;
+  readonly #workspace: Block;
+  readonly #plans = new Map<string, Plan>();
+  readonly #choices: AlgorithmChoices;
+  readonly #out = new HostMemory(16);
+  readonly #scalars = new HostMemory(8);
+  /** Products made so far. */
+  calls = 0;
+
+  /** @throws CudaUnavailableError where cuBLASLt is not found. */
+  constructor(device: Device, memory: Memory) {
+    this.#device = device;
+    this.#memory = memory;
+    const { loaded } = loadFrom('cublasLt', bindCublasLt, 'cuBLASLt (libcublasLt.so of CUDA 12 or 13) was not found');
+    this.#functions = loaded;
+    this.#handle = this.#make('cublasLtCreate');
+    this.#workspace = memory.allocate(WORKSPACE, 'workspace of cuBLASLt');
+    this.#choices = new AlgorithmChoices(device);
+  }
+
+  /** @throws CudaError. */
+  multiply(product: Product): void {
+    const { m, n, alpha = 1, beta = 0, batch = 1 } = product;
+    if (m === 0 || n === 0 || batch === 0) return;
+    const plan = this.#plan(product);
+    const { profiler } = this.#device;
+    profiler?.before();
+    this.#run(plan, product, alpha, beta);
+    profiler?.after(`product ${describe(product)}`);
+    this.calls++;
+  }
+
+  #run({ description, layouts, algorithm }: Plan, product: Product, alpha: number, beta: number): void {
+    const { memory, address } = this.#scalars;
+    memory.writeFloatLE(alpha, 0);
+    memory.writeFloatLE(beta, 4);
+    const [a, b, c, d] = layouts;
+    // cuBLASLt is column-major: row-major d = a·b is its dᵀ = bᵀ·aᵀ, so the operands change places.
+    const { cublasLtMatmul } = this.#functions;
+    const { b: left, a: right, c: added = product.d, d: written } = product;
+    const [workspace, stream] = [this.#workspace.address, this.#device.stream];
+    const betaAt = address + 4;
+    // biome-ignore format: one line for each matrix
+    const status = cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
+      added, c, written, d, algorithm.address, workspace, WORKSPACE, stream);
+    if (status !== 0) throw failure('cublasLtMatmul', status, describe(product));
+  }
+
+  #plan(product: Product): Plan {
+    const key = planKey(product);
+    const known = this.#plans.get(key);
+    if (known) return known;
+    const plan = this.#makePlan(product, key);
+    this.#plans.set(key, plan);
+    return plan;
+  }
+
+  #makePlan(product: Product, key: string): Plan {
+    const { m, n, k, transposeA = false, transposeB = false, type, outputType, batch = 1 } = product;
+    const description = this.#make('cublasLtMatmulDescCreate', COMPUTE_32F, DATA_TYPE.f32);
+    this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeA, transposeB ? 1 : 0);
+    this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeB, transposeA ? 1 : 0);
+    const layout = (kind: MatrixType, rows: number, columns: number, leading: number | undefined, stride?: number) => {
+      // The columns of cuBLASLt's matrix are our rows.
+      const made = this.#make('cublasLtMatrixLayoutCreate', DATA_TYPE[kind], columns, rows, leading ?? columns);
+      if (batch > 1) {
+        this.#setInt('cublasLtMatrixLayoutSetAttribute', made, LAYOUT.batchCount, batch);
+        this.#setLong('cublasLtMatrixLayoutSetAttribute', made, LAYOUT.batchStride, stride ?? rows * columns);
+      }
+      return made;
+    };
+    const [ar, ac] = transposeA ? [k, m] : [m, k];
+    const [br, bc] = transposeB ? [n, k] : [k, n];
+    const layouts = [
+      layout(type, ar, ac, product.lda, product.strideA),
+      layout(type, br, bc, product.ldb, product.strideB),
+      layout(outputType, m, n, product.c === undefined ? (product.ldc ?? product.ldd) : product.ldc, product.strideD),
+      layout(outputType, m, n, product.ldd, product.strideD),
+    ] as const;
+    const proposals = this.#proposals(description, layouts, product);
+    const algorithm = (place: number) => {
+      const memory = new HostMemory(64);
+      proposals.copy(memory.memory, 0, place * HEURISTIC_BYTES, place * HEURISTIC_BYTES + 64);
+      return memory;
+    };
+    const count = proposals.length / HEURISTIC_BYTES;
+    const plans = Array.from({ length: count }, (_, place) => ({ description, layouts, algorithm: algorithm(place) }));
+    if (count === 1 || m * n * k * batch < WORTH_TIMING) return plans[0]!;
+    const timer = this.#timer(product);
+    try {
+      return plans[this.#choices.of(key, count, (place) => timer.time(plans[place]!))]!;
+    } finally {
+      timer.end();
+    }
+  }
+
+  /** Milliseconds of each plan in turn; infinity where one fails. What a product adds to is left alone. */
+  #timer(product: Product): { time(plan: Plan): number; end(): void } {
+    const { m, n, ldd = n, batch = 1, strideD = m * ldd, outputType, beta = 0 } = product;
+    const elements = (batch - 1) * strideD + m * ldd;
+    const scratch = beta === 0 ? null : this.#memory.allocate(elements * BYTES[outputType], 'timing of products');
+    const measured = scratch ? { ...product, d: scratch.address, c: product.c ?? product.d } : product;
+    return {
+      time: (plan) => {
+        try {
+          const run = () => this.#run(plan, measured, 1, beta);
+          run();
+          return Math.min(...[0, 1, 2].map(() => this.#device.milliseconds(run)));
+        } catch {
+          return Number.POSITIVE_INFINITY;
+        }
+      },
+      end: () => scratch && this.#memory.release(scratch),
+    };
+  }
+
+  #proposals(description: number, [a, b, c, d]: Plan['layouts'], product: Product): Buffer {
+    const preference = this.#make('cublasLtMatmulPreferenceCreate');
+    try {
+      this.#setLong('cublasLtMatmulPreferenceSetAttribute', preference, PREFERENCE.workspaceBytes, WORKSPACE);
+      const alignments = [product.b, product.a, product.c ?? product.d, product.d].map(alignmentOf);
+      [PREFERENCE.alignmentA, PREFERENCE.alignmentB, PREFERENCE.alignmentC, PREFERENCE.alignmentD].forEach(
+        (attribute, n) => {
+          this.#setInt('cublasLtMatmulPreferenceSetAttribute', preference, attribute, alignments[n]!);
+        },
+      );
+      const results = new HostMemory(PROPOSALS * HEURISTIC_BYTES);
+      const status = this.#functions.cublasLtMatmulAlgoGetHeuristic(
+        ...[this.#handle, description, b, a, c, d, preference, PROPOSALS],
+        results.memory,
+        this.#out.memory,
+      );
+      const found = status === 0 ? this.#out.memory.readInt32LE(0) : 0;
+      if (found === 0) throw failure('cublasLtMatmulAlgoGetHeuristic', status, describe(product));
+      return results.memory.subarray(0, found * HEURISTIC_BYTES);
+    } finally {
+      this.#functions.cublasLtMatmulPreferenceDestroy(preference);
+    }
+  }
+
+  #make(name: keyof CublasLtFunctions, ...args: Parameters<NativeFunction>): number {
+    const status = this.#functions[name](this.#out.memory, ...args);
+    if (status !== 0) throw failure(name, status, '');
+    return Number(this.#out.memory.readBigUInt64LE(0));
+  }
+
+  #setInt(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
+    this.#out.memory.writeInt32LE(value, 0);
+    this.#set(name, object, attribute, 4);
+  }
+
+  #setLong(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
+    this.#out.memory.writeBigInt64LE(BigInt(value), 0);
+    this.#set(name, object, attribute, 8);
+  }
+
+  #set(name: keyof CublasLtFunctions, object: number, attribute: number, bytes: number): void {
+    const status = this.#functions[name](object, attribute, this.#out.memory, bytes);
+    if (status !== 0) throw failure(name, status, `attribute ${attribute}`);
+  }
+}
+
+/** The largest power of two up to 256 that divides an address. */
+function alignmentOf(address: number): number {
+  const low = address % 256;
+  return low === 0 ? 256 : low & -low;
+}
+
+/** All that a plan depends on. On the path of every product, so without arrays. */
+function planKey(p: Product): string {
+  const c = p.c ?? p.d;
+  const flags =
+    (p.transposeA ? 1 : 0) |
+    (p.transposeB ? 2 : 0) |
+    (p.type === 'bf16' ? 4 : 0) |
+    (p.outputType === 'bf16' ? 8 : 0) |
+    (c === p.d ? 16 : 0) |
+    (p.beta ? 32 : 0);
+  const alignments = `${alignmentOf(p.a)},${alignmentOf(p.b)},${alignmentOf(c)},${alignmentOf(p.d)}`;
+  const key = `${p.m},${p.n},${p.k},${flags},${alignments},${p.lda ?? 0},${p.ldb ?? 0},${p.ldc ?? 0},${p.ldd ?? 0}`;
+  return p.batch === undefined || p.batch === 1 ? key : `${key},${p.batch},${p.strideA},${p.strideB},${p.strideD}`;
+}
+
+function describe({ m, n, k, transposeA, transposeB, type, outputType, batch = 1 }: Product): string {
+  const [a, b] = [transposeA ? `[${k},${m}]ᵀ` : `[${m},${k}]`, transposeB ? `[${n},${k}]ᵀ` : `[${k},${n}]`];
+  return `of ${batch > 1 ? `${batch} times ` : ''}${a}·${b}, ${type} to ${outputType}`;
+}
+
+const failure = (call: string, status: number, detail: string) =>
+  new CudaError(call, status, CUBLAS_STATUS[status] ?? 'cublasStatus', detail);

@@ -1,0 +1,72 @@
+/**
+ * @file Kernels: CUDA C++ files, compiled for the GPU found and kept on disk under a hash of all that went in.
+ *
+ * A kernel is a file of `cuda/`, an entry point in it, and definitions (element types, tile sizes) that make the file into one of its variants.
+ */
+import { MAX_DYNAMIC_SHARED } from '../libraries/driver.js';
+import { Nvrtc } from '../libraries/nvrtc.js';
+import { compileCached, type Defines } from './compiler.js';
+import { type Device, loadFrom } from './device.js';
+import type { Parameter } from './launch.js';
+
+export { compileOptions, type Defines, kernelCache, SOURCES } from './compiler.js';
+
+/** A compiled entry point. */
+export interface Kernel {
+  readonly handle: number;
+  readonly name: string;
+  /** Types of its parameters, in order. */
+  readonly parameters: readonly Parameter[];
+  /** Dynamic shared memory that it may use without asking anew. */
+  sharedBytes: number;
+}
+
+export class Modules {
+  readonly #device: Device;
+  readonly #kernels = new Map<string, Kernel>();
+  readonly #modules = new Map<string, number>();
+  #nvrtc: Nvrtc | null = null;
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  /**
+   * The entry point `entry` of `cuda/<file>.cu`, compiled at its first use.
+   * @param parameters one letter each: p device address, i int32, f float, l int64.
+   * @throws CudaCompileError.
+   */
+  kernel(file: string, entry: string, parameters: string, defines: Defines = {}): Kernel {
+    // On the path of every launch, so without arrays.
+    let variant = file;
+    for (const name in defines) variant += ` ${name}=${defines[name]}`;
+    const key = `${variant}:${entry}`;
+    const known = this.#kernels.get(key);
+    if (known) return known;
+    let module = this.#modules.get(variant);
+    if (module === undefined) {
+      module = this.#device.handle('cuModuleLoadData', this.#image(file, defines));
+      this.#modules.set(variant, module);
+    }
+    const handle = this.#device.handle('cuModuleGetFunction', module, entry);
+    const kernel = { handle, name: entry, parameters: [...parameters] as Parameter[], sharedBytes: 48 * 1024 };
+    this.#kernels.set(key, kernel);
+    return kernel;
+  }
+
+  /** Lets a kernel use more dynamic shared memory than the 48 KiB that it may by default. */
+  allowShared(kernel: Kernel, bytes: number): void {
+    if (bytes <= kernel.sharedBytes) return;
+    this.#device.call('cuFuncSetAttribute', kernel.handle, MAX_DYNAMIC_SHARED, bytes);
+    kernel.sharedBytes = bytes;
+  }
+
+  #image(file: string, defines: Defines): Buffer {
+    this.#nvrtc ??= loadFrom(
+      'nvrtc',
+      (path) => new Nvrtc(path),
+      'NVRTC (libnvrtc.so of CUDA 12 or 13) was not found',
+    ).loaded;
+    return compileCached(this.#nvrtc, this.#device.architecture, file, defines);
+  }
+}

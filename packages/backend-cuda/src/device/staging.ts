@@ -1,0 +1,61 @@
+/**
+ * @file Copies between host and device. Uploads go through a ring of page-locked memory, so that they return at once and wait for nothing;
+ * a half of the ring is used again only after its copies are done.
+ */
+import { viewOf } from '../libraries/native.js';
+import type { Device } from './device.js';
+
+const HALF = 8 * 2 ** 20;
+
+export class Staging {
+  readonly #device: Device;
+  readonly #address: number;
+  readonly #ring: Uint8Array;
+  readonly #copied: readonly [number, number];
+  #half = 0;
+  #used = 0;
+
+  constructor(device: Device) {
+    this.#device = device;
+    this.#address = device.handle('cuMemHostAlloc', 2 * HALF, 0);
+    this.#ring = viewOf(this.#address, 2 * HALF);
+    this.#copied = [device.handle('cuEventCreate', 2), device.handle('cuEventCreate', 2)];
+  }
+
+  /** Copies `bytes` to the device. They may change as soon as this returns. */
+  upload(bytes: Uint8Array, to: number): void {
+    for (let at = 0; at < bytes.length; ) {
+      if (this.#used === HALF) this.#turn();
+      const count = Math.min(bytes.length - at, HALF - this.#used);
+      const place = this.#half * HALF + this.#used;
+      this.#ring.set(bytes.subarray(at, at + count), place);
+      const { stream } = this.#device;
+      this.#device.call('cuMemcpyHtoDAsync_v2', to + at, this.#address + place, count, stream);
+      at += count;
+      // The next copy begins at a multiple of 64 bytes.
+      this.#used = Math.min(HALF, (this.#used + count + 63) & ~63);
+    }
+  }
+
+  /** Copies from the device to `bytes`, waiting for all work before. */
+  download(from: number, bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
+      // What is under way in this half must not be overwritten.
+      if (this.#used !== 0) this.#turn();
+      const count = Math.min(bytes.length - at, HALF);
+      const place = this.#half * HALF;
+      this.#device.call('cuMemcpyDtoHAsync_v2', this.#address + place, from + at, count, this.#device.stream);
+      this.#device.synchronize();
+      bytes.set(this.#ring.subarray(place, place + count), at);
+      at += count;
+    }
+  }
+
+  /** Goes on in the other half, once its copies are done. */
+  #turn(): void {
+    this.#device.call('cuEventRecord', this.#copied[this.#half]!, this.#device.stream);
+    this.#half = 1 - this.#half;
+    this.#device.call('cuEventSynchronize', this.#copied[this.#half]!);
+    this.#used = 0;
+  }
+}

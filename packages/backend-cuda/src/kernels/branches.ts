@@ -1,0 +1,165 @@
+/**
+ * @file The low-rank branches of one or several layers with the same input: y += s·h·Bᵀ with h = x·[A…]ᵀ, one product for all A.
+ *
+ * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
+ * after the other, and the optimizer writes them together with the masters (optimizer.ts).
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../backend.js';
+import type { Branch } from './layers.js';
+import { adapterIn } from './lora-linear.js';
+import { HALF, inScope } from './tensors.js';
+
+type Type = 'bf16' | 'f32';
+
+/** The branches of some layers side by side; `at` is where a layer's columns of h begin. */
+export interface BranchGroup {
+  /** Per layer; null without a branch. */
+  readonly of: readonly ({ readonly branch: Branch; readonly at: number; readonly rank: number } | null)[];
+  /** Σr. */
+  readonly rank: number;
+}
+
+export function groupBranches(branches: readonly (Branch | null)[]): BranchGroup {
+  let rank = 0;
+  const of = branches.map((branch) => {
+    if (branch === null) return null;
+    const at = rank;
+    rank += branch.a.shape[0]!;
+    return { branch, at, rank: branch.a.shape[0]! };
+  });
+  return { of, rank };
+}
+
+const numbersOf = ({ shape }: TensorInfo) => shape[0]! * shape[1]!;
+
+/** Runs `f` with the address of [A…] [Σr, in] in `type`. */
+function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (address: number) => void): void {
+  const as = group.of.flatMap((part) => part?.branch.a ?? []);
+  const bytes = as.map((a) => numbersOf(a) * bytesOf(type));
+  if (type === 'bf16') {
+    f(backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16')));
+    return;
+  }
+  const total = bytes.reduce((sum, n) => sum + n, 0);
+  backend.scratch(total, (stacked) => {
+    let at = 0;
+    as.forEach((a, n) => {
+      backend.convert(a, stacked + at, 'f32');
+      at += bytes[n]!;
+    });
+    f(stacked);
+  });
+}
+
+/** Runs `f` with the address of B in `type`. */
+function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: number) => void): void {
+  inScope(backend, (scope) => f(adapterIn(backend, type, b, scope)));
+}
+
+const bytesOf = (type: Type) => (type === 'bf16' ? 2 : 4);
+
+/** h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller. */
+export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchGroup, type: Type): TensorInfo {
+  const [T, inputs] = x.shape as [number, number];
+  const h = backend.output([T, group.rank], 'float32', type);
+  withStackedA(backend, group, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
+      ...{ a: backend.address(x), b, d: backend.address(h) },
+    }),
+  );
+  return h;
+}
+
+/** y [T, out] += s·h·Bᵀ of layer n. */
+export function addBranch(
+  backend: CudaBackend,
+  y: TensorInfo,
+  h: TensorInfo,
+  group: BranchGroup,
+  n: number,
+  type: Type,
+) {
+  const part = group.of[n];
+  if (!part) return;
+  const [T, out] = y.shape as [number, number];
+  withB(backend, part.branch, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: out, k: part.rank, transposeB: true, type, outputType: type, lda: group.rank },
+      ...{ a: backend.address(h) + part.at * bytesOf(type), b },
+      ...{ d: backend.address(y), alpha: part.branch.scaling, beta: 1 },
+    }),
+  );
+}
+
+export interface BranchGradients {
+  /** s·dy·B of all layers side by side [T, Σr]; owned by the caller. */
+  readonly dh: TensorInfo;
+  /** dA and dB of each layer with a branch, one after the other, in float. */
+  readonly gradients: TensorInfo[];
+}
+
+/** Gradients of the branches. @param dys of all layers. */
+export function branchGradients(
+  backend: CudaBackend,
+  x: TensorInfo,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  group: BranchGroup,
+  type: Type,
+): BranchGradients {
+  const [T, inputs] = x.shape as [number, number];
+  const { rank: all } = group;
+  const dh = backend.output([T, all], 'float32', type);
+  const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
+  const gradients: TensorInfo[] = [];
+  const products = { type, alpha: 1 } as const;
+  group.of.forEach((part, n) => {
+    if (!part) return;
+    const { branch, at, rank } = part;
+    const out = branch.b.shape[0]!;
+    const [dy, place] = [backend.address(dys[n]!), at * bytesOf(type)];
+    withB(backend, branch, type, (b) =>
+      backend.multiply({
+        ...{ ...products, m: T, n: rank, k: out, outputType: type, alpha: branch.scaling },
+        ...{ a: dy, b, d: backend.address(dh) + place, ldd: all },
+      }),
+    );
+    const db = backend.output(branch.b.shape, 'float32', 'f32');
+    if (T === 0) backend.clear(db);
+    else {
+      backend.multiply({
+        ...{ ...products, m: out, n: rank, k: T, transposeA: true, outputType: 'f32', alpha: branch.scaling },
+        ...{ a: dy, b: backend.address(h) + place, ldb: all, d: backend.address(db) },
+      });
+    }
+    gradients.push(backend.view(stackedGradient, branch.a.shape, at * inputs), db);
+  });
+  if (T === 0) backend.clear(stackedGradient);
+  else {
+    backend.multiply({
+      ...{ ...products, m: all, n: inputs, k: T, transposeA: true, outputType: 'f32' },
+      ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
+    });
+  }
+  backend.release(stackedGradient);
+  return { dh, gradients };
+}
+
+/** dx [T, in] += dh·[A…]. */
+export function addBranchGradient(
+  backend: CudaBackend,
+  dx: TensorInfo,
+  dh: TensorInfo,
+  group: BranchGroup,
+  type: Type,
+): void {
+  const [T, inputs] = dx.shape as [number, number];
+  withStackedA(backend, group, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: inputs, k: group.rank, type, outputType: type, beta: 1 },
+      ...{ a: backend.address(dh), b, d: backend.address(dx) },
+    }),
+  );
+}

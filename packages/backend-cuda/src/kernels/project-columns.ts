@@ -1,0 +1,118 @@
+/**
+ * @file A frozen linear layer with its branch on top of a residual stream (`projectColumns` of sparse-ops): o. The products add to the
+ * residual while they write, so the sum costs no pass of its own.
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../backend.js';
+import { addBranch, addBranchGradient, branchGradients, branchInputs, groupBranches } from './branches.js';
+import { gatherColumns, scatterColumns } from './columns.js';
+import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
+import { registerCudaKernel } from './register.js';
+
+interface Attributes {
+  readonly layer: Layer;
+  readonly denseRows: number;
+}
+
+type Type = 'bf16' | 'f32';
+
+/** y [rows, out] = residual + x·Wᵀ, or of the kept columns of both, written to `y`. */
+function forward(
+  backend: CudaBackend,
+  x: TensorInfo,
+  residual: TensorInfo,
+  { weight, keep }: Layer,
+  onKept: boolean,
+  y: TensorInfo,
+  type: Type,
+): void {
+  const [rows, out] = y.shape as [number, number];
+  if (rows === 0) return;
+  const values = onKept ? gatherColumns(backend, x, keep!.indices) : backend.share(x);
+  const columns = onKept ? gatherColumns(backend, weight, keep!.indices) : backend.share(weight);
+  inType(backend, columns, type, (w) =>
+    backend.multiply({
+      ...{ m: rows, n: out, k: w.shape[1]!, transposeB: true, type, outputType: type, beta: 1 },
+      ...{ a: backend.address(values), b: backend.address(w), c: backend.address(residual), d: backend.address(y) },
+    }),
+  );
+  backend.release(values);
+  backend.release(columns);
+}
+
+registerCudaKernel<'x' | 'residual', Attributes>(
+  'SpftProjectColumns',
+  ({ backend, inputs, attributes: { layer, denseRows } }) => {
+    const T = inputs.x.shape[0]!;
+    const type = activationType(backend, inputs.x, layer.weight);
+    const group = groupBranches([layer.lora]);
+    const x = backend.as(inputs.x, type);
+    const residual = backend.as(inputs.residual, type);
+    const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
+    const D = layer.keep ? denseRows : T;
+    if (D === T) forward(backend, x, residual, layer, false, y, type);
+    else {
+      for (const [from, to] of [[0, D] as const, [D, T] as const]) {
+        const slices = [x, residual, y].map((t) => rowsOf(backend, t, from, to));
+        forward(backend, slices[0]!, slices[1]!, layer, from === D, slices[2]!, type);
+        for (const slice of slices) backend.release(slice);
+      }
+    }
+    if (layer.bias) addRows(backend, y, layer.bias);
+    const outputs = [y];
+    if (group.rank > 0) {
+      const h = branchInputs(backend, x, group, type);
+      addBranch(backend, y, h, group, 0, type);
+      outputs.push(h);
+    }
+    backend.release(x);
+    backend.release(residual);
+    return outputs;
+  },
+);
+
+registerCudaKernel<string, Attributes>(
+  'SpftProjectColumnsGrad',
+  ({ backend, inputs, attributes: { layer, denseRows } }) => {
+    const { weight, keep } = layer;
+    const [T, columns] = inputs.x!.shape as [number, number];
+    const type = activationType(backend, inputs.x!, weight);
+    const group = groupBranches([layer.lora]);
+    const x = backend.as(inputs.x!, type);
+    const dy = backend.as(inputs.dy!, type);
+    const dx = backend.output([T, columns], 'float32', type);
+    const D = keep ? denseRows : T;
+    const out = weight.shape[0]!;
+    if (D > 0) {
+      inType(backend, weight, type, (w) =>
+        backend.multiply({
+          ...{ m: D, n: columns, k: out, type, outputType: type },
+          ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
+        }),
+      );
+    }
+    if (keep && D < T) {
+      const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
+      const gathered = gatherColumns(backend, weight, keep.indices);
+      const values = backend.output([T - D, keep.kept], 'float32', type);
+      inType(backend, gathered, type, (w) =>
+        backend.multiply({
+          ...{ m: T - D, n: keep.kept, k: out, type, outputType: type },
+          ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
+        }),
+      );
+      scatterColumns(backend, values, keep.indices, dxSparse);
+      for (const made of [dySparse, dxSparse, gathered, values]) backend.release(made);
+    }
+    const outputs = [dx];
+    if (group.rank > 0) {
+      const { dh, gradients } = branchGradients(backend, x, inputs.h!, [dy], group, type);
+      addBranchGradient(backend, dx, dh, group, type);
+      backend.release(dh);
+      outputs.push(...gradients);
+    }
+    backend.release(x);
+    backend.release(dy);
+    return outputs;
+  },
+);

@@ -1,0 +1,144 @@
+/**
+ * @file Several frozen linear layers of one input with their branches (`projectRows` of sparse-ops): q, k and v.
+ *
+ * Everything is a product that writes or adds where its result belongs: rows [0, D) and [D, T) of one matrix, columns of one h, one dx.
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../backend.js';
+import { addBranch, addBranchGradient, branchGradients, branchInputs, groupBranches } from './branches.js';
+import { gatherColumns, scatterColumns } from './columns.js';
+import { activationType, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
+import { registerCudaKernel } from './register.js';
+import { gatherRows } from './rows.js';
+
+interface Attributes {
+  readonly layers: readonly Layer[];
+  readonly denseRows: number;
+}
+
+type Type = 'bf16' | 'f32';
+
+/** y [rows, out] = x·Wᵀ + bias, written to `y`. */
+function dense(backend: CudaBackend, x: TensorInfo, { weight, bias }: Layer, y: TensorInfo, type: Type): void {
+  const [rows, inputs] = x.shape as [number, number];
+  if (rows === 0) return;
+  const beta = beginWithBias(backend, y, bias);
+  inType(backend, weight, type, (w) =>
+    backend.multiply({
+      ...{ m: rows, n: w.shape[0]!, k: inputs, transposeB: true, type, outputType: type, beta },
+      ...{ a: backend.address(x), b: backend.address(w), d: backend.address(y) },
+    }),
+  );
+}
+
+/** y [rows, out] of the kept channels, the others zero, written to `y`. */
+function sparse(backend: CudaBackend, x: TensorInfo, { weight, bias, keep }: Layer, y: TensorInfo, type: Type): void {
+  const [rows, inputs] = x.shape as [number, number];
+  const { indices, kept } = keep!;
+  const values = backend.output([rows, kept], 'float32', type);
+  const beta = beginWithBias(backend, values, bias, indices);
+  const gathered = gatherRows(backend, weight, indices);
+  inType(backend, gathered, type, (w) =>
+    backend.multiply({
+      ...{ m: rows, n: kept, k: inputs, transposeB: true, type, outputType: type, beta },
+      ...{ a: backend.address(x), b: backend.address(w), d: backend.address(values) },
+    }),
+  );
+  backend.release(gathered);
+  scatterColumns(backend, values, indices, y);
+  backend.release(values);
+}
+
+registerCudaKernel<'x', Attributes>(
+  'SpftProjectRows',
+  ({ backend, inputs: { x }, attributes: { layers, denseRows } }) => {
+    const T = x.shape[0]!;
+    const type = activationType(backend, x, layers[0]!.weight);
+    const group = groupBranches(layers.map(({ lora }) => lora));
+    return inType(backend, x, type, (x) => {
+      const ys = layers.map((layer) => {
+        const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
+        const D = layer.keep ? denseRows : T;
+        if (D === T) dense(backend, x, layer, y, type);
+        else {
+          const slices = [
+            rowsOf(backend, x, 0, D),
+            rowsOf(backend, y, 0, D),
+            rowsOf(backend, x, D, T),
+            rowsOf(backend, y, D, T),
+          ];
+          dense(backend, slices[0]!, layer, slices[1]!, type);
+          sparse(backend, slices[2]!, layer, slices[3]!, type);
+          for (const slice of slices) backend.release(slice);
+        }
+        return y;
+      });
+      if (group.rank === 0) return ys;
+      const h = branchInputs(backend, x, group, type);
+      for (const [n, y] of ys.entries()) addBranch(backend, y, h, group, n, type);
+      return [...ys, h];
+    });
+  },
+);
+
+/** dx [rows, in] = or += dy·W, or dy's kept columns times the kept rows of W. */
+function backward(
+  backend: CudaBackend,
+  dy: TensorInfo,
+  { weight, keep }: Layer,
+  onKept: boolean,
+  dx: TensorInfo,
+  beta: 0 | 1,
+  type: Type,
+): void {
+  const [rows, inputs] = dx.shape as [number, number];
+  if (rows === 0) return;
+  const values = onKept ? gatherColumns(backend, dy, keep!.indices) : backend.share(dy);
+  const rowsKept = onKept ? gatherRows(backend, weight, keep!.indices) : backend.share(weight);
+  inType(backend, rowsKept, type, (w) =>
+    backend.multiply({
+      ...{ m: rows, n: inputs, k: w.shape[0]!, type, outputType: type, beta },
+      ...{ a: backend.address(values), b: backend.address(w), d: backend.address(dx) },
+    }),
+  );
+  backend.release(values);
+  backend.release(rowsKept);
+}
+
+registerCudaKernel<string, Attributes>(
+  'SpftProjectRowsGrad',
+  ({ backend, inputs, attributes: { layers, denseRows } }) => {
+    const T = inputs.x!.shape[0]!;
+    const type = activationType(backend, inputs.x!, layers[0]!.weight);
+    const group = groupBranches(layers.map(({ lora }) => lora));
+    const x = backend.as(inputs.x!, type);
+    const dys = layers.map((_, n) => backend.as(inputs[`dy${n}`]!, type));
+    const dx = backend.output(x.shape, 'float32', type);
+    layers.forEach((layer, n) => {
+      const beta = n === 0 ? 0 : 1;
+      const D = layer.keep ? denseRows : T;
+      if (D === T) {
+        backward(backend, dys[n]!, layer, false, dx, beta, type);
+        return;
+      }
+      const slices = [
+        rowsOf(backend, dys[n]!, 0, D),
+        rowsOf(backend, dx, 0, D),
+        rowsOf(backend, dys[n]!, D, T),
+        rowsOf(backend, dx, D, T),
+      ];
+      backward(backend, slices[0]!, layer, false, slices[1]!, beta, type);
+      backward(backend, slices[2]!, layer, true, slices[3]!, beta, type);
+      for (const slice of slices) backend.release(slice);
+    });
+    const outputs = [dx];
+    if (group.rank > 0) {
+      const { dh, gradients } = branchGradients(backend, x, inputs.h!, dys, group, type);
+      addBranchGradient(backend, dx, dh, group, type);
+      backend.release(dh);
+      outputs.push(...gradients);
+    }
+    for (const made of [x, ...dys]) backend.release(made);
+    return outputs;
+  },
+);

@@ -1,0 +1,56 @@
+/** @file The functions and constants of cuBLASLt that are used. */
+import { bind, type NativeFunction } from './native.js';
+
+const SIGNATURES = {
+  cublasLtCreate: 'void* handle',
+  cublasLtDestroy: 'uint64_t handle',
+  cublasLtMatmulDescCreate: 'void* description, int compute, int scale',
+  cublasLtMatmulDescSetAttribute: 'uint64_t description, int attribute, const void* value, size_t bytes',
+  cublasLtMatmulDescDestroy: 'uint64_t description',
+  cublasLtMatrixLayoutCreate: 'void* layout, int type, uint64_t rows, uint64_t columns, int64_t leading',
+  cublasLtMatrixLayoutSetAttribute: 'uint64_t layout, int attribute, const void* value, size_t bytes',
+  cublasLtMatrixLayoutDestroy: 'uint64_t layout',
+  cublasLtMatmulPreferenceCreate: 'void* preference',
+  cublasLtMatmulPreferenceSetAttribute: 'uint64_t preference, int attribute, const void* value, size_t bytes',
+  cublasLtMatmulPreferenceDestroy: 'uint64_t preference',
+  cublasLtMatmulAlgoGetHeuristic:
+    'uint64_t handle, uint64_t description, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t preference, int wanted, void* results, ' +
+    'void* found',
+  cublasLtMatmul:
+    'uint64_t handle, uint64_t description, uint64_t alpha, uint64_t a, uint64_t layoutA, uint64_t b, uint64_t layoutB, uint64_t beta, ' +
+    'uint64_t c, uint64_t layoutC, uint64_t d, uint64_t layoutD, uint64_t algorithm, uint64_t workspace, size_t bytes, uint64_t stream',
+} as const;
+
+export type CublasLtFunctions = Record<keyof typeof SIGNATURES, NativeFunction>;
+
+/** @throws Error of the dynamic loader. */
+export function bindCublasLt(path: string): CublasLtFunctions {
+  return bind(path, SIGNATURES);
+}
+
+/** cudaDataType_t. */
+export const DATA_TYPE = { f32: 0, bf16: 14 } as const;
+/** cublasComputeType_t: products of float32 in full precision, sums in float32. */
+export const COMPUTE_32F = 68;
+
+/** cublasLtMatmulDescAttributes_t. */
+export const DESCRIPTION = { transposeA: 3, transposeB: 4 } as const;
+/** cublasLtMatrixLayoutAttribute_t. */
+export const LAYOUT = { batchCount: 5, batchStride: 6 } as const;
+/** cublasLtMatmulPreferenceAttributes_t. */
+export const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 } as const;
+
+/** sizeof(cublasLtMatmulHeuristicResult_t), which begins with the algorithm, and where its status is. */
+export const HEURISTIC_BYTES = 96;
+
+/** Names of cublasStatus_t. */
+export const CUBLAS_STATUS: Readonly<Record<number, string>> = {
+  1: 'CUBLAS_STATUS_NOT_INITIALIZED',
+  3: 'CUBLAS_STATUS_ALLOC_FAILED',
+  7: 'CUBLAS_STATUS_INVALID_VALUE',
+  8: 'CUBLAS_STATUS_ARCH_MISMATCH',
+  11: 'CUBLAS_STATUS_MAPPING_ERROR',
+  13: 'CUBLAS_STATUS_EXECUTION_FAILED',
+  14: 'CUBLAS_STATUS_INTERNAL_ERROR',
+  15: 'CUBLAS_STATUS_NOT_SUPPORTED',
+};

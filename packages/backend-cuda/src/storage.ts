@@ -1,0 +1,89 @@
+/**
+ * @file What a tensor of this backend is physically.
+ *
+ * Its dtype in tfjs is nominal: a `float32` tensor lies on the device as float or as bf16, as the op that made it says, like WebGL's half
+ * floats. Reading it back gives floats either way.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import type { Block } from './device/memory.js';
+
+/** Element type on the device. */
+export type Physical = 'f32' | 'bf16' | 'i32' | 'u8';
+
+export const BYTES: Readonly<Record<Physical, number>> = { f32: 4, bf16: 2, i32: 4, u8: 1 };
+
+/** The C++ type of `spft.cuh`. */
+export const C_TYPE: Readonly<Record<Physical, string>> = { f32: 'float', bf16: 'bf16', i32: 'int', u8: 'u8' };
+
+/** What is known of a tensor. It is its own `dataId`, so that to find it costs nothing. */
+export class TensorData {
+  /** What was computed from it and is kept with it, by name (`CudaBackend.derived`). */
+  derived: Map<string, Block> | null = null;
+  alive = true;
+
+  constructor(
+    readonly dtype: tf.DataType,
+    readonly physical: Physical,
+    readonly elements: number,
+    /** Null for strings, and for a value that was not wanted on the device yet. */
+    public block: Block | null,
+    /** Where in the block it begins, in bytes. */
+    readonly offset: number,
+    /** A single number that came from the host and is passed to kernels by value; or strings. */
+    readonly host: readonly number[] | Uint8Array[] | null = null,
+    /** How often tfjs's tensors refer to it. */
+    public references = 1,
+  ) {}
+}
+
+/** The tensors of the backend. Those that moved here from another backend keep the dataId that they had. */
+export class TensorStore {
+  readonly #moved = new WeakMap<tf.DataId, TensorData>();
+  /** Living tensors. */
+  count = 0;
+
+  /** @returns the dataId. */
+  add(data: TensorData): tf.DataId {
+    this.count++;
+    return data;
+  }
+
+  adopt(dataId: tf.DataId, data: TensorData): void {
+    this.count++;
+    this.#moved.set(dataId, data);
+  }
+
+  get(dataId: tf.DataId): TensorData {
+    return dataId instanceof TensorData ? dataId : this.#moved.get(dataId)!;
+  }
+
+  has(dataId: tf.DataId): boolean {
+    return this.get(dataId)?.alive ?? false;
+  }
+
+  delete(dataId: tf.DataId): void {
+    this.get(dataId).alive = false;
+    this.#moved.delete(dataId);
+    this.count--;
+  }
+}
+
+export function physicalOf(dtype: tf.DataType): Physical {
+  switch (dtype) {
+    case 'float32':
+      return 'f32';
+    case 'int32':
+      return 'i32';
+    case 'bool':
+      return 'u8';
+    default:
+      throw new TypeError(`backend cuda: tensors of ${dtype} are not supported; float32, int32 and bool are`);
+  }
+}
+
+/** bf16 numbers as floats. */
+export function widen(values: Uint16Array): Float32Array {
+  const bits = new Uint32Array(values.length);
+  for (let n = 0; n < values.length; n++) bits[n] = values[n]! << 16;
+  return new Float32Array(bits.buffer);
+}

@@ -1,0 +1,27 @@
+/** @file A frozen tensor as it lies in a file, for backends that take its bytes without a float32 copy on the host. */
+import * as tf from '@tensorflow/tfjs';
+import { hasKernel, runOp } from './op.js';
+import { noGradient } from './tape.js';
+
+/** No inputs; attributes bytes (Uint8Array, little-endian), stored, shape; output of that shape, float32 in name. */
+export const STORED_TENSOR = 'SpftStoredTensor';
+
+/** Element types of files that a kernel must know. */
+export type StoredType = 'BF16' | 'F32';
+
+/** Whether the active backend takes tensors of this element type as they lie in a file. */
+export const takesStored = (dtype: string | undefined): dtype is StoredType =>
+  (dtype === 'BF16' || dtype === 'F32') && hasKernel(STORED_TENSOR);
+
+/**
+ * @param bytes row-major; may change after the call.
+ * @returns owned by the caller. Its elements may be stored less precisely than float32, as the backend says.
+ * @throws TypeError where the active backend has no kernel for it: ask `takesStored` first.
+ */
+export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: StoredType, shape: readonly number[]): T {
+  return noGradient(() =>
+    runOp(STORED_TENSOR, {}, { bytes, stored, shape }, () => {
+      throw new TypeError(`storedTensor: backend '${tf.getBackend()}' takes no stored bytes; give it float32 values`);
+    }),
+  );
+}
