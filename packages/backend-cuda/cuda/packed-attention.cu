@@ -11,8 +11,9 @@
 // Launch     grid.x = ceil(longest · G / BLOCK_M) · B · K, longest = length of the longest sequence; nothing to launch where it is 0.
 //   TENSOR_CORES = 1: block = 32 · WARPS, BLOCK_M = 16 · WARPS · ROW_TILES,
 //                     dynamic shared bytes = HEAD_DIM · 2 · (BLOCK_M + 4 · BLOCK_N) + 4 · (BLOCK_M + 2 · BLOCK_N)
-//                     defines WARPS (4), ROW_TILES (2: 16-row tiles a warp), BLOCK_N (64), MIN_BLOCKS (2: blocks a multiprocessor that registers allow);
-//                     the same plan for WGMMA, which wants WARPS a multiple of 4 and BLOCK_N 64 or 128
+//                     defines WARPS (4), ROW_TILES (2: 16-row tiles a warp), BLOCK_N (64), MIN_BLOCKS (2: blocks a multiprocessor that registers allow)
+//   WGMMA = 1:        grid.x = min(ceil(longest · G / 128) · B · K, multiprocessors), block = 384,
+//                     dynamic shared bytes = HEAD_DIM · 2 · (2 · 128 + 64 · STAGES) + 16 · STAGES + 32, defines STAGES (6; 4 or more)
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, BLOCK_M = TILE,
 //                     dynamic shared bytes = 4 · (3 · TILE · (16 · ceil(HEAD_DIM / 16) + 4) + TILE · (TILE + 1))
 //   Above 48 KB the function's limit must be raised (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES).

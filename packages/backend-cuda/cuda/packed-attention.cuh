@@ -195,15 +195,6 @@ __device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* 
     }
   }
 }
-// The same with A in registers.
-template <int B_ROWS, int MT, int NT>
-__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u32 (&a)[MT][K_STEPS][4], const u8* b_tile, u32, int, int) {
-#pragma unroll
-  for (int m = 0; m < MT; m++) {
-#pragma unroll
-    for (int k = 0; k < K_STEPS; k++) ptx_wgmma<0>(acc[m], a[m][k], descriptor<B_ROWS>(b_tile, k_offset<B_ROWS>(k)), k > 0);
-  }
-}
 // acc [16·MT, HEAD_DIM] += P·B, P in registers, B the tile's 16·KT rows.
 template <int B_ROWS, int MT, int KT>
 __device__ __forceinline__ void multiply_pb(float (&acc)[MT][CHUNKS][4], const u32 (&p)[MT][KT][4], const u8* b_tile, u32, int, int) {
