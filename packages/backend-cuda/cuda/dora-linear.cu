@@ -7,8 +7,9 @@ __device__ __forceinline__ float rescaling(const float* magnitude, const float* 
 }
 
 #ifdef Y
-// y = c ⊙ (y − b) + b in place, c = m/norm by column. A thread has eight columns of `count` rows.
-extern "C" __global__ void rescale(Y* y, const float* magnitude, const float* norms, const V* bias, int rows, int n, int count, int aligned) {
+// y = c ⊙ (z − b) + b, c = m/norm by column, plus `residual` unless it is null; y may be z. A thread has eight columns of `count` rows.
+extern "C" __global__ void rescale(const Y* z, const Y* residual, Y* y, const float* magnitude, const float* norms, const V* bias, int rows,
+                                   int n, int count, int aligned) {
   const int column = 8 * (blockIdx.x * blockDim.x + threadIdx.x), left = n - column;
   if (left <= 0) return;
   float c[8], b[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
@@ -21,9 +22,15 @@ extern "C" __global__ void rescale(Y* y, const float* magnitude, const float* no
 #pragma unroll 2
   for (i64 row = begin; row < end; row++) {
     float v[8];
-    load_octet(y + row * n + column, left, aligned, v);
+    load_octet(z + row * n + column, left, aligned, v);
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = c[i] * (v[i] - b[i]) + b[i];
+    if (residual) {
+      float r[8];
+      load_octet(residual + row * n + column, left, aligned, r);
+#pragma unroll
+      for (int i = 0; i < 8; i++) v[i] += r[i];
+    }
     store_octet(y + row * n + column, left, aligned, v);
   }
 }

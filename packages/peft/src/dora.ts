@@ -5,7 +5,7 @@
  * As PEFT 0.21 has it, dropout in training also acts on the base product that the magnitude scales, but not on the base output itself:
  * y = base + (m / n − 1) ⊙ W·dropout(x) + (m / n) ⊙ s·B·A·dropout(x). That costs a second, dense base product.
  */
-import { doraLinear, doraNorms, linear as linearOp } from '@spft/sparse-ops';
+import { doraLinear, doraNorms, type LoraBranch, linear as linearOp } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { addedWeight, droppedInput, LORA_A, LORA_B, loraScaling, loraVariables, variableOf } from './lora.js';
 import type { LoraConfig } from './lora-config.js';
@@ -55,6 +55,12 @@ class DoraAdapter implements LinearAdapter {
       // A dropped channel of a layer with bias has neither in `base`: it then carries (1 − m/n)·bias.
       return this.scaled(x, base, bias);
     });
+  }
+
+  branch(call: AdapterCall): LoraBranch | null {
+    if (this.linear.bias !== null || (call.training && this.rate > 0)) return null;
+    const [a, b] = [this.a, this.b] as tf.Tensor[] as [tf.Tensor2D, tf.Tensor2D];
+    return { a, b, scaling: this.scaling, magnitude: this.magnitude as tf.Tensor as tf.Tensor1D };
   }
 
   mergedWeight(): tf.Tensor2D {

@@ -41,8 +41,8 @@ export interface LinearAdapter {
    */
   forward(x: tf.Tensor2D, base: tf.Tensor2D, call: AdapterCall): tf.Tensor2D;
   /**
-   * The branch that `forward` adds in this call, where it is nothing but base + s·(x·Aᵀ)·Bᵀ: then the model may hand it to an op that computes
-   * the base as well. Null, or no such method, where it is something else.
+   * The branch that `forward` adds in this call, where it is nothing but base + s·(x·Aᵀ)·Bᵀ, rescaled by a magnitude or not: then the model may
+   * hand it to an op that computes the base as well. Null, or no such method, where it is something else.
    */
   branch?(call: AdapterCall): LoraBranch | null;
   /** Weight [out, in] of a plain linear layer that computes the same; owned by the caller. */

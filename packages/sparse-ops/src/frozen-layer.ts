@@ -1,16 +1,19 @@
 /** @file What the ops that span several products know of a linear layer. */
 import type * as tf from '@tensorflow/tfjs';
+import { doraLinear } from './dora-linear.js';
 import { checkLora, loraLinear } from './lora-linear.js';
 import { checkMatrix, checkSelection } from './selection.js';
 import type { ChannelSelection } from './types.js';
 
-/** A low-rank branch, + s·(x·Aᵀ)·Bᵀ. Its tensors get gradients. */
+/** A low-rank branch, + s·(x·Aᵀ)·Bᵀ, of LoRA; with a magnitude, DoRA, which rescales what it is added to. Its tensors get gradients. */
 export interface LoraBranch {
   /** [r, in]. */
   readonly a: tf.Tensor2D;
   /** [out, r]. */
   readonly b: tf.Tensor2D;
   readonly scaling: number;
+  /** [out], DoRA's; of layers without bias. */
+  readonly magnitude?: tf.Tensor1D | null;
 }
 
 /** A frozen linear layer and what is done with it in one call. */
@@ -48,8 +51,64 @@ export function checkLayer(
   }
   if (keep) checkSelection(op, keep, `weight [${weight.shape}]`, selected === 'outputs' ? out : inputs);
   if (lora) checkLora(op, x, { rank: 2, shape: [x.shape[0], out] } as tf.Tensor2D, lora.a, lora.b);
+  if (lora?.magnitude && (bias !== null || lora.magnitude.rank !== 1 || lora.magnitude.size !== out)) {
+    throw new RangeError(
+      `${op}: magnitude [${lora.magnitude.shape}] must have one number for each of ${out} outputs, of a layer without bias`,
+    );
+  }
 }
 
 /** `base` with the layer's branch, by the op for that. */
-export const withBranch = (x: tf.Tensor2D, base: tf.Tensor2D, lora: LoraBranch | null): tf.Tensor2D =>
-  lora ? loraLinear(x, base, lora.a, lora.b, lora.scaling) : base;
+export function withBranch(x: tf.Tensor2D, base: tf.Tensor2D, { weight, lora }: FrozenLayer): tf.Tensor2D {
+  if (lora === null) return base;
+  const { a, b, scaling, magnitude } = lora;
+  return magnitude ? doraLinear(x, base, a, b, magnitude, weight, scaling) : loraLinear(x, base, a, b, scaling);
+}
+
+/** Tensors of the layers' branches, which get gradients, by name. */
+export function branchTensors(layers: readonly FrozenLayer[]): Record<string, tf.Tensor> {
+  const tensors: Record<string, tf.Tensor> = {};
+  layers.forEach(({ lora }, n) => {
+    if (lora === null) return;
+    tensors[`a${n}`] = lora.a;
+    tensors[`b${n}`] = lora.b;
+    if (lora.magnitude) tensors[`m${n}`] = lora.magnitude;
+  });
+  return tensors;
+}
+
+/** What a kernel of several layers gives beside its outputs, for the kernel of the gradient. */
+export interface LayersKept {
+  /** x·[A…]ᵀ [T, Σr]; null where no layer has a branch. */
+  readonly h: tf.Tensor | null;
+  /** Of each layer with a magnitude: what it rescales [T, out], and the norms [out] that it divides by. */
+  readonly rescaled: readonly { readonly layer: number; readonly z: tf.Tensor; readonly norms: tf.Tensor }[];
+}
+
+/** Names what such a kernel gave, in its order: h, then z and norms of each layer with a magnitude. */
+export function nameKept(layers: readonly FrozenLayer[], kept: readonly tf.Tensor[]): LayersKept {
+  const hasBranch = layers.some(({ lora }) => lora);
+  let next = hasBranch ? 1 : 0;
+  const rescaled = layers.flatMap(({ lora }, layer) =>
+    lora?.magnitude ? [{ layer, z: kept[next++]!, norms: kept[next++]! }] : [],
+  );
+  return { h: hasBranch ? kept[0]! : null, rescaled };
+}
+
+/** As inputs of a kernel: h, z<layer>, norms<layer>. */
+export function keptInputs({ h, rescaled }: LayersKept): Record<string, tf.Tensor> {
+  const inputs: Record<string, tf.Tensor> = h ? { h } : {};
+  for (const { layer, z, norms } of rescaled) {
+    inputs[`z${layer}`] = z;
+    inputs[`norms${layer}`] = norms;
+  }
+  return inputs;
+}
+
+/** The layers with selections that still live when the gradient is taken. */
+export function withIndices(layers: readonly FrozenLayer[], saved: readonly tf.Tensor[]): FrozenLayer[] {
+  let next = 0;
+  return layers.map((layer) =>
+    layer.keep ? { ...layer, keep: { ...layer.keep, indices: saved[next++] as tf.Tensor1D } } : layer,
+  );
+}

@@ -5,22 +5,29 @@
  * Composed of `linear`, `gatherColumns`, `linearKeptColumns`, `loraLinear` and a sum. A backend's kernel adds up in the products themselves.
  */
 import * as tf from '@tensorflow/tfjs';
-import { checkLayer, type FrozenLayer, withBranch } from './frozen-layer.js';
+import {
+  branchTensors,
+  checkLayer,
+  type FrozenLayer,
+  keptInputs,
+  nameKept,
+  withBranch,
+  withIndices,
+} from './frozen-layer.js';
 import { gatherColumns } from './gather-columns.js';
 import { linear } from './linear.js';
 import { linearKeptColumns } from './linear-kept-columns.js';
 import { hasKernel, runOp } from './op.js';
-import { withIndices } from './project-rows.js';
 import { recordOp } from './record-op.js';
 import { joinSlices, sliceRows } from './row-slices.js';
 
-/** Inputs x, residual; attributes layer, denseRows; outputs y, then h = x·Aᵀ [T, r] where the layer has a branch. */
+/** Inputs x, residual; attributes layer, denseRows; outputs y, then what `nameKept` names. */
 export const PROJECT_COLUMNS = 'SpftProjectColumns';
-/** Inputs x, dy, perhaps h; attributes layer, denseRows; outputs dx, then dA and dB where the layer has a branch. */
+/** Inputs x, dy, and of `keptInputs`; attributes layer, denseRows; outputs dx, then dA, dB and perhaps dmagnitude of the branch. */
 export const PROJECT_COLUMNS_GRAD = 'SpftProjectColumnsGrad';
 
 function compose(x: tf.Tensor2D, residual: tf.Tensor2D, layer: FrozenLayer, denseRows: number): tf.Tensor2D {
-  const { weight, bias, keep, lora } = layer;
+  const { weight, bias, keep } = layer;
   const base = keep
     ? joinSlices(
         sliceRows(x, denseRows),
@@ -28,7 +35,7 @@ function compose(x: tf.Tensor2D, residual: tf.Tensor2D, layer: FrozenLayer, dens
         (sparse) => linearKeptColumns(gatherColumns(sparse, keep), weight, keep, bias),
       )
     : linear(x, weight, bias);
-  return tf.add(residual, withBranch(x, base, lora));
+  return tf.add(residual, withBranch(x, base, layer));
 }
 
 /**
@@ -47,27 +54,29 @@ export function projectColumns(
   denseRows: number,
 ): tf.Tensor2D {
   checkLayer('projectColumns', x, layer, denseRows, 'inputs');
-  const { weight, keep, lora } = layer;
+  const { weight, keep } = layer;
   if (residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
     throw new RangeError(`projectColumns: residual [${residual.shape}] must be [${x.shape[0]},${weight.shape[0]}]`);
   }
   if (!hasKernel(PROJECT_COLUMNS) || !hasKernel(PROJECT_COLUMNS_GRAD)) {
     return tf.tidy(() => compose(x, residual, layer, denseRows));
   }
+  const branches = branchTensors([layer]);
   const [y] = recordOp<[tf.Tensor2D]>({
     name: PROJECT_COLUMNS,
-    inputs: { x, residual, ...(lora && { a: lora.a, b: lora.b }) },
+    inputs: { x, residual, ...branches },
     saves: keep ? [x, keep.indices] : [x],
     run() {
       const [y, ...kept] = runOp<tf.Tensor[]>(PROJECT_COLUMNS, { x, residual }, { layer, denseRows }, () => []);
       return { outputs: [y as tf.Tensor2D], kept };
     },
     gradient([dy], [x, ...saved]) {
-      const h = saved[keep ? 1 : 0];
-      const [kept] = withIndices([layer], saved as tf.Tensor1D[]);
-      const inputs = { x: x!, dy: dy!, ...(h && { h }) };
-      const [dx, a, b] = runOp<tf.Tensor[]>(PROJECT_COLUMNS_GRAD, inputs, { layer: kept, denseRows }, () => []);
-      return { x: dx!, residual: tf.clone(dy!), ...(lora && { a: a!, b: b! }) };
+      const kept = keptInputs(nameKept([layer], saved.slice(keep ? 1 : 0)));
+      const attributes = { layer: withIndices([layer], saved)[0]!, denseRows };
+      const inputs = { x: x!, dy: dy!, ...kept };
+      const [dx, ...others] = runOp<tf.Tensor[]>(PROJECT_COLUMNS_GRAD, inputs, attributes, () => []);
+      const ofBranch = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
+      return { x: dx!, residual: tf.clone(dy!), ...ofBranch };
     },
   });
   return y;

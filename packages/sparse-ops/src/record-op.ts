@@ -51,16 +51,38 @@ const engine = () => tf.engine() as unknown as Tape;
 const passedOn = new WeakSet<tf.Tensor>();
 
 interface Recipe {
-  readonly from: tf.Tensor;
-  make(from: tf.Tensor): tf.Tensor;
+  readonly from: readonly tf.Tensor[];
+  make(from: readonly tf.Tensor[]): tf.Tensor;
 }
 
 const recipes = new WeakMap<tf.Tensor, Recipe>();
 
-/** Ops that would save `tensor` save `from` instead, and make it again when they need it. @returns `tensor`. */
-export function remakeable<T extends tf.Tensor>(tensor: T, from: tf.Tensor, make: (from: tf.Tensor) => tf.Tensor): T {
+/**
+ * Ops that would save `tensor` save `from` instead, and make it again when they need it.
+ * @param make uses no other tensor that may end before the gradient has been taken.
+ * @returns `tensor`.
+ */
+export function remakeable<T extends tf.Tensor>(tensor: T, from: Recipe['from'], make: Recipe['make']): T {
   recipes.set(tensor, { from, make });
   return tensor;
+}
+
+/** Makes `output` = f(input, others) remakeable if `input` is. @returns `output`. */
+export function remakeableAs<T extends tf.Tensor>(
+  output: T,
+  input: tf.Tensor,
+  others: readonly tf.Tensor[],
+  f: (input: tf.Tensor, others: readonly tf.Tensor[]) => tf.Tensor,
+): T {
+  const recipe = recipes.get(input);
+  if (!recipe) return output;
+  const count = recipe.from.length;
+  return remakeable(output, [...recipe.from, ...others], (from) => {
+    const remade = recipe.make(from.slice(0, count));
+    const again = f(remade, from.slice(count));
+    remade.dispose();
+    return again;
+  });
 }
 
 /** Runs the op and records it where a gradient is being taken. @returns its outputs, owned by the caller. */
@@ -70,21 +92,23 @@ export function recordOp<O extends readonly tf.Tensor[]>(op: OpDefinition<O>): O
     tf.dispose([...kept]);
     return outputs;
   }
-  const remade = op.saves.map((tensor) => recipes.get(tensor));
-  const clones = noGradient(() => op.saves.map((tensor, n) => tf.clone(remade[n]?.from ?? tensor)));
-  const saved = [...clones, ...kept].map((tensor) => tf.keep(tensor));
+  const recipesOf = op.saves.map((tensor) => recipes.get(tensor));
+  const sources = op.saves.flatMap((tensor, n) => recipesOf[n]?.from ?? [tensor]);
+  const saved = [...noGradient(() => sources.map((tensor) => tf.clone(tensor))), ...kept].map((t) => tf.keep(t));
 
   const gradient = (dyOrDys: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) => {
     const dys = Array.isArray(dyOrDys) ? dyOrDys : [dyOrDys];
-    const made: tf.Tensor[] = [];
-    const whole = saved.map((tensor, n) => {
-      const recipe = remade[n];
-      if (!recipe) return tensor;
-      made.push(noGradient(() => recipe.make(tensor)));
-      return made.at(-1)!;
+    const remade: tf.Tensor[] = [];
+    let next = 0;
+    const whole = recipesOf.map((recipe) => {
+      if (!recipe) return saved[next++]!;
+      const from = saved.slice(next, next + recipe.from.length);
+      next += from.length;
+      remade.push(noGradient(() => recipe.make(from)));
+      return remade.at(-1)!;
     });
-    const gradients = op.gradient(dys, whole);
-    tf.dispose(made);
+    const gradients = op.gradient(dys, [...whole, ...saved.slice(next)]);
+    tf.dispose(remade);
     // In a gradient of a gradient the same node is asked again.
     if (engine().state.gradientDepth === 0) {
       tf.dispose([...dys.filter((dy) => passedOn.has(dy)), ...saved]);

@@ -29,7 +29,7 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
     name: 'SpftRmsNormResidual',
     inputs: { x },
     saves: [x],
-    run: () => ({ outputs: [remakeable(norm(x), x, norm), tf.clone(x)], kept: [] }),
+    run: () => ({ outputs: [remakeable(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
     gradient: ([dy, dresidual], [x]) => ({
       x: runOp(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }, () => dy!),
     }),

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import { registerHostKernel } from './kernels/host/host-kernel.js';
 import { ropeOnHost } from './kernels/host/rope.js';
 import { runOp } from './op.js';
-import { recordOp } from './record-op.js';
+import { recordOp, remakeableAs } from './record-op.js';
 
 /** Rotates by the angle of cos and sin, or by its opposite when the attribute `inverse` is set. */
 export const ROPE = 'SpftRope';
@@ -40,11 +40,12 @@ export function rope(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, headDim
       `rope: x [${x.shape}] must be [T, heads·${headDim}], cos [${cos.shape}] and sin [${sin.shape}] [T, ${headDim / 2}]`,
     );
   }
+  const turn = (x: tf.Tensor, [cos, sin]: readonly tf.Tensor[]) => rotate(x, cos!, sin!, headDim, false) as tf.Tensor2D;
   const [turned] = recordOp<[tf.Tensor2D]>({
     name: ROPE,
     inputs: { x },
     saves: [cos, sin],
-    run: () => ({ outputs: [rotate(x, cos, sin, headDim, false) as tf.Tensor2D], kept: [] }),
+    run: () => ({ outputs: [remakeableAs(turn(x, [cos, sin]), x, [cos, sin], turn)], kept: [] }),
     gradient: ([dy], [cos, sin]) => ({ x: rotate(dy!, cos!, sin!, headDim, true) }),
   });
   return turned;

@@ -163,3 +163,18 @@ export function addBranchGradient(
     }),
   );
 }
+
+/** dA and dB of each branch, followed by the gradient of its magnitude where it has one: the order in which ops name them. */
+export function withMagnitudes(
+  layers: readonly { readonly lora: Branch | null }[],
+  gradients: readonly TensorInfo[],
+  dmagnitudes: readonly (TensorInfo | null)[],
+): TensorInfo[] {
+  let next = 0;
+  return layers.flatMap(({ lora }, n) => {
+    if (lora === null) return [];
+    const both = [gradients[next++]!, gradients[next++]!];
+    const dmagnitude = dmagnitudes[n];
+    return dmagnitude ? [...both, dmagnitude] : both;
+  });
+}

@@ -10,7 +10,7 @@ import { C_TYPE } from '../storage.js';
 import { branchGrad, loraLinear, outerGrad } from './lora-linear.js';
 import { product } from './matmul.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, halfOf, inScope, multiply, rowsToABlock, typeOf } from './tensors.js';
+import { aligned, halfOf, inScope, multiply, rowsToABlock, type Scope, typeOf } from './tensors.js';
 import { combinations, declareVariants, FLOATS } from './variants.js';
 
 type Info = tf.TensorInfo;
@@ -67,20 +67,81 @@ export function doraLinear(
 ): [y: Info, h: Info] {
   const { x, base, loraA, loraB, magnitude, norms, bias } = tensors;
   const [y, h] = loraLinear(backend, x, base, loraA, loraB, scaling);
+  rescaleTo(backend, y, { magnitude, norms, bias }, y);
+  return [y, h];
+}
+
+/** y = c ⊙ (z − b) + b + residual with c = magnitude / norms; y [T, out] may be z, and is of its type. */
+export function rescaleTo(
+  backend: CudaBackend,
+  z: Info,
+  { magnitude, norms, bias, residual }: { magnitude: Info; norms: Info; bias?: Info; residual?: Info },
+  y: Info,
+): void {
   const [rows, n] = y.shape as [number, number];
-  if (rows * n === 0) return [y, h];
+  if (rows * n === 0) return;
   inScope(backend, (scope) => {
+    const physical = backend.physical(z);
     const scales = [magnitude, norms].map((info) => scope.address(info, 'f32'));
-    const types = { Y: C_TYPE[backend.physical(y)], V: bias ? C_TYPE[backend.physical(bias)] : 'float' };
-    const kernel = backend.kernel('dora-linear', 'rescale', 'ppppiiii', types);
+    const types = { Y: C_TYPE[physical], V: bias ? C_TYPE[backend.physical(bias)] : 'float' };
+    const kernel = backend.kernel('dora-linear', 'rescale', 'ppppppiiii', types);
     const across = Math.ceil(n / 1024);
     const count = rowsToABlock(backend, rows, across, 8);
-    const at = backend.address(y);
-    const numbers = [rows, n, count, aligned(n, at)];
-    const addresses = [at, ...scales, bias ? backend.address(bias) : 0];
+    const tensors = [backend.address(z), residual ? scope.address(residual, physical) : 0, backend.address(y)];
+    const numbers = [rows, n, count, aligned(n, ...tensors)];
+    const addresses = [...tensors, ...scales, bias ? backend.address(bias) : 0];
     backend.launch(kernel, [across, Math.ceil(rows / count)], [128], [...addresses, ...numbers]);
   });
-  return [y, h];
+}
+
+/**
+ * What rescaling does to gradients: dz = c ⊙ dy in dy's type and dmagnitude = Σ dy ⊙ z / norms in float, owned by the caller.
+ */
+export function rescaleGrad(
+  backend: CudaBackend,
+  z: Info,
+  magnitude: Info,
+  norms: Info,
+  dy: Info,
+): [dz: Info, dmagnitude: Info] {
+  const [rows, n] = dy.shape as [number, number];
+  return inScope(backend, (scope) => {
+    const dz = scope.output([rows, n], 'float32', backend.physical(dy));
+    const dmagnitude = scope.output([n], 'float32', 'f32');
+    const [scale, norm] = [magnitude, norms].map((info) => scope.address(info, 'f32')) as [number, number];
+    const { partial, chunks } = baseGrad(backend, scope, dy, z, scale, norm, 0, dz);
+    const last = backend.kernel('dora-linear', 'dora_magnitude_grad', 'ppppppiii');
+    // Without a branch's sums, which `partial` of z has in it.
+    const all = [partial, 0, 0, scale, norm, backend.address(dmagnitude)];
+    backend.launch(last, [Math.ceil(n / 8)], [256], [...all, n, 0, chunks]);
+    return [dz, dmagnitude];
+  });
+}
+
+/** dbase = c ⊙ dy, and the parts of Σ dy ⊙ (base − bias) by chunks of rows. */
+function baseGrad(
+  backend: CudaBackend,
+  scope: Scope,
+  dy: Info,
+  base: Info,
+  scale: number,
+  norm: number,
+  bias: Info | 0,
+  dbase: Info,
+): { readonly partial: number; readonly chunks: number } {
+  const [rows, n] = dy.shape as [number, number];
+  const [D, Y] = [typeOf(backend, dy), typeOf(backend, base)];
+  const [ofDy, ofBase, to] = [scope.address(dy, D), scope.address(base, Y), backend.address(dbase)];
+  const across = Math.ceil(n / 64);
+  const count = rowsToABlock(backend, rows, Math.max(1, across), 32);
+  const chunks = Math.ceil(rows / count);
+  const partial = backend.address(scope.temporary(backend.output([chunks, n], 'float32', 'f32')));
+  const types = { Y: C_TYPE[Y], D: C_TYPE[D], V: bias ? C_TYPE[backend.physical(bias)] : 'float' };
+  const pass = backend.kernel('dora-linear', 'dora_base_grad', 'pppppppiiii', types);
+  const addresses = [ofDy, ofBase, scale, norm, bias ? backend.address(bias) : 0, to, partial];
+  const numbers = [rows, n, count, aligned(n, ofDy, ofBase, to)];
+  backend.launch(pass, [across, chunks], [8, 32], [...addresses, ...numbers]);
+  return { partial, chunks };
 }
 
 type GradInputs = 'x' | 'base' | 'h' | 'loraA' | 'loraB' | 'magnitude' | 'norms' | 'dy';
@@ -100,20 +161,8 @@ export function doraLinearGrad(
       number,
       number,
     ];
-    const D = typeOf(backend, dy);
-    const Y = typeOf(backend, base);
-    const [ofDy, ofBase] = [scope.address(dy, D), scope.address(base, Y)];
-    const dbase = scope.output([rows, n], 'float32', D);
-    const across = Math.ceil(n / 64);
-    const count = rowsToABlock(backend, rows, Math.max(1, across), 32);
-    const chunks = Math.ceil(rows / count);
-    const partial = backend.address(scope.temporary(backend.output([chunks, n], 'float32', 'f32')));
-    const types = { Y: C_TYPE[Y], D: C_TYPE[D], V: bias ? C_TYPE[backend.physical(bias)] : 'float' };
-    const pass = backend.kernel('dora-linear', 'dora_base_grad', 'pppppppiiii', types);
-    const to = backend.address(dbase);
-    const addresses = [ofDy, ofBase, scale, norm, bias ? backend.address(bias) : 0, to, partial];
-    const numbers = [rows, n, count, aligned(n, ofDy, ofBase, to)];
-    backend.launch(pass, [across, chunks], [8, 32], [...addresses, ...numbers]);
+    const dbase = scope.output([rows, n], 'float32', typeOf(backend, dy));
+    const { partial, chunks } = baseGrad(backend, scope, dy, base, scale, norm, bias ?? 0, dbase);
 
     const [dx, dA] = branchGrad(backend, x, loraA, loraB, dbase, scaling).map((info) => scope.result(info)) as [
       Info,
@@ -148,4 +197,12 @@ registerCudaKernel<'x' | 'base' | 'loraA' | 'loraB' | 'magnitude' | 'norms' | 'b
 registerCudaKernel<GradInputs | 'bias', { scaling: number }>(
   'SpftDoraLinearGrad',
   ({ backend, inputs, attributes: { scaling } }) => doraLinearGrad(backend, inputs, scaling),
+);
+registerCudaKernel<'z' | 'magnitude' | 'norms'>(
+  'SpftRescaleColumns',
+  ({ backend, inputs: { z, magnitude, norms } }) => {
+    const y = backend.output(z.shape, 'float32', backend.physical(z));
+    rescaleTo(backend, z, { magnitude, norms }, y);
+    return y;
+  },
 );

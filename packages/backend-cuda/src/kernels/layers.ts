@@ -15,6 +15,8 @@ export interface Branch {
   /** [out, r]. */
   readonly b: TensorInfo;
   readonly scaling: number;
+  /** [out], DoRA's. */
+  readonly magnitude?: TensorInfo | null;
 }
 
 export interface Layer {

@@ -4,8 +4,16 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
-import { addBranch, addBranchGradient, branchGradients, branchInputs, groupBranches } from './branches.js';
+import {
+  addBranch,
+  addBranchGradient,
+  branchGradients,
+  branchInputs,
+  groupBranches,
+  withMagnitudes,
+} from './branches.js';
 import { gatherColumns, scatterColumns } from './columns.js';
+import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
 
@@ -16,11 +24,11 @@ interface Attributes {
 
 type Type = 'bf16' | 'f32';
 
-/** y [rows, out] = residual + x·Wᵀ, or of the kept columns of both, written to `y`. */
+/** y [rows, out] = x·Wᵀ on top of the residual where there is one, or of the kept columns of both, written to `y`. */
 function forward(
   backend: CudaBackend,
   x: TensorInfo,
-  residual: TensorInfo,
+  residual: TensorInfo | null,
   { weight, keep }: Layer,
   onKept: boolean,
   y: TensorInfo,
@@ -32,8 +40,9 @@ function forward(
   const columns = onKept ? gatherColumns(backend, weight, keep!.indices) : backend.share(weight);
   inType(backend, columns, type, (w) =>
     backend.multiply({
-      ...{ m: rows, n: out, k: w.shape[1]!, transposeB: true, type, outputType: type, beta: 1 },
-      ...{ a: backend.address(values), b: backend.address(w), c: backend.address(residual), d: backend.address(y) },
+      ...{ m: rows, n: out, k: w.shape[1]!, transposeB: true, type, outputType: type, beta: residual ? 1 : 0 },
+      ...{ a: backend.address(values), b: backend.address(w), d: backend.address(y) },
+      ...(residual && { c: backend.address(residual) }),
     }),
   );
   backend.release(values);
@@ -50,11 +59,14 @@ registerCudaKernel<'x' | 'residual', Attributes>(
     const residual = backend.as(inputs.residual, type);
     const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
     const D = layer.keep ? denseRows : T;
-    if (D === T) forward(backend, x, residual, layer, false, y, type);
+    // What a magnitude rescales is without the residual.
+    const magnitude = layer.lora?.magnitude;
+    const below = magnitude ? null : residual;
+    if (D === T) forward(backend, x, below, layer, false, y, type);
     else {
       for (const [from, to] of [[0, D] as const, [D, T] as const]) {
-        const slices = [x, residual, y].map((t) => rowsOf(backend, t, from, to));
-        forward(backend, slices[0]!, slices[1]!, layer, from === D, slices[2]!, type);
+        const slices = [x, y, ...(below ? [below] : [])].map((t) => rowsOf(backend, t, from, to));
+        forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
         for (const slice of slices) backend.release(slice);
       }
     }
@@ -64,6 +76,14 @@ registerCudaKernel<'x' | 'residual', Attributes>(
       const h = branchInputs(backend, x, group, type);
       addBranch(backend, y, h, group, 0, type);
       outputs.push(h);
+    }
+    if (magnitude) {
+      const { a, b, scaling } = layer.lora!;
+      const norms = doraNorms(backend, layer.weight, a, b, scaling);
+      const rescaled = backend.output(y.shape, 'float32', type);
+      rescaleTo(backend, y, { magnitude, norms, residual }, rescaled);
+      outputs[0] = rescaled;
+      outputs.push(y, norms);
     }
     backend.release(x);
     backend.release(residual);
@@ -79,7 +99,12 @@ registerCudaKernel<string, Attributes>(
     const type = activationType(backend, inputs.x!, weight);
     const group = groupBranches([layer.lora]);
     const x = backend.as(inputs.x!, type);
-    const dy = backend.as(inputs.dy!, type);
+    const given = backend.as(inputs.dy!, type);
+    const magnitude = layer.lora?.magnitude;
+    const [dy, dmagnitude] = magnitude
+      ? rescaleGrad(backend, inputs.z0!, magnitude, inputs.norms0!, given)
+      : [backend.share(given), null];
+    backend.release(given);
     const dx = backend.output([T, columns], 'float32', type);
     const D = keep ? denseRows : T;
     const out = weight.shape[0]!;
@@ -109,7 +134,7 @@ registerCudaKernel<string, Attributes>(
       const { dh, gradients } = branchGradients(backend, x, inputs.h!, [dy], group, type);
       addBranchGradient(backend, dx, dh, group, type);
       backend.release(dh);
-      outputs.push(...gradients);
+      outputs.push(...withMagnitudes([layer], gradients, [dmagnitude]));
     }
     backend.release(x);
     backend.release(dy);

@@ -5,8 +5,16 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
-import { addBranch, addBranchGradient, branchGradients, branchInputs, groupBranches } from './branches.js';
+import {
+  addBranch,
+  addBranchGradient,
+  branchGradients,
+  branchInputs,
+  groupBranches,
+  withMagnitudes,
+} from './branches.js';
 import { gatherColumns, scatterColumns } from './columns.js';
+import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
 import { gatherRows } from './rows.js';
@@ -75,8 +83,18 @@ registerCudaKernel<'x', Attributes>(
       });
       if (group.rank === 0) return ys;
       const h = branchInputs(backend, x, group, type);
-      for (const [n, y] of ys.entries()) addBranch(backend, y, h, group, n, type);
-      return [...ys, h];
+      const kept = [h];
+      const outputs = ys.map((y, n) => {
+        addBranch(backend, y, h, group, n, type);
+        const { weight, lora } = layers[n]!;
+        if (!lora?.magnitude) return y;
+        const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
+        const rescaled = backend.output(y.shape, 'float32', type);
+        rescaleTo(backend, y, { magnitude: lora.magnitude, norms }, rescaled);
+        kept.push(y, norms);
+        return rescaled;
+      });
+      return [...outputs, ...kept];
     });
   },
 );
@@ -112,7 +130,18 @@ registerCudaKernel<string, Attributes>(
     const type = activationType(backend, inputs.x!, layers[0]!.weight);
     const group = groupBranches(layers.map(({ lora }) => lora));
     const x = backend.as(inputs.x!, type);
-    const dys = layers.map((_, n) => backend.as(inputs[`dy${n}`]!, type));
+    const dmagnitudes: (TensorInfo | null)[] = [];
+    const dys = layers.map(({ lora }, n) => {
+      const dy = backend.as(inputs[`dy${n}`]!, type);
+      if (!lora?.magnitude) {
+        dmagnitudes.push(null);
+        return dy;
+      }
+      const [dz, dmagnitude] = rescaleGrad(backend, inputs[`z${n}`]!, lora.magnitude, inputs[`norms${n}`]!, dy);
+      backend.release(dy);
+      dmagnitudes.push(dmagnitude);
+      return dz;
+    });
     const dx = backend.output(x.shape, 'float32', type);
     layers.forEach((layer, n) => {
       const beta = n === 0 ? 0 : 1;
@@ -136,7 +165,7 @@ registerCudaKernel<string, Attributes>(
       const { dh, gradients } = branchGradients(backend, x, inputs.h!, dys, group, type);
       addBranchGradient(backend, dx, dh, group, type);
       backend.release(dh);
-      outputs.push(...gradients);
+      outputs.push(...withMagnitudes(layers, gradients, dmagnitudes));
     }
     for (const made of [x, ...dys]) backend.release(made);
     return outputs;
