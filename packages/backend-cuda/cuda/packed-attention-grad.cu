@@ -8,7 +8,7 @@
 // Entry points, in this order on one stream (the second reads the delta of the first)
 //   packed_attention_grad_q(const Element* q, const Element* k, const Element* v, const Element* out, const Element* dout, const float* lse,
 //                           Element* dq, float* delta, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
-//                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale)
+//                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest)
 //   packed_attention_grad_kv(const Element* q, const Element* k, const Element* v, const Element* dout, const float* lse, const float* delta,
 //                            Element* dk, Element* dv, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
 //                            int q_stride, int k_stride, int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale)
@@ -22,8 +22,11 @@
 //     grad_kv: grid.x = ceil(longest / KV_BLOCK_N) · B · K, block = 32 · KV_WARPS, KV_BLOCK_N = 16 · KV_WARPS,
 //              dynamic shared bytes = HEAD_DIM · 2 · (2 · KV_BLOCK_N + 4 · KV_BLOCK_M) + 4 · (KV_BLOCK_N + 6 · KV_BLOCK_M)
 //              defines KV_WARPS (8), KV_BLOCK_M (64), KV_MIN_BLOCKS (1)
-//     The same plan for WGMMA, which wants warps in multiples of 4 and Q_BLOCK_N, KV_BLOCK_M 64 or 128. On GPUs with 99 KB of shared memory a block
-//     (sm_86, sm_89): Q_WARPS = KV_WARPS = 4, Q_BLOCK_N = KV_BLOCK_M = 32.
+//     On GPUs with 99 KB of shared memory a block (sm_86, sm_89): Q_WARPS = KV_WARPS = 4, Q_BLOCK_N = KV_BLOCK_M = 32.
+//   WGMMA = 1
+//     grad_q:  grid.x = min(ceil(longest · G / 128) · B · K, multiprocessors), block = 384,
+//              dynamic shared bytes = HEAD_DIM · 2 · (4 · 128 + 64 · STAGES) + 16 · STAGES + 32, defines STAGES (6; 6 or more)
+//     grad_kv: as with mma.sync; KV_WARPS a multiple of 4, KV_BLOCK_M 64 or 128
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, pitch = 16 · ceil(HEAD_DIM / 16) + 4
 //     grad_q:  grid.x = ceil(longest · G / TILE) · B · K, dynamic shared bytes = 4 · (4 · TILE · pitch + TILE · (TILE + 1))
 //     grad_kv: grid.x = ceil(longest / TILE) · B · K,     dynamic shared bytes = 4 · (4 · TILE · pitch + 2 · TILE · (TILE + 1) + 2 · TILE)
@@ -56,13 +59,19 @@
 #define KV_BLOCK_N (16 * KV_WARPS)
 static_assert(Q_BLOCK_N % 16 == 0 && Q_BLOCK_N <= Q_THREADS && Q_BLOCK_N * CHUNKS % Q_THREADS == 0, "tile sizes of grad_q do not fit");
 static_assert(KV_BLOCK_M % 16 == 0 && KV_BLOCK_M <= KV_THREADS && KV_BLOCK_M * CHUNKS % KV_THREADS == 0, "tile sizes of grad_kv do not fit");
-static_assert(!WGMMA || (Q_WARPS % 4 == 0 && KV_WARPS % 4 == 0 && (Q_BLOCK_N == 64 || Q_BLOCK_N == 128) && (KV_BLOCK_M == 64 || KV_BLOCK_M == 128)),
+static_assert(!WGMMA || (KV_WARPS % 4 == 0 && (KV_BLOCK_M == 64 || KV_BLOCK_M == 128)),
               "a warpgroup's products have 64 rows and 64 or 128 columns");
+
+#if WGMMA
+
+#include "packed-attention-hopper-grad-q.cuh"
+
+#else
 
 extern "C" __global__ void __launch_bounds__(Q_THREADS, Q_MIN_BLOCKS)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
                         const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride,
-                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale) {
+                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int first = ((int)gridDim.x / (sequences * kv_heads) - 1 - tile) * Q_BLOCK_M;
@@ -203,6 +212,8 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     }
   }
 }
+
+#endif
 
 extern "C" __global__ void __launch_bounds__(KV_THREADS, KV_MIN_BLOCKS)
 packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse, const float* delta, bf16* dk, bf16* dv,
@@ -366,7 +377,7 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
 extern "C" __global__ void __launch_bounds__(THREADS)
 packed_attention_grad_q(const Element* q, const Element* k, const Element* v, const Element* out, const Element* dout, const float* lse, Element* dq,
                         float* delta, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride,
-                        int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale) {
+                        int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int first = ((int)gridDim.x / (sequences * kv_heads) - 1 - tile) * TILE;

@@ -3,7 +3,7 @@
 // Entry point
 //   packed_attention(const Element* q, const Element* k, const Element* v, Element* out, float* lse,
 //                    const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
-//                    int q_stride, int k_stride, int v_stride, int out_stride, float scale)
+//                    int q_stride, int k_stride, int v_stride, int out_stride, float scale, int longest)
 //     q [T, N·d], k and v [T, K·d], out [T, N·d] in row order, strides in elements from row to row;
 //     lse [K, T, G] float, packed order, base 2 (written; the backward reads it); sequence_starts [B + 1], row_of_token [T]; scale = 1 / sqrt(d).
 //     With BF16: pointers multiples of 16 bytes, strides multiples of 8 elements, where TENSOR_CORES.
@@ -11,14 +11,19 @@
 // Launch     grid.x = ceil(longest · G / BLOCK_M) · B · K, longest = length of the longest sequence; nothing to launch where it is 0.
 //   TENSOR_CORES = 1: block = 32 · WARPS, BLOCK_M = 16 · WARPS · ROW_TILES,
 //                     dynamic shared bytes = HEAD_DIM · 2 · (BLOCK_M + 4 · BLOCK_N) + 4 · (BLOCK_M + 2 · BLOCK_N)
-//                     defines WARPS (4), ROW_TILES (2: 16-row tiles a warp), BLOCK_N (64), MIN_BLOCKS (2: blocks a multiprocessor that registers allow);
-//                     the same plan for WGMMA, which wants WARPS a multiple of 4 and BLOCK_N 64 or 128
+//                     defines WARPS (4), ROW_TILES (2: 16-row tiles a warp), BLOCK_N (64), MIN_BLOCKS (2: blocks a multiprocessor that registers allow)
+//   WGMMA = 1:        grid.x = min(ceil(longest · G / 128) · B · K, multiprocessors), block = 384,
+//                     dynamic shared bytes = HEAD_DIM · 2 · (2 · 128 + 64 · STAGES) + 16 · STAGES + 32, defines STAGES (6; 4 or more)
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, BLOCK_M = TILE,
 //                     dynamic shared bytes = 4 · (3 · TILE · (16 · ceil(HEAD_DIM / 16) + 4) + TILE · (TILE + 1))
 //   Above 48 KB the function's limit must be raised (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES).
 #include "packed-attention.cuh"
 
-#if TENSOR_CORES
+#if WGMMA
+
+#include "packed-attention-hopper-forward.cuh"
+
+#elif TENSOR_CORES
 
 #ifndef WARPS
 #define WARPS 4
@@ -38,11 +43,10 @@
 #define THREADS (32 * WARPS)
 #define BLOCK_M (16 * WARPS * ROW_TILES)
 static_assert(BLOCK_N % 16 == 0 && BLOCK_N <= THREADS && BLOCK_N * CHUNKS % THREADS == 0 && BLOCK_M * CHUNKS % THREADS == 0, "tile sizes do not fit");
-static_assert(!WGMMA || (WARPS % 4 == 0 && (BLOCK_N == 64 || BLOCK_N == 128)), "a warpgroup's products have 64 rows and 64 or 128 columns");
 
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
 packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, const int* sequence_starts, const int* row_of_token,
-                 int sequences, int tokens, int kv_heads, int q_stride, int k_stride, int v_stride, int out_stride, float scale) {
+                 int sequences, int tokens, int kv_heads, int q_stride, int k_stride, int v_stride, int out_stride, float scale, int longest) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   // Later rows see more keys.
@@ -220,7 +224,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
 extern "C" __global__ void __launch_bounds__(THREADS)
 packed_attention(const Element* q, const Element* k, const Element* v, Element* out, float* lse, const int* sequence_starts,
                  const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride, int v_stride, int out_stride,
-                 float scale) {
+                 float scale, int longest) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int first = ((int)gridDim.x / (sequences * kv_heads) - 1 - tile) * TILE;

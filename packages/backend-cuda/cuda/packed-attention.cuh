@@ -61,10 +61,10 @@ struct Pair {
 
 // Blocks are numbered so that the tiles with most work of all pairs come first: the GPU starts blocks in order, and a long block that starts last
 // would run alone. `tile` counts from the heaviest.
-__device__ __forceinline__ Pair pair_of_block(const int* sequence_starts, const int* row_of_token, int sequences, int kv_heads, int& tile) {
+__device__ __forceinline__ Pair pair_of(int number, const int* sequence_starts, const int* row_of_token, int sequences, int kv_heads, int& tile) {
   const int pairs = sequences * kv_heads;
-  const int index = blockIdx.x % pairs;
-  tile = blockIdx.x / pairs;
+  const int index = number % pairs;
+  tile = number / pairs;
   Pair pair;
   const int sequence = index / kv_heads;
   pair.kv_head = index - sequence * kv_heads;
@@ -72,6 +72,9 @@ __device__ __forceinline__ Pair pair_of_block(const int* sequence_starts, const 
   pair.length = sequence_starts[sequence + 1] - pair.start;
   pair.row_of_token = row_of_token + pair.start;
   return pair;
+}
+__device__ __forceinline__ Pair pair_of_block(const int* sequence_starts, const int* row_of_token, int sequences, int kv_heads, int& tile) {
+  return pair_of(blockIdx.x, sequence_starts, row_of_token, sequences, kv_heads, tile);
 }
 
 // Row of token (of its sequence) in q, k, v, …; -1 past the sequence's end.
@@ -190,15 +193,6 @@ __device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* 
     for (int k = 0; k < K_STEPS; k++) {
       ptx_wgmma<0>(acc[m], descriptor<A_ROWS>(a_tile, (a_row16 + 4 * m) * 2048 + k_offset<A_ROWS>(k)), descriptor<B_ROWS>(b_tile, k_offset<B_ROWS>(k)), k > 0);
     }
-  }
-}
-// The same with A in registers.
-template <int B_ROWS, int MT, int NT>
-__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u32 (&a)[MT][K_STEPS][4], const u8* b_tile, u32, int, int) {
-#pragma unroll
-  for (int m = 0; m < MT; m++) {
-#pragma unroll
-    for (int k = 0; k < K_STEPS; k++) ptx_wgmma<0>(acc[m], a[m][k], descriptor<B_ROWS>(b_tile, k_offset<B_ROWS>(k)), k > 0);
   }
 }
 // acc [16·MT, HEAD_DIM] += P·B, P in registers, B the tile's 16·KT rows.

@@ -51,6 +51,9 @@ __device__ __forceinline__ void ptx_mma_16816(float (&d)[4], const u32 (&a)[4], 
 __device__ __forceinline__ void ptx_copy_async_16(void* shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(ptx_shared_address(shared)), "l"(global), "r"(valid ? 16 : 0));
 }
+__device__ __forceinline__ void ptx_copy_async_16(u32 shared_address, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address), "l"(global));
+}
 __device__ __forceinline__ void ptx_copy_async_commit() { asm volatile("cp.async.commit_group;"); }
 // Waits until at most N groups are under way.
 template <int N> __device__ __forceinline__ void ptx_copy_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N)); }
@@ -116,5 +119,34 @@ __device__ __forceinline__ void ptx_keep(float& x) { asm volatile("" : "+f"(x)::
 __device__ __forceinline__ void ptx_keep(u32& x) { asm volatile("" : "+r"(x)::"memory"); }
 // What this thread wrote to shared memory becomes visible to wgmma (after the next barrier, to that of other threads).
 __device__ __forceinline__ void ptx_fence_shared_for_wgmma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// Barriers in shared memory, for parts of a block that run apart. A phase ends once `count` arrivals have come; phases alternate in parity, the first
+// has 0.
+__device__ __forceinline__ void ptx_barrier_init(u64* barrier, int count) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(ptx_shared_address(barrier)), "r"(count) : "memory");
+}
+__device__ __forceinline__ void ptx_barrier_arrive(u64* barrier) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(ptx_shared_address(barrier)) : "memory");
+}
+__device__ __forceinline__ bool ptx_barrier_test(u64* barrier, u32 parity) {
+  u32 over;
+  asm volatile("{ .reg .pred over; mbarrier.test_wait.parity.shared.b64 over, [%1], %2; selp.u32 %0, 1, 0, over; }"
+               : "=r"(over)
+               : "r"(ptx_shared_address(barrier)), "r"(parity)
+               : "memory");
+  return over;
+}
+// Waits until the phase of this parity is over.
+__device__ __forceinline__ void ptx_barrier_wait(u64* barrier, u32 parity) {
+  asm volatile(
+      "{ .reg .pred done;\n"
+      "again: mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+      "@!done bra again; }" ::"r"(ptx_shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+// A warpgroup gives registers back, or takes such as others gave back.
+template <int N> __device__ __forceinline__ void ptx_fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> __device__ __forceinline__ void ptx_more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 
 #endif

@@ -2,7 +2,7 @@
 """Checks the attention kernels on a GPU against float64, then times them beside torch's scaled_dot_product_attention.
 
 Needs torch with CUDA and an NVRTC library (torch's own will do), no network. Prints a table last; JSON to $OUT/attention.json if OUT is set.
-    python3 attention_on_gpu.py [--quick] [--check-only]
+    python3 attention_on_gpu.py [--quick] [--check-only] [--wgmma]
 
 mma.sync and wgmma kernels (WGMMA = 1, sm_90a) run in processes of their own: an illegal instruction or a hang of the one leaves the other alone.
 """
@@ -80,23 +80,25 @@ def cdiv(a, b):
 
 class Forward:
     file = 'packed-attention.cu'
-    defaults = dict(WARPS=4, ROW_TILES=2, BLOCK_N=64, MIN_BLOCKS=2)
+    defaults = dict(WARPS=4, ROW_TILES=2, BLOCK_N=64, MIN_BLOCKS=2, STAGES=6)
 
     @staticmethod
-    def plans(d, G, tensor_cores, o):
+    def plans(d, G, tensor_cores, o, wgmma):
         if not tensor_cores:
             tile, pitch = (32 if d <= 128 else 16), 16 * cdiv(d, 16) + 4
             return {'packed_attention': dict(rows=tile, per='query', block=4 * tile, shared=4 * (3 * tile * pitch + tile * (tile + 1)))}
+        if wgmma:
+            return {'packed_attention': dict(rows=128, per='query', block=384, stays=True, shared=d * 2 * (256 + 64 * o['STAGES']) + 16 * o['STAGES'] + 32)}
         M, N = 16 * o['WARPS'] * o['ROW_TILES'], o['BLOCK_N']
         return {'packed_attention': dict(rows=M, per='query', block=32 * o['WARPS'], shared=d * 2 * (M + 4 * N) + 4 * (M + 2 * N))}
 
 
 class Backward:
     file = 'packed-attention-grad.cu'
-    defaults = dict(Q_WARPS=8, Q_BLOCK_N=64, Q_MIN_BLOCKS=1, KV_WARPS=8, KV_BLOCK_M=64, KV_MIN_BLOCKS=1)
+    defaults = dict(Q_WARPS=8, Q_BLOCK_N=64, Q_MIN_BLOCKS=1, KV_WARPS=8, KV_BLOCK_M=64, KV_MIN_BLOCKS=1, STAGES=6)
 
     @staticmethod
-    def plans(d, G, tensor_cores, o):
+    def plans(d, G, tensor_cores, o, wgmma):
         if not tensor_cores:
             tile, pitch = (32 if d <= 128 else 16), 16 * cdiv(d, 16) + 4
             return {
@@ -105,8 +107,9 @@ class Backward:
                     rows=tile, per='key', block=4 * tile, shared=4 * (4 * tile * pitch + 2 * tile * (tile + 1) + 2 * tile)),
             }
         qm, qn, kn, km = 16 * o['Q_WARPS'], o['Q_BLOCK_N'], 16 * o['KV_WARPS'], o['KV_BLOCK_M']
+        stay = dict(rows=128, per='query', block=384, stays=True, shared=d * 2 * (512 + 64 * o['STAGES']) + 16 * o['STAGES'] + 32)
         return {
-            'packed_attention_grad_q': dict(rows=qm, per='query', block=32 * o['Q_WARPS'], shared=d * 2 * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn)),
+            'packed_attention_grad_q': stay if wgmma else dict(rows=qm, per='query', block=32 * o['Q_WARPS'], shared=d * 2 * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn)),
             'packed_attention_grad_kv': dict(rows=kn, per='key', block=32 * o['KV_WARPS'], shared=d * 2 * (2 * kn + 4 * km) + 4 * (kn + 6 * km)),
         }
 
@@ -123,10 +126,8 @@ FORWARD_CONFIGS = {
     ],
     'wgmma': [
         {},
-        dict(WARPS=8, ROW_TILES=1, MIN_BLOCKS=1),
-        dict(WARPS=8, ROW_TILES=1, BLOCK_N=128, MIN_BLOCKS=1),
-        dict(WARPS=4, ROW_TILES=1, MIN_BLOCKS=2),
-        dict(WARPS=8, ROW_TILES=2, MIN_BLOCKS=1),
+        dict(STAGES=4),
+        dict(STAGES=8),
     ],
 }
 BACKWARD_CONFIGS = {
@@ -138,7 +139,7 @@ BACKWARD_CONFIGS = {
     ],
     'wgmma': [
         {},
-        dict(Q_WARPS=4, Q_MIN_BLOCKS=2, KV_WARPS=4, KV_MIN_BLOCKS=2),
+        dict(KV_WARPS=4, KV_MIN_BLOCKS=2),
     ],
 }
 
@@ -207,6 +208,7 @@ class Driver:
         self.torch = torch
         self.lib = ctypes.CDLL('libcuda.so.1')
         torch.zeros(1, device='cuda')  # makes the context current
+        self.multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
 
     def ok(self, status, what):
         if status:
@@ -244,10 +246,10 @@ class Driver:
 class Kernels:
     """The functions of one module, ready to launch."""
 
-    def __init__(self, driver, cubin, kind, d, G, tensor_cores, config):
+    def __init__(self, driver, cubin, kind, d, G, tensor_cores, config, wgmma=False):
         self.driver, self.d, self.G = driver, d, G
         module = driver.load(cubin)
-        self.plans = kind.plans(d, G, tensor_cores, {**kind.defaults, **config})
+        self.plans = kind.plans(d, G, tensor_cores, {**kind.defaults, **config}, wgmma and tensor_cores)
         for name, plan in self.plans.items():
             plan['function'] = driver.function(module, name, plan['shared'])
 
@@ -255,16 +257,18 @@ class Kernels:
         plan = self.plans[name]
         rows = case.longest * (self.G if plan['per'] == 'query' else 1)
         grid = cdiv(rows, plan['rows']) * case.B * case.K
+        if plan.get('stays'):  # blocks that go on to other tiles
+            grid = min(grid, self.driver.multiprocessors)
         self.driver.launch(plan['function'], grid, plan['block'], plan['shared'], values)
 
     def forward(self, c):
         self.launch('packed_attention', c, [c.q, c.k, c.v, c.out, c.lse, c.starts, c.row_of_token, c.B, c.T, c.K, c.q.stride(0), c.k.stride(0),
-                                            c.v.stride(0), c.out.stride(0), c.scale])
+                                            c.v.stride(0), c.out.stride(0), c.scale, c.longest])
 
     def grad_q(self, c):
         self.launch('packed_attention_grad_q', c, [c.q, c.k, c.v, c.out, c.dout, c.lse, c.dq, c.delta, c.starts, c.row_of_token, c.B, c.T, c.K,
                                                    c.q.stride(0), c.k.stride(0), c.v.stride(0), c.out.stride(0), c.dout.stride(0), c.dq.stride(0),
-                                                   c.scale])
+                                                   c.scale, c.longest])
 
     def grad_kv(self, c):
         self.launch('packed_attention_grad_kv', c, [c.q, c.k, c.v, c.dout, c.lse, c.delta, c.dk, c.dv, c.starts, c.row_of_token, c.B, c.T, c.K,
@@ -397,6 +401,8 @@ def main():
     architectures = {'mma': 'sm_' + capability.replace('.', '')}
     if capability == '9.0':
         architectures['wgmma'] = 'sm_90a'
+    if '--wgmma' in sys.argv:
+        del architectures['mma']
     jobs = [(part, key, job) for part, arch in architectures.items()
             for key, job in jobs_needed(part, arch, '--quick' in options, '--check-only' in options).items()]
     workers = min(len(jobs), max(1, len(os.sched_getaffinity(0)) - 1))
@@ -465,7 +471,7 @@ def run_part(part, folder, limit):
         cubin, log, _ = cubins[key_of(kind, defines_of(part, bf16, tensor_cores, d, G, config))]
         if cubin is None:
             raise RuntimeError('did not compile: ' + log[:200])
-        return Kernels(driver, cubin, kind, d, G, tensor_cores, config)
+        return Kernels(driver, cubin, kind, d, G, tensor_cores, config, part == 'wgmma')
 
     # Every check, then every configuration that is timed, on two shapes each.
     checks = checks_of(part)
@@ -486,7 +492,7 @@ def run_part(part, folder, limit):
             right, errors = False, {'exception': str(error)[:300]}
         for table, config in (('forward', f_config), ('backward', b_config)):
             name = describe(config)
-            right_configs[table][name] = right_configs[table].get(name, True) and (right or not tensor_cores)
+            right_configs[table][name] = right_configs[table].get(name, True) and (right or not tensor_cores or d != 128)
         report['checks'].append(dict(what=what, right=right, errors=errors))
         text = ('ok    ' if right else 'WRONG ') + what + ' ' + ' '.join(f'{k}={v:.1e}' if isinstance(v, float) else f'{k}={v}' for k, v in errors.items())
         print(text, flush=True)
@@ -537,14 +543,14 @@ def time_case(torch, kernels, part, lengths, report, lines, right_configs, quick
             return [lambda c=c: f.forward(c) for c in sets]
         measure('forward ' + describe(config), flops, make, right_configs['forward'].get(describe(config), '?'))
     for config in BACKWARD_CONFIGS[part][: 1 if quick else None]:
-        for part, share in (('grad_q', 1.5), ('grad_kv', 2.0)):
-            def make(config=config, part=part):
+        for which, share in (('grad_q', 1.5), ('grad_kv', 2.0)):
+            def make(config=config, which=which):
                 b = kernels(Backward, 1, 1, d, G, config)
                 for c in sets:
                     b.grad_q(c)  # delta
-                return [lambda c=c: getattr(b, part)(c) for c in sets]
-            name = ' '.join(f'{k}={v}' for k, v in config.items() if k.startswith('Q_' if part == 'grad_q' else 'KV_')) or 'defaults'
-            measure(f'{part} {name} (work of its own {share} forwards)', flops * share, make, right_configs['backward'].get(describe(config), '?'))
+                return [lambda c=c: getattr(b, which)(c) for c in sets]
+            name = ' '.join(f'{k}={v}' for k, v in config.items() if k.startswith('Q_' if which == 'grad_q' else 'KV_') or k == 'STAGES' and which == 'grad_q') or 'defaults'
+            measure(f'{which} {name} (work of its own {share} forwards)', flops * share, make, right_configs['backward'].get(describe(config), '?'))
 
     def both():
         b = kernels(Backward, 1, 1, d, G, {})

@@ -90,10 +90,10 @@ export class Device {
     }
   }
 
-  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper. */
+  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper (the emulator has none of them). */
   get architecture(): string {
     const architecture = `sm_${this.info.capability.join('')}`;
-    return architecture === 'sm_90' ? 'sm_90a' : architecture;
+    return architecture === 'sm_90' && this.info.name !== 'spft emulator' ? 'sm_90a' : architecture;
   }
 
   /** Makes the context and the stream. */

@@ -20,6 +20,8 @@ interface Tile {
   readonly rows: number;
   readonly threads: number;
   readonly shared: number;
+  /** Blocks go on to other tiles, so no more are wanted than there are multiprocessors. */
+  readonly stays?: boolean;
 }
 
 interface Plan {
@@ -29,15 +31,18 @@ interface Plan {
   readonly gradKv: Tile;
 }
 
-/** Tiles of the tensor-core kernels, found on an H200 (cuda/check): the defaults of the sources. */
+/** Tiles of the tensor-core kernels with mma.sync, found on an H200 (cuda/check): the defaults of the sources. */
 const FORWARD = { WARPS: 4, ROW_TILES: 2, BLOCK_N: 64, MIN_BLOCKS: 2 };
 const BACKWARD = { Q_WARPS: 8, Q_BLOCK_N: 64, Q_MIN_BLOCKS: 1, KV_WARPS: 8, KV_BLOCK_M: 64, KV_MIN_BLOCKS: 1 };
+/** Of those with Hopper's warpgroup products: stages of the ring. The gradient of keys and values has tiles as with mma.sync. */
+const STAGES = 6;
 
 /** As the head of cuda/packed-attention.cu and packed-attention-grad.cu says. */
 function planFor(
   { heads, kvHeads, headDim: d }: Attributes['heads'],
   type: 'bf16' | 'f32',
   onTensorCores: boolean,
+  onHopper: boolean,
 ): Plan {
   const common = { HEAD_DIM: d, GROUP: heads / kvHeads, BF16: type === 'bf16' ? 1 : 0 };
   if (!onTensorCores) {
@@ -63,7 +68,7 @@ function planFor(
       shared: 2 * d * (M + 4 * FORWARD.BLOCK_N) + 4 * (M + 2 * FORWARD.BLOCK_N),
     },
     gradQ: { rows: qm, threads: 32 * BACKWARD.Q_WARPS, shared: 2 * d * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn) },
-    gradKv: { rows: kn, threads: 32 * BACKWARD.KV_WARPS, shared: 2 * d * (2 * kn + 4 * km) + 4 * (kn + 6 * km) },
+    gradKv,
   };
 }
 
@@ -76,6 +81,8 @@ function fitsTensorCores(
 ): boolean {
   return type === 'bf16' && (headDim === 64 || headDim === 128) && tensors.every((t) => backend.address(t) % 16 === 0);
 }
+
+const isHopper = (backend: CudaBackend) => backend.device.architecture === 'sm_90a';
 
 function longestOf(starts: Int32Array): number {
   let longest = 0;
@@ -92,7 +99,9 @@ function launchTiles(
   tile: Tile,
   args: readonly number[],
 ) {
-  backend.launch(kernel, [Math.ceil(rows / tile.rows) * pairs], [tile.threads], args, tile.shared);
+  const tiles = Math.ceil(rows / tile.rows) * pairs;
+  const blocks = tile.stays ? Math.min(tiles, backend.device.info.multiprocessors) : tiles;
+  backend.launch(kernel, [blocks], [tile.threads], args, tile.shared);
 }
 
 registerCudaKernel<'q' | 'k' | 'v', Attributes>(
@@ -107,14 +116,15 @@ registerCudaKernel<'q' | 'k' | 'v', Attributes>(
       const y = scope.output([T, N * d], 'float32', type);
       const lse = scope.output([K, T, G], 'float32', 'f32');
       if (T === 0) return [y, lse];
-      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [q, k, v, y]));
+      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [q, k, v, y]), isHopper(backend));
       const B = layout.sequenceStarts.length - 1;
       const [starts, rows] = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken)];
-      const kernel = backend.kernel('packed-attention', 'packed_attention', 'pppppppiiiiiiif', plan.defines);
+      const kernel = backend.kernel('packed-attention', 'packed_attention', 'pppppppiiiiiiifi', plan.defines);
       const addresses = [q, k, v, y, lse].map((t) => backend.address(t));
       const strides = [N * d, K * d, K * d, N * d];
-      const args = [...addresses, starts, rows, B, T, K, ...strides, 1 / Math.sqrt(d)];
-      launchTiles(backend, kernel, longestOf(layout.sequenceStarts) * G, B * K, plan.forward, args);
+      const longest = longestOf(layout.sequenceStarts);
+      const args = [...addresses, starts, rows, B, T, K, ...strides, 1 / Math.sqrt(d), longest];
+      launchTiles(backend, kernel, longest * G, B * K, plan.forward, args);
       return [y, lse];
     });
   },
@@ -138,7 +148,7 @@ registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
       const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;
       if (T === 0) return made;
       const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
-      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]));
+      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]), isHopper(backend));
       const B = layout.sequenceStarts.length - 1;
       const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];
       const longest = longestOf(layout.sequenceStarts);
@@ -146,9 +156,9 @@ registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
       const [wide, narrow] = [N * d, K * d];
       const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
       const file = 'packed-attention-grad';
-      const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiif', plan.defines);
+      const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiifi', plan.defines);
       const strides = [wide, narrow, narrow, wide, wide];
-      const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale];
+      const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest];
       launchTiles(backend, ofQ, longest * G, B * K, plan.gradQ, argsQ);
       const ofKv = backend.kernel(file, 'packed_attention_grad_kv', 'ppppppppppiiiiiiiiif', plan.defines);
       const argsKv = [q, k, v, dy, lse, delta, dk, dv, ...places, wide, narrow, narrow, wide, narrow, narrow, scale];
