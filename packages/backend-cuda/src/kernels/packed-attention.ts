@@ -60,6 +60,16 @@ function planFor(
   const M = 16 * FORWARD.WARPS * FORWARD.ROW_TILES;
   const [qm, qn] = [16 * BACKWARD.Q_WARPS, BACKWARD.Q_BLOCK_N];
   const [kn, km] = [16 * BACKWARD.KV_WARPS, BACKWARD.KV_BLOCK_M];
+  const gradKv = { rows: kn, threads: 32 * BACKWARD.KV_WARPS, shared: 2 * d * (2 * kn + 4 * km) + 4 * (kn + 6 * km) };
+  if (onHopper) {
+    const shared = (rows: number) => 2 * d * (rows + 64 * STAGES) + 16 * STAGES + 32;
+    return {
+      defines: { ...common, TENSOR_CORES: 1, WGMMA: 1, STAGES, ...BACKWARD },
+      forward: { rows: 128, threads: 384, shared: shared(2 * 128), stays: true },
+      gradQ: { rows: 128, threads: 384, shared: shared(4 * 128), stays: true },
+      gradKv,
+    };
+  }
   return {
     defines: { ...common, TENSOR_CORES: 1, WGMMA: 0, ...FORWARD, ...BACKWARD },
     forward: {
