@@ -7,6 +7,7 @@
 import type { SparsityHost, SparsityPlan } from '@spft/estimator';
 import type { AdapterHost, LinearAdapter } from '@spft/peft';
 import {
+  constant,
   gatherRows,
   type HeadLayout,
   isRecording,
@@ -180,7 +181,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const { training, seed } = options;
     const plan = this.#plan?.enabled ? this.#plan : null;
     const step: Step = { layout, cos, sin, training, seed, plan };
-    let x = this.embed(layout.tokenOfRow.map((token) => inputIds[token]!));
+    let x = constant(this.embed(layout.tokenOfRow.map((token) => inputIds[token]!)));
     const { layers } = this.parts;
     if (layers.length === 0) return gatherRows(x, rows);
     for (const [n, layer] of layers.entries()) {

@@ -83,25 +83,30 @@ export interface LayersKept {
   readonly h: tf.Tensor | null;
   /** Of each layer with a magnitude: what it rescales [T, out], and the norms [out] that it divides by. */
   readonly rescaled: readonly { readonly layer: number; readonly z: tf.Tensor; readonly norms: tf.Tensor }[];
+  /** Whatever else the kernel wants back, such as gathered weights. */
+  readonly others: readonly tf.Tensor[];
 }
 
-/** Names what such a kernel gave, in its order: h, then z and norms of each layer with a magnitude. */
+/** Names what such a kernel gave, in its order: h, then z and norms of each layer with a magnitude, then others. */
 export function nameKept(layers: readonly FrozenLayer[], kept: readonly tf.Tensor[]): LayersKept {
   const hasBranch = layers.some(({ lora }) => lora);
   let next = hasBranch ? 1 : 0;
   const rescaled = layers.flatMap(({ lora }, layer) =>
     lora?.magnitude ? [{ layer, z: kept[next++]!, norms: kept[next++]! }] : [],
   );
-  return { h: hasBranch ? kept[0]! : null, rescaled };
+  return { h: hasBranch ? kept[0]! : null, rescaled, others: kept.slice(next) };
 }
 
-/** As inputs of a kernel: h, z<layer>, norms<layer>. */
-export function keptInputs({ h, rescaled }: LayersKept): Record<string, tf.Tensor> {
+/** As inputs of a kernel: h, z<layer>, norms<layer>, kept0…. */
+export function keptInputs({ h, rescaled, others }: LayersKept): Record<string, tf.Tensor> {
   const inputs: Record<string, tf.Tensor> = h ? { h } : {};
   for (const { layer, z, norms } of rescaled) {
     inputs[`z${layer}`] = z;
     inputs[`norms${layer}`] = norms;
   }
+  others.forEach((tensor, n) => {
+    inputs[`kept${n}`] = tensor;
+  });
   return inputs;
 }
 

@@ -52,7 +52,7 @@ export { JOIN_ROWS, joinRows, SPLIT_ROWS, splitRows } from './split-rows.js';
 export { stopGradient } from './stop-gradient.js';
 export { STORED_TENSOR, type StoredType, storedTensor, takesStored } from './stored-tensor.js';
 export { SWIGLU, SWIGLU_GRAD, swiglu } from './swiglu.js';
-export { isRecording, noGradient, takesKeptForLeak } from './tape.js';
+export { constant, isConstant, isRecording, noGradient, takesKeptForLeak } from './tape.js';
 export { packTokens, type TokenPartition } from './token-partition.js';
 export { TOP_K_SELECTION, topKSelection } from './top-k-selection.js';
 export type * from './types.js';

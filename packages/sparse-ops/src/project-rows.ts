@@ -22,10 +22,14 @@ import { recordOp, remakeable } from './record-op.js';
 import { rescaleColumns } from './rescale-columns.js';
 import { joinSlices, sliceRows } from './row-slices.js';
 import { scatterColumns } from './scatter-columns.js';
+import { isConstant } from './tape.js';
 
 /** Input x; attributes layers, denseRows; outputs y of each layer, then what `nameKept` names. */
 export const PROJECT_ROWS = 'SpftProjectRows';
-/** Inputs x, dy0…, and of `keptInputs`; attributes layers, denseRows; outputs dx, then dA, dB and perhaps dmagnitude of each branch. */
+/**
+ * Inputs x, dy0…, and of `keptInputs`; attributes layers, denseRows, withInput; outputs dx if withInput, then dA, dB and perhaps dmagnitude of
+ * each branch.
+ */
 export const PROJECT_ROWS_GRAD = 'SpftProjectRowsGrad';
 
 function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
@@ -54,10 +58,11 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
   for (const layer of layers) checkLayer('projectRows', x, layer, denseRows, 'outputs');
   if (!hasKernel(PROJECT_ROWS) || !hasKernel(PROJECT_ROWS_GRAD)) return tf.tidy(() => compose(x, layers, denseRows));
   const branches = branchTensors(layers);
+  const withInput = !isConstant(x);
   const indices = layers.flatMap(({ keep }) => keep?.indices ?? []);
   return recordOp<tf.Tensor2D[]>({
     name: PROJECT_ROWS,
-    inputs: { x, ...branches },
+    inputs: withInput ? { x, ...branches } : branches,
     saves: [x, ...indices],
     run() {
       const made = runOp<tf.Tensor[]>(PROJECT_ROWS, { x }, { layers, denseRows }, () => []);
@@ -73,9 +78,11 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
     gradient(dys, [x, ...saved]) {
       const kept = keptInputs(nameKept(layers, saved.slice(indices.length)));
       const inputs = { x: x!, ...Object.fromEntries(dys.map((dy, n) => [`dy${n}`, dy])), ...kept };
-      const attributes = { layers: withIndices(layers, saved), denseRows };
-      const [dx, ...others] = runOp<tf.Tensor[]>(PROJECT_ROWS_GRAD, inputs, attributes, () => []);
-      return { x: dx!, ...Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!])) };
+      const attributes = { layers: withIndices(layers, saved), denseRows, withInput };
+      const made = runOp<tf.Tensor[]>(PROJECT_ROWS_GRAD, inputs, attributes, () => []);
+      const others = withInput ? made.slice(1) : made;
+      const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
+      return withInput ? { x: made[0]!, ...ofBranches } : ofBranches;
     },
   });
 }

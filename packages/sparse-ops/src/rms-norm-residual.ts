@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runOp } from './op.js';
 import { recordOp, remakeable } from './record-op.js';
 import { RMS_NORM, rmsNorm } from './rms-norm.js';
+import { constant, isConstant, noGradient } from './tape.js';
 
 /** Inputs x, weight, dy, dresidual; attribute eps; output dx. */
 export const RMS_NORM_RESIDUAL_GRAD = 'SpftRmsNormResidualGrad';
@@ -25,6 +26,10 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
     );
   }
   const norm = (x: tf.Tensor) => runOp(RMS_NORM, { x, weight }, { eps }, () => x as tf.Tensor2D);
+  if (isConstant(x)) {
+    const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
+    return [constant(remakeable(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
+  }
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
     name: 'SpftRmsNormResidual',
     inputs: { x },

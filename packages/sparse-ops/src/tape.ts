@@ -27,3 +27,14 @@ export function noGradient<T>(f: () => T): T {
 export function takesKeptForLeak(): boolean {
   return tf.engine().state.kernelDepth > 0 && tf.env().getBool('IS_TEST');
 }
+
+const constants = new WeakSet<tf.Tensor>();
+
+/** Says that a tensor needs no gradient, so that ops spare the work for it: what `noGradient` gave. @returns it. */
+export function constant<T extends tf.Tensor>(tensor: T): T {
+  constants.add(tensor);
+  return tensor;
+}
+
+/** Whether `constant` was said of it. */
+export const isConstant = (tensor: tf.Tensor): boolean => constants.has(tensor);

@@ -12,7 +12,7 @@ import { combinations, declareVariants, FLOATS } from './variants.js';
 type Info = tf.TensorInfo;
 
 /** Logits that exist at once take at most so much: they come when all that the backward needs is there, at the peak of a step's memory. */
-const MOST_BYTES = 128 * 2 ** 20;
+const MOST_BYTES = 256 * 2 ** 20;
 
 /** Rows at once: as many as fit, in a number that the multiplication likes. */
 function rowsAtOnce(rows: number, vocabulary: number): number {

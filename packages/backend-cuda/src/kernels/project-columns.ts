@@ -24,7 +24,8 @@ interface Attributes {
 
 type Type = 'bf16' | 'f32';
 
-/** y [rows, out] = x·Wᵀ on top of the residual where there is one, or of the kept columns of both, written to `y`. */
+/** y [rows, out] = x·Wᵀ on top of the residual where there is one, or of the kept columns of both, written to `y`. @returns the
+ * gathered columns of the weight, for the backward. */
 function forward(
   backend: CudaBackend,
   x: TensorInfo,
@@ -33,9 +34,9 @@ function forward(
   onKept: boolean,
   y: TensorInfo,
   type: Type,
-): void {
+): TensorInfo | null {
   const [rows, out] = y.shape as [number, number];
-  if (rows === 0) return;
+  if (rows === 0) return null;
   const values = onKept ? gatherColumns(backend, x, keep!.indices) : backend.share(x);
   const columns = onKept ? gatherColumns(backend, weight, keep!.indices) : backend.share(weight);
   inType(backend, columns, type, (w) =>
@@ -46,7 +47,9 @@ function forward(
     }),
   );
   backend.release(values);
+  if (onKept) return columns;
   backend.release(columns);
+  return null;
 }
 
 registerCudaKernel<'x' | 'residual', Attributes>(
@@ -62,11 +65,12 @@ registerCudaKernel<'x' | 'residual', Attributes>(
     // What a magnitude rescales is without the residual.
     const magnitude = layer.lora?.magnitude;
     const below = magnitude ? null : residual;
+    let gathered: TensorInfo | null = null;
     if (D === T) forward(backend, x, below, layer, false, y, type);
     else {
       for (const [from, to] of [[0, D] as const, [D, T] as const]) {
         const slices = [x, y, ...(below ? [below] : [])].map((t) => rowsOf(backend, t, from, to));
-        forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
+        gathered = forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
         for (const slice of slices) backend.release(slice);
       }
     }
@@ -85,6 +89,7 @@ registerCudaKernel<'x' | 'residual', Attributes>(
       outputs[0] = rescaled;
       outputs.push(y, norms);
     }
+    if (gathered) outputs.push(gathered);
     backend.release(x);
     backend.release(residual);
     return outputs;
@@ -118,16 +123,15 @@ registerCudaKernel<string, Attributes>(
     }
     if (keep && D < T) {
       const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
-      const gathered = gatherColumns(backend, weight, keep.indices);
       const values = backend.output([T - D, keep.kept], 'float32', type);
-      inType(backend, gathered, type, (w) =>
+      inType(backend, inputs.kept0!, type, (w) =>
         backend.multiply({
           ...{ m: T - D, n: keep.kept, k: out, type, outputType: type },
           ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
         }),
       );
       scatterColumns(backend, values, keep.indices, dxSparse);
-      for (const made of [dySparse, dxSparse, gathered, values]) backend.release(made);
+      for (const made of [dySparse, dxSparse, values]) backend.release(made);
     }
     const outputs = [dx];
     if (group.rank > 0) {

@@ -22,6 +22,8 @@ import { gatherRows } from './rows.js';
 interface Attributes {
   readonly layers: readonly Layer[];
   readonly denseRows: number;
+  /** Whether the gradient of x is wanted. */
+  readonly withInput?: boolean;
 }
 
 type Type = 'bf16' | 'f32';
@@ -39,8 +41,14 @@ function dense(backend: CudaBackend, x: TensorInfo, { weight, bias }: Layer, y: 
   );
 }
 
-/** y [rows, out] of the kept channels, the others zero, written to `y`. */
-function sparse(backend: CudaBackend, x: TensorInfo, { weight, bias, keep }: Layer, y: TensorInfo, type: Type): void {
+/** y [rows, out] of the kept channels, the others zero, written to `y`. @returns the gathered rows of the weight, for the backward. */
+function sparse(
+  backend: CudaBackend,
+  x: TensorInfo,
+  { weight, bias, keep }: Layer,
+  y: TensorInfo,
+  type: Type,
+): TensorInfo {
   const [rows, inputs] = x.shape as [number, number];
   const { indices, kept } = keep!;
   const values = backend.output([rows, kept], 'float32', type);
@@ -52,9 +60,9 @@ function sparse(backend: CudaBackend, x: TensorInfo, { weight, bias, keep }: Lay
       ...{ a: backend.address(x), b: backend.address(w), d: backend.address(values) },
     }),
   );
-  backend.release(gathered);
   scatterColumns(backend, values, indices, y);
   backend.release(values);
+  return gathered;
 }
 
 registerCudaKernel<'x', Attributes>(
@@ -64,6 +72,7 @@ registerCudaKernel<'x', Attributes>(
     const type = activationType(backend, x, layers[0]!.weight);
     const group = groupBranches(layers.map(({ lora }) => lora));
     return inType(backend, x, type, (x) => {
+      const gathered: TensorInfo[] = [];
       const ys = layers.map((layer) => {
         const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
         const D = layer.keep ? denseRows : T;
@@ -76,12 +85,12 @@ registerCudaKernel<'x', Attributes>(
             rowsOf(backend, y, D, T),
           ];
           dense(backend, slices[0]!, layer, slices[1]!, type);
-          sparse(backend, slices[2]!, layer, slices[3]!, type);
+          gathered.push(sparse(backend, slices[2]!, layer, slices[3]!, type));
           for (const slice of slices) backend.release(slice);
         }
         return y;
       });
-      if (group.rank === 0) return ys;
+      if (group.rank === 0) return [...ys, ...gathered];
       const h = branchInputs(backend, x, group, type);
       const kept = [h];
       const outputs = ys.map((y, n) => {
@@ -94,38 +103,36 @@ registerCudaKernel<'x', Attributes>(
         kept.push(y, norms);
         return rescaled;
       });
-      return [...outputs, ...kept];
+      return [...outputs, ...kept, ...gathered];
     });
   },
 );
 
-/** dx [rows, in] = or += dy·W, or dy's kept columns times the kept rows of W. */
+/** dx [rows, in] = or += dy·W, or dy's kept columns times the kept rows of W that were `gathered`. */
 function backward(
   backend: CudaBackend,
   dy: TensorInfo,
   { weight, keep }: Layer,
-  onKept: boolean,
+  gathered: TensorInfo | null,
   dx: TensorInfo,
   beta: 0 | 1,
   type: Type,
 ): void {
   const [rows, inputs] = dx.shape as [number, number];
   if (rows === 0) return;
-  const values = onKept ? gatherColumns(backend, dy, keep!.indices) : backend.share(dy);
-  const rowsKept = onKept ? gatherRows(backend, weight, keep!.indices) : backend.share(weight);
-  inType(backend, rowsKept, type, (w) =>
+  const values = gathered ? gatherColumns(backend, dy, keep!.indices) : backend.share(dy);
+  inType(backend, gathered ?? weight, type, (w) =>
     backend.multiply({
       ...{ m: rows, n: inputs, k: w.shape[0]!, type, outputType: type, beta },
       ...{ a: backend.address(values), b: backend.address(w), d: backend.address(dx) },
     }),
   );
   backend.release(values);
-  backend.release(rowsKept);
 }
 
 registerCudaKernel<string, Attributes>(
   'SpftProjectRowsGrad',
-  ({ backend, inputs, attributes: { layers, denseRows } }) => {
+  ({ backend, inputs, attributes: { layers, denseRows, withInput = true } }) => {
     const T = inputs.x!.shape[0]!;
     const type = activationType(backend, inputs.x!, layers[0]!.weight);
     const group = groupBranches(layers.map(({ lora }) => lora));
@@ -142,12 +149,14 @@ registerCudaKernel<string, Attributes>(
       dmagnitudes.push(dmagnitude);
       return dz;
     });
-    const dx = backend.output(x.shape, 'float32', type);
+    const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
+    let nextGathered = 0;
     layers.forEach((layer, n) => {
+      if (dx === null) return;
       const beta = n === 0 ? 0 : 1;
       const D = layer.keep ? denseRows : T;
       if (D === T) {
-        backward(backend, dys[n]!, layer, false, dx, beta, type);
+        backward(backend, dys[n]!, layer, null, dx, beta, type);
         return;
       }
       const slices = [
@@ -156,14 +165,14 @@ registerCudaKernel<string, Attributes>(
         rowsOf(backend, dys[n]!, D, T),
         rowsOf(backend, dx, D, T),
       ];
-      backward(backend, slices[0]!, layer, false, slices[1]!, beta, type);
-      backward(backend, slices[2]!, layer, true, slices[3]!, beta, type);
+      backward(backend, slices[0]!, layer, null, slices[1]!, beta, type);
+      backward(backend, slices[2]!, layer, inputs[`kept${nextGathered++}`]!, slices[3]!, beta, type);
       for (const slice of slices) backend.release(slice);
     });
-    const outputs = [dx];
+    const outputs = dx ? [dx] : [];
     if (group.rank > 0) {
       const { dh, gradients } = branchGradients(backend, x, inputs.h!, dys, group, type);
-      addBranchGradient(backend, dx, dh, group, type);
+      if (dx) addBranchGradient(backend, dx, dh, group, type);
       backend.release(dh);
       outputs.push(...withMagnitudes(layers, gradients, dmagnitudes));
     }

@@ -14,7 +14,7 @@ const octetsFor = (n: number): 1 | 4 => (n <= 8 * 1024 ? 1 : 4);
 /** A block of threads has a row: enough of them to hold it, at most 1024. */
 const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
 
-/** Runs the kernel of rows in registers, or the one of rows that are too long for it. */
+/** Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any. */
 function overRows(
   backend: CudaBackend,
   entry: string,
@@ -23,13 +23,18 @@ function overRows(
   addresses: readonly number[],
   eps: number,
 ): void {
-  const held = n <= 8 * octetsFor(n) * 1024;
-  const parameters = 'p'.repeat(addresses.length) + (held ? 'ifi' : 'if');
-  const kernel = backend.kernel('rms-norm', held ? entry : `${entry}_long`, parameters, {
-    ...types,
-    OCTETS: octetsFor(n),
-  });
-  backend.launch(kernel, [rows], [threadsFor(n)], [...addresses, n, eps, ...(held ? [aligned(n, ...addresses)] : [])]);
+  const threads = threadsFor(n);
+  if (n > 8 * octetsFor(n) * 1024) {
+    const kernel = backend.kernel('rms-norm', `${entry}_long`, `${'p'.repeat(addresses.length)}if`, types);
+    backend.launch(kernel, [rows], [threads], [...addresses, n, eps]);
+    return;
+  }
+  const defines = { ...types, OCTETS: octetsFor(n) };
+  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length)}iifi`, defines);
+  // As many blocks as are at work at a time, so that each reads the weight once.
+  const blocks = backend.device.info.multiprocessors * Math.floor(2048 / threads);
+  const args = [...addresses, rows, n, eps, aligned(n, ...addresses)];
+  backend.launch(kernel, [Math.min(rows, blocks)], [threads], args);
 }
 
 /**
