@@ -30,11 +30,8 @@ function overRows(
     return;
   }
   const defines = { ...types, OCTETS: octetsFor(n) };
-  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length)}iifi`, defines);
-  // As many blocks as are at work at a time, so that each reads the weight once.
-  const blocks = backend.device.info.multiprocessors * Math.floor(2048 / threads);
-  const args = [...addresses, rows, n, eps, aligned(n, ...addresses)];
-  backend.launch(kernel, [Math.min(rows, blocks)], [threads], args);
+  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length)}ifi`, defines);
+  backend.launch(kernel, [rows], [threads], [...addresses, n, eps, aligned(n, ...addresses)]);
 }
 
 /**
