@@ -10,6 +10,7 @@ import type { RowBatch } from './llama.js';
 import type { Row } from './rows.js';
 
 export interface RowMethod {
+  readonly variables: ReadonlyMap<string, tf.Variable>;
   /** Forward, backward, clipping, AdamW; the loss, owned by the caller and not read back. */
   step(batch: RowBatch): tf.Scalar;
   /** Loss and gradients by variable. Owned by the caller. */
@@ -48,6 +49,7 @@ export async function attach(
   const run = (batch: RowBatch) =>
     lossAndGradients(trained, batch, { training: true, seed: 3, normalizer: batch.labelledTokens });
   return {
+    variables: trained.variables,
     predictorSeconds,
     summary: () => spft?.summary() ?? null,
     step(batch) {

@@ -2,13 +2,15 @@
  * @file Before anything is timed: two layers at the widths of Llama-3-8B in bf16, by the fast kernels, against the same weights in float and
  * every op by its composition. Sequences of odd lengths.
  */
+
+import type { LlamaConfig } from '@spft/models';
 import { withoutKernels } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { LLAMA3_8B, randomLlama, rowBatch } from './llama.js';
 import { attach } from './method.js';
 
-/** Relative distance ‖a − b‖ / ‖b‖ allowed of gradients in bf16 after two layers. */
-const ALLOWED = { loss: 2e-2, gradient: 5e-2 };
+/** Relative distance ‖a − b‖ / ‖b‖ allowed in bf16 of the loss, and of the worst gradient of all. */
+const ALLOWED = { loss: 2e-2, gradient: 3e-2 };
 
 interface Found {
   readonly loss: number;
@@ -19,13 +21,17 @@ async function gradientsOf(
   physical: 'bf16' | 'f32',
   row: { dora: boolean; sparsity: string | null },
   configs: string,
+  shape: LlamaConfig,
 ): Promise<Found> {
-  const config = { ...LLAMA3_8B, numHiddenLayers: 2, vocabSize: 4096 };
+  const config = { ...shape, numHiddenLayers: 2, vocabSize: Math.min(4096, shape.vocabSize) };
   const model = await randomLlama(config, physical);
   const method = await attach(model, row, configs, 2);
-  // B begins at zero, and then A has no gradient: a step gives it one.
+  // B begins at zero, and then A has no gradient.
+  [...method.variables].forEach(([name, variable], n) => {
+    if (name.endsWith('lora_B.weight'))
+      tf.tidy(() => variable.assign(tf.randomNormal(variable.shape, 0, 0.02, 'float32', n)));
+  });
   const batch = rowBatch(config.vocabSize, { ...row, batch: 2, length: 77, labelled: 20 });
-  for (let n = 0; n < 2; n++) method.step(batch).dispose();
   const run = () => method.gradients(batch);
   const { loss, gradients } = physical === 'f32' ? withoutKernels(run) : run();
   const found = {
@@ -49,14 +55,21 @@ function distance(a: Float32Array, b: Float32Array): number {
 }
 
 /** @returns what was verified. @throws Error when something differs. */
-export async function verifyOnDevice(configs: string, say: (line: string) => void): Promise<string[]> {
+export async function verifyOnDevice(
+  configs: string,
+  say: (line: string) => void,
+  shape: LlamaConfig = LLAMA3_8B,
+): Promise<string[]> {
   const verified: string[] = [];
   for (const row of [
     { name: 'dense LoRA', dora: false, sparsity: null },
     { name: 'SparseLoRA', dora: false, sparsity: 'llama3-8b-math10k.yaml' },
     { name: 'DoRA', dora: true, sparsity: null },
   ]) {
-    const [fast, plain] = [await gradientsOf('bf16', row, configs), await gradientsOf('f32', row, configs)];
+    const [fast, plain] = [
+      await gradientsOf('bf16', row, configs, shape),
+      await gradientsOf('f32', row, configs, shape),
+    ];
     const loss = Math.abs(fast.loss - plain.loss) / plain.loss;
     const distances = [...plain.gradients].map(([name, g]) => ({ name, by: distance(fast.gradients.get(name)!, g) }));
     const worst = distances.reduce((a, b) => (b.by > a.by || Number.isNaN(b.by) ? b : a));
