@@ -9,6 +9,7 @@ import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
+import { weightTypeOf } from './settings.js';
 import { BYTES, C_TYPE, type Physical, physicalOf, TensorData, TensorStore, widen } from './storage.js';
 
 export const BACKEND_NAME = 'cuda';
@@ -19,7 +20,7 @@ const MOST_CONSTANTS = 16;
 export class CudaBackend extends tf.KernelBackend {
   readonly device: Device;
   /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
-  readonly weightType: 'bf16' | 'f32' = process.env.SPFT_CUDA_PRECISION === 'float32' ? 'f32' : 'bf16';
+  readonly weightType: 'bf16' | 'f32' = weightTypeOf();
   readonly memoryPool: Memory;
   readonly data = new TensorStore();
   readonly #modules: Modules;
@@ -30,7 +31,7 @@ export class CudaBackend extends tf.KernelBackend {
   /** The kernel that runs, which memory taken meanwhile is put down to. */
   #running = 'upload';
 
-  /** @throws CudaUnavailableError where this machine cannot run it. */
+  /** @throws CudaUnavailableError where this machine cannot run it, CudaSettingError for a setting that means nothing. */
   constructor(ordinal = 0) {
     super();
     this.device = new Device(ordinal);

@@ -6,6 +6,12 @@ export class CudaUnavailableError extends Error {
   override readonly name = 'CudaUnavailableError';
 }
 
+/** A variable of the environment has a value that means nothing. */
+export class CudaSettingError extends Error {
+  readonly code = 'SPFT_CUDA_SETTING';
+  override readonly name = 'CudaSettingError';
+}
+
 /** A call of the driver or of cuBLASLt failed. */
 export class CudaError extends Error {
   readonly code = 'SPFT_CUDA';

@@ -1,6 +1,6 @@
 /**
- * @file The backends of TensorFlow.js itself. `wasm` and `cpu` come with the install; `tensorflow` and `webgpu` are the user's to install
- * and never downloaded by us.
+ * @file The backends of TensorFlow.js itself, and `cuda`, which comes with the command. `wasm` and `cpu` come with the install; `tensorflow` and
+ * `webgpu` are the user's to install and never downloaded by us.
  */
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -9,12 +9,55 @@ import { findPackage } from './installed.js';
 import type { BackendDescriptor, BackendProbe } from './registry.js';
 
 const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
+const CUDA_PACKAGE = '@spft/backend-cuda';
 const WASM_PACKAGE = '@tensorflow/tfjs-backend-wasm';
 const WEBGPU_PACKAGE = '@tensorflow/tfjs-backend-webgpu';
 
 async function importPackage(name: string): Promise<unknown> {
   return import(pathToFileURL(findPackage(name)!.entry).href);
 }
+
+/** The package as seen from here or, installed by the user, from where the program runs. Null where it is not installed. */
+async function importCuda(): Promise<typeof import('@spft/backend-cuda') | null> {
+  try {
+    return await import('@spft/backend-cuda');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    return findPackage(CUDA_PACKAGE)
+      ? ((await importPackage(CUDA_PACKAGE)) as typeof import('@spft/backend-cuda'))
+      : null;
+  }
+}
+
+/** NVIDIA GPUs: the fastest by far where there is one. */
+export const cuda: BackendDescriptor = {
+  name: 'cuda',
+  description: 'NVIDIA GPUs: CUDA driver, cuBLASLt and NVRTC, through @spft/backend-cuda',
+  priority: 40,
+  async probe(): Promise<BackendProbe> {
+    try {
+      const package_ = await importCuda();
+      if (package_ === null) return { available: false, reason: 'not installed', hint: `npm install ${CUDA_PACKAGE}` };
+      const probe = package_.probeCuda();
+      if (probe.available) return { available: true, detail: package_.describeProbe(probe) };
+      // Without a GPU the libraries are no matter.
+      const problems = probe.device === null ? probe.problems.slice(0, 1) : probe.problems;
+      return {
+        available: false,
+        reason: problems.map(({ reason }) => reason).join('; '),
+        hint: [...new Set(problems.map(({ hint }) => hint))].join('; '),
+      };
+    } catch (error) {
+      return { available: false, reason: `${CUDA_PACKAGE} does not load: ${(error as Error).message}` };
+    }
+  },
+  async prepare() {
+    await importCuda();
+  },
+  async whyNotStarted() {
+    return (await importCuda())?.startError()?.message ?? null;
+  },
+};
 
 /** Native TensorFlow: several times as fast as wasm, but a download of its own and a TensorFlow of 2022. */
 export const tensorflow: BackendDescriptor = {

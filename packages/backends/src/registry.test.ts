@@ -8,7 +8,9 @@ describe('chooseBackend()', () => {
   it('takes the best available and says what it passed over', async () => {
     const choice = await chooseBackend();
     expect(choice.name).toBe('wasm');
-    expect(choice.why).toMatch(/^wasm: @tensorflow\/tfjs-backend-wasm \d.*; passed over tensorflow \(not installed\)$/);
+    expect(choice.why).toMatch(
+      /^wasm: @tensorflow\/tfjs-backend-wasm \d.*; passed over cuda \(.*\), tensorflow \(not installed\)$/,
+    );
   });
 
   it('never falls back from a name', async () => {
@@ -16,7 +18,7 @@ describe('chooseBackend()', () => {
       "backend 'tensorflow' cannot run here: not installed; npm install @tensorflow/tfjs-node",
     );
     await expect(chooseBackend('metal')).rejects.toThrow(
-      "backend 'metal' is unknown; known are tensorflow, wasm, cpu, webgpu",
+      "backend 'metal' is unknown; known are cuda, tensorflow, wasm, cpu, webgpu",
     );
   });
 
@@ -29,7 +31,7 @@ describe('chooseBackend()', () => {
       prepare: async () => {},
     };
     registerBackend(better);
-    expect(knownBackends().map((b) => b.name)).toEqual(['tensorflow', 'better', 'wasm', 'cpu', 'webgpu']);
+    expect(knownBackends().map((b) => b.name)).toEqual(['cuda', 'tensorflow', 'better', 'wasm', 'cpu', 'webgpu']);
     expect((await chooseBackend()).why).toContain('better (not here)');
     expect(() => registerBackend(better)).toThrow("'better' is registered already");
   });

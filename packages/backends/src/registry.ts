@@ -17,12 +17,14 @@ export interface BackendDescriptor {
   /** Its name in tfjs, as `tf.setBackend` takes it. */
   readonly name: string;
   readonly description: string;
-  /** Higher is tried first: tensorflow 30, wasm 10, cpu 0. Null: only when asked for by name. */
+  /** Higher is tried first: cuda 40, tensorflow 30, wasm 10, cpu 0. Null: only when asked for by name. */
   readonly priority: number | null;
   /** Looks, without starting anything or throwing. */
   probe(): Promise<BackendProbe>;
   /** Makes tfjs know the backend; called once, after a successful probe. */
   prepare(): Promise<void>;
+  /** Why tfjs could not start it just now, where that is known: tfjs itself keeps the error to itself. */
+  whyNotStarted?(): Promise<string | null>;
 }
 
 const descriptors = new Map<string, Readonly<BackendDescriptor>>();
@@ -114,8 +116,9 @@ export async function activateBackend(
     prepared.add(choice.name);
   }
   if (!(await tf.setBackend(choice.name))) {
+    const problem = await descriptors.get(choice.name)!.whyNotStarted?.();
     throw new BackendError(
-      `backend '${choice.name}' was found but did not start (${choice.why}); run 'spft doctor', or choose another with SPFT_BACKEND`,
+      `backend '${choice.name}' was found but did not start (${problem ?? choice.why}); run 'spft doctor', or choose another with SPFT_BACKEND`,
     );
   }
   await tf.ready();

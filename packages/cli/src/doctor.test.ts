@@ -14,16 +14,22 @@ describe('spft doctor', () => {
 
   it('gives the same as JSON', async () => {
     const report = JSON.parse((await works(['doctor', '--json'])).stdout);
-    expect(report.backends.map((b: { name: string }) => b.name)).toEqual(['tensorflow', 'wasm', 'cpu', 'webgpu']);
+    expect(report.backends.map((b: { name: string }) => b.name)).toEqual([
+      'cuda',
+      'tensorflow',
+      'wasm',
+      'cpu',
+      'webgpu',
+    ]);
     expect(report.chosen.name).toBe('wasm');
     expect(report.memory.totalBytes).toBeGreaterThan(report.memory.freeBytes);
   });
 
   it('tells why a backend that was asked for cannot be had, and still exits 0', async () => {
-    const report = JSON.parse((await works(['doctor', '--json', '--backend', 'cuda'])).stdout);
+    const report = JSON.parse((await works(['doctor', '--json', '--backend', 'metal'])).stdout);
     expect(report.chosen).toEqual({
       name: null,
-      why: "backend 'cuda' is unknown; known are tensorflow, wasm, cpu, webgpu",
+      why: "backend 'metal' is unknown; known are cuda, tensorflow, wasm, cpu, webgpu",
     });
   });
 });

@@ -2,7 +2,7 @@
  * @file Builds the layers of a Llama from named weights, under the names of Hugging Face checkpoints. Every weight that the config calls for
  * must be there in its shape, and none may be left over: a leftover means that the file holds another architecture than its config says.
  */
-import { storedTensor, takesStored } from '@spft/sparse-ops';
+import { type StoredType, storedTensor, takesStored } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
 import { DecoderLayer } from './decoder-layer.js';
@@ -57,10 +57,21 @@ function check(config: LlamaConfig, source: WeightSource): void {
   throw new ModelError(`weights do not fit config.json:\n  ${[...shown, ...rest].join('\n  ')}`);
 }
 
-/** Reads tensors in the shapes that the config gives them. */
+/** Bytes that are read ahead of the tensor that is wanted, where there is one so large. */
+const AHEAD_BYTES = 2 ** 28;
+const BYTES: Readonly<Record<StoredType, number>> = { BF16: 2, F16: 2, F32: 4 };
+
+/**
+ * Reads tensors in the shapes that the config gives them. What a backend takes as it is stored is read ahead, several tensors at a time, while
+ * those before are on their way to it.
+ */
 class Reader {
   readonly tensors: tf.Tensor[] = [];
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
+  /** Names that nothing was read of yet, in about the order in which they will be asked for. */
+  readonly #unread: Set<string>;
+  readonly #ahead = new Map<string, Promise<Uint8Array>>();
+  #aheadBytes = 0;
 
   constructor(
     config: LlamaConfig,
@@ -68,6 +79,7 @@ class Reader {
     private readonly options: LoadOptions,
   ) {
     this.#shapes = llamaTensors(config);
+    this.#unread = new Set(this.#shapes.keys());
   }
 
   async read<T extends tf.Tensor>(name: string): Promise<T> {
@@ -80,9 +92,40 @@ class Reader {
   async #tensor(name: string, shape: number[]): Promise<tf.Tensor> {
     const { source } = this;
     if (source.tensor) return source.tensor(name);
-    const { dtype } = source.entry(name);
-    if (source.bytes && takesStored(dtype)) return storedTensor(await source.bytes(name), dtype, shape);
-    return tf.tensor(await source.float32(name), shape, 'float32');
+    const stored = this.#storedType(name);
+    if (stored === null) return tf.tensor(await source.float32(name), shape, 'float32');
+    this.#begin(name);
+    this.#readAhead();
+    const bytes = await this.#ahead.get(name)!;
+    this.#ahead.delete(name);
+    this.#aheadBytes -= this.#bytesOf(name);
+    return storedTensor(bytes, stored, shape);
+  }
+
+  #readAhead(): void {
+    for (const name of this.#unread) {
+      if (this.#aheadBytes >= AHEAD_BYTES || this.#storedType(name) === null) return;
+      this.#begin(name);
+    }
+  }
+
+  #begin(name: string): void {
+    if (!this.#unread.delete(name)) return;
+    const bytes = this.source.bytes!(name);
+    // Whoever asks for the tensor gets the error; until then it is nobody's.
+    bytes.catch(() => {});
+    this.#ahead.set(name, bytes);
+    this.#aheadBytes += this.#bytesOf(name);
+  }
+
+  #bytesOf(name: string): number {
+    return this.#shapes.get(name)!.reduce((size, n) => size * n, BYTES[this.#storedType(name)!]);
+  }
+
+  /** How it is stored, where the backend takes it so. */
+  #storedType(name: string): StoredType | null {
+    const { dtype } = this.source.entry(name);
+    return this.source.bytes && takesStored(dtype) ? dtype : null;
   }
 
   /** The layer's bias is read where the config has one. */

@@ -5,7 +5,7 @@
  * As PEFT 0.21 has it, dropout in training also acts on the base product that the magnitude scales, but not on the base output itself:
  * y = base + (m / n − 1) ⊙ W·dropout(x) + (m / n) ⊙ s·B·A·dropout(x). That costs a second, dense base product.
  */
-import { doraLinear, doraNorms, type LoraBranch, linear as linearOp } from '@spft/sparse-ops';
+import { doraLinear, doraNorms, type LoraBranch, linear as linearOp, storedLike } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { addedWeight, droppedInput, LORA_A, LORA_B, loraScaling, loraVariables, variableOf } from './lora.js';
 import type { LoraConfig } from './lora-config.js';
@@ -66,7 +66,8 @@ class DoraAdapter implements LinearAdapter {
   mergedWeight(): tf.Tensor2D {
     return tf.tidy(() => {
       const turned = addedWeight(this.linear.weight, this.a, this.b, this.scaling);
-      return tf.mul(turned, tf.expandDims(tf.divNoNan(this.magnitude, this.norms()), 1));
+      const merged: tf.Tensor2D = tf.mul(turned, tf.expandDims(tf.divNoNan(this.magnitude, this.norms()), 1));
+      return storedLike(merged, this.linear.weight);
     });
   }
 

@@ -1,7 +1,7 @@
 /**
  * @file LoRA (arXiv 2106.09685): y = base + s·B·A·dropout(x), with s = α/r, or α/√r for rank-stabilised LoRA (arXiv 2312.03732).
  */
-import { dropout, type LoraBranch, loraLinear } from '@spft/sparse-ops';
+import { dropout, type LoraBranch, loraLinear, storedLike } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { initialLora, seedFor } from './init.js';
 import type { LoraConfig } from './lora-config.js';
@@ -95,7 +95,8 @@ class LoraAdapter implements LinearAdapter {
   }
 
   mergedWeight(): tf.Tensor2D {
-    return addedWeight(this.linear.weight, this.a, this.b, this.scaling);
+    const { weight } = this.linear;
+    return tf.tidy(() => storedLike(addedWeight(weight, this.a, this.b, this.scaling), weight));
   }
 
   dispose(): void {

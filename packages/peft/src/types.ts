@@ -45,7 +45,7 @@ export interface LinearAdapter {
    * hand it to an op that computes the base as well. Null, or no such method, where it is something else.
    */
   branch?(call: AdapterCall): LoraBranch | null;
-  /** Weight [out, in] of a plain linear layer that computes the same; owned by the caller. */
+  /** Weight [out, in] of a plain linear layer that computes the same, stored as the frozen one is (`storedLike`); owned by the caller. */
   mergedWeight(): tf.Tensor2D;
   dispose(): void;
 }

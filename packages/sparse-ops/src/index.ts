@@ -50,7 +50,7 @@ export { SCATTER_COLUMNS, scatterColumns } from './scatter-columns.js';
 export { SEQUENCE_MEANS, sequenceMeans } from './sequence-means.js';
 export { JOIN_ROWS, joinRows, SPLIT_ROWS, splitRows } from './split-rows.js';
 export { stopGradient } from './stop-gradient.js';
-export { STORED_TENSOR, type StoredType, storedTensor, takesStored } from './stored-tensor.js';
+export { STORED_LIKE, STORED_TENSOR, type StoredType, storedLike, storedTensor, takesStored } from './stored-tensor.js';
 export { SWIGLU, SWIGLU_GRAD, swiglu } from './swiglu.js';
 export { constant, isConstant, isRecording, noGradient, takesKeptForLeak } from './tape.js';
 export { packTokens, type TokenPartition } from './token-partition.js';

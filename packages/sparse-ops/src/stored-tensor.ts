@@ -6,12 +6,15 @@ import { noGradient } from './tape.js';
 /** No inputs; attributes bytes (Uint8Array, little-endian), stored, shape; output of that shape, float32 in name. */
 export const STORED_TENSOR = 'SpftStoredTensor';
 
+/** Inputs x, like; output x with its elements stored as those of like are. */
+export const STORED_LIKE = 'SpftStoredLike';
+
 /** Element types of files that a kernel must know. */
-export type StoredType = 'BF16' | 'F32';
+export type StoredType = 'BF16' | 'F16' | 'F32';
 
 /** Whether the active backend takes tensors of this element type as they lie in a file. */
 export const takesStored = (dtype: string | undefined): dtype is StoredType =>
-  (dtype === 'BF16' || dtype === 'F32') && hasKernel(STORED_TENSOR);
+  (dtype === 'BF16' || dtype === 'F16' || dtype === 'F32') && hasKernel(STORED_TENSOR);
 
 /**
  * @param bytes row-major; may change after the call.
@@ -24,4 +27,12 @@ export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: Sto
       throw new TypeError(`storedTensor: backend '${tf.getBackend()}' takes no stored bytes; give it float32 values`);
     }),
   );
+}
+
+/**
+ * `x` as precisely as `like` is stored: what is computed from a frozen weight to take its place takes its room too, and its fast products.
+ * @returns owned by the caller. Not differentiable.
+ */
+export function storedLike<T extends tf.Tensor>(x: T, like: tf.Tensor): T {
+  return noGradient(() => runOp(STORED_LIKE, { x, like }, {}, () => tf.clone(x)));
 }

@@ -33,7 +33,9 @@ export function loadFrom<T>(
     try {
       return { loaded: open(path), path };
     } catch (error) {
-      tried.push(`${path} (${(error as Error).message.split('\n')[0]})`);
+      const problem = (error as Error).message.split('\n')[0]!;
+      // Names that the dynamic loader knows nothing of are no news; a file that does not load is.
+      if (path.includes('/') || !problem.includes('No such file')) tried.push(`${path} (${problem})`);
     }
   }
   const where = process.env.SPFT_CUDA_PATH ? ` below SPFT_CUDA_PATH (${process.env.SPFT_CUDA_PATH})` : '';

@@ -84,7 +84,11 @@ export class Gemm {
   constructor(device: Device, memory: Memory) {
     this.#device = device;
     this.#memory = memory;
-    const { loaded } = loadFrom('cublasLt', bindCublasLt, 'cuBLASLt (libcublasLt.so of CUDA 12 or 13) was not found');
+    const { loaded } = loadFrom(
+      'cublasLt',
+      (path) => bindCublasLt(path, device.info),
+      'cuBLASLt (libcublasLt.so of CUDA 12 or 13) was not found',
+    );
     this.#functions = loaded;
     this.#handle = this.#make('cublasLtCreate');
     this.#workspace = memory.allocate(WORKSPACE, 'workspace of cuBLASLt');

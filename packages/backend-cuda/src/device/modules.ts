@@ -64,7 +64,7 @@ export class Modules {
   #image(file: string, defines: Defines): Buffer {
     this.#nvrtc ??= loadFrom(
       'nvrtc',
-      (path) => new Nvrtc(path),
+      (path) => new Nvrtc(path, this.#device.info),
       'NVRTC (libnvrtc.so of CUDA 12 or 13) was not found',
     ).loaded;
     return compileCached(this.#nvrtc, this.#device.architecture, file, defines);

@@ -1,5 +1,7 @@
 /** @file The functions and constants of cuBLASLt that are used. */
+import type { DeviceInfo } from '../device/device.js';
 import { bind, type NativeFunction } from './native.js';
+import { checkVersion } from './versions.js';
 
 const SIGNATURES = {
   cublasLtCreate: 'void* handle',
@@ -23,9 +25,19 @@ const SIGNATURES = {
 
 export type CublasLtFunctions = Record<keyof typeof SIGNATURES, NativeFunction>;
 
-/** @throws Error of the dynamic loader. */
-export function bindCublasLt(path: string): CublasLtFunctions {
-  return bind(path, SIGNATURES);
+/** @throws Error of the dynamic loader, CudaUnavailableError where the version does not go with the device. */
+export function bindCublasLt(path: string, device?: DeviceInfo): CublasLtFunctions {
+  const functions = bind(path, SIGNATURES);
+  cublasLtVersion(path, device);
+  return functions;
+}
+
+/** e.g. 12.8.4, checked as in `bindCublasLt`. */
+export function cublasLtVersion(path: string, device?: DeviceInfo): string {
+  const version = bind(path, { cublasLtGetVersion: '' }).cublasLtGetVersion(); // e.g. 120804
+  const text = `${Math.floor(version / 10000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
+  checkVersion('cuBLASLt', text, device);
+  return text;
 }
 
 /** cudaDataType_t. */

@@ -3,7 +3,9 @@
  *
  * Addresses, of the host and of the device, are plain numbers here: both stay below 2⁴⁸, and numbers are what koffi passes fastest (0.13 µs).
  */
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { basename } from 'node:path';
 
 /** A C function; pointers and 64-bit integers go in as numbers or, where they point to host memory, as typed arrays. */
 export type NativeFunction = (...args: (number | bigint | string | NodeJS.TypedArray | null)[]) => number;
@@ -38,6 +40,18 @@ export function bindOptional(path: string, name: string, declaration: string): N
     return loadKoffi().load(path).func(declaration.replace('NAME', name));
   } catch {
     return null;
+  }
+}
+
+/** The file that a loaded library is, where the loader found it by its plain name; `path` itself where that cannot be told. */
+export function loadedFrom(path: string): string {
+  if (basename(path) !== path) return path;
+  try {
+    const maps = readFileSync('/proc/self/maps', 'utf8');
+    const found = maps.split('\n').find((line) => basename(line).startsWith(path));
+    return found?.slice(found.indexOf('/')) ?? path;
+  } catch {
+    return path;
   }
 }
 

@@ -1,6 +1,8 @@
 /** @file NVIDIA's runtime compiler: CUDA C++ in, machine code for one architecture out. */
-import { CudaCompileError, CudaError } from '../errors.js';
-import { bind, HostMemory, type NativeFunction } from './native.js';
+import type { DeviceInfo } from '../device/device.js';
+import { CudaCompileError, CudaError, CudaUnavailableError } from '../errors.js';
+import { bind, bindOptional, HostMemory, type NativeFunction } from './native.js';
+import { checkVersion } from './versions.js';
 
 const SIGNATURES = {
   nvrtcVersion: 'void* major, void* minor',
@@ -19,12 +21,22 @@ export class Nvrtc {
   readonly #functions: Record<keyof typeof SIGNATURES, NativeFunction>;
   readonly version: string;
 
-  /** @throws Error of the dynamic loader. */
-  constructor(path: string) {
+  /**
+   * @param device that it is to compile for; looked at only to say early that it cannot.
+   * @throws Error of the dynamic loader, CudaUnavailableError where the version does not go with the device.
+   */
+  constructor(path: string, device?: DeviceInfo) {
     this.#functions = bind(path, SIGNATURES);
     const { memory } = new HostMemory(8);
     this.#check('nvrtcVersion', memory.subarray(0, 4), memory.subarray(4));
     this.version = `${memory.readInt32LE(0)}.${memory.readInt32LE(4)}`;
+    checkVersion('NVRTC', this.version, device);
+    const known = architecturesOf(path);
+    if (device && known && !known.includes(Number(device.capability.join('')))) {
+      throw new CudaUnavailableError(
+        `NVRTC ${this.version} does not know compute capability ${device.capability.join('.')}; a newer one is needed`,
+      );
+    }
   }
 
   /**
@@ -63,6 +75,17 @@ export class Nvrtc {
     const status = this.#functions[name](...args);
     if (status !== 0) throw failure(name, status, '');
   }
+}
+
+/** Those that the compiler at `path` knows, e.g. 90; null where it does not say. */
+function architecturesOf(path: string): number[] | null {
+  const count = bindOptional(path, 'nvrtcGetNumSupportedArchs', 'int NAME(void* count)');
+  const list = bindOptional(path, 'nvrtcGetSupportedArchs', 'int NAME(void* list)');
+  const { memory } = new HostMemory(4);
+  if (!count || !list || count(memory) !== 0) return null;
+  const known = new HostMemory(4 * memory.readInt32LE(0));
+  if (list(known.memory) !== 0) return null;
+  return Array.from({ length: known.memory.length / 4 }, (_, n) => known.memory.readInt32LE(4 * n));
 }
 
 const failure = (call: string, status: number, detail: string) => new CudaError(call, status, 'nvrtcResult', detail);
