@@ -1,0 +1,2 @@
+import type { BlasKernel } from '../call.js';
+export const OP_KERNELS: Readonly<Record<string, BlasKernel<never>>> = {};
