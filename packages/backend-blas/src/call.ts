@@ -64,10 +64,16 @@ export class Call {
 
   /** Room for so many numbers of 4 bytes until the call ends. */
   scratch(numbers: number): Place {
-    const block = this.backend.heap.takeScratch(4 * numbers);
-    if (block === null) throw outOfMemory(4 * numbers, this.backend.heap.used);
+    const block = this.scratchBlock(numbers);
     this.#blocks.push(block);
     return block.address;
+  }
+
+  /** Room for so many numbers that the caller gives back to the heap. */
+  scratchBlock(numbers: number): Block {
+    const block = this.backend.heap.takeScratch(4 * numbers);
+    if (block === null) throw outOfMemory(4 * numbers, this.backend.heap.used);
+    return block;
   }
 
   /** A copy of the numbers until the call ends. */

@@ -9,6 +9,7 @@ import { BlasBackend } from './backend.js';
 import { type BlasKernel, kernelFuncOf } from './call.js';
 import { BlasError } from './errors.js';
 import { cast } from './kernels/cast.js';
+import * as elementwise from './kernels/elementwise.js';
 import { batchMatMul, fusedMatMul } from './kernels/matmul.js';
 import { OP_KERNELS } from './kernels/ops.js';
 import { probeBlas } from './library/probe.js';
@@ -23,6 +24,16 @@ const REPLACED: Readonly<Record<string, (otherwise: tf.KernelFunc) => tf.KernelF
   [tf.BatchMatMul]: batchMatMul,
   [tf._FusedMatMul]: fusedMatMul,
   [tf.Cast]: cast,
+  [tf.Add]: elementwise.add,
+  [tf.AddN]: elementwise.addN,
+  [tf.Sub]: elementwise.subtract,
+  [tf.Multiply]: elementwise.multiply,
+  [tf.RealDiv]: elementwise.divide,
+  [tf.Neg]: elementwise.negate,
+  [tf.Square]: elementwise.square,
+  [tf.Relu]: elementwise.relu,
+  [tf.Sigmoid]: elementwise.sigmoid,
+  [tf.Softmax]: elementwise.softmax,
 };
 
 function createBackend(): BlasBackend {

@@ -66,6 +66,10 @@ export class Heap {
     return new Int32Array(this.#buffer, address, length);
   }
 
+  f64(address: number, length: number): Float64Array {
+    return new Float64Array(this.#buffer, address, length);
+  }
+
   #grow(end: number): boolean {
     const needed = Math.ceil(end / PAGE) - this.#pages;
     if (needed <= 0) return true;
