@@ -3,8 +3,8 @@
  *
  * The work is cut into (sequence, key/value head, tile of queries). Rows are gathered from the layout's row order into packed ones, the queries
  * of a tile below each other for all heads of the group, so that a tile's scores are one product with the keys up to its last query. The forward
- * keeps a tile's scores in the cache of the thread that makes them. The backward makes probabilities again, keeps them and their gradients for
- * as many heads as fit into some memory, and then makes dk and dv by blocks of keys, so that no two threads write to the same place.
+ * keeps a tile's scores in the cache of the thread that makes them. The backward makes probabilities again, and each thread sums dk and dv of its
+ * tiles on its own: to keep the probabilities of a head and make dk and dv by blocks of keys afterwards took twice as long, for memory.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Place } from '../backend.js';
@@ -18,10 +18,10 @@ interface Attributes {
 }
 
 /** Rows of a tile, of all heads of a group together: a product of so many rows runs at full speed, and its scores fit into a cache. */
-const TILE_ROWS = 192;
+const TILE_ROWS = +(process.env.TR ?? 192);
 
-/** Numbers of probabilities and their gradients that the backward keeps at once, unless one head alone has more: 64 MB. */
-const KEPT_NUMBERS = 2 ** 24;
+/** Numbers of dk and dv that a thread sums at once, unless one head alone has more: 16 MB. */
+const SUMMED_NUMBERS = 2 ** 22;
 
 /** A key/value head of a sequence. */
 interface Unit {
@@ -80,11 +80,6 @@ class Attention {
   /** Where a unit's keys or values begin in [sequence][kv head][token][d], in numbers. */
   keysOf({ first, length, kvHead }: Unit): number {
     return (first * this.K + kvHead * length) * this.d;
-  }
-
-  /** Where a tile's queries begin in [sequence][kv head][tile][head of the group][query][d], in numbers. */
-  queriesOf({ first, length, kvHead }: Unit, start: number): number {
-    return (first * this.N + (kvHead * length + start) * this.G) * this.d;
   }
 
   /** Adds gathers of a tile's queries, heads of the group below each other. */
@@ -157,83 +152,82 @@ export const attentionGrad: BlasKernel<Attributes> = (call, { q, k, v, dy }, att
   const [dq, dk, dv] = [q!, k!, v!].map(({ shape }) => call.output(shape)) as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo];
   const a = new Attention(call, attributes);
   const { pool } = call;
-  const [T, wide] = q!.shape as [number, number];
-  const narrow = k!.shape[1]!;
+  const [T, narrow] = k!.shape as [number, number];
   const [keys, values] = [call.scratch(T * narrow), call.scratch(T * narrow)];
-  const [queries, dOut] = [call.scratch(T * wide), call.scratch(T * wide)];
   const [qAt, kAt, vAt, dyAt] = [call.at(q!), call.at(k!), call.at(v!), call.at(dy!)];
   for (const unit of a.units) {
     a.gatherKeys(kAt, unit, keys);
     a.gatherKeys(vAt, unit, values);
     pool.endChunk();
   }
-  a.eachTile(a.units, (unit, start, count) => {
-    const at = 4 * a.queriesOf(unit, start);
-    a.gatherQueries(qAt, unit, start, count, queries + at, a.scale);
-    a.gatherQueries(dyAt, unit, start, count, dOut + at, 1);
-  });
-  pool.reserveScratch(4 * Math.max(a.G, 1) * a.tile * a.d);
-  const tensors = { keys, values, queries, dOut, dq: call.at(dq), dk: call.at(dk), dv: call.at(dv) };
-  const numbersOf = ({ length }: Unit) => 2 * a.G * length * padded(length);
+  pool.run();
+  const tensors = { keys, values, q: qAt, dy: dyAt, dq: call.at(dq), dk: call.at(dk), dv: call.at(dv) };
   for (let from = 0, to: number; from < a.units.length; from = to) {
-    let numbers = numbersOf(a.units[from]!);
-    for (to = from + 1; to < a.units.length; to++) {
-      const more = numbersOf(a.units[to]!);
-      if (numbers + more > KEPT_NUMBERS) break;
-      numbers += more;
+    let tokens = 0;
+    for (to = from; to < a.units.length; to++) {
+      tokens += a.units[to]!.length;
+      if (to > from && 2 * tokens * a.d > SUMMED_NUMBERS) break;
     }
-    gradOf(a, a.units.slice(from, to), numbers, tensors);
+    gradOf(a, a.units.slice(from, to), tensors);
   }
   return [dq, dk, dv];
 };
 
-/** Gradients of some units, whose probabilities and gradients of scores take so many numbers together. */
+/** Gradients of some units. Each thread sums what its tiles give to dk and dv; in the end the sums of the threads are added. */
 function gradOf(
   a: Attention,
   units: readonly Unit[],
-  numbers: number,
-  { keys, values, queries, dOut, dq, dk, dv }: Readonly<Record<'keys' | 'values' | 'queries' | 'dOut' | 'dq' | 'dk' | 'dv', Place>>,
+  { keys, values, q, dy, dq, dk, dv }: Readonly<Record<'keys' | 'values' | 'q' | 'dy' | 'dq' | 'dk' | 'dv', Place>>,
 ): void {
   const { call, G, d, K } = a;
   const { pool } = call;
-  const { heap } = call.backend;
-  const block = call.scratchBlock(numbers);
-  // [unit] first the probabilities [G·L, L padded], then the gradients of the scores.
-  const placeOf = new Map<Unit, Place>();
-  let next = block.address;
+  // In each thread's scratch: the sums, first dk then dv of each unit; then what a tile needs.
+  const sumsOf = new Map<Unit, number>();
+  let sums = 0;
   for (const unit of units) {
-    placeOf.set(unit, next);
-    next += 8 * G * unit.length * padded(unit.length);
+    sumsOf.set(unit, sums);
+    sums += 8 * unit.length * d;
   }
-  const matrix = (place: Place, stride: number): Matrix => [pool.native(place), stride];
+  const [rowBytes, scoreBytes] = [4 * G * a.tile * d, 4 * G * a.tile * padded(a.longest)];
+  pool.reserveScratch(sums + 3 * rowBytes + 2 * scoreBytes);
+  for (let thread = 0; thread < pool.threads; thread++) pool.kernels.zero(pool.scratchOf(thread), sums);
+  const [queries, dOut, dQueries, p, ds] = [
+    ...[0, 1, 2].map((n) => inScratch(sums + n * rowBytes)),
+    ...[0, 1].map((n) => inScratch(sums + 3 * rowBytes + n * scoreBytes)),
+  ] as [Place, Place, Place, Place, Place];
 
   a.eachTile(units, (unit, start, count) => {
-    const [seen, stride, rows] = [start + count, padded(unit.length), G * count];
-    const p = placeOf.get(unit)! + 4 * start * G * stride;
-    const ds = p + 4 * G * unit.length * stride;
-    const [at, keysAt] = [4 * a.queriesOf(unit, start), 4 * a.keysOf(unit)];
-    pool.gemm([false, true], [rows, seen, d], 1, matrix(queries + at, d), matrix(keys + keysAt, d), 0, matrix(p, stride));
+    const [seen, rows] = [start + count, G * count];
+    const stride = padded(seen);
+    const keysAt = 4 * a.keysOf(unit);
+    const [kUnit, vUnit]: Matrix[] = [keys, values].map((place) => [pool.native(place + keysAt), d]);
+    const [dkSum, dvSum] = [inScratch(sumsOf.get(unit)!), inScratch(sumsOf.get(unit)! + 4 * unit.length * d)];
+    a.gatherQueries(q, unit, start, count, queries, a.scale);
+    a.gatherQueries(dy, unit, start, count, dOut, 1);
+    pool.gemm([false, true], [rows, seen, d], 1, [queries, d], kUnit!, 0, [p, stride]);
     pool.call('causalSoftmax', p, G, count, start, seen, stride);
-    pool.gemm([false, true], [rows, seen, d], 1, matrix(dOut + at, d), matrix(values + keysAt, d), 0, matrix(ds, stride));
+    pool.gemm([true, false], [seen, d, rows], 1, [p, stride], [dOut, d], 1, [dvSum, d]);
+    pool.gemm([false, true], [rows, seen, d], 1, [dOut, d], vUnit!, 0, [ds, stride]);
     pool.call('causalSoftmaxGrad', p, ds, G, count, start, seen, stride);
-    pool.gemm([false, false], [rows, d, seen], 1, matrix(ds, stride), matrix(keys + keysAt, d), 0, [inScratch(0), d]);
-    a.scatterQueries(inScratch(0), dq, unit, start, count, a.scale);
+    pool.gemm([true, false], [seen, d, rows], 1, [ds, stride], [queries, d], 1, [dkSum, d]);
+    pool.gemm([false, false], [rows, d, seen], 1, [ds, stride], kUnit!, 0, [dQueries, d]);
+    a.scatterQueries(dQueries, dq, unit, start, count, a.scale);
   });
 
-  // A block of keys is seen by the tiles from its own on, whose rows lie behind each other.
-  a.eachTile(units, (unit, start, count) => {
-    const [stride, rows] = [padded(unit.length), G * (unit.length - start)];
-    const p = placeOf.get(unit)! + 4 * (start * G * stride + start);
-    const ds = p + 4 * G * unit.length * stride;
-    const at = 4 * a.queriesOf(unit, start);
-    const tokens = [unit.first + start, unit.first + start + count] as const;
-    for (const [weights, from, to] of [
-      [p, dOut, dv],
-      [ds, queries, dk],
-    ] as const) {
-      pool.gemm([true, false], [count, d, rows], 1, matrix(weights, stride), matrix(from + at, d), 0, [inScratch(0), d]);
-      pool.call('scatterHead', ...tokens, to + 4 * unit.kvHead * d, K * d, a.rowOf, d, inScratch(0), 1);
+  for (const unit of units) {
+    const [at, numbers] = [sumsOf.get(unit)!, 2 * unit.length * d];
+    const first = pool.scratchOf(0) + at;
+    for (let thread = 1; thread < pool.threads; thread++) {
+      pool.call('accumulate', pool.scratchOf(thread) + at, first, numbers, 1);
     }
-  });
-  heap.give(block);
+    const tokens = [unit.first, unit.first + unit.length] as const;
+    for (const [gradient, sum] of [
+      [dk, first],
+      [dv, first + 4 * unit.length * d],
+    ] as const) {
+      pool.call('scatterHead', ...tokens, gradient + 4 * unit.kvHead * d, K * d, a.rowOf, d, sum, 1);
+    }
+    pool.endChunk();
+  }
+  pool.run();
 }

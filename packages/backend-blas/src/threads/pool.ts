@@ -99,6 +99,11 @@ export class Pool {
     this.#options.control[CONTROL.scratchBytes] = each;
   }
 
+  /** Where a thread's scratch begins in the memory. */
+  scratchOf(thread: number): number {
+    return (this.#scratch?.address ?? 0) + thread * this.#scratchBytes;
+  }
+
   /** Adds a call to the current chunk. */
   call(name: KernelName, ...args: number[]): void {
     this.#write(numberOf.get(name)!, args);
