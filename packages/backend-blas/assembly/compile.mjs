@@ -20,7 +20,9 @@ export async function compile() {
       'out.wasm',
       '--baseDir',
       here,
-      ...'--runtime stub --importMemory --noExportMemory --noAssert --sharedMemory --initialMemory 1 --maximumMemory 65536'.split(' '),
+      ...'--runtime stub --importMemory --noExportMemory --noAssert --sharedMemory --initialMemory 1 --maximumMemory 65536'.split(
+        ' ',
+      ),
     ].concat('--enable simd --enable threads -O3 --converge'.split(' ')),
     {
       writeFile: (_, content) => {

@@ -23,7 +23,8 @@ function runTests(file, backend) {
     });
     child.on('exit', (code, signal) => {
       if (results && code === 0) resolve(results);
-      else reject(new Error(`the tests on '${backend}' ended with ${signal ?? `exit code ${code}`} and gave no results`));
+      else
+        reject(new Error(`the tests on '${backend}' ended with ${signal ?? `exit code ${code}`} and gave no results`));
     });
   });
 }
@@ -33,7 +34,9 @@ try {
   const [expected, found] = [await runTests(file, 'cpu'), await runTests(file, flags.backend)];
   const names = Object.keys(expected);
   const failsOnCpu = names.filter((name) => expected[name].length > 0);
-  const reasons = new Map(LEFT_OUT.flatMap(({ test, reason }) => names.filter((n) => test.test(n)).map((n) => [n, reason])));
+  const reasons = new Map(
+    LEFT_OUT.flatMap(({ test, reason }) => names.filter((n) => test.test(n)).map((n) => [n, reason])),
+  );
   const wanted = names.filter((name) => expected[name].length === 0 && !reasons.has(name));
   const failed = wanted.filter((name) => found[name] === undefined || found[name].length > 0);
 
@@ -43,7 +46,8 @@ try {
   for (const [name, reason] of reasons) console.log(`  ${name}: ${reason}`);
   for (const name of failed) {
     console.log(`FAILED ${name}`);
-    for (const message of found[name] ?? ['it was not run']) console.log(`  ${message.split('\n').slice(0, 3).join('\n  ')}`);
+    for (const message of found[name] ?? ['it was not run'])
+      console.log(`  ${message.split('\n').slice(0, 3).join('\n  ')}`);
   }
   if (wanted.length === 0) throw new Error('no test passes on cpu: the bundle is broken');
   console.log(`${wanted.length - failed.length} passed, ${failed.length} failed`);

@@ -7,7 +7,7 @@
  * arrays, which BLAS reads as well, and which calls.ts stages for SIMD kernels.
  */
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { Blas, NativeAddress } from './library/blas.js';
 import type { Block } from './memory/allocator.js';
 import { Heap } from './memory/heap.js';
@@ -113,7 +113,13 @@ export class BlasBackend extends MathBackendCPU {
     const dataId = { id: nextId++ };
     const { dtype, storage, place } = data;
     if (storage) storage.tensors++;
-    this.#store.set(dataId, { values, dtype, refCount: 1, storage, place: place === undefined ? place : place + 4 * first });
+    this.#store.set(dataId, {
+      values,
+      dtype,
+      refCount: 1,
+      storage,
+      place: place === undefined ? place : place + 4 * first,
+    });
     return { dataId, shape: [...shape], dtype: info.dtype };
   }
 

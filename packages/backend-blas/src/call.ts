@@ -1,7 +1,7 @@
 /**
  * @file One call of a kernel: where its tensors are, its outputs, and what it needs only until it returns.
  */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { type BlasBackend, type Place, sizeOf } from './backend.js';
 import type { NativeAddress } from './library/blas.js';
 import type { Block } from './memory/allocator.js';

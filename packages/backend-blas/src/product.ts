@@ -26,7 +26,10 @@ const SMALL = 2e6;
 const LARGE = 2e8;
 
 /** Adds it to the current chunk, whole. */
-export function addProduct(pool: Pool, { m, n, k, a, b, c, transposeA, transposeB, alpha = 1, beta = 0 }: Product): void {
+export function addProduct(
+  pool: Pool,
+  { m, n, k, a, b, c, transposeA, transposeB, alpha = 1, beta = 0 }: Product,
+): void {
   if (m === 0 || n === 0) return;
   pool.gemm([transposeA === true, transposeB === true], [m, n, k], alpha, a, b, beta, c);
 }

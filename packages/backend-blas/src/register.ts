@@ -57,6 +57,10 @@ export function registerBlasBackend(): void {
     });
   }
   for (const [kernelName, kernel] of Object.entries(OP_KERNELS)) {
-    tf.registerKernel({ kernelName, backendName: BACKEND_NAME, kernelFunc: kernelFuncOf(kernel as BlasKernel<object>) });
+    tf.registerKernel({
+      kernelName,
+      backendName: BACKEND_NAME,
+      kernelFunc: kernelFuncOf(kernel as BlasKernel<object>),
+    });
   }
 }

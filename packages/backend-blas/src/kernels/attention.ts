@@ -149,7 +149,11 @@ export const attention: BlasKernel<Attributes> = (call, { q, k, v }, attributes)
 };
 
 export const attentionGrad: BlasKernel<Attributes> = (call, { q, k, v, dy }, attributes) => {
-  const [dq, dk, dv] = [q!, k!, v!].map(({ shape }) => call.output(shape)) as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo];
+  const [dq, dk, dv] = [q!, k!, v!].map(({ shape }) => call.output(shape)) as [
+    tf.TensorInfo,
+    tf.TensorInfo,
+    tf.TensorInfo,
+  ];
   const a = new Attention(call, attributes);
   const { pool } = call;
   const [T, narrow] = k!.shape as [number, number];

@@ -12,8 +12,13 @@ export const cast =
     const x = given.inputs.x as tf.TensorInfo;
     const { dtype } = given.attrs as unknown as { dtype: tf.DataType };
     const backend = given.backend as BlasBackend;
-    const widened = (dtype === 'float32' && (x.dtype === 'int32' || x.dtype === 'bool')) || (dtype === 'int32' && x.dtype === 'bool');
+    const widened =
+      (dtype === 'float32' && (x.dtype === 'int32' || x.dtype === 'bool')) || (dtype === 'int32' && x.dtype === 'bool');
     if (!widened) return otherwise(given);
     const values = backend.data.get(x.dataId).values as Int32Array | Uint8Array;
-    return backend.makeTensorInfo(x.shape, dtype, dtype === 'float32' ? Float32Array.from(values) : Int32Array.from(values));
+    return backend.makeTensorInfo(
+      x.shape,
+      dtype,
+      dtype === 'float32' ? Float32Array.from(values) : Int32Array.from(values),
+    );
   };

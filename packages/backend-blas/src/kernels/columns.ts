@@ -102,8 +102,14 @@ export const gramScoresGrad: BlasKernel<object> = (call, { x, a, b, scores, dy }
   }
   const { p } = gram(call, x!, a!);
   const weighted = call.scratch(r * n);
-  const [to, from, s, g] = [call.backend.heap.f32(weighted, r * n), call.values(b!), call.values(scores!), call.values(dy!)];
-  for (let i = 0, c = 0; i < r * n; i++, c = c + 1 === n ? 0 : c + 1) to[i] = s[c] === 0 ? 0 : (from[i]! * g[c]!) / s[c]!;
+  const [to, from, s, g] = [
+    call.backend.heap.f32(weighted, r * n),
+    call.values(b!),
+    call.values(scores!),
+    call.values(dy!),
+  ];
+  for (let i = 0, c = 0; i < r * n; i++, c = c + 1 === n ? 0 : c + 1)
+    to[i] = s[c] === 0 ? 0 : (from[i]! * g[c]!) / s[c]!;
   const [inner, dp] = [pool.native(call.scratch(r * r)), pool.native(call.scratch(T * r))];
   const w = [pool.native(weighted), n] as const;
   multiply(pool, { m: r, n: r, k: n, a: w, b: [call.native(b!), n], c: [inner, r], transposeB: true });

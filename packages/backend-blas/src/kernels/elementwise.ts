@@ -118,9 +118,7 @@ const affineOf =
     return y;
   };
 
-export const add = preferring(
-  binary({ same: 'add', withNumber: (y) => [1, y], row: ['addRow', 1], symmetric: true }),
-);
+export const add = preferring(binary({ same: 'add', withNumber: (y) => [1, y], row: ['addRow', 1], symmetric: true }));
 export const subtract = preferring(
   binary({
     same: 'sub',

@@ -32,7 +32,16 @@ function addBranch(
   const xAt = call.native(x) + 4 * from * inputs;
   pool.call('copy', call.at(base) + 4 * from * out, call.at(y) + 4 * from * out, 4 * rows * out);
   if (inputs === 0) pool.call('zero', call.at(h) + 4 * from * r, 4 * rows * r);
-  else addProduct(pool, { m: rows, n: r, k: inputs, a: [xAt, inputs], b: [call.native(loraA), inputs], c: [hAt, r], transposeB: true });
+  else
+    addProduct(pool, {
+      m: rows,
+      n: r,
+      k: inputs,
+      a: [xAt, inputs],
+      b: [call.native(loraA), inputs],
+      c: [hAt, r],
+      transposeB: true,
+    });
   if (r === 0) return;
   const product = { m: rows, n: out, k: r, a: [hAt, r], b: [call.native(loraB), r], c: [yAt, out] } as const;
   addProduct(pool, { ...product, transposeB: true, alpha: scaling, beta: 1 });
@@ -69,9 +78,18 @@ function branchGrad(
     const c = [call.native(dx) + 4 * from * inputs, inputs] as const;
     addProduct(pool, { m: rows, n: inputs, k: r, a: part, b: [call.native(loraA), inputs], c });
   });
-  const [deepA, deepB] = [{ m: r, n: inputs, k: T, transposeA: true }, { m: out, n: r, k: T, transposeA: true }];
+  const [deepA, deepB] = [
+    { m: r, n: inputs, k: T, transposeA: true },
+    { m: out, n: r, k: T, transposeA: true },
+  ];
   addParts(pool, { ...deepA, a: [dh, r], b: [call.native(x), inputs], c: [call.native(dA), inputs] });
-  addParts(pool, { ...deepB, a: [call.native(dy), out], b: [call.native(h), r], c: [call.native(dB), r], alpha: scaling });
+  addParts(pool, {
+    ...deepB,
+    a: [call.native(dy), out],
+    b: [call.native(h), r],
+    c: [call.native(dB), r],
+    alpha: scaling,
+  });
   pool.run();
   return { dx, dA, dB };
 }
@@ -92,7 +110,9 @@ function rescaling(call: Call, magnitude: tf.TensorInfo, norms: tf.TensorInfo): 
 }
 
 export const doraLinear: BlasKernel<{ scaling: number }> = (call, inputs, { scaling }) => {
-  const { x, base, loraA, loraB, magnitude, norms, bias } = inputs as Record<string, tf.TensorInfo> & { bias?: tf.TensorInfo };
+  const { x, base, loraA, loraB, magnitude, norms, bias } = inputs as Record<string, tf.TensorInfo> & {
+    bias?: tf.TensorInfo;
+  };
   const [out, r] = loraB!.shape as [number, number];
   const T = x!.shape[0]!;
   const [y, h] = [call.output([T, out]), call.output([T, r])];
@@ -144,7 +164,11 @@ export const doraNorms: BlasKernel<{ scaling: number }> = (call, { weight, loraA
   const norms = call.output([out]);
   const sum = call.scratch(sizeOf(weight!.shape));
   call.backend.heap.f32(sum, out * inputs).set(call.values(weight!));
-  const [a, b, c] = [[call.native(loraB!), r], [call.native(loraA!), inputs], [pool.native(sum), inputs]] as const;
+  const [a, b, c] = [
+    [call.native(loraB!), r],
+    [call.native(loraA!), inputs],
+    [pool.native(sum), inputs],
+  ] as const;
   if (r > 0) addParts(pool, { m: out, n: inputs, k: r, a, b, c, alpha: scaling, beta: 1 });
   pool.run();
   const values = call.values(norms);

@@ -9,7 +9,11 @@ interface Attributes {
   readonly withGradient: boolean;
 }
 
-export const linearCrossEntropy: BlasKernel<Attributes> = (call, { x, weight, labels }, { chunkRows, withGradient }) => {
+export const linearCrossEntropy: BlasKernel<Attributes> = (
+  call,
+  { x, weight, labels },
+  { chunkRows, withGradient },
+) => {
   const { pool } = call;
   const [R, H] = x!.shape as [number, number];
   const V = weight!.shape[0]!;

@@ -17,7 +17,11 @@ export const rmsNormGrad: BlasKernel<{ eps: number }> = (call, { x, weight, dy }
   return dx;
 };
 
-export const rope: BlasKernel<{ headDim: number; inverse: boolean }> = (call, { x, cos, sin }, { headDim, inverse }) => {
+export const rope: BlasKernel<{ headDim: number; inverse: boolean }> = (
+  call,
+  { x, cos, sin },
+  { headDim, inverse },
+) => {
   const [T, width] = x!.shape as [number, number];
   const y = call.output(x!.shape);
   const tensors = [x!, cos!, sin!, y].map((info) => call.at(info));

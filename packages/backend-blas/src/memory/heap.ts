@@ -4,7 +4,7 @@
  * It is shared among threads, for the kernels' sake; and a shared memory never moves nor detaches, so that an address taken once stays true and
  * a typed array of a tensor stays valid while the memory grows.
  */
-import { type Block, Allocator } from './allocator.js';
+import { Allocator, type Block } from './allocator.js';
 
 const PAGE = 65536;
 /** Below 4 GiB by a page, so that the end of every block is a 32-bit number. */

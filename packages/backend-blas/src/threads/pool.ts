@@ -7,11 +7,11 @@
  */
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
+import { BlasError } from '../errors.js';
 import type { Blas } from '../library/blas.js';
 import { NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE } from '../library/blas.js';
 import type { Block } from '../memory/allocator.js';
 import type { Heap } from '../memory/heap.js';
-import { BlasError } from '../errors.js';
 import { CONTROL, GEMM, IN_SCRATCH, runChunks, type ThreadOptions } from './interpreter.js';
 import { KERNEL_NAMES, type KernelName, type Kernels, kernelModule, kernelsOn } from './kernels.js';
 
@@ -123,7 +123,22 @@ export class Pool {
     [c, ldc]: readonly [number, number],
   ): void {
     const [ta, tb] = [transposeA ? TRANSPOSE : NO_TRANSPOSE, transposeB ? TRANSPOSE : NO_TRANSPOSE];
-    this.#write(GEMM, [ROW_MAJOR, ta, tb, m, n, k, alpha, a, Math.max(1, lda), b, Math.max(1, ldb), beta, c, Math.max(1, ldc)]);
+    this.#write(GEMM, [
+      ROW_MAJOR,
+      ta,
+      tb,
+      m,
+      n,
+      k,
+      alpha,
+      a,
+      Math.max(1, lda),
+      b,
+      Math.max(1, ldb),
+      beta,
+      c,
+      Math.max(1, ldc),
+    ]);
   }
 
   #write(called: number, args: readonly number[]): void {
