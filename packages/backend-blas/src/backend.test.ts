@@ -18,6 +18,10 @@ async function sameAsCpu(name: string, f: () => tf.Tensor, backend = 'blas'): Pr
 
 const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
 
+/** `3,4 5` → [[3, 4], [5]]. */
+const pair = (shapes: string) =>
+  shapes.split(' ').map((shape) => (shape === '' ? [] : shape.split(',').map(Number))) as [number[], number[]];
+
 // Skipped where there is no BLAS: what then happens is tested in probe.test.ts and in @spft/backends.
 describe.skipIf(blasMissing())('backend blas', () => {
   beforeAll(() => useBackend('blas'));
@@ -53,41 +57,12 @@ describe.skipIf(blasMissing())('backend blas', () => {
   });
 
   it.each([
-    ...[
-      [
-        [3, 4, 5],
-        [3, 5, 6],
-      ],
-      [
-        [1, 4, 5],
-        [3, 5, 6],
-      ],
-      ],
-      [
-        [4, 5],
-        [7, 5, 2],
-      ],
-    ],
-    ...[
-      [
-        [0, 4, 5],
-        [0, 5, 2],
-      ],
-      [
-        [64, 20, 30],
-        [64, 30, 20],
-      ],
-      [
-        [3, 300, 200],
-        [1, 200, 300],
-      ],
-      [
-        [2, 3, 4, 5],
-        [2, 3, 5, 4],
-      ],
-    ],
-  ] as [number[], number[]][])('multiplies batches %j and %j', async (a, b) => 
-    await sameAsCpu('product', () => tf.matMul(random(a, 1), random(b, 2))););
+    ...['3,4,5 3,5,6', '1,4,5 3,5,6', '4,5 7,5,2', '0,4,5 0,5,2', '64,20,30 64,30,20'],
+    ...['3,300,200 1,200,300', '2,3,4,5 2,3,5,4'],
+  ])('multiplies batches %s', async (shapes) => {
+    const [a, b] = pair(shapes);
+    await sameAsCpu('product', () => tf.matMul(random(a, 1), random(b, 2)));
+  });
 
   it('broadcasts batches of different ranks, of which cpu computes a part alone', () => {
     const [a, b] = [random([2, 1, 4, 5], 1), random([3, 5, 2], 2)];
@@ -147,55 +122,10 @@ describe.skipIf(blasMissing())('backend blas', () => {
   });
 
   it.each([
-    ...[
-      [
-        [40, 50],
-        [40, 50],
-      ],
-      [[40, 50], [50]],
-      [
-        [40, 50],
-        [1, 50],
-      ],
-      [
-        [40, 50],
-        [40, 1],
-      ],
-      [[40, 50], []],
-      [[], [40, 50]],
-    ],
-    ...[
-      [[50], [40, 50]],
-      [
-        [40, 1],
-        [1, 50],
-      ],
-      [
-        [7, 6, 50],
-        [6, 50],
-      ],
-      [
-        [7, 6, 50],
-        [7, 1, 1],
-      ],
-      [
-        [7, 6, 50],
-        [7, 1, 50],
-      ],
-    ],
-    ...[
-      [
-        [1, 300],
-        [300, 1],
-      ],
-      [[0, 50], [50]],
-      [[300], [1, 1, 300]],
-      [
-        [3, 1, 300],
-        [1, 1],
-      ],
-    ],
-  ] as [number[], number[]][])('adds, subtracts, multiplies and divides %j and %j', async (a, b) => {
+    ...['40,50 40,50', '40,50 50', '40,50 1,50', '40,50 40,1', '40,50 ', ' 40,50', '50 40,50', '40,1 1,50'],
+    ...['7,6,50 6,50', '7,6,50 7,1,1', '7,6,50 7,1,50', '1,300 300,1', '0,50 50', '300 1,1,300', '3,1,300 1,1'],
+  ])('adds, subtracts, multiplies and divides %s', async (shapes) => {
+    const [a, b] = pair(shapes);
     for (const op of [tf.add, tf.sub, tf.mul, tf.div]) await sameAsCpu(op.name, () => op(random(a, 1), random(b, 2)));
   });
 
