@@ -1,6 +1,6 @@
 /**
  * @file `npm run conformance -w @spft/backend-blas`: tfjs-core's own tests on `cpu`, then on `blas`; what passes on the first must pass on the
- * second. `-- --backend NAME` tests another in its place.
+ * second. `-- --backend NAME` tests another in its place, `-- --broken KERNEL` breaks one of its kernels first, `-- --list` says more.
  */
 import { fork } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -10,13 +10,16 @@ import { bundle } from './bundle.mjs';
 import { LEFT_OUT } from './left-out.mjs';
 
 const { values: flags } = parseArgs({
-  options: { backend: { type: 'string', default: 'blas' }, list: { type: 'boolean', default: false } },
+  options: {
+    ...{ backend: { type: 'string', default: 'blas' }, broken: { type: 'string' } },
+    list: { type: 'boolean', default: false },
+  },
 });
 
 /** @returns {Promise<Record<string, string[]>>} what failed in each test. */
-function runTests(file, backend) {
+function runTests(file, backend, broken = '') {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('./run-tests.mjs', import.meta.url)), [file, backend]);
+    const child = fork(fileURLToPath(new URL('./run-tests.mjs', import.meta.url)), [file, backend, broken]);
     let results = null;
     child.on('message', (message) => {
       results = message;
@@ -31,7 +34,7 @@ function runTests(file, backend) {
 
 const file = await bundle();
 try {
-  const [expected, found] = [await runTests(file, 'cpu'), await runTests(file, flags.backend)];
+  const [expected, found] = [await runTests(file, 'cpu'), await runTests(file, flags.backend, flags.broken)];
   const names = Object.keys(expected);
   const failsOnCpu = names.filter((name) => expected[name].length > 0);
   const reasons = new Map(

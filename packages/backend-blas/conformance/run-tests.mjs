@@ -1,8 +1,11 @@
-/** @file `node run-tests.mjs BUNDLE BACKEND`: runs tfjs-core's tests on one backend and writes {name: [failures]} as JSON to its parent. */
+/**
+ * @file `node run-tests.mjs BUNDLE BACKEND [KERNEL]`: runs tfjs-core's tests on one backend and sends {name: [failures]} to its parent. A kernel that
+ * is named is broken first, to see that the tests notice.
+ */
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
-const [bundle, backend] = process.argv.slice(2);
+const [bundle, backend, broken] = process.argv.slice(2);
 
 const jasmine = require('jasmine-core').boot();
 const env = jasmine.getEnv();
@@ -11,6 +14,19 @@ env.configure({ random: false, hideDisabled: true });
 for (const method of ['log', 'warn', 'info', 'error']) console[method] = () => {};
 
 const { declare, tf } = require(bundle);
+if (broken) {
+  const { kernelFunc, ...kernel } = tf.getKernel(broken, backend);
+  tf.unregisterKernel(broken, backend);
+  tf.registerKernel({
+    ...kernel,
+    kernelFunc: (given) => {
+      const output = kernelFunc(given);
+      const { values } = given.backend.data.get(output.dataId);
+      if (values?.length > 0) values[values.length - 1] += 1;
+      return output;
+    },
+  });
+}
 await declare(backend);
 
 /** Of each test that was run: what failed in it. Two tests of one name are told apart by a number. */
