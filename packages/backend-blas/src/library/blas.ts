@@ -32,6 +32,8 @@ export interface Blas {
   readonly integerBits: 32 | 64;
   readonly sgemm: Sgemm;
   readonly declaration: SgemmDeclaration;
+  /** Threads of the library's own, of which the backend uses one; for benchmarks. */
+  setThreads(threads: number): void;
   /** Where a typed array's first element is. True while the array lives, for arrays whose `buffer` was looked at. */
   addressOf(values: ArrayBufferView): NativeAddress;
 }
@@ -72,12 +74,13 @@ export function loadBlas(path: string): Blas {
     `uintptr_t a, ${int} lda, uintptr_t b, ${int} ldb, float beta, uintptr_t c, ${int} ldc)`;
   const sgemm = symbol(library, prototype) as Sgemm | null;
   if (!sgemm) throw new BlasError(`${path} has no cblas_sgemm${suffix}`);
-  useOneThread(library, suffix);
+  const setThreads = threadSetter(library, suffix);
+  setThreads(1);
   const addressOf = addresses();
   checkProduct(path, sgemm, addressOf);
   const vendor = vendorOf(path);
   const version = versionOf(library, suffix) ?? vendor;
-  return { path, vendor, version, integerBits, sgemm, declaration: { path, prototype }, addressOf };
+  return { path, vendor, version, integerBits, sgemm, declaration: { path, prototype }, setThreads, addressOf };
 }
 
 /**
@@ -111,8 +114,8 @@ function checkProduct(path: string, sgemm: Sgemm, addressOf: (values: ArrayBuffe
   );
 }
 
-/** Each vendor's way to say it; one that has none is run as it is. */
-function useOneThread(library: Library, suffix: string): void {
+/** Each vendor's way to say on how many threads it runs; one that has none is run as it is. */
+function threadSetter(library: Library, suffix: string): (threads: number) => void {
   const setters = [
     `void openblas_set_num_threads${suffix}(int n)`,
     'void openblas_set_num_threads(int n)',
@@ -121,11 +124,9 @@ function useOneThread(library: Library, suffix: string): void {
   ];
   for (const setter of setters) {
     const set = symbol(library, setter);
-    if (set) {
-      set(1);
-      return;
-    }
+    if (set) return (threads) => void set(threads);
   }
+  return () => {};
 }
 
 function versionOf(library: Library, suffix: string): string | null {
