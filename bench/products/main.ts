@@ -26,7 +26,14 @@ async function main(): Promise<void> {
   const products = await runProducts({ rounds, wasm: !flags['no-wasm'] });
   console.log(`${why}; ${where.device}, Node ${where.node}`);
   console.log(productTable(products));
-  const result = { benchmark: 'products', environment: where, library: why, note: flags.note ?? null, rounds, products };
+  const result = {
+    benchmark: 'products',
+    environment: where,
+    library: why,
+    note: flags.note ?? null,
+    rounds,
+    products,
+  };
   if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(result, null, 2)}\n`);
 }
 

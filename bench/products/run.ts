@@ -25,7 +25,13 @@ export interface ProductResult extends Shape {
   readonly ofDirect: number;
 }
 
-const square = (n: number, transposeA = false, transposeB = false): Shape => ({ m: n, n, k: n, transposeA, transposeB });
+const square = (n: number, transposeA = false, transposeB = false): Shape => ({
+  m: n,
+  n,
+  k: n,
+  transposeA,
+  transposeB,
+});
 
 /** Squares, transpositions, and what SmolLM2-135M multiplies for 512 tokens. */
 const SHAPES: readonly Shape[] = [
