@@ -21,6 +21,7 @@ export {
   addRowsAt,
   columnDots,
   gatherColumns,
+  gatherRows,
   maskColumns,
   scatterColumns,
   transpose,

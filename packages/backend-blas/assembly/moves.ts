@@ -1,5 +1,13 @@
 /** @file Rows and columns from place to place, and sums over rows. */
 
+/** Rows [from, to) of y [kept, n]: the rows of x that `indices` names. */
+export function gatherRows(from: i32, to: i32, x: usize, n: i32, indices: usize, y: usize): void {
+  const row = <usize>n << 2;
+  for (let r = from; r < to; r++) {
+    memory.copy(y + <usize>r * row, x + <usize>load<i32>(indices + (<usize>r << 2)) * row, row);
+  }
+}
+
 /** Rows [from, to) of y [rows, kept]: the columns of x [rows, n] that `indices` names. */
 export function gatherColumns(from: i32, to: i32, x: usize, n: i32, indices: usize, kept: i32, y: usize): void {
   const rowX = <usize>n << 2;

@@ -140,6 +140,16 @@ export class BlasBackend extends MathBackendCPU {
     return block.address;
   }
 
+  /**
+   * As `place`, for a weight, which will stay: it is moved only while the memory is less than half full, as the activations of a step need the
+   * rest.
+   */
+  placeLasting(info: tf.TensorInfo): Place | null {
+    const { place } = this.#store.get(info.dataId);
+    if (place !== undefined) return place;
+    return this.heap.used + 4 * sizeOf(info.shape) > this.heap.limit / 2 ? null : this.place(info);
+  }
+
   /** Where BLAS finds a tensor, wherever it lies. */
   native(info: tf.TensorInfo): NativeAddress {
     const { place, values } = this.#numbers(info);

@@ -23,7 +23,7 @@ export interface Product {
 
 /** Multiplications and additions below which one thread is done before another is awake, and above which it is cut finer. */
 const SMALL = 2e6;
-const LARGE = 2e8;
+const LARGE = 1e9;
 
 /** Adds it to the current chunk, whole. */
 export function addProduct(

@@ -7,6 +7,7 @@ import type { Place } from '../backend.js';
 import type { BlasKernel, Call } from '../call.js';
 import type { NativeAddress } from '../library/blas.js';
 import { multiply } from '../product.js';
+import { copyRows } from './rows.js';
 
 /** y = x·wᵀ + bias, w [n, k] at `weight`. */
 function forward(call: Call, x: tf.TensorInfo, weight: NativeAddress, n: number, bias: Place | null): tf.TensorInfo {
@@ -41,11 +42,12 @@ export const linearGrad: BlasKernel<object> = (call, { dy, weight }) =>
 
 /** Kept rows of a weight [out, in], in scratch. */
 function keptRows(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo): Place {
-  const [from, rows] = [call.values(weight), call.values(indices)];
   const n = weight.shape[1]!;
-  const place = call.scratch(rows.length * n);
-  const to = call.backend.heap.f32(place, rows.length * n);
-  for (let r = 0; r < rows.length; r++) to.set(from.subarray(rows[r]! * n, (rows[r]! + 1) * n), r * n);
+  const kept = indices.shape[0]!;
+  const place = call.scratch(kept * n);
+  const from = call.backend.placeLasting(weight);
+  if (from !== null) call.share('gatherRows', kept, n, from, n, call.at(indices), place);
+  else copyRows(call.values(weight), call.values(indices), n, call.backend.heap.f32(place, kept * n));
   return place;
 }
 

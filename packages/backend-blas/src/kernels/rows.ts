@@ -58,12 +58,16 @@ export const dropout: BlasKernel<{ rate: number; seed: number }> = (call, { x },
   return y;
 };
 
-/** Rows are copied by JavaScript: the matrix may be a vocabulary's, which is not worth moving into the shared memory. */
+/** The rows of x that `index` names, of n numbers each, by JavaScript: for what does not lie in the shared memory. */
+export function copyRows(x: Float32Array, index: ArrayLike<number>, n: number, to: Float32Array): void {
+  for (let r = 0; r < index.length; r++) to.set(x.subarray(index[r]! * n, (index[r]! + 1) * n), r * n);
+}
+
+/** The matrix may be a vocabulary's, which is not worth moving into the shared memory for a few rows. */
 export const gatherRows: BlasKernel<object> = (call, { x, rows }) => {
   const n = x!.shape[1]!;
   const y = call.output([rows!.shape[0]!, n]);
-  const [from, index, to] = [call.values(x!), call.values(rows!), call.values(y)];
-  for (let r = 0; r < index.length; r++) to.set(from.subarray(index[r]! * n, (index[r]! + 1) * n), r * n);
+  copyRows(call.values(x!), call.values(rows!), n, call.values(y));
   return y;
 };
 
@@ -83,10 +87,14 @@ export const splitRows: BlasKernel<{ at: number }> = (call, { x }, { at }) => {
 };
 
 export const joinRows: BlasKernel<object> = (call, { first, second }) => {
-  const [a, b] = [first!, second!].map((info: tf.TensorInfo) => info.shape[0]!) as [number, number];
-  const y = call.output([a + b, first!.shape[1]!]);
-  const values = call.values(y);
-  values.set(call.values(first!));
-  values.set(call.values(second!), a * first!.shape[1]!);
+  const { pool } = call;
+  const [a, b] = [first!, second!].map(({ shape }: tf.TensorInfo) => shape[0]!) as [number, number];
+  const n = first!.shape[1]!;
+  const y = call.output([a + b, n]);
+  pool.call('copy', call.at(first!), call.at(y), 4 * a * n);
+  pool.endChunk();
+  pool.call('copy', call.at(second!), call.at(y) + 4 * a * n, 4 * b * n);
+  pool.endChunk();
+  pool.run();
   return y;
 };

@@ -21,8 +21,9 @@ export interface HeapOptions {
 
 export class Heap {
   readonly memory: WebAssembly.Memory;
+  /** Bytes of tensors at most. */
+  readonly limit: number;
   readonly #allocator: Allocator;
-  readonly #limit: number;
   #buffer: ArrayBufferLike;
   #pages: number;
 
@@ -30,7 +31,7 @@ export class Heap {
     this.#pages = Math.ceil(reserved / PAGE);
     this.memory = new WebAssembly.Memory({ initial: this.#pages, maximum: MOST_PAGES + 1, shared: true });
     this.#buffer = this.memory.buffer;
-    this.#limit = limit;
+    this.limit = limit;
     this.#allocator = new Allocator(reserved, MOST_PAGES * PAGE, (end) => this.#grow(end));
   }
 
@@ -46,7 +47,7 @@ export class Heap {
 
   /** Room for a tensor, or null when the memory is full: then it has to live elsewhere. */
   take(bytes: number): Block | null {
-    return this.#allocator.used + bytes > this.#limit ? null : this.#allocator.take(bytes);
+    return this.#allocator.used + bytes > this.limit ? null : this.#allocator.take(bytes);
   }
 
   /** Room for the length of a call, from the reserve if need be. */

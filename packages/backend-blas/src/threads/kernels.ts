@@ -21,6 +21,7 @@ export const KERNEL_NAMES = [
   'dropout',
   'gatherColumns',
   'gatherHead',
+  'gatherRows',
   'maskColumns',
   'mul',
   'mulColumn',
