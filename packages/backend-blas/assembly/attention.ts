@@ -1,7 +1,7 @@
 /**
  * @file What attention needs beside products: rows of heads out of an activation matrix and back, and the causal softmax both ways.
  */
-import { expLanes, lanes, maxLanes, sumLanes } from './vector';
+import { constant, exp2Lanes, lanes, maxLanes, sumLanes } from './vector';
 
 /**
  * Tokens [from, to) of one head into rows of d: to[s − from] = scale · x[row of token s].
@@ -56,6 +56,15 @@ export function scatterHead(
  * of which row s sees the keys 0 … first + s. The keys after them get 0.
  */
 export function causalSoftmax(scores: usize, heads: i32, count: i32, first: i32, keys: i32, stride: i32): void {
+  const low = constant(0);
+  const round = constant(1);
+  const c5 = constant(2);
+  const c4 = constant(3);
+  const c3 = constant(4);
+  const c2 = constant(5);
+  const c1 = constant(6);
+  const one = constant(7);
+  const log2e = constant(8);
   const row = <usize>stride << 2;
   const end = <usize>keys << 2;
   for (let h = 0; h < heads; h++) {
@@ -68,13 +77,13 @@ export function causalSoftmax(scores: usize, heads: i32, count: i32, first: i32,
       for (; i < bytes; i += 4) top = max<f32>(top, load<f32>(scores + i));
       let sums = lanes(0);
       for (i = 0; i + 16 <= bytes; i += 16) {
-        const e = expLanes(f32x4.sub(v128.load(scores + i), lanes(top)));
+        const e = exp2Lanes(f32x4.mul(f32x4.sub(v128.load(scores + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one);
         sums = f32x4.add(sums, e);
         v128.store(scores + i, e);
       }
       let sum = sumLanes(sums);
       for (; i < bytes; i += 4) {
-        const e = f32x4.extract_lane(expLanes(f32x4.sub(v128.load32_splat(scores + i), lanes(top))), 0);
+        const e = f32x4.extract_lane(exp2Lanes(f32x4.mul(f32x4.sub(v128.load32_splat(scores + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one), 0);
         sum += e;
         store<f32>(scores + i, e);
       }

@@ -2,7 +2,7 @@
  * @file Passes over numbers [from, to) of tensors. `x op y` of two tensors of one shape, of a tensor and a number, and of a matrix and a row
  * or a column; all that broadcasting in a training step needs.
  */
-import { lanes, sigmoidLanes } from './vector';
+import { constant, lanes, sigmoidLanes } from './vector';
 
 export function add(from: i32, to: i32, x: usize, y: usize, z: usize): void {
   let i = <usize>from << 2;
@@ -98,10 +98,20 @@ export function relu(from: i32, to: i32, x: usize, z: usize): void {
 }
 
 export function sigmoid(from: i32, to: i32, x: usize, z: usize): void {
+  const low = constant(0);
+  const round = constant(1);
+  const c5 = constant(2);
+  const c4 = constant(3);
+  const c3 = constant(4);
+  const c2 = constant(5);
+  const c1 = constant(6);
+  const one = constant(7);
+  const slope = f32x4.neg(constant(8));
+  const high = constant(9);
   let i = <usize>from << 2;
   const end = <usize>to << 2;
-  for (; i + 16 <= end; i += 16) v128.store(z + i, sigmoidLanes(v128.load(x + i)));
-  for (; i < end; i += 4) store<f32>(z + i, f32x4.extract_lane(sigmoidLanes(v128.load32_splat(x + i)), 0));
+  for (; i + 16 <= end; i += 16) v128.store(z + i, sigmoidLanes(v128.load(x + i), slope, high, low, round, c5, c4, c3, c2, c1, one));
+  for (; i < end; i += 4) store<f32>(z + i, f32x4.extract_lane(sigmoidLanes(v128.load32_splat(x + i), slope, high, low, round, c5, c4, c3, c2, c1, one), 0));
 }
 
 /** Bytes [from, to) × 64. */

@@ -12,6 +12,7 @@ import type { Blas } from '../library/blas.js';
 import { NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE } from '../library/blas.js';
 import type { Block } from '../memory/allocator.js';
 import type { Heap } from '../memory/heap.js';
+import { CONSTANTS_AT, CONSTANTS_BYTES, writeConstants } from './constants.js';
 import { CONTROL, GEMM, IN_SCRATCH, runChunks, type ThreadOptions } from './interpreter.js';
 import { KERNEL_NAMES, type KernelName, type Kernels, kernelModule, kernelsOn } from './kernels.js';
 
@@ -19,7 +20,7 @@ import { KERNEL_NAMES, type KernelName, type Kernels, kernelModule, kernelsOn } 
 const MOST_CHUNKS = 2 ** 14;
 const MOST_NUMBERS = 2 ** 18;
 
-const STARTS_AT = CONTROL.words * 4;
+const STARTS_AT = CONSTANTS_AT + CONSTANTS_BYTES;
 const PROGRAM_AT = STARTS_AT + (MOST_CHUNKS + 2) * 4;
 
 /** Bytes at the beginning of the memory in which jobs lie. */
@@ -68,6 +69,7 @@ export class Pool {
     this.threads = threads;
     this.#heap = heap;
     this.#blas = blas;
+    writeConstants(heap.memory);
     this.kernels = kernelsOn(heap.memory);
     const { buffer } = heap.memory;
     this.#options = {
