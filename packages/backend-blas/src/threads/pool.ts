@@ -26,6 +26,12 @@ const PROGRAM_AT = STARTS_AT + (MOST_CHUNKS + 2) * 4;
 /** Bytes at the beginning of the memory in which jobs lie. */
 export const POOL_BYTES = PROGRAM_AT + MOST_NUMBERS * 8;
 
+/**
+ * How often a thread looks for the next job before it sleeps, some 0.3 ms: jobs of a step follow each other closely, and on a busy machine a
+ * sleeper is woken too late to be of use.
+ */
+const SPINS = 100_000;
+
 /** A value of `next` that no chunk has. */
 const NO_JOB = 2 ** 30;
 
@@ -46,6 +52,7 @@ const options = {
 };
 const run = ${runChunks.toString()};
 for (let seen = 0; ; ) {
+  for (let spins = 0; spins < ${SPINS} && Atomics.load(control, 0) === seen; spins++);
   Atomics.wait(control, 0, seen);
   seen = Atomics.load(control, 0);
   run(options);
@@ -179,11 +186,21 @@ export class Pool {
       Atomics.notify(control, CONTROL.generation, chunks - 1);
     }
     const error = runChunks(this.#options);
-    while (Atomics.load(control, CONTROL.done) < chunks);
+    this.#waitFor(chunks);
     Atomics.store(control, CONTROL.next, NO_JOB);
     if (control[CONTROL.failed] !== 0) {
       control[CONTROL.failed] = 0;
       throw new Error(`internal: a kernel failed: ${error ?? 'on another thread'}`);
+    }
+  }
+
+  /** After some spinning the core is left to a thread that may want it, as another program may have taken its own. */
+  #waitFor(chunks: number): void {
+    const { control } = this.#options;
+    for (let spins = 0; ; spins++) {
+      const done = Atomics.load(control, CONTROL.done);
+      if (done >= chunks) return;
+      if (spins > SPINS) Atomics.wait(control, CONTROL.done, done, 0.1);
     }
   }
 
