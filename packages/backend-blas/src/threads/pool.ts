@@ -27,10 +27,10 @@ const PROGRAM_AT = STARTS_AT + (MOST_CHUNKS + 2) * 4;
 export const POOL_BYTES = PROGRAM_AT + MOST_NUMBERS * 8;
 
 /**
- * How often a thread looks for the next job before it sleeps, some 0.3 ms: jobs of a step follow each other closely, and on a busy machine a
- * sleeper is woken too late to be of use.
+ * How often a thread looks for the next job, or for the end of this one, before it sleeps: some milliseconds, as OpenBLAS's own do. Jobs of a step
+ * follow each other closely; and who sleeps is woken on the core of whoever wakes him, where the two take turns at half the speed.
  */
-const SPINS = 100_000;
+const SPINS = 1_000_000;
 
 /** A value of `next` that no chunk has. */
 const NO_JOB = 2 ** 30;
@@ -194,7 +194,7 @@ export class Pool {
     }
   }
 
-  /** After some spinning the core is left to a thread that may want it, as another program may have taken its own. */
+  /** After long spinning the core is left to a thread that may want it, as another program may have taken its own. */
   #waitFor(chunks: number): void {
     const { control } = this.#options;
     for (let spins = 0; ; spins++) {
