@@ -17,6 +17,12 @@ export function blasMissing(): string | null {
   return probe.available ? null : `${probe.reason}; ${probe.hint}`;
 }
 
+/** A title for tests that need a BLAS: where there is none it says so, as they are skipped then. */
+export function blasTitle(title: string): string {
+  const missing = blasMissing();
+  return missing ? `${title} (skipped without a BLAS: ${missing})` : title;
+}
+
 export const TEST_BACKENDS = (process.env.SPFT_TEST_BACKENDS ?? (blasMissing() ? 'cpu,wasm' : 'cpu,wasm,blas')).split(
   ',',
 );

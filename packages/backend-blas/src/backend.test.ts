@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../test/support/allclose.js';
-import { blasMissing, useBackend } from '../../../test/support/backends.js';
+import { blasMissing, blasTitle, useBackend } from '../../../test/support/backends.js';
 import { BlasBackend, probeBlas } from './index.js';
 
 /** Runs `f` on cpu and on `backend`, and compares. */
@@ -23,7 +23,7 @@ const pair = (shapes: string) =>
   shapes.split(' ').map((shape) => (shape === '' ? [] : shape.split(',').map(Number))) as [number[], number[]];
 
 // Skipped where there is no BLAS: what then happens is tested in probe.test.ts and in @spft/backends.
-describe.skipIf(blasMissing())('backend blas', () => {
+describe.skipIf(blasMissing())(blasTitle('backend blas'), () => {
   beforeAll(() => useBackend('blas'));
 
   it.each([
@@ -157,7 +157,7 @@ describe.skipIf(blasMissing())('backend blas', () => {
   });
 });
 
-describe.skipIf(blasMissing())('BlasBackend', () => {
+describe.skipIf(blasMissing())(blasTitle('BlasBackend'), () => {
   const name = 'blas-test';
   afterEach(async () => {
     await useBackend('blas');

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { blasMissing } from '../../../test/support/backends.js';
+import { blasMissing, blasTitle } from '../../../test/support/backends.js';
 
 const program = fileURLToPath(new URL('../conformance/main.mjs', import.meta.url));
 
@@ -18,7 +18,7 @@ function conformance(...flags: string[]): Promise<{ code: number | null; output:
   });
 }
 
-describe.skipIf(blasMissing())("tfjs-core's own tests", { timeout: 300_000 }, () => {
+describe.skipIf(blasMissing())(blasTitle("tfjs-core's own tests"), { timeout: 300_000 }, () => {
   it('pass on blas wherever they pass on cpu', async () => {
     const { code, output } = await conformance();
     expect(output).toMatch(/^\d{4} passed, 0 failed$/m);

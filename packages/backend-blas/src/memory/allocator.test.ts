@@ -7,7 +7,7 @@ describe('Allocator', () => {
   it('gives out no place twice, and in the end has one stretch again', () => {
     const allocator = new Allocator(100, 2 ** 22, () => true);
     const taken: Block[] = [];
-    const numbers = integers(8000, 2 ** 30, 7);
+    const numbers = integers(4000, 2 ** 30, 7);
     for (let i = 0; i < numbers.length; i += 2) {
       if (numbers[i]! % 5 < 3) {
         const block = allocator.take(numbers[i + 1]! % 20_000);
@@ -16,9 +16,8 @@ describe('Allocator', () => {
         allocator.give(taken.splice(numbers[i + 1]! % taken.length, 1)[0]!);
       }
       const sorted = [...taken].sort((a, b) => a.address - b.address);
-      for (let n = 1; n < sorted.length; n++) {
-        expect(sorted[n]!.address).toBeGreaterThanOrEqual(sorted[n - 1]!.address + sorted[n - 1]!.bytes);
-      }
+      const overlap = sorted.find((block, n) => n > 0 && block.address < sorted[n - 1]!.address + sorted[n - 1]!.bytes);
+      expect(overlap).toBeUndefined();
       expect(allocator.used).toBe(taken.reduce((sum, { bytes }) => sum + bytes, 0));
     }
     for (const block of taken) allocator.give(block);
