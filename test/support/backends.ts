@@ -1,15 +1,31 @@
 /**
- * @file The backends that tests run on. `cpu` and `wasm` come with `npm ci` and are always there; others by `SPFT_TEST_BACKENDS=cpu,cuda`.
+ * @file The backends that tests run on. `cpu` and `wasm` come with `npm ci` and are always there, `blas` is where this machine has a BLAS; others
+ * by `SPFT_TEST_BACKENDS=cpu,cuda`.
  */
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
+import { probeBlas } from '@spft/backend-blas';
 import * as tf from '@tensorflow/tfjs';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 
 setWasmPaths(`${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'))}/`);
 tf.env().set('IS_TEST', true);
 
-export const TEST_BACKENDS = (process.env.SPFT_TEST_BACKENDS ?? 'cpu,wasm').split(',');
+/** Why tests do not run on `blas` here, or null where they do. */
+export function blasMissing(): string | null {
+  const probe = probeBlas();
+  return probe.available ? null : `${probe.reason}; ${probe.hint}`;
+}
+
+/** A title for tests that need a BLAS: where there is none it says so, as they are skipped then. */
+export function blasTitle(title: string): string {
+  const missing = blasMissing();
+  return missing ? `${title} (skipped without a BLAS: ${missing})` : title;
+}
+
+export const TEST_BACKENDS = (process.env.SPFT_TEST_BACKENDS ?? (blasMissing() ? 'cpu,wasm' : 'cpu,wasm,blas')).split(
+  ',',
+);
 
 /** Makes `name` the active backend; throws where it cannot start, so that no matrix row is skipped in silence. */
 export async function useBackend(name: string): Promise<void> {

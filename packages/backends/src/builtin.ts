@@ -1,6 +1,6 @@
 /**
- * @file The backends of TensorFlow.js itself, and `cuda`, which comes with the command. `wasm` and `cpu` come with the install; `tensorflow` and
- * `webgpu` are the user's to install and never downloaded by us.
+ * @file The backends of TensorFlow.js itself, and ours for NVIDIA GPUs and for the system's BLAS. `wasm` and `cpu` come with the install;
+ * `tensorflow` and `webgpu` are the user's to install and never downloaded by us.
  */
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -10,6 +10,7 @@ import type { BackendDescriptor, BackendProbe } from './registry.js';
 
 const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
 const CUDA_PACKAGE = '@spft/backend-cuda';
+const BLAS_PACKAGE = '@spft/backend-blas';
 const WASM_PACKAGE = '@tensorflow/tfjs-backend-wasm';
 const WEBGPU_PACKAGE = '@tensorflow/tfjs-backend-webgpu';
 
@@ -77,6 +78,46 @@ export const tensorflow: BackendDescriptor = {
   },
   async prepare() {
     await importPackage(TENSORFLOW_PACKAGES.find((name) => findPackage(name))!);
+  },
+};
+
+/** What is used of `@spft/backend-blas`. */
+interface BlasPackage {
+  probeBlas(): { available: true; detail: string } | { available: false; reason: string; hint: string };
+}
+
+/** The package where it is installed beside this one, or where the program runs; null when it is not. */
+async function importBlas(): Promise<BlasPackage | null> {
+  const found = findPackage(BLAS_PACKAGE);
+  // A name that is no literal: this package does not depend on that one, and a bundle for a browser should not look for it.
+  const name: string = found ? pathToFileURL(found.entry).href : BLAS_PACKAGE;
+  try {
+    return (await import(/* @vite-ignore */ name)) as BlasPackage;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND' && !found) return null;
+    throw error;
+  }
+}
+
+/** The system's BLAS. Importing its package registers it with tfjs. */
+export const blas: BackendDescriptor = {
+  name: 'blas',
+  description: "the system's BLAS (OpenBLAS, MKL, BLIS, Accelerate) on all cores, through @spft/backend-blas",
+  priority: 20,
+  async probe(): Promise<BackendProbe> {
+    try {
+      const found = await importBlas();
+      if (!found) return { available: false, reason: 'not installed', hint: `npm install ${BLAS_PACKAGE}` };
+      const probe = found.probeBlas();
+      return probe.available
+        ? { available: true, detail: probe.detail }
+        : { available: false, reason: probe.reason, hint: probe.hint };
+    } catch (error) {
+      return { available: false, reason: `${BLAS_PACKAGE} cannot be loaded: ${(error as Error).message}` };
+    }
+  },
+  async prepare() {
+    await importBlas();
   },
 };
 

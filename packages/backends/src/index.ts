@@ -1,12 +1,12 @@
 /**
  * @file Which TensorFlow.js backend this machine should use, and why.
  *
- * Importing it registers tfjs's own backends: cuda → tensorflow → wasm → cpu, and webgpu by name. Other packages add theirs with `registerBackend`.
+ * Importing it registers the backends cuda → tensorflow → blas → wasm → cpu, and webgpu by name. Other packages add theirs with `registerBackend`.
  */
-import { cpu, cuda, tensorflow, wasm, webgpu } from './builtin.js';
+import { blas, cpu, cuda, tensorflow, wasm, webgpu } from './builtin.js';
 import { registerBackend } from './registry.js';
 
-for (const descriptor of [cuda, tensorflow, wasm, cpu, webgpu]) registerBackend(descriptor);
+for (const descriptor of [cuda, tensorflow, blas, wasm, cpu, webgpu]) registerBackend(descriptor);
 
 export { BackendError } from './errors.js';
 export {

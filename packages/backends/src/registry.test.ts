@@ -1,16 +1,25 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { blasMissing } from '../../../test/support/backends.js';
 import { activateBackend, chooseBackend, knownBackends, probeBackends, registerBackend } from './index.js';
 
 afterEach(() => vi.unstubAllEnvs());
 
 describe('chooseBackend()', () => {
   it('takes the best available and says what it passed over', async () => {
+    vi.stubEnv('SPFT_BLAS', '/nowhere/libblas.so');
     const choice = await chooseBackend();
     expect(choice.name).toBe('wasm');
     expect(choice.why).toMatch(
-      /^wasm: @tensorflow\/tfjs-backend-wasm \d.*; passed over cuda \(.*\), tensorflow \(not installed\)$/,
+      /^wasm: @tensorflow\/tfjs-backend-wasm \d.*; passed over cuda \(.*\), tensorflow \(not installed\), blas \(SPFT_BLAS: .*cannot be loaded.*\)$/,
     );
+  });
+
+  it.skipIf(blasMissing() !== null)('takes a BLAS before wasm, and says which with how many threads', async () => {
+    vi.stubEnv('SPFT_THREADS', '2');
+    const choice = await chooseBackend();
+    expect(choice.name).toBe('blas');
+    expect(choice.why).toMatch(/^blas: .*, 2 threads; passed over cuda \(.*\), tensorflow/);
   });
 
   it('never falls back from a name', async () => {
@@ -18,7 +27,7 @@ describe('chooseBackend()', () => {
       "backend 'tensorflow' cannot run here: not installed; npm install @tensorflow/tfjs-node",
     );
     await expect(chooseBackend('metal')).rejects.toThrow(
-      "backend 'metal' is unknown; known are cuda, tensorflow, wasm, cpu, webgpu",
+      "backend 'metal' is unknown; known are cuda, tensorflow, blas, wasm, cpu, webgpu",
     );
   });
 
@@ -31,7 +40,11 @@ describe('chooseBackend()', () => {
       prepare: async () => {},
     };
     registerBackend(better);
-    expect(knownBackends().map((b) => b.name)).toEqual(['cuda', 'tensorflow', 'better', 'wasm', 'cpu', 'webgpu']);
+    expect(knownBackends().map((b) => b.name)).toEqual([
+      ...['cuda', 'tensorflow', 'blas', 'better'],
+      ...['wasm', 'cpu', 'webgpu'],
+    ]);
+    vi.stubEnv('SPFT_BLAS', '/nowhere/libblas.so');
     expect((await chooseBackend()).why).toContain('better (not here)');
     expect(() => registerBackend(better)).toThrow("'better' is registered already");
   });

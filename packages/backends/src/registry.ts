@@ -17,7 +17,7 @@ export interface BackendDescriptor {
   /** Its name in tfjs, as `tf.setBackend` takes it. */
   readonly name: string;
   readonly description: string;
-  /** Higher is tried first: cuda 40, tensorflow 30, wasm 10, cpu 0. Null: only when asked for by name. */
+  /** Higher is tried first: cuda 40, tensorflow 30, blas 20, wasm 10, cpu 0. Null: only when asked for by name. */
   readonly priority: number | null;
   /** Looks, without starting anything or throwing. */
   probe(): Promise<BackendProbe>;

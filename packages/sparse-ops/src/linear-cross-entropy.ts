@@ -14,8 +14,8 @@ import { transpose2d } from './transpose.js';
 /** Inputs x, weight, labels; attributes chunkRows, withGradient; outputs loss and, if asked for, the gradient of x. */
 export const LINEAR_CROSS_ENTROPY = 'SpftLinearCrossEntropy';
 
-/** Logits of one chunk hold at most about so many numbers, unless `chunkRows` says otherwise: 16 MB. */
-const CHUNK_NUMBERS = 2 ** 22;
+/** Logits of one chunk hold at most about so many numbers, unless `chunkRows` says otherwise: 32 MB. */
+const CHUNK_NUMBERS = 2 ** 23;
 
 export interface LinearCrossEntropyOptions {
   /** Rows whose logits exist at once. */

@@ -64,7 +64,7 @@ function requireAddressable(name: string, config: LlamaConfig): void {
   if (tf.getBackend() !== 'wasm' || elements * 4 <= WASM_BYTES) return;
   throw new CliError(
     `model ${name}: its weights take ${bytes(elements * 4)} in float32, more than the 4 GiB that the wasm backend can address; ` +
-      'choose another backend (spft doctor lists them), e.g. npm install @tensorflow/tfjs-node, or a smaller model',
+      'choose another backend (spft doctor lists them), e.g. blas, which keeps weights outside of that memory, or a smaller model',
   );
 }
 

@@ -1,0 +1,30 @@
+/** @file What the module exports: kernels over places (byte addresses) in the memory of the backend. A kernel of `from` and `to` does that part. */
+export { causalSoftmax, causalSoftmaxGrad, gatherHead, scatterHead } from './attention';
+export {
+  add,
+  addRow,
+  affine,
+  copy,
+  div,
+  divideBy,
+  dropout,
+  mul,
+  mulColumn,
+  mulRow,
+  relu,
+  sigmoid,
+  sub,
+  zero,
+} from './elementwise';
+export {
+  accumulate,
+  addRowsAt,
+  columnDots,
+  gatherColumns,
+  gatherRows,
+  maskColumns,
+  scatterColumns,
+  transpose,
+} from './moves';
+export { adamw, sgd } from './optimizer';
+export { crossEntropy, rmsNorm, rmsNormGrad, rope, softmax, squares, swiglu, swigluGrad } from './rows';

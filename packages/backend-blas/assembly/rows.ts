@@ -1,0 +1,284 @@
+/** @file Passes over rows [from, to) of activations: SwiGLU, RMSNorm, RoPE, the loss. */
+import { constant, exp2Lanes, lanes, maxLanes, sigmoidLanes, sumLanes } from './vector';
+
+/** Numbers [from, to) of y = silu(gate) ⊙ up. */
+export function swiglu(from: i32, to: i32, gate: usize, up: usize, y: usize): void {
+  const low = constant(0);
+  const round = constant(1);
+  const c5 = constant(2);
+  const c4 = constant(3);
+  const c3 = constant(4);
+  const c2 = constant(5);
+  const c1 = constant(6);
+  const one = constant(7);
+  const slope = f32x4.neg(constant(8));
+  const high = constant(9);
+  let i = <usize>from << 2;
+  const end = <usize>to << 2;
+  for (; i + 16 <= end; i += 16) {
+    const g = v128.load(gate + i);
+    v128.store(y + i, f32x4.mul(f32x4.mul(g, sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one)), v128.load(up + i)));
+  }
+  for (; i < end; i += 4) {
+    const g = v128.load32_splat(gate + i);
+    store<f32>(y + i, f32x4.extract_lane(f32x4.mul(f32x4.mul(g, sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one)), v128.load32_splat(up + i)), 0));
+  }
+}
+
+// silu' = σ·(1 + z − silu)
+@inline
+function slopeOf(g: v128, sigmoid: v128, silu: v128): v128 {
+  return f32x4.mul(sigmoid, f32x4.sub(f32x4.add(lanes(1), g), silu));
+}
+
+export function swigluGrad(from: i32, to: i32, gate: usize, up: usize, dy: usize, dGate: usize, dUp: usize): void {
+  const low = constant(0);
+  const round = constant(1);
+  const c5 = constant(2);
+  const c4 = constant(3);
+  const c3 = constant(4);
+  const c2 = constant(5);
+  const c1 = constant(6);
+  const one = constant(7);
+  const slope = f32x4.neg(constant(8));
+  const high = constant(9);
+  let i = <usize>from << 2;
+  const end = <usize>to << 2;
+  for (; i + 16 <= end; i += 16) {
+    const g = v128.load(gate + i);
+    const d = v128.load(dy + i);
+    const sigmoid = sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one);
+    const silu = f32x4.mul(g, sigmoid);
+    v128.store(dGate + i, f32x4.mul(f32x4.mul(d, v128.load(up + i)), slopeOf(g, sigmoid, silu)));
+    v128.store(dUp + i, f32x4.mul(d, silu));
+  }
+  for (; i < end; i += 4) {
+    const g = v128.load32_splat(gate + i);
+    const d = v128.load32_splat(dy + i);
+    const sigmoid = sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one);
+    const silu = f32x4.mul(g, sigmoid);
+    const first = f32x4.mul(f32x4.mul(d, v128.load32_splat(up + i)), slopeOf(g, sigmoid, silu));
+    store<f32>(dGate + i, f32x4.extract_lane(first, 0));
+    store<f32>(dUp + i, f32x4.extract_lane(f32x4.mul(d, silu), 0));
+  }
+}
+
+/** Σ a² of n numbers. */
+export function squares(a: usize, n: i32): f32 {
+  let sum = lanes(0);
+  let more = lanes(0);
+  const bytes = <usize>n << 2;
+  let i: usize = 0;
+  for (; i + 32 <= bytes; i += 32) {
+    const x = v128.load(a + i);
+    const y = v128.load(a + i, 16);
+    sum = f32x4.add(sum, f32x4.mul(x, x));
+    more = f32x4.add(more, f32x4.mul(y, y));
+  }
+  let total = sumLanes(f32x4.add(sum, more));
+  for (; i < bytes; i += 4) total += load<f32>(a + i) * load<f32>(a + i);
+  return total;
+}
+
+/** y = w ⊙ x / √(mean(x²) + ε) for rows of H. */
+export function rmsNorm(from: i32, to: i32, x: usize, weight: usize, y: usize, H: i32, eps: f32): void {
+  const bytes = <usize>H << 2;
+  x += <usize>from * bytes;
+  y += <usize>from * bytes;
+  for (let t = from; t < to; t++) {
+    const scale: f32 = 1 / sqrt<f32>(squares(x, H) / <f32>H + eps);
+    const factor = lanes(scale);
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) {
+      v128.store(y + i, f32x4.mul(f32x4.mul(v128.load(x + i), factor), v128.load(weight + i)));
+    }
+    for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(x + i) * scale * load<f32>(weight + i));
+    x += bytes;
+    y += bytes;
+  }
+}
+
+/** dx = r·(w·dy) − x·r³·(x·(w·dy))/H with r = 1/√(mean(x²) + ε). */
+export function rmsNormGrad(
+  from: i32,
+  to: i32,
+  x: usize,
+  weight: usize,
+  dy: usize,
+  dx: usize,
+  H: i32,
+  eps: f32,
+): void {
+  const bytes = <usize>H << 2;
+  x += <usize>from * bytes;
+  dy += <usize>from * bytes;
+  dx += <usize>from * bytes;
+  for (let t = from; t < to; t++) {
+    let dots = lanes(0);
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) {
+      dots = f32x4.add(dots, f32x4.mul(v128.load(x + i), f32x4.mul(v128.load(dy + i), v128.load(weight + i))));
+    }
+    let dot = sumLanes(dots);
+    for (; i < bytes; i += 4) dot += load<f32>(x + i) * load<f32>(dy + i) * load<f32>(weight + i);
+    const scale: f32 = 1 / sqrt<f32>(squares(x, H) / <f32>H + eps);
+    const along: f32 = (scale * scale * scale * dot) / <f32>H;
+    const factor = lanes(scale);
+    const back = lanes(along);
+    for (i = 0; i + 16 <= bytes; i += 16) {
+      const forth = f32x4.mul(f32x4.mul(v128.load(dy + i), v128.load(weight + i)), factor);
+      v128.store(dx + i, f32x4.sub(forth, f32x4.mul(v128.load(x + i), back)));
+    }
+    for (; i < bytes; i += 4) {
+      store<f32>(dx + i, load<f32>(dy + i) * load<f32>(weight + i) * scale - load<f32>(x + i) * along);
+    }
+    x += bytes;
+    dy += bytes;
+    dx += bytes;
+  }
+}
+
+/** Turns dimension i of each head of each row with dimension i + half; `sign` −1 turns back. */
+export function rope(
+  from: i32,
+  to: i32,
+  x: usize,
+  cos: usize,
+  sin: usize,
+  y: usize,
+  heads: i32,
+  half: i32,
+  sign: f32,
+): void {
+  const bytes = <usize>half << 2;
+  const row = 2 * bytes * <usize>heads;
+  cos += <usize>from * bytes;
+  sin += <usize>from * bytes;
+  x += <usize>from * row;
+  y += <usize>from * row;
+  for (let t = from; t < to; t++) {
+    for (let h = 0; h < heads; h++) {
+      let i: usize = 0;
+      for (; i + 16 <= bytes; i += 16) {
+        const c = v128.load(cos + i);
+        const s = f32x4.mul(v128.load(sin + i), lanes(sign));
+        const first = v128.load(x + i);
+        const second = v128.load(x + i + bytes);
+        v128.store(y + i, f32x4.sub(f32x4.mul(first, c), f32x4.mul(second, s)));
+        v128.store(y + i + bytes, f32x4.add(f32x4.mul(second, c), f32x4.mul(first, s)));
+      }
+      for (; i < bytes; i += 4) {
+        const c = load<f32>(cos + i);
+        const s = load<f32>(sin + i) * sign;
+        const first = load<f32>(x + i);
+        const second = load<f32>(x + i + bytes);
+        store<f32>(y + i, first * c - second * s);
+        store<f32>(y + i + bytes, second * c + first * s);
+      }
+      x += 2 * bytes;
+      y += 2 * bytes;
+    }
+    cos += bytes;
+    sin += bytes;
+  }
+}
+
+/**
+ * Rows [from, to) of logits [rows, V]: sums[r] is the pair (Σ e^(z − max), max − z[label]) of doubles, so that −log softmax(z)[label] is the
+ * logarithm of the first plus the second; with `gradient` the row becomes softmax(z) less 1 at the label. A label outside [0, V) has no
+ * place in the row: its logit counts as 0. The logarithm is the caller's, as AssemblyScript's has tables, which have no place in the memory.
+ */
+export function crossEntropy(
+  from: i32,
+  to: i32,
+  logits: usize,
+  labels: usize,
+  sums: usize,
+  V: i32,
+  gradient: i32,
+): void {
+  const low = constant(0);
+  const round = constant(1);
+  const c5 = constant(2);
+  const c4 = constant(3);
+  const c3 = constant(4);
+  const c2 = constant(5);
+  const c1 = constant(6);
+  const one = constant(7);
+  const log2e = constant(8);
+  const bytes = <usize>V << 2;
+  for (let r = from; r < to; r++) {
+    const row = logits + <usize>r * bytes;
+    let highest = lanes(-Infinity);
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) highest = f32x4.pmax(highest, v128.load(row + i));
+    let top = maxLanes(highest);
+    for (; i < bytes; i += 4) top = max<f32>(top, load<f32>(row + i));
+    const label = load<i32>(labels + (<usize>r << 2));
+    const inside = label >= 0 && label < V;
+    const at = row + (<usize>label << 2);
+    const chosen: f32 = inside ? load<f32>(at) : 0;
+    // Of 49152 terms: lanes of f32 would lose digits that matter to a loss, blocks of a thousand do not.
+    let total: f64 = 0;
+    for (i = 0; i + 16 <= bytes; ) {
+      const stop = min(bytes, i + 4096);
+      let sum = lanes(0);
+      for (; i + 16 <= stop; i += 16) {
+        const e = exp2Lanes(f32x4.mul(f32x4.sub(v128.load(row + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one);
+        sum = f32x4.add(sum, e);
+        if (gradient) v128.store(row + i, e);
+      }
+      total += <f64>sumLanes(sum);
+    }
+    for (; i < bytes; i += 4) {
+      const e = f32x4.extract_lane(exp2Lanes(f32x4.mul(f32x4.sub(v128.load32_splat(row + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one), 0);
+      total += <f64>e;
+      if (gradient) store<f32>(row + i, e);
+    }
+    store<f64>(sums + (<usize>r << 4), total);
+    store<f64>(sums + (<usize>r << 4), <f64>top - <f64>chosen, 8);
+    if (!gradient) continue;
+    const inverse = <f32>(1 / total);
+    for (i = 0; i + 16 <= bytes; i += 16) v128.store(row + i, f32x4.mul(v128.load(row + i), lanes(inverse)));
+    for (; i < bytes; i += 4) store<f32>(row + i, load<f32>(row + i) * inverse);
+    if (inside) store<f32>(at, load<f32>(at) - 1);
+  }
+}
+
+/** Rows [from, to) of n numbers become their softmax. */
+export function softmax(from: i32, to: i32, x: usize, y: usize, n: i32): void {
+  const low = constant(0);
+  const round = constant(1);
+  const c5 = constant(2);
+  const c4 = constant(3);
+  const c3 = constant(4);
+  const c2 = constant(5);
+  const c1 = constant(6);
+  const one = constant(7);
+  const log2e = constant(8);
+  const bytes = <usize>n << 2;
+  for (let r = from; r < to; r++) {
+    const p = x + <usize>r * bytes;
+    const q = y + <usize>r * bytes;
+    let highest = lanes(-Infinity);
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) highest = f32x4.pmax(highest, v128.load(p + i));
+    let top = maxLanes(highest);
+    for (; i < bytes; i += 4) top = max<f32>(top, load<f32>(p + i));
+    let sum = lanes(0);
+    for (i = 0; i + 16 <= bytes; i += 16) {
+      const e = exp2Lanes(f32x4.mul(f32x4.sub(v128.load(p + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one);
+      sum = f32x4.add(sum, e);
+      v128.store(q + i, e);
+    }
+    let total = sumLanes(sum);
+    for (; i < bytes; i += 4) {
+      const e = f32x4.extract_lane(exp2Lanes(f32x4.mul(f32x4.sub(v128.load32_splat(p + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one), 0);
+      total += e;
+      store<f32>(q + i, e);
+    }
+    const inverse: f32 = 1 / total;
+    for (i = 0; i + 16 <= bytes; i += 16) v128.store(q + i, f32x4.mul(v128.load(q + i), lanes(inverse)));
+    for (; i < bytes; i += 4) store<f32>(q + i, load<f32>(q + i) * inverse);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * @file Makes tfjs know the backend `blas`: its factory, every kernel of tfjs's cpu backend, and ours in the place of some and beside them.
+ *
+ * Kernels of spft's ops are registered by name, and only ours: those that sparse-ops brings for `cpu` are not taken over.
+ */
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { BlasBackend } from './backend.js';
+import { type BlasKernel, kernelFuncOf } from './call.js';
+import { BlasError } from './errors.js';
+import { cast } from './kernels/cast.js';
+import * as elementwise from './kernels/elementwise.js';
+import { batchMatMul, fusedMatMul } from './kernels/matmul.js';
+import { OP_KERNELS } from './kernels/ops.js';
+import { probeBlas } from './library/probe.js';
+
+export const BACKEND_NAME = 'blas';
+
+/** Above tfjs's own backends: whoever imports the package wants it, unless another is set. */
+const PRIORITY = 4;
+
+/** tfjs's kernels that are replaced, each given the cpu backend's for what it does not do itself. */
+const REPLACED: Readonly<Record<string, (otherwise: tf.KernelFunc) => tf.KernelFunc>> = {
+  [tf.BatchMatMul]: batchMatMul,
+  [tf._FusedMatMul]: fusedMatMul,
+  [tf.Cast]: cast,
+  [tf.Add]: elementwise.add,
+  [tf.AddN]: elementwise.addN,
+  [tf.Sub]: elementwise.subtract,
+  [tf.Multiply]: elementwise.multiply,
+  [tf.RealDiv]: elementwise.divide,
+  [tf.Neg]: elementwise.negate,
+  [tf.Square]: elementwise.square,
+  [tf.Relu]: elementwise.relu,
+  [tf.Sigmoid]: elementwise.sigmoid,
+  [tf.Softmax]: elementwise.softmax,
+};
+
+function createBackend(): BlasBackend {
+  const probe = probeBlas();
+  if (!probe.available) throw new BlasError(`backend 'blas' cannot run here: ${probe.reason}; ${probe.hint}`);
+  return new BlasBackend(probe);
+}
+
+/** Without effect when it is registered already, by this copy of the package or another. Finds no BLAS yet: that is for the factory. */
+export function registerBlasBackend(): void {
+  if (tf.findBackendFactory(BACKEND_NAME)) return;
+  tf.registerBackend(BACKEND_NAME, createBackend, PRIORITY);
+  for (const { kernelName, kernelFunc, ...rest } of tf.getKernelsForBackend('cpu')) {
+    if (kernelName.startsWith('Spft')) continue;
+    const replace = REPLACED[kernelName];
+    tf.registerKernel({
+      ...rest,
+      kernelName,
+      backendName: BACKEND_NAME,
+      kernelFunc: replace ? replace(kernelFunc) : kernelFunc,
+    });
+  }
+  for (const [kernelName, kernel] of Object.entries(OP_KERNELS)) {
+    tf.registerKernel({
+      kernelName,
+      backendName: BACKEND_NAME,
+      kernelFunc: kernelFuncOf(kernel as BlasKernel<object>),
+    });
+  }
+}

@@ -1,0 +1,61 @@
+/** @file The SIMD kernels as WebAssembly on a memory. Documented where they are written, in `assembly/`. */
+import { ASSEMBLY } from './assembly.generated.js';
+
+type Kernel = (...args: number[]) => void;
+
+/** In the order of their numbers in a program, from 1. */
+export const KERNEL_NAMES = [
+  'accumulate',
+  'adamw',
+  'add',
+  'addRow',
+  'addRowsAt',
+  'affine',
+  'causalSoftmax',
+  'causalSoftmaxGrad',
+  'columnDots',
+  'copy',
+  'crossEntropy',
+  'div',
+  'divideBy',
+  'dropout',
+  'gatherColumns',
+  'gatherHead',
+  'gatherRows',
+  'maskColumns',
+  'mul',
+  'mulColumn',
+  'mulRow',
+  'relu',
+  'rmsNorm',
+  'rmsNormGrad',
+  'rope',
+  'scatterColumns',
+  'scatterHead',
+  'sgd',
+  'sigmoid',
+  'softmax',
+  'sub',
+  'swiglu',
+  'swigluGrad',
+  'transpose',
+  'zero',
+] as const;
+
+export type KernelName = (typeof KERNEL_NAMES)[number];
+
+/** Also the one kernel that gives a number. */
+export type Kernels = Readonly<Record<KernelName, Kernel>> & {
+  readonly squares: (place: number, count: number) => number;
+};
+
+let compiled: WebAssembly.Module | null = null;
+
+export function kernelModule(): WebAssembly.Module {
+  compiled ??= new WebAssembly.Module(Buffer.from(ASSEMBLY, 'base64'));
+  return compiled;
+}
+
+export function kernelsOn(memory: WebAssembly.Memory): Kernels {
+  return new WebAssembly.Instance(kernelModule(), { env: { memory } }).exports as unknown as Kernels;
+}
