@@ -22,7 +22,7 @@ import * as tf from '@tensorflow/tfjs';
 import { readBatch, realRows } from './batch.js';
 import { checkGradients, gradients } from './check-adapter.js';
 import { hostLogits, meanLoss } from './check-dense.js';
-import { type Checks, TOLERANCE } from './checks.js';
+import { BF16_TOLERANCE, type Checks, type Precision } from './checks.js';
 import { GoldenError, GoldenFile, type GoldenModel, type SparseFile } from './golden.js';
 
 /** The sparsity of every golden file (golden/README.md). */
@@ -89,13 +89,16 @@ async function checkPredictors(
   }
 }
 
-/** Relative noise under which a choice that lies within float32's rounding may turn: two units in the last place. */
-const ROUNDING = 2 ** -22;
-const TRIALS = 16;
+/**
+ * Relative noise, evenly spread up to this, under which a choice that lies within rounding may turn: two units in float32's last place; in bf16 as
+ * much in norm as activations may be off.
+ */
+const ROUNDING = { float32: 2 ** -22, bf16: Math.sqrt(3) * BF16_TOLERANCE.output } as const;
+const TRIALS = { float32: 16, bf16: 48 } as const;
 
 /** The context with every activation moved by rounding, differently each time. */
-function shaken<C extends object>(context: C): C {
-  const shake = (x: tf.Tensor) => tf.mul(x, tf.randomUniform(x.shape, 1 - ROUNDING, 1 + ROUNDING));
+function shaken<C extends object>(context: C, noise: number): C {
+  const shake = (x: tf.Tensor) => tf.mul(x, tf.randomUniform(x.shape, 1 - noise, 1 + noise));
   return Object.fromEntries(
     Object.entries(context).map(([key, value]) => [key, value instanceof tf.Tensor ? shake(value) : value]),
   ) as C;
@@ -105,7 +108,8 @@ type Select<C> = (context: C) => Readonly<Record<string, ChannelSelection | null
 
 /**
  * Compares our choice with the golden one, by the names that the golden file has for it, and hands out the golden one. A choice that
- * differs counts as the same if it turns into the golden one by rounding: two channels of equal score.
+ * differs counts as the same if it turns into the golden one by rounding: two channels of equal score. In bf16, where many channels may lie that
+ * close, if rounding turns the choice about each channel that differs.
  */
 export function chooseAsGolden<C extends object>(
   context: C,
@@ -113,6 +117,7 @@ export function chooseAsGolden<C extends object>(
   nameOf: (part: string) => string,
   file: Pick<GoldenFile, 'names' | 'get'>,
   compare: (name: string, actual: ArrayLike<number>, golden: Int32Array) => void,
+  precision: Precision['name'] = 'float32',
 ): Record<string, ChannelSelection | null> {
   const ours = select(context);
   const chosen: Record<string, ChannelSelection | null> = {};
@@ -121,16 +126,37 @@ export function chooseAsGolden<C extends object>(
     chosen[part] = selection;
     if (!file.names.includes(name)) continue;
     const golden = Int32Array.from(file.get(name).data).sort();
-    const same = (other: ChannelSelection | null | undefined) =>
-      String(other?.indices.dataSync() ?? 'dense') === String(golden);
-    const tied = () => Array.from({ length: TRIALS }).some(() => tf.tidy(() => same(select(shaken(context))[part])));
-    const ownIndices = selection?.indices.dataSync() ?? [];
-    compare(name, !same(selection) && tied() ? golden : ownIndices, golden);
+    const own = selection?.indices.dataSync() ?? [];
+    const trial = () =>
+      tf.tidy(() => select(shaken(context, ROUNDING[precision]))[part]?.indices.dataSync() ?? new Int32Array());
+    const trials = () => Array.from({ length: TRIALS[precision] }, trial);
+    const same = (indices: ArrayLike<number>) => selection !== null && String(indices) === String(golden);
+    const tied = () =>
+      precision === 'float32'
+        ? trials().some(same)
+        : own.length === golden.length && areUndecided(differing(own, golden), own, trials());
+    compare(name, !same(own) && tied() ? golden : own, golden);
     if (selection !== null) {
       chosen[part] = { indices: tf.tensor1d(golden, 'int32'), kept: golden.length, total: selection.total };
     }
   }
   return chosen;
+}
+
+/** Channels that one of two choices has and the other has not. */
+function differing(a: ArrayLike<number>, b: ArrayLike<number>): number[] {
+  const [inA, inB] = [new Set(Array.from(a)), new Set(Array.from(b))];
+  return [...inA].filter((c) => !inB.has(c)).concat([...inB].filter((c) => !inA.has(c)));
+}
+
+/** Whether each of `channels` is chosen otherwise in some of the trials. */
+function areUndecided(
+  channels: readonly number[],
+  own: ArrayLike<number>,
+  trials: readonly ArrayLike<number>[],
+): boolean {
+  const turned = new Set(trials.flatMap((trial) => differing(own, trial)));
+  return channels.every((channel) => turned.has(channel));
 }
 
 /** An estimator that asks ours and goes on with the golden choice. `checks` is told, or nobody. */
@@ -139,6 +165,7 @@ function goldenEstimator(
   ours: SparsityEstimator,
   file: GoldenFile,
   checks: Checks | null,
+  precision: Precision['name'],
 ): SparsityEstimator {
   const compare = (name: string, actual: ArrayLike<number>, golden: Int32Array) =>
     checks?.same(`${label} ${name}`, actual, golden);
@@ -149,12 +176,12 @@ function goldenEstimator(
     selectMlp(context) {
       const select: Select<MlpContext> = (c) => ({ kept: ours.selectMlp(c) });
       const nameOf = () => `layers.${context.layer}.mlp.kept`;
-      return chooseAsGolden(context, select, nameOf, file, compare).kept!;
+      return chooseAsGolden(context, select, nameOf, file, compare, precision).kept!;
     },
     selectAttention(context) {
       const select: Select<AttentionContext> = (c) => ({ ...ours.selectAttention(c) });
       const nameOf = (part: string) => `layers.${context.layer}.self_attn.kept_${part}`;
-      return chooseAsGolden(context, select, nameOf, file, compare) as unknown as AttentionSelection;
+      return chooseAsGolden(context, select, nameOf, file, compare, precision) as unknown as AttentionSelection;
     },
     dispose: () => ours.dispose(),
   };
@@ -185,11 +212,11 @@ async function checkFile(
   });
   const plan = { estimator, layers: LAYERS, compat: semantics, enabled: true, listener: null };
 
-  model.setSparsity({ ...plan, estimator: goldenEstimator(label, estimator, file, checks) });
+  model.setSparsity({ ...plan, estimator: goldenEstimator(label, estimator, file, checks, checks.precision.name) });
   const logits = noGradient(() => hostLogits(model, batch.packed));
-  checks.close(`${label} logits`, logits, realRows(batch, file.get('logits').data), TOLERANCE.output);
-  model.setSparsity({ ...plan, estimator: goldenEstimator(label, estimator, file, null) });
-  checks.close(`${label} loss`, meanLoss(model, batch.packed), file.get('loss').data, TOLERANCE.output);
+  checks.close(`${label} logits`, logits, realRows(batch, file.get('logits').data), 'output');
+  model.setSparsity({ ...plan, estimator: goldenEstimator(label, estimator, file, null, checks.precision.name) });
+  checks.close(`${label} loss`, meanLoss(model, batch.packed), file.get('loss').data, 'output');
   checkGradients(label, file, gradients(model, batch.packed), checks);
   model.setSparsity(null);
   estimator.dispose();

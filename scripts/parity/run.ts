@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkAdapter } from './check-adapter.js';
 import { checkDense } from './check-dense.js';
 import { checkSparse } from './check-sparse.js';
-import { Checks } from './checks.js';
+import { Checks, precisionOf } from './checks.js';
 import { findModels, GoldenError, type GoldenFile, type GoldenModel } from './golden.js';
 
 async function checkModel(golden: GoldenModel, checks: Checks): Promise<GoldenFile[]> {
@@ -31,7 +31,7 @@ async function checkModel(golden: GoldenModel, checks: Checks): Promise<GoldenFi
  */
 export async function runParity(args: readonly string[], print: (line: string) => void): Promise<number> {
   const [dir, ...rest] = args;
-  const checks = new Checks(print);
+  const checks = new Checks(print, precisionOf(tf.getBackend(), process.env));
   try {
     if (dir === undefined || rest.length > 0)
       throw new GoldenError('usage: npm run parity -- DIR, e.g. ../shared/golden/seed0');

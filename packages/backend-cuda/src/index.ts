@@ -9,10 +9,9 @@ import './kernels/index.js';
 
 let failed: Error | null = null;
 
-// Below the priority of webgl and wasm: whoever wants it says so.
-tf.registerBackend(
-  BACKEND_NAME,
-  () => {
+/** Below the priority of webgl and wasm: whoever wants it says so. */
+function register(): void {
+  const start = () => {
     failed = null;
     try {
       return new CudaBackend(ordinalOf());
@@ -20,9 +19,22 @@ tf.registerBackend(
       failed = error as Error;
       throw error;
     }
-  },
-  0,
-);
+  };
+  tf.registerBackend(BACKEND_NAME, start, 0);
+}
+
+register();
+
+/**
+ * Ends the backend and starts it anew, with no tensors in it: the way on after a `CudaError` that says that the context is lost. Tensors that
+ * were in it can be disposed and not read.
+ * @throws what kept it from starting.
+ */
+export async function restartCuda(): Promise<void> {
+  tf.removeBackend(BACKEND_NAME);
+  register();
+  if (!(await tf.setBackend(BACKEND_NAME))) throw failed ?? new Error('internal: cuda did not start');
+}
 
 /** Why the backend did not start when it was last chosen: `tf.setBackend` prints it and returns false. */
 export const startError = (): Error | null => failed;

@@ -6,6 +6,7 @@ import {
   CUDA_ERRORS,
   DEVICE_ATTRIBUTE,
   type DriverFunctions,
+  isContextLost,
 } from '../libraries/driver.js';
 import { candidates, type LibraryName } from '../libraries/locate.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
@@ -96,6 +97,11 @@ export class Device {
   get architecture(): string {
     const architecture = `sm_${this.info.capability.join('')}`;
     return architecture === 'sm_90' && this.info.name !== 'spft emulator' ? 'sm_90a' : architecture;
+  }
+
+  /** False before `open` and after `close`. */
+  get isOpen(): boolean {
+    return this.#open;
   }
 
   /** Makes the context and the stream. */
@@ -194,9 +200,8 @@ export class Device {
 
 /** @param of what it was about, for the message. */
 export function driverError(call: string, status: number, of = ''): CudaError {
-  const detail =
-    status >= 700 && status < 720
-      ? 'a kernel launched before it failed and the context is lost: remove the backend (tf.removeBackend) and start it anew'
-      : of;
+  const detail = isContextLost(status)
+    ? 'a kernel launched before it failed and the context is lost, with all tensors in it: start anew with restartCuda() of @spft/backend-cuda'
+    : of;
   return new CudaError(call, status, CUDA_ERRORS[status] ?? 'CUresult', detail);
 }

@@ -5,7 +5,7 @@
  * again while the kernel that read it is still queued. Nothing goes back to the system until it is asked for.
  */
 import { CudaError, CudaOutOfMemoryError, type Holder } from '../errors.js';
-import { CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERRORS, POOL_ATTRIBUTE } from '../libraries/driver.js';
+import { CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERRORS, isContextLost, POOL_ATTRIBUTE } from '../libraries/driver.js';
 import { HostMemory } from '../libraries/native.js';
 import { type Device, driverError } from './device.js';
 
@@ -78,9 +78,11 @@ export class Memory {
     held.bytes -= block.bytes;
     held.tensors--;
     this.bytes -= block.bytes;
-    const { driver, stream } = this.#device;
+    const { driver, stream, isOpen } = this.#device;
+    // With the context all memory went, and its addresses may be another's by now.
+    if (!isOpen) return;
     const status = driver.cuMemFreeAsync(block.address, stream);
-    if (status !== 0) throw driverError('cuMemFreeAsync', status);
+    if (status !== 0 && !isContextLost(status)) throw driverError('cuMemFreeAsync', status);
   }
 
   /** Gives back to the system what the pool keeps for later. */

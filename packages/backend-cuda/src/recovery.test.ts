@@ -1,0 +1,115 @@
+/** @file Errors of the compiler, of memory and of kernels: what they say, and that work goes on after them. */
+import * as tf from '@tensorflow/tfjs';
+import { expect, it, vi } from 'vitest';
+import { cuda, describeCuda, emulated } from '../test/cuda.js';
+import { CudaCompileError, CudaError, CudaOutOfMemoryError, restartCuda } from './index.js';
+
+/** Something that takes a few kernels and products. */
+function works(): void {
+  const x = tf.tensor2d([
+    [1, 2],
+    [3, 4],
+  ]);
+  expect([...tf.tidy(() => tf.softmax(tf.matMul(x, x)).sum(1)).dataSync()]).toEqual([
+    expect.closeTo(1, 5),
+    expect.closeTo(1, 5),
+  ]);
+  x.dispose();
+}
+
+/** What `f` throws. */
+function thrown(f: () => unknown): Error {
+  try {
+    f();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+describeCuda('errors of cuda', () => {
+  it('show the line of a source that does not compile', () => {
+    const error = thrown(() =>
+      cuda().kernel('cast', 'cast_elements', 'ppl', { FROM: 'float', TO: 'quad' }),
+    ) as CudaCompileError;
+    expect(error).toBeInstanceOf(CudaCompileError);
+    expect(error).toMatchObject({ code: 'SPFT_CUDA_COMPILE', file: 'cast.cu' });
+    expect(error.message).toMatch(/^cast\.cu does not compile \(.*-DTO=quad.*\):\n/);
+    expect(error.message).toMatch(
+      /\n {4}\d+ \| extern "C" __global__ void cast_elements\(const FROM\* from, TO\* to, i64 size\)/,
+    );
+    works();
+  });
+
+  it('say what holds the memory when there is none left, and leave everything as it was', () => {
+    const x = tf.ones([1024, 256]);
+    const held = tf.tidy(() => tf.keep(tf.exp(x)));
+    const [bytes, ids] = [cuda().memoryPool.bytes, cuda().numDataIds()];
+    const wanted = cuda().device.info.totalBytes / 4 + 1;
+    const error = thrown(() => cuda().output([wanted])) as CudaOutOfMemoryError;
+    expect(error).toBeInstanceOf(CudaOutOfMemoryError);
+    expect(error).toMatchObject({ code: 'SPFT_CUDA_MEMORY', total: expect.any(Number), free: expect.any(Number) });
+    expect(error.holders).toContainEqual({ by: 'Exp', bytes: 2 ** 20, tensors: 1 });
+    expect(error.message).toMatch(
+      /^no room for \d+\.\d\d GiB on the GPU: .* are free; held are .*1\.00 MiB by 1 tensors of Exp/,
+    );
+    expect(error.message).toContain('A smaller batch, shorter sequences or gradient checkpointing need less');
+    expect([cuda().memoryPool.bytes, cuda().numDataIds()]).toEqual([bytes, ids]);
+    expect(held.dataSync()[0]).toBeCloseTo(Math.E, 5);
+    tf.dispose([x, held]);
+    works();
+  });
+
+  it.skipIf(!emulated)('leave no tensor of an op that ran out of memory in its middle', () => {
+    const x = tf.ones([512, 512]);
+    const [bytes, tensors] = [cuda().memoryPool.bytes, tf.memory().numTensors];
+    vi.stubEnv('SPFT_EMULATOR_MEMORY', String(bytes + 2.5 * 2 ** 20));
+    const error = thrown(() => tf.tidy(() => tf.exp(tf.matMul(tf.exp(x), tf.exp(x)))));
+    vi.unstubAllEnvs();
+    expect(error).toBeInstanceOf(CudaOutOfMemoryError);
+    expect([cuda().memoryPool.bytes, tf.memory().numTensors]).toEqual([bytes, tensors]);
+    x.dispose();
+    works();
+  });
+
+  it.skipIf(!emulated)('of a launch that is refused name it and lose nothing', () => {
+    const x = tf.ones([64]);
+    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cuLaunchKernel:1+:701');
+    const error = thrown(() => tf.exp(x)) as CudaError;
+    vi.unstubAllEnvs();
+    expect(error).toBeInstanceOf(CudaError);
+    expect(error).toMatchObject({
+      code: 'SPFT_CUDA',
+      call: 'cuLaunchKernel',
+      status: 701,
+      statusName: 'CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES',
+    });
+    expect(tf.tidy(() => tf.sum(tf.exp(x)).dataSync()[0])).toBeCloseTo(64 * Math.E, 3);
+    x.dispose();
+  });
+
+  it('of a kernel that failed say that the context is lost; all can be freed, and a fresh start works', async () => {
+    const lost = [tf.ones([4096]), tf.tensor2d([[1, 2]])];
+    works();
+    vi.stubEnv('SPFT_EMULATOR_QUIET', '1');
+    const nowhere = () => {
+      const kernel = cuda().kernel('cast', 'cast_elements', 'ppl', { FROM: 'float', TO: 'float' });
+      cuda().launch(kernel, [1], [32], [4096, 8192, 32]);
+      cuda().device.synchronize();
+    };
+    const error = thrown(nowhere) as CudaError;
+    expect(error).toBeInstanceOf(CudaError);
+    expect(error.message).toMatch(
+      /CUDA_ERROR_ILLEGAL_ADDRESS \(700\); a kernel .* context is lost, .* restartCuda\(\)/,
+    );
+    expect(() => tf.exp(lost[0]!).dataSync()).toThrow(CudaError);
+    tf.dispose(lost[0]!);
+    const before = cuda();
+    await restartCuda();
+    expect(cuda()).not.toBe(before);
+    expect(cuda().numDataIds()).toBe(0);
+    tf.dispose(lost);
+    works();
+    vi.unstubAllEnvs();
+  });
+});
