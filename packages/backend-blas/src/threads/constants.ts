@@ -5,7 +5,7 @@
 
 /** In the order of their numbers in `assembly/`: least exponent, 1.5·2²³, the polynomial from its highest power, log₂ e, highest exponent. */
 const VALUES = [
-  ...[-125, 12582912, 1.3264727e-3, 9.671513e-3, 5.5507336e-2, 0.24022242, 0.693147, 1],
+  ...[-125, 12582912, 1.3264727e-3, 9.671513e-3, 5.5507336e-2, 0.24022242, 0.6931470036506653, 1],
   ...[Math.LOG2E, 126],
 ];
 
