@@ -75,6 +75,7 @@ async function main(): Promise<void> {
       if (typeof row === 'string') say(`${mode}: ${row}`);
       else rows.push(row);
       say(line(rows.at(-1)!));
+      save({});
     }
   }
   if (!(await tf.setBackend('cuda'))) throw new Error("backend 'cuda' did not start; 'spft doctor' says why");

@@ -9,8 +9,11 @@ import * as tf from '@tensorflow/tfjs';
 import { LLAMA3_8B, randomLlama, rowBatch } from './llama.js';
 import { attach } from './method.js';
 
-/** Relative distance ‖a − b‖ / ‖b‖ allowed in bf16 of the loss, and of the worst gradient of all. */
-const ALLOWED = { loss: 2e-2, gradient: 3e-2 };
+/**
+ * Relative distance ‖a − b‖ / ‖b‖ allowed in bf16: of the loss, of all gradients together, and of the worst of them alone (the small ones of k,
+ * where attention's rounding cancels least).
+ */
+const ALLOWED = { loss: 2e-2, all: 2e-2, worst: 6e-2 };
 
 interface Found {
   readonly loss: number;
@@ -45,13 +48,14 @@ async function gradientsOf(
   return found;
 }
 
-function distance(a: Float32Array, b: Float32Array): number {
+/** ‖a − b‖² and ‖b‖². */
+function squares(a: Float32Array, b: Float32Array): { difference: number; norm: number } {
   let [difference, norm] = [0, 0];
   for (let n = 0; n < b.length; n++) {
     difference += (a[n]! - b[n]!) ** 2;
     norm += b[n]! ** 2;
   }
-  return Math.sqrt(difference / norm);
+  return { difference, norm };
 }
 
 /** @returns what was verified. @throws Error when something differs. */
@@ -71,12 +75,19 @@ export async function verifyOnDevice(
       await gradientsOf('f32', row, configs, shape),
     ];
     const loss = Math.abs(fast.loss - plain.loss) / plain.loss;
-    const distances = [...plain.gradients].map(([name, g]) => ({ name, by: distance(fast.gradients.get(name)!, g) }));
-    const worst = distances.reduce((a, b) => (b.by > a.by || Number.isNaN(b.by) ? b : a));
-    const fact = `${row.name} in bf16: loss within ${loss.toExponential(1)}, gradients within ${worst.by.toExponential(1)} of float32 compositions`;
+    const each = [...plain.gradients].map(([name, g]) => ({ name, ...squares(fast.gradients.get(name)!, g) }));
+    const sum = (of: 'difference' | 'norm') => each.reduce((total, entry) => total + entry[of], 0);
+    const all = Math.sqrt(sum('difference') / sum('norm'));
+    const [worst] = each
+      .map(({ name, difference, norm }) => ({ name, by: Math.sqrt(difference / norm) }))
+      .sort((a, b) => b.by - a.by) as [{ name: string; by: number }];
+    const fact =
+      `${row.name} in bf16 against float32 compositions: loss within ${loss.toExponential(1)}, gradients within ${all.toExponential(1)}, the ` +
+      `worst within ${worst.by.toExponential(1)} (${worst.name})`;
     say(`verified: ${fact}`);
-    if (!(loss <= ALLOWED.loss && worst.by <= ALLOWED.gradient))
-      throw new Error(`verification: ${fact} (${worst.name})`);
+    // Written so that NaN fails.
+    if (!(loss <= ALLOWED.loss && all <= ALLOWED.all && worst.by <= ALLOWED.worst))
+      throw new Error(`verification: ${fact}`);
     verified.push(fact);
   }
   return verified;

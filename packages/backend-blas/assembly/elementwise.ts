@@ -100,18 +100,21 @@ export function relu(from: i32, to: i32, x: usize, z: usize): void {
 export function sigmoid(from: i32, to: i32, x: usize, z: usize): void {
   const low = constant(0);
   const round = constant(1);
-  const c5 = constant(2);
-  const c4 = constant(3);
-  const c3 = constant(4);
-  const c2 = constant(5);
-  const c1 = constant(6);
-  const one = constant(7);
-  const slope = f32x4.neg(constant(8));
-  const high = constant(9);
+  const log2e = constant(2);
+  const ln2 = constant(3);
+  const rest = constant(4);
+  const p0 = constant(5);
+  const p1 = constant(6);
+  const p2 = constant(7);
+  const p3 = constant(8);
+  const p4 = constant(9);
+  const p5 = constant(10);
+  const one = constant(11);
+  const high = constant(12);
   let i = <usize>from << 2;
   const end = <usize>to << 2;
-  for (; i + 16 <= end; i += 16) v128.store(z + i, sigmoidLanes(v128.load(x + i), slope, high, low, round, c5, c4, c3, c2, c1, one));
-  for (; i < end; i += 4) store<f32>(z + i, f32x4.extract_lane(sigmoidLanes(v128.load32_splat(x + i), slope, high, low, round, c5, c4, c3, c2, c1, one), 0));
+  for (; i + 16 <= end; i += 16) v128.store(z + i, sigmoidLanes(v128.load(x + i), high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one));
+  for (; i < end; i += 4) store<f32>(z + i, f32x4.extract_lane(sigmoidLanes(v128.load32_splat(x + i), high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one), 0));
 }
 
 /** Bytes [from, to) × 64. */

@@ -1,27 +1,30 @@
 /** @file Passes over rows [from, to) of activations: SwiGLU, RMSNorm, RoPE, the loss. */
-import { constant, exp2Lanes, lanes, maxLanes, sigmoidLanes, sumLanes } from './vector';
+import { constant, expLanes, lanes, maxLanes, sigmoidLanes, sumLanes } from './vector';
 
 /** Numbers [from, to) of y = silu(gate) ⊙ up. */
 export function swiglu(from: i32, to: i32, gate: usize, up: usize, y: usize): void {
   const low = constant(0);
   const round = constant(1);
-  const c5 = constant(2);
-  const c4 = constant(3);
-  const c3 = constant(4);
-  const c2 = constant(5);
-  const c1 = constant(6);
-  const one = constant(7);
-  const slope = f32x4.neg(constant(8));
-  const high = constant(9);
+  const log2e = constant(2);
+  const ln2 = constant(3);
+  const rest = constant(4);
+  const p0 = constant(5);
+  const p1 = constant(6);
+  const p2 = constant(7);
+  const p3 = constant(8);
+  const p4 = constant(9);
+  const p5 = constant(10);
+  const one = constant(11);
+  const high = constant(12);
   let i = <usize>from << 2;
   const end = <usize>to << 2;
   for (; i + 16 <= end; i += 16) {
     const g = v128.load(gate + i);
-    v128.store(y + i, f32x4.mul(f32x4.mul(g, sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one)), v128.load(up + i)));
+    v128.store(y + i, f32x4.mul(f32x4.mul(g, sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one)), v128.load(up + i)));
   }
   for (; i < end; i += 4) {
     const g = v128.load32_splat(gate + i);
-    store<f32>(y + i, f32x4.extract_lane(f32x4.mul(f32x4.mul(g, sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one)), v128.load32_splat(up + i)), 0));
+    store<f32>(y + i, f32x4.extract_lane(f32x4.mul(f32x4.mul(g, sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one)), v128.load32_splat(up + i)), 0));
   }
 }
 
@@ -34,20 +37,23 @@ function slopeOf(g: v128, sigmoid: v128, silu: v128): v128 {
 export function swigluGrad(from: i32, to: i32, gate: usize, up: usize, dy: usize, dGate: usize, dUp: usize): void {
   const low = constant(0);
   const round = constant(1);
-  const c5 = constant(2);
-  const c4 = constant(3);
-  const c3 = constant(4);
-  const c2 = constant(5);
-  const c1 = constant(6);
-  const one = constant(7);
-  const slope = f32x4.neg(constant(8));
-  const high = constant(9);
+  const log2e = constant(2);
+  const ln2 = constant(3);
+  const rest = constant(4);
+  const p0 = constant(5);
+  const p1 = constant(6);
+  const p2 = constant(7);
+  const p3 = constant(8);
+  const p4 = constant(9);
+  const p5 = constant(10);
+  const one = constant(11);
+  const high = constant(12);
   let i = <usize>from << 2;
   const end = <usize>to << 2;
   for (; i + 16 <= end; i += 16) {
     const g = v128.load(gate + i);
     const d = v128.load(dy + i);
-    const sigmoid = sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one);
+    const sigmoid = sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
     const silu = f32x4.mul(g, sigmoid);
     v128.store(dGate + i, f32x4.mul(f32x4.mul(d, v128.load(up + i)), slopeOf(g, sigmoid, silu)));
     v128.store(dUp + i, f32x4.mul(d, silu));
@@ -55,7 +61,7 @@ export function swigluGrad(from: i32, to: i32, gate: usize, up: usize, dy: usize
   for (; i < end; i += 4) {
     const g = v128.load32_splat(gate + i);
     const d = v128.load32_splat(dy + i);
-    const sigmoid = sigmoidLanes(g, slope, high, low, round, c5, c4, c3, c2, c1, one);
+    const sigmoid = sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
     const silu = f32x4.mul(g, sigmoid);
     const first = f32x4.mul(f32x4.mul(d, v128.load32_splat(up + i)), slopeOf(g, sigmoid, silu));
     store<f32>(dGate + i, f32x4.extract_lane(first, 0));
@@ -199,13 +205,16 @@ export function crossEntropy(
 ): void {
   const low = constant(0);
   const round = constant(1);
-  const c5 = constant(2);
-  const c4 = constant(3);
-  const c3 = constant(4);
-  const c2 = constant(5);
-  const c1 = constant(6);
-  const one = constant(7);
-  const log2e = constant(8);
+  const log2e = constant(2);
+  const ln2 = constant(3);
+  const rest = constant(4);
+  const p0 = constant(5);
+  const p1 = constant(6);
+  const p2 = constant(7);
+  const p3 = constant(8);
+  const p4 = constant(9);
+  const p5 = constant(10);
+  const one = constant(11);
   const bytes = <usize>V << 2;
   for (let r = from; r < to; r++) {
     const row = logits + <usize>r * bytes;
@@ -224,14 +233,14 @@ export function crossEntropy(
       const stop = min(bytes, i + 4096);
       let sum = lanes(0);
       for (; i + 16 <= stop; i += 16) {
-        const e = exp2Lanes(f32x4.mul(f32x4.sub(v128.load(row + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one);
+        const e = expLanes(f32x4.sub(v128.load(row + i), lanes(top)), low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
         sum = f32x4.add(sum, e);
         if (gradient) v128.store(row + i, e);
       }
       total += <f64>sumLanes(sum);
     }
     for (; i < bytes; i += 4) {
-      const e = f32x4.extract_lane(exp2Lanes(f32x4.mul(f32x4.sub(v128.load32_splat(row + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one), 0);
+      const e = f32x4.extract_lane(expLanes(f32x4.sub(v128.load32_splat(row + i), lanes(top)), low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one), 0);
       total += <f64>e;
       if (gradient) store<f32>(row + i, e);
     }
@@ -249,13 +258,16 @@ export function crossEntropy(
 export function softmax(from: i32, to: i32, x: usize, y: usize, n: i32): void {
   const low = constant(0);
   const round = constant(1);
-  const c5 = constant(2);
-  const c4 = constant(3);
-  const c3 = constant(4);
-  const c2 = constant(5);
-  const c1 = constant(6);
-  const one = constant(7);
-  const log2e = constant(8);
+  const log2e = constant(2);
+  const ln2 = constant(3);
+  const rest = constant(4);
+  const p0 = constant(5);
+  const p1 = constant(6);
+  const p2 = constant(7);
+  const p3 = constant(8);
+  const p4 = constant(9);
+  const p5 = constant(10);
+  const one = constant(11);
   const bytes = <usize>n << 2;
   for (let r = from; r < to; r++) {
     const p = x + <usize>r * bytes;
@@ -267,13 +279,13 @@ export function softmax(from: i32, to: i32, x: usize, y: usize, n: i32): void {
     for (; i < bytes; i += 4) top = max<f32>(top, load<f32>(p + i));
     let sum = lanes(0);
     for (i = 0; i + 16 <= bytes; i += 16) {
-      const e = exp2Lanes(f32x4.mul(f32x4.sub(v128.load(p + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one);
+      const e = expLanes(f32x4.sub(v128.load(p + i), lanes(top)), low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
       sum = f32x4.add(sum, e);
       v128.store(q + i, e);
     }
     let total = sumLanes(sum);
     for (; i < bytes; i += 4) {
-      const e = f32x4.extract_lane(exp2Lanes(f32x4.mul(f32x4.sub(v128.load32_splat(p + i), lanes(top)), log2e), low, round, c5, c4, c3, c2, c1, one), 0);
+      const e = f32x4.extract_lane(expLanes(f32x4.sub(v128.load32_splat(p + i), lanes(top)), low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one), 0);
       total += e;
       store<f32>(q + i, e);
     }

@@ -4,7 +4,8 @@
  * It is run on one thread: the backend's own threads each call it for a part of a product (threads/pool.ts), which was measured to be as
  * fast as OpenBLAS's threads, needs no second set of threads beside those of the SIMD kernels, and is the same for every BLAS.
  */
-import koffi from 'koffi';
+import { createRequire } from 'node:module';
+import type Koffi from 'koffi';
 import { BlasError } from '../errors.js';
 import { type Vendor, vendorOf } from './candidates.js';
 
@@ -41,7 +42,7 @@ export interface Blas {
 /** Builds with 64-bit integers often say so in their symbols. */
 const SUFFIXES = ['', '64_', '_64'] as const;
 
-type Library = ReturnType<typeof koffi.load>;
+type Library = ReturnType<typeof Koffi.load>;
 type Foreign = (...args: unknown[]) => unknown;
 
 function symbol(library: Library, prototype: string): Foreign | null {
@@ -55,8 +56,18 @@ function symbol(library: Library, prototype: string): Foreign | null {
 /** The last line of a loader's message, which names the file and the reason. */
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).trim();
 
+/** Loaded here and not by an import, which would make importing this package fail where koffi has no binary for the system. */
+function loadKoffi(): typeof Koffi {
+  try {
+    return createRequire(import.meta.url)('koffi') as typeof Koffi;
+  } catch (error) {
+    throw new BlasError(`koffi, through which libraries are called, does not run here: ${reasonOf(error)}`);
+  }
+}
+
 /** @throws BlasError with the reason when it cannot be loaded or does not compute. */
 export function loadBlas(path: string): Blas {
+  const koffi = loadKoffi();
   let library: Library;
   try {
     library = koffi.load(path);
@@ -76,7 +87,7 @@ export function loadBlas(path: string): Blas {
   if (!sgemm) throw new BlasError(`${path} has no cblas_sgemm${suffix}`);
   const setThreads = threadSetter(library, suffix);
   setThreads(1);
-  const addressOf = addresses();
+  const addressOf = addresses(koffi);
   checkProduct(path, sgemm, addressOf);
   const vendor = vendorOf(path);
   const version = versionOf(library, suffix) ?? vendor;
@@ -152,7 +163,7 @@ function openblasVersion(config: string): string {
 }
 
 /** What `memcpy` of nothing returns is where it would have copied to. */
-function addresses(): (values: ArrayBufferView) => NativeAddress {
+function addresses(koffi: typeof Koffi): (values: ArrayBufferView) => NativeAddress {
   const library = koffi.load(process.platform === 'win32' ? 'msvcrt.dll' : null);
   const memcpy = library.func('uintptr_t memcpy(void *to, void *from, size_t bytes)') as unknown as (
     to: ArrayBufferView,

@@ -60,6 +60,7 @@ function look({ SPFT_BLAS: asked, SPFT_THREADS: threadsAsked }: BlasEnvironment)
       hint: 'set SPFT_BLAS to the path of a BLAS with a C interface, or not at all',
     };
   }
-  const found = misfits.length > 0 ? misfits.join('; ') : 'no BLAS was found (OpenBLAS, MKL, BLIS or Accelerate)';
+  const found =
+    misfits.length > 0 ? [...new Set(misfits)].join('; ') : 'no BLAS was found (OpenBLAS, MKL, BLIS or Accelerate)';
   return { available: false, reason: found, hint: installHint() };
 }

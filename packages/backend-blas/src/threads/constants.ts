@@ -1,12 +1,10 @@
-/**
- * @file The constants of the kernels' exponential, which lie in the memory: assembly/vector.ts says why. The polynomial is the one of degree 5 whose
- * largest relative error from 2ᶠ for |f| ≤ ½ is least among those that are 1 at 0.
- */
+/** @file The constants of the kernels' exponential, which lie in the memory: assembly/vector.ts says why. */
 
-/** In the order of their numbers in `assembly/`: least exponent, 1.5·2²³, the polynomial from its highest power, log₂ e, highest exponent. */
+/** In the order of their numbers in `assembly/`: least x, 1.5·2²³, log₂ e, ln 2 and what it lacks, Cephes' polynomial, 1, greatest x. */
 const VALUES = [
-  ...[-125, 12582912, 1.3264727e-3, 9.671513e-3, 5.5507336e-2, 0.24022242, 0.693147, 1],
-  ...[Math.LOG2E, 126],
+  ...[-86, 12582912, Math.LOG2E, 0.693359375, 2.1219444e-4],
+  ...[1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5],
+  ...[1, 86],
 ];
 
 /** Where they begin, as assembly/vector.ts says, and how many bytes they take. */
