@@ -1,7 +1,9 @@
 /**
- * @file Every variant of every kernel compiles for every architecture, by the real NVRTC, which needs no GPU: `SPFT_CUDA_PATH`, or where pip
- * put `nvidia-cuda-nvrtc-cu12`. Images go to the cache that the backend reads, so a second run takes no time.
+ * @file Every variant of every kernel compiles for every architecture, by the real NVRTC, which needs no GPU: that below `SPFT_TEST_NVRTC` (a folder
+ * of `pip install --target`), `SPFT_CUDA_PATH`, or where pip put `nvidia-cuda-nvrtc-cu12`. Images go to the cache that the backend reads, so a second run takes no time.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'vitest';
 import { compileCached } from './device/compiler.js';
 import { loadFrom } from './device/device.js';
@@ -13,6 +15,8 @@ const ARCHITECTURES = (process.env.SPFT_CUDA_ARCHITECTURES ?? 'sm_80,sm_90,sm_10
 
 /** The compiler, or why there is none. */
 function findNvrtc(): Nvrtc | string {
+  const { SPFT_TEST_NVRTC: folder } = process.env;
+  if (folder && existsSync(join(folder, 'nvidia'))) process.env.SPFT_CUDA_PATH = folder;
   try {
     const { loaded, path } = loadFrom('nvrtc', (path) => new Nvrtc(path), 'NVRTC was not found');
     return path.includes('emulator') ? 'the NVRTC found is the emulator’s' : loaded;
