@@ -91,14 +91,17 @@ async function checkPredictors(
 
 /**
  * Relative noise, evenly spread up to this, under which a choice that lies within rounding may turn: two units in float32's last place; in bf16 as
- * much in norm as activations may be off.
+ * much in norm as activations may be off, a channel of all tokens alike, as rounded weights move it.
  */
 const ROUNDING = { float32: 2 ** -22, bf16: Math.sqrt(3) * BF16_TOLERANCE.output } as const;
 const TRIALS = { float32: 16, bf16: 48 } as const;
 
 /** The context with every activation moved by rounding, differently each time. */
-function shaken<C extends object>(context: C, noise: number): C {
-  const shake = (x: tf.Tensor) => tf.mul(x, tf.randomUniform(x.shape, 1 - noise, 1 + noise));
+function shaken<C extends object>(context: C, precision: Precision['name']): C {
+  const noise = ROUNDING[precision];
+  const shapeOf = ({ shape }: tf.Tensor) =>
+    precision === 'bf16' ? [...shape.slice(0, -1).fill(1), shape.at(-1)!] : shape;
+  const shake = (x: tf.Tensor) => tf.mul(x, tf.randomUniform(shapeOf(x), 1 - noise, 1 + noise));
   return Object.fromEntries(
     Object.entries(context).map(([key, value]) => [key, value instanceof tf.Tensor ? shake(value) : value]),
   ) as C;
@@ -127,8 +130,7 @@ export function chooseAsGolden<C extends object>(
     if (!file.names.includes(name)) continue;
     const golden = Int32Array.from(file.get(name).data).sort();
     const own = selection?.indices.dataSync() ?? [];
-    const trial = () =>
-      tf.tidy(() => select(shaken(context, ROUNDING[precision]))[part]?.indices.dataSync() ?? new Int32Array());
+    const trial = () => tf.tidy(() => select(shaken(context, precision))[part]?.indices.dataSync() ?? new Int32Array());
     const trials = () => Array.from({ length: TRIALS[precision] }, trial);
     const same = (indices: ArrayLike<number>) => selection !== null && String(indices) === String(golden);
     const tied = () =>

@@ -126,6 +126,8 @@ describe.each(TEST_BACKENDS)('Trainer on %s', (backend) => {
       samples: toySamples(20),
       evalSamples: toySamples(5),
       args: { ...args, ...evaluated },
+      // Else losses are kept until they are logged, where reading them waits for a GPU.
+      checkEveryStep: true,
       callbacks: [counts],
       checkpoints: memoryStore(),
       ...silent,

@@ -1,6 +1,7 @@
 /** @file SwiGLU over places in device memory, for matrices whose rows may lie apart. */
 import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE } from '../storage.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 /** A matrix in device memory: its address, and the elements from row to row. */
 export interface Place {
@@ -46,3 +47,5 @@ export function gatedActivationGrad(
   const addresses = [gate, up, dy, dgate, dup].map(({ address }) => address);
   backend.launch(kernel, [blocks], [THREADS], [...addresses, rows, columns, gate.stride, dy.stride, dgate.stride]);
 }
+
+declareVariants('gated-activation', combinations({ X: FLOATS, WIDE: [0, 1] }));

@@ -2,6 +2,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { BYTES, C_TYPE, type Physical } from '../storage.js';
+import { combinations, declareVariants, FLOATS } from './variants.js';
 
 export interface Selection {
   readonly indices: TensorInfo;
@@ -80,3 +81,5 @@ export function inType<T>(backend: CudaBackend, x: TensorInfo, physical: Physica
     backend.release(converted);
   }
 }
+
+declareVariants('fill-rows', combinations({ FROM: FLOATS, TO: FLOATS }));

@@ -9,6 +9,7 @@ import type { Defines, Kernel } from '../device/modules.js';
 import { activationType } from './layers.js';
 import { registerCudaKernel } from './register.js';
 import { inScope } from './tensors.js';
+import { declareVariants } from './variants.js';
 
 interface Attributes {
   readonly layout: { readonly tokens: number; readonly sequenceStarts: Int32Array; readonly rowOfToken: Int32Array };
@@ -177,3 +178,15 @@ registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
     });
   },
 );
+
+// Shapes of Llama 3's and of SmolLM's heads stand for all: the kernels that sizes choose between.
+for (const file of ['packed-attention', 'packed-attention-grad']) {
+  for (const heads of [
+    { heads: 32, kvHeads: 8, headDim: 128 },
+    { heads: 9, kvHeads: 3, headDim: 64 },
+  ]) {
+    const { defines: hopper } = planFor(heads, 'bf16', true, true);
+    declareVariants(file, [planFor(heads, 'f32', false, false).defines, planFor(heads, 'bf16', true, false).defines]);
+    declareVariants(file, [hopper], 'sm_90a');
+  }
+}

@@ -8,13 +8,15 @@ import type { Defines } from '../device/modules.js';
 export interface Variant {
   readonly file: string;
   readonly defines: Defines;
+  /** The only architecture that has its instructions; any where there is none. */
+  readonly architecture?: string;
 }
 
 const declared = new Map<string, Variant>();
 
-/** Says that `cuda/<file>.cu` is compiled with each of `variants`. */
-export function declareVariants(file: string, variants: readonly Defines[] = [{}]): void {
-  for (const defines of variants) declared.set(variantName({ file, defines }), { file, defines });
+/** Says that `cuda/<file>.cu` is compiled with each of `variants`; for one architecture alone where that is given. */
+export function declareVariants(file: string, variants: readonly Defines[] = [{}], architecture?: string): void {
+  for (const defines of variants) declared.set(variantName({ file, defines }), { file, defines, architecture });
 }
 
 /** All that were declared by the modules imported so far, in order of their names. */
