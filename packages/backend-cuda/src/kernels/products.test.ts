@@ -10,7 +10,7 @@ import {
   loraLinear,
 } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { expect, it } from 'vitest';
+import { it } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
 import { bf16, expectOp, f32, i32 } from '../../test/ops.js';
