@@ -13,7 +13,7 @@ import { attach } from './method.js';
  * Relative distance ‖a − b‖ / ‖b‖ allowed in bf16: of the loss, of all gradients together, and of the worst of them alone (the small ones of k,
  * where attention's rounding cancels least).
  */
-const ALLOWED = { loss: 2e-2, all: 2e-2, worst: 6e-2 };
+const ALLOWED = { loss: 2e-2, all: 3e-2, worst: 6e-2 };
 
 interface Found {
   readonly loss: number;

@@ -10,7 +10,17 @@ import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
 import { weightTypeOf } from './settings.js';
-import { BYTES, C_TYPE, type Physical, physicalOf, TensorData, TensorStore, widen } from './storage.js';
+import {
+  BYTES,
+  C_TYPE,
+  dtypeOf,
+  type Physical,
+  physicalOf,
+  TensorData,
+  TensorStore,
+  typedArray,
+  widen,
+} from './storage.js';
 
 export const BACKEND_NAME = 'cuda';
 
@@ -389,23 +399,6 @@ export class CudaBackend extends tf.KernelBackend {
       this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
     }
     return data;
-  }
-}
-
-const dtypeOf = (physical: Physical): tf.DataType =>
-  physical === 'i32' ? 'int32' : physical === 'u8' ? 'bool' : 'float32';
-
-function typedArray(
-  values: tf.BackendValues | readonly number[],
-  dtype: tf.DataType,
-): Float32Array | Int32Array | Uint8Array {
-  switch (dtype) {
-    case 'float32':
-      return values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
-    case 'int32':
-      return values instanceof Int32Array ? values : Int32Array.from(values as ArrayLike<number>);
-    default:
-      return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
   }
 }
 

@@ -87,3 +87,22 @@ export function widen(values: Uint16Array): Float32Array {
   for (let n = 0; n < values.length; n++) bits[n] = values[n]! << 16;
   return new Float32Array(bits.buffer);
 }
+
+/** The dtype that an element type is stored for. */
+export const dtypeOf = (physical: Physical): tf.DataType =>
+  physical === 'i32' ? 'int32' : physical === 'u8' ? 'bool' : 'float32';
+
+/** Values from the host as the array that their dtype has there. */
+export function typedArray(
+  values: tf.BackendValues | readonly number[],
+  dtype: tf.DataType,
+): Float32Array | Int32Array | Uint8Array {
+  switch (dtype) {
+    case 'float32':
+      return values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
+    case 'int32':
+      return values instanceof Int32Array ? values : Int32Array.from(values as ArrayLike<number>);
+    default:
+      return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
+  }
+}

@@ -23,17 +23,19 @@ const everywhere = (mlp: number, selfAttn: number) =>
 describe('stepFlops()', () => {
   it('counts the products of the frozen weights, forward and backward', () => {
     const weights = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 4096 * 14336);
+    // Of the last layer's o and MLP the labelled rows alone.
+    const afterAttention = 4096 * 4096 + 3 * 4096 * 14336;
     const { frozen, adapters, head, attention, estimator, total } = stepFlops(SHAPE, TOKENS, { adapters: LORA });
-    expect(frozen).toBe(4 * 4096 * weights);
+    expect(frozen).toBe(4 * (4096 * weights - 3072 * afterAttention));
     expect(head).toBe(4 * 1024 * 4096 * 128256);
-    expect(adapters).toBe(32 * 6 * 4096 * 32 * (4 * 4096 + 2 * 4096 + 2 * 1024));
+    expect(adapters).toBe(6 * 32 * (32 * 4096 * (4 * 4096 + 2 * 4096 + 2 * 1024) - 3072 * 2 * 4096));
     expect(attention).toBe(32 * 12 * 8 * ((512 * 513) / 2) * 4096);
     expect(estimator).toBe(0);
     expect(total).toBe(frozen + adapters + attention + head);
   });
 
   it('counts sparse rows by their kept channels, query channels by those of their kv group', () => {
-    const dense = stepFlops(SHAPE, TOKENS);
+    const dense = { frozen: 4 * 4096 * 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 4096 * 14336) };
     const sparse = stepFlops(SHAPE, TOKENS, { sparsity: everywhere(0.5, 0) });
     const mlp = 32 * 3 * 4096 * 14336 * 4;
     expect(dense.frozen - sparse.frozen).toBe(mlp * 3072 * 0.5);

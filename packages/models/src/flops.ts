@@ -3,7 +3,8 @@
  *
  * A multiplication with its addition counts as 2. Counted are the matrix products of forward and backward: those of the frozen weights
  * (the backward has one, the input's gradient), of the adapters (two: input and weight), of attention, of the head on labelled rows, and
- * of the estimator. Elementwise work is left out; it is linear in T·H.
+ * of the estimator. After the last layer's attention only labelled rows go on where nothing of that layer is sparse, so there only they count.
+ * Elementwise work is left out; it is linear in T·H.
  */
 import { keptChannels, type PackedLayout } from '@spft/sparse-ops';
 import type { LlamaConfig } from './llama-config.js';
@@ -60,6 +61,8 @@ function projections(shape: FlopsShape) {
   ] as const;
 }
 
+const AFTER_ATTENTION: ReadonlySet<string> = new Set(['o_proj', 'gate_proj', 'up_proj', 'down_proj']);
+
 /** Products of one optimizer step's forward and backward over these tokens. */
 export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod = {}): StepFlops {
   const { hiddenSize: H, numAttentionHeads: N, numKeyValueHeads: K, headDim: d, intermediateSize: I } = shape;
@@ -67,15 +70,18 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
   const { adapters: adapter, channelMultiple: multiple = 1, predictorRank: p = 0 } = method;
   let [frozen, adapters, estimator] = [0, 0, 0];
   for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
-    const drop = method.sparsity?.get(layer) ?? { mlp: 0, selfAttn: 0 };
+    const drop = (T > D && method.sparsity?.get(layer)) || { mlp: 0, selfAttn: 0 };
+    const endsEarly = layer === shape.numHiddenLayers - 1 && drop.mlp === 0 && drop.selfAttn === 0;
     for (const { name, block, out, inputs, side } of projections(shape)) {
+      const rows = endsEarly && AFTER_ATTENTION.has(name) ? tokens.labelledTokens : T;
       // Query and o channels follow the kept kv channels, G of them each, so their density is the kv channels'.
       const unit = block === 'mlp' ? I : K * d;
       const density = drop[block] > 0 ? keptChannels(unit, drop[block], multiple) / unit : 1;
       const sparseSize = side === 'out' ? out * density * inputs : out * inputs * density;
-      frozen += 2 * 2 * (D * out * inputs + (T - D) * sparseSize);
+      const dense = drop[block] > 0 ? D : rows;
+      frozen += 2 * 2 * (dense * out * inputs + (rows - dense) * sparseSize);
       if (!adapter?.targets.includes(name)) continue;
-      adapters += 3 * 2 * T * adapter.rank * (inputs + out);
+      adapters += 3 * 2 * rows * adapter.rank * (inputs + out);
       // DoRA's norm of W + s·B·A, which carries no gradient.
       if (adapter.dora) adapters += 2 * adapter.rank * inputs * out;
     }

@@ -10,7 +10,8 @@ import {
   loraLinear,
 } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { expect, it } from 'vitest';
+import { it } from 'vitest';
+import { expectAllClose } from '../../../../test/support/allclose.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
 import { bf16, expectOp, f32, i32 } from '../../test/ops.js';
 import { linearCrossEntropy as crossEntropyKernel } from './linear-cross-entropy.js';
@@ -113,7 +114,8 @@ describeCuda('products in bf16', () => {
       crossEntropyKernel(cuda(), x, w, labels, true, chunk).map((info) => tf.engine().makeTensorFromTensorInfo(info)),
     ) as [tf.Tensor[], tf.Tensor[]];
     whole.forEach((t, n) => {
-      expect([...parts[n]!.dataSync()]).toEqual([...t.dataSync()]);
+      // Not to the bit: cuBLASLt may take another algorithm for another number of rows.
+      expectAllClose(`output ${n}`, parts[n]!, t, { relative: 1e-6, absolute: 1e-7 });
     });
     tf.dispose([x, w, labels, whole, parts]);
   });
