@@ -36,6 +36,7 @@ import { sequenceMeansReference } from '../../packages/sparse-ops/src/sequence-m
 import { swigluGradReference, swigluReference } from '../../packages/sparse-ops/src/swiglu.reference.js';
 import { topKReference } from '../../packages/sparse-ops/src/top-k-selection.reference.js';
 import { integers, uniform } from '../support/random.js';
+import { blockCases } from './block-cases.js';
 
 /** The dimensions of a step; letters as in sparse-ops. */
 export interface OpShape {
@@ -445,5 +446,6 @@ export function opCases(shape: OpShape): OpCase[] {
         };
       },
     },
+    ...blockCases(shape),
   ];
 }

@@ -44,8 +44,8 @@ describe('spft generate', () => {
     expect(await fails(generate())).toContain('there is no prompt: give --prompt TEXT, or lines on stdin');
     expect(await fails(generate('--chat'))).toContain('there is no message');
     expect(await fails(generate('--prompt', 'x', '--chat', '--template', 'plain'))).toContain('give one');
-    expect(await fails(generate('--prompt', 'x', '--backend', 'cuda'))).toContain(
-      "backend 'cuda' is unknown; known are",
+    expect(await fails(generate('--prompt', 'x', '--backend', 'metal'))).toContain(
+      "backend 'metal' is unknown; known are",
     );
   });
 });

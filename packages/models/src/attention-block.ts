@@ -17,7 +17,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, SEED_PART, type Step } from './step.js';
+import { blockSparsity, SEED_PART, type Step, type WantedRows } from './step.js';
 
 interface Projections {
   readonly q: tf.Tensor2D;
@@ -40,10 +40,10 @@ export class AttentionBlock {
   /**
    * residual + attention(x).
    * @param x [T, H] after the norm, in row order. @param residual [T, H].
-   * @param rows of the result that are wanted; all where null. Only of a block without sparsity.
-   * @returns [T, H], or a row for each of `rows`, owned by the caller.
+   * @param wanted rows of the result; all where null.
+   * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, rows: tf.Tensor1D | null = null): tf.Tensor2D {
+  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, wanted: WantedRows | null = null): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'selfAttn');
     const masks = sparsity > 0 && step.plan?.estimator.applies === 'mask';
     // An oracle masks q, k and v; its o is dense, as in the original, where that branch is never reached (NOTES, smaller ones).
@@ -59,24 +59,25 @@ export class AttentionBlock {
       step.layout,
       this.heads,
     );
-    return rows === null
-      ? this.#output(mixed, residual, step, keep)
-      : this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep);
+    if (wanted === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens);
+    const { rows, dense } = wanted;
+    return this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep, dense);
   }
 
-  /** residual + o(mixed). */
-  #output(mixed: tf.Tensor2D, residual: tf.Tensor2D, step: Step, keep: AttentionSelection): tf.Tensor2D {
+  /** residual + o(mixed). @param denseTokens rows of mixed that are dense, where some are sparse. */
+  #output(
+    mixed: tf.Tensor2D,
+    residual: tf.Tensor2D,
+    step: Step,
+    keep: AttentionSelection,
+    denseTokens: number,
+  ): tf.Tensor2D {
     const cut = step.plan?.compat === 'reference';
     const call = this.#call(step, 'o');
     const layer = cut ? null : this.o.frozen(keep.o, call);
-    const { denseTokens } = step.layout;
-    if (layer) return projectColumns(mixed, residual, layer, keep.o === null ? mixed.shape[0] : denseTokens);
-    const base = projectKeptColumns(
-      this.o,
-      sliceRows(mixed, keep.o === null ? mixed.shape[0] : denseTokens),
-      keep.o,
-      cut,
-    );
+    const denseRows = keep.o === null ? mixed.shape[0] : denseTokens;
+    if (layer) return projectColumns(mixed, residual, layer, denseRows);
+    const base = projectKeptColumns(this.o, sliceRows(mixed, denseRows), keep.o, cut);
     return tf.add(residual, this.o.adapt(mixed, base, call));
   }
 

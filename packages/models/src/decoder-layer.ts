@@ -1,10 +1,10 @@
 /** @file One decoder layer: norm, attention on top of the residual, norm, MLP on top of that. */
-import { gatherRows, rmsNormResidual } from '@spft/sparse-ops';
+import { rmsNormResidual } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import type { AttentionBlock } from './attention-block.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { MlpBlock } from './mlp-block.js';
-import { blockSparsity, type Step } from './step.js';
+import { blockSparsity, type Step, type WantedRows } from './step.js';
 
 export class DecoderLayer {
   /** @param inputNorm [H], @param postAttentionNorm [H]: owned here, as are the blocks' weights. */
@@ -18,19 +18,17 @@ export class DecoderLayer {
 
   /**
    * @param x [T, H] in row order.
-   * @param rows of the result that are wanted; all where null.
-   * @returns [T, H], or a row for each of `rows`, owned by the caller.
+   * @param wanted rows of the result; all where null. What follows attention is row by row, so the others end there, or where the MLP's channels
+   * have been chosen, which all tokens have a say in.
+   * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, step: Step, rows: tf.Tensor1D | null = null): tf.Tensor2D {
+  forward(x: tf.Tensor2D, step: Step, wanted: WantedRows | null = null): tf.Tensor2D {
     const { attention, mlp, eps } = this;
-    // What follows attention is row by row: rows that nobody wants end there, unless sparsity tells rows apart by where they lie.
-    const early =
-      rows !== null && !(['selfAttn', 'mlp'] as const).some((m) => blockSparsity(step, attention.layer, m) > 0);
+    const afterAttention = blockSparsity(step, attention.layer, 'mlp') === 0 ? wanted : null;
     const [normed, residual] = rmsNormResidual(x, this.inputNorm, eps);
-    const attended = attention.forward(normed, residual, step, early ? rows : null);
+    const attended = attention.forward(normed, residual, step, afterAttention);
     const [normedAgain, residualAgain] = rmsNormResidual(attended, this.postAttentionNorm, eps);
-    const y = mlp.forward(normedAgain, residualAgain, step);
-    return rows === null || early ? y : gatherRows(y, rows);
+    return mlp.forward(normedAgain, residualAgain, step, afterAttention ? null : wanted);
   }
 
   /** In checkpoint order. */

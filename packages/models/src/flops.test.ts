@@ -38,11 +38,16 @@ describe('stepFlops()', () => {
     const dense = { frozen: 4 * 4096 * 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 4096 * 14336) };
     const sparse = stepFlops(SHAPE, TOKENS, { sparsity: everywhere(0.5, 0) });
     const mlp = 32 * 3 * 4096 * 14336 * 4;
-    expect(dense.frozen - sparse.frozen).toBe(mlp * 3072 * 0.5);
+    // Of the last layer labelled rows alone, which count as dense.
+    const lastMlp = (3 * 4096 * 14336 * 4 * 3072) / 2;
+    expect(dense.frozen - sparse.frozen).toBe(mlp * 3072 * 0.5 + lastMlp);
     const attention = stepFlops(SHAPE, TOKENS, { sparsity: everywhere(0, 0.75) });
-    expect(dense.frozen - attention.frozen).toBe(32 * 4 * 3072 * 0.75 * (2 * 4096 * 4096 + 2 * 1024 * 4096));
+    const lastOutput = 4 * 3072 * 0.25 * 4096 * 4096;
+    const kept = 32 * 4 * 3072 * 0.75 * (2 * 4096 * 4096 + 2 * 1024 * 4096);
+    expect(dense.frozen - attention.frozen).toBe(kept + 2 * lastMlp + lastOutput);
     const aligned = stepFlops(SHAPE, TOKENS, { sparsity: everywhere(0.9, 0), channelMultiple: 16 });
-    expect(dense.frozen - aligned.frozen).toBeCloseTo(mlp * 3072 * (1 - 1440 / 14336), -3);
+    const density = 1440 / 14336;
+    expect(dense.frozen - aligned.frozen).toBeCloseTo(mlp * 3072 * (1 - density) + 2 * lastMlp * density, -3);
   });
 
   it('adds what the estimator and DoRA cost', () => {

@@ -3,7 +3,8 @@
  *
  * A multiplication with its addition counts as 2. Counted are the matrix products of forward and backward: those of the frozen weights
  * (the backward has one, the input's gradient), of the adapters (two: input and weight), of attention, of the head on labelled rows, and
- * of the estimator. After the last layer's attention only labelled rows go on where nothing of that layer is sparse, so there only they count.
+ * of the estimator. Of the last layer's MLP, and of o unless the MLP chooses channels after it, only labelled rows count, and as dense ones: the
+ * others are not computed.
  * Elementwise work is left out; it is linear in T·H.
  */
 import { keptChannels, type PackedLayout } from '@spft/sparse-ops';
@@ -61,8 +62,6 @@ function projections(shape: FlopsShape) {
   ] as const;
 }
 
-const AFTER_ATTENTION: ReadonlySet<string> = new Set(['o_proj', 'gate_proj', 'up_proj', 'down_proj']);
-
 /** Products of one optimizer step's forward and backward over these tokens. */
 export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod = {}): StepFlops {
   const { hiddenSize: H, numAttentionHeads: N, numKeyValueHeads: K, headDim: d, intermediateSize: I } = shape;
@@ -71,14 +70,15 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
   let [frozen, adapters, estimator] = [0, 0, 0];
   for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
     const drop = (T > D && method.sparsity?.get(layer)) || { mlp: 0, selfAttn: 0 };
-    const endsEarly = layer === shape.numHiddenLayers - 1 && drop.mlp === 0 && drop.selfAttn === 0;
+    const isLast = layer === shape.numHiddenLayers - 1;
     for (const { name, block, out, inputs, side } of projections(shape)) {
-      const rows = endsEarly && AFTER_ATTENTION.has(name) ? tokens.labelledTokens : T;
+      const endsEarly = isLast && (block === 'mlp' || (name === 'o_proj' && drop.mlp === 0));
+      const rows = endsEarly ? tokens.labelledTokens : T;
       // Query and o channels follow the kept kv channels, G of them each, so their density is the kv channels'.
       const unit = block === 'mlp' ? I : K * d;
       const density = drop[block] > 0 ? keptChannels(unit, drop[block], multiple) / unit : 1;
       const sparseSize = side === 'out' ? out * density * inputs : out * inputs * density;
-      const dense = drop[block] > 0 ? D : rows;
+      const dense = drop[block] > 0 ? (endsEarly ? rows : D) : rows;
       frozen += 2 * 2 * (dense * out * inputs + (rows - dense) * sparseSize);
       if (!adapter?.targets.includes(name)) continue;
       adapters += 3 * 2 * rows * adapter.rank * (inputs + out);

@@ -24,7 +24,7 @@ import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
 import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
-import type { Step } from './step.js';
+import type { Step, WantedRows } from './step.js';
 import type { ForwardOptions, PackedBatch, TrainableModel, WeightSource } from './types.js';
 
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
@@ -127,9 +127,14 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       );
     }
     return tf.tidy(() => {
-      const hidden = this.#hidden(batch, options, tf.tensor1d(labelled.rows, 'int32'));
+      // Ascending, so that of these rows too the dense ones come first; the order of a sum's terms is free.
+      const order = [...labelled.rows.keys()].sort((a, b) => labelled.rows[a]! - labelled.rows[b]!);
+      const rows = Int32Array.from(order, (n) => labelled.rows[n]!);
+      const labels = Int32Array.from(order, (n) => labelled.labels[n]!);
+      const dense = rows.filter((row) => row < batch.layout.denseTokens).length;
+      const hidden = this.#hidden(batch, options, { rows: tf.tensor1d(rows, 'int32'), dense });
       const normed = rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
-      const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(labelled.labels, 'int32'));
+      const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(labels, 'int32'));
       return tf.div(sum, options.normalizer) as tf.Scalar;
     });
   }
@@ -140,7 +145,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
    */
   logits(batch: PackedBatch, options: ForwardOptions = { training: false, seed: 0 }): tf.Tensor2D {
     return tf.tidy(() => {
-      const packed = this.#hidden(batch, options, tf.tensor1d(batch.layout.rowOfToken, 'int32'));
+      const packed = gatherRows(this.#hidden(batch, options), tf.tensor1d(batch.layout.rowOfToken, 'int32'));
       return linear(rmsNorm(packed, this.parts.norm, this.config.rmsNormEps), this.parts.lmHead);
     });
   }
@@ -168,8 +173,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     for (const layer of layers) layer.dispose();
   }
 
-  /** The rows `rows` of what the last norm is applied to: [rows.length, H]. */
-  #hidden(batch: PackedBatch, options: ForwardOptions, rows: tf.Tensor1D): tf.Tensor2D {
+  /** What the last norm is applied to: [T, H] in row order, or a row for each of those wanted. */
+  #hidden(batch: PackedBatch, options: ForwardOptions, wanted: WantedRows | null = null): tf.Tensor2D {
     const { layout, inputIds, labels } = batch;
     if (inputIds.length !== layout.tokens || labels.length !== layout.tokens) {
       throw new RangeError(
@@ -183,10 +188,10 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const step: Step = { layout, cos, sin, training, seed, plan };
     let x = constant(this.embed(layout.tokenOfRow.map((token) => inputIds[token]!)));
     const { layers } = this.parts;
-    if (layers.length === 0) return gatherRows(x, rows);
+    if (layers.length === 0) return wanted ? gatherRows(x, wanted.rows) : x;
     for (const [n, layer] of layers.entries()) {
-      const wanted = n === layers.length - 1 ? rows : null;
-      x = this.#layer(layer, x, step, wanted, options.gradientCheckpointing ?? false);
+      const ofThis = n === layers.length - 1 ? wanted : null;
+      x = this.#layer(layer, x, step, ofThis, options.gradientCheckpointing ?? false);
     }
     return x;
   }
@@ -195,17 +200,17 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     layer: DecoderLayer,
     x: tf.Tensor2D,
     step: Step,
-    rows: tf.Tensor1D | null,
+    wanted: WantedRows | null,
     checkpointing: boolean,
   ): tf.Tensor2D {
     // The scope ends what neither the result nor a gradient needs, layer by layer and not at the end of the forward.
-    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step, rows));
+    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step, wanted));
     const run =
       (plan: SparsityPlan | null) =>
       (input: tf.Tensor2D, [cos, sin, rows]: readonly [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D?]) =>
-        layer.forward(input, { ...step, cos, sin, plan }, rows ?? null);
+        layer.forward(input, { ...step, cos, sin, plan }, rows ? { rows, dense: wanted!.dense } : null);
     const quiet = step.plan && { ...step.plan, listener: null };
-    const constants = rows === null ? ([step.cos, step.sin] as const) : ([step.cos, step.sin, rows] as const);
+    const constants = wanted ? ([step.cos, step.sin, wanted.rows] as const) : ([step.cos, step.sin] as const);
     return checkpoint(run(step.plan), x, constants, layer.variables, run(quiet));
   }
 

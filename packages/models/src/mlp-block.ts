@@ -4,6 +4,7 @@
 import {
   type ChannelSelection,
   gatedMlp,
+  gatherRows,
   joinSlices,
   linearKeptColumns,
   linearKeptRows,
@@ -18,7 +19,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, SEED_PART, type Step } from './step.js';
+import { blockSparsity, SEED_PART, type Step, type WantedRows } from './step.js';
 
 export class MlpBlock {
   constructor(
@@ -32,27 +33,36 @@ export class MlpBlock {
    * residual + mlp(x).
    * @param x [T, H] after the norm, in row order; other rows than the layout's only where this block has no sparsity.
    * @param residual [T, H].
-   * @returns [T, H], owned by the caller.
+   * @param wanted rows of the result; all where null.
+   * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step): tf.Tensor2D {
+  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, wanted: WantedRows | null = null): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'mlp');
+    const gathers = sparsity > 0 && step.plan!.estimator.applies === 'gather';
+    const keep = gathers ? this.#select(x, step, sparsity) : null;
+    const masks = sparsity > 0 && !gathers;
     const plain = [this.gate, this.up, this.down].every(({ adapter }) => adapter === null);
-    if (sparsity === 0) {
-      if (plain) return gatedMlp(x, residual, this, null, x.shape[0]);
-      return tf.add(residual, this.#down(this.#activations(x, step), step));
+    if (!plain || masks) {
+      const y = tf.add(residual, this.#stepwise(x, step, sparsity, keep, masks)) as tf.Tensor2D;
+      return wanted ? gatherRows(y, wanted.rows) : y;
     }
+    if (wanted === null) return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0]);
+    const { rows, dense } = wanted;
+    return gatedMlp(gatherRows(x, rows), gatherRows(residual, rows), this, keep, keep ? dense : rows.size);
+  }
+
+  /** mlp(x) layer by layer, for adapters and masks. */
+  #stepwise(x: tf.Tensor2D, step: Step, sparsity: number, keep: ChannelSelection | null, masks: boolean): tf.Tensor2D {
     const { denseTokens } = step.layout;
-    if (step.plan!.estimator.applies === 'mask') {
+    if (masks) {
       const activations = this.#activations(x, step);
-      const keep = this.#select(x, step, sparsity, activations);
-      return tf.add(residual, this.#down(keep ? maskColumns(activations, keep, denseTokens) : activations, step));
+      const masked = this.#select(x, step, sparsity, activations);
+      return this.#down(masked ? maskColumns(activations, masked, denseTokens) : activations, step);
     }
-    const keep = this.#select(x, step, sparsity);
-    if (plain) return gatedMlp(x, residual, this, keep, denseTokens);
-    if (keep === null) return tf.add(residual, this.#down(this.#activations(x, step), step));
+    if (keep === null) return this.#down(this.#activations(x, step), step);
     const rows = sliceRows(x, denseTokens);
     const atFullWidth = this.gate.adapter !== null || this.up.adapter !== null;
-    return tf.add(residual, atFullWidth ? this.#atFullWidth(rows, keep, step) : this.#atKeptWidth(rows, keep, step));
+    return atFullWidth ? this.#atFullWidth(rows, keep, step) : this.#atKeptWidth(rows, keep, step);
   }
 
   /** Nothing but the kept channels exists on sparse rows, unless an adapter on down wants its whole input. */

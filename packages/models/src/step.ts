@@ -15,6 +15,14 @@ export interface Step {
   readonly plan: SparsityPlan | null;
 }
 
+/** Rows of the last layer's result that are wanted, ascending: so the dense ones come first here too. */
+export interface WantedRows {
+  /** int32. */
+  readonly rows: tf.Tensor1D;
+  /** How many of them are dense. */
+  readonly dense: number;
+}
+
 /** Fraction of channels that a block drops in this step; 0 where the plan or the batch has nothing sparse. */
 export function blockSparsity(step: Step, layer: number, module: 'mlp' | 'selfAttn'): number {
   const nothingSparse = step.layout.denseTokens === step.layout.tokens;
