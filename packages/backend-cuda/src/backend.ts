@@ -3,7 +3,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { Device } from './device/device.js';
-import { Gemm, type MatrixType, type Product } from './device/gemm.js';
+import { Gemm, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
 import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
@@ -401,9 +401,3 @@ export class CudaBackend extends tf.KernelBackend {
     return data;
   }
 }
-
-/** cuBLASLt's types are those of float32 tensors. */
-export const matrixType = (physical: Physical): MatrixType => {
-  if (physical === 'f32' || physical === 'bf16') return physical;
-  throw new TypeError(`internal: no product of ${physical}`);
-};

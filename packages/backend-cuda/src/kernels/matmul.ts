@@ -1,6 +1,6 @@
 /** @file Matrix products of tfjs, plain and batched, by cuBLASLt. */
 import * as tf from '@tensorflow/tfjs';
-import { type CudaBackend, matrixType } from '../backend.js';
+import type { CudaBackend } from '../backend.js';
 import { cast } from './constant.js';
 import { type KernelCall, registerCudaKernel } from './register.js';
 
@@ -36,7 +36,7 @@ export function product(
 
 /** bf16 where both operands are. */
 export const both = (backend: CudaBackend, a: tf.TensorInfo, b: tf.TensorInfo): 'bf16' | 'f32' =>
-  matrixType(backend.physical(a) === 'bf16' && backend.physical(b) === 'bf16' ? 'bf16' : 'f32');
+  backend.physical(a) === 'bf16' && backend.physical(b) === 'bf16' ? 'bf16' : 'f32';
 
 function batchMatMul({ backend, inputs, attributes }: KernelCall<'a' | 'b', MatMulAttributes>): tf.TensorInfo {
   const { a, b } = inputs;

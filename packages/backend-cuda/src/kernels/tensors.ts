@@ -1,6 +1,6 @@
 /** @file What kernels on matrices share: element types, temporary tensors, accesses of full width, products that may be empty. */
 import type * as tf from '@tensorflow/tfjs';
-import { type CudaBackend, matrixType } from '../backend.js';
+import type { CudaBackend } from '../backend.js';
 import type { MatrixType, Product } from '../device/gemm.js';
 import { BYTES, type Physical } from '../storage.js';
 
@@ -58,7 +58,7 @@ export function inScope<T>(backend: CudaBackend, f: (scope: Scope) => T): T {
 
 /** Element type that a kernel computes in: bf16 where all of its tensors are, else float. */
 export const typeOf = (backend: CudaBackend, ...infos: readonly tf.TensorInfo[]): MatrixType =>
-  matrixType(infos.every((info) => backend.physical(info) === 'bf16') ? 'bf16' : 'f32');
+  infos.every((info) => backend.physical(info) === 'bf16') ? 'bf16' : 'f32';
 
 /** 1 where rows of n numbers that begin at these addresses can be accessed eight numbers at a time (octets.cuh), else 0. */
 export const aligned = (n: number, ...addresses: readonly number[]): 0 | 1 =>
