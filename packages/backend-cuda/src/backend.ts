@@ -244,14 +244,14 @@ export class CudaBackend extends tf.KernelBackend {
       this.memoryPool.release(block);
     }
     const block = this.memoryPool.allocate(values.byteLength, 'layouts');
-    this.#staging.upload(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), block.address);
+    this.#staging.upload(values, block.address);
     this.#constants.set(values, block);
     return block.address;
   }
 
-  /** Copies host bytes to memory that a kernel holds. */
-  uploadTo(address: number, bytes: Uint8Array): void {
-    this.#staging.upload(bytes, address);
+  /** Copies the bytes of `values` to memory that a kernel holds. */
+  uploadTo(address: number, values: ArrayBufferView): void {
+    this.#staging.upload(values, address);
   }
 
   /** Runs `f` and says where the GPU's time went, by kernel and product. */
@@ -295,10 +295,7 @@ export class CudaBackend extends tf.KernelBackend {
       return new TensorData(dtype, physical, 1, null, 0, [Number(values[0])], references);
     }
     const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
-    if (values !== null) {
-      const typed = typedArray(values, dtype);
-      this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
-    }
+    if (values !== null) this.#staging.upload(typedArray(values, dtype), block.address);
     return new TensorData(dtype, physical, elements, block, 0, null, references);
   }
 
@@ -395,8 +392,7 @@ export class CudaBackend extends tf.KernelBackend {
       if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
       const block: Block = this.memoryPool.allocate(data.elements * BYTES[data.physical], this.#running);
       data.block = block;
-      const typed = typedArray(data.host as number[], data.dtype);
-      this.#staging.upload(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength), block.address);
+      this.#staging.upload(typedArray(data.host as number[], data.dtype), block.address);
     }
     return data;
   }

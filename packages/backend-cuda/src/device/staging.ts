@@ -22,8 +22,9 @@ export class Staging {
     this.#copied = [device.handle('cuEventCreate', 2), device.handle('cuEventCreate', 2)];
   }
 
-  /** Copies `bytes` to the device. They may change as soon as this returns. */
-  upload(bytes: Uint8Array, to: number): void {
+  /** Copies the bytes of `values` to the device. They may change as soon as this returns. */
+  upload(values: ArrayBufferView, to: number): void {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     for (let at = 0; at < bytes.length; ) {
       if (this.#used === HALF) this.#turn();
       const count = Math.min(bytes.length - at, HALF - this.#used);

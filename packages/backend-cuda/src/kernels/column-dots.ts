@@ -88,7 +88,7 @@ function rowsBySequence(backend: CudaBackend, sequenceOfRow: Int32Array, shares:
   all.set(starts, T);
   all.set(new Int32Array(shares.buffer, shares.byteOffset, B), T + B + 1);
   const block = backend.memoryPool.allocate(all.byteLength, 'rows by sequence');
-  backend.uploadTo(block.address, new Uint8Array(all.buffer));
+  backend.uploadTo(block.address, all);
   const made = { sequenceOfRow, block, starts: 4 * T, shares: 4 * (T + B + 1) };
   latest.set(backend, made);
   return made;

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { cast } from './constant.js';
 import { type KernelCall, registerCudaKernel } from './register.js';
+import { typeOf } from './tensors.js';
 
 interface MatMulAttributes {
   readonly transposeA: boolean;
@@ -16,9 +17,9 @@ export function product(
   b: tf.TensorInfo,
   transposeA = false,
   transposeB = false,
-  output = both(backend, a, b),
+  output = typeOf(backend, a, b),
 ): tf.TensorInfo {
-  const type = both(backend, a, b);
+  const type = typeOf(backend, a, b);
   const [m, k] = transposeA ? [a.shape[1]!, a.shape[0]!] : [a.shape[0]!, a.shape[1]!];
   const n = b.shape[transposeB ? 0 : 1]!;
   const d = backend.output([m, n], 'float32', output);
@@ -34,10 +35,6 @@ export function product(
   return d;
 }
 
-/** bf16 where both operands are. */
-export const both = (backend: CudaBackend, a: tf.TensorInfo, b: tf.TensorInfo): 'bf16' | 'f32' =>
-  backend.physical(a) === 'bf16' && backend.physical(b) === 'bf16' ? 'bf16' : 'f32';
-
 function batchMatMul({ backend, inputs, attributes }: KernelCall<'a' | 'b', MatMulAttributes>): tf.TensorInfo {
   const { a, b } = inputs;
   const { transposeA, transposeB } = attributes;
@@ -52,7 +49,7 @@ function batchMatMul({ backend, inputs, attributes }: KernelCall<'a' | 'b', MatM
       `matMul: inner dimensions ${k} and ${inner} of [${a.shape}] and [${b.shape}] differ (transposeA ${transposeA}, transposeB ${transposeB})`,
     );
   }
-  const type = both(backend, a, b);
+  const type = typeOf(backend, a, b);
   const d = backend.output([...outer, m, n], 'float32', type);
   const [countA, countB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
   const count = tf.util.sizeFromShape(outer);

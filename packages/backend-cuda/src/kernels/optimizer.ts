@@ -45,7 +45,7 @@ function overPieces(
     }
   });
   backend.scratch(words.byteLength, (address) => {
-    backend.uploadTo(address, new Uint8Array(words.buffer));
+    backend.uploadTo(address, words);
     run([address, address + rows.length * FIELDS * 8], pieces);
   });
 }
