@@ -71,7 +71,7 @@ async function main(): Promise<void> {
   // First, so that its memory and ours are not on the GPU at the same time.
   if (flags.peer) {
     for (const mode of flags.peer_modes.split(',')) {
-      const row = peerRow(flags.peer, mode);
+      const row = peerRow(flags.peer, mode, Number(flags.steps));
       if (typeof row === 'string') say(`${mode}: ${row}`);
       else rows.push(row);
       say(line(rows.at(-1)!));

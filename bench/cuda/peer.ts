@@ -9,13 +9,16 @@ interface PeerLine {
   readonly loss: number;
 }
 
-/** @returns the row, or why there is none. */
-export function peerRow(script: string, mode: string): RowResult | string {
+/**
+ * @param steps over which the mean is taken, after as many that are waited for one by one, and 5 before.
+ * @returns the row, or why there is none.
+ */
+export function peerRow(script: string, mode: string, steps: number): RowResult | string {
   const long = mode.endsWith('_2x2048');
   const shape = long ? { B: '2', S: '2048', O: '512' } : { B: '8', S: '512', O: '128' };
   const { status, stdout, stderr } = spawnSync('python3', [script, long ? mode.replace('_2x2048', '') : mode], {
     encoding: 'utf8',
-    env: { ...process.env, ...shape, WARM: '10', ITERS: '20' },
+    env: { ...process.env, ...shape, WARM: '5', ITERS: String(steps) },
   });
   const text = stdout.trim().split('\n').at(-1) ?? '';
   if (status !== 0 || !text.startsWith('{')) return `failed (${status}): ${stderr.trim().split('\n').at(-1)}`;
