@@ -6,9 +6,10 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
+import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
 import type { Branch } from './layers.js';
 import { adapterIn } from './lora-linear.js';
-import { HALF, inScope } from './tensors.js';
+import { HALF, halfOf, inScope } from './tensors.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -113,38 +114,75 @@ export function branchGradients(
   const { rank: all } = group;
   const dh = backend.output([T, all], 'float32', type);
   const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
-  const gradients: TensorInfo[] = [];
-  const products = { type, alpha: 1 } as const;
-  group.of.forEach((part, n) => {
+  const dbs = group.of.map((part) => part && backend.output(part.branch.b.shape, 'float32', 'f32'));
+  if (!(type === 'bf16' && inOnePass(backend, T, h, dys, dbs, group, dh)))
+    byProducts(backend, T, h, dys, dbs, group, type, dh);
+  const gradients = group.of.flatMap((part, n) =>
+    part ? [backend.view(stackedGradient, part.branch.a.shape, part.at * inputs), dbs[n]!] : [],
+  );
+  if (T === 0) backend.clear(stackedGradient);
+  else {
+    backend.multiply({
+      ...{ m: all, n: inputs, k: T, transposeA: true, type, outputType: 'f32' },
+      ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
+    });
+  }
+  backend.release(stackedGradient);
+  return { dh, gradients };
+}
+
+/** Writes dh and each dB in one pass over each dy, where that can be done. @returns whether it was. */
+function inOnePass(
+  backend: CudaBackend,
+  T: number,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  dbs: readonly (TensorInfo | null)[],
+  group: BranchGroup,
+  dh: TensorInfo,
+): boolean {
+  const parts = group.of.flatMap((part, n) => {
+    if (part === null) return [];
+    const { b, scaling } = part.branch;
+    const operands = { dy: backend.address(dys[n]!), b: halfOf(backend, b), db: backend.address(dbs[n]!) };
+    return [{ ...operands, out: b.shape[0]!, rank: part.rank, scaling }];
+  });
+  const [from, to] = [backend.address(h), backend.address(dh)];
+  if (T === 0 || !fitOnePass(parts, from, to)) return false;
+  gradientsInOnePass(backend, T, parts, from, to);
+  return true;
+}
+
+/** The same by two products a layer. */
+function byProducts(
+  backend: CudaBackend,
+  T: number,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  dbs: readonly (TensorInfo | null)[],
+  { of, rank: all }: BranchGroup,
+  type: Type,
+  dh: TensorInfo,
+): void {
+  of.forEach((part, n) => {
     if (!part) return;
     const { branch, at, rank } = part;
     const out = branch.b.shape[0]!;
     const [dy, place] = [backend.address(dys[n]!), at * bytesOf(type)];
     withB(backend, branch, type, (b) =>
       backend.multiply({
-        ...{ ...products, m: T, n: rank, k: out, outputType: type, alpha: branch.scaling },
+        ...{ m: T, n: rank, k: out, type, outputType: type, alpha: branch.scaling },
         ...{ a: dy, b, d: backend.address(dh) + place, ldd: all },
       }),
     );
-    const db = backend.output(branch.b.shape, 'float32', 'f32');
-    if (T === 0) backend.clear(db);
+    if (T === 0) backend.clear(dbs[n]!);
     else {
       backend.multiply({
-        ...{ ...products, m: out, n: rank, k: T, transposeA: true, outputType: 'f32', alpha: branch.scaling },
-        ...{ a: dy, b: backend.address(h) + place, ldb: all, d: backend.address(db) },
+        ...{ m: out, n: rank, k: T, transposeA: true, type, outputType: 'f32', alpha: branch.scaling },
+        ...{ a: dy, b: backend.address(h) + place, ldb: all, d: backend.address(dbs[n]!) },
       });
     }
-    gradients.push(backend.view(stackedGradient, branch.a.shape, at * inputs), db);
   });
-  if (T === 0) backend.clear(stackedGradient);
-  else {
-    backend.multiply({
-      ...{ ...products, m: all, n: inputs, k: T, transposeA: true, outputType: 'f32' },
-      ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
-    });
-  }
-  backend.release(stackedGradient);
-  return { dh, gradients };
 }
 
 /** dx [T, in] += dh·[A…]. */
