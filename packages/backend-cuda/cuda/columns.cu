@@ -72,8 +72,8 @@ __device__ __forceinline__ int lower_bound(const int* indices, int kept, int col
 }
 
 // y[row, indices[j]] = x[row, j], zero in the other columns. A thread has WIDTH neighbouring columns of `count` rows.
-extern "C" __global__ void scatter_columns(const ELEMENT* x, const int* indices, ELEMENT* y, int rows, int kept, int total, int count,
-                                           int aligned) {
+extern "C" __global__ void scatter_columns(const ELEMENT* __restrict__ x, const int* indices, ELEMENT* __restrict__ y, int rows, int kept,
+                                           int total, int count, int aligned) {
   const int column = WIDTH * (blockIdx.x * blockDim.x + threadIdx.x);
   if (column >= total) return;
   int place = lower_bound(indices, kept, column);

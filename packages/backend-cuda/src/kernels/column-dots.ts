@@ -108,7 +108,7 @@ export function sequenceMeans(backend: CudaBackend, x: Info, sequenceOfRow: Int3
     const kernel = backend.kernel('column-dots', 'sequence_means', 'pppppii', { X: C_TYPE[X], Y: 'float' });
     const lists = [block.address, block.address + starts, block.address + ofShares];
     const grid = [Math.ceil(n / 64), shares.length] as const;
-    backend.launch(kernel, grid, [8, 64], [from, ...lists, backend.address(y), n, aligned(n, from)]);
+    backend.launch(kernel, grid, [8, 32], [from, ...lists, backend.address(y), n, aligned(n, from)]);
     return y;
   });
 }

@@ -28,11 +28,11 @@ export function gatherColumns(backend: CudaBackend, x: Info, indices: Info): Inf
   const to = backend.address(y);
   const paired = kept % 2 === 0 && to % (2 * bytesOf(backend, x)) === 0 ? 1 : 0;
   const kernel = kernelOf(backend, x, 'gather_columns', 'pppiiii');
-  // Neighbouring threads have neighbouring columns; few columns leave threads for more rows.
-  let across = 128;
-  while (across > 32 && across >= kept) across /= 2;
+  // Neighbouring threads have neighbouring pairs of columns; blocks of a width that leaves the fewest of them idle, and threads for more rows.
+  const blocks = (width: number) => Math.ceil(kept / (2 * width));
+  const across = [128, 64, 32].reduce((best, width) => (blocks(width) * width < blocks(best) * best ? width : best));
   const down = 128 / across;
-  const grid = [Math.ceil(kept / (2 * across)), Math.min(65535, Math.ceil(rows / (8 * down)))] as const;
+  const grid = [blocks(across), Math.min(65535, Math.ceil(rows / (8 * down)))] as const;
   const numbers = [rows, n, kept, paired];
   backend.launch(kernel, grid, [across, down], [backend.address(x), backend.address(indices), to, ...numbers]);
   return y;
