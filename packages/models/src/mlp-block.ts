@@ -10,6 +10,8 @@ import {
   linearKeptRows,
   maskColumns,
   noGradient,
+  projectColumns,
+  projectRows,
   type RowSlices,
   scatterColumns,
   sliceRows,
@@ -20,6 +22,8 @@ import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
 import { blockSparsity, SEED_PART, type Step, type WantedRows } from './step.js';
+
+const PARTS = ['gate', 'up', 'down'] as const;
 
 export class MlpBlock {
   constructor(
@@ -43,7 +47,9 @@ export class MlpBlock {
     const masks = sparsity > 0 && !gathers;
     const plain = [this.gate, this.up, this.down].every(({ adapter }) => adapter === null);
     if (!plain || masks) {
-      const y = tf.add(residual, this.#stepwise(x, step, sparsity, keep, masks)) as tf.Tensor2D;
+      const y =
+        (masks ? null : this.#withBranches(x, residual, step, keep)) ??
+        (tf.add(residual, this.#stepwise(x, step, sparsity, keep, masks)) as tf.Tensor2D);
       return wanted ? gatherRows(y, wanted.rows) : y;
     }
     if (wanted === null) return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0]);
@@ -51,7 +57,20 @@ export class MlpBlock {
     return gatedMlp(gatherRows(x, rows), gatherRows(residual, rows), this, keep, keep ? dense : rows.size);
   }
 
-  /** mlp(x) layer by layer, for adapters and masks. */
+  /**
+   * residual + mlp(x) with adapters that are plain branches, by the ops of attention's projections: of sparse rows at full width, dropped channels
+   * carrying the adapters' terms alone. Null where an adapter is of another kind, or that width is not needed, or the original's gradient is wanted.
+   */
+  #withBranches(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, keep: ChannelSelection | null): tf.Tensor2D | null {
+    const [gate, up, down] = PARTS.map((part) => this[part].frozen(keep, this.#call(step, part)));
+    if (!gate || !up || !down) return null;
+    if (keep !== null && ((gate.lora === null && up.lora === null) || step.plan?.compat === 'reference')) return null;
+    const denseRows = keep ? step.layout.denseTokens : x.shape[0];
+    const [g, u] = projectRows(x, [gate, up], denseRows);
+    return projectColumns(swiglu(g!, u!), residual, down, denseRows);
+  }
+
+  /** mlp(x) layer by layer, for masks and for adapters of other kinds. */
   #stepwise(x: tf.Tensor2D, step: Step, sparsity: number, keep: ChannelSelection | null, masks: boolean): tf.Tensor2D {
     const { denseTokens } = step.layout;
     if (masks) {
@@ -90,7 +109,7 @@ export class MlpBlock {
     return down.adapt(whole, base, this.#call(step, 'down'));
   }
 
-  /** An adapter on gate or up gives every channel a term, so dropped channels carry that term alone. */
+  /** Every channel on every row, as an adapter on gate or up gives all of them a term. */
   #atFullWidth(x: RowSlices, keep: ChannelSelection, step: Step): tf.Tensor2D {
     const project = (part: 'gate' | 'up') => {
       const base = projectKeptRows(this[part], x, keep, this.#cuts(this[part], step));

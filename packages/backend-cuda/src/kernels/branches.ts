@@ -1,5 +1,8 @@
 /**
- * @file The low-rank branches of one or several layers with the same input: y += s·h·Bᵀ with h = x·[A…]ᵀ, one product for all A.
+ * @file The low-rank branches of one or several layers with the same input: s·h·Bᵀ in y with h = x·[A…]ᵀ, one product for all A.
+ *
+ * A branch comes before the frozen product wherever it can, as does its gradient: what is written first is rounded once more when the other
+ * product is added to it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other.
  *
  * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
  * after the other, and the optimizer writes them together with the masters (optimizer.ts).
@@ -73,7 +76,10 @@ export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchG
   return h;
 }
 
-/** y [T, out] += s·h·Bᵀ of layer n. */
+/**
+ * y [T, out] = s·h·Bᵀ of layer n, on top of `below`.
+ * @param below what the sum begins with: nothing, y itself (the default) or another matrix.
+ */
 export function addBranch(
   backend: CudaBackend,
   y: TensorInfo,
@@ -81,6 +87,7 @@ export function addBranch(
   group: BranchGroup,
   n: number,
   type: Type,
+  below: TensorInfo | null = y,
 ) {
   const part = group.of[n];
   if (!part) return;
@@ -88,8 +95,8 @@ export function addBranch(
   withB(backend, part.branch, type, (b) =>
     backend.multiply({
       ...{ m: T, n: out, k: part.rank, transposeB: true, type, outputType: type, lda: group.rank },
-      ...{ a: backend.address(h) + part.at * bytesOf(type), b },
-      ...{ d: backend.address(y), alpha: part.branch.scaling, beta: 1 },
+      ...{ a: backend.address(h) + part.at * bytesOf(type), b, d: backend.address(y), alpha: part.branch.scaling },
+      ...(below && { c: backend.address(below), beta: 1 }),
     }),
   );
 }
@@ -185,18 +192,19 @@ function byProducts(
   });
 }
 
-/** dx [T, in] += dh·[A…]. */
+/** dx [T, in] = or += dh·[A…]. */
 export function addBranchGradient(
   backend: CudaBackend,
   dx: TensorInfo,
   dh: TensorInfo,
   group: BranchGroup,
+  beta: 0 | 1,
   type: Type,
 ): void {
   const [T, inputs] = dx.shape as [number, number];
   withStackedA(backend, group, type, (b) =>
     backend.multiply({
-      ...{ m: T, n: inputs, k: group.rank, type, outputType: type, beta: 1 },
+      ...{ m: T, n: inputs, k: group.rank, type, outputType: type, beta },
       ...{ a: backend.address(dh), b, d: backend.address(dx) },
     }),
   );

@@ -47,8 +47,8 @@ export function beginWithBias(
   indices: TensorInfo | null = null,
   within: { readonly at: number; readonly columns: number } = { at: 0, columns: y.shape[1]! },
 ): 0 | 1 {
-  if (bias === null) return 0;
   const [rows, stride] = y.shape as [number, number];
+  if (bias === null || rows === 0) return 0;
   const physical = backend.physical(y);
   const types = { FROM: C_TYPE[backend.physical(bias)], TO: C_TYPE[physical] };
   const kernel = backend.kernel('fill-rows', 'fill_rows', 'ppplii', types);

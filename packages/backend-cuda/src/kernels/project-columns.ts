@@ -24,12 +24,12 @@ interface Attributes {
 
 type Type = 'bf16' | 'f32';
 
-/** y [rows, out] = x·Wᵀ on top of the residual where there is one, or of the kept columns of both, written to `y`. @returns the
- * gathered columns of the weight, for the backward. */
+/** y [rows, out] = x·Wᵀ, or of the kept columns of both, on top of `below` where there is something, which may be y. @returns the gathered
+ * columns of the weight, for the backward. */
 function forward(
   backend: CudaBackend,
   x: TensorInfo,
-  residual: TensorInfo | null,
+  below: TensorInfo | null,
   { weight, keep }: Layer,
   onKept: boolean,
   y: TensorInfo,
@@ -41,9 +41,9 @@ function forward(
   const columns = onKept ? gatherColumns(backend, weight, keep!.indices) : backend.share(weight);
   inType(backend, columns, type, (w) =>
     backend.multiply({
-      ...{ m: rows, n: out, k: w.shape[1]!, transposeB: true, type, outputType: type, beta: residual ? 1 : 0 },
+      ...{ m: rows, n: out, k: w.shape[1]!, transposeB: true, type, outputType: type, beta: below ? 1 : 0 },
       ...{ a: backend.address(values), b: backend.address(w), d: backend.address(y) },
-      ...(residual && { c: backend.address(residual) }),
+      ...(below && { c: backend.address(below) }),
     }),
   );
   backend.release(values);
@@ -64,7 +64,12 @@ registerCudaKernel<'x' | 'residual', Attributes>(
     const D = layer.keep ? denseRows : T;
     // What a magnitude rescales is without the residual.
     const magnitude = layer.lora?.magnitude;
-    const below = magnitude ? null : residual;
+    let below = magnitude ? null : residual;
+    const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
+    if (h) {
+      addBranch(backend, y, h, group, 0, type, below);
+      below = y;
+    }
     let gathered: TensorInfo | null = null;
     if (D === T) forward(backend, x, below, layer, false, y, type);
     else {
@@ -75,12 +80,7 @@ registerCudaKernel<'x' | 'residual', Attributes>(
       }
     }
     if (layer.bias) addRows(backend, y, layer.bias);
-    const outputs = [y];
-    if (group.rank > 0) {
-      const h = branchInputs(backend, x, group, type);
-      addBranch(backend, y, h, group, 0, type);
-      outputs.push(h);
-    }
+    const outputs = h ? [y, h] : [y];
     if (magnitude) {
       const { a, b, scaling } = layer.lora!;
       const norms = doraNorms(backend, layer.weight, a, b, scaling);
@@ -113,10 +113,14 @@ registerCudaKernel<string, Attributes>(
     const dx = backend.output([T, columns], 'float32', type);
     const D = keep ? denseRows : T;
     const out = weight.shape[0]!;
+    const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
+    // Sparse rows are written with zeros between the kept channels, and come first.
+    const branchFirst = ofBranch !== null && D === T;
+    if (branchFirst) addBranchGradient(backend, dx, ofBranch.dh, group, 0, type);
     if (D > 0) {
       inType(backend, weight, type, (w) =>
         backend.multiply({
-          ...{ m: D, n: columns, k: out, type, outputType: type },
+          ...{ m: D, n: columns, k: out, type, outputType: type, beta: branchFirst ? 1 : 0 },
           ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
         }),
       );
@@ -133,15 +137,12 @@ registerCudaKernel<string, Attributes>(
       scatterColumns(backend, values, keep.indices, dxSparse);
       for (const made of [dySparse, dxSparse, values]) backend.release(made);
     }
-    const outputs = [dx];
-    if (group.rank > 0) {
-      const { dh, gradients } = branchGradients(backend, x, inputs.h!, [dy], group, type);
-      addBranchGradient(backend, dx, dh, group, type);
-      backend.release(dh);
-      outputs.push(...withMagnitudes([layer], gradients, [dmagnitude]));
+    if (ofBranch) {
+      if (!branchFirst) addBranchGradient(backend, dx, ofBranch.dh, group, 1, type);
+      backend.release(ofBranch.dh);
     }
     backend.release(x);
     backend.release(dy);
-    return outputs;
+    return [dx, ...withMagnitudes([layer], ofBranch?.gradients ?? [], [dmagnitude])];
   },
 );

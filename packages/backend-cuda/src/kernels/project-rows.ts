@@ -28,11 +28,10 @@ interface Attributes {
 
 type Type = 'bf16' | 'f32';
 
-/** y [rows, out] = x·Wᵀ + bias, written to `y`. */
-function dense(backend: CudaBackend, x: TensorInfo, { weight, bias }: Layer, y: TensorInfo, type: Type): void {
+/** y [rows, out] = or += x·Wᵀ. */
+function dense(backend: CudaBackend, x: TensorInfo, { weight }: Layer, y: TensorInfo, beta: 0 | 1, type: Type): void {
   const [rows, inputs] = x.shape as [number, number];
   if (rows === 0) return;
-  const beta = beginWithBias(backend, y, bias);
   inType(backend, weight, type, (w) =>
     backend.multiply({
       ...{ m: rows, n: w.shape[0]!, k: inputs, transposeB: true, type, outputType: type, beta },
@@ -73,28 +72,32 @@ registerCudaKernel<'x', Attributes>(
     const group = groupBranches(layers.map(({ lora }) => lora));
     return inType(backend, x, type, (x) => {
       const gathered: TensorInfo[] = [];
-      const ys = layers.map((layer) => {
+      const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
+      const ys = layers.map((layer, n) => {
         const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
         const D = layer.keep ? denseRows : T;
-        if (D === T) dense(backend, x, layer, y, type);
-        else {
+        if (D === T) {
+          const begun = beginWithBias(backend, y, layer.bias);
+          if (h) addBranch(backend, y, h, group, n, type, begun ? y : null);
+          dense(backend, x, layer, y, group.of[n] ? 1 : begun, type);
+        } else {
           const slices = [
             rowsOf(backend, x, 0, D),
             rowsOf(backend, y, 0, D),
             rowsOf(backend, x, D, T),
             rowsOf(backend, y, D, T),
           ];
-          dense(backend, slices[0]!, layer, slices[1]!, type);
+          dense(backend, slices[0]!, layer, slices[1]!, beginWithBias(backend, slices[1]!, layer.bias), type);
           gathered.push(sparse(backend, slices[2]!, layer, slices[3]!, type));
           for (const slice of slices) backend.release(slice);
+          // After the kept channels, which are written with zeros between them.
+          if (h) addBranch(backend, y, h, group, n, type);
         }
         return y;
       });
-      if (group.rank === 0) return [...ys, ...gathered];
-      const h = branchInputs(backend, x, group, type);
+      if (h === null) return [...ys, ...gathered];
       const kept = [h];
       const outputs = ys.map((y, n) => {
-        addBranch(backend, y, h, group, n, type);
         const { weight, lora } = layers[n]!;
         if (!lora?.magnitude) return y;
         const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
@@ -150,10 +153,15 @@ registerCudaKernel<string, Attributes>(
       return dz;
     });
     const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
+    const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type) : null;
+    if (ofBranches) {
+      if (dx) addBranchGradient(backend, dx, ofBranches.dh, group, 0, type);
+      backend.release(ofBranches.dh);
+    }
     let nextGathered = 0;
     layers.forEach((layer, n) => {
       if (dx === null) return;
-      const beta = n === 0 ? 0 : 1;
+      const beta = n === 0 && ofBranches === null ? 0 : 1;
       const D = layer.keep ? denseRows : T;
       if (D === T) {
         backward(backend, dys[n]!, layer, null, dx, beta, type);
@@ -169,14 +177,7 @@ registerCudaKernel<string, Attributes>(
       backward(backend, slices[2]!, layer, inputs[`kept${nextGathered++}`]!, slices[3]!, beta, type);
       for (const slice of slices) backend.release(slice);
     });
-    const outputs = dx ? [dx] : [];
-    if (group.rank > 0) {
-      const { dh, gradients } = branchGradients(backend, x, inputs.h!, dys, group, type);
-      if (dx) addBranchGradient(backend, dx, dh, group, type);
-      backend.release(dh);
-      outputs.push(...withMagnitudes(layers, gradients, dmagnitudes));
-    }
     for (const made of [x, ...dys]) backend.release(made);
-    return outputs;
+    return [...(dx ? [dx] : []), ...withMagnitudes(layers, ofBranches?.gradients ?? [], dmagnitudes)];
   },
 );
