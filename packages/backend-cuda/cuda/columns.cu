@@ -1,6 +1,6 @@
 // Kept columns of matrices [rows, n]: next to each other, transposed, back in their places, or masked. ELEMENT is a type of as many bytes as an
 // element has.
-#include "spft.cuh"
+#include "kept-columns.cuh"
 
 #define ROWS 8
 #define WIDTH (16 / (int)sizeof(ELEMENT))
@@ -60,26 +60,13 @@ extern "C" __global__ void transpose(const ELEMENT* x, const int* indices, ELEME
   }
 }
 
-// Place of the first of `kept` ascending indices that is not below `column`.
-__device__ __forceinline__ int lower_bound(const int* indices, int kept, int column) {
-  int low = 0, high = kept;
-  while (low < high) {
-    const int middle = (low + high) >> 1;
-    if (indices[middle] < column) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 // y[row, indices[j]] = x[row, j], zero in the other columns. A thread has WIDTH neighbouring columns of `count` rows.
 extern "C" __global__ void scatter_columns(const ELEMENT* __restrict__ x, const int* indices, ELEMENT* __restrict__ y, int rows, int kept,
                                            int total, int count, int aligned) {
   const int column = WIDTH * (blockIdx.x * blockDim.x + threadIdx.x);
   if (column >= total) return;
-  int place = lower_bound(indices, kept, column);
   int from[WIDTH];
-#pragma unroll
-  for (int i = 0; i < WIDTH; i++) from[i] = place < kept && indices[place] == column + i ? place++ : -1;
+  places_of(indices, kept, column, from);
   const i64 begin = (i64)blockIdx.y * count, end = min((i64)rows, begin + count);
 #pragma unroll 2
   for (i64 row = begin; row < end; row++) {
@@ -102,13 +89,8 @@ extern "C" __global__ void mask_columns(const ELEMENT* x, const int* indices, EL
                                         int aligned) {
   const int column = WIDTH * (blockIdx.x * blockDim.x + threadIdx.x);
   if (column >= total) return;
-  int place = lower_bound(indices, kept, column);
-  bool keeps[WIDTH];
-#pragma unroll
-  for (int i = 0; i < WIDTH; i++) {
-    keeps[i] = place < kept && indices[place] == column + i;
-    if (keeps[i]) place++;
-  }
+  int place[WIDTH];
+  places_of(indices, kept, column, place);
   const i64 begin = (i64)blockIdx.y * count, end = min((i64)rows, begin + count);
 #pragma unroll 4
   for (i64 row = begin; row < end; row++) {
@@ -118,13 +100,13 @@ extern "C" __global__ void mask_columns(const ELEMENT* x, const int* indices, EL
       Octet octet = *(const Octet*)from;
 #pragma unroll
       for (int i = 0; i < WIDTH; i++) {
-        if (row >= from_row && !keeps[i]) octet.element[i] = 0;
+        if (row >= from_row && place[i] < 0) octet.element[i] = 0;
       }
       *(Octet*)to = octet;
     } else {
 #pragma unroll
       for (int i = 0; i < WIDTH; i++) {
-        if (column + i < total) to[i] = row < from_row || keeps[i] ? from[i] : (ELEMENT)0;
+        if (column + i < total) to[i] = row < from_row || place[i] >= 0 ? from[i] : (ELEMENT)0;
       }
     }
   }

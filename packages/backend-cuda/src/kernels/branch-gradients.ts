@@ -38,7 +38,13 @@ export function fitOnePass(parts: readonly GradientPart[], h: number, dh: number
  * Writes dh and every `db`.
  * @param h [T, Σrank]. @param dh [T, Σrank], the result. Both by address, in bf16. @param T at least 1.
  */
-export function gradientsInOnePass(backend: CudaBackend, T: number, parts: readonly GradientPart[], h: number, dh: number) {
+export function gradientsInOnePass(
+  backend: CudaBackend,
+  T: number,
+  parts: readonly GradientPart[],
+  h: number,
+  dh: number,
+) {
   const R = RANKS.find((most) => parts.every(({ rank }) => rank <= most))!;
   const blocks = parts.reduce((sum, { out }) => sum + Math.ceil(out / COLUMNS), 0);
   // Every multiprocessor has its share of one wave of blocks.

@@ -1,8 +1,8 @@
 /**
  * @file The low-rank branches of one or several layers with the same input: s·h·Bᵀ in y with h = x·[A…]ᵀ, one product for all A.
  *
- * A branch comes before the frozen product wherever it can, as does its gradient: what is written first is rounded once more when the other
- * product is added to it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other.
+ * A branch comes before the frozen product, as does its gradient: what is written first is rounded once more when the other product is added to
+ * it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other.
  *
  * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
  * after the other, and the optimizer writes them together with the masters (optimizer.ts).
@@ -10,6 +10,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
+import { fitOneLaunch, outputsInOneLaunch } from './branch-outputs.js';
 import type { Branch } from './layers.js';
 import { adapterIn } from './lora-linear.js';
 import { HALF, halfOf, inScope } from './tensors.js';
@@ -77,28 +78,44 @@ export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchG
 }
 
 /**
- * y [T, out] = s·h·Bᵀ of layer n, on top of `below`.
- * @param below what the sum begins with: nothing, y itself (the default) or another matrix.
+ * y [T, out] = s·h·Bᵀ of every layer with a branch.
+ * @param below what each sum begins with: nothing (the default) or a matrix.
  */
-export function addBranch(
+export function writeBranches(
   backend: CudaBackend,
-  y: TensorInfo,
+  ys: readonly TensorInfo[],
   h: TensorInfo,
   group: BranchGroup,
-  n: number,
   type: Type,
-  below: TensorInfo | null = y,
-) {
-  const part = group.of[n];
-  if (!part) return;
-  const [T, out] = y.shape as [number, number];
-  withB(backend, part.branch, type, (b) =>
-    backend.multiply({
-      ...{ m: T, n: out, k: part.rank, transposeB: true, type, outputType: type, lda: group.rank },
-      ...{ a: backend.address(h) + part.at * bytesOf(type), b, d: backend.address(y), alpha: part.branch.scaling },
-      ...(below && { c: backend.address(below), beta: 1 }),
-    }),
-  );
+  below: readonly (TensorInfo | null)[] = [],
+): void {
+  const T = h.shape[0]!;
+  const from = backend.address(h);
+  if (T === 0) return;
+  if (type === 'bf16') {
+    const parts = group.of.flatMap((part, n) => {
+      if (part === null) return [];
+      const { b, scaling } = part.branch;
+      const c = below[n] ? backend.address(below[n]) : 0;
+      const operands = { y: backend.address(ys[n]!), c, b: halfOf(backend, b) };
+      return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
+    });
+    if (fitOneLaunch(parts, from, group.rank)) {
+      outputsInOneLaunch(backend, T, parts, from, group.rank);
+      return;
+    }
+  }
+  group.of.forEach((part, n) => {
+    if (!part) return;
+    const { branch, at, rank } = part;
+    withB(backend, branch, type, (b) =>
+      backend.multiply({
+        ...{ m: T, n: branch.b.shape[0]!, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
+        ...{ a: from + at * bytesOf(type), b, d: backend.address(ys[n]!), alpha: branch.scaling },
+        ...(below[n] && { c: backend.address(below[n]), beta: 1 }),
+      }),
+    );
+  });
 }
 
 export interface BranchGradients {
@@ -192,19 +209,18 @@ function byProducts(
   });
 }
 
-/** dx [T, in] = or += dh·[A…]. */
-export function addBranchGradient(
+/** dx [T, in] = dh·[A…]. */
+export function writeBranchGradient(
   backend: CudaBackend,
   dx: TensorInfo,
   dh: TensorInfo,
   group: BranchGroup,
-  beta: 0 | 1,
   type: Type,
 ): void {
   const [T, inputs] = dx.shape as [number, number];
   withStackedA(backend, group, type, (b) =>
     backend.multiply({
-      ...{ m: T, n: inputs, k: group.rank, type, outputType: type, beta },
+      ...{ m: T, n: inputs, k: group.rank, type, outputType: type },
       ...{ a: backend.address(dh), b, d: backend.address(dx) },
     }),
   );

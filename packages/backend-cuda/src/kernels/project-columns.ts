@@ -5,14 +5,14 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import {
-  addBranch,
-  addBranchGradient,
   branchGradients,
   branchInputs,
   groupBranches,
   withMagnitudes,
+  writeBranches,
+  writeBranchGradient,
 } from './branches.js';
-import { gatherColumns, scatterColumns } from './columns.js';
+import { addColumns, gatherColumns, scatterColumns } from './columns.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
@@ -67,7 +67,7 @@ registerCudaKernel<'x' | 'residual', Attributes>(
     let below = magnitude ? null : residual;
     const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
     if (h) {
-      addBranch(backend, y, h, group, 0, type, below);
+      writeBranches(backend, [y], h, group, type, [below]);
       below = y;
     }
     let gathered: TensorInfo | null = null;
@@ -114,13 +114,15 @@ registerCudaKernel<string, Attributes>(
     const D = keep ? denseRows : T;
     const out = weight.shape[0]!;
     const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
-    // Sparse rows are written with zeros between the kept channels, and come first.
-    const branchFirst = ofBranch !== null && D === T;
-    if (branchFirst) addBranchGradient(backend, dx, ofBranch.dh, group, 0, type);
+    const begun = ofBranch !== null;
+    if (begun) {
+      writeBranchGradient(backend, dx, ofBranch.dh, group, type);
+      backend.release(ofBranch.dh);
+    }
     if (D > 0) {
       inType(backend, weight, type, (w) =>
         backend.multiply({
-          ...{ m: D, n: columns, k: out, type, outputType: type, beta: branchFirst ? 1 : 0 },
+          ...{ m: D, n: columns, k: out, type, outputType: type, beta: begun ? 1 : 0 },
           ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
         }),
       );
@@ -134,12 +136,9 @@ registerCudaKernel<string, Attributes>(
           ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
         }),
       );
-      scatterColumns(backend, values, keep.indices, dxSparse);
+      if (begun) addColumns(backend, values, keep.indices, dxSparse);
+      else scatterColumns(backend, values, keep.indices, dxSparse);
       for (const made of [dySparse, dxSparse, values]) backend.release(made);
-    }
-    if (ofBranch) {
-      if (!branchFirst) addBranchGradient(backend, dx, ofBranch.dh, group, 1, type);
-      backend.release(ofBranch.dh);
     }
     backend.release(x);
     backend.release(dy);

@@ -6,16 +6,16 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import {
-  addBranch,
-  addBranchGradient,
   branchGradients,
   branchInputs,
   groupBranches,
   withMagnitudes,
+  writeBranches,
+  writeBranchGradient,
 } from './branches.js';
-import { gatherColumns, scatterColumns } from './columns.js';
+import { addColumns, gatherColumns, scatterColumns } from './columns.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
+import { activationType, addRows, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
 import { gatherRows } from './rows.js';
 
@@ -28,24 +28,34 @@ interface Attributes {
 
 type Type = 'bf16' | 'f32';
 
-/** y [rows, out] = or += x·Wᵀ. */
-function dense(backend: CudaBackend, x: TensorInfo, { weight }: Layer, y: TensorInfo, beta: 0 | 1, type: Type): void {
+/** y [rows, out] = x·Wᵀ + bias, on top of what y holds where it is `begun`. */
+function dense(
+  backend: CudaBackend,
+  x: TensorInfo,
+  { weight, bias }: Layer,
+  y: TensorInfo,
+  begun: boolean,
+  type: Type,
+): void {
   const [rows, inputs] = x.shape as [number, number];
   if (rows === 0) return;
+  const beta = begun ? 1 : beginWithBias(backend, y, bias);
   inType(backend, weight, type, (w) =>
     backend.multiply({
       ...{ m: rows, n: w.shape[0]!, k: inputs, transposeB: true, type, outputType: type, beta },
       ...{ a: backend.address(x), b: backend.address(w), d: backend.address(y) },
     }),
   );
+  if (begun && bias) addRows(backend, y, bias);
 }
 
-/** y [rows, out] of the kept channels, the others zero, written to `y`. @returns the gathered rows of the weight, for the backward. */
+/** y [rows, out] = the kept channels and zeros between them, or += where y is `begun`. @returns the gathered rows of the weight, for the backward. */
 function sparse(
   backend: CudaBackend,
   x: TensorInfo,
   { weight, bias, keep }: Layer,
   y: TensorInfo,
+  begun: boolean,
   type: Type,
 ): TensorInfo {
   const [rows, inputs] = x.shape as [number, number];
@@ -59,7 +69,8 @@ function sparse(
       ...{ a: backend.address(x), b: backend.address(w), d: backend.address(values) },
     }),
   );
-  scatterColumns(backend, values, indices, y);
+  if (begun) addColumns(backend, values, indices, y);
+  else scatterColumns(backend, values, indices, y);
   backend.release(values);
   return gathered;
 }
@@ -73,27 +84,22 @@ registerCudaKernel<'x', Attributes>(
     return inType(backend, x, type, (x) => {
       const gathered: TensorInfo[] = [];
       const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
-      const ys = layers.map((layer, n) => {
-        const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
-        const D = layer.keep ? denseRows : T;
-        if (D === T) {
-          const begun = beginWithBias(backend, y, layer.bias);
-          if (h) addBranch(backend, y, h, group, n, type, begun ? y : null);
-          dense(backend, x, layer, y, group.of[n] ? 1 : begun, type);
-        } else {
+      const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
+      if (h) writeBranches(backend, ys, h, group, type);
+      layers.forEach((layer, n) => {
+        const [y, begun, D] = [ys[n]!, group.of[n] !== null, layer.keep ? denseRows : T];
+        if (D === T) dense(backend, x, layer, y, begun, type);
+        else {
           const slices = [
             rowsOf(backend, x, 0, D),
             rowsOf(backend, y, 0, D),
             rowsOf(backend, x, D, T),
             rowsOf(backend, y, D, T),
           ];
-          dense(backend, slices[0]!, layer, slices[1]!, beginWithBias(backend, slices[1]!, layer.bias), type);
-          gathered.push(sparse(backend, slices[2]!, layer, slices[3]!, type));
+          dense(backend, slices[0]!, layer, slices[1]!, begun, type);
+          gathered.push(sparse(backend, slices[2]!, layer, slices[3]!, begun, type));
           for (const slice of slices) backend.release(slice);
-          // After the kept channels, which are written with zeros between them.
-          if (h) addBranch(backend, y, h, group, n, type);
         }
-        return y;
       });
       if (h === null) return [...ys, ...gathered];
       const kept = [h];
@@ -155,7 +161,7 @@ registerCudaKernel<string, Attributes>(
     const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
     const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type) : null;
     if (ofBranches) {
-      if (dx) addBranchGradient(backend, dx, ofBranches.dh, group, 0, type);
+      if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, type);
       backend.release(ofBranches.dh);
     }
     let nextGathered = 0;

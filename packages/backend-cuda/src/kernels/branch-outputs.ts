@@ -1,0 +1,62 @@
+/** @file y = c + s·h·Bᵀ of the low-rank branches of up to three layers, in one launch. Where that cannot be done it is a product a layer (branches.ts). */
+import type { CudaBackend } from '../backend.js';
+import { declareVariants } from './variants.js';
+
+/** A layer's part, by device addresses in bf16. */
+export interface OutputPart {
+  /** [T, out]: the result. */
+  readonly y: number;
+  /** [T, out] or 0: what it is added to, which may be y. */
+  readonly c: number;
+  /** [out, rank]. */
+  readonly b: number;
+  readonly out: number;
+  readonly rank: number;
+  /** Where its columns of h begin. */
+  readonly at: number;
+  readonly scaling: number;
+}
+
+/** Most layers that one launch takes. */
+const MOST = 3;
+/** As in the kernel. */
+const COLUMNS = 128;
+const ROWS = 64;
+const RANKS = [32, 64] as const;
+
+/** Whether one launch can make these parts. @param all columns of h. */
+export function fitOneLaunch(parts: readonly OutputPart[], h: number, all: number): boolean {
+  const addresses = [h, ...parts.flatMap(({ y, c, b }) => [y, c, b])];
+  const numbers = [all, ...parts.flatMap(({ out, rank, at }) => [out, rank, at])];
+  return (
+    parts.length > 0 &&
+    parts.length <= MOST &&
+    parts.every(({ out, rank }) => out > 0 && rank > 0 && rank <= RANKS.at(-1)!) &&
+    numbers.every((number) => number % 8 === 0) &&
+    addresses.every((address) => address % 16 === 0)
+  );
+}
+
+/** Writes every y. @param h [T, all] by address, in bf16. @param T at least 1. */
+export function outputsInOneLaunch(
+  backend: CudaBackend,
+  T: number,
+  parts: readonly OutputPart[],
+  h: number,
+  all: number,
+) {
+  const R = RANKS.find((most) => parts.every(({ rank }) => rank <= most))!;
+  const three = (f: (part: OutputPart) => number) =>
+    Array.from({ length: MOST }, (_, n) => (parts[n] ? f(parts[n]) : 0));
+  const kernel = backend.kernel('branch-outputs', 'branch_outputs', 'ppppppppppiiiiiiiiiiifff', { RANK: String(R) });
+  const operands = [...three(({ y }) => y), ...three(({ c }) => c), ...three(({ b }) => b), h];
+  const shape = [...three(({ out }) => out), ...three(({ rank }) => rank), ...three(({ at }) => at)];
+  const blocks = parts.reduce((sum, { out }) => sum + Math.ceil(out / COLUMNS), 0);
+  const numbers = [T, all, ...shape, ...three(({ scaling }) => scaling)];
+  backend.launch(kernel, [blocks, Math.ceil(T / ROWS)], [256], [...operands, ...numbers]);
+}
+
+declareVariants(
+  'branch-outputs',
+  RANKS.map((RANK) => ({ RANK: String(RANK) })),
+);
