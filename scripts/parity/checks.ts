@@ -17,14 +17,15 @@ export const TOLERANCE = {
  * `float32`: as the tolerances above say, times `factor`.
  *
  * `bf16`: weights and activations have 8 bits. An element of a sum that cancels may be off by as much as its terms' rounding, so tensors are
- * compared in norm. Outputs may be off by 2e-2. Rounding the weights of the golden models alone, all else in float32, moves their gradients by 1e-2
- * and single ones by 2e-2; so gradients may be off by 3e-2 all together, as the optimizer's step sees them, and by 5e-2 each. Adam divides a gradient by its own size and so
- * amplifies its error: a parameter's change must have the golden one's direction to 0.2. A choice between channels or tokens whose scores such
- * errors change is no failure. What has to be the same bits has to be it in either.
+ * compared in norm. Outputs may be off by 2e-2. Rounding the weights of the golden models alone, all else in float32, moves their gradients by up to
+ * 1.6e-2 and single ones by 2.6e-2; so gradients may be off by 2.5e-2 all together, as the optimizer's step sees them, and by 4.5e-2 each, where
+ * PyTorch's are by 2.8e-2 and 4.9e-2 (PARITY.md, bf16). Adam divides a gradient by its own size and so amplifies its error: a parameter's change
+ * must have the golden one's direction to 0.2. A choice between channels or tokens whose scores such errors change is no failure. What has to be the
+ * same bits has to be it in either.
  */
 export type Precision = { readonly name: 'float32'; readonly factor: number } | { readonly name: 'bf16' };
 
-export const BF16_TOLERANCE = { output: 2e-2, allGradients: 3e-2, gradient: 5e-2, change: 0.2 } as const;
+export const BF16_TOLERANCE = { output: 2e-2, allGradients: 2.5e-2, gradient: 4.5e-2, change: 0.2 } as const;
 
 /** On cuda sums run in another order and products are fused, over thousands of threads: ten times what the cpu is allowed. */
 export function precisionOf(backend: string, env: Readonly<Record<string, string | undefined>>): Precision {
