@@ -1,6 +1,6 @@
 /** @file A row as a user would train it: adapters of `@spft/peft`, sparsity of `@spft/estimator`, gradients and AdamW of `@spft/trainer`. */
 import { loadSpftConfig } from '@spft/config/node';
-import { getSpftModel, type LayerSummary, type SpftModel } from '@spft/estimator';
+import { getSpftModel, type LayerSummary, type SpftModel, type SpftOptions } from '@spft/estimator';
 import type { LlamaForCausalLM, TrainableModel } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
 import { clipScale, globalNorm } from '@spft/sparse-ops';
@@ -22,12 +22,12 @@ export interface RowMethod {
   dispose(): void;
 }
 
-/** Attaches the row's adapters and sparsity to the model. */
+/** Attaches the row's adapters and sparsity to the model. @param mode instead of the file's. */
 export async function attach(
   model: LlamaForCausalLM,
   row: Pick<Row, 'dora' | 'sparsity'>,
   configs: string,
-  layers = model.layerCount,
+  { mode, ...options }: SpftOptions & { readonly mode?: string } = {},
 ): Promise<RowMethod> {
   const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
   const peft = getPeftModel(model, { r: 32, loraAlpha: 64, targetModules, useDora: row.dora }, { seed: 1 });
@@ -35,13 +35,9 @@ export async function attach(
   let predictorSeconds = 0;
   if (row.sparsity !== null) {
     const whole = await loadSpftConfig(`${configs}/${row.sparsity}`);
-    // A model of fewer layers, for trying things, takes the last ones of the file.
-    const cut = Object.entries(whole.sparsity)
-      .map(([name, sparsity]) => [name.replace(/\d+/, (n) => String(Number(n) - (32 - layers))), sparsity] as const)
-      .filter(([name]) => !name.includes('-'));
-    const config = { ...whole, sparsity: Object.fromEntries(cut) };
+    const sparsity = ofSoManyLayers(whole.sparsity, model.layerCount);
     const started = performance.now();
-    spft = await getSpftModel(peft, config);
+    spft = await getSpftModel(peft, { ...whole, sparsity, ...(mode && { mode }) }, options);
     predictorSeconds = (performance.now() - started) / 1000;
   }
   const trained: TrainableModel = spft ?? peft;
@@ -69,4 +65,16 @@ export async function attach(
       peft.dispose();
     },
   };
+}
+
+/** A file's sparsities for a model of fewer than its 32 layers: those up to the last layer in which both MLP and attention are sparse. */
+function ofSoManyLayers(sparsity: Readonly<Record<string, number>>, layers: number): Record<string, number> {
+  if (layers === 32) return sparsity;
+  const whole = (n: number) => ['mlp', 'self_attn'].every((module) => (sparsity[`layers.${n}.${module}`] ?? 0) > 0);
+  const last = Array.from({ length: 32 }, (_, n) => 31 - n).find(whole) ?? 31;
+  const cut = Object.entries(sparsity).flatMap(([name, value]) => {
+    const layer = Number(/\d+/.exec(name)![0]) - (last + 1 - layers);
+    return layer >= 0 && layer < layers ? [[name.replace(/\d+/, String(layer)), value] as const] : [];
+  });
+  return Object.fromEntries(cut);
 }

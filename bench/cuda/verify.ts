@@ -3,8 +3,9 @@
  * every op by its composition. Sequences of odd lengths.
  */
 
+import { registerEstimator, type SparsityEstimator } from '@spft/estimator';
 import type { LlamaConfig } from '@spft/models';
-import { withoutKernels } from '@spft/sparse-ops';
+import { type ChannelSelection, withoutKernels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { LLAMA3_8B, randomLlama, rowBatch } from './llama.js';
 import { attach } from './method.js';
@@ -20,15 +21,41 @@ interface Found {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
+/** Channels by layer and part, with how many there are in all. */
+type Selections = Map<string, { readonly indices: Int32Array; readonly total: number }>;
+
+/** Chooses what was chosen before: of channels of nearly the same score bf16 takes others than float does. */
+function replayed(mode: string, chosen: Selections): SparsityEstimator {
+  const select = (layer: number, part: string): ChannelSelection | null => {
+    const { indices, total } = chosen.get(`${layer} ${part}`) ?? {};
+    return indices ? { indices: tf.tensor1d(indices, 'int32'), kept: indices.length, total: total! } : null;
+  };
+  return {
+    ...{ mode, needs: 'input', applies: 'gather' },
+    selectMlp: ({ layer }) => select(layer, 'mlp'),
+    selectAttention: ({ layer }) => ({
+      ...{ q: select(layer, 'q'), k: select(layer, 'k'), v: select(layer, 'v'), o: select(layer, 'o') },
+    }),
+    dispose() {},
+  };
+}
+
+/** @param chosen is written with the channels that bf16 chooses; float takes the same. */
 async function gradientsOf(
   physical: 'bf16' | 'f32',
+  chosen: Selections,
   row: { dora: boolean; sparsity: string | null },
   configs: string,
   shape: LlamaConfig,
 ): Promise<Found> {
   const config = { ...shape, numHiddenLayers: 2, vocabSize: Math.min(4096, shape.vocabSize) };
   const model = await randomLlama(config, physical);
-  const method = await attach(model, row, configs, 2);
+  const method = await attach(model, row, configs, {
+    ...(physical === 'f32' && { mode: 'replayed' }),
+    listener: ({ layer, part, selection: { indices, total } }) => {
+      chosen.set(`${layer} ${part}`, { indices: (indices.dataSync() as Int32Array).slice(), total });
+    },
+  });
   // B begins at zero, and then A has no gradient.
   [...method.variables].forEach(([name, variable], n) => {
     if (name.endsWith('lora_B.weight'))
@@ -70,10 +97,12 @@ export async function verifyOnDevice(
     { name: 'SparseLoRA', dora: false, sparsity: 'llama3-8b-math10k.yaml' },
     { name: 'DoRA', dora: true, sparsity: null },
   ]) {
-    const [fast, plain] = [
-      await gradientsOf('bf16', row, configs, shape),
-      await gradientsOf('f32', row, configs, shape),
-    ];
+    const chosen: Selections = new Map();
+    const fast = await gradientsOf('bf16', chosen, row, configs, shape);
+    if ((row.sparsity !== null) !== chosen.size > 0)
+      throw new Error(`verification: ${row.name} chose ${chosen.size} times`);
+    const unregister = registerEstimator(/^replayed$/, ({ mode }) => replayed(mode, chosen));
+    const plain = await gradientsOf('f32', chosen, row, configs, shape).finally(unregister);
     const loss = Math.abs(fast.loss - plain.loss) / plain.loss;
     const each = [...plain.gradients].map(([name, g]) => ({ name, ...squares(fast.gradients.get(name)!, g) }));
     const sum = (of: 'difference' | 'norm') => each.reduce((total, entry) => total + entry[of], 0);
