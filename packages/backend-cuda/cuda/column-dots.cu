@@ -3,8 +3,6 @@
 #include "octets.cuh"
 
 #define UNROLL 4
-// Rows of a sequence that a thread has under way: each is found by an index first.
-#define MEANS_UNROLL 8
 
 // Adds up what the threads of a block have of the same columns: those of a warp (four rows), then the warps in turn. The result is in the
 // threads of threadIdx.y 0.
@@ -104,16 +102,16 @@ extern "C" __global__ void sequence_means(const X* x, const int* rows, const int
   const int end = starts[b + 1];
   float sum[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
   if (left > 0) {
-    for (int at = starts[b] + threadIdx.y; at < end; at += MEANS_UNROLL * blockDim.y) {
-      float v[MEANS_UNROLL][8];
+    for (int at = starts[b] + threadIdx.y; at < end; at += UNROLL * blockDim.y) {
+      float v[UNROLL][8];
 #pragma unroll
-      for (int u = 0; u < MEANS_UNROLL; u++) {
+      for (int u = 0; u < UNROLL; u++) {
         const int place = at + u * blockDim.y;
         const int there = place < end ? left : 0;
         load_octet(x + (there ? (i64)rows[place] * n + column : 0), there, aligned, v[u]);
       }
 #pragma unroll
-      for (int u = 0; u < MEANS_UNROLL; u++) {
+      for (int u = 0; u < UNROLL; u++) {
 #pragma unroll
         for (int i = 0; i < 8; i++) sum[i] += v[u][i];
       }

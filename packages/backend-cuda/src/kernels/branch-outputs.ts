@@ -6,8 +6,9 @@ import { declareVariants } from './variants.js';
 export interface OutputPart {
   /** [T, out]: the result. */
   readonly y: number;
-  /** [T, out] or 0: what it is added to, which may be y. */
+  /** [T, out] or 0: what it is added to from row `from` on. May be y. */
   readonly c: number;
+  readonly from: number;
   /** [out, rank]. */
   readonly b: number;
   readonly out: number;
@@ -23,6 +24,8 @@ const MOST = 3;
 const COLUMNS = 128;
 const ROWS = 64;
 const RANKS = [32, 64] as const;
+/** Blocks for each multiprocessor, by rank: about so many as it has room for, and then some to fill the gaps. */
+const AT_ONCE = { 32: 6, 64: 4 } as const;
 
 /** Whether one launch can make these parts. @param all columns of h. */
 export function fitOneLaunch(parts: readonly OutputPart[], h: number, all: number): boolean {
@@ -48,12 +51,20 @@ export function outputsInOneLaunch(
   const R = RANKS.find((most) => parts.every(({ rank }) => rank <= most))!;
   const three = (f: (part: OutputPart) => number) =>
     Array.from({ length: MOST }, (_, n) => (parts[n] ? f(parts[n]) : 0));
-  const kernel = backend.kernel('branch-outputs', 'branch_outputs', 'ppppppppppiiiiiiiiiiifff', { RANK: String(R) });
+  const kernel = backend.kernel('branch-outputs', 'branch_outputs', `${'p'.repeat(10)}${'i'.repeat(15)}fff`, {
+    RANK: String(R),
+  });
   const operands = [...three(({ y }) => y), ...three(({ c }) => c), ...three(({ b }) => b), h];
-  const shape = [...three(({ out }) => out), ...three(({ rank }) => rank), ...three(({ at }) => at)];
+  const shape = [({ out }: OutputPart) => out, ({ rank }: OutputPart) => rank, ({ at }: OutputPart) => at].flatMap(
+    three,
+  );
   const blocks = parts.reduce((sum, { out }) => sum + Math.ceil(out / COLUMNS), 0);
-  const numbers = [T, all, ...shape, ...three(({ scaling }) => scaling)];
-  backend.launch(kernel, [blocks, Math.ceil(T / ROWS)], [256], [...operands, ...numbers]);
+  // Each goes down a stretch of rows.
+  const stretches = Math.max(1, Math.floor((AT_ONCE[R] * backend.device.info.multiprocessors) / blocks));
+  const count = ROWS * Math.ceil(T / stretches / ROWS);
+  const numbers = [T, count, all, ...shape, ...three(({ from }) => from), ...three(({ scaling }) => scaling)];
+  const shared = 2 * (2 * ROWS * (COLUMNS + 8) + (2 * ROWS + COLUMNS) * (R + 8));
+  backend.launch(kernel, [blocks, Math.ceil(T / count)], [256], [...operands, ...numbers], shared);
 }
 
 declareVariants(

@@ -16,6 +16,8 @@ describeCuda('branches in bf16', () => {
     [300, 16, [256, 8, 48], [8, 24, 16]],
     [70, 24, [40, 40], [40, 64]],
     [67, 16, [40, 24, 24], [8, 0, 16]],
+    // So many columns that a block has several tiles of rows.
+    [1100, 8, [4480], [8]],
     // Not in one pass: a rank too large, widths and ranks that are no multiples of 8, four layers.
     [66, 16, [40], [72]],
     [66, 16, [42, 24], [8, 8]],

@@ -9,6 +9,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
+import type { Product } from '../device/gemm.js';
 import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
 import { fitOneLaunch, outputsInOneLaunch } from './branch-outputs.js';
 import type { Branch } from './layers.js';
@@ -77,17 +78,21 @@ export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchG
   return h;
 }
 
-/**
- * y [T, out] = s·h·Bᵀ of every layer with a branch.
- * @param below what each sum begins with: nothing (the default) or a matrix.
- */
+/** What a sum begins with: nothing in rows before `from`, this matrix in the others. */
+export interface Below {
+  /** [T, n]. */
+  readonly matrix: TensorInfo;
+  readonly from: number;
+}
+
+/** y [T, out] = s·h·Bᵀ of every layer with a branch, each on top of `below` where there is something. */
 export function writeBranches(
   backend: CudaBackend,
   ys: readonly TensorInfo[],
   h: TensorInfo,
   group: BranchGroup,
   type: Type,
-  below: readonly (TensorInfo | null)[] = [],
+  below: readonly (Below | null)[],
 ): void {
   const T = h.shape[0]!;
   const from = backend.address(h);
@@ -96,8 +101,9 @@ export function writeBranches(
     const parts = group.of.flatMap((part, n) => {
       if (part === null) return [];
       const { b, scaling } = part.branch;
-      const c = below[n] ? backend.address(below[n]) : 0;
-      const operands = { y: backend.address(ys[n]!), c, b: halfOf(backend, b) };
+      const { matrix, from = 0 } = below[n] ?? {};
+      const c = matrix ? backend.address(matrix) : 0;
+      const operands = { y: backend.address(ys[n]!), c, from, b: halfOf(backend, b) };
       return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
     });
     if (fitOneLaunch(parts, from, group.rank)) {
@@ -108,14 +114,34 @@ export function writeBranches(
   group.of.forEach((part, n) => {
     if (!part) return;
     const { branch, at, rank } = part;
+    const out = branch.b.shape[0]!;
     withB(backend, branch, type, (b) =>
-      backend.multiply({
-        ...{ m: T, n: branch.b.shape[0]!, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
-        ...{ a: from + at * bytesOf(type), b, d: backend.address(ys[n]!), alpha: branch.scaling },
-        ...(below[n] && { c: backend.address(below[n]), beta: 1 }),
+      multiplyOnTop(backend, ys[n]!, below[n] ?? null, {
+        ...{ n: out, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
+        ...{ a: from + at * bytesOf(type), b, alpha: branch.scaling },
       }),
     );
   });
+}
+
+/** A product written to y, on top of `below` where there is something. */
+function multiplyOnTop(
+  backend: CudaBackend,
+  y: TensorInfo,
+  below: Below | null,
+  product: Omit<Product, 'm' | 'c' | 'd' | 'beta'>,
+): void {
+  const [T, n] = y.shape as [number, number];
+  const { lda = product.k, type } = product;
+  const from = below ? below.from : T;
+  for (const [begin, end, matrix] of [[0, from, null] as const, [from, T, below?.matrix] as const]) {
+    if (begin === end) continue;
+    const place = begin * n * bytesOf(type);
+    backend.multiply({
+      ...{ ...product, m: end - begin, a: product.a + begin * lda * bytesOf(type), d: backend.address(y) + place },
+      ...(matrix && { c: backend.address(matrix) + place, beta: 1 }),
+    });
+  }
 }
 
 export interface BranchGradients {
@@ -209,21 +235,17 @@ function byProducts(
   });
 }
 
-/** dx [T, in] = dh·[A…]. */
+/** dx [T, in] = dh·[A…], on top of what it holds from row `from` on. */
 export function writeBranchGradient(
   backend: CudaBackend,
   dx: TensorInfo,
   dh: TensorInfo,
   group: BranchGroup,
+  from: number,
   type: Type,
 ): void {
-  const [T, inputs] = dx.shape as [number, number];
-  withStackedA(backend, group, type, (b) =>
-    backend.multiply({
-      ...{ m: T, n: inputs, k: group.rank, type, outputType: type },
-      ...{ a: backend.address(dh), b, d: backend.address(dx) },
-    }),
-  );
+  const product = { n: dx.shape[1]!, k: group.rank, type, outputType: type, a: backend.address(dh) } as const;
+  withStackedA(backend, group, type, (b) => multiplyOnTop(backend, dx, { matrix: dx, from }, { ...product, b }));
 }
 
 /** dA and dB of each branch, followed by the gradient of its magnitude where it has one: the order in which ops name them. */

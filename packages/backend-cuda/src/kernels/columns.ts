@@ -2,10 +2,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { Kernel } from '../device/modules.js';
-import { BYTES, C_TYPE } from '../storage.js';
+import { BYTES } from '../storage.js';
 import { registerCudaKernel } from './register.js';
-import { aligned, rowsToABlock } from './tensors.js';
-import { combinations, declareVariants, FLOATS } from './variants.js';
+import { rowsToABlock } from './tensors.js';
+import { combinations, declareVariants } from './variants.js';
 
 type Info = tf.TensorInfo;
 
@@ -73,19 +73,6 @@ export function scatterColumns(backend: CudaBackend, x: Info, indices: Info, y: 
   });
 }
 
-/** x [T, kept] added to the columns `indices` of y [T, total], which is of x's type: bf16 or float. */
-export function addColumns(backend: CudaBackend, x: Info, indices: Info, y: Info): void {
-  const [rows, kept] = x.shape as [number, number];
-  const total = y.shape[1]!;
-  if (rows * kept === 0) return;
-  const across = Math.ceil(total / 1024);
-  const count = rowsToABlock(backend, rows, across, 16);
-  const addresses = [x, indices, y].map((info) => backend.address(info));
-  const kernel = backend.kernel('add-columns', 'add_columns', 'pppiiiii', { X: C_TYPE[backend.physical(y)] });
-  const numbers = [rows, kept, total, count, aligned(total, addresses[2]!)];
-  backend.launch(kernel, [across, Math.ceil(rows / count)], [128], [...addresses, ...numbers]);
-}
-
 /** x [T, n] with zeros in all columns but `indices` from row `fromRow` on; owned by the caller. */
 export function maskColumns(backend: CudaBackend, x: Info, indices: Info, fromRow: number): Info {
   const [rows, total] = x.shape as [number, number];
@@ -100,7 +87,6 @@ export function maskColumns(backend: CudaBackend, x: Info, indices: Info, fromRo
 }
 
 declareVariants('columns', combinations({ ELEMENT: Object.values(ELEMENT) }));
-declareVariants('add-columns', combinations({ X: FLOATS }));
 
 registerCudaKernel<'x' | 'indices'>('SpftGatherColumns', ({ backend, inputs: { x, indices } }) =>
   gatherColumns(backend, x, indices),

@@ -12,7 +12,7 @@ import {
   writeBranches,
   writeBranchGradient,
 } from './branches.js';
-import { addColumns, gatherColumns, scatterColumns } from './columns.js';
+import { gatherColumns, scatterColumns } from './columns.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
@@ -67,7 +67,7 @@ registerCudaKernel<'x' | 'residual', Attributes>(
     let below = magnitude ? null : residual;
     const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
     if (h) {
-      writeBranches(backend, [y], h, group, type, [below]);
+      writeBranches(backend, [y], h, group, type, [below && { matrix: below, from: 0 }]);
       below = y;
     }
     let gathered: TensorInfo | null = null;
@@ -113,20 +113,7 @@ registerCudaKernel<string, Attributes>(
     const dx = backend.output([T, columns], 'float32', type);
     const D = keep ? denseRows : T;
     const out = weight.shape[0]!;
-    const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
-    const begun = ofBranch !== null;
-    if (begun) {
-      writeBranchGradient(backend, dx, ofBranch.dh, group, type);
-      backend.release(ofBranch.dh);
-    }
-    if (D > 0) {
-      inType(backend, weight, type, (w) =>
-        backend.multiply({
-          ...{ m: D, n: columns, k: out, type, outputType: type, beta: begun ? 1 : 0 },
-          ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
-        }),
-      );
-    }
+    // Sparse rows first: they are written with zeros between the kept channels.
     if (keep && D < T) {
       const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
       const values = backend.output([T - D, keep.kept], 'float32', type);
@@ -136,9 +123,21 @@ registerCudaKernel<string, Attributes>(
           ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
         }),
       );
-      if (begun) addColumns(backend, values, keep.indices, dxSparse);
-      else scatterColumns(backend, values, keep.indices, dxSparse);
+      scatterColumns(backend, values, keep.indices, dxSparse);
       for (const made of [dySparse, dxSparse, values]) backend.release(made);
+    }
+    const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
+    if (ofBranch) {
+      writeBranchGradient(backend, dx, ofBranch.dh, group, D, type);
+      backend.release(ofBranch.dh);
+    }
+    if (D > 0) {
+      inType(backend, weight, type, (w) =>
+        backend.multiply({
+          ...{ m: D, n: columns, k: out, type, outputType: type, beta: ofBranch ? 1 : 0 },
+          ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
+        }),
+      );
     }
     backend.release(x);
     backend.release(dy);

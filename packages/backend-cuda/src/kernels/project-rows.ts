@@ -13,7 +13,7 @@ import {
   writeBranches,
   writeBranchGradient,
 } from './branches.js';
-import { addColumns, gatherColumns, scatterColumns } from './columns.js';
+import { gatherColumns, scatterColumns } from './columns.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, addRows, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
 import { registerCudaKernel } from './register.js';
@@ -49,13 +49,12 @@ function dense(
   if (begun && bias) addRows(backend, y, bias);
 }
 
-/** y [rows, out] = the kept channels and zeros between them, or += where y is `begun`. @returns the gathered rows of the weight, for the backward. */
+/** y [rows, out] = the kept channels and zeros between them. @returns the gathered rows of the weight, for the backward. */
 function sparse(
   backend: CudaBackend,
   x: TensorInfo,
   { weight, bias, keep }: Layer,
   y: TensorInfo,
-  begun: boolean,
   type: Type,
 ): TensorInfo {
   const [rows, inputs] = x.shape as [number, number];
@@ -69,8 +68,7 @@ function sparse(
       ...{ a: backend.address(x), b: backend.address(w), d: backend.address(values) },
     }),
   );
-  if (begun) addColumns(backend, values, indices, y);
-  else scatterColumns(backend, values, indices, y);
+  scatterColumns(backend, values, indices, y);
   backend.release(values);
   return gathered;
 }
@@ -82,24 +80,27 @@ registerCudaKernel<'x', Attributes>(
     const type = activationType(backend, x, layers[0]!.weight);
     const group = groupBranches(layers.map(({ lora }) => lora));
     return inType(backend, x, type, (x) => {
-      const gathered: TensorInfo[] = [];
-      const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
       const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
-      if (h) writeBranches(backend, ys, h, group, type);
+      const D = layers.map(({ keep }) => (keep ? denseRows : T));
+      const slicesOf = (n: number, from: number, to: number) =>
+        [x, ys[n]!].map((t) => rowsOf(backend, t, from, to)) as [TensorInfo, TensorInfo];
+      // Sparse rows first: they are written with zeros between the kept channels.
+      const gathered = layers.flatMap((layer, n) => {
+        if (D[n] === T) return [];
+        const slices = slicesOf(n, D[n]!, T);
+        const weight = sparse(backend, slices[0], layer, slices[1], type);
+        for (const slice of slices) backend.release(slice);
+        return [weight];
+      });
+      const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
+      if (h) {
+        const below = ys.map((matrix, n) => (D[n]! < T ? { matrix, from: D[n]! } : null));
+        writeBranches(backend, ys, h, group, type, below);
+      }
       layers.forEach((layer, n) => {
-        const [y, begun, D] = [ys[n]!, group.of[n] !== null, layer.keep ? denseRows : T];
-        if (D === T) dense(backend, x, layer, y, begun, type);
-        else {
-          const slices = [
-            rowsOf(backend, x, 0, D),
-            rowsOf(backend, y, 0, D),
-            rowsOf(backend, x, D, T),
-            rowsOf(backend, y, D, T),
-          ];
-          dense(backend, slices[0]!, layer, slices[1]!, begun, type);
-          gathered.push(sparse(backend, slices[2]!, layer, slices[3]!, begun, type));
-          for (const slice of slices) backend.release(slice);
-        }
+        const slices = slicesOf(n, 0, D[n]!);
+        dense(backend, slices[0], layer, slices[1], group.of[n] !== null, type);
+        for (const slice of slices) backend.release(slice);
       });
       if (h === null) return [...ys, ...gathered];
       const kept = [h];
@@ -161,7 +162,7 @@ registerCudaKernel<string, Attributes>(
     const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
     const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type) : null;
     if (ofBranches) {
-      if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, type);
+      if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
       backend.release(ofBranches.dh);
     }
     let nextGathered = 0;

@@ -23,8 +23,8 @@ export function rope(backend: CudaBackend, x: Info, cos: Info, sin: Info, headDi
     const to = backend.address(y);
     const octets = Math.ceil(half / 8);
     if (octets * heads === 0) return y;
-    // Four heads to a thread, and whole rows to a block.
-    const across = octets * Math.min(Math.ceil(heads / 4), Math.max(1, Math.floor(256 / octets)));
+    // Two heads to a thread, and whole rows to a block.
+    const across = octets * Math.min(Math.ceil(heads / 2), Math.max(1, Math.floor(256 / octets)));
     const down = Math.max(1, Math.floor(256 / across));
     const kernel = backend.kernel('rope', 'rope', 'ppppiiifi', { X: C_TYPE[X] });
     const numbers = [rows, heads, half, inverse ? -1 : 1, aligned(half, from, to, ...tables)];
