@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import type { Device } from './device.js';
 import { kernelCache } from './modules.js';
 
+/** How often each proposal is measured. */
+const TURNS = 3;
+
 export class AlgorithmChoices {
   readonly #path: string;
   readonly #chosen: Map<string, number>;
@@ -23,13 +26,13 @@ export class AlgorithmChoices {
     if (!this.#tunes) return 0;
     const known = this.#chosen.get(product);
     if (known !== undefined && known < count) return known;
-    let best = 0;
-    let least = Number.POSITIVE_INFINITY;
-    for (let place = 0; place < count; place++) {
-      const taken = time(place);
-      // A later one must be clearly faster, so that noise does not decide.
-      if (taken < 0.98 * least) [best, least] = [place, taken];
+    // In turns: the longer a GPU works, the lower its clock, and all of them should feel that alike.
+    const taken = new Array<number>(count).fill(Number.POSITIVE_INFINITY);
+    for (let turn = 0; turn < TURNS; turn++) {
+      for (let place = 0; place < count; place++) taken[place] = Math.min(taken[place]!, time(place));
     }
+    // A later one must be clearly faster, so that noise does not decide.
+    const best = taken.reduce((best, time, place) => (time < 0.99 * taken[best]! ? place : best), 0);
     this.#chosen.set(product, best);
     this.#write();
     return best;

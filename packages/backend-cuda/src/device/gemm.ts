@@ -65,6 +65,8 @@ const WORKSPACE = 64 * 2 ** 20;
 /** Multiplications from which on algorithms are timed. */
 const WORTH_TIMING = 2 ** 27;
 const PROPOSALS = 8;
+/** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
+const TIMED_MILLISECONDS = 5;
 const BYTES = { f32: 4, bf16: 2 } as const;
 
 export class Gemm {
@@ -181,8 +183,12 @@ export class Gemm {
       time: (plan) => {
         try {
           const run = () => this.#run(plan, measured, 1, beta);
-          run();
-          return Math.min(...[0, 1, 2].map(() => this.#device.milliseconds(run)));
+          const once = Math.max(1e-3, this.#device.milliseconds(run));
+          const times = Math.ceil(TIMED_MILLISECONDS / once);
+          const all = this.#device.milliseconds(() => {
+            for (let n = 0; n < times; n++) run();
+          });
+          return all / times;
         } catch {
           return Number.POSITIVE_INFINITY;
         }
