@@ -31,7 +31,7 @@ namespace emulator {
 // ---- device.cpp ----
 // What a call that needs a context returns before it does anything: not initialized, no context, or the error that broke the context.
 __attribute__((visibility("default"))) int usable();
-// Breaks the context: every later call reports `status`, until cuDevicePrimaryCtxReset.
+// Breaks CUDA for this process: every later call reports `status`.
 int break_context(int status);
 int capability();  // 90
 int shared_memory_limit();

@@ -18,11 +18,15 @@ describe.skipIf(why)(`the CUDA emulator${why ? ` (${why})` : ''}`, () => {
   let cuda: Libraries;
   beforeAll(() => {
     process.env.SPFT_EMULATOR_QUIET = '1';
+    process.env.SPFT_EMULATOR_HEALS = '1';
     cuda = new Libraries(koffi!, emulatorFolder());
   }, 240_000);
   afterEach(() => {
     for (const name of Object.keys(process.env)) {
-      if (name.startsWith('SPFT_EMULATOR_') && !['SPFT_EMULATOR_QUIET', 'SPFT_EMULATOR_CACHE'].includes(name))
+      if (
+        name.startsWith('SPFT_EMULATOR_') &&
+        !['SPFT_EMULATOR_QUIET', 'SPFT_EMULATOR_HEALS', 'SPFT_EMULATOR_CACHE'].includes(name)
+      )
         delete process.env[name];
     }
     cuda.ok('cuDevicePrimaryCtxReset_v2', 0);

@@ -26,9 +26,9 @@ function register(): void {
 register();
 
 /**
- * Ends the backend and starts it anew, with no tensors in it: the way on after a `CudaError` that says that the context is lost. Tensors that
- * were in it can be disposed and not read.
- * @throws what kept it from starting.
+ * Ends the backend and starts it anew, with no tensors in it and with the settings of now. Tensors that were in it can be disposed and not read.
+ * @throws what kept it from starting. After a kernel that failed that is the same `CudaError` again: NVIDIA's driver then takes no more work from
+ * the process.
  */
 export async function restartCuda(): Promise<void> {
   tf.removeBackend(BACKEND_NAME);

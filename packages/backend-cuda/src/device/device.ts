@@ -113,7 +113,7 @@ export class Device {
     this.#open = true;
   }
 
-  /** Gives the context back, and with it all memory, even after an error that made it unusable. */
+  /** Gives the context back, and with it all memory, even after a kernel that failed. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -201,7 +201,7 @@ export class Device {
 /** @param of what it was about, for the message. */
 export function driverError(call: string, status: number, of = ''): CudaError {
   const detail = isContextLost(status)
-    ? 'a kernel launched before it failed and the context is lost, with all tensors in it: start anew with restartCuda() of @spft/backend-cuda'
+    ? 'a kernel launched before it failed, and from then on the driver refuses all work of this process: tensors can be disposed, and other backends go on; for cuda start a new process'
     : of;
   return new CudaError(call, status, CUDA_ERRORS[status] ?? 'CUresult', detail);
 }

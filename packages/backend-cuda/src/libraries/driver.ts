@@ -83,7 +83,7 @@ export const CUDA_ERRORS: Readonly<Record<number, string>> = {
   999: 'CUDA_ERROR_UNKNOWN',
 };
 
-/** Whether after this result every call fails until the context is made anew: a kernel failed (all of 700 to 719 but a launch that was refused). */
+/** Whether after this result every call of the process fails: a kernel failed (all of 700 to 719 but a launch that was refused). */
 export const isContextLost = (status: number): boolean => status >= 700 && status < 720 && status !== 701;
 
 /** Values of CUdevice_attribute. */
