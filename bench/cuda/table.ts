@@ -25,16 +25,20 @@ const TITLES: Readonly<Record<string, string>> = {
   dense_lora_2x2048: '**spft**, LoRA, 2 × 2048 tokens',
 };
 
+/** In the order of the titles. */
 export function gpuTable({ rows }: Pick<GpuResult, 'rows'>): string {
-  const lines = rows.map(({ name, msPerStep, tokensPerSecond, peakGiB, floorMs }) =>
-    [
-      TITLES[name] ?? name,
-      msPerStep.toFixed(1),
-      `${tokensPerSecond}`,
-      peakGiB.toFixed(1),
-      floorMs?.toFixed(1) ?? '',
-    ].join(' | '),
-  );
+  const place = ({ name }: RowResult) => Object.keys(TITLES).indexOf(name);
+  const lines = [...rows]
+    .sort((a, b) => place(a) - place(b))
+    .map(({ name, msPerStep, tokensPerSecond, peakGiB, floorMs }) =>
+      [
+        TITLES[name] ?? name,
+        msPerStep.toFixed(1),
+        `${tokensPerSecond}`,
+        peakGiB.toFixed(1),
+        floorMs?.toFixed(1) ?? '',
+      ].join(' | '),
+    );
   return [
     '| | ms/step | tokens/s | peak GiB | frozen products alone, ms |',
     '|---|--:|--:|--:|--:|',

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Whether the backend cuda is right on this machine's GPU, in about five minutes. In the repository's root, after unpack.sh:
+# Whether the backend cuda is right on this machine's GPU, in five to seven minutes. In the repository's root, after unpack.sh:
 #   . scripts/device/unpack.sh && sh scripts/device/check.sh .device/golden/seed0
 # Runs, side by side where they can be: the tests of kernels, of recovery and of training (200 steps, the same seed twice) and those of all ops;
 # parity with golden values in float32 and in bf16; and below compute-sanitizer, where that is installed, the tests of kernels (memcheck) and a part of
-# parity (memcheck, racecheck, initcheck).
+# parity (memcheck, racecheck). Not initcheck: it takes what cuBLASLt's kernels write for unwritten; the emulator finds such reads.
 # Logs go to $OUT, else to a temporary folder; the last lines are a table. Exits 1 unless all of it passed.
 # On a machine without a GPU: SPFT_CUDA_PATH=<emulator> SPFT_CUDA_TUNE=0.
 golden=${1:-}
-limit=${SPFT_CHECK_SECONDS:-300}
+limit=${SPFT_CHECK_SECONDS:-420}
 out=${OUT:-$(mktemp -d)}
 mkdir -p "$out"
 export SPFT_CUDA_CACHE="${SPFT_CUDA_CACHE:-/tmp/spft/kernels}"
@@ -31,7 +31,7 @@ run() {
 }
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1)
-vitest="node node_modules/vitest/vitest.mjs run --exclude **/compile-all.test.ts --exclude **/emulator.test.ts"
+vitest="node node_modules/vitest/vitest.mjs run --exclude **/compile-all.test.ts --exclude **/emulator.test.ts --exclude **/assembly.test.ts"
 set -f # vitest's patterns are its own.
 run tests "$limit" env SPFT_TEST_BACKENDS=cuda NO_COLOR=1 $vitest packages/backend-cuda packages/sparse-ops ${SPFT_CHECK_TESTS:-} &
 others=$!
@@ -55,18 +55,18 @@ if [ -n "$sanitizer" ]; then
   run sanitized-tests "$(left)" env SPFT_TEST_BACKENDS=cuda SPFT_CUDA_TUNE=0 NO_COLOR=1 "$sanitizer" --tool memcheck --report-api-errors no \
     --target-processes all --error-exitcode 9 $vitest --testTimeout=240000 --hookTimeout=240000 packages/backend-cuda/src/kernels packages/sparse-ops &
   sanitized="$sanitized $!"
-  for tool in ${few:+memcheck racecheck initcheck}; do
+  for tool in ${few:+memcheck racecheck}; do
     run "$tool" "$(left)" env SPFT_BACKEND=cuda SPFT_CUDA_TUNE=0 "$sanitizer" --tool $tool --error-exitcode 9 node $parity "$few" &
     sanitized="$sanitized $!"
   done
   wait $sanitized
 else
-  echo 'compute-sanitizer is not installed' | tee "$out/sanitized-tests.log" "$out/memcheck.log" "$out/racecheck.log" >"$out/initcheck.log"
+  echo 'compute-sanitizer is not installed' | tee "$out/sanitized-tests.log" "$out/memcheck.log" >"$out/racecheck.log"
 fi
 
 failed=0
 printf '\n%-16s %-10s %8s  %s\n' check result seconds 'last line'
-for name in tests parity-float32 parity-bf16 sanitized-tests memcheck racecheck initcheck; do
+for name in tests parity-float32 parity-bf16 sanitized-tests memcheck racecheck; do
   result=absent seconds=-
   if [ -e "$results/$name" ]; then
     read -r status seconds <"$results/$name"
