@@ -12,9 +12,6 @@
 struct alignas(8) Floats2 {
   float x, y;
 };
-struct alignas(8) Words2 {
-  u32 word[2];
-};
 struct alignas(16) Floats4 {
   float x[4];
 };

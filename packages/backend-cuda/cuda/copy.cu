@@ -2,10 +2,6 @@
 #include "elements.cuh"
 #include "strided.cuh"
 
-struct alignas(8) Words2 {
-  u32 word[2];
-};
-
 extern "C" __global__ void copy_strided(const WORD* from, WORD* to, i64 size, int rank, SPFT_SIX(Index, size_), SPFT_SIX(Offset, in),
                                         SPFT_SIX(Offset, out)) {
   SPFT_ARRAY(Index, size_);

@@ -2,10 +2,6 @@
 #include "elements.cuh"
 #include "strided.cuh"
 
-struct alignas(8) Words2 {
-  u32 word[2];
-};
-
 // to[b, o, i, :] = from[b, o, indices[b, i], :]; `words` a slice, `choices` slices to choose from.
 extern "C" __global__ void gather(const WORD* from, const int* indices, WORD* to, i64 size, Index outer, Index count, i64 choices, Index words) {
   for (i64 n = first_index(); n < size; n += index_step()) {

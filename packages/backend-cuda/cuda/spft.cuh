@@ -36,7 +36,10 @@ __device__ __forceinline__ u32 pack_bf16(float low, float high) { return ptx_flo
 __device__ __forceinline__ float low_float(u32 pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float high_float(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-// 16 bytes, for loads and stores of full width.
+// 8 and 16 bytes, for loads and stores of such a width.
+struct alignas(8) Words2 {
+  u32 word[2];
+};
 struct alignas(16) Words4 {
   u32 word[4];
 };

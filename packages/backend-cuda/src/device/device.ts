@@ -19,6 +19,8 @@ export interface DeviceInfo {
   readonly capability: readonly [number, number];
   readonly totalBytes: number;
   readonly multiprocessors: number;
+  /** Shared memory that a block may ask for. */
+  readonly sharedBytes: number;
   /** Version of CUDA that the driver supports, e.g. 13.0. */
   readonly driver: string;
 }
@@ -78,6 +80,7 @@ export class Device {
       capability: [this.attribute(DEVICE_ATTRIBUTE.capabilityMajor), this.attribute(DEVICE_ATTRIBUTE.capabilityMinor)],
       totalBytes: this.handle('cuDeviceTotalMem_v2', this.#ordinal),
       multiprocessors: this.attribute(DEVICE_ATTRIBUTE.multiprocessors),
+      sharedBytes: this.attribute(DEVICE_ATTRIBUTE.sharedBytes),
       driver: `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`,
     };
     const [major] = this.info.capability;

@@ -198,7 +198,7 @@ function inOnePass(
     return [{ ...operands, out: b.shape[0]!, rank: part.rank, scaling }];
   });
   const [from, to] = [backend.address(h), backend.address(dh)];
-  if (T === 0 || !fitOnePass(parts, from, to)) return false;
+  if (T === 0 || !fitOnePass(backend, parts, from, to)) return false;
   gradientsInOnePass(backend, T, parts, from, to);
   return true;
 }

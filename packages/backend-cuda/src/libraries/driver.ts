@@ -91,6 +91,7 @@ export const DEVICE_ATTRIBUTE = {
   multiprocessors: 16,
   capabilityMajor: 75,
   capabilityMinor: 76,
+  sharedBytes: 97,
   memoryPools: 115,
 } as const;
 
