@@ -348,6 +348,17 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t description,
   return BLAS_SUCCESS;
 }
 
+EXPORT int cublasLtMatmulAlgoCheck(uint64_t handle, uint64_t description, uint64_t a, uint64_t b, uint64_t c, uint64_t d, const uint64_t* algorithm,
+                                   Heuristic* result) {
+  ENTER_BLAS(cublasLtMatmulAlgoCheck);
+  for (uint64_t each : {handle, description, a, b, c, d})
+    if (!lives(each)) return INVALID;
+  if (!algorithm || algorithm[0] != ALGORITHM_MAGIC || !result) return INVALID;
+  if (int status = check(*(Description*)description, *(Layout*)a, *(Layout*)b, *(Layout*)c, *(Layout*)d)) return status;
+  *result = Heuristic{{algorithm[0], algorithm[1], algorithm[2]}, algorithm[2], BLAS_SUCCESS, 1.0f, {}};
+  return BLAS_SUCCESS;
+}
+
 EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* alpha, uint64_t a, uint64_t layout_a, uint64_t b, uint64_t layout_b,
                           const float* beta, uint64_t c, uint64_t layout_c, uint64_t d, uint64_t layout_d, const uint64_t* algorithm,
                           uint64_t workspace, size_t workspace_bytes, uint64_t stream) {

@@ -2,10 +2,12 @@
  * @file Matrix products by cuBLASLt. A product's description, layouts and algorithm are made once for its shape and kept.
  *
  * Large products try the algorithms that cuBLASLt proposes and keep the fastest: on an H200 its first proposal is up to a third slower. The
- * choice is remembered on disk, so that another process computes the same bits.
+ * choice is remembered on disk, so that another process computes the same bits. Batches of text have all numbers of tokens: these are timed once
+ * for all within a quarter (`similar`).
  */
 import { CudaError } from '../errors.js';
 import {
+  ALGORITHM_BYTES,
   bindCublasLt,
   COMPUTE_32F,
   CUBLAS_STATUS,
@@ -15,6 +17,7 @@ import {
   HEURISTIC_BYTES,
   LAYOUT,
   PREFERENCE,
+  WORKSPACE_AT,
 } from '../libraries/cublaslt.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
 import { AlgorithmChoices } from './algorithm-choices.js';
@@ -65,6 +68,8 @@ const WORKSPACE = 64 * 2 ** 20;
 /** Multiplications from which on algorithms are timed. */
 const WORTH_TIMING = 2 ** 27;
 const PROPOSALS = 8;
+/** Plans from which on all are made anew. */
+const MOST_PLANS = 8192;
 /** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
 const TIMED_MILLISECONDS = 5;
 const BYTES = { f32: 4, bf16: 2 } as const;
@@ -129,9 +134,18 @@ export class Gemm {
     const key = planKey(product);
     const known = this.#plans.get(key);
     if (known) return known;
+    if (this.#plans.size >= MOST_PLANS) this.#forgetPlans();
     const plan = this.#makePlan(product, key);
     this.#plans.set(key, plan);
     return plan;
+  }
+
+  #forgetPlans(): void {
+    for (const { description, layouts } of this.#plans.values()) {
+      for (const layout of layouts) this.#functions.cublasLtMatrixLayoutDestroy(layout);
+      this.#functions.cublasLtMatmulDescDestroy(description);
+    }
+    this.#plans.clear();
   }
 
   #makePlan(product: Product, key: string): Plan {
@@ -158,19 +172,32 @@ export class Gemm {
     ] as const;
     const proposals = this.#proposals(description, layouts, product);
     const algorithm = (place: number) => {
-      const memory = new HostMemory(64);
-      proposals.copy(memory.memory, 0, place * HEURISTIC_BYTES, place * HEURISTIC_BYTES + 64);
+      const memory = new HostMemory(ALGORITHM_BYTES);
+      proposals.copy(memory.memory, 0, place * HEURISTIC_BYTES, place * HEURISTIC_BYTES + ALGORITHM_BYTES);
       return memory;
     };
     const count = proposals.length / HEURISTIC_BYTES;
     const plans = Array.from({ length: count }, (_, place) => ({ description, layouts, algorithm: algorithm(place) }));
     if (count === 1 || m * n * k * batch < WORTH_TIMING) return plans[0]!;
+    const other = similar(product);
+    if (other.m !== m || other.k !== k) {
+      const { algorithm } = this.#plan(other);
+      return this.#takes(algorithm, description, layouts) ? { description, layouts, algorithm } : plans[0]!;
+    }
     const timer = this.#timer(product);
     try {
       return plans[this.#choices.of(key, count, (place) => timer.time(plans[place]!))]!;
     } finally {
       timer.end();
     }
+  }
+
+  /** Whether a product can be made by an algorithm that was proposed for another. */
+  #takes(algorithm: HostMemory, description: number, [a, b, c, d]: Plan['layouts']): boolean {
+    const { memory } = new HostMemory(HEURISTIC_BYTES);
+    const operands = [description, b, a, c, d] as const;
+    const status = this.#functions.cublasLtMatmulAlgoCheck(this.#handle, ...operands, algorithm.address, memory);
+    return status === 0 && memory.readBigUInt64LE(WORKSPACE_AT) <= BigInt(WORKSPACE);
   }
 
   /** Milliseconds of each plan in turn; infinity where one fails. What a product adds to is left alone. */
@@ -247,6 +274,12 @@ export class Gemm {
 function alignmentOf(address: number): number {
   const low = address % 256;
   return low === 0 ? 256 : low & -low;
+}
+
+/** The product of which this one takes the algorithm: with fewer tokens, rounded to three binary digits, of which it has the rows. */
+function similar(product: Product): Product {
+  const rounded = (n: number) => n - (n % 2 ** Math.max(0, Math.floor(Math.log2(n)) - 2));
+  return product.transposeA ? { ...product, k: rounded(product.k) } : { ...product, m: rounded(product.m) };
 }
 
 /** All that a plan depends on. On the path of every product, so without arrays. */

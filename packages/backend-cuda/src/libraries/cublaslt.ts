@@ -18,6 +18,8 @@ const SIGNATURES = {
   cublasLtMatmulAlgoGetHeuristic:
     'uint64_t handle, uint64_t description, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t preference, int wanted, void* results, ' +
     'void* found',
+  cublasLtMatmulAlgoCheck:
+    'uint64_t handle, uint64_t description, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t algorithm, void* result',
   cublasLtMatmul:
     'uint64_t handle, uint64_t description, uint64_t alpha, uint64_t a, uint64_t layoutA, uint64_t b, uint64_t layoutB, uint64_t beta, ' +
     'uint64_t c, uint64_t layoutC, uint64_t d, uint64_t layoutD, uint64_t algorithm, uint64_t workspace, size_t bytes, uint64_t stream',
@@ -52,8 +54,10 @@ export const LAYOUT = { batchCount: 5, batchStride: 6 } as const;
 /** cublasLtMatmulPreferenceAttributes_t. */
 export const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 } as const;
 
-/** sizeof(cublasLtMatmulHeuristicResult_t), which begins with the algorithm, and where its status is. */
+/** cublasLtMatmulHeuristicResult_t: its size, that of the algorithm at its beginning, and where the bytes of workspace are that it needs. */
 export const HEURISTIC_BYTES = 96;
+export const ALGORITHM_BYTES = 64;
+export const WORKSPACE_AT = 64;
 
 /** Names of cublasStatus_t. */
 export const CUBLAS_STATUS: Readonly<Record<number, string>> = {
