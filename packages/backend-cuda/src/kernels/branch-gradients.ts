@@ -1,5 +1,7 @@
-/** @file dh = s·dy·B and dB = s·dyᵀ·h of the low-rank branches of up to three layers, in one pass over each dy. Where that cannot be done it is two
- * products a layer (branches.ts). */
+/**
+ * @file dh = s·dy·B and dB = s·dyᵀ·h of the low-rank branches of up to three layers, in one pass over each dy. Where that cannot be done it is two
+ * products a layer (branches.ts).
+ */
 import type { CudaBackend } from '../backend.js';
 import { declareVariants } from './variants.js';
 

@@ -2,7 +2,8 @@
  * @file The low-rank branches of one or several layers with the same input: s·h·Bᵀ in y with h = x·[A…]ᵀ, one product for all A.
  *
  * A branch comes before the frozen product, as does its gradient: what is written first is rounded once more when the other product is added to
- * it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other.
+ * it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other. In sparse rows it comes after the kept
+ * channels, which are written with zeros between them.
  *
  * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
  * after the other, and the optimizer writes them together with the masters (optimizer.ts).
@@ -95,7 +96,7 @@ export function writeBranches(
   below: readonly (Below | null)[],
 ): void {
   const T = h.shape[0]!;
-  const from = backend.address(h);
+  const ofH = backend.address(h);
   if (T === 0) return;
   if (type === 'bf16') {
     const parts = group.of.flatMap((part, n) => {
@@ -106,8 +107,8 @@ export function writeBranches(
       const operands = { y: backend.address(ys[n]!), c, from, b: halfOf(backend, b) };
       return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
     });
-    if (fitOneLaunch(parts, from, group.rank)) {
-      outputsInOneLaunch(backend, T, parts, from, group.rank);
+    if (fitOneLaunch(parts, ofH, group.rank)) {
+      outputsInOneLaunch(backend, T, parts, ofH, group.rank);
       return;
     }
   }
@@ -118,7 +119,7 @@ export function writeBranches(
     withB(backend, branch, type, (b) =>
       multiplyOnTop(backend, ys[n]!, below[n] ?? null, {
         ...{ n: out, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
-        ...{ a: from + at * bytesOf(type), b, alpha: branch.scaling },
+        ...{ a: ofH + at * bytesOf(type), b, alpha: branch.scaling },
       }),
     );
   });
@@ -197,9 +198,9 @@ function inOnePass(
     const operands = { dy: backend.address(dys[n]!), b: halfOf(backend, b), db: backend.address(dbs[n]!) };
     return [{ ...operands, out: b.shape[0]!, rank: part.rank, scaling }];
   });
-  const [from, to] = [backend.address(h), backend.address(dh)];
-  if (T === 0 || !fitOnePass(backend, parts, from, to)) return false;
-  gradientsInOnePass(backend, T, parts, from, to);
+  const [ofH, to] = [backend.address(h), backend.address(dh)];
+  if (T === 0 || !fitOnePass(backend, parts, ofH, to)) return false;
+  gradientsInOnePass(backend, T, parts, ofH, to);
   return true;
 }
 
