@@ -1,7 +1,7 @@
 /**
  * @file What attention needs beside products: rows of heads out of an activation matrix and back, and the causal softmax both ways.
  */
-import { lanes, softmaxRow, sumLanes } from './vector';
+import { lanes, scaleRow, softmaxRow, sumLanes } from './vector';
 
 /**
  * Tokens [from, to) of one head into rows of d: to[s − from] = scale · x[row of token s].
@@ -22,9 +22,7 @@ export function gatherHead(
   const row = <usize>stride << 2;
   for (let s = from; s < to; s++) {
     const p = x + <usize>load<i32>(rowOf + (<usize>s << 2)) * row;
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) v128.store(y + i, f32x4.mul(v128.load(p + i), lanes(scale)));
-    for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(p + i) * scale);
+    scaleRow(p, y, bytes, scale);
     y += bytes;
   }
 }
@@ -44,9 +42,7 @@ export function scatterHead(
   const row = <usize>stride << 2;
   for (let s = from; s < to; s++) {
     const p = x + <usize>load<i32>(rowOf + (<usize>s << 2)) * row;
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) v128.store(p + i, f32x4.mul(v128.load(y + i), lanes(scale)));
-    for (; i < bytes; i += 4) store<f32>(p + i, load<f32>(y + i) * scale);
+    scaleRow(y, p, bytes, scale);
     y += bytes;
   }
 }

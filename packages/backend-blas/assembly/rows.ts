@@ -1,5 +1,5 @@
 /** @file Passes over rows [from, to) of activations: SwiGLU, RMSNorm, RoPE, softmax, the loss. */
-import { constant, expLanes, highest, lanes, sigmoidLanes, softmaxRow, sumLanes } from './vector';
+import { constant, expLanes, highest, lanes, scaleRow, sigmoidLanes, softmaxRow, sumLanes } from './vector';
 
 /** Numbers [from, to) of y = silu(gate) ⊙ up. */
 export function swiglu(from: i32, to: i32, gate: usize, up: usize, y: usize): void {
@@ -244,9 +244,7 @@ export function crossEntropy(
     store<f64>(sums + (<usize>r << 4), total);
     store<f64>(sums + (<usize>r << 4), <f64>top - <f64>chosen, 8);
     if (!gradient) continue;
-    const inverse = <f32>(1 / total);
-    for (i = 0; i + 16 <= bytes; i += 16) v128.store(row + i, f32x4.mul(v128.load(row + i), lanes(inverse)));
-    for (; i < bytes; i += 4) store<f32>(row + i, load<f32>(row + i) * inverse);
+    scaleRow(row, row, bytes, <f32>(1 / total));
     if (inside) store<f32>(at, load<f32>(at) - 1);
   }
 }

@@ -90,6 +90,14 @@ export function sigmoidLanes(
   return f32x4.div(one, f32x4.add(one, e));
 }
 
+/** The row at q, which may be p, becomes factor times the row at p; both take `bytes` bytes. */
+@inline
+export function scaleRow(p: usize, q: usize, bytes: usize, factor: f32): void {
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) v128.store(q + i, f32x4.mul(v128.load(p + i), lanes(factor)));
+  for (; i < bytes; i += 4) store<f32>(q + i, load<f32>(p + i) * factor);
+}
+
 /** Largest of the numbers in `bytes` bytes. */
 @inline
 export function highest(row: usize, bytes: usize): f32 {
@@ -131,7 +139,5 @@ export function softmaxRow(p: usize, q: usize, bytes: usize): void {
     sum += e;
     store<f32>(q + i, e);
   }
-  const inverse: f32 = 1 / sum;
-  for (i = 0; i + 16 <= bytes; i += 16) v128.store(q + i, f32x4.mul(v128.load(q + i), lanes(inverse)));
-  for (; i < bytes; i += 4) store<f32>(q + i, load<f32>(q + i) * inverse);
+  scaleRow(q, q, bytes, 1 / sum);
 }
