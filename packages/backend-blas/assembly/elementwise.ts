@@ -2,7 +2,7 @@
  * @file Passes over numbers [from, to) of tensors. `x op y` of two tensors of one shape, of a tensor and a number, and of a matrix and a row
  * or a column; all that broadcasting in a training step needs.
  */
-import { constant, lanes, sigmoidLanes } from './vector';
+import { constant, lanes, scaleRow, sigmoidLanes } from './vector';
 
 export function add(from: i32, to: i32, x: usize, y: usize, z: usize): void {
   let i = <usize>from << 2;
@@ -79,14 +79,7 @@ export function mulRow(from: i32, to: i32, x: usize, y: usize, z: usize, n: i32)
 /** Rows [from, to) of n numbers: z = x·y with one y for each row. */
 export function mulColumn(from: i32, to: i32, x: usize, y: usize, z: usize, n: i32): void {
   const bytes = <usize>n << 2;
-  for (let r = from; r < to; r++) {
-    const p = x + <usize>r * bytes;
-    const q = z + <usize>r * bytes;
-    const factor = load<f32>(y + (<usize>r << 2));
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) v128.store(q + i, f32x4.mul(v128.load(p + i), lanes(factor)));
-    for (; i < bytes; i += 4) store<f32>(q + i, load<f32>(p + i) * factor);
-  }
+  for (let r = from; r < to; r++) scaleRow(x + <usize>r * bytes, z + <usize>r * bytes, bytes, load<f32>(y + (<usize>r << 2)));
 }
 
 export function relu(from: i32, to: i32, x: usize, z: usize): void {

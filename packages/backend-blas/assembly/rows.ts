@@ -1,5 +1,5 @@
-/** @file Passes over rows [from, to) of activations: SwiGLU, RMSNorm, RoPE, the loss. */
-import { constant, expLanes, lanes, maxLanes, sigmoidLanes, sumLanes } from './vector';
+/** @file Passes over rows [from, to) of activations: SwiGLU, RMSNorm, RoPE, softmax, the loss. */
+import { constant, expLanes, highest, lanes, scaleRow, sigmoidLanes, softmaxRow, sumLanes } from './vector';
 
 /** Numbers [from, to) of y = silu(gate) ⊙ up. */
 export function swiglu(from: i32, to: i32, gate: usize, up: usize, y: usize): void {
@@ -218,18 +218,15 @@ export function crossEntropy(
   const bytes = <usize>V << 2;
   for (let r = from; r < to; r++) {
     const row = logits + <usize>r * bytes;
-    let highest = lanes(-Infinity);
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) highest = f32x4.pmax(highest, v128.load(row + i));
-    let top = maxLanes(highest);
-    for (; i < bytes; i += 4) top = max<f32>(top, load<f32>(row + i));
+    const top = highest(row, bytes);
     const label = load<i32>(labels + (<usize>r << 2));
     const inside = label >= 0 && label < V;
     const at = row + (<usize>label << 2);
     const chosen: f32 = inside ? load<f32>(at) : 0;
     // Of 49152 terms: lanes of f32 would lose digits that matter to a loss, blocks of a thousand do not.
     let total: f64 = 0;
-    for (i = 0; i + 16 <= bytes; ) {
+    let i: usize = 0;
+    while (i + 16 <= bytes) {
       const stop = min(bytes, i + 4096);
       let sum = lanes(0);
       for (; i + 16 <= stop; i += 16) {
@@ -247,50 +244,13 @@ export function crossEntropy(
     store<f64>(sums + (<usize>r << 4), total);
     store<f64>(sums + (<usize>r << 4), <f64>top - <f64>chosen, 8);
     if (!gradient) continue;
-    const inverse = <f32>(1 / total);
-    for (i = 0; i + 16 <= bytes; i += 16) v128.store(row + i, f32x4.mul(v128.load(row + i), lanes(inverse)));
-    for (; i < bytes; i += 4) store<f32>(row + i, load<f32>(row + i) * inverse);
+    scaleRow(row, row, bytes, <f32>(1 / total));
     if (inside) store<f32>(at, load<f32>(at) - 1);
   }
 }
 
-/** Rows [from, to) of n numbers become their softmax. */
+/** Rows [from, to) of y [rows, n]: the softmax of the rows of x. */
 export function softmax(from: i32, to: i32, x: usize, y: usize, n: i32): void {
-  const low = constant(0);
-  const round = constant(1);
-  const log2e = constant(2);
-  const ln2 = constant(3);
-  const rest = constant(4);
-  const p0 = constant(5);
-  const p1 = constant(6);
-  const p2 = constant(7);
-  const p3 = constant(8);
-  const p4 = constant(9);
-  const p5 = constant(10);
-  const one = constant(11);
   const bytes = <usize>n << 2;
-  for (let r = from; r < to; r++) {
-    const p = x + <usize>r * bytes;
-    const q = y + <usize>r * bytes;
-    let highest = lanes(-Infinity);
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) highest = f32x4.pmax(highest, v128.load(p + i));
-    let top = maxLanes(highest);
-    for (; i < bytes; i += 4) top = max<f32>(top, load<f32>(p + i));
-    let sum = lanes(0);
-    for (i = 0; i + 16 <= bytes; i += 16) {
-      const e = expLanes(f32x4.sub(v128.load(p + i), lanes(top)), low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
-      sum = f32x4.add(sum, e);
-      v128.store(q + i, e);
-    }
-    let total = sumLanes(sum);
-    for (; i < bytes; i += 4) {
-      const e = f32x4.extract_lane(expLanes(f32x4.sub(v128.load32_splat(p + i), lanes(top)), low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one), 0);
-      total += e;
-      store<f32>(q + i, e);
-    }
-    const inverse: f32 = 1 / total;
-    for (i = 0; i + 16 <= bytes; i += 16) v128.store(q + i, f32x4.mul(v128.load(q + i), lanes(inverse)));
-    for (; i < bytes; i += 4) store<f32>(q + i, load<f32>(q + i) * inverse);
-  }
+  for (let r = from; r < to; r++) softmaxRow(x + <usize>r * bytes, y + <usize>r * bytes, bytes);
 }

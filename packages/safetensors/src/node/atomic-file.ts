@@ -29,8 +29,11 @@ export async function writeFileAtomically(path: string, write: (handle: FileHand
   await syncDirectory(dir);
 }
 
-/** Makes a rename itself survive a power cut. Windows cannot open directories and needs no such thing. */
-async function syncDirectory(dir: string): Promise<void> {
+/**
+ * Waits until the entries of a directory are on the disk, so that a rename in it survives a power cut. Windows cannot open directories; there
+ * a rename is all that can be had.
+ */
+export async function syncDirectory(dir: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(dir, 'r');
   try {

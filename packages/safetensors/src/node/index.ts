@@ -1,5 +1,5 @@
 /** @file Public names of what needs Node. */
-export { writeFileAtomically } from './atomic-file.js';
+export { syncDirectory, writeFileAtomically } from './atomic-file.js';
 export { MODEL_FILE, MODEL_INDEX_FILE, openSafetensorsModel } from './open-model.js';
 export { openSafetensors } from './open-safetensors.js';
 export {

@@ -2,6 +2,7 @@
  * @file The few file operations that checkpoints need, so that a test can let a disk be full.
  */
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { syncDirectory } from '@spft/safetensors/node';
 
 export interface FileSystem {
   /** Writes a new file and waits until it is on the disk. */
@@ -41,14 +42,5 @@ export const nodeFileSystem: FileSystem = {
   },
   rename,
   remove: (path) => rm(path, { recursive: true, force: true }),
-  async syncDirectory(path) {
-    // Windows cannot open directories; there a rename is all that can be had.
-    if (process.platform === 'win32') return;
-    const directory = await open(path, 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
-  },
+  syncDirectory,
 };
