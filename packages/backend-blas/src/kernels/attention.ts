@@ -18,7 +18,7 @@ interface Attributes {
 }
 
 /** Rows of a tile, of all heads of a group together: a product of so many rows runs at full speed, and its scores fit into a cache. */
-const TILE_ROWS = +(process.env.TR ?? 192);
+const TILE_ROWS = 192;
 
 /** Numbers of dk and dv that a thread sums at once, unless one head alone has more: 16 MB. */
 const SUMMED_NUMBERS = 2 ** 22;
