@@ -18,7 +18,7 @@ export const USAGE = `usage: npm run quickstart -- [--out DIR] [--json FILE] [--
 
   --out DIR        where adapters and report.html go (runs/quickstart)
   --json FILE      write the numbers as JSON too
-  --backend NAME   tensorflow, blas, wasm or cpu (the best there is; the environment's SPFT_BACKEND)
+  --backend NAME   cuda, tensorflow, blas, wasm or cpu (the best there is; the environment's SPFT_BACKEND)
   --steps N        training steps of each method (100)
   --questions N    held-out questions to ask before and after (200)`;
 
