@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it, vi } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';
-import { describeCuda } from '../../test/cuda.js';
+import { describeCuda, emulated } from '../../test/cuda.js';
 import { restartCuda } from '../index.js';
 
 describeCuda('products of many shapes', () => {
@@ -36,6 +36,16 @@ describeCuda('products of many shapes', () => {
       vi.unstubAllEnvs();
       await restartCuda();
       rmSync(cache, { recursive: true });
+    }
+  });
+
+  it.skipIf(!emulated)('take the first proposal where that algorithm does not fit', () => {
+    const [x, w] = [tf.ones([603, 512]), tf.ones([512, 512])];
+    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmulAlgoCheck:1+:15');
+    try {
+      expectAllClose('sums', tf.matMul(x, w), new Float32Array(603 * 512).fill(512));
+    } finally {
+      vi.unstubAllEnvs();
     }
   });
 });
