@@ -22,7 +22,7 @@ interface Found {
 }
 
 /** Channels by layer and part, with how many there are in all. */
-type Selections = Map<string, { readonly indices: Int32Array; readonly total: number }>;
+export type Selections = Map<string, { readonly indices: Int32Array; readonly total: number }>;
 
 /** Chooses what was chosen before: of channels of nearly the same score bf16 takes others than float does. */
 function replayed(mode: string, chosen: Selections): SparsityEstimator {
@@ -85,11 +85,18 @@ function squares(a: Float32Array, b: Float32Array): { difference: number; norm: 
   return { difference, norm };
 }
 
+export interface VerifyOptions {
+  /** Widths; two layers whatever it says. Default Llama-3-8B's. */
+  readonly shape?: LlamaConfig;
+  /** For tests of the verification: changes what bf16 chose before float takes it. */
+  readonly tamper?: (chosen: Selections) => void;
+}
+
 /** @returns what was verified. @throws Error when something differs. */
 export async function verifyOnDevice(
   configs: string,
   say: (line: string) => void,
-  shape: LlamaConfig = LLAMA3_8B,
+  { shape = LLAMA3_8B, tamper }: VerifyOptions = {},
 ): Promise<string[]> {
   const verified: string[] = [];
   for (const row of [
@@ -101,6 +108,7 @@ export async function verifyOnDevice(
     const fast = await gradientsOf('bf16', chosen, row, configs, shape);
     if ((row.sparsity !== null) !== chosen.size > 0)
       throw new Error(`verification: ${row.name} chose ${chosen.size} times`);
+    tamper?.(chosen);
     const unregister = registerEstimator(/^replayed$/, ({ mode }) => replayed(mode, chosen));
     const plain = await gradientsOf('f32', chosen, row, configs, shape).finally(unregister);
     const loss = Math.abs(fast.loss - plain.loss) / plain.loss;
