@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import '@spft/backend-cuda';
 import type { CudaBackend } from '@spft/backend-cuda';
-import { type LlamaConfig, type LlamaForCausalLM, llamaTensors } from '@spft/models';
+import { type LlamaConfig, type LlamaForCausalLM, llamaConfigJson, llamaTensors } from '@spft/models';
 import { fromPretrained } from '@spft/models/node';
 import { elementCount, type SafetensorsFile } from '@spft/safetensors';
 import { openSafetensorsModel, writeSafetensorsModel } from '@spft/safetensors/node';
@@ -54,14 +54,7 @@ async function writeCheckpoint(dir: string, config: LlamaConfig): Promise<number
       }),
     ),
   );
-  const { vocabSize, hiddenSize, intermediateSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads } = config;
-  const json = {
-    ...{ architectures: ['LlamaForCausalLM'], model_type: 'llama', hidden_act: 'silu', torch_dtype: 'bfloat16' },
-    ...{ vocab_size: vocabSize, hidden_size: hiddenSize, intermediate_size: intermediateSize },
-    ...{ num_hidden_layers: numHiddenLayers, num_attention_heads: numAttentionHeads },
-    ...{ num_key_value_heads: numKeyValueHeads, rms_norm_eps: config.rmsNormEps, rope_theta: config.ropeTheta },
-    ...{ max_position_embeddings: config.maxPositionEmbeddings, tie_word_embeddings: false },
-  };
+  const json = { ...llamaConfigJson(config), torch_dtype: 'bfloat16' };
   writeFileSync(join(dir, 'config.json'), JSON.stringify(json));
   return shapes.reduce((sum, [, shape]) => sum + 2 * elementCount(shape), 0);
 }

@@ -12,7 +12,7 @@ export { type SamplingOptions, sampleToken } from './generation/sampling.js';
 export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchError } from './labelled-rows.js';
 export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
-export { type LlamaConfig, llamaTensors, parseLlamaConfig } from './llama-config.js';
+export { type LlamaConfig, llamaConfigJson, llamaTensors, parseLlamaConfig } from './llama-config.js';
 export type { LlamaParts, LoadOptions } from './load-weights.js';
 export { deriveSeed } from './seed.js';
 export { checkVocabulary, createTokenizer, type TokenizerFiles } from './tokenizer/hugging-face-tokenizer.js';
