@@ -12,9 +12,6 @@
 struct alignas(8) Floats2 {
   float x, y;
 };
-struct alignas(16) Floats4 {
-  float x[4];
-};
 
 __device__ __forceinline__ int blocks_of(int columns) { return (columns + COLUMNS - 1) / COLUMNS; }
 
@@ -137,15 +134,18 @@ extern "C" __global__ void __launch_bounds__(256, RANK == 32 ? 2 : 1)
   }
 }
 
-__device__ __forceinline__ Floats4 total(const float* parts, i64 stride, int count) {
-  Floats4 sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
+__device__ __forceinline__ void total(const float* parts, i64 stride, int count, float scale, float (&sum)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) sum[i] = 0.0f;
 #pragma unroll 4
   for (int n = 0; n < count; n++) {
-    const Floats4 part = *(const Floats4*)(parts + n * stride);
+    float part[4];
+    load_vector<4>(parts + n * stride, part);
 #pragma unroll
-    for (int i = 0; i < 4; i++) sum.x[i] += part.x[i];
+    for (int i = 0; i < 4; i++) sum[i] += part[i];
   }
-  return sum;
+#pragma unroll
+  for (int i = 0; i < 4; i++) sum[i] *= scale;
 }
 
 // dh [rows, all] and db [out, rank] of each layer from the parts of `stretches` of rows and all blocks of columns. A thread has four numbers: first all
@@ -155,6 +155,7 @@ extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_
   const int blocks0 = blocks_of(out0), blocks1 = blocks_of(out1), blocks = blocks0 + blocks1 + blocks_of(out2);
   i64 n = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   const i64 of_dh = (i64)rows * (all / 4);
+  float sum[4];
   if (n < of_dh) {
     const i64 row = n / (all / 4);
     const int column = (int)(n % (all / 4)) * 4;
@@ -164,8 +165,8 @@ extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_
       r -= rank0, block = blocks0, count = blocks1, s = s1;
       if (r >= rank1) r -= rank1, block += blocks1, count = blocks - block, s = s2;
     }
-    const Floats4 sum = total(dh_parts + (block * (i64)rows + row) * RANK + r, (i64)rows * RANK, count);
-    *(Words2*)(dh + row * all + column) = Words2{{pack_bf16(s * sum.x[0], s * sum.x[1]), pack_bf16(s * sum.x[2], s * sum.x[3])}};
+    total(dh_parts + (block * (i64)rows + row) * RANK + r, (i64)rows * RANK, count, s, sum);
+    *(Words2*)(dh + row * all + column) = Words2{{pack_bf16(sum[0], sum[1]), pack_bf16(sum[2], sum[3])}};
     return;
   }
   n -= of_dh;
@@ -178,6 +179,6 @@ extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_
     if (c >= blocks1 * COLUMNS) c -= blocks1 * COLUMNS, out = out2, rank = rank2, s = s2, db = db2;
   }
   if (c >= out || r >= rank) return;
-  const Floats4 sum = total(db_parts + (i64)column * RANK + r, (i64)blocks * COLUMNS * RANK, stretches);
-  *(Floats4*)(db + (i64)c * rank + r) = Floats4{{s * sum.x[0], s * sum.x[1], s * sum.x[2], s * sum.x[3]}};
+  total(db_parts + (i64)column * RANK + r, (i64)blocks * COLUMNS * RANK, stretches, s, sum);
+  store_vector<4>(db + (i64)c * rank + r, sum);
 }

@@ -1,37 +1,9 @@
 // Sums down the columns of matrices [rows, n]. A block of 8 by 32 threads has 64 columns, each thread eight of them in every 32nd row; what the
 // warps have is added up in a fixed order. TYPE_A and TYPE_B are the types of the operands.
+#include "column-sums.cuh"
 #include "octets.cuh"
 
 #define UNROLL 4
-
-// Adds up what the threads of a block have of the same columns: those of a warp (four rows), then the warps in turn. The result is in the
-// threads of threadIdx.y 0.
-__device__ __forceinline__ void sum_rows(float (&sum)[8]) {
-  __shared__ float of_warp[16][8][8];
-  const int thread = threadIdx.y * 8 + threadIdx.x, warp = thread >> 5;
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], 8);
-    sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], 16);
-  }
-  if ((threadIdx.y & 3) == 0) {
-#pragma unroll
-    for (int i = 0; i < 8; i++) of_warp[warp][threadIdx.x][i] = sum[i];
-  }
-  __syncthreads();
-  if (threadIdx.y == 0) {
-    for (int w = 1; w < (int)blockDim.y / 4; w++) {
-#pragma unroll
-      for (int i = 0; i < 8; i++) sum[i] += of_warp[w][threadIdx.x][i];
-    }
-  }
-}
-
-__device__ __forceinline__ void store_sums(float* to, const float (&sum)[8], int left, int root) {
-  for (int i = 0; i < 8; i++) {
-    if (i < left) to[i] = root ? sqrtf(sum[i]) : sum[i];
-  }
-}
 
 #ifdef TYPE_A
 // partial[chunk, c] = Σ a[t, c]·b[t, c] over the chunk's `count` rows; blockIdx.y is the chunk. With `root`, its square root: of one chunk.

@@ -1,4 +1,5 @@
 // What DoRA does beside its products. Y is the type of activations, D that of dy, W that of the weight, V that of the bias.
+#include "column-sums.cuh"
 #include "octets.cuh"
 
 // m/norm, zero for a row of norm zero.
@@ -39,7 +40,6 @@ extern "C" __global__ void rescale(const Y* z, const Y* residual, Y* y, const fl
 // dbase = c ⊙ dy, and partial[chunk, c] = Σ dy·(base − b) over the chunk's `count` rows: a block of 8 by 32 threads has 64 columns.
 extern "C" __global__ void dora_base_grad(const D* dy, const Y* base, const float* magnitude, const float* norms, const V* bias, D* dbase,
                                           float* partial, int rows, int n, int count, int aligned) {
-  __shared__ float of_warp[8][8][8];
   const int column = 64 * blockIdx.x + 8 * threadIdx.x, left = n - column;
   float c[8], b[8], sum[8];
 #pragma unroll
@@ -63,22 +63,8 @@ extern "C" __global__ void dora_base_grad(const D* dy, const Y* base, const floa
       store_octet(dbase + row * n + column, left, aligned, g);
     }
   }
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], 8);
-    sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], 16);
-  }
-  if ((threadIdx.y & 3) == 0) {
-#pragma unroll
-    for (int i = 0; i < 8; i++) of_warp[threadIdx.y >> 2][threadIdx.x][i] = sum[i];
-  }
-  __syncthreads();
-  if (threadIdx.y != 0) return;
-  for (int i = 0; i < 8 && i < left; i++) {
-    float total = 0.0f;
-    for (int w = 0; w < 8; w++) total += of_warp[w][threadIdx.x][i];
-    partial[(i64)blockIdx.y * n + column + i] = total;
-  }
+  sum_rows(sum);
+  if (threadIdx.y == 0 && left > 0) store_sums(partial + (i64)blockIdx.y * n + column, sum, left, 0);
 }
 #endif
 #endif

@@ -4,6 +4,9 @@
 
 #define RANKS 8
 
+// 1 / (1 + e^-z), without a slow division.
+__device__ __forceinline__ float sigmoid(float z) { return __fdividef(1.0f, 1.0f + ptx_exp2(-1.4426950408889634f * z)); }
+
 #ifdef TYPE_A
 // p[side, row, k] = Σ x[row, i]·a[i, k]. A block has a row (x), one of both a (y) and eight k (z).
 extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, const TYPE_A* up, float* p, int n, int r) {

@@ -22,6 +22,3 @@ template <typename T> __device__ __forceinline__ void store_octet(T* to, i64 lef
     if (i < left) to[i] = from_float<T>(from[i]);
   }
 }
-
-// 1 / (1 + e^-z), without a slow division.
-__device__ __forceinline__ float sigmoid(float z) { return __fdividef(1.0f, 1.0f + ptx_exp2(-1.4426950408889634f * z)); }

@@ -2,18 +2,8 @@
 // added in float and integers in int, in an order that the launch fixes, so that results repeat to the bit.
 //
 // A long reduction is cut into `splits` whose partial results a second launch reduces.
-#include "elements.cuh"
+#include "sum-and-product.cuh"
 
-typedef decltype(number(FROM{})) Number;
-
-struct Sum {
-  static __device__ __forceinline__ Number start() { return 0; }
-  static __device__ __forceinline__ Number of(Number a, Number b) { return a + b; }
-};
-struct Prod {
-  static __device__ __forceinline__ Number start() { return 1; }
-  static __device__ __forceinline__ Number of(Number a, Number b) { return a * b; }
-};
 __device__ __forceinline__ float least(float) { return -SPFT_INFINITY; }
 __device__ __forceinline__ int least(int) { return -2147483647 - 1; }
 struct Max {

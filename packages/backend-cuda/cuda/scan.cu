@@ -1,16 +1,5 @@
 // Running sums (OP Sum) or products (OP Prod) of rows, one block of 256 threads a row in turns, tile after tile. FROM and TO are the elements.
-#include "elements.cuh"
-
-typedef decltype(number(FROM{})) Number;
-
-struct Sum {
-  static __device__ __forceinline__ Number start() { return 0; }
-  static __device__ __forceinline__ Number of(Number a, Number b) { return a + b; }
-};
-struct Prod {
-  static __device__ __forceinline__ Number start() { return 1; }
-  static __device__ __forceinline__ Number of(Number a, Number b) { return a * b; }
-};
+#include "sum-and-product.cuh"
 
 extern "C" __global__ void scan_rows(const FROM* x, TO* y, i64 rows, i64 n, int exclusive, int reverse) {
   __shared__ Number of_warps[8];
