@@ -20,6 +20,7 @@ import {
   WORKSPACE_AT,
 } from '../libraries/cublaslt.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import { BYTES } from '../storage.js';
 import { AlgorithmChoices } from './algorithm-choices.js';
 import { type Device, loadFrom } from './device.js';
 import type { Block, Memory } from './memory.js';
@@ -72,7 +73,6 @@ const PROPOSALS = 8;
 const MOST_PLANS = 8192;
 /** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
 const TIMED_MILLISECONDS = 5;
-const BYTES = { f32: 4, bf16: 2 } as const;
 
 export class Gemm {
   readonly #device: Device;
@@ -171,19 +171,19 @@ export class Gemm {
       layout(outputType, m, n, product.ldd, product.strideD),
     ] as const;
     const proposals = this.#proposals(description, layouts, product);
-    const algorithm = (place: number) => {
-      const memory = new HostMemory(ALGORITHM_BYTES);
-      proposals.copy(memory.memory, 0, place * HEURISTIC_BYTES, place * HEURISTIC_BYTES + ALGORITHM_BYTES);
-      return memory;
+    const proposed = (place: number): Plan => {
+      const algorithm = new HostMemory(ALGORITHM_BYTES);
+      proposals.copy(algorithm.memory, 0, place * HEURISTIC_BYTES, place * HEURISTIC_BYTES + ALGORITHM_BYTES);
+      return { description, layouts, algorithm };
     };
     const count = proposals.length / HEURISTIC_BYTES;
-    const plans = Array.from({ length: count }, (_, place) => ({ description, layouts, algorithm: algorithm(place) }));
-    if (count === 1 || m * n * k * batch < WORTH_TIMING) return plans[0]!;
+    if (count === 1 || m * n * k * batch < WORTH_TIMING) return proposed(0);
     const other = similar(product);
     if (other.m !== m || other.k !== k) {
       const { algorithm } = this.#plan(other);
-      return this.#takes(algorithm, description, layouts) ? { description, layouts, algorithm } : plans[0]!;
+      return this.#takes(algorithm, description, layouts) ? { description, layouts, algorithm } : proposed(0);
     }
+    const plans = Array.from({ length: count }, (_, place) => proposed(place));
     const timer = this.#timer(product);
     try {
       return plans[this.#choices.of(key, count, (place) => timer.time(plans[place]!))]!;

@@ -1,9 +1,10 @@
 /** @file y = c + s·h·Bᵀ of the low-rank branches of up to three layers, in one launch. Where that cannot be done it is a product a layer (branches.ts). */
 import type { CudaBackend } from '../backend.js';
+import { type BranchPart, fitOneLaunch, ofEach, RANKS, rankFor } from './branch-parts.js';
 import { declareVariants } from './variants.js';
 
 /** A layer's part, by device addresses in bf16. */
-export interface OutputPart {
+export interface OutputPart extends BranchPart {
   /** [T, out]: the result. */
   readonly y: number;
   /** [T, out] or 0: what it is added to from row `from` on. May be y. */
@@ -11,33 +12,21 @@ export interface OutputPart {
   readonly from: number;
   /** [out, rank]. */
   readonly b: number;
-  readonly out: number;
-  readonly rank: number;
   /** Where its columns of h begin. */
   readonly at: number;
   readonly scaling: number;
 }
 
-/** Most layers that one launch takes. */
-const MOST = 3;
 /** As in the kernel. */
 const COLUMNS = 128;
 const ROWS = 64;
-const RANKS = [32, 64] as const;
 /** Blocks for each multiprocessor, by rank: about so many as it has room for, and then some to fill the gaps. */
 const AT_ONCE = { 32: 6, 64: 4 } as const;
 
 /** Whether one launch can make these parts. @param all columns of h. */
-export function fitOneLaunch(parts: readonly OutputPart[], h: number, all: number): boolean {
-  const addresses = [h, ...parts.flatMap(({ y, c, b }) => [y, c, b])];
+export function outputsFit(parts: readonly OutputPart[], h: number, all: number): boolean {
   const numbers = [all, ...parts.flatMap(({ out, rank, at }) => [out, rank, at])];
-  return (
-    parts.length > 0 &&
-    parts.length <= MOST &&
-    parts.every(({ out, rank }) => out > 0 && rank > 0 && rank <= RANKS.at(-1)!) &&
-    numbers.every((number) => number % 8 === 0) &&
-    addresses.every((address) => address % 16 === 0)
-  );
+  return fitOneLaunch(parts, numbers, [h, ...parts.flatMap(({ y, c, b }) => [y, c, b])]);
 }
 
 /** Writes every y. @param h [T, all] by address, in bf16. @param T at least 1. */
@@ -48,21 +37,26 @@ export function outputsInOneLaunch(
   h: number,
   all: number,
 ) {
-  const R = RANKS.find((most) => parts.every(({ rank }) => rank <= most))!;
-  const three = (f: (part: OutputPart) => number) =>
-    Array.from({ length: MOST }, (_, n) => (parts[n] ? f(parts[n]) : 0));
+  const R = rankFor(parts)!;
   const kernel = backend.kernel('branch-outputs', 'branch_outputs', `${'p'.repeat(10)}${'i'.repeat(15)}fff`, {
     RANK: String(R),
   });
-  const operands = [...three(({ y }) => y), ...three(({ c }) => c), ...three(({ b }) => b), h];
+  const operands = [...ofEach(parts, ({ y }) => y), ...ofEach(parts, ({ c }) => c), ...ofEach(parts, ({ b }) => b), h];
   const shape = [({ out }: OutputPart) => out, ({ rank }: OutputPart) => rank, ({ at }: OutputPart) => at].flatMap(
-    three,
+    (f) => ofEach(parts, f),
   );
   const blocks = parts.reduce((sum, { out }) => sum + Math.ceil(out / COLUMNS), 0);
   // Each goes down a stretch of rows.
   const stretches = Math.max(1, Math.floor((AT_ONCE[R] * backend.device.info.multiprocessors) / blocks));
   const count = ROWS * Math.ceil(T / stretches / ROWS);
-  const numbers = [T, count, all, ...shape, ...three(({ from }) => from), ...three(({ scaling }) => scaling)];
+  const numbers = [
+    T,
+    count,
+    all,
+    ...shape,
+    ...ofEach(parts, ({ from }) => from),
+    ...ofEach(parts, ({ scaling }) => scaling),
+  ];
   const shared = 2 * (2 * ROWS * (COLUMNS + 8) + (2 * ROWS + COLUMNS) * (R + 8));
   backend.launch(kernel, [blocks, Math.ceil(T / count)], [256], [...operands, ...numbers], shared);
 }

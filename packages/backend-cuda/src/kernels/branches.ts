@@ -11,8 +11,9 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { Product } from '../device/gemm.js';
+import { BYTES } from '../storage.js';
 import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
-import { fitOneLaunch, outputsInOneLaunch } from './branch-outputs.js';
+import { outputsFit, outputsInOneLaunch } from './branch-outputs.js';
 import type { Branch } from './layers.js';
 import { adapterIn } from './lora-linear.js';
 import { HALF, halfOf, inScope } from './tensors.js';
@@ -43,7 +44,7 @@ const numbersOf = ({ shape }: TensorInfo) => shape[0]! * shape[1]!;
 /** Runs `f` with the address of [A…] [Σr, in] in `type`. */
 function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (address: number) => void): void {
   const as = group.of.flatMap((part) => part?.branch.a ?? []);
-  const bytes = as.map((a) => numbersOf(a) * bytesOf(type));
+  const bytes = as.map((a) => numbersOf(a) * BYTES[type]);
   if (type === 'bf16') {
     f(backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16')));
     return;
@@ -63,8 +64,6 @@ function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (
 function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: number) => void): void {
   inScope(backend, (scope) => f(adapterIn(backend, type, b, scope)));
 }
-
-const bytesOf = (type: Type) => (type === 'bf16' ? 2 : 4);
 
 /** h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller. */
 export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchGroup, type: Type): TensorInfo {
@@ -107,7 +106,7 @@ export function writeBranches(
       const operands = { y: backend.address(ys[n]!), c, from, b: halfOf(backend, b) };
       return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
     });
-    if (fitOneLaunch(parts, ofH, group.rank)) {
+    if (outputsFit(parts, ofH, group.rank)) {
       outputsInOneLaunch(backend, T, parts, ofH, group.rank);
       return;
     }
@@ -119,7 +118,7 @@ export function writeBranches(
     withB(backend, branch, type, (b) =>
       multiplyOnTop(backend, ys[n]!, below[n] ?? null, {
         ...{ n: out, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
-        ...{ a: ofH + at * bytesOf(type), b, alpha: branch.scaling },
+        ...{ a: ofH + at * BYTES[type], b, alpha: branch.scaling },
       }),
     );
   });
@@ -137,9 +136,9 @@ function multiplyOnTop(
   const from = below ? below.from : T;
   for (const [begin, end, matrix] of [[0, from, null] as const, [from, T, below?.matrix] as const]) {
     if (begin === end) continue;
-    const place = begin * n * bytesOf(type);
+    const place = begin * n * BYTES[type];
     backend.multiply({
-      ...{ ...product, m: end - begin, a: product.a + begin * lda * bytesOf(type), d: backend.address(y) + place },
+      ...{ ...product, m: end - begin, a: product.a + begin * lda * BYTES[type], d: backend.address(y) + place },
       ...(matrix && { c: backend.address(matrix) + place, beta: 1 }),
     });
   }
@@ -219,7 +218,7 @@ function byProducts(
     if (!part) return;
     const { branch, at, rank } = part;
     const out = branch.b.shape[0]!;
-    const [dy, place] = [backend.address(dys[n]!), at * bytesOf(type)];
+    const [dy, place] = [backend.address(dys[n]!), at * BYTES[type]];
     withB(backend, branch, type, (b) =>
       backend.multiply({
         ...{ m: T, n: rank, k: out, type, outputType: type, alpha: branch.scaling },

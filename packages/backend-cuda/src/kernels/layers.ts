@@ -29,8 +29,9 @@ export interface Layer {
   readonly lora: Branch | null;
 }
 
-/** Rows [from, to) of a matrix, sharing its memory; owned by the caller. */
+/** Rows [from, to) of a matrix, sharing its memory; the matrix once more where they are all of it. Owned by the caller. */
 export function rowsOf(backend: CudaBackend, x: TensorInfo, from: number, to: number): TensorInfo {
+  if (from === 0 && to === x.shape[0]) return backend.share(x);
   const columns = x.shape[1]!;
   return backend.view(x, [to - from, columns], from * columns);
 }
