@@ -1,4 +1,6 @@
 /** @file Passes over rows [from, to) of activations: SwiGLU, RMSNorm, RoPE, softmax, the loss. */
+import * as ops from '../../sparse-ops/assembly/rows';
+import { slope, squares } from '../../sparse-ops/assembly/rows';
 import { constant, expLanes, highest, lanes, scaleRow, sigmoidLanes, softmaxRow, sumLanes } from './vector';
 
 /** Numbers [from, to) of y = silu(gate) ⊙ up. */
@@ -28,12 +30,6 @@ export function swiglu(from: i32, to: i32, gate: usize, up: usize, y: usize): vo
   }
 }
 
-// silu' = σ·(1 + z − silu)
-@inline
-function slopeOf(g: v128, sigmoid: v128, silu: v128): v128 {
-  return f32x4.mul(sigmoid, f32x4.sub(f32x4.add(lanes(1), g), silu));
-}
-
 export function swigluGrad(from: i32, to: i32, gate: usize, up: usize, dy: usize, dGate: usize, dUp: usize): void {
   const low = constant(0);
   const round = constant(1);
@@ -55,7 +51,7 @@ export function swigluGrad(from: i32, to: i32, gate: usize, up: usize, dy: usize
     const d = v128.load(dy + i);
     const sigmoid = sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
     const silu = f32x4.mul(g, sigmoid);
-    v128.store(dGate + i, f32x4.mul(f32x4.mul(d, v128.load(up + i)), slopeOf(g, sigmoid, silu)));
+    v128.store(dGate + i, f32x4.mul(f32x4.mul(d, v128.load(up + i)), slope(g, sigmoid, silu)));
     v128.store(dUp + i, f32x4.mul(d, silu));
   }
   for (; i < end; i += 4) {
@@ -63,48 +59,20 @@ export function swigluGrad(from: i32, to: i32, gate: usize, up: usize, dy: usize
     const d = v128.load32_splat(dy + i);
     const sigmoid = sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one);
     const silu = f32x4.mul(g, sigmoid);
-    const first = f32x4.mul(f32x4.mul(d, v128.load32_splat(up + i)), slopeOf(g, sigmoid, silu));
+    const first = f32x4.mul(f32x4.mul(d, v128.load32_splat(up + i)), slope(g, sigmoid, silu));
     store<f32>(dGate + i, f32x4.extract_lane(first, 0));
     store<f32>(dUp + i, f32x4.extract_lane(f32x4.mul(d, silu), 0));
   }
 }
 
-/** Σ a² of n numbers. */
-export function squares(a: usize, n: i32): f32 {
-  let sum = lanes(0);
-  let more = lanes(0);
-  const bytes = <usize>n << 2;
-  let i: usize = 0;
-  for (; i + 32 <= bytes; i += 32) {
-    const x = v128.load(a + i);
-    const y = v128.load(a + i, 16);
-    sum = f32x4.add(sum, f32x4.mul(x, x));
-    more = f32x4.add(more, f32x4.mul(y, y));
-  }
-  let total = sumLanes(f32x4.add(sum, more));
-  for (; i < bytes; i += 4) total += load<f32>(a + i) * load<f32>(a + i);
-  return total;
-}
+export { squares };
 
-/** y = w ⊙ x / √(mean(x²) + ε) for rows of H. */
+/** Rows [from, to) of sparse-ops' rmsNorm(). */
 export function rmsNorm(from: i32, to: i32, x: usize, weight: usize, y: usize, H: i32, eps: f32): void {
-  const bytes = <usize>H << 2;
-  x += <usize>from * bytes;
-  y += <usize>from * bytes;
-  for (let t = from; t < to; t++) {
-    const scale: f32 = 1 / sqrt<f32>(squares(x, H) / <f32>H + eps);
-    const factor = lanes(scale);
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) {
-      v128.store(y + i, f32x4.mul(f32x4.mul(v128.load(x + i), factor), v128.load(weight + i)));
-    }
-    for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(x + i) * scale * load<f32>(weight + i));
-    x += bytes;
-    y += bytes;
-  }
+  const begin = <usize>from * (<usize>H << 2);
+  ops.rmsNorm(x + begin, weight, y + begin, to - from, H, eps);
 }
 
-/** dx = r·(w·dy) − x·r³·(x·(w·dy))/H with r = 1/√(mean(x²) + ε). */
 export function rmsNormGrad(
   from: i32,
   to: i32,
@@ -115,36 +83,11 @@ export function rmsNormGrad(
   H: i32,
   eps: f32,
 ): void {
-  const bytes = <usize>H << 2;
-  x += <usize>from * bytes;
-  dy += <usize>from * bytes;
-  dx += <usize>from * bytes;
-  for (let t = from; t < to; t++) {
-    let dots = lanes(0);
-    let i: usize = 0;
-    for (; i + 16 <= bytes; i += 16) {
-      dots = f32x4.add(dots, f32x4.mul(v128.load(x + i), f32x4.mul(v128.load(dy + i), v128.load(weight + i))));
-    }
-    let dot = sumLanes(dots);
-    for (; i < bytes; i += 4) dot += load<f32>(x + i) * load<f32>(dy + i) * load<f32>(weight + i);
-    const scale: f32 = 1 / sqrt<f32>(squares(x, H) / <f32>H + eps);
-    const along: f32 = (scale * scale * scale * dot) / <f32>H;
-    const factor = lanes(scale);
-    const back = lanes(along);
-    for (i = 0; i + 16 <= bytes; i += 16) {
-      const forth = f32x4.mul(f32x4.mul(v128.load(dy + i), v128.load(weight + i)), factor);
-      v128.store(dx + i, f32x4.sub(forth, f32x4.mul(v128.load(x + i), back)));
-    }
-    for (; i < bytes; i += 4) {
-      store<f32>(dx + i, load<f32>(dy + i) * load<f32>(weight + i) * scale - load<f32>(x + i) * along);
-    }
-    x += bytes;
-    dy += bytes;
-    dx += bytes;
-  }
+  const begin = <usize>from * (<usize>H << 2);
+  ops.rmsNormGrad(x + begin, weight, dy + begin, dx + begin, to - from, H, eps);
 }
 
-/** Turns dimension i of each head of each row with dimension i + half; `sign` −1 turns back. */
+/** Rows [from, to) of sparse-ops' rope(). */
 export function rope(
   from: i32,
   to: i32,
@@ -156,37 +99,9 @@ export function rope(
   half: i32,
   sign: f32,
 ): void {
-  const bytes = <usize>half << 2;
-  const row = 2 * bytes * <usize>heads;
-  cos += <usize>from * bytes;
-  sin += <usize>from * bytes;
-  x += <usize>from * row;
-  y += <usize>from * row;
-  for (let t = from; t < to; t++) {
-    for (let h = 0; h < heads; h++) {
-      let i: usize = 0;
-      for (; i + 16 <= bytes; i += 16) {
-        const c = v128.load(cos + i);
-        const s = f32x4.mul(v128.load(sin + i), lanes(sign));
-        const first = v128.load(x + i);
-        const second = v128.load(x + i + bytes);
-        v128.store(y + i, f32x4.sub(f32x4.mul(first, c), f32x4.mul(second, s)));
-        v128.store(y + i + bytes, f32x4.add(f32x4.mul(second, c), f32x4.mul(first, s)));
-      }
-      for (; i < bytes; i += 4) {
-        const c = load<f32>(cos + i);
-        const s = load<f32>(sin + i) * sign;
-        const first = load<f32>(x + i);
-        const second = load<f32>(x + i + bytes);
-        store<f32>(y + i, first * c - second * s);
-        store<f32>(y + i + bytes, second * c + first * s);
-      }
-      x += 2 * bytes;
-      y += 2 * bytes;
-    }
-    cos += bytes;
-    sin += bytes;
-  }
+  const angles = <usize>from * (<usize>half << 2);
+  const begin = 2 * <usize>heads * angles;
+  ops.rope(x + begin, cos + angles, sin + angles, y + begin, to - from, heads, half, sign);
 }
 
 /**

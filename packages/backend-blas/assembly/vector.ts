@@ -1,26 +1,8 @@
 /** @file Elementary functions of four numbers at a time, and of rows of any length. */
 
-@inline
-export function lanes(x: f32): v128 {
-  return f32x4.splat(x);
-}
+import { lanes, maxLanes, sumLanes } from '../../sparse-ops/assembly/vector';
 
-/** Sum of the four lanes. */
-@inline
-export function sumLanes(v: v128): f32 {
-  return (
-    f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
-  );
-}
-
-/** Largest of the four lanes. */
-@inline
-export function maxLanes(v: v128): f32 {
-  return max<f32>(
-    max<f32>(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)),
-    max<f32>(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)),
-  );
-}
+export { lanes, maxLanes, sumLanes };
 
 /**
  * Where the constants of `expLanes` are, four times each, in the order of src/threads/constants.ts. A kernel loads them before its loop, as V8

@@ -9,19 +9,25 @@ import asc from 'assemblyscript/asc';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** @returns {Promise<string>} the text of assembly.generated.ts. */
-export async function compile() {
+/**
+ * @param {string} folder with index.ts.
+ * @param {string} flags for what it needs beside SIMD; by default nothing.
+ * @returns {Promise<string>} the text of assembly.generated.ts.
+ */
+export async function compileFolder(folder, flags = '') {
   let binary;
   const { error, stderr } = await asc.main(
-    // No runtime, data or imports but the memory: the module shares tfjs's, where it must write to nothing that it was not given.
+    // No runtime, data or imports but the memory: the module shares the backend's, where it must write to nothing that it was not given.
     [
       'index.ts',
       '-o',
       'out.wasm',
       '--baseDir',
-      here,
-      ...'--runtime stub --importMemory --noExportMemory --noAssert'.split(' '),
-    ].concat('--enable simd -O3 --converge'.split(' ')),
+      folder,
+      ...`--runtime stub --importMemory --noExportMemory --noAssert --enable simd -O3 --converge ${flags}`
+        .trim()
+        .split(' '),
+    ],
     {
       writeFile: (_, content) => {
         binary = content;
@@ -35,6 +41,8 @@ export async function compile() {
     `/** The WebAssembly module in base64. */\nexport const ASSEMBLY =\n  '${base64}';\n`
   );
 }
+
+export const compile = () => compileFolder(here);
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   writeFileSync(`${here}/../src/kernels/simd/assembly.generated.ts`, await compile());

@@ -17,7 +17,7 @@ export function swiglu(gate: usize, up: usize, y: usize, n: i32): void {
 
 // silu' = σ·(1 + z − silu)
 @inline
-function slope(g: v128, sigmoid: v128, silu: v128): v128 {
+export function slope(g: v128, sigmoid: v128, silu: v128): v128 {
   return f32x4.mul(sigmoid, f32x4.sub(f32x4.add(lanes(1), g), silu));
 }
 
@@ -43,7 +43,7 @@ export function swigluGrad(gate: usize, up: usize, dy: usize, dGate: usize, dUp:
 }
 
 /** Σ a²; n numbers. */
-function squares(a: usize, n: i32): f32 {
+export function squares(a: usize, n: i32): f32 {
   let sum = lanes(0);
   let more = lanes(0);
   const bytes = <usize>n << 2;
