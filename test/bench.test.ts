@@ -78,8 +78,11 @@ const SMALL: OpShape = {
 
 describe('runOps()', () => {
   it('has a row for every op with a reference', () => {
-    const files = readdirSync(fileURLToPath(new URL('../packages/sparse-ops/src', import.meta.url)));
-    const withReference = files.flatMap((file) => /^(.+)\.reference\.ts$/.exec(file)?.[1] ?? []);
+    const files = readdirSync(fileURLToPath(new URL('../packages/sparse-ops/src', import.meta.url)), {
+      recursive: true,
+      encoding: 'utf8',
+    });
+    const withReference = files.flatMap((file) => /^(?:.*\/)?(.+)\.reference\.ts$/.exec(file)?.[1] ?? []);
     const rows = opCases(SMALL).map(({ name }) => name);
     expect([...rows].sort()).toEqual(withReference.sort());
   });

@@ -1,11 +1,11 @@
 /** @file Ops that span several products of a layer, or the choice of its channels, in the manner of cases.ts. */
 import * as ops from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { gatedMlpGradReference, gatedMlpReference } from '../../packages/sparse-ops/src/gated-mlp.reference.js';
-import { gatedScoresReference } from '../../packages/sparse-ops/src/gated-scores.reference.js';
-import { layerGradReference, layerReference } from '../../packages/sparse-ops/src/project-rows.reference.js';
-import { queryChannelsReference } from '../../packages/sparse-ops/src/query-channels.reference.js';
-import { topKReference } from '../../packages/sparse-ops/src/top-k-selection.reference.js';
+import { gatedMlpGradReference, gatedMlpReference } from '../../packages/sparse-ops/src/mlp/gated-mlp.reference.js';
+import { layerGradReference, layerReference } from '../../packages/sparse-ops/src/project/project-rows.reference.js';
+import { gatedScoresReference } from '../../packages/sparse-ops/src/select/gated-scores.reference.js';
+import { queryChannelsReference } from '../../packages/sparse-ops/src/select/query-channels.reference.js';
+import { topKReference } from '../../packages/sparse-ops/src/select/top-k-selection.reference.js';
 import { uniform } from '../support/random.js';
 import type { OpCase, OpShape } from './cases.js';
 

@@ -4,37 +4,46 @@
  */
 import * as ops from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { batchedMatMulReference } from '../../packages/sparse-ops/src/batched-matmul.reference.js';
-import { columnNormsReference } from '../../packages/sparse-ops/src/column-norms.reference.js';
-import { doraLinearReference, doraNormsReference } from '../../packages/sparse-ops/src/dora-linear.reference.js';
-import { dropoutReference } from '../../packages/sparse-ops/src/dropout.reference.js';
-import { gatherColumnsReference } from '../../packages/sparse-ops/src/gather-columns.reference.js';
-import { gatherRowsGradReference, gatherRowsReference } from '../../packages/sparse-ops/src/gather-rows.reference.js';
-import { globalNormReference } from '../../packages/sparse-ops/src/global-norm.reference.js';
-import { gramScoresReference } from '../../packages/sparse-ops/src/gram-scores.reference.js';
-import { linearReference } from '../../packages/sparse-ops/src/linear.reference.js';
-import { linearCrossEntropyReference } from '../../packages/sparse-ops/src/linear-cross-entropy.reference.js';
-import {
-  linearKeptColumnsGradReference,
-  linearKeptColumnsReference,
-} from '../../packages/sparse-ops/src/linear-kept-columns.reference.js';
-import {
-  linearKeptRowsGradReference,
-  linearKeptRowsReference,
-} from '../../packages/sparse-ops/src/linear-kept-rows.reference.js';
-import { loraLinearGradReference, loraLinearReference } from '../../packages/sparse-ops/src/lora-linear.reference.js';
-import { maskColumnsReference } from '../../packages/sparse-ops/src/mask-columns.reference.js';
-import { adamwReference } from '../../packages/sparse-ops/src/optimizer-update.reference.js';
 import {
   packedAttentionGradReference,
   packedAttentionReference,
-} from '../../packages/sparse-ops/src/packed-attention.reference.js';
-import { rmsNormGradReference, rmsNormReference } from '../../packages/sparse-ops/src/rms-norm.reference.js';
-import { ropeReference } from '../../packages/sparse-ops/src/rope.reference.js';
-import { scatterColumnsReference } from '../../packages/sparse-ops/src/scatter-columns.reference.js';
-import { sequenceMeansReference } from '../../packages/sparse-ops/src/sequence-means.reference.js';
-import { swigluGradReference, swigluReference } from '../../packages/sparse-ops/src/swiglu.reference.js';
-import { topKReference } from '../../packages/sparse-ops/src/top-k-selection.reference.js';
+} from '../../packages/sparse-ops/src/attention/packed-attention.reference.js';
+import { ropeReference } from '../../packages/sparse-ops/src/attention/rope.reference.js';
+import { batchedMatMulReference } from '../../packages/sparse-ops/src/engine/batched-matmul.reference.js';
+import { linearCrossEntropyReference } from '../../packages/sparse-ops/src/loss/linear-cross-entropy.reference.js';
+import { swigluGradReference, swigluReference } from '../../packages/sparse-ops/src/mlp/swiglu.reference.js';
+import { rmsNormGradReference, rmsNormReference } from '../../packages/sparse-ops/src/norm/rms-norm.reference.js';
+import {
+  doraLinearReference,
+  doraNormsReference,
+} from '../../packages/sparse-ops/src/project/dora-linear.reference.js';
+import { dropoutReference } from '../../packages/sparse-ops/src/project/dropout.reference.js';
+import { linearReference } from '../../packages/sparse-ops/src/project/linear.reference.js';
+import {
+  linearKeptColumnsGradReference,
+  linearKeptColumnsReference,
+} from '../../packages/sparse-ops/src/project/linear-kept-columns.reference.js';
+import {
+  linearKeptRowsGradReference,
+  linearKeptRowsReference,
+} from '../../packages/sparse-ops/src/project/linear-kept-rows.reference.js';
+import {
+  loraLinearGradReference,
+  loraLinearReference,
+} from '../../packages/sparse-ops/src/project/lora-linear.reference.js';
+import { columnNormsReference } from '../../packages/sparse-ops/src/select/column-norms.reference.js';
+import { gatherColumnsReference } from '../../packages/sparse-ops/src/select/gather-columns.reference.js';
+import { gramScoresReference } from '../../packages/sparse-ops/src/select/gram-scores.reference.js';
+import { maskColumnsReference } from '../../packages/sparse-ops/src/select/mask-columns.reference.js';
+import { scatterColumnsReference } from '../../packages/sparse-ops/src/select/scatter-columns.reference.js';
+import { topKReference } from '../../packages/sparse-ops/src/select/top-k-selection.reference.js';
+import {
+  gatherRowsGradReference,
+  gatherRowsReference,
+} from '../../packages/sparse-ops/src/tokens/gather-rows.reference.js';
+import { sequenceMeansReference } from '../../packages/sparse-ops/src/tokens/sequence-means.reference.js';
+import { globalNormReference } from '../../packages/sparse-ops/src/update/global-norm.reference.js';
+import { adamwReference } from '../../packages/sparse-ops/src/update/optimizer-update.reference.js';
 import { integers, uniform } from '../support/random.js';
 import { blockCases } from './block-cases.js';
 

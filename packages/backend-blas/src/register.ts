@@ -6,13 +6,13 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { BlasBackend } from './backend.js';
-import { type BlasKernel, kernelFuncOf } from './call.js';
 import { BlasError } from './errors.js';
-import { cast } from './kernels/cast.js';
-import * as elementwise from './kernels/elementwise.js';
-import { batchMatMul, fusedMatMul } from './kernels/matmul.js';
-import { OP_KERNELS } from './kernels/ops.js';
 import { probeBlas } from './library/probe.js';
+import { type BlasKernel, kernelFuncOf } from './shared/call.js';
+import { OP_KERNELS } from './spft/kernels.js';
+import { cast } from './tfjs/cast.js';
+import * as elementwise from './tfjs/elementwise.js';
+import { batchMatMul, fusedMatMul } from './tfjs/matmul.js';
 
 export const BACKEND_NAME = 'blas';
 

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { describe, it } from 'vitest';
 import { compileCached } from './device/compiler.js';
 import { loadFrom } from './device/device.js';
-import './kernels/index.js';
-import { declaredVariants, variantName } from './kernels/variants.js';
+import './kernels.js';
 import { Nvrtc } from './libraries/nvrtc.js';
+import { declaredVariants, variantName } from './shared/variants.js';
 
 const ARCHITECTURES = (process.env.SPFT_CUDA_ARCHITECTURES ?? 'sm_80,sm_90a,sm_100').split(',');
 

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { BACKEND_NAME, CudaBackend } from './backend.js';
 import { ordinalOf } from './settings.js';
-import './kernels/index.js';
+import './kernels.js';
 
 let failed: Error | null = null;
 

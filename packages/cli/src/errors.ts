@@ -1,6 +1,6 @@
 /** @file How a command ends when it cannot do its work: the error of this package, and what is said of any error. */
 import { CommanderError } from 'commander';
-import type { Output } from './output.js';
+import type { Output } from './terminal/output.js';
 
 /** A command that cannot be carried out as it was given. */
 export class CliError extends Error {

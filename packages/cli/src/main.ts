@@ -1,8 +1,8 @@
 /** @file Runs one command line, in any process. */
 import { reportError } from './errors.js';
-import { type CliIo, processIo } from './io.js';
-import { Output } from './output.js';
 import { createProgram } from './program.js';
+import { type CliIo, processIo } from './terminal/io.js';
+import { Output } from './terminal/output.js';
 
 /**
  * @param argv what comes after `spft`.

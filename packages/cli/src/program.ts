@@ -8,8 +8,8 @@ import { addGenerateCommand } from './commands/generate.js';
 import { addMergeCommand } from './commands/merge.js';
 import { addPredictorCommand } from './commands/predictor-build.js';
 import { addTrainCommand } from './commands/train.js';
-import type { CliIo } from './io.js';
-import { Output } from './output.js';
+import type { CliIo } from './terminal/io.js';
+import { Output } from './terminal/output.js';
 import { VERSION } from './version.js';
 
 /** Flags that every command has. */

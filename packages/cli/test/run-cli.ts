@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { useBackend } from '../../../test/support/backends.js';
-import type { CliIo } from '../src/io.js';
 import { main } from '../src/main.js';
+import type { CliIo } from '../src/terminal/io.js';
 
 const quickstart = fileURLToPath(new URL('../../../examples/quickstart/', import.meta.url));
 /** A Llama of 3 million parameters with tokenizer and chat template. */

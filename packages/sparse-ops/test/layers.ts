@@ -1,6 +1,6 @@
 /** @file Layers of the ops that span several products, as tensors and as plain numbers. */
-import type { FrozenLayer } from '../src/frozen-layer.js';
-import type { LayerReference } from '../src/project-rows.reference.js';
+import type { FrozenLayer } from '../src/project/frozen-layer.js';
+import type { LayerReference } from '../src/project/project-rows.reference.js';
 import { indicesOf, random1d, random2d, someOf, valuesOf } from './selections.js';
 
 export interface LayerOptions {

@@ -4,9 +4,9 @@
  */
 import { afterAll, beforeAll } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
+import { allowKernels } from '../src/engine/op.js';
+import { shareClones } from '../src/engine/wasm-identity.js';
 import { registerSimdKernels, unregisterSimdKernels } from '../src/kernels/simd/register.js';
-import { allowKernels } from '../src/op.js';
-import { shareClones } from '../src/wasm-identity.js';
 
 type By = 'kernels' | 'kernels without SIMD' | 'composition';
 

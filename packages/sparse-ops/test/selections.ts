@@ -1,6 +1,6 @@
 /** @file Selections and random inputs for tests. */
 import * as tf from '@tensorflow/tfjs';
-import type { ChannelSelection } from '../src/types.js';
+import type { ChannelSelection } from '../src/contract/types.js';
 
 export const selectionOf = (total: number, indices: readonly number[]): ChannelSelection => ({
   indices: tf.tensor1d(indices as number[], 'int32'),

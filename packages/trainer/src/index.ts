@@ -1,6 +1,17 @@
 /** @file Public names, by file. What needs Node is in `@spft/trainer/node`. */
-export { betterMetric } from './best-metric.js';
-export type { StepContext, TrainerCallback, TrainerContext } from './callbacks.js';
+
+export { type CollatedBatch, type CollateOptions, collate, type DenseTokens } from './batch/collate.js';
+export {
+  countLabels,
+  IGNORED_LABEL,
+  type PreparedSample,
+  type PreparedSamples,
+  prepareSamples,
+  type Sample,
+  type SampleRules,
+  samplesDigest,
+} from './batch/samples.js';
+export { betterMetric } from './checkpoint/best-metric.js';
 export {
   type CheckpointEntry,
   type CheckpointFiles,
@@ -10,8 +21,7 @@ export {
   type RunParts,
   unpackCheckpoint,
   unpackVariables,
-} from './checkpoint.js';
-export { type CollatedBatch, type CollateOptions, collate, type DenseTokens } from './collate.js';
+} from './checkpoint/checkpoint.js';
 export { DATASETS_URL, TRAINING_SET_NAMES } from './data/catalog.js';
 export { type ChatPromptOptions, chatPromptTemplate } from './data/chat-prompt.js';
 export { type BadRow, DatasetError, type RowSource } from './data/dataset-error.js';
@@ -39,8 +49,8 @@ export {
   tokenizeRecords,
 } from './data/tokenize.js';
 export { NonFiniteError, type NonFinitePlace, TrainerError, type TrainerErrorReason } from './errors.js';
-export { evaluateLoss } from './evaluate.js';
 export { type AnswerRule, choiceAnswer, NUMBER_ANSWER, TRUTH_ANSWER } from './evaluation/answers.js';
+export { evaluateLoss } from './evaluation/evaluate-loss.js';
 export {
   type EvaluateOptions,
   type EvaluationProgress,
@@ -58,36 +68,37 @@ export {
   type TaskKind,
   taskKind,
 } from './evaluation/tasks.js';
-export { DefaultFlowCallback } from './flow-callback.js';
-export { GradientSum, type LossAndGradients, lossAndGradients } from './gradients.js';
-export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from './optimizer.js';
-export { clockTime, ProgressCallback, type ProgressSink, type ProgressUpdate, progressLine } from './progress.js';
-export { seedFrom, shuffledOrder } from './random.js';
-export type { ReportData, ReportMethod } from './report/data.js';
-export { renderReport } from './report/render-report.js';
-export { epochSteps, planRun, type RunPlan } from './run-plan.js';
+export type { StepContext, TrainerCallback, TrainerContext } from './loop/callbacks.js';
+export { DefaultFlowCallback } from './loop/flow-callback.js';
+export { GradientSum, type LossAndGradients, lossAndGradients } from './loop/gradients.js';
+export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from './loop/optimizer.js';
+export { seedFrom, shuffledOrder } from './loop/random.js';
+export { epochSteps, planRun, type RunPlan } from './loop/run-plan.js';
+export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './loop/schedule.js';
+export { type ScheduledSparsity, SpftCallback } from './loop/spft-callback.js';
+export type { LogEntry, TrainerControl, TrainerState } from './loop/state.js';
+export { median, StepClock, type StepSummary } from './loop/step-clock.js';
+export { Trainer } from './loop/trainer.js';
+export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
+export { resolveArgs, type TrainingArgs } from './loop/training-args.js';
 export {
-  countLabels,
-  IGNORED_LABEL,
-  type PreparedSample,
-  type PreparedSamples,
-  prepareSamples,
-  type Sample,
-  type SampleRules,
-  samplesDigest,
-} from './samples.js';
-export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './schedule.js';
+  clockTime,
+  ProgressCallback,
+  type ProgressSink,
+  type ProgressUpdate,
+  progressLine,
+} from './record/progress.js';
 export {
   type LayerStatistics,
   type PartStatistics,
   SPARSE_PARTS,
   type SparsePart,
   type SparsityMap,
-} from './sparsity-map.js';
-export { type ListenablePlan, SparsityStatistics, type SparsityStatisticsOptions } from './sparsity-statistics.js';
-export { type ScheduledSparsity, SpftCallback } from './spft-callback.js';
-export type { LogEntry, TrainerControl, TrainerState } from './state.js';
-export { median, StepClock, type StepSummary } from './step-clock.js';
-export { Trainer } from './trainer.js';
-export type { TrainerOptions, TrainOutput } from './trainer-options.js';
-export { resolveArgs, type TrainingArgs } from './training-args.js';
+} from './record/sparsity-map.js';
+export {
+  type ListenablePlan,
+  SparsityStatistics,
+  type SparsityStatisticsOptions,
+} from './record/sparsity-statistics.js';
+export type { ReportData, ReportMethod } from './report/data.js';
+export { renderReport } from './report/render-report.js';

@@ -1,6 +1,7 @@
 /** @file A report's data with everything in it, made by formula. */
+
+import type { PartStatistics, SparsityMap } from '../src/record/sparsity-map.js';
 import type { ReportData, ReportMethod } from '../src/report/data.js';
-import type { PartStatistics, SparsityMap } from '../src/sparsity-map.js';
 
 /** A number in [0, 1) that looks random. */
 const noise = (n: number) => (Math.sin(n * 12.9898) * 43758.5453) % 1 ** 2;

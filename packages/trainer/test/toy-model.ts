@@ -4,7 +4,7 @@
  */
 import type { ForwardOptions, PackedBatch, TrainableModel } from '@spft/models';
 import * as tf from '@tensorflow/tfjs';
-import { IGNORED_LABEL, type Sample } from '../src/samples.js';
+import { IGNORED_LABEL, type Sample } from '../src/batch/samples.js';
 
 export interface ToyModel extends TrainableModel {
   dispose(): void;

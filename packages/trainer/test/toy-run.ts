@@ -1,6 +1,6 @@
 /** @file Training runs of the toy, from its start to what is left of it. */
-import { Trainer } from '../src/trainer.js';
-import type { TrainerOptions, TrainOutput } from '../src/trainer-options.js';
+import { Trainer } from '../src/loop/trainer.js';
+import type { TrainerOptions, TrainOutput } from '../src/loop/trainer-options.js';
 import { type ToyModel, type ToyOptions, toyModel, toySamples, valuesOf } from './toy-model.js';
 
 /** Options of a trainer that says nothing. */

@@ -11,7 +11,7 @@ export const addConfigCommand: AddCommand = (program, context) => {
     .option('--json', 'print JSON')
     .action(async (files: string[], flags: { model?: string; json?: boolean }, command) => {
       const { output } = context(command);
-      const { checkConfigs, reportChecks } = await import('../check-configs.js');
+      const { checkConfigs, reportChecks } = await import('../runs/check-configs.js');
       reportChecks(await checkConfigs(files, flags.model), flags.json ?? false, output);
     });
 };

@@ -8,7 +8,7 @@ export const addDoctorCommand: AddCommand = (program, context) => {
     .option('--json', 'print JSON')
     .action(async (flags: { json?: boolean }, command) => {
       const { output, backend } = context(command);
-      const { examine, describeMachine } = await import('../doctor.js');
+      const { examine, describeMachine } = await import('../runs/doctor.js');
       const report = await examine(output.io.env, backend);
       output.print(flags.json ? JSON.stringify(report, null, 2) : describeMachine(report, output));
     });

@@ -1,7 +1,7 @@
 /** @file `spft eval`: accuracy on evaluation sets, by generation. */
 import { addFlags, naturalNumber, positiveInteger } from '../flags.js';
 import type { AddCommand } from '../program.js';
-import type { EvalRequest } from '../run-eval.js';
+import type { EvalRequest } from '../runs/run-eval.js';
 
 export const addEvalCommand: AddCommand = (program, context) => {
   const command = program
@@ -52,7 +52,7 @@ export const addEvalCommand: AddCommand = (program, context) => {
   ]);
   command.action(async (flags: EvalRequest, self) => {
     const { output, backend } = context(self);
-    const { runEval } = await import('../run-eval.js');
+    const { runEval } = await import('../runs/run-eval.js');
     await runEval({ ...flags, backend }, output);
   });
 };

@@ -1,7 +1,7 @@
 /** @file `spft generate`: text from a model, with an adapter if one is given. */
 import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
 import type { AddCommand } from '../program.js';
-import type { GenerateRequest } from '../run-generate.js';
+import type { GenerateRequest } from '../runs/run-generate.js';
 
 type GenerateFlags = Omit<GenerateRequest, 'backend'>;
 
@@ -58,7 +58,7 @@ export const addGenerateCommand: AddCommand = (program, context) => {
   ]);
   command.action(async (flags: GenerateFlags, self) => {
     const { output, backend } = context(self);
-    const { runGenerate } = await import('../run-generate.js');
+    const { runGenerate } = await import('../runs/run-generate.js');
     await runGenerate({ ...flags, backend }, output);
   });
 };

@@ -1,7 +1,7 @@
 /** @file `spft merge`: base and adapter as one model that transformers loads. */
 import { addFlags, oneOf } from '../flags.js';
 import type { AddCommand } from '../program.js';
-import type { MergeRequest } from '../run-merge.js';
+import type { MergeRequest } from '../runs/run-merge.js';
 
 export const addMergeCommand: AddCommand = (program, context) => {
   const command = program
@@ -35,7 +35,7 @@ export const addMergeCommand: AddCommand = (program, context) => {
   ]);
   command.action(async (flags: MergeRequest, self) => {
     const { output, backend } = context(self);
-    const { runMerge } = await import('../run-merge.js');
+    const { runMerge } = await import('../runs/run-merge.js');
     await runMerge({ ...flags, backend }, output);
   });
 };

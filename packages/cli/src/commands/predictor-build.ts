@@ -1,7 +1,7 @@
 /** @file `spft predictor build`: the SVD predictors of a model, as a run would build them itself. */
 import { addFlags, oneOf, positiveInteger } from '../flags.js';
 import type { AddCommand } from '../program.js';
-import type { PredictorRequest } from '../run-predictor.js';
+import type { PredictorRequest } from '../runs/run-predictor.js';
 
 export const addPredictorCommand: AddCommand = (program, context) => {
   const predictor = program.command('predictor').description("work with the sparsity estimator's predictors");
@@ -42,7 +42,7 @@ export const addPredictorCommand: AddCommand = (program, context) => {
   ]);
   command.action(async (flags: PredictorRequest, self) => {
     const { output, backend } = context(self);
-    const { runPredictorBuild } = await import('../run-predictor.js');
+    const { runPredictorBuild } = await import('../runs/run-predictor.js');
     await runPredictorBuild({ ...flags, backend }, output);
   });
 };

@@ -3,7 +3,7 @@ import { snakeCase, TRAIN_KEYS, type TrainKey, type TrainKeyRow, trainKeyRows } 
 import type { Command } from 'commander';
 import { addFlag, addFlags, type FlagSpec, positiveInteger } from '../flags.js';
 import type { AddCommand } from '../program.js';
-import type { TrainFlags } from '../run-train.js';
+import type { TrainFlags } from '../runs/run-train.js';
 
 /** Where a group of keys begins in the table, and its title. */
 const GROUPS: Readonly<Partial<Record<TrainKey, string>>> = {
@@ -60,7 +60,7 @@ export const addTrainCommand: AddCommand = (program, context) => {
   }
   command.action(async (_: unknown, self: Command) => {
     const { output, backend } = context(self);
-    const { runTrain } = await import('../run-train.js');
+    const { runTrain } = await import('../runs/run-train.js');
     await runTrain(splitFlags(self), backend, output);
   });
 };

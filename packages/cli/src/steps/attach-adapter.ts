@@ -4,7 +4,7 @@ import type { LlamaForCausalLM } from '@spft/models';
 import { AdapterError, getPeftModel, type PeftModel } from '@spft/peft';
 import { loadPretrained } from '@spft/peft/node';
 import { CliError } from '../errors.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import type { OpenedModel } from './open-model.js';
 
 /** The training keys that make an adapter. */

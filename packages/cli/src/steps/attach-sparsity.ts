@@ -6,8 +6,8 @@ import type { SpftConfig, TrainConfig } from '@spft/config';
 import { loadSpftConfig } from '@spft/config/node';
 import { assertKnownMode, getSpftModel, type SparsityAttachable, type SpftModel } from '@spft/estimator';
 import { predictorDirectory } from '@spft/estimator/node';
-import type { Output } from '../output.js';
-import { table } from '../table.js';
+import type { Output } from '../terminal/output.js';
+import { table } from '../terminal/table.js';
 import { locateModel, type OpenedModel, shortName } from './open-model.js';
 
 /** Where predictors are kept that no config has a place for. */

@@ -1,5 +1,5 @@
 /** @file Ctrl-C while steps are running: the step is finished, a checkpoint written; a second one ends the process at once. */
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 /** Aborts `controller` at the first interrupt during `work`, and lets a second one have its usual effect. */
 export async function untilInterrupted<T>(

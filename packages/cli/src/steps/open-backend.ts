@@ -1,7 +1,7 @@
 /** @file The backend that computes: started, and named with the reason for it. */
 import { activateBackend, type BackendChoice } from '@spft/backends';
 import * as tf from '@tensorflow/tfjs';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 /**
  * @param name asked for by name; by default the environment's `SPFT_BACKEND`, then the best available.

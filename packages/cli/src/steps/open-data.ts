@@ -5,9 +5,9 @@ import type { Tokenizer } from '@spft/models';
 import { type InstructionRecord, type PromptTemplate, type Sample, splitDataset, tokenizeRecords } from '@spft/trainer';
 import { loadDataset } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
-import type { Output } from '../output.js';
-import type { Status } from '../status-line.js';
-import { bytes } from '../table.js';
+import type { Output } from '../terminal/output.js';
+import type { Status } from '../terminal/status-line.js';
+import { bytes } from '../terminal/table.js';
 
 export interface TrainingRecords {
   readonly train: readonly InstructionRecord[];

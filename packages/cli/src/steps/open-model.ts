@@ -4,8 +4,8 @@ import { type LlamaConfig, LlamaForCausalLM, llamaTensors, type Tokenizer } from
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
-import type { Output } from '../output.js';
-import { bytes } from '../table.js';
+import type { Output } from '../terminal/output.js';
+import { bytes } from '../terminal/table.js';
 
 export interface OpenedModel {
   /** As it was named: a directory or an id on the hub. */

@@ -12,9 +12,9 @@ import {
   SparsityStatistics,
 } from '@spft/trainer';
 import { directoryCheckpoints } from '@spft/trainer/node';
-import { openTasks } from '../evaluate-model.js';
-import type { Output } from '../output.js';
-import type { CheckedRequest, TrainingRequest } from '../run-request.js';
+import { openTasks } from '../runs/evaluate-model.js';
+import type { CheckedRequest, TrainingRequest } from '../runs/run-request.js';
+import type { Output } from '../terminal/output.js';
 import { newAdapter } from './attach-adapter.js';
 import { attachSparsity, readSparsity } from './attach-sparsity.js';
 import { openBackend } from './open-backend.js';

@@ -3,7 +3,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CheckpointStore } from '@spft/trainer';
 import { CliError } from '../errors.js';
-import { RUN_FILE } from '../run-file.js';
+import { RUN_FILE } from '../runs/run-file.js';
 
 /** What a run leaves besides checkpoints. */
 const OWN = [

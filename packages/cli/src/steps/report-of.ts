@@ -1,8 +1,8 @@
 /** @file A run as its HTML report's data. */
 import type { TrainConfig } from '@spft/config';
 import type { ReportData } from '@spft/trainer';
-import type { TrainingRun } from '../run-training.js';
-import { bytes } from '../table.js';
+import type { TrainingRun } from '../runs/run-training.js';
+import { bytes } from '../terminal/table.js';
 
 export function reportOf(run: TrainingRun, config: TrainConfig): ReportData {
   const { training, evaluations, sparsity } = run;

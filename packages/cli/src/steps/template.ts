@@ -3,7 +3,7 @@ import { nearestName } from '@spft/config';
 import type { Tokenizer } from '@spft/models';
 import { chatPromptTemplate, type PromptTemplate, promptTemplate, promptTemplateNames } from '@spft/trainer';
 import { CliError } from '../errors.js';
-import { readRunFile } from '../run-file.js';
+import { readRunFile } from '../runs/run-file.js';
 
 /** A template by name. `chat` is the tokenizer's chat template, or the one that `format` gives; `none` is the bare text. */
 export interface TemplateChoice {

@@ -1,5 +1,5 @@
 /** @file Training and validation set out of one. */
-import { seedFrom, shuffledOrder } from '../random.js';
+import { seedFrom, shuffledOrder } from '../loop/random.js';
 
 /** Keeps the draw apart from those of shuffling with the same seed. */
 const SPLIT = 0x5b117;

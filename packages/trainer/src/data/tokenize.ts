@@ -3,7 +3,7 @@
  * the maximum and ended; then as many labels are masked as the prompt alone has tokens, but none that belongs to the response.
  */
 import type { Tokenizer } from '@spft/models';
-import { countLabels, IGNORED_LABEL, type Sample } from '../samples.js';
+import { countLabels, IGNORED_LABEL, type Sample } from '../batch/samples.js';
 import { at, DatasetError } from './dataset-error.js';
 import { type PromptFields, type PromptTemplate, promptTemplate } from './prompt.js';
 import { type InstructionRecord, type ResponseField, responseOf } from './record.js';

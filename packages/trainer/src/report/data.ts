@@ -1,6 +1,7 @@
 /** @file What a report is made from: plain JSON, so that it can be kept and rendered again. */
-import type { SparsityMap } from '../sparsity-map.js';
-import type { LogEntry } from '../state.js';
+
+import type { LogEntry } from '../loop/state.js';
+import type { SparsityMap } from '../record/sparsity-map.js';
 
 /** One way of training that the report compares. Fractions are 0 to 1; what is not given is not shown. */
 export interface ReportMethod {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { exampleReport } from '../../test/report-data.js';
-import { writeReport } from '../node/write-report.js';
+import { writeReport } from '../node/report/write-report.js';
 import { lineChart, roundTicks } from './line-chart.js';
 import { renderReport } from './render-report.js';
 

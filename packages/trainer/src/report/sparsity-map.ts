@@ -2,7 +2,7 @@
  * @file The map of what sparsity kept: a table with a row for each layer and a column for each part. A cell's colour and number are the
  * density; the strip in it shows the channels in order, the fuller the more often a channel was kept.
  */
-import { type PartStatistics, SPARSE_PARTS, type SparsityMap } from '../sparsity-map.js';
+import { type PartStatistics, SPARSE_PARTS, type SparsityMap } from '../record/sparsity-map.js';
 import { escapeHtml, percent } from './html.js';
 
 /** Shades of a strip. */

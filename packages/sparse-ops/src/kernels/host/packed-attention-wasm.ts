@@ -7,7 +7,7 @@
  * forward 55 → 3.0, backward 117 → 8.4.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from '../../types.js';
+import type { HeadLayout, PackedLayout } from '../../contract/types.js';
 import { allocate } from './host-kernel.js';
 import { type Place, roomFor, WasmHeap } from './wasm-heap.js';
 

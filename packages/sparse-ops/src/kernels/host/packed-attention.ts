@@ -4,7 +4,7 @@
  * forward 650 → 52, backward 550 → 70.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from '../../types.js';
+import type { HeadLayout, PackedLayout } from '../../contract/types.js';
 import type { HostArray, HostKernel } from './host-kernel.js';
 
 interface Attributes {

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../../../test/support/allclose.js';
 import { useBackend } from '../../../../../test/support/backends.js';
-import { batchedMatMulReference } from '../../batched-matmul.reference.js';
+import { batchedMatMulReference } from '../../engine/batched-matmul.reference.js';
 import { roomFor, WasmHeap } from './wasm-heap.js';
 
 const numbers = (size: number, seed: number) =>

@@ -5,11 +5,11 @@ import { expectAllClose } from '../../../../../test/support/allclose.js';
 import { useBackend } from '../../../../../test/support/backends.js';
 // @ts-expect-error: a script
 import { compile } from '../../../assembly/compile.mjs';
-import { packedAttention } from '../../packed-attention.js';
-import { ROPE } from '../../rope.js';
-import { SWIGLU, swiglu } from '../../swiglu.js';
-import { packTokens } from '../../token-partition.js';
-import { shareClones } from '../../wasm-identity.js';
+import { packedAttention } from '../../attention/packed-attention.js';
+import { ROPE } from '../../attention/rope.js';
+import { shareClones } from '../../engine/wasm-identity.js';
+import { SWIGLU, swiglu } from '../../mlp/swiglu.js';
+import { packTokens } from '../../tokens/token-partition.js';
 import { simdModule } from './module.js';
 import { registerSimdKernels, unregisterSimdKernels } from './register.js';
 

@@ -6,7 +6,7 @@
  * 5.2, 2.6 → 1.4, 5.1 → 3.2, 1.2 → 0.24, 0.75 → 0.11; AdamW of 32 tensors of 3072 1.7 → 0.7.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from '../../types.js';
+import type { HeadLayout, PackedLayout } from '../../contract/types.js';
 import type { SimdCall, SimdRun } from './module.js';
 
 const FLOAT = 4;

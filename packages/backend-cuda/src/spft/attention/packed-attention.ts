@@ -1,0 +1,192 @@
+/**
+ * @file Causal grouped-query attention over a packed batch (`packedAttention` of sparse-ops): plans the launches of cuda/packed-attention*.cu.
+ *
+ * Beside its output the forward gives the log-sum-exp of every query, from which the backward makes the probabilities again.
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import type { Defines, Kernel } from '../../device/modules.js';
+import { registerCudaKernel } from '../../shared/register.js';
+import { inScope } from '../../shared/tensors.js';
+import { declareVariants } from '../../shared/variants.js';
+import { activationType } from '../project/layers.js';
+
+interface Attributes {
+  readonly layout: { readonly tokens: number; readonly sequenceStarts: Int32Array; readonly rowOfToken: Int32Array };
+  readonly heads: { readonly heads: number; readonly kvHeads: number; readonly headDim: number };
+}
+
+/** A launch: rows of the tile that a block has, its threads, and its dynamic shared memory. */
+interface Tile {
+  readonly rows: number;
+  readonly threads: number;
+  readonly shared: number;
+  /** Blocks go on to other tiles, so no more are wanted than there are multiprocessors. */
+  readonly stays?: boolean;
+}
+
+interface Plan {
+  readonly defines: Defines;
+  readonly forward: Tile;
+  readonly gradQ: Tile;
+  readonly gradKv: Tile;
+}
+
+/** Tiles of the tensor-core kernels with mma.sync, found on an H200 (cuda/check): the defaults of the sources. */
+const FORWARD = { WARPS: 4, ROW_TILES: 2, BLOCK_N: 64, MIN_BLOCKS: 2 };
+const BACKWARD = { Q_WARPS: 8, Q_BLOCK_N: 64, Q_MIN_BLOCKS: 1, KV_WARPS: 8, KV_BLOCK_M: 64, KV_MIN_BLOCKS: 1 };
+/** Of those with Hopper's warpgroup products: stages of the ring. The gradient of keys and values has tiles as with mma.sync. */
+const STAGES = 6;
+
+/** As the head of cuda/packed-attention.cu and packed-attention-grad.cu says. */
+function planFor(
+  { heads, kvHeads, headDim: d }: Attributes['heads'],
+  type: 'bf16' | 'f32',
+  onTensorCores: boolean,
+  onHopper: boolean,
+): Plan {
+  const common = { HEAD_DIM: d, GROUP: heads / kvHeads, BF16: type === 'bf16' ? 1 : 0 };
+  if (!onTensorCores) {
+    const rows = d <= 128 ? 32 : 16;
+    const pitch = 16 * Math.ceil(d / 16) + 4;
+    const tile = (floats: number) => ({ rows, threads: 4 * rows, shared: 4 * floats });
+    const square = rows * (rows + 1);
+    return {
+      defines: { ...common, TENSOR_CORES: 0 },
+      forward: tile(3 * rows * pitch + square),
+      gradQ: tile(4 * rows * pitch + square),
+      gradKv: tile(4 * rows * pitch + 2 * square + 2 * rows),
+    };
+  }
+  const M = 16 * FORWARD.WARPS * FORWARD.ROW_TILES;
+  const [qm, qn] = [16 * BACKWARD.Q_WARPS, BACKWARD.Q_BLOCK_N];
+  const [kn, km] = [16 * BACKWARD.KV_WARPS, BACKWARD.KV_BLOCK_M];
+  const gradKv = { rows: kn, threads: 32 * BACKWARD.KV_WARPS, shared: 2 * d * (2 * kn + 4 * km) + 4 * (kn + 6 * km) };
+  if (onHopper) {
+    const shared = (rows: number) => 2 * d * (rows + 64 * STAGES) + 16 * STAGES + 32;
+    return {
+      defines: { ...common, TENSOR_CORES: 1, WGMMA: 1, STAGES, ...BACKWARD },
+      forward: { rows: 128, threads: 384, shared: shared(2 * 128), stays: true },
+      gradQ: { rows: 128, threads: 384, shared: shared(4 * 128), stays: true },
+      gradKv,
+    };
+  }
+  return {
+    defines: { ...common, TENSOR_CORES: 1, WGMMA: 0, ...FORWARD, ...BACKWARD },
+    forward: {
+      rows: M,
+      threads: 32 * FORWARD.WARPS,
+      shared: 2 * d * (M + 4 * FORWARD.BLOCK_N) + 4 * (M + 2 * FORWARD.BLOCK_N),
+    },
+    gradQ: { rows: qm, threads: 32 * BACKWARD.Q_WARPS, shared: 2 * d * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn) },
+    gradKv,
+  };
+}
+
+/** Whether the tensor-core kernels take these: heads of 64 or 128 in bf16, rows at multiples of 16 bytes. */
+function fitsTensorCores(
+  backend: CudaBackend,
+  type: 'bf16' | 'f32',
+  headDim: number,
+  tensors: readonly TensorInfo[],
+): boolean {
+  return type === 'bf16' && (headDim === 64 || headDim === 128) && tensors.every((t) => backend.address(t) % 16 === 0);
+}
+
+const isHopper = (backend: CudaBackend) => backend.device.architecture === 'sm_90a';
+
+function longestOf(starts: Int32Array): number {
+  let longest = 0;
+  for (let b = 0; b + 1 < starts.length; b++) longest = Math.max(longest, starts[b + 1]! - starts[b]!);
+  return longest;
+}
+
+/** Launches a kernel over the tiles of all (sequence, kv head) pairs. @param rows of the longest pair. */
+function launchTiles(
+  backend: CudaBackend,
+  kernel: Kernel,
+  rows: number,
+  pairs: number,
+  tile: Tile,
+  args: readonly number[],
+) {
+  const tiles = Math.ceil(rows / tile.rows) * pairs;
+  const blocks = tile.stays ? Math.min(tiles, backend.device.info.multiprocessors) : tiles;
+  backend.launch(kernel, [blocks], [tile.threads], args, tile.shared);
+}
+
+registerCudaKernel<'q' | 'k' | 'v', Attributes>(
+  'SpftPackedAttention',
+  ({ backend, inputs, attributes: { layout, heads } }) => {
+    const { heads: N, kvHeads: K, headDim: d } = heads;
+    const T = layout.tokens;
+    const G = N / K;
+    const type = activationType(backend, inputs.q, inputs.k);
+    return inScope(backend, (scope) => {
+      const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((t) => scope.temporary(backend.as(t, type))) as Three;
+      const y = scope.output([T, N * d], 'float32', type);
+      const lse = scope.output([K, T, G], 'float32', 'f32');
+      if (T === 0) return [y, lse];
+      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [q, k, v, y]), isHopper(backend));
+      const B = layout.sequenceStarts.length - 1;
+      const [starts, rows] = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken)];
+      const kernel = backend.kernel('packed-attention', 'packed_attention', 'pppppppiiiiiiifi', plan.defines);
+      const addresses = [q, k, v, y, lse].map((t) => backend.address(t));
+      const strides = [N * d, K * d, K * d, N * d];
+      const longest = longestOf(layout.sequenceStarts);
+      const args = [...addresses, starts, rows, B, T, K, ...strides, 1 / Math.sqrt(d), longest];
+      launchTiles(backend, kernel, longest * G, B * K, plan.forward, args);
+      return [y, lse];
+    });
+  },
+);
+
+type Three = [TensorInfo, TensorInfo, TensorInfo];
+
+registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
+  'SpftPackedAttentionGrad',
+  ({ backend, inputs, attributes: { layout, heads } }) => {
+    const { heads: N, kvHeads: K, headDim: d } = heads;
+    const T = layout.tokens;
+    const G = N / K;
+    const type = activationType(backend, inputs.q, inputs.k);
+    return inScope(backend, (scope) => {
+      const tensors = [inputs.q, inputs.k, inputs.v, inputs.y, inputs.dy].map((t) =>
+        scope.temporary(backend.as(t, type)),
+      );
+      const [q, k, v, y, dy] = tensors.map((t) => backend.address(t)) as [number, number, number, number, number];
+      const lse = backend.address(inputs.kept0);
+      const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;
+      if (T === 0) return made;
+      const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
+      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]), isHopper(backend));
+      const B = layout.sequenceStarts.length - 1;
+      const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];
+      const longest = longestOf(layout.sequenceStarts);
+      const scale = 1 / Math.sqrt(d);
+      const [wide, narrow] = [N * d, K * d];
+      const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
+      const file = 'packed-attention-grad';
+      const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiifi', plan.defines);
+      const strides = [wide, narrow, narrow, wide, wide];
+      const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest];
+      launchTiles(backend, ofQ, longest * G, B * K, plan.gradQ, argsQ);
+      const ofKv = backend.kernel(file, 'packed_attention_grad_kv', 'ppppppppppiiiiiiiiif', plan.defines);
+      const argsKv = [q, k, v, dy, lse, delta, dk, dv, ...places, wide, narrow, narrow, wide, narrow, narrow, scale];
+      launchTiles(backend, ofKv, longest, B * K, plan.gradKv, argsKv);
+      return made;
+    });
+  },
+);
+
+// Shapes of Llama 3's and of SmolLM's heads stand for all: the kernels that sizes choose between.
+for (const file of ['packed-attention', 'packed-attention-grad']) {
+  for (const heads of [
+    { heads: 32, kvHeads: 8, headDim: 128 },
+    { heads: 9, kvHeads: 3, headDim: 64 },
+  ]) {
+    const { defines: hopper } = planFor(heads, 'bf16', true, true);
+    declareVariants(file, [planFor(heads, 'f32', false, false).defines, planFor(heads, 'bf16', true, false).defines]);
+    declareVariants(file, [hopper], 'sm_90a');
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * @file A frozen tensor from the bytes of a file (`storedTensor` of sparse-ops): to the device as they are, converted there. Matrices become
+ * what `CudaBackend.weightType` says, vectors float. And what takes a frozen tensor's place, in its type (`storedLike`).
+ */
+import type * as tf from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import { registerCudaKernel } from '../../shared/register.js';
+import { declareVariants, FLOATS } from '../../shared/variants.js';
+import { C_TYPE } from '../../storage.js';
+
+interface Attributes {
+  readonly bytes: Uint8Array;
+  readonly stored: 'BF16' | 'F16' | 'F32';
+  readonly shape: readonly number[];
+}
+
+/** From bytes of float16, which no kernel computes with: converted as they come. */
+function fromHalf(backend: CudaBackend, bytes: Uint8Array, shape: readonly number[]): tf.TensorInfo {
+  const physical = typeOf(backend, shape);
+  const to = backend.output(shape, 'float32', physical);
+  const size = bytes.byteLength / 2;
+  try {
+    backend.scratch(bytes.byteLength, (from) => {
+      backend.uploadTo(from, bytes);
+      const kernel = backend.kernel('from-half', 'from_half', 'ppl', { TO: C_TYPE[physical] });
+      backend.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [from, backend.address(to), size]);
+    });
+    return to;
+  } catch (error) {
+    backend.release(to);
+    throw error;
+  }
+}
+
+function storedTensor(backend: CudaBackend, { bytes, stored, shape }: Attributes): tf.TensorInfo {
+  if (stored === 'F16') return fromHalf(backend, bytes, shape);
+  const uploaded = backend.upload(bytes, shape, 'float32', stored === 'BF16' ? 'bf16' : 'f32');
+  try {
+    return backend.as(uploaded, typeOf(backend, shape));
+  } finally {
+    backend.release(uploaded);
+  }
+}
+
+const typeOf = (backend: CudaBackend, shape: readonly number[]) => (shape.length >= 2 ? backend.weightType : 'f32');
+
+declareVariants(
+  'from-half',
+  FLOATS.map((TO) => ({ TO })),
+);
+
+registerCudaKernel<never, Attributes>('SpftStoredTensor', ({ backend, attributes }) =>
+  storedTensor(backend, attributes),
+);
+registerCudaKernel<'x' | 'like'>('SpftStoredLike', ({ backend, inputs: { x, like } }) =>
+  backend.as(x, backend.physical(like)),
+);

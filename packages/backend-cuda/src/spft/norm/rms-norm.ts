@@ -1,0 +1,94 @@
+/** @file RMSNorm with a frozen weight, and its gradient: rows in registers, sums in float. */
+import type * as tf from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import { registerCudaKernel } from '../../shared/register.js';
+import { aligned, inScope, typeOf } from '../../shared/tensors.js';
+import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
+import { C_TYPE } from '../../storage.js';
+
+type Info = tf.TensorInfo;
+
+/** Octets that a thread holds (rms-norm.cu): one, which keeps most loads in flight, where a block of threads has room for the row so. */
+const octetsFor = (n: number): 1 | 4 => (n <= 8 * 1024 ? 1 : 4);
+
+/** A block of threads has a row: enough of them to hold it, at most 1024. */
+const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
+
+/** Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any. */
+function overRows(
+  backend: CudaBackend,
+  entry: string,
+  types: { readonly X: string; readonly W: string },
+  [rows, n]: readonly [number, number],
+  addresses: readonly number[],
+  eps: number,
+): void {
+  const threads = threadsFor(n);
+  if (n > 8 * octetsFor(n) * 1024) {
+    const kernel = backend.kernel('rms-norm', `${entry}_long`, `${'p'.repeat(addresses.length)}if`, types);
+    backend.launch(kernel, [rows], [threads], [...addresses, n, eps]);
+    return;
+  }
+  const defines = { ...types, OCTETS: octetsFor(n) };
+  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length)}ifi`, defines);
+  backend.launch(kernel, [rows], [threads], [...addresses, n, eps, aligned(n, ...addresses)]);
+}
+
+/**
+ * @param x [T, H]. @param weight [H].
+ * @returns weight ⊙ x / √(mean(x²) + eps) [T, H] in x's type, owned by the caller.
+ */
+export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number): Info {
+  const X = typeOf(backend, x);
+  const [rows, n] = x.shape as [number, number];
+  return inScope(backend, (scope) => {
+    const from = scope.address(x, X);
+    const y = scope.output([rows, n], 'float32', X);
+    if (n === 0) return y;
+    const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
+    overRows(backend, 'rms_norm', types, [rows, n], [from, backend.address(weight), backend.address(y)], eps);
+    return y;
+  });
+}
+
+/**
+ * The gradient of x, [T, H] in x's type, owned by the caller.
+ * @param residual a gradient that x gets elsewhere, which is added.
+ */
+export function rmsNormGrad(
+  backend: CudaBackend,
+  x: Info,
+  weight: Info,
+  dy: Info,
+  eps: number,
+  residual: Info | null = null,
+): Info {
+  const X = typeOf(backend, x);
+  const [rows, n] = x.shape as [number, number];
+  return inScope(backend, (scope) => {
+    const [of, along] = [x, dy].map((info) => scope.address(info, X));
+    const dx = scope.output([rows, n], 'float32', X);
+    if (n === 0) return dx;
+    const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
+    const besides = residual ? scope.address(residual, X) : 0;
+    const addresses = [of!, backend.address(weight), along!, besides, backend.address(dx)];
+    overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, eps);
+    return dx;
+  });
+}
+
+declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS, OCTETS: [1, 4] }));
+
+registerCudaKernel<'x' | 'weight', { eps: number }>(
+  'SpftRmsNorm',
+  ({ backend, inputs: { x, weight }, attributes: { eps } }) => rmsNorm(backend, x, weight, eps),
+);
+registerCudaKernel<'x' | 'weight' | 'dy', { eps: number }>(
+  'SpftRmsNormGrad',
+  ({ backend, inputs: { x, weight, dy }, attributes: { eps } }) => rmsNormGrad(backend, x, weight, dy, eps),
+);
+registerCudaKernel<'x' | 'weight' | 'dy' | 'dresidual', { eps: number }>(
+  'SpftRmsNormResidualGrad',
+  ({ backend, inputs: { x, weight, dy, dresidual }, attributes: { eps } }) =>
+    rmsNormGrad(backend, x, weight, dy, eps, dresidual),
+);

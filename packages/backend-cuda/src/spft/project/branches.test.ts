@@ -1,0 +1,83 @@
+/** @file The low-rank branches of layers in bf16 against the cpu backend: ranks and widths that one pass takes, and such as it does not. */
+import { type FrozenLayer, projectColumns, projectRows } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { it } from 'vitest';
+import { describeCuda } from '../../../test/cuda.js';
+import { bf16, expectOp, f32, i32 } from '../../../test/ops.js';
+
+type M = tf.Tensor2D;
+
+describeCuda('branches in bf16', () => {
+  it.each([
+    // tokens, inputs, outputs and ranks of the layers
+    [1, 8, [8], [8]],
+    [65, 24, [264], [32]],
+    [130, 40, [520, 136, 136], [32, 32, 32]],
+    [300, 16, [256, 8, 48], [8, 24, 16]],
+    [70, 24, [40, 40], [40, 64]],
+    [67, 16, [40, 24, 24], [8, 0, 16]],
+    // So many columns that a block has several tiles of rows.
+    [1100, 8, [4480], [8]],
+    // Not in one pass: a rank too large, widths and ranks that are no multiples of 8, four layers.
+    [66, 16, [40], [72]],
+    [66, 16, [42, 24], [8, 8]],
+    [66, 16, [40, 24], [8, 3]],
+    [66, 16, [24, 24, 24, 24], [8, 8, 8, 8]],
+    [0, 16, [24, 24], [8, 8]],
+  ])('projectRows() of [%i, %i] to %j with ranks %j, and its gradients', (T, inputs, outs, ranks) => {
+    const trained = ranks.flatMap((rank, n) => (rank ? [f32(rank, inputs), f32(outs[n]!, rank)] : []));
+    const run = (x: M, ...rest: M[]) => {
+      const [weights, dys] = [rest.splice(0, outs.length), rest.splice(0, outs.length)];
+      const ysOf = (x: M, adapters: readonly M[]) => {
+        let next = 0;
+        const layers = weights.map((weight, n): FrozenLayer => {
+          const lora = ranks[n]! > 0 ? { a: adapters[next++]!, b: adapters[next++]!, scaling: 0.25 + n } : null;
+          return { weight, bias: null, keep: null, lora };
+        });
+        return projectRows(x, layers, T);
+      };
+      const loss = (x: tf.Tensor, ...adapters: tf.Tensor[]) =>
+        tf.addN(
+          ysOf(x as M, adapters as M[]).map((y, n) => tf.sum(tf.mul(tf.cast(y, 'float32'), dys[n]!))),
+        ) as tf.Scalar;
+      return [...ysOf(x, rest), ...tf.grads(loss)([x, ...rest])];
+    };
+    const tensors = [bf16(T, inputs), ...outs.map((out) => bf16(out, inputs)), ...outs.map((out) => bf16(T, out))];
+    return expectOp('projectRows', [...tensors, ...trained], run as never);
+  });
+
+  /** One layer's y and the gradients of x, residual, A and B, with kept channels for the rows after the first D. */
+  const ofLayer =
+    (op: (x: M, residual: M, layer: FrozenLayer) => M, total: number) =>
+    (x: M, residual: M, weight: M, bias: tf.Tensor1D, indices: tf.Tensor1D, dy: M, a: M, b: M) => {
+      const keep = { indices, kept: indices.size, total };
+      const run = (x: tf.Tensor, residual: tf.Tensor, a: tf.Tensor, b: tf.Tensor) =>
+        op(x as M, residual as M, { weight, bias, keep, lora: { a: a as M, b: b as M, scaling: 0.5 } });
+      const loss = (...inputs: [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) =>
+        tf.sum(tf.mul(tf.cast(run(...inputs), 'float32'), dy)) as tf.Scalar;
+      return [run(x, residual, a, b), ...tf.grads(loss as never)([x, residual, a, b])];
+    };
+  const inputsOf = (T: number, inputs: number, out: number, rank: number, indices: readonly number[]) => [
+    ...[bf16(T, inputs), bf16(T, out), bf16(out, inputs), bf16(out), i32(...indices), bf16(T, out)],
+    ...[f32(rank, inputs), f32(out, rank)],
+  ];
+
+  it.each([
+    // tokens, dense rows, inputs, outputs, rank
+    [70, 70, 24, 40, 8],
+    [70, 21, 24, 136, 16],
+    [66, 0, 40, 264, 3],
+    [5, 2, 11, 13, 8],
+  ])(
+    'add to a residual and to kept columns: %i tokens, %i dense, [%i] to [%i], rank %i',
+    async (T, D, inputs, out, rank) => {
+      const [columns, rows] = [inputs, out].map((n) =>
+        Array.from({ length: n }, (_, i) => i).filter((i) => i % 3 !== 1),
+      );
+      const onColumns = ofLayer((x, residual, layer) => projectColumns(x, residual, layer, D), inputs);
+      await expectOp('projectColumns', inputsOf(T, inputs, out, rank, columns!), onColumns as never);
+      const onRows = ofLayer((x, residual, layer) => tf.add(projectRows(x, [layer], D)[0]!, residual), out);
+      await expectOp('projectRows', inputsOf(T, inputs, out, rank, rows!), onRows as never);
+    },
+  );
+});

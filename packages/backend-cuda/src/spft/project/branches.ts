@@ -1,0 +1,264 @@
+/**
+ * @file The low-rank branches of one or several layers with the same input: s·h·Bᵀ in y with h = x·[A…]ᵀ, one product for all A.
+ *
+ * A branch comes before the frozen product, as does its gradient: what is written first is rounded once more when the other product is added to
+ * it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other. In sparse rows it comes after the kept
+ * channels, which are written with zeros between them.
+ *
+ * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
+ * after the other, and the optimizer writes them together with the masters (optimizer.ts).
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import type { Product } from '../../device/gemm.js';
+import { HALF, halfOf, inScope } from '../../shared/tensors.js';
+import { BYTES } from '../../storage.js';
+import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
+import { outputsFit, outputsInOneLaunch } from './branch-outputs.js';
+import type { Branch } from './layers.js';
+import { adapterIn } from './lora-linear.js';
+
+type Type = 'bf16' | 'f32';
+
+/** The branches of some layers side by side; `at` is where a layer's columns of h begin. */
+export interface BranchGroup {
+  /** Per layer; null without a branch. */
+  readonly of: readonly ({ readonly branch: Branch; readonly at: number; readonly rank: number } | null)[];
+  /** Σr. */
+  readonly rank: number;
+}
+
+export function groupBranches(branches: readonly (Branch | null)[]): BranchGroup {
+  let rank = 0;
+  const of = branches.map((branch) => {
+    if (branch === null) return null;
+    const at = rank;
+    rank += branch.a.shape[0]!;
+    return { branch, at, rank: branch.a.shape[0]! };
+  });
+  return { of, rank };
+}
+
+const numbersOf = ({ shape }: TensorInfo) => shape[0]! * shape[1]!;
+
+/** Runs `f` with the address of [A…] [Σr, in] in `type`. */
+function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (address: number) => void): void {
+  const as = group.of.flatMap((part) => part?.branch.a ?? []);
+  const bytes = as.map((a) => numbersOf(a) * BYTES[type]);
+  if (type === 'bf16') {
+    f(backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16')));
+    return;
+  }
+  const total = bytes.reduce((sum, n) => sum + n, 0);
+  backend.scratch(total, (stacked) => {
+    let at = 0;
+    as.forEach((a, n) => {
+      backend.convert(a, stacked + at, 'f32');
+      at += bytes[n]!;
+    });
+    f(stacked);
+  });
+}
+
+/** Runs `f` with the address of B in `type`. */
+function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: number) => void): void {
+  inScope(backend, (scope) => f(adapterIn(backend, type, b, scope)));
+}
+
+/** h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller. */
+export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchGroup, type: Type): TensorInfo {
+  const [T, inputs] = x.shape as [number, number];
+  const h = backend.output([T, group.rank], 'float32', type);
+  withStackedA(backend, group, type, (b) =>
+    backend.multiply({
+      ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
+      ...{ a: backend.address(x), b, d: backend.address(h) },
+    }),
+  );
+  return h;
+}
+
+/** What a sum begins with: nothing in rows before `from`, this matrix in the others. */
+export interface Below {
+  /** [T, n]. */
+  readonly matrix: TensorInfo;
+  readonly from: number;
+}
+
+/** y [T, out] = s·h·Bᵀ of every layer with a branch, each on top of `below` where there is something. */
+export function writeBranches(
+  backend: CudaBackend,
+  ys: readonly TensorInfo[],
+  h: TensorInfo,
+  group: BranchGroup,
+  type: Type,
+  below: readonly (Below | null)[],
+): void {
+  const T = h.shape[0]!;
+  const ofH = backend.address(h);
+  if (T === 0) return;
+  if (type === 'bf16') {
+    const parts = group.of.flatMap((part, n) => {
+      if (part === null) return [];
+      const { b, scaling } = part.branch;
+      const { matrix, from = 0 } = below[n] ?? {};
+      const c = matrix ? backend.address(matrix) : 0;
+      const operands = { y: backend.address(ys[n]!), c, from, b: halfOf(backend, b) };
+      return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
+    });
+    if (outputsFit(parts, ofH, group.rank)) {
+      outputsInOneLaunch(backend, T, parts, ofH, group.rank);
+      return;
+    }
+  }
+  group.of.forEach((part, n) => {
+    if (!part) return;
+    const { branch, at, rank } = part;
+    const out = branch.b.shape[0]!;
+    withB(backend, branch, type, (b) =>
+      multiplyOnTop(backend, ys[n]!, below[n] ?? null, {
+        ...{ n: out, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
+        ...{ a: ofH + at * BYTES[type], b, alpha: branch.scaling },
+      }),
+    );
+  });
+}
+
+/** A product written to y, on top of `below` where there is something. */
+function multiplyOnTop(
+  backend: CudaBackend,
+  y: TensorInfo,
+  below: Below | null,
+  product: Omit<Product, 'm' | 'c' | 'd' | 'beta'>,
+): void {
+  const [T, n] = y.shape as [number, number];
+  const { lda = product.k, type } = product;
+  const from = below ? below.from : T;
+  for (const [begin, end, matrix] of [[0, from, null] as const, [from, T, below?.matrix] as const]) {
+    if (begin === end) continue;
+    const place = begin * n * BYTES[type];
+    backend.multiply({
+      ...{ ...product, m: end - begin, a: product.a + begin * lda * BYTES[type], d: backend.address(y) + place },
+      ...(matrix && { c: backend.address(matrix) + place, beta: 1 }),
+    });
+  }
+}
+
+export interface BranchGradients {
+  /** s·dy·B of all layers side by side [T, Σr]; owned by the caller. */
+  readonly dh: TensorInfo;
+  /** dA and dB of each layer with a branch, one after the other, in float. */
+  readonly gradients: TensorInfo[];
+}
+
+/** Gradients of the branches. @param dys of all layers. */
+export function branchGradients(
+  backend: CudaBackend,
+  x: TensorInfo,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  group: BranchGroup,
+  type: Type,
+): BranchGradients {
+  const [T, inputs] = x.shape as [number, number];
+  const { rank: all } = group;
+  const dh = backend.output([T, all], 'float32', type);
+  const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
+  const dbs = group.of.map((part) => part && backend.output(part.branch.b.shape, 'float32', 'f32'));
+  if (!(type === 'bf16' && inOnePass(backend, T, h, dys, dbs, group, dh)))
+    byProducts(backend, T, h, dys, dbs, group, type, dh);
+  const gradients = group.of.flatMap((part, n) =>
+    part ? [backend.view(stackedGradient, part.branch.a.shape, part.at * inputs), dbs[n]!] : [],
+  );
+  if (T === 0) backend.clear(stackedGradient);
+  else {
+    backend.multiply({
+      ...{ m: all, n: inputs, k: T, transposeA: true, type, outputType: 'f32' },
+      ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
+    });
+  }
+  backend.release(stackedGradient);
+  return { dh, gradients };
+}
+
+/** Writes dh and each dB in one pass over each dy, where that can be done. @returns whether it was. */
+function inOnePass(
+  backend: CudaBackend,
+  T: number,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  dbs: readonly (TensorInfo | null)[],
+  group: BranchGroup,
+  dh: TensorInfo,
+): boolean {
+  const parts = group.of.flatMap((part, n) => {
+    if (part === null) return [];
+    const { b, scaling } = part.branch;
+    const operands = { dy: backend.address(dys[n]!), b: halfOf(backend, b), db: backend.address(dbs[n]!) };
+    return [{ ...operands, out: b.shape[0]!, rank: part.rank, scaling }];
+  });
+  const [ofH, to] = [backend.address(h), backend.address(dh)];
+  if (T === 0 || !fitOnePass(backend, parts, ofH, to)) return false;
+  gradientsInOnePass(backend, T, parts, ofH, to);
+  return true;
+}
+
+/** The same by two products a layer. */
+function byProducts(
+  backend: CudaBackend,
+  T: number,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  dbs: readonly (TensorInfo | null)[],
+  { of, rank: all }: BranchGroup,
+  type: Type,
+  dh: TensorInfo,
+): void {
+  of.forEach((part, n) => {
+    if (!part) return;
+    const { branch, at, rank } = part;
+    const out = branch.b.shape[0]!;
+    const [dy, place] = [backend.address(dys[n]!), at * BYTES[type]];
+    withB(backend, branch, type, (b) =>
+      backend.multiply({
+        ...{ m: T, n: rank, k: out, type, outputType: type, alpha: branch.scaling },
+        ...{ a: dy, b, d: backend.address(dh) + place, ldd: all },
+      }),
+    );
+    if (T === 0) backend.clear(dbs[n]!);
+    else {
+      backend.multiply({
+        ...{ m: out, n: rank, k: T, transposeA: true, type, outputType: 'f32', alpha: branch.scaling },
+        ...{ a: dy, b: backend.address(h) + place, ldb: all, d: backend.address(dbs[n]!) },
+      });
+    }
+  });
+}
+
+/** dx [T, in] = dh·[A…], on top of what it holds from row `from` on. */
+export function writeBranchGradient(
+  backend: CudaBackend,
+  dx: TensorInfo,
+  dh: TensorInfo,
+  group: BranchGroup,
+  from: number,
+  type: Type,
+): void {
+  const product = { n: dx.shape[1]!, k: group.rank, type, outputType: type, a: backend.address(dh) } as const;
+  withStackedA(backend, group, type, (b) => multiplyOnTop(backend, dx, { matrix: dx, from }, { ...product, b }));
+}
+
+/** dA and dB of each branch, followed by the gradient of its magnitude where it has one: the order in which ops name them. */
+export function withMagnitudes(
+  layers: readonly { readonly lora: Branch | null }[],
+  gradients: readonly TensorInfo[],
+  dmagnitudes: readonly (TensorInfo | null)[],
+): TensorInfo[] {
+  let next = 0;
+  return layers.flatMap(({ lora }, n) => {
+    if (lora === null) return [];
+    const both = [gradients[next++]!, gradients[next++]!];
+    const dmagnitude = dmagnitudes[n];
+    return dmagnitude ? [...both, dmagnitude] : both;
+  });
+}

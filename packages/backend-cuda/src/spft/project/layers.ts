@@ -1,0 +1,86 @@
+/** @file What the kernels that span several products are told of a model's layers; the types of `@spft/sparse-ops`, as far as they look. */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
+import { BYTES, C_TYPE, type Physical } from '../../storage.js';
+
+export interface Selection {
+  readonly indices: TensorInfo;
+  readonly kept: number;
+  readonly total: number;
+}
+
+export interface Branch {
+  /** [r, in]. */
+  readonly a: TensorInfo;
+  /** [out, r]. */
+  readonly b: TensorInfo;
+  readonly scaling: number;
+  /** [out], DoRA's. */
+  readonly magnitude?: TensorInfo | null;
+}
+
+export interface Layer {
+  /** [out, in]. */
+  readonly weight: TensorInfo;
+  /** [out] or null. */
+  readonly bias: TensorInfo | null;
+  readonly keep: Selection | null;
+  readonly lora: Branch | null;
+}
+
+/** Rows [from, to) of a matrix, sharing its memory; the matrix once more where they are all of it. Owned by the caller. */
+export function rowsOf(backend: CudaBackend, x: TensorInfo, from: number, to: number): TensorInfo {
+  if (from === 0 && to === x.shape[0]) return backend.share(x);
+  const columns = x.shape[1]!;
+  return backend.view(x, [to - from, columns], from * columns);
+}
+
+/**
+ * Begins `y` for a product that adds to it: with a bias, or the kept numbers of it, in every row.
+ * @param within the columns of y that are meant, from `at` on; all by default.
+ * @returns beta of the product.
+ */
+export function beginWithBias(
+  backend: CudaBackend,
+  y: TensorInfo,
+  bias: TensorInfo | null,
+  indices: TensorInfo | null = null,
+  within: { readonly at: number; readonly columns: number } = { at: 0, columns: y.shape[1]! },
+): 0 | 1 {
+  const [rows, stride] = y.shape as [number, number];
+  if (bias === null || rows === 0) return 0;
+  const physical = backend.physical(y);
+  const types = { FROM: C_TYPE[backend.physical(bias)], TO: C_TYPE[physical] };
+  const kernel = backend.kernel('fill-rows', 'fill_rows', 'ppplii', types);
+  const blocks = Math.min(4096, Math.ceil((rows * within.columns) / 1024));
+  const to = backend.address(y) + within.at * BYTES[physical];
+  const places = indices ? backend.address(indices) : 0;
+  backend.launch(kernel, [blocks], [256], [backend.address(bias), places, to, rows, within.columns, stride]);
+  return 1;
+}
+
+/** y [rows, out] += bias in every row. */
+export function addRows(backend: CudaBackend, y: TensorInfo, bias: TensorInfo): void {
+  const [rows, columns] = y.shape as [number, number];
+  const types = { FROM: C_TYPE[backend.physical(bias)], TO: C_TYPE[backend.physical(y)] };
+  const kernel = backend.kernel('fill-rows', 'add_rows', 'ppli', types);
+  const blocks = Math.min(4096, Math.ceil((rows * columns) / 1024));
+  backend.launch(kernel, [blocks], [256], [backend.address(bias), backend.address(y), rows, columns]);
+}
+
+/** Element type of activations that come of x and a frozen weight. */
+export const activationType = (backend: CudaBackend, x: TensorInfo, weight: TensorInfo): 'bf16' | 'f32' =>
+  backend.physical(x) === 'bf16' && backend.physical(weight) === 'bf16' ? 'bf16' : 'f32';
+
+/** Runs `f` with x in element type `physical`. */
+export function inType<T>(backend: CudaBackend, x: TensorInfo, physical: Physical, f: (x: TensorInfo) => T): T {
+  const converted = backend.as(x, physical);
+  try {
+    return f(converted);
+  } finally {
+    backend.release(converted);
+  }
+}
+
+declareVariants('fill-rows', combinations({ FROM: FLOATS, TO: FLOATS }));

@@ -1,0 +1,90 @@
+/** @file Frozen linear layers: all of a weight, its kept rows, or its kept columns. */
+import type * as tf from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import { registerCudaKernel } from '../../shared/register.js';
+import { inScope } from '../../shared/tensors.js';
+import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
+import { C_TYPE } from '../../storage.js';
+import { product } from '../../tfjs/matmul.js';
+import { gatherColumns } from '../select/columns.js';
+import { gatherRows } from '../tokens/rows.js';
+
+type Info = tf.TensorInfo;
+
+/** y += bias in place, of its elements `indices` where they are given. y must be the caller's own. */
+export function addBias(backend: CudaBackend, y: Info, bias: Info, indices?: Info): void {
+  const [rows, n] = y.shape as [number, number];
+  const size = rows * n;
+  const defines = { Y: C_TYPE[backend.physical(y)], TYPE_B: C_TYPE[backend.physical(bias)] };
+  const kernel = backend.kernel('bias', 'add_bias', 'pppil', defines);
+  const addresses = [backend.address(y), backend.address(bias), indices ? backend.address(indices) : 0];
+  backend.launch(kernel, [Math.min(4096, Math.ceil(size / 256))], [256], [...addresses, n, size]);
+}
+
+/**
+ * x·Wᵀ + b.
+ * @param x [T, in]. @param weight [out, in]. @param bias [out].
+ * @returns [T, out] owned by the caller: bf16 where x and W are, else float.
+ */
+export function linear(backend: CudaBackend, x: Info, weight: Info, bias?: Info): Info {
+  const y = product(backend, x, weight, false, true);
+  if (bias) addBias(backend, y, bias);
+  return y;
+}
+
+/** dy·W: [T, in], owned by the caller. */
+export const linearGrad = (backend: CudaBackend, dy: Info, weight: Info): Info => product(backend, dy, weight);
+
+/** x·W[indices]ᵀ + b[indices]: [T, kept], owned by the caller. */
+export function linearKeptRows(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
+  return inScope(backend, (scope) => {
+    const kept = scope.temporary(gatherRows(backend, weight, indices));
+    const y = scope.result(product(backend, x, kept, false, true));
+    if (bias) addBias(backend, y, bias, indices);
+    return y;
+  });
+}
+
+/** dy·W[indices]: [T, in], owned by the caller. */
+export function linearKeptRowsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
+  return inScope(backend, (scope) => product(backend, dy, scope.temporary(gatherRows(backend, weight, indices))));
+}
+
+/** x·W[:, indices]ᵀ + b for x [T, kept]: [T, out], owned by the caller. */
+export function linearKeptColumns(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
+  return inScope(backend, (scope) => {
+    const kept = scope.temporary(gatherColumns(backend, weight, indices));
+    const y = scope.result(product(backend, x, kept, false, true));
+    if (bias) addBias(backend, y, bias);
+    return y;
+  });
+}
+
+/** dy·W[:, indices]: [T, kept], owned by the caller. */
+export function linearKeptColumnsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
+  return inScope(backend, (scope) => product(backend, dy, scope.temporary(gatherColumns(backend, weight, indices))));
+}
+
+// Of these inputs, bias may be missing.
+type Inputs = 'x' | 'weight' | 'bias' | 'indices';
+
+declareVariants('bias', combinations({ Y: FLOATS, TYPE_B: FLOATS }));
+
+registerCudaKernel<Inputs>('SpftLinear', ({ backend, inputs: { x, weight, bias } }) =>
+  linear(backend, x, weight, bias),
+);
+registerCudaKernel<'dy' | 'weight'>('SpftLinearGrad', ({ backend, inputs: { dy, weight } }) =>
+  linearGrad(backend, dy, weight),
+);
+registerCudaKernel<Inputs>('SpftLinearKeptRows', ({ backend, inputs: { x, weight, indices, bias } }) =>
+  linearKeptRows(backend, x, weight, indices, bias),
+);
+registerCudaKernel<'dy' | Inputs>('SpftLinearKeptRowsGrad', ({ backend, inputs: { dy, weight, indices } }) =>
+  linearKeptRowsGrad(backend, dy, weight, indices),
+);
+registerCudaKernel<Inputs>('SpftLinearKeptColumns', ({ backend, inputs: { x, weight, indices, bias } }) =>
+  linearKeptColumns(backend, x, weight, indices, bias),
+);
+registerCudaKernel<'dy' | Inputs>('SpftLinearKeptColumnsGrad', ({ backend, inputs: { dy, weight, indices } }) =>
+  linearKeptColumnsGrad(backend, dy, weight, indices),
+);

@@ -1,0 +1,172 @@
+/**
+ * @file One step of AdamW or SGD over all tensors in one launch, and their norm in two: a table of their addresses goes to the GPU.
+ *
+ * A variable that alone uses its memory is updated where it is, and the output is the variable's tensor once more; anything else (a copy that
+ * somebody kept) gets new memory. What `halfOf` keeps of a parameter is updated with it.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import type { Kernel } from '../../device/modules.js';
+import { registerCudaKernel } from '../../shared/register.js';
+import { HALF, inScope } from '../../shared/tensors.js';
+import { declareVariants } from '../../shared/variants.js';
+
+type Info = tf.TensorInfo;
+
+/** Numbers of a piece (optimizer.cu), and of the fields of a tensor in the table: eight addresses and a size. */
+const PIECE = 8192;
+const FIELDS = 9;
+
+interface Row {
+  /** p, g, m, v, new p, new m, new v, half. */
+  readonly addresses: readonly number[];
+  readonly size: number;
+}
+
+/** Runs `kernel` with a block for each piece of each tensor. `rest` are its parameters after the two tables. */
+function overPieces(
+  backend: CudaBackend,
+  rows: readonly Row[],
+  run: (tables: [number, number], pieces: number) => void,
+) {
+  const pieces = rows.reduce((sum, { size }) => sum + Math.ceil(size / PIECE), 0);
+  const words = new Uint32Array(rows.length * FIELDS * 2 + pieces * 2);
+  let at = 0;
+  for (const { addresses, size } of rows) {
+    for (const value of [...addresses, size]) {
+      words[at++] = value % 2 ** 32;
+      words[at++] = Math.floor(value / 2 ** 32);
+    }
+  }
+  rows.forEach(({ size }, tensor) => {
+    for (let index = 0; index * PIECE < size; index++) {
+      words[at++] = tensor;
+      words[at++] = index;
+    }
+  });
+  backend.scratch(words.byteLength, (address) => {
+    backend.uploadTo(address, words);
+    run([address, address + rows.length * FIELDS * 8], pieces);
+  });
+}
+
+/** Where the new value of `info` goes: its own memory, or new memory. Owned by the caller either way. */
+function renewed(backend: CudaBackend, info: Info): Info {
+  const inPlace =
+    backend.physical(info) === 'f32' && backend.isSoleUser(info) && backend.data.get(info.dataId).host === null;
+  return inPlace ? backend.share(info) : backend.output(info.shape, 'float32', 'f32');
+}
+
+/** √(Σ of the squares of all numbers of all tensors): a scalar, owned by the caller. */
+export function globalNorm(backend: CudaBackend, tensors: readonly Info[]): Info {
+  return inScope(backend, (scope) => {
+    const norm = scope.output([], 'float32', 'f32');
+    const rows = tensors.map((info) => {
+      const g = scope.address(info, 'f32');
+      return { addresses: [0, g, 0, 0, 0, 0, 0, 0], size: tf.util.sizeFromShape(info.shape) };
+    });
+    overPieces(backend, rows, (tables, pieces) => {
+      backend.scratch(4 * pieces, (parts) => {
+        const some = backend.kernel('optimizer', 'norm_parts', 'ppp');
+        backend.launch(some, [pieces], [256], [...tables, parts]);
+        const all = backend.kernel('optimizer', 'norm_total', 'ppi');
+        backend.launch(all, [1], [1024], [parts, backend.address(norm), pieces]);
+      });
+    });
+    return norm;
+  });
+}
+
+type Inputs = Readonly<Record<string, Info>>;
+
+/**
+ * Updates `p0`… with the gradients `g0`… and the `moments`.
+ * @param moments roles of what is kept beside each parameter: m and v.
+ * @returns new parameters, then new moments role by role; owned by the caller.
+ */
+function update(
+  backend: CudaBackend,
+  inputs: Inputs,
+  count: number,
+  moments: readonly ('m' | 'v')[],
+  kernel: Kernel,
+  numbers: readonly number[],
+): Info[] {
+  return inScope(backend, (scope) => {
+    const outputs: Info[][] = [[], ...moments.map(() => [])];
+    const rows = Array.from({ length: count }, (_, n) => {
+      const p = inputs[`p${n}`]!;
+      const old: Record<string, number> = {};
+      const fresh: Record<string, number> = {};
+      (['p', ...moments] as const).forEach((role, place) => {
+        const info = inputs[`${role}${n}`]!;
+        const next = scope.result(renewed(backend, info));
+        outputs[place]!.push(next);
+        // Before a value from the host is on the device it has no address of its own.
+        old[role] = scope.address(info, 'f32');
+        fresh[role] = backend.address(next);
+      });
+      const g = scope.address(inputs[`g${n}`]!, 'f32');
+      const half = old.p === fresh.p ? backend.derivedAddress(p, HALF) : 0;
+      const { m = 0, v = 0 } = old;
+      const addresses = [old.p!, g, m, v, fresh.p!, fresh.m ?? 0, fresh.v ?? 0, half];
+      return { addresses, size: tf.util.sizeFromShape(p.shape) };
+    });
+    const { gradientScale } = inputs;
+    const known = gradientScale ? backend.hostScalar(gradientScale) : 1;
+    const scale = gradientScale && known === null ? scope.address(gradientScale, 'f32') : 0;
+    overPieces(backend, rows, (tables, pieces) => {
+      backend.launch(kernel, [pieces], [256], [...tables, scale, known ?? 1, ...numbers]);
+    });
+    return outputs.flat();
+  });
+}
+
+interface AdamwAttributes {
+  readonly count: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly stepSize: number;
+  readonly rootCorrection: number;
+}
+
+/** The kernel of SpftAdamw (sparse-ops, optimizer-update.ts). */
+export function adamw(backend: CudaBackend, inputs: Inputs, attributes: AdamwAttributes): Info[] {
+  const { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection } = attributes;
+  const kernel = backend.kernel('optimizer', 'adamw', 'pppfffffffff');
+  const betas = [beta1, 1 - beta1, beta2, 1 - beta2];
+  const numbers = [1 - learningRate * weightDecay, ...betas, epsilon, stepSize, rootCorrection];
+  return update(backend, inputs, count, ['m', 'v'], kernel, numbers);
+}
+
+interface SgdAttributes {
+  readonly count: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly momentum: number;
+}
+
+/** The kernel of SpftSgd. */
+export function sgd(backend: CudaBackend, inputs: Inputs, attributes: SgdAttributes): Info[] {
+  const { count, learningRate, weightDecay, momentum } = attributes;
+  const kernel = backend.kernel('optimizer', 'sgd', 'pppffff');
+  return update(backend, inputs, count, momentum === 0 ? [] : ['m'], kernel, [learningRate, weightDecay, momentum]);
+}
+
+declareVariants('optimizer');
+
+registerCudaKernel<string, { count: number }>('SpftGlobalNorm', ({ backend, inputs, attributes: { count } }) =>
+  globalNorm(
+    backend,
+    Array.from({ length: count }, (_, n) => inputs[`t${n}`]!),
+  ),
+);
+registerCudaKernel<string, AdamwAttributes>('SpftAdamw', ({ backend, inputs, attributes }) =>
+  adamw(backend, inputs, attributes),
+);
+registerCudaKernel<string, SgdAttributes>('SpftSgd', ({ backend, inputs, attributes }) =>
+  sgd(backend, inputs, attributes),
+);

@@ -1,0 +1,83 @@
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { BASE, fails, scratch, works } from '../../test/run-cli.js';
+
+const at = scratch();
+const merge = (...more: string[]) => ['merge', '--model', BASE, '--adapter', at.path('adapter'), ...more];
+beforeAll(async () => {
+  const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('adapter'), '--lora_r', '4'];
+  const steps = ['--max_steps', '2', '--per_device_train_batch_size', '2', '--learning_rate', '1e-2'];
+  await works([...train, ...steps, '--template', 'alpaca', '--save_strategy', 'no']);
+});
+
+describe('spft merge', () => {
+  it('writes a model that answers as base and adapter do', async () => {
+    await works(merge('--out', at.path('merged'), '--dtype', 'f32'));
+    expect((await readdir(at.path('merged'))).sort()).toEqual([
+      ...['config.json', 'generation_config.json', 'model.safetensors', 'special_tokens_map.json'],
+      ...['tokenizer.json', 'tokenizer_config.json'],
+    ]);
+    expect(JSON.parse(await readFile(at.path('merged', 'config.json'), 'utf8')).dtype).toBe('float32');
+    const prompt = ['--prompt', 'Max has 2 apples. How many?', '--template', 'alpaca', '--max_new_tokens', '12'];
+    const merged = await works(['generate', '--model', at.path('merged'), ...prompt]);
+    const both = await works(['generate', '--model', BASE, '--adapter', at.path('adapter'), ...prompt]);
+    expect(merged.stdout).toBe(both.stdout);
+    expect(both.stdout).not.toBe((await works(['generate', '--model', BASE, ...prompt])).stdout);
+  });
+
+  it('replaces nothing unasked, and never what it is made from', async () => {
+    await mkdir(at.path('taken'));
+    await writeFile(at.path('taken', 'notes.txt'), 'mine');
+    expect(await fails(merge('--out', at.path('taken')))).toContain(
+      'taken: is not empty (notes.txt); name another --out',
+    );
+    expect(await fails(merge('--out', at.path('taken'), '--force'))).toContain(
+      'found a directory of other files (notes.txt)',
+    );
+    expect(await readFile(at.path('taken', 'notes.txt'), 'utf8')).toBe('mine');
+    expect(await fails(merge('--out', BASE, '--force'))).toContain('is what the merged model is made from');
+    await cp(BASE, at.path('old'), { recursive: true });
+    await works(merge('--out', at.path('old'), '--force'));
+    expect(await readFile(join(at.path('old'), 'model.safetensors'))).not.toEqual(
+      await readFile(join(BASE, 'model.safetensors')),
+    );
+  });
+
+  it("refuses another base's adapter unless told to take it", async () => {
+    await works(merge('--out', at.path('other')));
+    const onOther = ['merge', '--model', at.path('other'), '--adapter', at.path('adapter'), '--out', at.path('never')];
+    const message = await fails(onOther);
+    expect(message).toMatch(
+      /adapter: the adapter was trained on a base with other weights .* or give --allow_other_base to use it nevertheless/,
+    );
+    await expect(readdir(at.path('never'))).rejects.toThrow('ENOENT');
+    await works([...onOther, '--allow_other_base']);
+  });
+});
+
+describe('a model that cannot be used', () => {
+  const copy = async (name: string) => {
+    await cp(BASE, at.path(name), { recursive: true });
+    return at.path(name);
+  };
+  const generate = (dir: string) => ['generate', '--model', dir, '--prompt', 'x'];
+
+  it('a tokenizer with more tokens than the embedding has rows', async () => {
+    const dir = await copy('tokens');
+    const config = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8'));
+    await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, vocab_size: 1000 }));
+    expect(await fails(generate(dir))).toContain(
+      "the tokenizer's vocabulary (1024 tokens) exceeds the model's embedding (1000 rows)",
+    );
+  });
+
+  it('weights that are cut short, and another architecture', async () => {
+    const dir = await copy('short');
+    const weights = await readFile(join(dir, 'model.safetensors'));
+    await writeFile(join(dir, 'model.safetensors'), weights.subarray(0, 100_000));
+    expect(await fails(generate(dir))).toMatch(/short.*model\.safetensors/);
+    await writeFile(join(dir, 'config.json'), '{"model_type":"mamba"}');
+    expect(await fails(generate(dir))).toContain('mamba');
+  });
+});

@@ -1,0 +1,97 @@
+/** @file What a training run is asked for, and whether that is enough and fits together. */
+import { snakeCase, TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/config';
+import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
+import { CliError } from '../errors.js';
+import type { OpenedModel } from '../steps/open-model.js';
+import { DEFAULT_TEMPLATE, knownTemplate, type TemplateChoice } from '../steps/template.js';
+
+export interface TrainingRequest {
+  /** Every training key: `loadTrainConfig(file, flags)` of `@spft/config/node`. */
+  readonly config: TrainConfig;
+  /** Keys that were given as flags: of the `spft_` ones these win over the sparsity file. */
+  readonly flags?: Iterable<string>;
+  readonly backend?: string;
+  /** Which mode of a hub layout, `o1` or `o2`. */
+  readonly sparsityMode?: string;
+  /** Prompt template; upstream's if not given, the chat template where `chat_template_format` is set. */
+  readonly template?: string;
+  /** Held-out samples: a file, a fraction below 1 or a count of the training rows. */
+  readonly validation?: string;
+  /** So many questions of each evaluation set. */
+  readonly evalLimit?: number;
+  /** Replace an earlier run in `output_dir`. */
+  readonly overwrite?: boolean;
+  /** Of the model on the hub. */
+  readonly revision?: string;
+  /** A base that is open already, on the active backend; it stays open. */
+  readonly opened?: OpenedModel;
+  readonly callbacks?: readonly TrainerCallback[];
+}
+
+/** A request with what it leaves out. */
+export type CheckedRequest = ReturnType<typeof checkRequest>;
+
+/** Steps that `benchmark` measures, as upstream's script does. */
+const BENCHMARK_STEPS = 50;
+
+/** Keys that ask for something which is not computed here, with what happens instead. */
+const WITHOUT_EFFECT: readonly (readonly [key: TrainKey, note: string])[] = [
+  ['packing', 'batches are padding-free here, so there is nothing to pack'],
+  ['appendConcatToken', 'it belongs to packing'],
+  ['addSpecialTokens', 'it belongs to packing'],
+  ['dataloaderNumWorkers', 'batches are prepared in line, which takes milliseconds'],
+];
+
+/** The parts of a request that have to be there, completed. @throws CliError naming what is missing or contradicts. */
+export function checkRequest(request: TrainingRequest) {
+  const { config, opened } = request;
+  const missing = [
+    ...(config.modelNameOrPath === null && !opened ? ['--model DIR_OR_HUB_ID (model_name_or_path)'] : []),
+    ...(config.dataset === null ? ['--dataset math10k|csr170k|FILE (dataset)'] : []),
+  ];
+  if (missing.length > 0)
+    throw new CliError(`training needs ${missing.join(' and ')}, as a flag or in the --config file`);
+  if (config.evalStrategy !== 'no' && request.validation === undefined && config.evalDataset === null) {
+    throw new CliError(
+      `eval_strategy is ${config.evalStrategy}, but there is nothing to evaluate on; give --validation FILE|FRACTION (loss) or --eval_dataset (accuracy), or set it to no`,
+    );
+  }
+  const orphans = config.spft === null ? [...(request.flags ?? [])].filter((flag) => /^-*spft[_A-Z-]/.test(flag)) : [];
+  if (orphans.length > 0) {
+    throw new CliError(`${orphans.join(', ')}: changes a sparsity file, and there is none; give --sparsity FILE`);
+  }
+  const reports = new Set<string>(config.reportTo.includes('all') ? ['jsonl', 'html'] : config.reportTo);
+  const template: TemplateChoice =
+    request.template !== undefined
+      ? { name: knownTemplate(request.template), format: config.chatTemplateFormat }
+      : config.chatTemplateFormat === null
+        ? DEFAULT_TEMPLATE
+        : { name: 'chat', format: config.chatTemplateFormat };
+  return {
+    model: opened?.name ?? config.modelNameOrPath!,
+    dataset: config.dataset!,
+    evalDataset: config.benchmark ? null : config.evalDataset,
+    reports,
+    template,
+    args: config.benchmark ? benchmarkArgs(config) : config,
+  };
+}
+
+/** What the user should know of keys that are accepted and do nothing. */
+export function ignoredKeys(config: TrainConfig): string[] {
+  return WITHOUT_EFFECT.filter(([key]) => config[key] !== TRAIN_KEYS[key].default).map(
+    ([key, note]) => `${snakeCase(key)} has no effect: ${note}`,
+  );
+}
+
+function benchmarkArgs(config: TrainConfig): Partial<TrainingArgs> {
+  const maxSteps = config.maxSteps > 0 ? config.maxSteps : BENCHMARK_STEPS;
+  return {
+    ...config,
+    maxSteps,
+    saveStrategy: 'no',
+    evalStrategy: 'no',
+    loadBestModelAtEnd: false,
+    resumeFromCheckpoint: null,
+  };
+}

@@ -1,0 +1,133 @@
+/** @file Training from the command line: flags over file, then the run, then its result as table and JSON. */
+import type { TrainConfig } from '@spft/config';
+import { loadTrainConfig } from '@spft/config/node';
+import { CliError } from '../errors.js';
+import { evaluationSummary, evaluationTable } from './evaluate-model.js';
+import { preparePath, writeJson } from '../terminal/json-file.js';
+import type { Output } from '../terminal/output.js';
+import { runEval } from './run-eval.js';
+import { ignoredKeys } from './run-request.js';
+import { runTraining, type TrainingRun } from './run-training.js';
+import { bytes, percent, table } from '../terminal/table.js';
+
+export interface TrainFlags {
+  /** Training keys by their names in files. */
+  readonly keys: Readonly<Record<string, string | boolean>>;
+  readonly config?: string;
+  readonly sparsityMode?: string;
+  readonly template?: string;
+  readonly validation?: string;
+  readonly evalLimit?: number;
+  readonly overwriteOutputDir?: boolean;
+  readonly revision?: string;
+  readonly json?: string;
+}
+
+/** Exit code of a program that Ctrl-C ended. */
+const INTERRUPTED = 130;
+
+export async function runTrain(flags: TrainFlags, backend: string | undefined, output: Output): Promise<void> {
+  const started = performance.now();
+  const config = await loadTrainConfig(flags.config ?? null, flags.keys);
+  for (const note of ignoredKeys(config)) output.warn(note);
+  await preparePath(flags.json);
+  if (config.evalOnly) {
+    await evaluateOnly(config, flags, backend, output);
+    return;
+  }
+  const run = await runTraining(
+    {
+      config,
+      backend,
+      flags: Object.keys(flags.keys),
+      sparsityMode: flags.sparsityMode,
+      template: flags.template,
+      validation: flags.validation,
+      evalLimit: flags.evalLimit,
+      overwrite: flags.overwriteOutputDir,
+      revision: flags.revision,
+    },
+    output,
+  );
+  if (!run.finished) {
+    throw new CliError(
+      `interrupted after step ${run.training.globalStep} of ${run.training.state.maxSteps}; checkpoint: ${run.lastCheckpoint}; ` +
+        'go on with the same command and --resume_from_checkpoint true',
+      { exitCode: INTERRUPTED },
+    );
+  }
+  output.print(resultTable(run));
+  if (run.evaluations.length > 0) output.print(evaluationTable(run.evaluations));
+  if (run.report !== null) output.note(`report: ${run.report}`);
+  await writeJson(flags.json, summaryOf(run, config, (performance.now() - started) / 1000), output);
+}
+
+async function evaluateOnly(config: TrainConfig, flags: TrainFlags, backend: string | undefined, output: Output) {
+  const { modelNameOrPath, evalDataset, outputDir } = config;
+  if (modelNameOrPath === null || evalDataset === null) {
+    throw new CliError('eval_only needs --model and --eval_dataset; it evaluates the adapter in output_dir');
+  }
+  await runEval(
+    {
+      modelNameOrPath,
+      adapter: outputDir,
+      dataset: evalDataset,
+      batchSize: config.perDeviceEvalBatchSize,
+      limit: flags.evalLimit,
+      template: flags.template,
+      skipBadRows: config.skipBadRows,
+      json: flags.json,
+      revision: flags.revision,
+      backend,
+    },
+    output,
+  );
+}
+
+function resultTable(run: TrainingRun): string {
+  const { secondsPerStep, tokensPerSecond } = run.training.speed;
+  return table(
+    ['method', 'steps', 'loss', 's/step', 'tokens/s', 'FLOPs', 'trainable', 'peak memory'],
+    [
+      [
+        run.method,
+        String(run.training.globalStep),
+        run.training.trainLoss.toFixed(4),
+        secondsPerStep?.toPrecision(3) ?? '',
+        tokensPerSecond === null ? '' : Math.round(tokensPerSecond).toLocaleString('en'),
+        percent(run.flopsShare),
+        run.trainableParameters.toLocaleString('en'),
+        bytes(run.peakMemoryBytes),
+      ],
+    ],
+  );
+}
+
+function summaryOf(run: TrainingRun, config: TrainConfig, wallSeconds: number) {
+  const { training } = run;
+  const losses = training.state.logHistory.filter(({ loss }) => loss !== undefined);
+  return {
+    command: 'train',
+    runName: run.name,
+    method: run.method,
+    backend: run.backend,
+    model: config.modelNameOrPath,
+    dataset: config.dataset,
+    samples: run.samples,
+    skippedRows: run.skippedRows,
+    steps: training.globalStep,
+    trainLoss: training.trainLoss,
+    firstLoggedLoss: losses.at(0)?.loss ?? null,
+    lastLoggedLoss: losses.at(-1)?.loss ?? null,
+    secondsPerStep: training.speed.secondsPerStep,
+    tokensPerSecond: training.speed.tokensPerSecond,
+    flopsShare: run.flopsShare,
+    trainableParameters: run.trainableParameters,
+    peakMemoryBytes: run.peakMemoryBytes,
+    evaluations: evaluationSummary(run.evaluations),
+    outputDir: run.outputDir,
+    lastCheckpoint: run.lastCheckpoint,
+    report: run.report,
+    wallSeconds,
+  };
+}

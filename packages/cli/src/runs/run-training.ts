@@ -1,0 +1,200 @@
+/**
+ * @file A training run from top to bottom: read, open, attach, train, save, evaluate, report. What `spft train` does, for recipes too.
+ *
+ * Nothing is written before everything that was given has been read and fits together.
+ */
+import { join } from 'node:path';
+import { SpftConfig, trainConfigToObject } from '@spft/config';
+import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
+import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
+import {
+  type CheckpointStore,
+  type EvaluationResult,
+  type SparsityMap,
+  SpftCallback,
+  Trainer,
+  type TrainerCallback,
+  type TrainOutput,
+} from '@spft/trainer';
+import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
+import { CliError, messageOf } from '../errors.js';
+import { evaluateModel } from './evaluate-model.js';
+import type { Output } from '../terminal/output.js';
+import { writeRunFile } from './run-file.js';
+import { type CheckedRequest, checkRequest, type TrainingRequest } from './run-request.js';
+import { untilInterrupted } from '../steps/interrupt.js';
+import { type OpenRun, openRun } from '../steps/open-run.js';
+import { prepareDirectory } from '../steps/output-directory.js';
+import { reportOf } from '../steps/report-of.js';
+import { runFlopsShare } from '../steps/run-flops.js';
+import { methodName, runName } from '../steps/run-name.js';
+import { VERSION } from '../version.js';
+
+export type { TrainingRequest } from './run-request.js';
+
+/** What came of a run. */
+export interface TrainingRun {
+  readonly name: string;
+  /** `LoRA`, `SparseLoRA`, … */
+  readonly method: string;
+  readonly backend: string;
+  /** Directory with adapter, checkpoints, log and report. */
+  readonly outputDir: string;
+  /** False where it was interrupted: then there is a checkpoint and no adapter. */
+  readonly finished: boolean;
+  readonly lastCheckpoint: string | null;
+  readonly training: TrainOutput;
+  /** Arithmetic of a sparse step relative to a dense one; 1 for a dense run. */
+  readonly flopsShare: number;
+  readonly trainableParameters: number;
+  readonly samples: number;
+  readonly skippedRows: number;
+  readonly evaluations: readonly EvaluationResult[];
+  /** What sparsity kept; null for a dense run. */
+  readonly sparsity: SparsityMap | null;
+  readonly report: string | null;
+  readonly peakMemoryBytes: number;
+}
+
+/**
+ * Trains an adapter and saves it.
+ * @throws an error with a `code` beginning with `SPFT_` for whatever is wrong with what was given, or stops the run.
+ */
+export async function runTraining(request: TrainingRequest, output: Output): Promise<TrainingRun> {
+  const asked = checkRequest(request);
+  const cleanup: (() => void)[] = [];
+  try {
+    return await train(request, asked, await openRun(request, asked, output, cleanup), output);
+  } finally {
+    for (const end of cleanup.reverse()) end();
+  }
+}
+
+async function train(
+  request: TrainingRequest,
+  asked: CheckedRequest,
+  open: OpenRun,
+  output: Output,
+): Promise<TrainingRun> {
+  const { config } = request;
+  const { backend, directory, checkpoints, opened, template, samples, tasks, sparsity, peft, spft, statistics } = open;
+  const name = runName(config, sparsity);
+  const method = methodName(config, sparsity);
+  const writes = !config.benchmark;
+  const evaluate = () =>
+    evaluateModel(
+      opened,
+      tasks,
+      { template, limit: request.evalLimit, batchSize: config.perDeviceEvalBatchSize },
+      output,
+    );
+  const interruption = new AbortController();
+  const watch = new RunWatch();
+  const trainer = new Trainer({
+    model: spft ?? peft,
+    samples,
+    args: asked.args,
+    ...(open.evalSamples ? { evalSamples: open.evalSamples } : {}),
+    ...(tasks.length > 0 && !open.evalSamples ? { evaluator: async () => accuracies(await evaluate()) } : {}),
+    ...(spft ? { denseTokens: spft.denseTokens } : {}),
+    callbacks: [
+      watch,
+      ...(spft ? [new SpftCallback(spft)] : []),
+      ...(statistics ? [statistics] : []),
+      ...(writes && asked.reports.has('jsonl') ? [new JsonlLogger(join(directory, 'log.jsonl'), { run: name })] : []),
+      ...(request.callbacks ?? []),
+    ],
+    ...(writes ? { checkpoints, checkpointFiles: () => adapterFiles(peft) } : {}),
+    ...(output.quiet ? {} : { progress: terminalProgress({ label: method, output: output.io.stderr }) }),
+    notify: (message) => output.note(message),
+    signal: interruption.signal,
+  });
+  const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples, trainer);
+  if (writes) {
+    await prepareDirectory(directory, checkpoints, request.overwrite ?? false);
+    await writeRunFile(directory, {
+      spft: VERSION,
+      run_name: name,
+      backend,
+      template: template.name,
+      train: trainConfigToObject(config),
+      sparsity: sparsity && SpftConfig.toObject(sparsity),
+    });
+  }
+
+  const { training, finished } = await watch.guard(checkpoints, async () => {
+    const training = await untilInterrupted(output, interruption, () => trainer.train());
+    const finished = !interruption.signal.aborted || training.globalStep >= trainer.plan.maxSteps;
+    if (finished && writes) await savePretrained(peft, directory);
+    return { training, finished };
+  });
+  spft?.disable();
+  const run = {
+    ...{ name, method, backend, outputDir: directory, finished, training, flopsShare },
+    lastCheckpoint: writes ? ((await checkpoints.list()).complete.at(-1)?.location ?? null) : null,
+    trainableParameters: peft.parameterCount().trainable,
+    samples: trainer.plan.samples,
+    skippedRows: open.skippedRows,
+    sparsity: statistics?.map() ?? null,
+  };
+  const peak = () => process.resourceUsage().maxRSS * 1024;
+  if (!finished || !writes) return { ...run, evaluations: [], report: null, peakMemoryBytes: peak() };
+
+  output.note(`adapter saved in ${directory}`);
+  const evaluations = tasks.length > 0 ? await evaluate() : [];
+  if (evaluations.length > 0) await writeMetrics(join(directory, 'metrics.json'), evaluations);
+  const report = asked.reports.has('html') ? join(directory, 'report.html') : null;
+  const complete = { ...run, evaluations, report, peakMemoryBytes: peak() };
+  if (report !== null) await writeReport(report, reportOf(complete, config));
+  return complete;
+}
+
+/** What every checkpoint gets besides, so that PEFT can load it. */
+async function adapterFiles(peft: PeftModel): Promise<Record<string, string | Uint8Array>> {
+  return {
+    [ADAPTER_CONFIG_FILE]: adapterConfigText(peft.config),
+    [ADAPTER_MODEL_FILE]: await adapterToSafetensors(peft),
+  };
+}
+
+/** As metrics of an evaluation during training. */
+function accuracies(results: readonly EvaluationResult[]): Record<string, number> {
+  const each = results.map(({ task, accuracy }): [string, number] => [`${task}_accuracy`, accuracy]);
+  const mean = results.reduce((sum, { accuracy }) => sum + accuracy, 0) / results.length;
+  return { accuracy: mean, ...Object.fromEntries(each) };
+}
+
+/** Knows whether steps have begun, so that an error which stops them can say where to go on. */
+class RunWatch implements TrainerCallback {
+  #began = false;
+
+  onTrainBegin(): void {
+    this.#began = true;
+  }
+
+  /** Steps that compute synchronously leave no turn for Ctrl-C otherwise. */
+  onStepEnd(): Promise<void> {
+    return new Promise((resume) => setImmediate(resume));
+  }
+
+  /** @throws what `work` throws, with the last good checkpoint named if the message does not do so itself. */
+  async guard<T>(checkpoints: CheckpointStore, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!this.#began || !(error instanceof Error) || /last good checkpoint/i.test(error.message)) throw error;
+      const last = await checkpoints.list().then(
+        ({ complete }) => complete.at(-1)?.location ?? null,
+        () => null,
+      );
+      const rest = last === null ? 'there is no checkpoint yet' : `last good checkpoint: ${last}`;
+      const message = messageOf(error);
+      if (message === null) {
+        error.stack = `${error.stack ?? error.message}\n${rest}`;
+        throw error;
+      }
+      const goOn = last === null ? '' : ', go on with --resume_from_checkpoint true';
+      throw new CliError(`${message}; ${rest}${goOn}`, { cause: error });
+    }
+  }
+}

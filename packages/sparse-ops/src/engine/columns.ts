@@ -1,0 +1,43 @@
+/**
+ * @file Moves of columns without gradients of their own, for use inside ops: each is the gradient of the other.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { gatherColumnsOnHost, gatherColumnsTransposedOnHost, scatterColumnsOnHost } from '../kernels/host/columns.js';
+import { registerHostKernel } from '../kernels/host/host-kernel.js';
+import { runOp } from './op.js';
+import { transpose2d } from './transpose.js';
+
+/** Inputs x [T, n], indices int32 [kept]; output [T, kept]. */
+export const GATHER_COLUMNS = 'SpftGatherColumns';
+/** Inputs x [T, n], indices int32 [kept]; output [kept, T]. */
+export const GATHER_COLUMNS_TRANSPOSED = 'SpftGatherColumnsTransposed';
+/** Inputs x [T, kept], indices int32 [kept]; attribute total; output [T, total], zero where no index points. */
+export const SCATTER_COLUMNS = 'SpftScatterColumns';
+registerHostKernel({ kernelName: GATHER_COLUMNS, ...gatherColumnsOnHost });
+registerHostKernel({ kernelName: GATHER_COLUMNS_TRANSPOSED, ...gatherColumnsTransposedOnHost });
+registerHostKernel({ kernelName: SCATTER_COLUMNS, ...scatterColumnsOnHost });
+
+/** @returns [T, kept], owned by the caller. */
+export function takeColumns(x: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
+  return runOp(GATHER_COLUMNS, { x, indices }, {}, () =>
+    x.size === 0 || indices.size === 0
+      ? tf.zeros([x.shape[0], indices.shape[0]])
+      : (tf.gather(x, indices, 1) as tf.Tensor2D),
+  );
+}
+
+/** @returns [kept, T], owned by the caller: what a plain product wants of a weight [out, in] whose inputs are selected. */
+export function takeColumnsTransposed(x: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
+  return runOp(GATHER_COLUMNS_TRANSPOSED, { x, indices }, {}, () => transpose2d(takeColumns(x, indices)));
+}
+
+/** @returns [T, total], owned by the caller. */
+export function putColumns(x: tf.Tensor2D, indices: tf.Tensor1D, total: number): tf.Tensor2D {
+  return runOp(SCATTER_COLUMNS, { x, indices }, { total }, () => {
+    const rows = x.shape[0];
+    if (x.size === 0) return tf.zeros([rows, total]);
+    // ScatterNd places rows, not columns.
+    const scattered = tf.scatterND(tf.expandDims(indices, 1), transpose2d(x), [total, rows]);
+    return transpose2d(scattered as tf.Tensor2D);
+  });
+}

@@ -1,0 +1,42 @@
+/**
+ * @file RMSNorm at the beginning of a block of a residual stream: the normed rows for the block, and the rows themselves for the sum after it.
+ * Their gradients meet here, where a backend's kernel adds them while it computes the norm's. The normed rows are not kept for the block's own
+ * backward: x is, and the norm takes a fiftieth of what the block does.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { hasKernel, runOp } from '../engine/op.js';
+import { recordOp, remakeable } from '../engine/record-op.js';
+import { constant, isConstant, noGradient } from '../engine/tape.js';
+import { RMS_NORM, rmsNorm } from './rms-norm.js';
+
+/** Inputs x, weight, dy, dresidual; attribute eps; output dx. */
+export const RMS_NORM_RESIDUAL_GRAD = 'SpftRmsNormResidualGrad';
+
+/**
+ * @param x [T, H].
+ * @param weight [H], frozen.
+ * @returns RMSNorm(x) and x, owned by the caller. Differentiable in x.
+ * @throws RangeError when the shapes do not fit.
+ */
+export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number): [tf.Tensor2D, tf.Tensor2D] {
+  if (!hasKernel(RMS_NORM) || !hasKernel(RMS_NORM_RESIDUAL_GRAD)) return [rmsNorm(x, weight, eps), tf.clone(x)];
+  if (x.rank !== 2 || weight.rank !== 1 || x.shape[1] !== weight.shape[0]) {
+    throw new RangeError(
+      `rmsNormResidual: x [${x.shape}] must be [T, H] with H the length of weight [${weight.shape}]`,
+    );
+  }
+  const norm = (x: tf.Tensor) => runOp(RMS_NORM, { x, weight }, { eps }, () => x as tf.Tensor2D);
+  if (isConstant(x)) {
+    const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
+    return [constant(remakeable(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
+  }
+  return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
+    name: 'SpftRmsNormResidual',
+    inputs: { x },
+    saves: [x],
+    run: () => ({ outputs: [remakeable(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
+    gradient: ([dy, dresidual], [x]) => ({
+      x: runOp(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }, () => dy!),
+    }),
+  });
+}

@@ -1,0 +1,61 @@
+/**
+ * @file Sparse linear by kept columns: a frozen linear layer whose input has its kept channels alone (SparseLoRA section 3: down and o;
+ * upstream `spft/modules/linear.py`, mode `in`).
+ *
+ * The kept columns are gathered for the forward and again for the backward, for the reason that linear-kept-rows.ts gives. Where plain
+ * products are preferred the forward gathers them transposed, which costs no more than gathering.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type { ChannelSelection } from '../contract/types.js';
+import { takeColumns, takeColumnsTransposed } from '../engine/columns.js';
+import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
+import { runOp } from '../engine/op.js';
+import { checkMatrix, checkSelection } from '../select/selection.js';
+
+/** Inputs x [T, kept], weight [out, in], indices int32 [kept], bias [out] or none; output [T, out]. */
+export const LINEAR_KEPT_COLUMNS = 'SpftLinearKeptColumns';
+/** Inputs dy [T, out], weight, indices; output dx [T, kept]. */
+export const LINEAR_KEPT_COLUMNS_GRAD = 'SpftLinearKeptColumnsGrad';
+
+/**
+ * @param x [T, kept]: the kept columns of the layer's input, as `gatherColumns` or `linearKeptRows` gives them.
+ * @param weight [out, in], frozen.
+ * @param keep selection of the in channels; its indices must live until the gradient has been taken.
+ * @param bias [out], frozen, or null.
+ * @returns [T, out], owned by the caller. Differentiable in x.
+ * @throws RangeError when the shapes do not fit.
+ */
+export function linearKeptColumns(
+  x: tf.Tensor2D,
+  weight: tf.Tensor2D,
+  keep: ChannelSelection,
+  bias: tf.Tensor1D | null = null,
+): tf.Tensor2D {
+  checkMatrix('linearKeptColumns', 'x', x);
+  checkSelection('linearKeptColumns', keep, `weight [${weight.shape}] with its columns`, weight.shape[1]);
+  if (x.shape[1] !== keep.kept || (bias !== null && bias.size !== weight.shape[0])) {
+    throw new RangeError(
+      `linearKeptColumns: x [${x.shape}] must have one column for each of ${keep.kept} kept channels, and bias ` +
+        `[${bias?.shape ?? 'none'}] one number for each row of weight [${weight.shape}]; pass weight as [out, in]`,
+    );
+  }
+  const { indices } = keep;
+  const op = tf.customGrad((input, save) => {
+    const x = input as tf.Tensor2D;
+    const value = runOp(LINEAR_KEPT_COLUMNS, { x, weight, indices, ...(bias && { bias }) }, {}, () => {
+      const product = prefersPlainProducts()
+        ? matMul2d(x, takeColumnsTransposed(weight, indices))
+        : matMul2d(x, takeColumns(weight, indices), false, true);
+      return bias ? (tf.add(product, bias) as tf.Tensor2D) : product;
+    });
+    (save as tf.GradSaveFunc)([indices]);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const indices = saved[0] as tf.Tensor1D;
+      return runOp(LINEAR_KEPT_COLUMNS_GRAD, { dy, weight, indices }, {}, () =>
+        matMul2d(dy as tf.Tensor2D, takeColumns(weight, indices)),
+      );
+    };
+    return { value, gradFunc };
+  });
+  return op(x) as tf.Tensor2D;
+}

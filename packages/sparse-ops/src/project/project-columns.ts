@@ -1,0 +1,83 @@
+/**
+ * @file A frozen linear layer with its adapter on top of a residual stream: o of a decoder layer. Sparse rows use the kept input channels
+ * (SparseLoRA section 3), the adapter all of them.
+ *
+ * Composed of `linear`, `gatherColumns`, `linearKeptColumns`, `loraLinear` and a sum. A backend's kernel adds up in the products themselves.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { hasKernel, runOp } from '../engine/op.js';
+import { recordOp } from '../engine/record-op.js';
+import { gatherColumns } from '../select/gather-columns.js';
+import { joinSlices, sliceRows } from '../tokens/row-slices.js';
+import {
+  branchTensors,
+  checkLayer,
+  type FrozenLayer,
+  keptInputs,
+  nameKept,
+  withBranch,
+  withIndices,
+} from './frozen-layer.js';
+import { linear } from './linear.js';
+import { linearKeptColumns } from './linear-kept-columns.js';
+
+/** Inputs x, residual; attributes layer, denseRows; outputs y, then what `nameKept` names. */
+export const PROJECT_COLUMNS = 'SpftProjectColumns';
+/** Inputs x, dy, and of `keptInputs`; attributes layer, denseRows; outputs dx, then dA, dB and perhaps dmagnitude of the branch. */
+export const PROJECT_COLUMNS_GRAD = 'SpftProjectColumnsGrad';
+
+function compose(x: tf.Tensor2D, residual: tf.Tensor2D, layer: FrozenLayer, denseRows: number): tf.Tensor2D {
+  const { weight, bias, keep } = layer;
+  const base = keep
+    ? joinSlices(
+        sliceRows(x, denseRows),
+        (dense) => linear(dense, weight, bias),
+        (sparse) => linearKeptColumns(gatherColumns(sparse, keep), weight, keep, bias),
+      )
+    : linear(x, weight, bias);
+  return tf.add(residual, withBranch(x, base, layer));
+}
+
+/**
+ * residual + x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ.
+ * @param x [T, in].
+ * @param residual [T, out].
+ * @param layer weight [out, in]; `keep` selects input channels.
+ * @param denseRows D: rows before it use every channel.
+ * @returns [T, out], owned by the caller. Differentiable in x, residual and the branch.
+ * @throws RangeError when the shapes do not fit.
+ */
+export function projectColumns(
+  x: tf.Tensor2D,
+  residual: tf.Tensor2D,
+  layer: FrozenLayer,
+  denseRows: number,
+): tf.Tensor2D {
+  checkLayer('projectColumns', x, layer, denseRows, 'inputs');
+  const { weight, keep } = layer;
+  if (residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
+    throw new RangeError(`projectColumns: residual [${residual.shape}] must be [${x.shape[0]},${weight.shape[0]}]`);
+  }
+  if (!hasKernel(PROJECT_COLUMNS) || !hasKernel(PROJECT_COLUMNS_GRAD)) {
+    return tf.tidy(() => compose(x, residual, layer, denseRows));
+  }
+  const branches = branchTensors([layer]);
+  const [y] = recordOp<[tf.Tensor2D]>({
+    name: PROJECT_COLUMNS,
+    inputs: { x, residual, ...branches },
+    saves: keep ? [x, keep.indices] : [x],
+    run() {
+      const [y, ...kept] = runOp<tf.Tensor[]>(PROJECT_COLUMNS, { x, residual }, { layer, denseRows }, () => []);
+      return { outputs: [y as tf.Tensor2D], kept };
+    },
+    gradient([dy], [x, ...saved]) {
+      const kept = keptInputs(nameKept([layer], saved.slice(keep ? 1 : 0)));
+      const attributes = { layer: withIndices([layer], saved)[0]!, denseRows };
+      const inputs = { x: x!, dy: dy!, ...kept };
+      const [dx, ...others] = runOp<tf.Tensor[]>(PROJECT_COLUMNS_GRAD, inputs, attributes, () => []);
+      const ofBranch = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
+      return { x: dx!, residual: tf.clone(dy!), ...ofBranch };
+    },
+  });
+  return y;
+}

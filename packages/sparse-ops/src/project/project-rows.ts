@@ -1,0 +1,88 @@
+/**
+ * @file Several frozen linear layers of one input, with their adapters: q, k and v of a decoder layer. Sparse rows compute the kept output
+ * channels, the dropped ones carry the adapter's term alone (SparseLoRA section 3).
+ *
+ * Composed of `linear`, `linearKeptRows`, `scatterColumns` and `loraLinear`. A backend's kernel sees all layers at once: it reads x once for
+ * every A, accumulates the gradients of x where they belong, and needs no row of anything copied to take dense and sparse rows apart.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { hasKernel, runOp } from '../engine/op.js';
+import { recordOp, remakeable } from '../engine/record-op.js';
+import { isConstant } from '../engine/tape.js';
+import { scatterColumns } from '../select/scatter-columns.js';
+import { joinSlices, sliceRows } from '../tokens/row-slices.js';
+import {
+  branchTensors,
+  checkLayer,
+  type FrozenLayer,
+  keptInputs,
+  nameKept,
+  withBranch,
+  withIndices,
+} from './frozen-layer.js';
+import { linear } from './linear.js';
+import { linearKeptRows } from './linear-kept-rows.js';
+import { rescaleColumns } from './rescale-columns.js';
+
+/** Input x; attributes layers, denseRows; outputs y of each layer, then what `nameKept` names. */
+export const PROJECT_ROWS = 'SpftProjectRows';
+/**
+ * Inputs x, dy0…, and of `keptInputs`; attributes layers, denseRows, withInput; outputs dx if withInput, then dA, dB and perhaps dmagnitude of
+ * each branch.
+ */
+export const PROJECT_ROWS_GRAD = 'SpftProjectRowsGrad';
+
+function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
+  const rows = layers.some(({ keep }) => keep) ? sliceRows(x, denseRows) : { all: x, dense: x, sparse: null };
+  return layers.map((layer) => {
+    const { weight, bias, keep } = layer;
+    const base = keep
+      ? joinSlices(
+          rows,
+          (dense) => linear(dense, weight, bias),
+          (sparse) => scatterColumns(linearKeptRows(sparse, weight, keep, bias), keep),
+        )
+      : linear(x, weight, bias);
+    return withBranch(x, base, layer);
+  });
+}
+
+/**
+ * @param x [T, in].
+ * @param layers weights [out, in]; `keep` selects output channels.
+ * @param denseRows D: rows before it compute every channel of every layer.
+ * @returns y [T, out] of each layer, owned by the caller. Differentiable in x and in the branches.
+ * @throws RangeError when the shapes do not fit.
+ */
+export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
+  for (const layer of layers) checkLayer('projectRows', x, layer, denseRows, 'outputs');
+  if (!hasKernel(PROJECT_ROWS) || !hasKernel(PROJECT_ROWS_GRAD)) return tf.tidy(() => compose(x, layers, denseRows));
+  const branches = branchTensors(layers);
+  const withInput = !isConstant(x);
+  const indices = layers.flatMap(({ keep }) => keep?.indices ?? []);
+  return recordOp<tf.Tensor2D[]>({
+    name: PROJECT_ROWS,
+    inputs: withInput ? { x, ...branches } : branches,
+    saves: [x, ...indices],
+    run() {
+      const made = runOp<tf.Tensor[]>(PROJECT_ROWS, { x }, { layers, denseRows }, () => []);
+      const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
+      for (const { layer, z, norms } of nameKept(layers, kept).rescaled) {
+        const magnitude = layers[layer]!.lora!.magnitude!;
+        remakeable(outputs[layer]!, [z, norms], ([z, norms]) =>
+          rescaleColumns(z as tf.Tensor2D, magnitude, norms as tf.Tensor1D),
+        );
+      }
+      return { outputs, kept };
+    },
+    gradient(dys, [x, ...saved]) {
+      const kept = keptInputs(nameKept(layers, saved.slice(indices.length)));
+      const inputs = { x: x!, ...Object.fromEntries(dys.map((dy, n) => [`dy${n}`, dy])), ...kept };
+      const attributes = { layers: withIndices(layers, saved), denseRows, withInput };
+      const made = runOp<tf.Tensor[]>(PROJECT_ROWS_GRAD, inputs, attributes, () => []);
+      const others = withInput ? made.slice(1) : made;
+      const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
+      return withInput ? { x: made[0]!, ...ofBranches } : ofBranches;
+    },
+  });
+}

@@ -1,0 +1,32 @@
+/** @file Norm of all gradients together, and the factor by which clipping scales them. Nothing is read back to the host. */
+import * as tf from '@tensorflow/tfjs';
+import { runOp } from '../engine/op.js';
+import { registerHostKernel } from '../kernels/host/host-kernel.js';
+import { globalNormOnHost } from '../kernels/host/optimizer-update.js';
+
+/** Inputs t0…; output the norm. */
+export const GLOBAL_NORM = 'SpftGlobalNorm';
+registerHostKernel({ kernelName: GLOBAL_NORM, ...globalNormOnHost });
+
+/**
+ * √(Σ of the squares of every element of every tensor).
+ * @returns a scalar owned by the caller; 0 for no tensors.
+ */
+export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
+  if (tensors.length === 0) return tf.scalar(0);
+  const named = Object.fromEntries(tensors.map((t, n) => [`t${n}`, t]));
+  return runOp(GLOBAL_NORM, named, { count: tensors.length }, () => {
+    const squares = tensors.map((t) => tf.sum(tf.square(t)));
+    return tf.sqrt(tf.addN(squares)) as tf.Scalar;
+  });
+}
+
+/**
+ * min(1, maxNorm / (norm + 1e-6)), as PyTorch's `clip_grad_norm_`.
+ * @param norm of `globalNorm`; not disposed here.
+ * @returns a scalar owned by the caller. Not finite when the norm is not.
+ */
+export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
+  if (!(maxNorm > 0)) throw new RangeError(`clipScale: maxNorm is ${maxNorm}; it must be positive`);
+  return tf.tidy(() => tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1) as tf.Scalar);
+}

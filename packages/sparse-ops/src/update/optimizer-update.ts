@@ -1,0 +1,168 @@
+/**
+ * @file One step of an optimizer over all trainable tensors at once, so that a backend can do it with one kernel.
+ *
+ * Moments belong to the caller: they are what a checkpoint saves. Gradients may be scaled by a tensor (clipping), so that a step reads
+ * nothing back. A kernel takes all tensors as inputs `<role><n>` and returns the new values; they replace those of the variables.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { type KernelAttributes, type KernelInputs, runOp } from '../engine/op.js';
+import { registerHostKernel } from '../kernels/host/host-kernel.js';
+import { adamwOnHost, sgdOnHost } from '../kernels/host/optimizer-update.js';
+
+/** Inputs p0…, g0…, m0…, v0…, perhaps gradientScale; outputs p0…, m0…, v0…. Attributes: AdamwOptions and count. */
+export const ADAMW = 'SpftAdamw';
+/** Inputs p0…, g0…, m0… unless momentum is 0, perhaps gradientScale; outputs p0…, m0…. Attributes: SgdOptions and count. */
+export const SGD = 'SpftSgd';
+registerHostKernel({ kernelName: ADAMW, ...adamwOnHost });
+registerHostKernel({ kernelName: SGD, ...sgdOnHost });
+
+interface CommonOptions {
+  readonly learningRate: number;
+  readonly weightDecay?: number;
+  /** Every gradient is multiplied by it first (`clipScale`). */
+  readonly gradientScale?: tf.Scalar;
+}
+
+export interface AdamwOptions extends CommonOptions {
+  /** This step's number, from 1: for the bias correction. */
+  readonly step: number;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly epsilon?: number;
+}
+
+export interface SgdOptions extends CommonOptions {
+  readonly momentum?: number;
+}
+
+/** Running means of the gradients and of their squares, one for each parameter. */
+export interface AdamwState {
+  readonly firstMoments: readonly tf.Variable[];
+  readonly secondMoments: readonly tf.Variable[];
+}
+
+/** The running sum of gradients that momentum keeps, one for each parameter; none when momentum is 0. */
+export interface SgdState {
+  readonly momenta: readonly tf.Variable[];
+}
+
+/** Zeros in the shape of each parameter, not trainable; owned by the caller. */
+export function zeroMoments(parameters: readonly tf.Variable[]): tf.Variable[] {
+  return parameters.map((p) => tf.tidy(() => tf.variable(tf.zerosLike(p), false)));
+}
+
+type Role = readonly [role: string, tensors: readonly tf.Tensor[]];
+
+/** Runs an update and hands its outputs, role after role, to the variables of those roles. */
+function update(
+  kernelName: string,
+  inputs: readonly Role[],
+  outputs: readonly (readonly tf.Variable[])[],
+  gradientScale: tf.Scalar | undefined,
+  attributes: KernelAttributes,
+  composition: () => tf.Tensor[],
+): void {
+  const [, parameters] = inputs[0]!;
+  for (const [role, tensors] of inputs) {
+    if (tensors.length !== parameters.length) {
+      throw new RangeError(`${kernelName}: ${tensors.length} tensors '${role}' for ${parameters.length} parameters`);
+    }
+    tensors.forEach((t, n) => {
+      if (!tf.util.arraysEqual(t.shape, parameters[n]!.shape)) {
+        throw new RangeError(
+          `${kernelName}: '${role}' of parameter ${n} is [${t.shape}], the parameter [${parameters[n]!.shape}]`,
+        );
+      }
+    });
+  }
+  const named: KernelInputs = gradientScale ? { gradientScale } : {};
+  for (const [role, tensors] of inputs) {
+    tensors.forEach((t, n) => {
+      named[`${role}${n}`] = t;
+    });
+  }
+  tf.tidy(() => {
+    const values = runOp(kernelName, named, { ...attributes, count: parameters.length }, composition);
+    outputs.flat().forEach((variable, n) => {
+      variable.assign(values[n]!);
+    });
+  });
+}
+
+/**
+ * AdamW as PyTorch has it (Loshchilov and Hutter 2019, arXiv:1711.05101): the decay is decoupled from the gradient, moments are corrected
+ * for their start at zero, epsilon is added outside the root.
+ *
+ * Assigns new values to parameters and moments; gradients stay the caller's.
+ * @throws RangeError when counts or shapes differ or step is below 1.
+ */
+export function adamwUpdate(
+  parameters: readonly tf.Variable[],
+  gradients: readonly tf.Tensor[],
+  state: AdamwState,
+  options: AdamwOptions,
+): void {
+  const { step, learningRate, weightDecay = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, gradientScale } = options;
+  if (!(step >= 1)) throw new RangeError(`adamwUpdate: step is ${step}; steps count from 1`);
+  const { firstMoments, secondMoments } = state;
+  const stepSize = learningRate / (1 - beta1 ** step);
+  const rootCorrection = Math.sqrt(1 - beta2 ** step);
+  update(
+    ADAMW,
+    [
+      ['p', parameters],
+      ['g', gradients],
+      ['m', firstMoments],
+      ['v', secondMoments],
+    ],
+    [parameters, firstMoments, secondMoments],
+    gradientScale,
+    { learningRate, weightDecay, beta1, beta2, epsilon, step, stepSize, rootCorrection },
+    () => {
+      const updated = parameters.map((p, n) =>
+        tf.tidy(() => {
+          const g = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
+          const m = tf.add(tf.mul(firstMoments[n]!, beta1), tf.mul(g, 1 - beta1));
+          const v = tf.add(tf.mul(secondMoments[n]!, beta2), tf.mul(tf.square(g), 1 - beta2));
+          const denominator = tf.add(tf.div(tf.sqrt(v), rootCorrection), epsilon);
+          const decayed = weightDecay === 0 ? p : tf.mul(p, 1 - learningRate * weightDecay);
+          return [tf.sub(decayed, tf.mul(tf.div(m, denominator), stepSize)), m, v] as [tf.Tensor, tf.Tensor, tf.Tensor];
+        }),
+      );
+      return [0, 1, 2].flatMap((output) => updated.map((tensors) => tensors[output]!));
+    },
+  );
+}
+
+/**
+ * SGD with momentum as PyTorch has it (dampening 0, no Nesterov): weight decay is added to the gradient.
+ *
+ * Assigns new values to parameters and momenta; gradients stay the caller's.
+ * @param state `momenta` is not looked at when momentum is 0.
+ * @throws RangeError when counts or shapes differ.
+ */
+export function sgdUpdate(
+  parameters: readonly tf.Variable[],
+  gradients: readonly tf.Tensor[],
+  state: SgdState,
+  options: SgdOptions,
+): void {
+  const { learningRate, weightDecay = 0, momentum = 0, gradientScale } = options;
+  const momenta = momentum === 0 ? [] : state.momenta;
+  const roles: Role[] = [
+    ['p', parameters],
+    ['g', gradients],
+  ];
+  if (momentum !== 0) roles.push(['m', momenta]);
+  update(SGD, roles, [parameters, momenta], gradientScale, { learningRate, weightDecay, momentum }, () => {
+    const steps = parameters.map((p, n) =>
+      tf.tidy(() => {
+        const scaled = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
+        const g = weightDecay === 0 ? scaled : tf.add(scaled, tf.mul(p, weightDecay));
+        return momentum === 0 ? g : tf.add(tf.mul(momenta[n]!, momentum), g);
+      }),
+    );
+    const moved = parameters.map((p, n) => tf.sub(p, tf.mul(steps[n]!, learningRate)));
+    return momentum === 0 ? moved : [...moved, ...steps];
+  });
+}

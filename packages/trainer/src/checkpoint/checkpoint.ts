@@ -1,0 +1,241 @@
+/**
+ * @file What a checkpoint holds, as files in memory: written and read by a `CheckpointStore`, on a disk (`/node`) or wherever a page may.
+ *
+ * | file | holds |
+ * |---|---|
+ * | `trainable.safetensors` | trainable variables by their names in the model |
+ * | `optimizer.safetensors` | moments; the metadata says which optimizer and after how many steps |
+ * | `scheduler.json` | schedule, peak learning rate, step |
+ * | `trainer_state.json` | as transformers': global_step, epoch, log_history, best_metric, … |
+ * | `rng_state.json` | seeds, and what the order of the data depends on |
+ * | `training_args.json` | the training keys of the run |
+ *
+ * An adapter as PEFT reads it (`adapter_model.safetensors`, `adapter_config.json`) comes in by the trainer's `checkpointFiles`.
+ */
+import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
+import * as tf from '@tensorflow/tfjs';
+import { TrainerError } from '../errors.js';
+import type { Optimizer } from '../loop/optimizer.js';
+import { learningRateFactor, type Schedule } from '../loop/schedule.js';
+import { stateFromJson, stateToJson, type TrainerState } from '../loop/state.js';
+import type { TrainingArgs } from '../loop/training-args.js';
+
+/** File contents by name. */
+export type CheckpointFiles = ReadonlyMap<string, Uint8Array>;
+
+export interface CheckpointEntry {
+  readonly step: number;
+  /** What `read` takes, and what messages show. */
+  readonly location: string;
+}
+
+/** Where checkpoints live. */
+export interface CheckpointStore {
+  /** Where the checkpoint of a step lies, or will lie. */
+  locate(step: number): string;
+  /** Writes all files or, as far as anyone can see, none. @returns the location. */
+  write(step: number, files: CheckpointFiles): Promise<string>;
+  /** Complete checkpoints by ascending step, and what was found besides. */
+  list(): Promise<{ readonly complete: readonly CheckpointEntry[]; readonly notices: readonly string[] }>;
+  /** @throws TrainerError when it is incomplete or damaged. */
+  read(location: string): Promise<CheckpointFiles>;
+  remove(location: string): Promise<void>;
+}
+
+/** What the order of the data and everything random depends on. */
+export interface DataIdentity {
+  readonly seed: number;
+  readonly dataSeed: number;
+  readonly samples: number;
+  /** Of all tokens and labels. */
+  readonly digest: string;
+  readonly batchSize: number;
+  readonly accumulation: number;
+}
+
+/** The parts of a run that a checkpoint holds. */
+export interface RunParts {
+  readonly variables: ReadonlyMap<string, tf.Variable>;
+  readonly optimizer: Optimizer;
+  readonly schedule: Schedule;
+  readonly args: TrainingArgs;
+  readonly data: DataIdentity;
+}
+
+const VARIABLES = 'trainable.safetensors';
+const OPTIMIZER = 'optimizer.safetensors';
+const SCHEDULER = 'scheduler.json';
+const STATE = 'trainer_state.json';
+const RNG = 'rng_state.json';
+const ARGS = 'training_args.json';
+
+/** Reads everything back from the device and lays it out as files. */
+export async function packCheckpoint(
+  parts: RunParts,
+  state: TrainerState,
+  unloggedLosses: readonly number[],
+): Promise<Map<string, Uint8Array>> {
+  const { variables, optimizer, schedule, args, data } = parts;
+  const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+  return new Map([
+    [VARIABLES, serializeSafetensors(await hostTensors(variables), { format: 'pt' })],
+    [
+      OPTIMIZER,
+      serializeSafetensors(await hostTensors(optimizer.moments), {
+        optimizer: optimizer.name,
+        steps: String(optimizer.steps),
+      }),
+    ],
+    [
+      SCHEDULER,
+      json({
+        name: schedule.name,
+        base_lr: args.learningRate,
+        total_steps: schedule.totalSteps,
+        warmup_steps: schedule.warmupSteps,
+        last_epoch: state.globalStep,
+        last_lr: args.learningRate * learningRateFactor(schedule, state.globalStep),
+      }),
+    ],
+    [STATE, json(stateToJson(state, unloggedLosses))],
+    [RNG, json(data)],
+    [ARGS, json(args)],
+  ]);
+}
+
+async function hostTensors(variables: ReadonlyMap<string, tf.Variable>) {
+  const entries = await Promise.all(
+    [...variables].map(async ([name, variable]) => {
+      const data = (await variable.data()) as Float32Array;
+      return [name, { dtype: 'F32' as const, shape: variable.shape, data }] as const;
+    }),
+  );
+  return Object.fromEntries(entries);
+}
+
+/**
+ * Puts a checkpoint's values into variables and optimizer. Everything is checked before anything is assigned.
+ * @returns the state, losses not logged yet, and notices of settings that differ from the checkpoint's.
+ * @throws TrainerError when the checkpoint is of another model, optimizer or data.
+ */
+export async function unpackCheckpoint(
+  files: CheckpointFiles,
+  parts: RunParts,
+  run: { maxSteps: number; numTrainEpochs: number },
+): Promise<{ state: TrainerState; unloggedLosses: number[]; notices: string[] }> {
+  const { variables, optimizer, data } = parts;
+  checkData(parseJson(files, RNG) as Partial<DataIdentity>, data);
+  const { state, unloggedLosses } = stateFromJson(parseJson(files, STATE), run);
+  if (state.globalStep > run.maxSteps) {
+    throw mismatch(
+      `it is at step ${state.globalStep}, past the ${run.maxSteps} steps of this run; train longer or start anew`,
+    );
+  }
+  const moments = await openTensors(files, OPTIMIZER);
+  const { optimizer: name, steps } = moments.metadata;
+  if (name !== optimizer.name)
+    throw mismatch(`its optimizer is ${name}, this run's ${optimizer.name}; set optim accordingly`);
+  const tensors = [
+    ...(await readTensors(await openTensors(files, VARIABLES), variables, VARIABLES)),
+    ...(await readTensors(moments, optimizer.moments, OPTIMIZER)),
+  ];
+  assign(tensors);
+  optimizer.resumeAt(Number(steps));
+  return { state, unloggedLosses, notices: changedArgs(parseJson(files, ARGS), parts.args) };
+}
+
+/** Puts a checkpoint's variables alone into a model: the best one, after training. */
+export async function unpackVariables(
+  files: CheckpointFiles,
+  variables: ReadonlyMap<string, tf.Variable>,
+): Promise<void> {
+  assign(await readTensors(await openTensors(files, VARIABLES), variables, VARIABLES));
+}
+
+type Assignment = readonly [variable: tf.Variable, values: Float32Array];
+
+function assign(assignments: readonly Assignment[]): void {
+  tf.tidy(() => {
+    for (const [variable, values] of assignments) variable.assign(tf.tensor(values, variable.shape, 'float32'));
+  });
+}
+
+async function openTensors(files: CheckpointFiles, name: string): Promise<SafetensorsFile> {
+  return parseSafetensors(bytesOf(files, name));
+}
+
+async function readTensors(
+  file: SafetensorsFile,
+  variables: ReadonlyMap<string, tf.Variable>,
+  fileName: string,
+): Promise<Assignment[]> {
+  const found = new Set(file.names);
+  const missing = [...variables.keys()].filter((name) => !found.has(name));
+  const extra = [...found].filter((name) => !variables.has(name));
+  if (missing.length + extra.length > 0) {
+    const parts = [];
+    if (missing.length > 0) parts.push(`lacks ${missing.length} tensors of this model, e.g. ${missing[0]}`);
+    if (extra.length > 0) parts.push(`has ${extra.length} that this model lacks, e.g. ${extra[0]}`);
+    throw mismatch(`${fileName} ${parts.join(' and ')}; use the adapter settings of the checkpoint`);
+  }
+  const assignments: Assignment[] = [];
+  for (const [name, variable] of variables) {
+    const { shape } = file.entry(name);
+    if (!tf.util.arraysEqual([...shape], variable.shape)) {
+      throw mismatch(`${fileName}: ${name} is [${shape}], this model's [${variable.shape}]; use the checkpoint's rank`);
+    }
+    assignments.push([variable, await file.float32(name)]);
+  }
+  return assignments;
+}
+
+function bytesOf(files: CheckpointFiles, name: string): Uint8Array {
+  const bytes = files.get(name);
+  if (!bytes) throw mismatch(`the file ${name} is missing`);
+  return bytes;
+}
+
+function parseJson(files: CheckpointFiles, name: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytesOf(files, name)));
+  } catch (error) {
+    if (error instanceof TrainerError) throw error;
+    throw new TrainerError('checkpoint', `${name}: not JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const mismatch = (what: string) => new TrainerError('checkpoint', `this checkpoint cannot be continued: ${what}`);
+
+/** With other data, or another order of it, a resumed run would be neither the old one nor a new one. */
+function checkData(saved: Partial<DataIdentity>, current: DataIdentity): void {
+  const keys = Object.keys(current) as (keyof DataIdentity)[];
+  const different = keys.filter((key) => saved[key] !== current[key]);
+  if (different.length > 0) {
+    const list = different.map((key) => `${key} was ${saved[key]}, is ${current[key]}`).join('; ');
+    throw mismatch(`the data or its order changed: ${list}. Restore them, or start a new run`);
+  }
+}
+
+/** Settings that shape the mathematics: said aloud, the new ones hold. */
+const MATTERING = [
+  'learningRate',
+  'lrSchedulerType',
+  'warmupRatio',
+  'warmupSteps',
+  'numTrainEpochs',
+  'maxSteps',
+  'weightDecay',
+  'adamBeta1',
+  'adamBeta2',
+  'adamEpsilon',
+  'momentum',
+  'maxGradNorm',
+] as const satisfies readonly (keyof TrainingArgs)[];
+
+function changedArgs(saved: unknown, current: TrainingArgs): string[] {
+  const before = (saved ?? {}) as Partial<TrainingArgs>;
+  return MATTERING.filter((key) => before[key] !== current[key]).map(
+    (key) =>
+      `${key} was ${before[key]} in the checkpoint and is ${current[key]} now: the run will not be the one that was interrupted`,
+  );
+}

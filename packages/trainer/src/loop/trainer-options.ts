@@ -1,0 +1,46 @@
+/** @file What a trainer is given, and what it gives back. */
+import type { TrainableModel } from '@spft/models';
+import type { DenseTokens } from '../batch/collate.js';
+import type { Sample, SampleRules } from '../batch/samples.js';
+import type { CheckpointStore } from '../checkpoint/checkpoint.js';
+import type { ProgressSink } from '../record/progress.js';
+import type { TrainerCallback, TrainerContext } from './callbacks.js';
+import type { TrainerState } from './state.js';
+import type { StepSummary } from './step-clock.js';
+import type { TrainingArgs } from './training-args.js';
+
+export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
+  readonly model: TrainableModel;
+  readonly samples: readonly Sample[];
+  /** Training keys; a whole `TrainConfig` fits. Defaults are those of the table in `@spft/config`. */
+  readonly args?: Partial<TrainingArgs>;
+  /** Held-out samples for `eval_strategy`. */
+  readonly evalSamples?: readonly Sample[];
+  /** More metrics for every evaluation, e.g. accuracy by generation; names without `eval_` get it. */
+  readonly evaluator?: (context: TrainerContext) => Promise<Record<string, number>>;
+  /** Which tokens are computed with all channels; all when not given. */
+  readonly denseTokens?: DenseTokens;
+  readonly callbacks?: readonly TrainerCallback[];
+  /** Without one, nothing is saved. */
+  readonly checkpoints?: CheckpointStore;
+  /** Files that every checkpoint gets besides, e.g. `adapter_config.json`, so that PEFT can load it. */
+  readonly checkpointFiles?: () => Promise<Readonly<Record<string, string | Uint8Array>>>;
+  readonly progress?: ProgressSink;
+  /** Where sentences for the user go; the progress bar, else the console. */
+  readonly notify?: (message: string) => void;
+  /** Read and check the loss in every step; by default where that is free (cpu, wasm, blas). */
+  readonly checkEveryStep?: boolean;
+  /** Aborting it ends the run after the current step, with a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainOutput {
+  readonly globalStep: number;
+  /** Mean loss of all steps. */
+  readonly trainLoss: number;
+  readonly state: TrainerState;
+  /** Median seconds a step and tokens a second, without the first steps. */
+  readonly speed: StepSummary;
+  /** Seconds of every step that this process made. */
+  readonly stepSeconds: readonly number[];
+}

@@ -1,0 +1,394 @@
+/**
+ * @file The loop: setup, epochs, steps, from top to bottom. What a step consists of lives in the files beside it.
+ *
+ * The order of events, the count of steps and the meaning of the training keys are those of transformers' Trainer, which upstream uses.
+ * Accumulated micro-batches are normalised by the labelled tokens of the whole step, so they equal one large batch.
+ */
+import { clipScale, globalNorm } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
+import { collate } from '../batch/collate.js';
+import { type PreparedSample, prepareSamples, samplesDigest } from '../batch/samples.js';
+import { betterMetric } from '../checkpoint/best-metric.js';
+import {
+  type CheckpointStore,
+  type DataIdentity,
+  packCheckpoint,
+  type RunParts,
+  unpackCheckpoint,
+  unpackVariables,
+} from '../checkpoint/checkpoint.js';
+import { surplusCheckpoints } from '../checkpoint/rotation.js';
+import { TrainerError } from '../errors.js';
+import { evaluateLoss } from '../evaluation/evaluate-loss.js';
+import { ProgressCallback } from '../record/progress.js';
+import { StepRecord } from '../record/step-record.js';
+import { fire, type TrainerCallback, type TrainerContext } from './callbacks.js';
+import { DefaultFlowCallback } from './flow-callback.js';
+import { GradientSum, lossAndGradients } from './gradients.js';
+import { readsAreFree } from './host-reads.js';
+import { createOptimizer, type Optimizer } from './optimizer.js';
+import { seedFrom } from './random.js';
+import { epochSteps, planRun, type RunPlan } from './run-plan.js';
+import { learningRateFactor, type Schedule, warmupSteps } from './schedule.js';
+import { initialState, type LogEntry, type TrainerControl, type TrainerState } from './state.js';
+import { StepClock } from './step-clock.js';
+import type { TrainerOptions, TrainOutput } from './trainer-options.js';
+import { resolveArgs, type TrainingArgs } from './training-args.js';
+
+/** Fine-tunes what is trainable in a model. One trainer makes one run. */
+export class Trainer {
+  readonly args: TrainingArgs;
+  readonly plan: RunPlan;
+  readonly schedule: Schedule;
+  readonly clock = new StepClock();
+  readonly control: TrainerControl;
+  state: TrainerState;
+
+  readonly #options: TrainerOptions;
+  readonly #samples: readonly PreparedSample[];
+  readonly #evalSamples: readonly PreparedSample[] | null;
+  readonly #callbacks: readonly TrainerCallback[];
+  readonly #data: DataIdentity;
+  readonly #notify: (message: string) => void;
+  readonly #record = new StepRecord();
+  #optimizer: Optimizer | null = null;
+  #lastCheckpoint: string | null = null;
+  #loggedSteps = 0;
+
+  /** @throws TrainerError when arguments or samples cannot be used. */
+  constructor(options: TrainerOptions) {
+    const { longSamples, unlabelledSamples, progress } = options;
+    this.#options = options;
+    this.args = resolveArgs(options.args ?? {});
+    this.#notify =
+      options.notify ?? (progress ? (message) => progress.note(message) : (message) => console.warn(message));
+
+    const rules = { maxLength: this.args.modelMaxLength, longSamples, unlabelledSamples };
+    const prepared = prepareSamples(options.samples, rules);
+    this.#samples = prepared.samples;
+    const { truncated, skipped } = prepared;
+    if (truncated > 0)
+      this.#notify(`${truncated} samples are longer than ${rules.maxLength} tokens and were truncated`);
+    if (skipped > 0) this.#notify(`${skipped} of ${options.samples.length} samples were left out`);
+    this.#evalSamples = options.evalSamples ? prepareSamples(options.evalSamples, rules).samples : null;
+    this.#checkOptions();
+
+    this.plan = planRun(this.#samples.length, this.args);
+    const { maxSteps, epochs } = this.plan;
+    this.schedule = {
+      name: this.args.lrSchedulerType,
+      totalSteps: maxSteps,
+      warmupSteps: warmupSteps(maxSteps, this.args),
+    };
+    this.#data = {
+      seed: this.args.seed,
+      dataSeed: this.args.dataSeed ?? this.args.seed,
+      samples: this.#samples.length,
+      digest: samplesDigest(this.#samples),
+      batchSize: this.plan.batchSize,
+      accumulation: this.plan.accumulation,
+    };
+    this.state = initialState(maxSteps, epochs);
+    this.control = {
+      shouldTrainingStop: false,
+      shouldEpochStop: false,
+      shouldSave: false,
+      shouldEvaluate: false,
+      shouldLog: false,
+    };
+    this.#callbacks = [
+      new DefaultFlowCallback(),
+      ...(progress ? [new ProgressCallback(progress)] : []),
+      ...(options.callbacks ?? []),
+    ];
+  }
+
+  #checkOptions(): void {
+    const { evaluator, checkpoints } = this.#options;
+    const { evalStrategy, loadBestModelAtEnd, resumeFromCheckpoint } = this.args;
+    if (evalStrategy !== 'no' && !this.#evalSamples && !evaluator) {
+      throw new TrainerError(
+        'options',
+        `eval_strategy is ${evalStrategy}: give evalSamples or an evaluator, or set it to no`,
+      );
+    }
+    if ((loadBestModelAtEnd || resumeFromCheckpoint) && !checkpoints) {
+      throw new TrainerError(
+        'options',
+        'load_best_model_at_end and resume_from_checkpoint need a place for checkpoints',
+      );
+    }
+  }
+
+  /**
+   * Runs to the end.
+   * @param resumeFromCheckpoint location of a checkpoint, or true for the last complete one; by default as the arguments say.
+   * @throws TrainerError; NonFiniteError when the loss is NaN or infinite.
+   */
+  async train({
+    resumeFromCheckpoint = this.#resumeArgument(),
+  }: {
+    resumeFromCheckpoint?: string | boolean;
+  } = {}): Promise<TrainOutput> {
+    const { model } = this.#options;
+    this.#optimizer = createOptimizer(model.variables, this.args);
+    try {
+      if (resumeFromCheckpoint) await this.#resume(resumeFromCheckpoint);
+      const started = performance.now();
+      await fire(this.#callbacks, 'onTrainBegin', this.#context());
+
+      const { stepsPerEpoch, epochs } = this.plan;
+      for (let epoch = Math.floor(this.state.globalStep / stepsPerEpoch); epoch < epochs; epoch++) {
+        if (this.control.shouldTrainingStop || this.state.globalStep >= this.state.maxSteps) break;
+        await this.#epoch(epoch);
+      }
+
+      const output = await this.#finish((performance.now() - started) / 1000);
+      await fire(this.#callbacks, 'onTrainEnd', this.#context());
+      return output;
+    } catch (error) {
+      this.#options.progress?.stop();
+      throw error;
+    } finally {
+      this.#record.dispose();
+      this.#optimizer.dispose();
+      this.#optimizer = null;
+    }
+  }
+
+  /** An epoch, from the step at which a resumed run stands. */
+  async #epoch(epoch: number): Promise<void> {
+    const { stepsPerEpoch, batchesPerEpoch, accumulation } = this.plan;
+    this.control.shouldEpochStop = false;
+    await fire(this.#callbacks, 'onEpochBegin', this.#context());
+    const steps = epochSteps(this.plan, this.#data.dataSeed, epoch);
+    for (let step = this.state.globalStep - epoch * stepsPerEpoch; step < stepsPerEpoch; step++) {
+      const batches = steps[step]!.map((batch) => batch.map((sample) => this.#samples[sample]!));
+      const epochAfter = epoch + Math.min(batchesPerEpoch, (step + 1) * accumulation) / batchesPerEpoch;
+      await this.#step(batches, epochAfter);
+      await this.#obey();
+      if (this.control.shouldTrainingStop || this.control.shouldEpochStop) break;
+    }
+    await fire(this.#callbacks, 'onEpochEnd', this.#context());
+    await this.#obey();
+  }
+
+  /** One optimizer step: forward and backward of every micro-batch, clipping, update. */
+  async #step(batches: readonly (readonly PreparedSample[])[], epochAfter: number): Promise<void> {
+    const { model, denseTokens, checkEveryStep = readsAreFree(), signal } = this.#options;
+    const { args, state, control } = this;
+    control.shouldSave = control.shouldEvaluate = control.shouldLog = false;
+    await fire(this.#callbacks, 'onStepBegin', this.#context());
+
+    this.clock.start();
+    const step = state.globalStep;
+    const seeds = batches.map((_, n) => seedFrom(args.seed, step, n));
+    const collated = batches.map((batch, n) => collate(batch, { denseTokens, seed: seeds[n] }));
+    const normalizer = total(collated, (batch) => batch.labelCount);
+    const tokens = total(collated, (batch) => batch.layout.tokens);
+    const learningRate = args.learningRate * learningRateFactor(this.schedule, step);
+    const gradients = new GradientSum();
+    let gradientScale: tf.Scalar | undefined;
+    try {
+      for (const [n, batch] of collated.entries()) {
+        const result = lossAndGradients(model, batch, {
+          training: true,
+          seed: seeds[n]!,
+          gradientCheckpointing: args.gradientCheckpointing,
+          normalizer,
+        });
+        gradients.add(result.gradients);
+        this.#record.addLoss(result.loss, step + 1, indicesOf(batches[n]!));
+        if (n + 1 < collated.length) await fire(this.#callbacks, 'onSubstepEnd', this.#context());
+      }
+      if (args.maxGradNorm > 0) {
+        const norm = globalNorm(gradients.tensors);
+        gradientScale = clipScale(norm, args.maxGradNorm);
+        this.#record.addGradientNorm(norm, step + 1, batches.flatMap(indicesOf));
+      }
+      // Before the update, so that a bad loss leaves the variables as they were.
+      if (checkEveryStep) await this.#record.read(this.#lastCheckpoint);
+      await fire(this.#callbacks, 'onPreOptimizerStep', this.#context());
+      this.#optimizer!.step(gradients.tensors, { learningRate, gradientScale });
+    } finally {
+      gradients.dispose();
+      gradientScale?.dispose();
+    }
+    this.clock.endStep(tokens);
+    if (checkEveryStep) {
+      this.clock.synced();
+      this.#record.close();
+    }
+
+    await fire(this.#callbacks, 'onOptimizerStep', this.#context());
+    state.globalStep++;
+    state.epoch = epochAfter;
+    state.numInputTokensSeen += tokens;
+    this.#learningRate = learningRate;
+    await fire(this.#callbacks, 'onStepEnd', { ...this.#context(), tokens, loss: this.#record.lastLoss, learningRate });
+    if (signal?.aborted) {
+      control.shouldTrainingStop = true;
+      control.shouldSave = this.#options.checkpoints !== undefined;
+    }
+  }
+
+  /** Rate of the last step, for its log line. */
+  #learningRate = 0;
+
+  /** Logs, evaluates and saves as the callbacks have asked. */
+  async #obey(): Promise<void> {
+    const { control } = this;
+    if (control.shouldLog) await this.#log();
+    if (control.shouldEvaluate) await this.evaluate();
+    if (control.shouldSave && this.#options.checkpoints) await this.#save(this.#options.checkpoints);
+    control.shouldLog = control.shouldEvaluate = control.shouldSave = false;
+  }
+
+  async #log(): Promise<void> {
+    await this.#read();
+    const losses = this.#record.take();
+    if (losses.length === 0) return;
+    const sum = total(losses, (loss) => loss);
+    this.state.totalLoss += sum;
+    const speed = this.clock.window(this.#loggedSteps);
+    this.#loggedSteps = this.clock.seconds.length;
+    await this.#addLogEntry({
+      loss: sum / losses.length,
+      ...(this.#record.gradientNorm === null ? {} : { grad_norm: this.#record.gradientNorm }),
+      learning_rate: this.#learningRate,
+      ...(speed ? { seconds_per_step: speed.secondsPerStep, tokens_per_second: speed.tokensPerSecond } : {}),
+    });
+  }
+
+  /** Waits for the backend and checks all losses so far. */
+  async #read(): Promise<void> {
+    this.clock.start();
+    await this.#record.read(this.#lastCheckpoint);
+    this.clock.pause();
+    this.clock.synced();
+    this.#record.close();
+  }
+
+  async #addLogEntry(values: Readonly<Record<string, number>>): Promise<void> {
+    const logs: LogEntry = { ...values, epoch: this.state.epoch, step: this.state.globalStep };
+    this.state.logHistory.push(logs);
+    await fire(this.#callbacks, 'onLog', { ...this.#context(), logs });
+  }
+
+  /**
+   * Evaluates now: loss on the held-out samples, and the evaluator's metrics.
+   * @throws TrainerError when `metric_for_best_model` is not among them.
+   */
+  async evaluate(): Promise<LogEntry> {
+    const { model, evaluator } = this.#options;
+    await this.#read();
+    const metrics: Record<string, number> = {};
+    if (this.#evalSamples) {
+      Object.assign(metrics, await evaluateLoss(model, this.#evalSamples, this.args.perDeviceEvalBatchSize));
+    }
+    for (const [name, value] of Object.entries((await evaluator?.(this.#context())) ?? {})) {
+      metrics[name.startsWith('eval_') ? name : `eval_${name}`] = value;
+    }
+    await this.#addLogEntry(metrics);
+    await fire(this.#callbacks, 'onEvaluate', { ...this.#context(), metrics });
+    this.#noteBest(metrics);
+    return metrics;
+  }
+
+  #noteBest(metrics: LogEntry): void {
+    const { state, args } = this;
+    const best = betterMetric(metrics, state.bestMetric, args);
+    if (best === null) return;
+    state.bestMetric = best;
+    state.bestGlobalStep = state.globalStep;
+    // What is to be loaded at the end must exist, whether or not a checkpoint is due.
+    if (args.loadBestModelAtEnd) this.control.shouldSave = true;
+  }
+
+  /** Writes a checkpoint, then gives up those beyond `save_total_limit`. */
+  async #save(store: CheckpointStore): Promise<void> {
+    await this.#read();
+    const { state, args } = this;
+    if (state.bestGlobalStep === state.globalStep) state.bestModelCheckpoint = store.locate(state.globalStep);
+    const files = await packCheckpoint(this.#parts(), state, this.#record.losses);
+    for (const [name, content] of Object.entries((await this.#options.checkpointFiles?.()) ?? {})) {
+      files.set(name, typeof content === 'string' ? new TextEncoder().encode(content) : content);
+    }
+    const location = await store.write(state.globalStep, files);
+    this.#lastCheckpoint = location;
+    const { complete } = await store.list();
+    for (const surplus of surplusCheckpoints(complete, args.saveTotalLimit, state.bestModelCheckpoint)) {
+      await store.remove(surplus.location);
+    }
+    await fire(this.#callbacks, 'onSave', { ...this.#context(), location });
+  }
+
+  /** Continues where a checkpoint stopped. */
+  async #resume(from: string | true): Promise<void> {
+    const store = this.#options.checkpoints;
+    if (!store) throw new TrainerError('options', 'resume_from_checkpoint needs a place for checkpoints');
+    const { complete, notices } = await store.list();
+    notices.forEach(this.#notify);
+    const location = from === true ? complete.at(-1)?.location : from;
+    if (location === undefined) {
+      throw new TrainerError(
+        'checkpoint',
+        'resume_from_checkpoint: there is no complete checkpoint to continue from; start without it',
+      );
+    }
+    const files = await store.read(location);
+    const { maxSteps, epochs } = this.plan;
+    const run = { maxSteps, numTrainEpochs: epochs };
+    const restored = await unpackCheckpoint(files, this.#parts(), run);
+    restored.notices.forEach(this.#notify);
+    const { state } = restored;
+    this.state = state;
+    // Where the best one lies now: directories move.
+    state.bestModelCheckpoint = complete.find((entry) => entry.step === state.bestGlobalStep)?.location ?? null;
+    this.#record.restore(restored.unloggedLosses);
+    this.#lastCheckpoint = location;
+    this.#notify(`continuing from ${location} at step ${state.globalStep} of ${maxSteps}`);
+  }
+
+  /** The best model, if asked for, and the summary. */
+  async #finish(seconds: number): Promise<TrainOutput> {
+    const { model, checkpoints } = this.#options;
+    await this.#read();
+    const { state } = this;
+    const trainLoss = (state.totalLoss + total(this.#record.losses, (loss) => loss)) / Math.max(1, state.globalStep);
+    if (this.args.loadBestModelAtEnd && state.bestModelCheckpoint && state.bestGlobalStep !== state.globalStep) {
+      await unpackVariables(await checkpoints!.read(state.bestModelCheckpoint), model.variables);
+      this.#notify(`best model loaded: ${state.bestModelCheckpoint}`);
+    }
+    const speed = this.clock.summary();
+    await this.#addLogEntry({
+      train_runtime: seconds,
+      train_loss: trainLoss,
+      train_steps_per_second: this.clock.seconds.length / seconds,
+      ...(speed.tokensPerSecond === null ? {} : { train_tokens_per_second: speed.tokensPerSecond }),
+      ...(speed.secondsPerStep === null ? {} : { train_seconds_per_step: speed.secondsPerStep }),
+    });
+    return { globalStep: state.globalStep, trainLoss, state, speed, stepSeconds: this.clock.seconds };
+  }
+
+  #context(): TrainerContext {
+    const { args, state, control } = this;
+    return { args, state, control, model: this.#options.model, notify: this.#notify };
+  }
+
+  #parts(): RunParts {
+    const { args, schedule } = this;
+    return { variables: this.#options.model.variables, optimizer: this.#optimizer!, schedule, args, data: this.#data };
+  }
+
+  #resumeArgument(): string | boolean {
+    const { resumeFromCheckpoint } = this.args;
+    return resumeFromCheckpoint === 'true' ? true : (resumeFromCheckpoint ?? false);
+  }
+}
+
+const indicesOf = (samples: readonly PreparedSample[]): number[] => samples.map((sample) => sample.index);
+
+function total<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + value(item), 0);
+}

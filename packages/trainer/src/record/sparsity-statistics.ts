@@ -1,0 +1,125 @@
+/**
+ * @file What sparsity kept: how often each channel of each layer was chosen. Listens to the plan during one step in every so many. Where
+ * reading is not free, the indices stay on the device until that step is over.
+ */
+import type { SelectionListener } from '@spft/estimator';
+import { takesKeptForLeak } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import type { TrainerCallback, TrainerContext } from '../loop/callbacks.js';
+import { readsAreFree } from '../loop/host-reads.js';
+import type { PartStatistics, SparsePart, SparsityMap } from './sparsity-map.js';
+
+/** What is needed of a `SparsityPlan`. */
+export interface ListenablePlan {
+  listener: SelectionListener | null;
+}
+
+export interface SparsityStatisticsOptions {
+  /** Layers of the model, so that dense ones are in the map too. */
+  readonly layerCount?: number;
+  /** Steps between two that are listened to; `logging_steps` when not given. */
+  readonly every?: number;
+}
+
+interface Counts {
+  readonly keptTimes: Uint32Array;
+  selections: number;
+}
+
+/** A callback that collects; ask `map()` for the result at any time. */
+export class SparsityStatistics implements TrainerCallback {
+  readonly #plan: ListenablePlan;
+  readonly #options: SparsityStatisticsOptions;
+  readonly #counts = new Map<string, Counts>();
+  #heard: { key: string; total: number; indices: tf.Tensor | Int32Array }[] = [];
+  #outer: SelectionListener | null = null;
+  #listening = false;
+  #steps = 0;
+
+  constructor(plan: ListenablePlan, options: SparsityStatisticsOptions = {}) {
+    this.#plan = plan;
+    this.#options = options;
+  }
+
+  onStepBegin({ args, state }: TrainerContext): void {
+    if (state.globalStep % (this.#options.every ?? args.loggingSteps) !== 0) return;
+    this.#listening = true;
+    this.#outer = this.#plan.listener;
+    this.#plan.listener = (event) => {
+      this.#outer?.(event);
+      const { layer, part, selection } = event;
+      this.#heard.push({
+        key: `${layer} ${part}`,
+        total: selection.total,
+        indices:
+          readsAreFree() || takesKeptForLeak()
+            ? selection.indices.dataSync<'int32'>().slice()
+            : tf.keep(tf.clone(selection.indices)),
+      });
+    };
+  }
+
+  async onStepEnd(): Promise<void> {
+    if (!this.#listening) return;
+    this.#silence();
+    const heard = this.#heard;
+    this.#heard = [];
+    if (heard.length > 0) this.#steps++;
+    for (const { key, total, indices } of heard) {
+      const kept = indices instanceof tf.Tensor ? await indices.data() : indices;
+      if (indices instanceof tf.Tensor) indices.dispose();
+      let counts = this.#counts.get(key);
+      if (!counts) {
+        counts = { keptTimes: new Uint32Array(total), selections: 0 };
+        this.#counts.set(key, counts);
+      }
+      counts.selections++;
+      for (const channel of kept) counts.keptTimes[channel]!++;
+    }
+  }
+
+  /** @param maxBins longest `frequency`. */
+  map(maxBins = 128): SparsityMap {
+    const byLayer = new Map<number, Partial<Record<SparsePart, PartStatistics>>>();
+    for (let layer = 0; layer < (this.#options.layerCount ?? 0); layer++) byLayer.set(layer, {});
+    for (const [key, counts] of this.#counts) {
+      const [layer, part] = key.split(' ') as [string, SparsePart];
+      const parts = byLayer.get(Number(layer)) ?? {};
+      parts[part] = summarise(counts, maxBins);
+      byLayer.set(Number(layer), parts);
+    }
+    const layers = [...byLayer].sort(([a], [b]) => a - b).map(([layer, parts]) => ({ layer, parts }));
+    return { steps: this.#steps, layers };
+  }
+
+  /** Frees what a run that ended with an error may have left. */
+  dispose(): void {
+    if (this.#listening) this.#silence();
+    for (const { indices } of this.#heard) if (indices instanceof tf.Tensor) indices.dispose();
+    this.#heard = [];
+  }
+
+  #silence(): void {
+    this.#plan.listener = this.#outer;
+    this.#outer = null;
+    this.#listening = false;
+  }
+}
+
+function summarise({ keptTimes, selections }: Counts, maxBins: number): PartStatistics {
+  const total = keptTimes.length;
+  const share = (holds: (times: number) => boolean) => keptTimes.filter(holds).length / total;
+  const bins = Math.min(maxBins, total);
+  const frequency = Array.from({ length: bins }, (_, bin) => {
+    const channels = keptTimes.subarray(Math.floor((bin * total) / bins), Math.floor(((bin + 1) * total) / bins));
+    return channels.reduce((sum, times) => sum + times, 0) / (channels.length * selections);
+  });
+  return {
+    total,
+    density: keptTimes.reduce((sum, times) => sum + times, 0) / (total * selections),
+    selections,
+    always: share((times) => times === selections),
+    never: share((times) => times === 0),
+    frequency,
+  };
+}

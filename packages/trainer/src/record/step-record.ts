@@ -1,0 +1,87 @@
+/**
+ * @file Losses and gradient norms since the last look. They stay on the device until they are logged (or always, where reading is free),
+ * and are then read in one go and checked: NaN and infinity never pass unnoticed into a log line or a checkpoint.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { NonFiniteError } from '../errors.js';
+
+interface Unread {
+  readonly what: 'loss' | 'gradient norm';
+  readonly value: tf.Scalar;
+  readonly step: number;
+  readonly samples: readonly number[];
+}
+
+export class StepRecord {
+  #unread: Unread[] = [];
+  /** Loss of each step since the last log line: micro-batches summed in double precision, in order. */
+  #losses: number[] = [];
+  #lossOfStep = new Map<number, number>();
+  #gradientNorm: number | null = null;
+
+  /** Takes ownership of the scalar. */
+  addLoss(value: tf.Scalar, step: number, samples: readonly number[]): void {
+    this.#unread.push({ what: 'loss', value, step, samples });
+  }
+
+  /** Takes ownership of the scalar. */
+  addGradientNorm(value: tf.Scalar, step: number, samples: readonly number[]): void {
+    this.#unread.push({ what: 'gradient norm', value, step, samples });
+  }
+
+  /**
+   * Reads what has not been read, in one transfer.
+   * @throws NonFiniteError naming the first that is not finite.
+   */
+  async read(lastCheckpoint: string | null): Promise<void> {
+    if (this.#unread.length === 0) return;
+    const unread = this.#unread;
+    this.#unread = [];
+    const stacked = tf.tidy(() => tf.stack(unread.map((entry) => entry.value)));
+    tf.dispose(unread.map((entry) => entry.value));
+    const values = await stacked.data();
+    stacked.dispose();
+    unread.forEach(({ what, step, samples }, n) => {
+      const value = values[n]!;
+      if (!Number.isFinite(value)) throw new NonFiniteError({ what, value, step, samples, lastCheckpoint });
+      if (what === 'gradient norm') this.#gradientNorm = value;
+      else this.#lossOfStep.set(step, (this.#lossOfStep.get(step) ?? 0) + value);
+    });
+  }
+
+  /** Closes the steps read so far: their losses count for the next log line. Call at the end of a step, after `read`. */
+  close(): void {
+    this.#losses.push(...this.#lossOfStep.values());
+    this.#lossOfStep.clear();
+  }
+
+  /** Losses that no log line has covered yet; part of a checkpoint. */
+  get losses(): readonly number[] {
+    return this.#losses;
+  }
+
+  get lastLoss(): number | null {
+    return this.#losses.at(-1) ?? null;
+  }
+
+  get gradientNorm(): number | null {
+    return this.#gradientNorm;
+  }
+
+  /** Continues with the losses of a checkpoint. */
+  restore(losses: readonly number[]): void {
+    this.#losses = [...losses];
+  }
+
+  /** Losses for a log line; they are forgotten here. */
+  take(): number[] {
+    const losses = this.#losses;
+    this.#losses = [];
+    return losses;
+  }
+
+  dispose(): void {
+    tf.dispose(this.#unread.map((entry) => entry.value));
+    this.#unread = [];
+  }
+}
