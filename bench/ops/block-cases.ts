@@ -7,7 +7,7 @@ import { gatedScoresReference } from '../../packages/sparse-ops/src/select/gated
 import { queryChannelsReference } from '../../packages/sparse-ops/src/select/query-channels.reference.js';
 import { topKReference } from '../../packages/sparse-ops/src/select/top-k-selection.reference.js';
 import { uniform } from '../support/random.js';
-import type { OpCase, OpShape } from './cases.js';
+import type { OpCase, OpShape } from './case.js';
 
 export function blockCases({ sequences, length, context, H, I, N, K, d, r, p, kept }: OpShape): OpCase[] {
   const T = sequences * length;

@@ -8,7 +8,8 @@ import { expectAllClose, TOLERANCE } from '../../test/support/allclose.js';
 import { type Environment, environment } from '../support/environment.js';
 import { quantiles } from '../support/quantiles.js';
 import { uniform } from '../support/random.js';
-import { type OpCase, type OpRun, type OpShape, opCases } from './cases.js';
+import type { OpCase, OpRun, OpShape } from './case.js';
+import { opCases } from './cases.js';
 
 /** The quickstart's step. */
 export const QUICKSTART: OpShape = {

@@ -30,7 +30,7 @@ export const TEST_BACKENDS = (process.env.SPFT_TEST_BACKENDS ?? (blasMissing() ?
 /** Makes `name` the active backend; throws where it cannot start, so that no matrix row is skipped in silence. */
 export async function useBackend(name: string): Promise<void> {
   // On this machine's GPU, else on the emulator.
-  if (name === 'cuda') await import('../../packages/backend-cuda/test/cuda.js');
+  if (name === 'cuda') await import('../../packages/backend-cuda/test/emulator.js');
   if (!(await tf.setBackend(name))) throw new Error(`tests: backend '${name}' did not start`);
   await tf.ready();
 }

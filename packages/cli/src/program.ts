@@ -1,6 +1,7 @@
 /** @file The commands and what they share: `--quiet`, `--backend`, help, and where errors of the command line go. */
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
+import type { GlobalFlags } from './commands/add-command.js';
 import { addConfigCommand } from './commands/config-check.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addEvalCommand } from './commands/eval.js';
@@ -11,17 +12,6 @@ import { addTrainCommand } from './commands/train.js';
 import type { CliIo } from './terminal/io.js';
 import { Output } from './terminal/output.js';
 import { VERSION } from './version.js';
-
-/** Flags that every command has. */
-export interface GlobalFlags {
-  readonly quiet?: boolean;
-  readonly backend?: string;
-}
-
-/** What an action gets besides its own flags. */
-export interface ActionContext extends GlobalFlags {
-  readonly output: Output;
-}
 
 export function createProgram(io: CliIo): Command {
   const program = new Command('spft')
@@ -61,6 +51,3 @@ export function createProgram(io: CliIo): Command {
   }
   return program;
 }
-
-/** Adds its command to the program; `context` gives what the command's action needs. */
-export type AddCommand = (program: Command, context: (command: Command) => ActionContext) => void;

@@ -180,6 +180,10 @@ export class Device {
     return event;
   }
 
+  destroyEvent(event: number): void {
+    this.call('cuEventDestroy_v2', event);
+  }
+
   /** Milliseconds between two events, waiting for the second. */
   elapsed(start: number, end: number): number {
     this.call('cuEventSynchronize', end);

@@ -4,10 +4,8 @@
  */
 import { HostMemory } from '../libraries/native.js';
 import { type Device, driverError } from './device.js';
-import type { Kernel, Modules } from './modules.js';
-
-/** p device address, i int32, f float, l int64. */
-export type Parameter = 'p' | 'i' | 'f' | 'l';
+import type { Kernel } from './kernel.js';
+import type { Modules } from './modules.js';
 
 export type Dimensions = readonly [number, number?, number?];
 

@@ -7,19 +7,10 @@ import { MAX_DYNAMIC_SHARED } from '../libraries/driver.js';
 import { Nvrtc } from '../libraries/nvrtc.js';
 import { compileCached, type Defines } from './compiler.js';
 import { type Device, loadFrom } from './device.js';
-import type { Parameter } from './launch.js';
+import type { Kernel, Parameter } from './kernel.js';
 
 export { compileOptions, type Defines, kernelCache, SOURCES } from './compiler.js';
-
-/** A compiled entry point. */
-export interface Kernel {
-  readonly handle: number;
-  readonly name: string;
-  /** Types of its parameters, in order. */
-  readonly parameters: readonly Parameter[];
-  /** Dynamic shared memory that it may use without asking anew. */
-  sharedBytes: number;
-}
+export type { Kernel } from './kernel.js';
 
 export class Modules {
   readonly #device: Device;

@@ -2,7 +2,15 @@
  * @file Where the GPU's time goes, by kernel and by product: an event before and after each launch while it is switched on. Events add a
  * microsecond or two to every launch, so shares mean more than sums.
  */
-import type { Device } from './device.js';
+
+/** What the profiler needs of a device. */
+export interface EventSource {
+  recordEvent(): number;
+  /** Milliseconds from one recorded event to another. */
+  elapsed(start: number, end: number): number;
+  destroyEvent(event: number): void;
+  synchronize(): void;
+}
 
 export interface ProfileEntry {
   /** A kernel's name, or a product's shape. */
@@ -12,11 +20,11 @@ export interface ProfileEntry {
 }
 
 export class Profiler {
-  readonly #device: Device;
+  readonly #device: EventSource;
   readonly #spans: { readonly name: string; readonly start: number; readonly end: number }[] = [];
   #start = 0;
 
-  constructor(device: Device) {
+  constructor(device: EventSource) {
     this.#device = device;
   }
 
@@ -37,8 +45,8 @@ export class Profiler {
       totals.set(name, total);
       total.calls++;
       total.milliseconds += this.#device.elapsed(start, end);
-      this.#device.call('cuEventDestroy_v2', start);
-      this.#device.call('cuEventDestroy_v2', end);
+      this.#device.destroyEvent(start);
+      this.#device.destroyEvent(end);
     }
     return [...totals].map(([name, total]) => ({ name, ...total })).sort((a, b) => b.milliseconds - a.milliseconds);
   }

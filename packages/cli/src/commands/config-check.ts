@@ -1,5 +1,5 @@
 /** @file `spft config check`: every problem of config files, with line and path, before a run finds them one by one. */
-import type { AddCommand } from '../program.js';
+import type { AddCommand } from './add-command.js';
 
 export const addConfigCommand: AddCommand = (program, context) => {
   const config = program.command('config').description('work with config files');

@@ -1,5 +1,5 @@
 /** @file `spft doctor`: what this machine has, which backend would be chosen and why. Starts nothing and always exits 0. */
-import type { AddCommand } from '../program.js';
+import type { AddCommand } from './add-command.js';
 
 export const addDoctorCommand: AddCommand = (program, context) => {
   program

@@ -1,7 +1,7 @@
 /** @file `spft eval`: accuracy on evaluation sets, by generation. */
 import { addFlags, naturalNumber, positiveInteger } from '../flags.js';
-import type { AddCommand } from '../program.js';
 import type { EvalRequest } from '../runs/run-eval.js';
+import type { AddCommand } from './add-command.js';
 
 export const addEvalCommand: AddCommand = (program, context) => {
   const command = program

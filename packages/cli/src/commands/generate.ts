@@ -1,7 +1,7 @@
 /** @file `spft generate`: text from a model, with an adapter if one is given. */
 import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
-import type { AddCommand } from '../program.js';
 import type { GenerateRequest } from '../runs/run-generate.js';
+import type { AddCommand } from './add-command.js';
 
 type GenerateFlags = Omit<GenerateRequest, 'backend'>;
 

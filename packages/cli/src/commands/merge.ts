@@ -1,7 +1,7 @@
 /** @file `spft merge`: base and adapter as one model that transformers loads. */
 import { addFlags, oneOf } from '../flags.js';
-import type { AddCommand } from '../program.js';
 import type { MergeRequest } from '../runs/run-merge.js';
+import type { AddCommand } from './add-command.js';
 
 export const addMergeCommand: AddCommand = (program, context) => {
   const command = program

@@ -1,7 +1,7 @@
 /** @file `spft predictor build`: the SVD predictors of a model, as a run would build them itself. */
 import { addFlags, oneOf, positiveInteger } from '../flags.js';
-import type { AddCommand } from '../program.js';
 import type { PredictorRequest } from '../runs/run-predictor.js';
+import type { AddCommand } from './add-command.js';
 
 export const addPredictorCommand: AddCommand = (program, context) => {
   const predictor = program.command('predictor').description("work with the sparsity estimator's predictors");

@@ -2,8 +2,8 @@
 import { snakeCase, TRAIN_KEYS, type TrainKey, type TrainKeyRow, trainKeyRows } from '@spft/config';
 import type { Command } from 'commander';
 import { addFlag, addFlags, type FlagSpec, positiveInteger } from '../flags.js';
-import type { AddCommand } from '../program.js';
 import type { TrainFlags } from '../runs/run-train.js';
+import type { AddCommand } from './add-command.js';
 
 /** Where a group of keys begins in the table, and its title. */
 const GROUPS: Readonly<Partial<Record<TrainKey, string>>> = {

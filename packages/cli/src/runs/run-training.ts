@@ -28,33 +28,11 @@ import { prepareDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
 import { runFlopsShare } from '../steps/run-flops.js';
 import { methodName, runName } from '../steps/run-name.js';
+import type { TrainingRun } from './training-run.js';
 import { VERSION } from '../version.js';
 
 export type { TrainingRequest } from './run-request.js';
-
-/** What came of a run. */
-export interface TrainingRun {
-  readonly name: string;
-  /** `LoRA`, `SparseLoRA`, … */
-  readonly method: string;
-  readonly backend: string;
-  /** Directory with adapter, checkpoints, log and report. */
-  readonly outputDir: string;
-  /** False where it was interrupted: then there is a checkpoint and no adapter. */
-  readonly finished: boolean;
-  readonly lastCheckpoint: string | null;
-  readonly training: TrainOutput;
-  /** Arithmetic of a sparse step relative to a dense one; 1 for a dense run. */
-  readonly flopsShare: number;
-  readonly trainableParameters: number;
-  readonly samples: number;
-  readonly skippedRows: number;
-  readonly evaluations: readonly EvaluationResult[];
-  /** What sparsity kept; null for a dense run. */
-  readonly sparsity: SparsityMap | null;
-  readonly report: string | null;
-  readonly peakMemoryBytes: number;
-}
+export type { TrainingRun } from './training-run.js';
 
 /**
  * Trains an adapter and saves it.

@@ -1,7 +1,7 @@
 /** @file A run as its HTML report's data. */
 import type { TrainConfig } from '@spft/config';
 import type { ReportData } from '@spft/trainer';
-import type { TrainingRun } from '../runs/run-training.js';
+import type { TrainingRun } from '../runs/training-run.js';
 import { bytes } from '../terminal/table.js';
 
 export function reportOf(run: TrainingRun, config: TrainConfig): ReportData {
