@@ -6,8 +6,8 @@ import { dirname } from 'node:path';
 import { type BackendReport, chooseBackend, probeBackends } from '@spft/backends';
 import { cacheDirOf, endpointOf, isOffline, tokenOf } from '@spft/models/node';
 import { isExpected } from '../errors.js';
-import type { Output } from '../terminal/output.js';
 import { predictorCache } from '../steps/attach-sparsity.js';
+import type { Output } from '../terminal/output.js';
 import { bytes, pairs } from '../terminal/table.js';
 import { VERSION } from '../version.js';
 

@@ -2,8 +2,8 @@
 import { generate } from '@spft/models';
 import { type EvaluationResult, type EvaluationTask, evaluateTask, type PromptTemplate } from '@spft/trainer';
 import { loadTasks } from '@spft/trainer/node';
-import type { Output } from '../terminal/output.js';
 import type { OpenedModel } from '../steps/open-model.js';
+import type { Output } from '../terminal/output.js';
 import { bytes, percent, table } from '../terminal/table.js';
 
 export interface EvaluateModelOptions {

@@ -1,13 +1,13 @@
 /** @file Evaluation from the command line. */
 import type { EvaluationResult } from '@spft/trainer';
 import { writePredictions } from '@spft/trainer/node';
-import { evaluateModel, evaluationSummary, evaluationTable, openTasks } from './evaluate-model.js';
-import { preparePath, writeJson } from '../terminal/json-file.js';
-import type { Output } from '../terminal/output.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openModel } from '../steps/open-model.js';
 import { chooseTemplate, DEFAULT_TEMPLATE, openTemplate } from '../steps/template.js';
+import { preparePath, writeJson } from '../terminal/json-file.js';
+import type { Output } from '../terminal/output.js';
+import { evaluateModel, evaluationSummary, evaluationTable, openTasks } from './evaluate-model.js';
 
 export interface EvalRequest {
   readonly modelNameOrPath: string;

@@ -4,11 +4,11 @@ import { Readable } from 'node:stream';
 import { type ChatMessage, type GenerateOptions, generate, type Tokenizer } from '@spft/models';
 import { type PromptTemplate, tokenizePrompt } from '@spft/trainer';
 import { CliError } from '../errors.js';
-import type { Output } from '../terminal/output.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
 import { chooseTemplate, NO_TEMPLATE, openTemplate } from '../steps/template.js';
+import type { Output } from '../terminal/output.js';
 
 export interface GenerateRequest {
   readonly modelNameOrPath: string;

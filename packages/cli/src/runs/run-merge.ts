@@ -3,10 +3,10 @@ import { readdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { saveModel } from '@spft/models/node';
 import { CliError } from '../errors.js';
-import type { Output } from '../terminal/output.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openModel } from '../steps/open-model.js';
+import type { Output } from '../terminal/output.js';
 
 export interface MergeRequest {
   readonly modelNameOrPath: string;

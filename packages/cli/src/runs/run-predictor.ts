@@ -6,11 +6,11 @@ import { loadSpftConfig } from '@spft/config/node';
 import { type PredictedLayers, predictedProjections } from '@spft/estimator';
 import { loadOrBuildPredictors } from '@spft/estimator/node';
 import { CliError } from '../errors.js';
-import { preparePath, writeJson } from '../terminal/json-file.js';
-import type { Output } from '../terminal/output.js';
 import { predictorPlace } from '../steps/attach-sparsity.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openModel } from '../steps/open-model.js';
+import { preparePath, writeJson } from '../terminal/json-file.js';
+import type { Output } from '../terminal/output.js';
 import { bytes } from '../terminal/table.js';
 
 export interface PredictorRequest {

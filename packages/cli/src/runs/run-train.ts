@@ -2,13 +2,13 @@
 import type { TrainConfig } from '@spft/config';
 import { loadTrainConfig } from '@spft/config/node';
 import { CliError } from '../errors.js';
-import { evaluationSummary, evaluationTable } from './evaluate-model.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
+import { bytes, percent, table } from '../terminal/table.js';
+import { evaluationSummary, evaluationTable } from './evaluate-model.js';
 import { runEval } from './run-eval.js';
 import { ignoredKeys } from './run-request.js';
 import { runTraining, type TrainingRun } from './run-training.js';
-import { bytes, percent, table } from '../terminal/table.js';
 
 export interface TrainFlags {
   /** Training keys by their names in files. */

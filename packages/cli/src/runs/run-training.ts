@@ -18,18 +18,18 @@ import {
 } from '@spft/trainer';
 import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
 import { CliError, messageOf } from '../errors.js';
-import { evaluateModel } from './evaluate-model.js';
-import type { Output } from '../terminal/output.js';
-import { writeRunFile } from './run-file.js';
-import { type CheckedRequest, checkRequest, type TrainingRequest } from './run-request.js';
 import { untilInterrupted } from '../steps/interrupt.js';
 import { type OpenRun, openRun } from '../steps/open-run.js';
 import { prepareDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
 import { runFlopsShare } from '../steps/run-flops.js';
 import { methodName, runName } from '../steps/run-name.js';
-import type { TrainingRun } from './training-run.js';
+import type { Output } from '../terminal/output.js';
 import { VERSION } from '../version.js';
+import { evaluateModel } from './evaluate-model.js';
+import { writeRunFile } from './run-file.js';
+import { type CheckedRequest, checkRequest, type TrainingRequest } from './run-request.js';
+import type { TrainingRun } from './training-run.js';
 
 export type { TrainingRequest } from './run-request.js';
 export type { TrainingRun } from './training-run.js';
