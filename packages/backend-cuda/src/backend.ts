@@ -233,19 +233,30 @@ export class CudaBackend extends tf.KernelBackend {
 
   /**
    * Address of a host array on the device, which is uploaded once for the last arrays that were asked for: what all layers of a step share. The
-   * array must not change.
+   * array must not change. The address is good for a launch that asks for no more than `MOST_CONSTANTS` arrays: to ask for one again makes it the
+   * last to go.
    */
   constant(values: Int32Array | Float32Array): number {
     const known = this.#constants.get(values);
-    if (known) return known.address;
+    if (known) {
+      this.#constants.delete(values);
+      this.#constants.set(values, known);
+      return known.address;
+    }
     if (this.#constants.size >= MOST_CONSTANTS) {
       const [oldest, block] = this.#constants.entries().next().value!;
       this.#constants.delete(oldest);
       this.memoryPool.release(block);
     }
     const block = this.memoryPool.allocate(values.byteLength, 'layouts');
-    this.#staging.upload(values, block.address);
     this.#constants.set(values, block);
+    try {
+      this.#staging.upload(values, block.address);
+    } catch (error) {
+      this.#constants.delete(values);
+      this.memoryPool.release(block);
+      throw error;
+    }
     return block.address;
   }
 
