@@ -2,7 +2,7 @@
 #                                                            or: sh scripts/device/bench.sh load ARGUMENTS of bench/cuda/load.ts
 name=main
 [ "$1" = load ] && name=load && shift
-out=packages/backend-cuda/dist/device/bench-$name.mjs
+out=packages/backend-cuda/.device/bundles/bench-$name.mjs
 node node_modules/esbuild/bin/esbuild bench/cuda/$name.ts --bundle --platform=node --format=esm --log-level=warning \
   --tsconfig=scripts/device/tsconfig.json --external:koffi --external:'@tensorflow/*' --outfile=$out || exit
 exec node $out "$@"

@@ -15,7 +15,7 @@ began=$(date +%s)
 left() { echo $((limit - $(date +%s) + began)); }
 
 # Where the bundle lies, the sources of kernels are found.
-parity=packages/backend-cuda/dist/device/parity.mjs
+parity=packages/backend-cuda/.device/bundles/parity.mjs
 node node_modules/esbuild/bin/esbuild scripts/parity/main.ts --bundle --platform=node --format=esm --log-level=warning \
   --tsconfig=scripts/device/tsconfig.json --external:koffi --external:'@tensorflow/*' --outfile=$parity || exit 1
 

@@ -19,8 +19,14 @@ export interface HeapOptions {
   readonly limit?: number;
 }
 
+/** A `WebAssembly.Memory`, as far as it is used; the types of Node alone have no such name. */
+export interface SharedMemory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+
 export class Heap {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: SharedMemory;
   /** Bytes of tensors at most. */
   readonly limit: number;
   readonly #allocator: Allocator;

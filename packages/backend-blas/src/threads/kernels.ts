@@ -51,11 +51,15 @@ export type Kernels = Readonly<Record<KernelName, Kernel>> & {
 
 let compiled: WebAssembly.Module | null = null;
 
-export function kernelModule(): WebAssembly.Module {
+/** A `WebAssembly.Module`; declared as an object, as the types of Node alone have no such name. */
+export function kernelModule(): object {
   compiled ??= new WebAssembly.Module(Buffer.from(ASSEMBLY, 'base64'));
   return compiled;
 }
 
-export function kernelsOn(memory: WebAssembly.Memory): Kernels {
-  return new WebAssembly.Instance(kernelModule(), { env: { memory } }).exports as unknown as Kernels;
+/** @param memory a `WebAssembly.Memory` that is shared. */
+export function kernelsOn(memory: object): Kernels {
+  const module = kernelModule() as WebAssembly.Module;
+  return new WebAssembly.Instance(module, { env: { memory: memory as WebAssembly.Memory } })
+    .exports as unknown as Kernels;
 }
