@@ -8,10 +8,11 @@ const VALUES = [
 ];
 
 /** Where they begin, as assembly/vector.ts says, and how many bytes they take. */
+import type { SharedMemory } from '../memory/heap.js';
 export const CONSTANTS_AT = 64;
 export const CONSTANTS_BYTES = 16 * VALUES.length;
 
-export function writeConstants(memory: WebAssembly.Memory): void {
+export function writeConstants(memory: SharedMemory): void {
   const lanes = new Float32Array(memory.buffer, CONSTANTS_AT, 4 * VALUES.length);
   VALUES.forEach((value, n) => {
     lanes.fill(value, 4 * n, 4 * n + 4);
