@@ -1,4 +1,5 @@
 /** @file The constants of the kernels' exponential, which lie in the memory: assembly/vector.ts says why. */
+import type { SharedMemory } from '../memory/heap.js';
 
 /** In the order of their numbers in `assembly/`: least x, 1.5·2²³, log₂ e, ln 2 and what it lacks, Cephes' polynomial, 1, greatest x. */
 const VALUES = [
@@ -8,7 +9,6 @@ const VALUES = [
 ];
 
 /** Where they begin, as assembly/vector.ts says, and how many bytes they take. */
-import type { SharedMemory } from '../memory/heap.js';
 export const CONSTANTS_AT = 64;
 export const CONSTANTS_BYTES = 16 * VALUES.length;
 
