@@ -50,7 +50,7 @@ export class BlasBackend extends MathBackendCPU {
     this.blas = blas;
     this.heap = new Heap({ reserved: POOL_BYTES, limit });
     const base = blas.addressOf(this.heap.f32(0, 1));
-    this.pool = new Pool(this.heap, blas, threads, base);
+    this.pool = new Pool({ heap: this.heap, blas, threads, base });
   }
 
   /** As the cpu backend's, without its advice to install another. */

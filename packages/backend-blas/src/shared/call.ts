@@ -98,7 +98,9 @@ export class Call {
     this.pool.run();
   }
 
+  /** Gives back what the call needed. What it wrote of a job and did not run is no part of the next call's. */
   end(): void {
+    this.pool.forget();
     for (const { values, place } of this.#copyOut) values.set(this.backend.heap.f32(place, values.length));
     for (const block of this.#blocks) this.backend.heap.give(block);
   }

@@ -6,18 +6,17 @@
  * and what belongs together (a tile's product, softmax and next product) stays in one core's cache. A job costs 4 µs beyond its work.
  */
 import { createRequire } from 'node:module';
-import { Worker } from 'node:worker_threads';
 import { BlasError } from '../errors.js';
 import type { Blas } from '../library/blas.js';
 import { NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE } from '../library/blas.js';
 import type { Block } from '../memory/allocator.js';
 import type { Heap } from '../memory/heap.js';
 import { CONSTANTS_AT, CONSTANTS_BYTES, writeConstants } from './constants.js';
-import { CONTROL, GEMM, IN_SCRATCH, runChunks, type ThreadOptions } from './interpreter.js';
+import { Crew } from './crew.js';
+import { CONTROL, GEMM, IN_SCRATCH, MOST_CHUNKS, publish, runChunks, type ThreadOptions } from './interpreter.js';
 import { KERNEL_NAMES, type KernelName, type Kernels, kernelModule, kernelsOn } from './kernels.js';
 
-/** Chunks of a job at most, and numbers of its program. More is done in several jobs. */
-const MOST_CHUNKS = 2 ** 14;
+/** Numbers of a job's program at most. More is done in several jobs. */
 const MOST_NUMBERS = 2 ** 18;
 
 const STARTS_AT = CONSTANTS_AT + CONSTANTS_BYTES;
@@ -32,24 +31,23 @@ export const POOL_BYTES = PROGRAM_AT + MOST_NUMBERS * 8;
  */
 const SPINS = 1_000_000;
 
-/** A value of `next` that no chunk has. */
-const NO_JOB = 2 ** 30;
-
 const numberOf = new Map<string, number>(KERNEL_NAMES.map((name, n) => [name, n + 1]));
 
 /** The text of another thread: waits for a job, works, waits again. */
-const workerText = (): string => `
+const threadText = (first: string): string => `
 const { workerData } = require('node:worker_threads');
-const { thread, memory, module, names, blas, koffi, base, layout } = workerData;
-const sgemm = require(koffi).load(blas.path).func(blas.prototype);
+const { thread, memory, module, names, blas, koffi, base, states, layout } = workerData;
 const exported = new WebAssembly.Instance(module, { env: { memory } }).exports;
 const control = new Int32Array(memory.buffer, 0, layout.words);
 const options = {
-  thread, control, sgemm, base,
+  thread, control, states, base,
+  tickets: new BigInt64Array(memory.buffer, layout.ticketsAt, 1),
   starts: new Int32Array(memory.buffer, layout.startsAt, layout.starts),
   program: new Float64Array(memory.buffer, layout.programAt, layout.program),
   kernels: [null, ...names.map((name) => exported[name])],
+  sgemm: blas ? require(koffi).load(blas.path).func(blas.prototype) : () => {},
 };
+${first}
 const run = ${runChunks.toString()};
 for (let seen = 0; ; ) {
   for (let spins = 0; spins < ${SPINS} && Atomics.load(control, 0) === seen; spins++);
@@ -58,37 +56,55 @@ for (let seen = 0; ; ) {
   run(options);
 }`;
 
+/** What is used of a BLAS; without a declaration other threads have none. */
+export type PoolBlas = Pick<Blas, 'sgemm'> & { readonly declaration: Blas['declaration'] | null };
+
+export interface PoolOptions {
+  readonly heap: Heap;
+  readonly blas: PoolBlas;
+  /** This one included. */
+  readonly threads: number;
+  /** Native address of the memory's first byte. */
+  readonly base: number;
+  /** JavaScript that each other thread runs before its first job, which may change its `options`; for tests. */
+  readonly first?: string;
+}
+
 export class Pool {
   readonly threads: number;
   /** The kernels on the caller's thread, for what is not worth a job. */
   readonly kernels: Kernels;
   readonly #heap: Heap;
-  readonly #blas: Blas;
+  readonly #blas: PoolBlas;
+  readonly #first: string;
   readonly #options: ThreadOptions;
-  readonly #workers: Worker[] = [];
+  #crew: Crew | null = null;
+  /** Why it can be used no more. */
+  #broken: string | null = null;
   #scratch: Block | null = null;
   #scratchBytes = 0;
   #chunks = 0;
   #numbers = 0;
 
-  /** @param base native address of the memory's first byte. */
-  constructor(heap: Heap, blas: Blas, threads: number, base: number) {
+  constructor({ heap, blas, threads, base, first = '' }: PoolOptions) {
     this.threads = threads;
     this.#heap = heap;
     this.#blas = blas;
+    this.#first = first;
     writeConstants(heap.memory);
     this.kernels = kernelsOn(heap.memory);
     const { buffer } = heap.memory;
     this.#options = {
       thread: 0,
       control: new Int32Array(buffer, 0, CONTROL.words),
+      tickets: new BigInt64Array(buffer, 4 * CONTROL.tickets, 1),
+      states: new Int32Array(new SharedArrayBuffer(4 * threads)),
       starts: new Int32Array(buffer, STARTS_AT, MOST_CHUNKS + 2),
       program: new Float64Array(buffer, PROGRAM_AT, MOST_NUMBERS),
       kernels: [() => {}, ...KERNEL_NAMES.map((name) => this.kernels[name])],
       sgemm: blas.sgemm,
       base,
     };
-    this.#options.control[CONTROL.next] = NO_JOB;
   }
 
   /** Native address of a place in the memory. */
@@ -169,25 +185,31 @@ export class Pool {
     if (this.#chunks >= MOST_CHUNKS || this.#numbers > MOST_NUMBERS / 2) this.run();
   }
 
-  /** Runs the job that has been written, and returns when all of it is done. */
+  /** Forgets what was written of a job: whoever wrote it failed in its middle. */
+  forget(): void {
+    this.#chunks = 0;
+    this.#numbers = 0;
+  }
+
+  /**
+   * Runs the job that has been written, and returns when all of it is done.
+   * @throws BlasError when a thread ended at work, then and from then on: what it was writing, it may have written in part.
+   */
   run(): void {
     const { control } = this.#options;
     const chunks = this.#chunks;
-    this.#chunks = 0;
-    this.#numbers = 0;
+    this.forget();
     if (chunks === 0) return;
+    if (this.#broken !== null) throw new BlasError(this.#broken);
     const shared = chunks > 1 && this.threads > 1;
-    if (shared && this.#workers.length === 0) this.#start();
-    Atomics.store(control, CONTROL.chunks, chunks);
-    Atomics.store(control, CONTROL.done, 0);
-    Atomics.store(control, CONTROL.next, 0);
+    if (shared) this.#crew ??= this.#start();
+    publish(this.#options, chunks);
     if (shared) {
       Atomics.add(control, CONTROL.generation, 1);
       Atomics.notify(control, CONTROL.generation, chunks - 1);
     }
     const error = runChunks(this.#options);
     this.#waitFor(chunks);
-    Atomics.store(control, CONTROL.next, NO_JOB);
     if (control[CONTROL.failed] !== 0) {
       control[CONTROL.failed] = 0;
       throw new Error(`internal: a kernel failed: ${error ?? 'on another thread'}`);
@@ -199,44 +221,47 @@ export class Pool {
     const { control } = this.#options;
     for (let spins = 0; ; spins++) {
       const done = Atomics.load(control, CONTROL.done);
-      if (done >= chunks) return;
+      if (done === chunks) return;
+      if (done > chunks) throw new Error(`internal: ${done} chunks were run of ${chunks}`);
+      if (Atomics.load(control, CONTROL.died) !== 0) this.#break();
       if (spins > SPINS) Atomics.wait(control, CONTROL.done, done, 0.1);
     }
   }
 
-  /** Ends the other threads. */
-  dispose(): void {
-    for (const worker of this.#workers.splice(0)) void worker.terminate();
+  #break(): never {
+    const thread = Atomics.load(this.#options.control, CONTROL.died);
+    const reason = this.#crew?.ended().find((ended) => ended.thread === thread)?.reason ?? 'no reason is known';
+    this.#broken = `backend blas: thread ${thread} ended at work (${reason}); results may be written in part, so nothing more is computed here: start the program again, from its last checkpoint`;
+    throw new BlasError(this.#broken);
   }
 
-  #start(): void {
-    const koffi = createRequire(import.meta.url).resolve('koffi');
-    for (let thread = 1; thread < this.threads; thread++) {
-      const worker = new Worker(workerText(), {
-        eval: true,
-        workerData: {
-          thread,
-          memory: this.#heap.memory,
-          module: kernelModule(),
-          names: KERNEL_NAMES,
-          blas: this.#blas.declaration,
-          koffi,
-          base: this.#options.base,
-          layout: {
-            words: CONTROL.words,
-            startsAt: STARTS_AT,
-            starts: MOST_CHUNKS + 2,
-            programAt: PROGRAM_AT,
-            program: MOST_NUMBERS,
-          },
-        },
-      });
-      // Without it the work is done all the same, by fewer threads.
-      worker.on('error', (error) => process.emitWarning(`backend blas: thread ${thread} ended: ${error.message}`));
-      // The process may end while they wait.
-      worker.unref();
-      this.#workers.push(worker);
-    }
+  /** Ends the other threads. */
+  dispose(): void {
+    this.#crew?.dispose();
+    this.#crew = null;
+  }
+
+  #start(): Crew {
+    const { control, states, base } = this.#options;
+    const layout = {
+      words: CONTROL.words,
+      ticketsAt: 4 * CONTROL.tickets,
+      startsAt: STARTS_AT,
+      starts: MOST_CHUNKS + 2,
+      programAt: PROGRAM_AT,
+      program: MOST_NUMBERS,
+    };
+    const data = {
+      memory: this.#heap.memory,
+      module: kernelModule(),
+      names: KERNEL_NAMES,
+      blas: this.#blas.declaration,
+      koffi: createRequire(import.meta.url).resolve('koffi'),
+      base,
+      states,
+      layout,
+    };
+    return new Crew(this.threads, threadText(this.#first), data, { control, states });
   }
 }
 
