@@ -8,14 +8,14 @@ export {
   ropeRows,
   ropeTables,
 } from './attention/rope-tables.js';
+export type { StoredType } from './contract/layers.js';
 export type * from './contract/types.js';
 export { BATCHED_MATMUL, batchedMatMul } from './engine/batched-matmul.js';
-export { hasKernel, type KernelAttributes, type KernelInputs, runOp, withoutKernels } from './engine/op.js';
+export { hasKernel, runOp, withoutKernels } from './engine/op.js';
 export { stopGradient } from './engine/stop-gradient.js';
 export {
   STORED_LIKE,
   STORED_TENSOR,
-  type StoredType,
   storedLike,
   storedTensor,
   takesStored,

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { allowKernels } from '../src/engine/op.js';
-import { shareClones } from '../src/engine/wasm-identity.js';
+import { meetBackend } from '../src/engine/meet-backend.js';
 import { registerSimdKernels, unregisterSimdKernels } from '../src/kernels/simd/register.js';
 
 type By = 'kernels' | 'kernels without SIMD' | 'composition';
@@ -21,7 +21,7 @@ export const PATHS: readonly (readonly [backend: string, by: By])[] = TEST_BACKE
 export function usePath(backend: string, by: By): void {
   beforeAll(async () => {
     await useBackend(backend);
-    shareClones();
+    meetBackend();
     if (by === 'kernels without SIMD') unregisterSimdKernels();
     allowKernels(by !== 'composition');
   });

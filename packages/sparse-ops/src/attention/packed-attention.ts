@@ -16,12 +16,10 @@ import { packedAttentionGradOnHost, packedAttentionOnHost } from '../kernels/hos
 import { packedAttentionGradOnWasm, packedAttentionOnWasm } from '../kernels/host/packed-attention-wasm.js';
 import { registerWasmKernel } from '../kernels/host/wasm-heap.js';
 
-/** Inputs q, k, v; attributes layout, heads; output y, or y and whatever the kernel of the gradient wants. */
 export const PACKED_ATTENTION = 'SpftPackedAttention';
-/** Inputs q, k, v, dy, and where the forward's kernel gave more than y: y, kept0…; attributes layout, heads; outputs dq, dk, dv. */
 export const PACKED_ATTENTION_GRAD = 'SpftPackedAttentionGrad';
-registerHostKernel({ kernelName: PACKED_ATTENTION, ...packedAttentionOnHost });
-registerHostKernel({ kernelName: PACKED_ATTENTION_GRAD, ...packedAttentionGradOnHost });
+registerHostKernel(PACKED_ATTENTION, packedAttentionOnHost);
+registerHostKernel(PACKED_ATTENTION_GRAD, packedAttentionGradOnHost);
 registerWasmKernel(PACKED_ATTENTION, packedAttentionOnWasm);
 registerWasmKernel(PACKED_ATTENTION_GRAD, packedAttentionGradOnWasm);
 
@@ -152,20 +150,19 @@ export function packedAttention(
     inputs: { q, k, v },
     saves: [q, k, v],
     run() {
-      const made = runOp<tf.Tensor | tf.Tensor[]>(PACKED_ATTENTION, { q, k, v }, { layout, heads }, () =>
+      const [y, ...kept] = runOp(PACKED_ATTENTION, { q, k, v }, { layout, heads }, () => [
         forward(q, k, v, layout, heads),
-      );
-      const [y, ...kept] = Array.isArray(made) ? made : [made];
+      ]);
       // A kernel that gives more than the output wants all of it back.
-      return { outputs: [y as tf.Tensor2D], kept: kept.length > 0 ? [tf.clone(y!), ...kept] : [] };
+      return { outputs: [y], kept: kept.length > 0 ? [tf.clone(y), ...kept] : [] };
     },
     gradient([dy], [q, k, v, y, ...kept]) {
       const inputs = { q: q!, k: k!, v: v!, dy: dy!, ...(y && { y }) };
       const others = Object.fromEntries(kept.map((t, n) => [`kept${n}`, t]));
-      const [dq, dk, dv] = runOp<tf.Tensor[]>(PACKED_ATTENTION_GRAD, { ...inputs, ...others }, { layout, heads }, () =>
+      const [dq, dk, dv] = runOp(PACKED_ATTENTION_GRAD, { ...inputs, ...others }, { layout, heads }, () =>
         backward([q, k, v, dy] as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D], layout, heads),
       );
-      return { q: dq!, k: dk!, v: dv! };
+      return { q: dq, k: dk, v: dv };
     },
   });
   return y;

@@ -10,7 +10,7 @@ import { ropeOnHost } from '../kernels/host/rope.js';
 
 /** Rotates by the angle of cos and sin, or by its opposite when the attribute `inverse` is set. */
 export const ROPE = 'SpftRope';
-registerHostKernel({ kernelName: ROPE, ...ropeOnHost });
+registerHostKernel(ROPE, ropeOnHost);
 
 function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, headDim: number, inverse: boolean): tf.Tensor {
   return runOp(ROPE, { x, cos, sin }, { headDim, inverse }, () => {

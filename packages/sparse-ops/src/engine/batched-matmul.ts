@@ -10,7 +10,6 @@ import { registerWasmKernel } from '../kernels/host/wasm-heap.js';
 import { matMul2d, prefersPlainProducts } from './matmul.js';
 import { runOp } from './op.js';
 
-/** Attributes transposeA, transposeB; also the kernel of the gradients, which are such products themselves. */
 export const BATCHED_MATMUL = 'SpftBatchedMatMul';
 registerWasmKernel(BATCHED_MATMUL, batchedMatMulOnWasm);
 

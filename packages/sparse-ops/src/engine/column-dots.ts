@@ -4,9 +4,8 @@ import { columnDotsOnHost } from '../kernels/host/column-dots.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { runOp } from './op.js';
 
-/** Inputs a [T, n], b [T, n]; output [n]. */
 export const COLUMN_DOTS = 'SpftColumnDots';
-registerHostKernel({ kernelName: COLUMN_DOTS, ...columnDotsOnHost });
+registerHostKernel(COLUMN_DOTS, columnDotsOnHost);
 
 /** @returns [n], owned by the caller. */
 export function columnDots(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor1D {

@@ -7,15 +7,12 @@ import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { runOp } from './op.js';
 import { transpose2d } from './transpose.js';
 
-/** Inputs x [T, n], indices int32 [kept]; output [T, kept]. */
 export const GATHER_COLUMNS = 'SpftGatherColumns';
-/** Inputs x [T, n], indices int32 [kept]; output [kept, T]. */
 export const GATHER_COLUMNS_TRANSPOSED = 'SpftGatherColumnsTransposed';
-/** Inputs x [T, kept], indices int32 [kept]; attribute total; output [T, total], zero where no index points. */
 export const SCATTER_COLUMNS = 'SpftScatterColumns';
-registerHostKernel({ kernelName: GATHER_COLUMNS, ...gatherColumnsOnHost });
-registerHostKernel({ kernelName: GATHER_COLUMNS_TRANSPOSED, ...gatherColumnsTransposedOnHost });
-registerHostKernel({ kernelName: SCATTER_COLUMNS, ...scatterColumnsOnHost });
+registerHostKernel(GATHER_COLUMNS, gatherColumnsOnHost);
+registerHostKernel(GATHER_COLUMNS_TRANSPOSED, gatherColumnsTransposedOnHost);
+registerHostKernel(SCATTER_COLUMNS, scatterColumnsOnHost);
 
 /** @returns [T, kept], owned by the caller. */
 export function takeColumns(x: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {

@@ -5,8 +5,8 @@ import { useBackend } from '../../../../test/support/backends.js';
 import { expectNoLeak } from '../../../../test/support/leaks.js';
 import { hasKernel, runOp, withoutKernels } from './op.js';
 
-const NAME = 'SpftTestDouble';
-const run = (x: tf.Tensor) => runOp(NAME, { x }, { plus: 5 }, () => tf.add(x, tf.scalar(0)));
+const NAME = 'SpftTopKSelection';
+const run = (scores: tf.Tensor) => runOp(NAME, { scores }, { kept: 5 }, () => tf.add(scores, tf.scalar(0)));
 
 describe('runOp()', () => {
   beforeAll(() => useBackend('cpu'));
@@ -19,12 +19,12 @@ describe('runOp()', () => {
       kernelName: NAME,
       backendName,
       kernelFunc: ({ inputs, attrs, backend }) => {
-        const { x } = inputs as { x: tf.TensorInfo };
+        const { scores: x } = inputs as { scores: tf.TensorInfo };
         const memory = backend as {
           data: { get(id: object): { values: Float32Array } };
           makeTensorInfo(shape: number[], dtype: string, values: Float32Array): tf.TensorInfo;
         };
-        const values = memory.data.get(x.dataId).values.map((v) => v + (attrs as { plus: number }).plus);
+        const values = memory.data.get(x.dataId).values.map((v) => v + (attrs as { kept: number }).kept);
         return memory.makeTensorInfo(x.shape, 'float32', values);
       },
     });

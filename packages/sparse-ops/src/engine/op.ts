@@ -1,15 +1,14 @@
 /**
  * @file How an op finds its kernel.
  *
- * An op is a portable composition of tfjs ops with its own gradient. A backend that has something faster registers a tfjs kernel under the
- * op's kernel name (`tf.registerKernel({ kernelName: 'SpftRmsNorm', backendName: 'cuda', kernelFunc })`), and the op runs that instead. Ops
- * and their gradients have separate kernel names, so a backend may speed up one and leave the other.
+ * An op is a portable composition of tfjs ops with its own gradient. A backend that has something faster registers a kernel under the name that
+ * the contract has for it (`registerSpftKernels`), and the op runs that instead. Ops and their gradients have separate kernels, so a backend may
+ * speed up one and leave the other, where the contract does not say that they belong together.
  */
 import * as tf from '@tensorflow/tfjs';
-import { shareClones } from './wasm-identity.js';
-
-export type KernelInputs = Record<string, tf.Tensor>;
-export type KernelAttributes = Record<string, unknown>;
+import type { KernelAttributesOf, KernelInputsOf, KernelName, KernelTensorsOf } from '../contract/kernels.js';
+import { CONTRACT } from '../contract/kernels.js';
+import { meetBackend } from './meet-backend.js';
 
 let kernelsAllowed = true;
 
@@ -31,23 +30,42 @@ export function withoutKernels<T>(f: () => T): T {
 }
 
 /** Whether the active backend has a kernel of its own for this name, to be used now. */
-export function hasKernel(kernelName: string): boolean {
+export function hasKernel(kernelName: KernelName): boolean {
   return kernelsAllowed && tf.getKernel(kernelName, tf.getBackend()) !== undefined;
 }
 
 /**
- * Runs the active backend's kernel `kernelName`, or the composition where there is none. Call it inside `tf.customGrad`: neither way is
- * recorded on the tape. The outputs belong to the caller; intermediate tensors of the composition are disposed.
+ * Runs the active backend's kernel `kernelName`, which must have one. Call it off the tape (in `tf.customGrad`, `recordOp` or `noGradient`).
+ * @param inputs as the contract names them.
+ * @returns the kernel's outputs, owned by the caller.
+ * @throws Error where there is no such kernel: ask `hasKernel`.
  */
-export function runOp<T extends tf.Tensor | tf.Tensor[]>(
-  kernelName: string,
-  inputs: KernelInputs,
-  attributes: KernelAttributes,
-  composition: () => T,
-): T {
-  shareClones();
-  if (!hasKernel(kernelName)) {
-    return tf.tidy(composition);
-  }
-  return tf.engine().runKernel(kernelName, inputs as never, attributes as never) as unknown as T;
+export function runKernel<Name extends KernelName>(
+  kernelName: Name,
+  inputs: KernelInputsOf<Name, tf.Tensor>,
+  attributes: KernelAttributesOf<Name>,
+): KernelTensorsOf<Name> {
+  const made = tf.engine().runKernel(kernelName, inputs as never, attributes as never) as tf.Tensor | tf.Tensor[];
+  // A kernel of one output and others that it may keep may give the one alone.
+  const listed = Array.isArray(made) || CONTRACT[kernelName].outputs.length === 1 ? made : [made];
+  return listed as KernelTensorsOf<Name>;
+}
+
+/** What a composition gives in a kernel's place; ranks are not looked at, as tfjs's ops do not tell them. */
+type Composed<Name extends KernelName> = KernelTensorsOf<Name> extends tf.Tensor ? tf.Tensor : tf.Tensor[];
+
+/**
+ * Runs the active backend's kernel `kernelName`, or the composition where there is none. Call it off the tape, as `runKernel`: neither way is
+ * recorded. The outputs belong to the caller; intermediate tensors of the composition are disposed.
+ * @param composition gives what the kernel does, without what a kernel keeps for its gradient.
+ */
+export function runOp<Name extends KernelName>(
+  kernelName: Name,
+  inputs: KernelInputsOf<Name, tf.Tensor>,
+  attributes: KernelAttributesOf<Name>,
+  composition: () => Composed<Name>,
+): KernelTensorsOf<Name> {
+  meetBackend();
+  if (hasKernel(kernelName)) return runKernel(kernelName, inputs, attributes);
+  return tf.tidy(composition as () => tf.TensorContainer) as KernelTensorsOf<Name>;
 }

@@ -8,6 +8,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { isRecording, noGradient } from './tape.js';
+import { addTapeNode, isInnerGradient } from './tfjs-internals.js';
 
 export interface OpResult<O extends readonly tf.Tensor[]> {
   /** Owned by the caller of the op. */
@@ -31,21 +32,6 @@ export interface OpDefinition<O extends readonly tf.Tensor[]> {
    */
   gradient(dys: readonly tf.Tensor[], saved: readonly tf.Tensor[]): Readonly<Record<string, tf.Tensor>>;
 }
-
-/** What is used of tfjs's engine beyond its typings. */
-interface Tape {
-  addTapeNode(
-    name: string,
-    inputs: Readonly<Record<string, tf.Tensor>>,
-    outputs: readonly tf.Tensor[],
-    gradient: (dys: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) => Record<string, () => tf.Tensor>,
-    saved: readonly tf.Tensor[],
-    attributes: object,
-  ): void;
-  readonly state: { readonly gradientDepth: number };
-}
-
-const engine = () => tf.engine() as unknown as Tape;
 
 /** Gradients that an op here has given to another tensor of the tape, which alone refers to them. */
 const passedOn = new WeakSet<tf.Tensor>();
@@ -110,12 +96,12 @@ export function recordOp<O extends readonly tf.Tensor[]>(op: OpDefinition<O>): O
     const gradients = op.gradient(dys, [...whole, ...saved.slice(next)]);
     tf.dispose(remade);
     // In a gradient of a gradient the same node is asked again.
-    if (engine().state.gradientDepth === 0) {
+    if (!isInnerGradient()) {
       tf.dispose([...dys.filter((dy) => passedOn.has(dy)), ...saved]);
       for (const g of Object.values(gradients)) passedOn.add(g);
     }
     return Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, () => g]));
   };
-  engine().addTapeNode(op.name, op.inputs, outputs, gradient, saved, {});
+  addTapeNode(op.name, op.inputs, outputs, gradient, saved, {});
   return outputs;
 }

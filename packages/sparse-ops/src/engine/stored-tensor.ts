@@ -1,16 +1,12 @@
 /** @file A frozen tensor as it lies in a file, for backends that take its bytes without a float32 copy on the host. */
 import * as tf from '@tensorflow/tfjs';
+import type { StoredType } from '../contract/layers.js';
 import { hasKernel, runOp } from './op.js';
 import { noGradient } from './tape.js';
 
-/** No inputs; attributes bytes (Uint8Array, little-endian), stored, shape; output of that shape, float32 in name. */
 export const STORED_TENSOR = 'SpftStoredTensor';
 
-/** Inputs x, like; output x with its elements stored as those of like are. */
 export const STORED_LIKE = 'SpftStoredLike';
-
-/** Element types of files that a kernel must know. */
-export type StoredType = 'BF16' | 'F16' | 'F32';
 
 /** Whether the active backend takes tensors of this element type as they lie in a file. */
 export const takesStored = (dtype: string | undefined): dtype is StoredType =>
@@ -26,7 +22,7 @@ export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: Sto
     runOp(STORED_TENSOR, {}, { bytes, stored, shape }, () => {
       throw new TypeError(`storedTensor: backend '${tf.getBackend()}' takes no stored bytes; give it float32 values`);
     }),
-  );
+  ) as T;
 }
 
 /**
@@ -34,5 +30,5 @@ export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: Sto
  * @returns owned by the caller. Not differentiable.
  */
 export function storedLike<T extends tf.Tensor>(x: T, like: tf.Tensor): T {
-  return noGradient(() => runOp(STORED_LIKE, { x, like }, {}, () => tf.clone(x)));
+  return noGradient(() => runOp(STORED_LIKE, { x, like }, {}, () => tf.clone(x))) as T;
 }

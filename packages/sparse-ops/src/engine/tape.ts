@@ -1,31 +1,21 @@
 /** @file Whether operations are being recorded for a gradient, and how to keep some from it. */
 import * as tf from '@tensorflow/tfjs';
+import { isOffTape, offTape } from './tfjs-internals.js';
 
 /** Whether an op called now would be recorded for a gradient. */
 export function isRecording(): boolean {
   return tf.engine().isTapeOn();
 }
 
-/**
- * Runs `f` without recording: what it returns counts as constant in every gradient. Gradients taken inside `f` would find nothing.
- * tfjs records at kernel depth 0 alone, which is how its own kernels keep their inner ops off the tape.
- */
-export function noGradient<T>(f: () => T): T {
-  const { state } = tf.engine();
-  state.kernelDepth++;
-  try {
-    return f();
-  } finally {
-    state.kernelDepth--;
-  }
-}
+/** Runs `f` without recording: what it returns counts as constant in every gradient. Gradients taken inside `f` would find nothing. */
+export const noGradient: <T>(f: () => T) => T = offTape;
 
 /**
  * Whether a tensor made and kept here would be taken for a leak of the op that runs: tfjs counts so with its flag IS_TEST, as under gradient
  * checkpointing.
  */
 export function takesKeptForLeak(): boolean {
-  return tf.engine().state.kernelDepth > 0 && tf.env().getBool('IS_TEST');
+  return isOffTape() && tf.env().getBool('IS_TEST');
 }
 
 const constants = new WeakSet<tf.Tensor>();

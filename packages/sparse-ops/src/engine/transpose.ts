@@ -4,9 +4,8 @@ import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { transposeOnHost } from '../kernels/host/transpose.js';
 import { runOp } from './op.js';
 
-/** Input x [m, n]; output [n, m]. */
 export const TRANSPOSE_2D = 'SpftTranspose2d';
-registerHostKernel({ kernelName: TRANSPOSE_2D, ...transposeOnHost });
+registerHostKernel(TRANSPOSE_2D, transposeOnHost);
 
 /** @returns [n, m], owned by the caller. Not differentiable. */
 export function transpose2d(x: tf.Tensor2D): tf.Tensor2D {

@@ -11,7 +11,6 @@ import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { transpose2d } from '../engine/transpose.js';
 
-/** Inputs x, weight, labels; attributes chunkRows, withGradient; outputs loss and, if asked for, the gradient of x. */
 export const LINEAR_CROSS_ENTROPY = 'SpftLinearCrossEntropy';
 
 /** Logits of one chunk hold at most about so many numbers, unless `chunkRows` says otherwise: 32 MB. */

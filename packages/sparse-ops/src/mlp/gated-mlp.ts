@@ -7,7 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
-import { hasKernel, runOp } from '../engine/op.js';
+import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
 import { checkLayer } from '../project/frozen-layer.js';
 import { linear } from '../project/linear.js';
@@ -16,9 +16,7 @@ import { linearKeptRows } from '../project/linear-kept-rows.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
 import { swiglu } from './swiglu.js';
 
-/** Inputs x, residual; attributes weights, keep, denseRows; outputs y, then whatever the kernel of the gradient wants. */
 export const GATED_MLP = 'SpftGatedMlp';
-/** Inputs dy, kept0…: what GATED_MLP gave beside y; attributes weights, keep, denseRows; output dx. */
 export const GATED_MLP_GRAD = 'SpftGatedMlpGrad';
 
 /** A frozen weight [out, in] and its bias [out] or null. */
@@ -91,13 +89,13 @@ export function gatedMlp(
     saves: keep ? [keep.indices] : [],
     run() {
       const attributes = { weights, keep, denseRows };
-      const [y, ...kept] = runOp<tf.Tensor[]>(GATED_MLP, { x, residual }, attributes, () => []);
-      return { outputs: [y as tf.Tensor2D], kept };
+      const [y, ...kept] = runKernel(GATED_MLP, { x, residual }, attributes);
+      return { outputs: [y], kept };
     },
     gradient([dy], saved) {
       const living = keep && { ...keep, indices: saved[0] as tf.Tensor1D };
       const kept = Object.fromEntries(saved.slice(keep ? 1 : 0).map((t, n) => [`kept${n}`, t]));
-      const dx = runOp(GATED_MLP_GRAD, { dy: dy!, ...kept }, { weights, keep: living, denseRows }, () => dy!);
+      const dx = runKernel(GATED_MLP_GRAD, { dy: dy!, ...kept }, { weights, keep: living, denseRows });
       return { x: dx, residual: tf.clone(dy!) };
     },
   });

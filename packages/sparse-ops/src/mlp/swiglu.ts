@@ -10,8 +10,8 @@ import { swigluGradOnHost, swigluOnHost } from '../kernels/host/swiglu.js';
 
 export const SWIGLU = 'SpftSwiglu';
 export const SWIGLU_GRAD = 'SpftSwigluGrad';
-registerHostKernel({ kernelName: SWIGLU, ...swigluOnHost });
-registerHostKernel({ kernelName: SWIGLU_GRAD, ...swigluGradOnHost });
+registerHostKernel(SWIGLU, swigluOnHost);
+registerHostKernel(SWIGLU_GRAD, swigluGradOnHost);
 
 /**
  * @param gate [T, I].
@@ -28,7 +28,7 @@ export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
     const value = runOp(SWIGLU, { gate, up }, {}, () => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up));
     save([gate, up]);
     const gradFunc = (dy: tf.Tensor, [gate, up]: tf.Tensor[]) =>
-      runOp<tf.Tensor[]>(SWIGLU_GRAD, { gate: gate!, up: up!, dy }, {}, () => {
+      runOp(SWIGLU_GRAD, { gate: gate!, up: up!, dy }, {}, () => {
         const sigmoid = tf.sigmoid(gate!);
         const silu = tf.mul(gate!, sigmoid);
         // silu' = σ + z·σ·(1 − σ) = σ + silu − silu·σ

@@ -4,12 +4,11 @@
  * backward: x is, and the norm takes a fiftieth of what the block does.
  */
 import * as tf from '@tensorflow/tfjs';
-import { hasKernel, runOp } from '../engine/op.js';
+import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp, remakeable } from '../engine/record-op.js';
 import { constant, isConstant, noGradient } from '../engine/tape.js';
 import { RMS_NORM, rmsNorm } from './rms-norm.js';
 
-/** Inputs x, weight, dy, dresidual; attribute eps; output dx. */
 export const RMS_NORM_RESIDUAL_GRAD = 'SpftRmsNormResidualGrad';
 
 /**
@@ -25,7 +24,7 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
       `rmsNormResidual: x [${x.shape}] must be [T, H] with H the length of weight [${weight.shape}]`,
     );
   }
-  const norm = (x: tf.Tensor) => runOp(RMS_NORM, { x, weight }, { eps }, () => x as tf.Tensor2D);
+  const norm = (x: tf.Tensor) => runKernel(RMS_NORM, { x, weight }, { eps });
   if (isConstant(x)) {
     const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
     return [constant(remakeable(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
@@ -36,7 +35,7 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
     saves: [x],
     run: () => ({ outputs: [remakeable(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
     gradient: ([dy, dresidual], [x]) => ({
-      x: runOp(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }, () => dy!),
+      x: runKernel(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }),
     }),
   });
 }

@@ -8,8 +8,8 @@ import { rmsNormGradOnHost, rmsNormOnHost } from '../kernels/host/rms-norm.js';
 
 export const RMS_NORM = 'SpftRmsNorm';
 export const RMS_NORM_GRAD = 'SpftRmsNormGrad';
-registerHostKernel({ kernelName: RMS_NORM, ...rmsNormOnHost });
-registerHostKernel({ kernelName: RMS_NORM_GRAD, ...rmsNormGradOnHost });
+registerHostKernel(RMS_NORM, rmsNormOnHost);
+registerHostKernel(RMS_NORM_GRAD, rmsNormGradOnHost);
 
 /** 1/√(mean(x²) + ε), [T, 1]. */
 const inverseRms = (x: tf.Tensor2D, eps: number): tf.Tensor2D =>

@@ -13,11 +13,8 @@ import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { checkLora } from './lora-linear.js';
 
-/** Inputs x, base, loraA, loraB, magnitude, norms, bias or none; attribute scaling; outputs y [T, out], h [T, r]. */
 export const DORA_LINEAR = 'SpftDoraLinear';
-/** Inputs x, base, h, loraA, loraB, magnitude, norms, dy, bias or none; attribute scaling; outputs dx, dbase, dA, dB, dmagnitude. */
 export const DORA_LINEAR_GRAD = 'SpftDoraLinearGrad';
-/** Inputs weight [out, in], loraA [r, in], loraB [out, r]; attribute scaling; output [out]. */
 export const DORA_NORMS = 'SpftDoraNorms';
 
 /**
@@ -83,7 +80,7 @@ export function doraLinear(
   const [y, h, norms] = noGradient(() => {
     const norms = doraNorms(weight, loraA, loraB, scaling);
     const tensors = { x, base, loraA, loraB, magnitude, norms, ...withBias };
-    const outputs = runOp<tf.Tensor[]>(DORA_LINEAR, tensors, { scaling }, () => {
+    const outputs = runOp(DORA_LINEAR, tensors, { scaling }, () => {
       const h = matMul2d(x, loraA, false, true);
       const z = tf.add(centred(base), matMul2d(tf.mul(h, scaling), loraB, false, true));
       const y = tf.mul(z, tf.divNoNan(magnitude, norms));
@@ -103,7 +100,7 @@ export function doraLinear(
       const [x, base, loraA, loraB] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
       const [magnitude, h, norms] = saved.slice(4) as [tf.Tensor1D, tf.Tensor2D, tf.Tensor1D];
       const tensors = { x, base, h, loraA, loraB, magnitude, norms, dy, ...withBias };
-      return runOp<tf.Tensor[]>(DORA_LINEAR_GRAD, tensors, { scaling }, () => {
+      return runOp(DORA_LINEAR_GRAD, tensors, { scaling }, () => {
         const c = tf.divNoNan(magnitude, norms);
         const dbase = tf.mul(dy, c) as tf.Tensor2D;
         const dh = tf.mul(matMul2d(dbase, loraB), scaling) as tf.Tensor2D;

@@ -6,9 +6,8 @@ import { runOp } from '../engine/op.js';
 import { dropInto, dropoutOnHost } from '../kernels/host/dropout.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 
-/** Input x; attributes rate, seed; output of x's shape. Its own gradient. */
 export const DROPOUT = 'SpftDropout';
-registerHostKernel({ kernelName: DROPOUT, ...dropoutOnHost });
+registerHostKernel(DROPOUT, dropoutOnHost);
 
 function drop(x: tf.Tensor, rate: number, seed: number): tf.Tensor {
   return runOp(DROPOUT, { x }, { rate, seed }, () => {

@@ -12,9 +12,7 @@ import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 
-/** Inputs x [T, kept], weight [out, in], indices int32 [kept], bias [out] or none; output [T, out]. */
 export const LINEAR_KEPT_COLUMNS = 'SpftLinearKeptColumns';
-/** Inputs dy [T, out], weight, indices; output dx [T, kept]. */
 export const LINEAR_KEPT_COLUMNS_GRAD = 'SpftLinearKeptColumnsGrad';
 
 /**

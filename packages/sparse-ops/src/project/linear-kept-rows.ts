@@ -12,9 +12,7 @@ import { runOp } from '../engine/op.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 import { takeRows } from '../tokens/gather-rows.js';
 
-/** Inputs x [T, in], weight [out, in], indices int32 [kept], bias [out] or none; output [T, kept]. */
 export const LINEAR_KEPT_ROWS = 'SpftLinearKeptRows';
-/** Inputs dy [T, kept], weight, indices; output dx [T, in]. */
 export const LINEAR_KEPT_ROWS_GRAD = 'SpftLinearKeptRowsGrad';
 
 const takeOfVector = (v: tf.Tensor1D, indices: tf.Tensor1D): tf.Tensor1D =>

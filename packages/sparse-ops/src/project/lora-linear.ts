@@ -10,9 +10,7 @@ import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { checkMatrix } from '../select/selection.js';
 
-/** Inputs x, base, loraA, loraB; attribute scaling; outputs y [T, out], h [T, r]. */
 export const LORA_LINEAR = 'SpftLoraLinear';
-/** Inputs x, h, loraA, loraB, dy; attribute scaling; outputs dx, dA, dB. */
 export const LORA_LINEAR_GRAD = 'SpftLoraLinearGrad';
 
 /** @throws RangeError unless x [T, in], base [T, out], A [r, in], B [out, r] fit. */
@@ -52,7 +50,7 @@ export function loraLinear(
 ): tf.Tensor2D {
   checkLora('loraLinear', x, base, loraA, loraB);
   const [y, h] = noGradient(() =>
-    runOp<tf.Tensor[]>(LORA_LINEAR, { x, base, loraA, loraB }, { scaling }, () => {
+    runOp(LORA_LINEAR, { x, base, loraA, loraB }, { scaling }, () => {
       const h = matMul2d(x, loraA, false, true);
       return [tf.add(base, matMul2d(tf.mul(h, scaling), loraB, false, true)), h];
     }),
@@ -67,7 +65,7 @@ export function loraLinear(
     save([x, h, loraA, loraB]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const [x, h, loraA, loraB] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-      const [dx, dA, dB] = runOp<tf.Tensor[]>(LORA_LINEAR_GRAD, { x, h, loraA, loraB, dy }, { scaling }, () => {
+      const [dx, dA, dB] = runOp(LORA_LINEAR_GRAD, { x, h, loraA, loraB, dy }, { scaling }, () => {
         const dh = tf.mul(matMul2d(dy as tf.Tensor2D, loraB), scaling) as tf.Tensor2D;
         const dB = matMul2d(dy as tf.Tensor2D, tf.mul(h, scaling), true, false);
         return [matMul2d(dh, loraA), thinProduct(dh, x), dB];

@@ -5,7 +5,7 @@
  * Composed of `linear`, `gatherColumns`, `linearKeptColumns`, `loraLinear` and a sum. A backend's kernel adds up in the products themselves.
  */
 import * as tf from '@tensorflow/tfjs';
-import { hasKernel, runOp } from '../engine/op.js';
+import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
 import { gatherColumns } from '../select/gather-columns.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
@@ -21,9 +21,7 @@ import {
 import { linear } from './linear.js';
 import { linearKeptColumns } from './linear-kept-columns.js';
 
-/** Inputs x, residual; attributes layer, denseRows; outputs y, then what `nameKept` names. */
 export const PROJECT_COLUMNS = 'SpftProjectColumns';
-/** Inputs x, dy, and of `keptInputs`; attributes layer, denseRows; outputs dx, then dA, dB and perhaps dmagnitude of the branch. */
 export const PROJECT_COLUMNS_GRAD = 'SpftProjectColumnsGrad';
 
 function compose(x: tf.Tensor2D, residual: tf.Tensor2D, layer: FrozenLayer, denseRows: number): tf.Tensor2D {
@@ -67,16 +65,16 @@ export function projectColumns(
     inputs: { x, residual, ...branches },
     saves: keep ? [x, keep.indices] : [x],
     run() {
-      const [y, ...kept] = runOp<tf.Tensor[]>(PROJECT_COLUMNS, { x, residual }, { layer, denseRows }, () => []);
-      return { outputs: [y as tf.Tensor2D], kept };
+      const [y, ...kept] = runKernel(PROJECT_COLUMNS, { x, residual }, { layer, denseRows });
+      return { outputs: [y], kept };
     },
     gradient([dy], [x, ...saved]) {
       const kept = keptInputs(nameKept([layer], saved.slice(keep ? 1 : 0)));
       const attributes = { layer: withIndices([layer], saved)[0]!, denseRows };
       const inputs = { x: x!, dy: dy!, ...kept };
-      const [dx, ...others] = runOp<tf.Tensor[]>(PROJECT_COLUMNS_GRAD, inputs, attributes, () => []);
+      const [dx, ...others] = runKernel(PROJECT_COLUMNS_GRAD, inputs, attributes);
       const ofBranch = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
-      return { x: dx!, residual: tf.clone(dy!), ...ofBranch };
+      return { x: dx, residual: tf.clone(dy!), ...ofBranch };
     },
   });
   return y;

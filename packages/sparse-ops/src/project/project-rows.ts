@@ -6,7 +6,7 @@
  * every A, accumulates the gradients of x where they belong, and needs no row of anything copied to take dense and sparse rows apart.
  */
 import * as tf from '@tensorflow/tfjs';
-import { hasKernel, runOp } from '../engine/op.js';
+import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp, remakeable } from '../engine/record-op.js';
 import { isConstant } from '../engine/tape.js';
 import { scatterColumns } from '../select/scatter-columns.js';
@@ -24,12 +24,7 @@ import { linear } from './linear.js';
 import { linearKeptRows } from './linear-kept-rows.js';
 import { rescaleColumns } from './rescale-columns.js';
 
-/** Input x; attributes layers, denseRows; outputs y of each layer, then what `nameKept` names. */
 export const PROJECT_ROWS = 'SpftProjectRows';
-/**
- * Inputs x, dy0…, and of `keptInputs`; attributes layers, denseRows, withInput; outputs dx if withInput, then dA, dB and perhaps dmagnitude of
- * each branch.
- */
 export const PROJECT_ROWS_GRAD = 'SpftProjectRowsGrad';
 
 function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
@@ -65,7 +60,7 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
     inputs: withInput ? { x, ...branches } : branches,
     saves: [x, ...indices],
     run() {
-      const made = runOp<tf.Tensor[]>(PROJECT_ROWS, { x }, { layers, denseRows }, () => []);
+      const made = runKernel(PROJECT_ROWS, { x }, { layers, denseRows });
       const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
       for (const { layer, z, norms } of nameKept(layers, kept).rescaled) {
         const magnitude = layers[layer]!.lora!.magnitude!;
@@ -79,7 +74,7 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
       const kept = keptInputs(nameKept(layers, saved.slice(indices.length)));
       const inputs = { x: x!, ...Object.fromEntries(dys.map((dy, n) => [`dy${n}`, dy])), ...kept };
       const attributes = { layers: withIndices(layers, saved), denseRows, withInput };
-      const made = runOp<tf.Tensor[]>(PROJECT_ROWS_GRAD, inputs, attributes, () => []);
+      const made = runKernel(PROJECT_ROWS_GRAD, inputs, attributes) as tf.Tensor[];
       const others = withInput ? made.slice(1) : made;
       const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
       return withInput ? { x: made[0]!, ...ofBranches } : ofBranches;

@@ -2,7 +2,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
 
-/** Inputs z [T, out], magnitude [out], norms [out]; output [T, out]. */
 export const RESCALE_COLUMNS = 'SpftRescaleColumns';
 
 /** z ⊙ magnitude / norms [T, out], zero where a norm is; owned by the caller. */

@@ -4,7 +4,6 @@ import { columnDots } from '../engine/column-dots.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix } from './selection.js';
 
-/** Input x [T, n]; output [n]. */
 export const COLUMN_NORMS = 'SpftColumnNorms';
 
 /**

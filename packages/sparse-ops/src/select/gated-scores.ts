@@ -6,7 +6,6 @@ import { runOp } from '../engine/op.js';
 import { noGradient } from '../engine/tape.js';
 import { checkMatrix } from './selection.js';
 
-/** Inputs x [B, in], gateA and upA [in, r], gateB and upB [r, n]; output [n]. */
 export const GATED_SCORES = 'SpftGatedScores';
 
 /** Of a projection: Wᵀ ≈ a·b. */

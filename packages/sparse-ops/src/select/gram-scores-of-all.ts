@@ -5,7 +5,6 @@ import { noGradient } from '../engine/tape.js';
 import type { LowRankPair } from './gated-scores.js';
 import { gramScores } from './gram-scores.js';
 
-/** Inputs x [T, in], a0 [in, r₀], b0 [r₀, n₀], a1…; attribute count; outputs [n₀], [n₁]… */
 export const GRAM_SCORES_OF_ALL = 'SpftGramScoresOfAll';
 
 /**
@@ -15,7 +14,7 @@ export const GRAM_SCORES_OF_ALL = 'SpftGramScoresOfAll';
  * @throws RangeError when the shapes do not fit.
  */
 export function gramScoresOfAll(x: tf.Tensor2D, predictors: readonly LowRankPair[]): tf.Tensor1D[] {
-  const inputs: Record<string, tf.Tensor> = { x };
+  const inputs: { x: tf.Tensor2D; [of: `a${number}` | `b${number}`]: tf.Tensor2D } = { x };
   predictors.forEach(({ a, b }, n) => {
     if (a.rank !== 2 || b.rank !== 2 || x.shape[1] !== a.shape[0] || a.shape[1] !== b.shape[0]) {
       throw new RangeError(
@@ -26,7 +25,7 @@ export function gramScoresOfAll(x: tf.Tensor2D, predictors: readonly LowRankPair
     inputs[`b${n}`] = b;
   });
   return noGradient(() =>
-    runOp<tf.Tensor[]>(GRAM_SCORES_OF_ALL, inputs, { count: predictors.length }, () =>
+    runOp(GRAM_SCORES_OF_ALL, inputs, { count: predictors.length }, () =>
       predictors.map(({ a, b }) => gramScores(x, a, b)),
     ),
   ) as tf.Tensor1D[];

@@ -8,9 +8,7 @@ import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix } from './selection.js';
 
-/** Inputs x [T, in], a [in, r], b [r, n]; output [n]. */
 export const GRAM_SCORES = 'SpftGramScores';
-/** Inputs x, a, b, scores [n], dy [n]; output dx [T, in]. */
 export const GRAM_SCORES_GRAD = 'SpftGramScoresGrad';
 
 /**

@@ -6,9 +6,8 @@ import { maskColumnsOnHost } from '../kernels/host/columns.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { checkMatrix, checkSelection } from './selection.js';
 
-/** Inputs x [T, n], indices int32 [kept]; attribute fromRow; output [T, n]. Its own gradient. */
 export const MASK_COLUMNS = 'SpftMaskColumns';
-registerHostKernel({ kernelName: MASK_COLUMNS, ...maskColumnsOnHost });
+registerHostKernel(MASK_COLUMNS, maskColumnsOnHost);
 
 function mask(x: tf.Tensor2D, { indices, kept, total }: ChannelSelection, fromRow: number): tf.Tensor2D {
   return runOp(MASK_COLUMNS, { x, indices }, { fromRow }, () => {

@@ -9,9 +9,7 @@ import { noGradient } from '../engine/tape.js';
 import { scatterColumns } from './scatter-columns.js';
 import { topKSelection } from './top-k-selection.js';
 
-/** Inputs scoreQ [N·d], scoreK [K·d]; attributes group (G), headDim (d); output [K·d]. */
 export const COMBINE_QUERY_KEY_SCORES = 'SpftCombineQueryKeyScores';
-/** Input indices int32 [kept], kv channels; attributes group, headDim; output int32 [kept·G], ascending. */
 export const QUERY_CHANNELS = 'SpftQueryChannels';
 
 /** @throws RangeError when `channels` is not the kv channels of the layout. */

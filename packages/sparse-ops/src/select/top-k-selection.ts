@@ -4,7 +4,6 @@ import type { ChannelSelection } from '../contract/types.js';
 import { runOp } from '../engine/op.js';
 import { noGradient } from '../engine/tape.js';
 
-/** Input scores [n]; attribute kept; output int32 [kept], ascending. */
 export const TOP_K_SELECTION = 'SpftTopKSelection';
 
 /**

@@ -5,12 +5,10 @@ import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { gatherRowsOnHost, scatterAddRowsOnHost } from '../kernels/host/rows.js';
 import { checkMatrix } from '../select/selection.js';
 
-/** Inputs x [M, n], rows int32 [R]; output [R, n]. */
 export const GATHER_ROWS = 'SpftGatherRows';
-/** Inputs dy [R, n], rows int32 [R]; attribute total (M); output [M, n], rows named twice added up. */
 export const GATHER_ROWS_GRAD = 'SpftGatherRowsGrad';
-registerHostKernel({ kernelName: GATHER_ROWS, ...gatherRowsOnHost });
-registerHostKernel({ kernelName: GATHER_ROWS_GRAD, ...scatterAddRowsOnHost });
+registerHostKernel(GATHER_ROWS, gatherRowsOnHost);
+registerHostKernel(GATHER_ROWS_GRAD, scatterAddRowsOnHost);
 
 /** The rows without a gradient: for use inside ops. @returns [R, n], owned by the caller. */
 export function takeRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {

@@ -8,7 +8,6 @@ import { matMul2d, thinProduct } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix } from '../select/selection.js';
 
-/** Input x [T, n]; attributes sequenceOfRow (Int32Array [T]), shares (Float32Array [B], 1/length); output [B, n]. */
 export const SEQUENCE_MEANS = 'SpftSequenceMeans';
 
 interface RowShares {

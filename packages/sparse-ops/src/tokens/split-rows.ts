@@ -5,15 +5,13 @@ import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { joinRowsOnHost, splitRowsOnHost } from '../kernels/host/rows.js';
 import { checkMatrix } from '../select/selection.js';
 
-/** Input x [T, n]; attribute at (D); outputs [D, n] and [T − D, n]. */
 export const SPLIT_ROWS = 'SpftSplitRows';
-/** Inputs first [D, n], second [S, n]; output [D + S, n]. */
 export const JOIN_ROWS = 'SpftJoinRows';
-registerHostKernel({ kernelName: SPLIT_ROWS, ...splitRowsOnHost });
-registerHostKernel({ kernelName: JOIN_ROWS, ...joinRowsOnHost });
+registerHostKernel(SPLIT_ROWS, splitRowsOnHost);
+registerHostKernel(JOIN_ROWS, joinRowsOnHost);
 
 const split = (x: tf.Tensor2D, at: number): [tf.Tensor2D, tf.Tensor2D] =>
-  runOp<tf.Tensor[]>(SPLIT_ROWS, { x }, { at }, () => tf.split(x, [at, x.shape[0] - at])) as [tf.Tensor2D, tf.Tensor2D];
+  runOp(SPLIT_ROWS, { x }, { at }, () => tf.split(x, [at, x.shape[0] - at])) as [tf.Tensor2D, tf.Tensor2D];
 
 const join = (first: tf.Tensor2D, second: tf.Tensor2D): tf.Tensor2D =>
   runOp(JOIN_ROWS, { first, second }, {}, () => tf.concat([first, second]));

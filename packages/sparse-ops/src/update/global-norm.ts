@@ -4,9 +4,8 @@ import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { globalNormOnHost } from '../kernels/host/optimizer-update.js';
 
-/** Inputs t0…; output the norm. */
 export const GLOBAL_NORM = 'SpftGlobalNorm';
-registerHostKernel({ kernelName: GLOBAL_NORM, ...globalNormOnHost });
+registerHostKernel(GLOBAL_NORM, globalNormOnHost);
 
 /**
  * √(Σ of the squares of every element of every tensor).

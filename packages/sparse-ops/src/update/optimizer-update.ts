@@ -5,16 +5,15 @@
  * nothing back. A kernel takes all tensors as inputs `<role><n>` and returns the new values; they replace those of the variables.
  */
 import * as tf from '@tensorflow/tfjs';
-import { type KernelAttributes, type KernelInputs, runOp } from '../engine/op.js';
+import { runOp } from '../engine/op.js';
+import type { KernelName } from '../contract/kernels.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { adamwOnHost, sgdOnHost } from '../kernels/host/optimizer-update.js';
 
-/** Inputs p0…, g0…, m0…, v0…, perhaps gradientScale; outputs p0…, m0…, v0…. Attributes: AdamwOptions and count. */
 export const ADAMW = 'SpftAdamw';
-/** Inputs p0…, g0…, m0… unless momentum is 0, perhaps gradientScale; outputs p0…, m0…. Attributes: SgdOptions and count. */
 export const SGD = 'SpftSgd';
-registerHostKernel({ kernelName: ADAMW, ...adamwOnHost });
-registerHostKernel({ kernelName: SGD, ...sgdOnHost });
+registerHostKernel(ADAMW, adamwOnHost);
+registerHostKernel(SGD, sgdOnHost);
 
 interface CommonOptions {
   readonly learningRate: number;
@@ -55,12 +54,11 @@ type Role = readonly [role: string, tensors: readonly tf.Tensor[]];
 
 /** Runs an update and hands its outputs, role after role, to the variables of those roles. */
 function update(
-  kernelName: string,
+  kernelName: KernelName,
   inputs: readonly Role[],
   outputs: readonly (readonly tf.Variable[])[],
   gradientScale: tf.Scalar | undefined,
-  attributes: KernelAttributes,
-  composition: () => tf.Tensor[],
+  run: (named: Readonly<Record<string, tf.Tensor>>) => tf.Tensor[],
 ): void {
   const [, parameters] = inputs[0]!;
   for (const [role, tensors] of inputs) {
@@ -75,14 +73,14 @@ function update(
       }
     });
   }
-  const named: KernelInputs = gradientScale ? { gradientScale } : {};
+  const named: Record<string, tf.Tensor> = gradientScale ? { gradientScale } : {};
   for (const [role, tensors] of inputs) {
     tensors.forEach((t, n) => {
       named[`${role}${n}`] = t;
     });
   }
   tf.tidy(() => {
-    const values = runOp(kernelName, named, { ...attributes, count: parameters.length }, composition);
+    const values = run(named);
     outputs.flat().forEach((variable, n) => {
       variable.assign(values[n]!);
     });
@@ -105,8 +103,23 @@ export function adamwUpdate(
   const { step, learningRate, weightDecay = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, gradientScale } = options;
   if (!(step >= 1)) throw new RangeError(`adamwUpdate: step is ${step}; steps count from 1`);
   const { firstMoments, secondMoments } = state;
+  const count = parameters.length;
   const stepSize = learningRate / (1 - beta1 ** step);
   const rootCorrection = Math.sqrt(1 - beta2 ** step);
+  const attributes = { count, learningRate, weightDecay, beta1, beta2, epsilon, step, stepSize, rootCorrection };
+  const composition = () => {
+    const updated = parameters.map((p, n) =>
+      tf.tidy(() => {
+        const g = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
+        const m = tf.add(tf.mul(firstMoments[n]!, beta1), tf.mul(g, 1 - beta1));
+        const v = tf.add(tf.mul(secondMoments[n]!, beta2), tf.mul(tf.square(g), 1 - beta2));
+        const denominator = tf.add(tf.div(tf.sqrt(v), rootCorrection), epsilon);
+        const decayed = weightDecay === 0 ? p : tf.mul(p, 1 - learningRate * weightDecay);
+        return [tf.sub(decayed, tf.mul(tf.div(m, denominator), stepSize)), m, v] as [tf.Tensor, tf.Tensor, tf.Tensor];
+      }),
+    );
+    return [0, 1, 2].flatMap((output) => updated.map((tensors) => tensors[output]!));
+  };
   update(
     ADAMW,
     [
@@ -117,20 +130,7 @@ export function adamwUpdate(
     ],
     [parameters, firstMoments, secondMoments],
     gradientScale,
-    { learningRate, weightDecay, beta1, beta2, epsilon, step, stepSize, rootCorrection },
-    () => {
-      const updated = parameters.map((p, n) =>
-        tf.tidy(() => {
-          const g = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
-          const m = tf.add(tf.mul(firstMoments[n]!, beta1), tf.mul(g, 1 - beta1));
-          const v = tf.add(tf.mul(secondMoments[n]!, beta2), tf.mul(tf.square(g), 1 - beta2));
-          const denominator = tf.add(tf.div(tf.sqrt(v), rootCorrection), epsilon);
-          const decayed = weightDecay === 0 ? p : tf.mul(p, 1 - learningRate * weightDecay);
-          return [tf.sub(decayed, tf.mul(tf.div(m, denominator), stepSize)), m, v] as [tf.Tensor, tf.Tensor, tf.Tensor];
-        }),
-      );
-      return [0, 1, 2].flatMap((output) => updated.map((tensors) => tensors[output]!));
-    },
+    (named) => runOp(ADAMW, named, attributes, composition),
   );
 }
 
@@ -149,12 +149,13 @@ export function sgdUpdate(
 ): void {
   const { learningRate, weightDecay = 0, momentum = 0, gradientScale } = options;
   const momenta = momentum === 0 ? [] : state.momenta;
+  const count = parameters.length;
   const roles: Role[] = [
     ['p', parameters],
     ['g', gradients],
   ];
   if (momentum !== 0) roles.push(['m', momenta]);
-  update(SGD, roles, [parameters, momenta], gradientScale, { learningRate, weightDecay, momentum }, () => {
+  const composition = () => {
     const steps = parameters.map((p, n) =>
       tf.tidy(() => {
         const scaled = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
@@ -164,5 +165,8 @@ export function sgdUpdate(
     );
     const moved = parameters.map((p, n) => tf.sub(p, tf.mul(steps[n]!, learningRate)));
     return momentum === 0 ? moved : [...moved, ...steps];
-  });
+  };
+  update(SGD, roles, [parameters, momenta], gradientScale, (named) =>
+    runOp(SGD, named, { count, learningRate, weightDecay, momentum }, composition),
+  );
 }

@@ -3,13 +3,14 @@
  * 150×32×50 with b transposed (ms, composition → here): 3.5 → 0.8.
  */
 import type * as tf from '@tensorflow/tfjs';
+import type { BatchedMatMulAttributes } from '../../contract/layers.js';
 import { allocate } from './host-kernel.js';
 import { transposeInto } from './transpose.js';
 import { type Place, roomFor, WasmHeap } from './wasm-heap.js';
 
 export const batchedMatMulOnWasm: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   const { a, b } = inputs as Record<'a' | 'b', tf.TensorInfo>;
-  const { transposeA, transposeB } = attrs as unknown as { transposeA: boolean; transposeB: boolean };
+  const { transposeA, transposeB } = attrs as unknown as BatchedMatMulAttributes;
   const [batch, m, k] = [a.shape[0]!, a.shape[transposeA ? 2 : 1]!, a.shape[transposeA ? 1 : 2]!];
   const n = b.shape[transposeB ? 1 : 2]!;
   const output = allocate(backend as object, { shape: [batch, m, n], dtype: 'float32' });

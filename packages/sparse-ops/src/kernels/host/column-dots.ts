@@ -5,7 +5,7 @@
  */
 import type { HostKernel } from './host-kernel.js';
 
-export const columnDotsOnHost: Omit<HostKernel<object>, 'kernelName'> = {
+export const columnDotsOnHost: HostKernel<'SpftColumnDots'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ a }) => ({ shape: [a!.shape[1]!], dtype: 'float32' }),
   run: (inputs, [dots], _, shapes) => {

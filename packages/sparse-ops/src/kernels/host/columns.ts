@@ -6,9 +6,7 @@
  */
 import type { HostKernel } from './host-kernel.js';
 
-type Columns = Omit<HostKernel<object>, 'kernelName'>;
-
-export const gatherColumnsOnHost: Columns = {
+export const gatherColumnsOnHost: HostKernel<'SpftGatherColumns'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x, indices }) => ({ shape: [x!.shape[0]!, indices!.shape[0]!], dtype: 'float32' }),
   run: ({ x, indices }, [y], _, shapes) => {
@@ -21,7 +19,7 @@ export const gatherColumnsOnHost: Columns = {
 };
 
 /** [kept, rows] instead of [rows, kept]; eight rows at a time, so that writes are in runs. */
-export const gatherColumnsTransposedOnHost: Columns = {
+export const gatherColumnsTransposedOnHost: HostKernel<'SpftGatherColumnsTransposed'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x, indices }) => ({ shape: [indices!.shape[0]!, x!.shape[0]!], dtype: 'float32' }),
   run: ({ x, indices }, [y], _, shapes) => {
@@ -40,7 +38,7 @@ export const gatherColumnsTransposedOnHost: Columns = {
   },
 };
 
-export const scatterColumnsOnHost: Omit<HostKernel<{ total: number }>, 'kernelName'> = {
+export const scatterColumnsOnHost: HostKernel<'SpftScatterColumns'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x }, { total }) => ({ shape: [x!.shape[0]!, total], dtype: 'float32' }),
   run: ({ x, indices }, [y], { total }, shapes) => {
@@ -52,7 +50,7 @@ export const scatterColumnsOnHost: Omit<HostKernel<{ total: number }>, 'kernelNa
   },
 };
 
-export const maskColumnsOnHost: Omit<HostKernel<{ fromRow: number }>, 'kernelName'> = {
+export const maskColumnsOnHost: HostKernel<'SpftMaskColumns'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x }) => ({ shape: x!.shape, dtype: 'float32' }),
   run: ({ x, indices }, [y], { fromRow }, shapes) => {

@@ -32,7 +32,7 @@ export function dropInto(y: HostArray, x: ArrayLike<number>, rate: number, seed:
   }
 }
 
-export const dropoutOnHost: Omit<HostKernel<{ rate: number; seed: number }>, 'kernelName'> = {
+export const dropoutOnHost: HostKernel<'SpftDropout'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x }) => ({ shape: x!.shape, dtype: 'float32' }),
   run: ({ x }, [y], { rate, seed }) => dropInto(y!, x!, rate, seed),

@@ -5,6 +5,8 @@
  * gathered or broadcast. Backends are told by their shape, without importing them, so the package stays bundleable and they optional.
  */
 import * as tf from '@tensorflow/tfjs';
+import { guarded } from '../../contract/journal.js';
+import type { KernelAttributesOf, KernelInputsOf, KernelName } from '../../contract/kernels.js';
 
 export type HostArray = Float32Array | Int32Array | Uint8Array;
 
@@ -14,24 +16,21 @@ export interface OutputSpec {
   readonly dtype: 'float32' | 'int32';
 }
 
-export interface HostKernel<Attributes> {
-  readonly kernelName: string;
+/** A kernel of the contract as a loop. */
+export interface HostKernel<Name extends KernelName> {
   /** Where it is registered: only where it was measured to beat the composition. */
   readonly backends: readonly ('cpu' | 'wasm')[];
   /** What to allocate, one spec for a kernel of one output, an array for several. */
-  readonly outputs: (
-    inputs: Readonly<Record<string, tf.TensorInfo>>,
-    attributes: Attributes,
-  ) => OutputSpec | OutputSpec[];
+  readonly outputs: (inputs: KernelInputsOf<Name>, attributes: KernelAttributesOf<Name>) => OutputSpec | OutputSpec[];
   /**
    * Fills the outputs. They hold garbage before (wasm does not clear memory), so every element must be written. Views are valid during the
    * call only.
    */
   readonly run: (
-    inputs: Readonly<Record<string, HostArray>>,
+    inputs: KernelInputsOf<Name, HostArray>,
     outputs: readonly HostArray[],
-    attributes: Attributes,
-    shapes: Readonly<Record<string, tf.TensorInfo>>,
+    attributes: KernelAttributesOf<Name>,
+    shapes: KernelInputsOf<Name>,
   ) => void;
 }
 
@@ -63,33 +62,50 @@ export function view(backend: object, info: tf.TensorInfo): HostArray {
 const own = new WeakSet<tf.KernelFunc>();
 
 /** Registers a kernel of this package, unless someone else has registered one under its name: theirs is kept. @returns whether ours is registered now. */
-export function registerOwnKernel(kernelName: string, backendName: string, kernelFunc: tf.KernelFunc): boolean {
+export function registerOwnKernel(kernelName: KernelName, backendName: string, kernelFunc: tf.KernelFunc): boolean {
   const registered = tf.getKernel(kernelName, backendName);
   if (registered && !own.has(registered.kernelFunc)) return false;
   if (registered) tf.unregisterKernel(kernelName, backendName);
-  own.add(kernelFunc);
-  tf.registerKernel({ kernelName, backendName, kernelFunc });
+  const ours = own.has(kernelFunc) ? kernelFunc : guarded(kernelFunc);
+  own.add(ours);
+  tf.registerKernel({ kernelName, backendName, kernelFunc: ours });
   return true;
 }
 
-/** Registers the kernel under its name for each of its backends. */
-export function registerHostKernel<Attributes>(kernel: HostKernel<Attributes>): void {
-  const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => {
+/** A kernel's loop without the names of its inputs, as what runs all of them has it. */
+interface AnyHostKernel {
+  readonly outputs: (inputs: Record<string, tf.TensorInfo>, attributes: unknown) => OutputSpec | OutputSpec[];
+  readonly run: (
+    inputs: Record<string, HostArray>,
+    outputs: readonly HostArray[],
+    attributes: unknown,
+    shapes: Record<string, tf.TensorInfo>,
+  ) => void;
+}
+
+/** tfjs's kernel of a loop. */
+export function hostKernelFunc(kernel: AnyHostKernel): tf.KernelFunc {
+  return ({ inputs, attrs, backend }) => {
     const infos = inputs as Record<string, tf.TensorInfo>;
-    const attributes = attrs as Attributes;
     // A tensor made on another backend moves here when first looked at, which may allocate: so look before any view is taken.
     for (const name in infos) view(backend as object, infos[name]!);
-    const specs = kernel.outputs(infos, attributes);
+    const specs = kernel.outputs(infos, attrs);
     const outputs = (Array.isArray(specs) ? specs : [specs]).map((spec) => allocate(backend as object, spec));
     const arrays: Record<string, HostArray> = {};
     for (const name in infos) arrays[name] = view(backend as object, infos[name]!);
     kernel.run(
       arrays,
       outputs.map((info) => view(backend as object, info)),
-      attributes,
+      attrs,
       infos,
     );
     return Array.isArray(specs) ? outputs : outputs[0]!;
   };
-  for (const backendName of kernel.backends) registerOwnKernel(kernel.kernelName, backendName, kernelFunc);
+}
+
+/** Registers a loop as the kernel of this name for each of its backends. */
+export function registerHostKernel<Name extends KernelName>(kernelName: Name, kernel: HostKernel<Name>): void {
+  const kernelFunc = guarded(hostKernelFunc(kernel as unknown as AnyHostKernel));
+  own.add(kernelFunc);
+  for (const backendName of kernel.backends) registerOwnKernel(kernelName, backendName, kernelFunc);
 }

@@ -6,26 +6,14 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { HostArray, HostKernel, OutputSpec } from './host-kernel.js';
 
-type Kernel<Attributes> = Omit<HostKernel<Attributes>, 'kernelName'>;
-type Infos = Readonly<Record<string, tf.TensorInfo>>;
-type Arrays = Readonly<Record<string, HostArray>>;
 
 /** Outputs in the shapes of the parameters, once for each role. */
-const likeParameters = (inputs: Infos, count: number, roles: number): OutputSpec[] =>
+const likeParameters = (inputs: Readonly<Record<`p${number}`, tf.TensorInfo>>, count: number, roles: number): OutputSpec[] =>
   Array.from({ length: roles * count }, (_, n) => ({ shape: inputs[`p${n % count}`]!.shape, dtype: 'float32' }));
 
-const scaleOf = (inputs: Arrays): number => (inputs.gradientScale ? inputs.gradientScale[0]! : 1);
+const scaleOf = (inputs: { readonly gradientScale?: HostArray }): number => (inputs.gradientScale ? inputs.gradientScale[0]! : 1);
 
-export const adamwOnHost: Kernel<{
-  count: number;
-  learningRate: number;
-  weightDecay: number;
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-  stepSize: number;
-  rootCorrection: number;
-}> = {
+export const adamwOnHost: HostKernel<'SpftAdamw'> = {
   backends: ['cpu', 'wasm'],
   outputs: (inputs, { count }) => likeParameters(inputs, count, 3),
   run: (inputs, outputs, { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection }) => {
@@ -47,7 +35,7 @@ export const adamwOnHost: Kernel<{
   },
 };
 
-export const sgdOnHost: Kernel<{ count: number; learningRate: number; weightDecay: number; momentum: number }> = {
+export const sgdOnHost: HostKernel<'SpftSgd'> = {
   backends: ['cpu', 'wasm'],
   outputs: (inputs, { count, momentum }) => likeParameters(inputs, count, momentum === 0 ? 1 : 2),
   run: (inputs, outputs, { count, learningRate, weightDecay, momentum }) => {
@@ -68,7 +56,7 @@ export const sgdOnHost: Kernel<{ count: number; learningRate: number; weightDeca
   },
 };
 
-export const globalNormOnHost: Kernel<{ count: number }> = {
+export const globalNormOnHost: HostKernel<'SpftGlobalNorm'> = {
   backends: ['cpu', 'wasm'],
   outputs: () => ({ shape: [], dtype: 'float32' }),
   run: (inputs, [norm], { count }) => {

@@ -7,17 +7,13 @@
  * forward 55 → 3.0, backward 117 → 8.4.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from '../../contract/types.js';
+import type { AttentionAttributes } from '../../contract/layers.js';
+import type { PackedLayout } from '../../contract/types.js';
 import { allocate } from './host-kernel.js';
 import { type Place, roomFor, WasmHeap } from './wasm-heap.js';
 
 /** Queries of a tile, per head. Smaller wastes less on keys that a query does not see, larger makes fewer calls. */
 const TILE = 64;
-
-interface Attributes {
-  readonly layout: PackedLayout;
-  readonly heads: HeadLayout;
-}
 
 /** Rows [first, first + count) of a sequence in packed order: where each lies in an activation matrix. */
 interface Rows {
@@ -136,7 +132,7 @@ function eachTile(
 
 export const packedAttentionOnWasm: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   const { q, k, v } = inputs as Record<'q' | 'k' | 'v', tf.TensorInfo>;
-  const { layout, heads } = attrs as unknown as Attributes;
+  const { layout, heads } = attrs as unknown as AttentionAttributes;
   const { heads: N, kvHeads: K, headDim: d } = heads;
   const G = N / K;
   const most = largest(layout);
@@ -193,7 +189,7 @@ function softmaxGradient(f: Float32Array, p: Place, dp: Place, rows: number, key
 
 export const packedAttentionGradOnWasm: tf.KernelFunc = ({ inputs, attrs, backend }) => {
   const { q, k, v, dy } = inputs as Record<'q' | 'k' | 'v' | 'dy', tf.TensorInfo>;
-  const { layout, heads } = attrs as unknown as Attributes;
+  const { layout, heads } = attrs as unknown as AttentionAttributes;
   const { heads: N, kvHeads: K, headDim: d } = heads;
   const G = N / K;
   const most = largest(layout);

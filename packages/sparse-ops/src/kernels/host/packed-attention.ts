@@ -4,14 +4,8 @@
  * forward 650 → 52, backward 550 → 70.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from '../../contract/types.js';
+import type { AttentionAttributes } from '../../contract/layers.js';
 import type { HostArray, HostKernel } from './host-kernel.js';
-
-interface Attributes {
-  readonly layout: PackedLayout;
-  readonly heads: HeadLayout;
-}
-type Attention = Omit<HostKernel<Attributes>, 'kernelName'>;
 
 const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const });
 
@@ -24,7 +18,7 @@ interface Query {
 }
 
 /** Calls `visit` for each sequence, head and query. */
-function eachQuery(q: HostArray, k: HostArray, { layout, heads }: Attributes, visit: (query: Query) => void): void {
+function eachQuery(q: HostArray, k: HostArray, { layout, heads }: AttentionAttributes, visit: (query: Query) => void): void {
   const { heads: N, kvHeads: K, headDim: d } = heads;
   const { sequenceStarts, rowOfToken, tokens } = layout;
   const [keys, probabilities] = [new Int32Array(tokens), new Float64Array(tokens)];
@@ -58,7 +52,7 @@ function eachQuery(q: HostArray, k: HostArray, { layout, heads }: Attributes, vi
   }
 }
 
-export const packedAttentionOnHost: Attention = {
+export const packedAttentionOnHost: HostKernel<'SpftPackedAttention'> = {
   backends: ['cpu'],
   outputs: ({ q }) => like(q!),
   run: ({ q, k, v }, [y], attributes) => {
@@ -73,7 +67,7 @@ export const packedAttentionOnHost: Attention = {
   },
 };
 
-export const packedAttentionGradOnHost: Attention = {
+export const packedAttentionGradOnHost: HostKernel<'SpftPackedAttentionGrad'> = {
   backends: ['cpu'],
   outputs: ({ q, k, v }) => [like(q!), like(k!), like(v!)],
   run: ({ q, k, v, dy }, [dq, dk, dv], attributes) => {

@@ -4,9 +4,7 @@
  */
 import type { HostKernel } from './host-kernel.js';
 
-type RmsNorm = Omit<HostKernel<{ eps: number }>, 'kernelName'>;
-
-export const rmsNormOnHost: RmsNorm = {
+export const rmsNormOnHost: HostKernel<'SpftRmsNorm'> = {
   backends: ['cpu'],
   outputs: ({ x }) => ({ shape: x!.shape, dtype: 'float32' }),
   run: ({ x, weight }, [y], { eps }, shapes) => {
@@ -21,7 +19,7 @@ export const rmsNormOnHost: RmsNorm = {
   },
 };
 
-export const rmsNormGradOnHost: RmsNorm = {
+export const rmsNormGradOnHost: HostKernel<'SpftRmsNormGrad'> = {
   backends: ['cpu'],
   outputs: ({ x }) => ({ shape: x!.shape, dtype: 'float32' }),
   run: ({ x, weight, dy }, [dx], { eps }, shapes) => {

@@ -4,7 +4,7 @@
  */
 import type { HostKernel } from './host-kernel.js';
 
-export const ropeOnHost: Omit<HostKernel<{ headDim: number; inverse: boolean }>, 'kernelName'> = {
+export const ropeOnHost: HostKernel<'SpftRope'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x }) => ({ shape: x!.shape, dtype: 'float32' }),
   run: ({ x, cos, sin }, [y], { headDim, inverse }, shapes) => {

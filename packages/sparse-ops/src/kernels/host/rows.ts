@@ -7,14 +7,12 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { HostKernel } from './host-kernel.js';
 
-type Rows = Omit<HostKernel<object>, 'kernelName'>;
-
 const columnsOf = (info: tf.TensorInfo): number => info.shape[1]!;
 
 /** Below so many columns a loop is faster than `set(subarray)` for each row. */
 const SHORT_ROW = 16;
 
-export const gatherRowsOnHost: Rows = {
+export const gatherRowsOnHost: HostKernel<'SpftGatherRows'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x, rows }) => ({ shape: [rows!.shape[0]!, columnsOf(x!)], dtype: 'float32' }),
   run: ({ x, rows }, [y], _, shapes) => {
@@ -28,7 +26,7 @@ export const gatherRowsOnHost: Rows = {
 };
 
 /** dx [total, n] from dy [rows, n]: rows named twice add up. */
-export const scatterAddRowsOnHost: Omit<HostKernel<{ total: number }>, 'kernelName'> = {
+export const scatterAddRowsOnHost: HostKernel<'SpftGatherRowsGrad'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ dy }, { total }) => ({ shape: [total, columnsOf(dy!)], dtype: 'float32' }),
   run: ({ dy, rows }, [dx], _, shapes) => {
@@ -40,7 +38,7 @@ export const scatterAddRowsOnHost: Omit<HostKernel<{ total: number }>, 'kernelNa
   },
 };
 
-export const splitRowsOnHost: Omit<HostKernel<{ at: number }>, 'kernelName'> = {
+export const splitRowsOnHost: HostKernel<'SpftSplitRows'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x }, { at }) => [
     { shape: [at, columnsOf(x!)], dtype: 'float32' },
@@ -53,7 +51,7 @@ export const splitRowsOnHost: Omit<HostKernel<{ at: number }>, 'kernelName'> = {
   },
 };
 
-export const joinRowsOnHost: Rows = {
+export const joinRowsOnHost: HostKernel<'SpftJoinRows'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ first, second }) => ({
     shape: [first!.shape[0]! + second!.shape[0]!, columnsOf(first!)],

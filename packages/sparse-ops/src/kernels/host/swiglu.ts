@@ -4,9 +4,7 @@
  */
 import type { HostKernel } from './host-kernel.js';
 
-type Swiglu = Omit<HostKernel<object>, 'kernelName'>;
-
-export const swigluOnHost: Swiglu = {
+export const swigluOnHost: HostKernel<'SpftSwiglu'> = {
   backends: ['cpu'],
   outputs: ({ gate }) => ({ shape: gate!.shape, dtype: 'float32' }),
   run: ({ gate, up }, [y]) => {
@@ -14,7 +12,7 @@ export const swigluOnHost: Swiglu = {
   },
 };
 
-export const swigluGradOnHost: Swiglu = {
+export const swigluGradOnHost: HostKernel<'SpftSwigluGrad'> = {
   backends: ['cpu'],
   outputs: ({ gate }) => [
     { shape: gate!.shape, dtype: 'float32' },

@@ -33,7 +33,7 @@ export function transposeInto(to: HostArray, from: HostArray, rows: number, colu
   }
 }
 
-export const transposeOnHost: Omit<HostKernel<object>, 'kernelName'> = {
+export const transposeOnHost: HostKernel<'SpftTranspose2d'> = {
   backends: ['cpu', 'wasm'],
   outputs: ({ x }) => ({ shape: [x!.shape[1]!, x!.shape[0]!], dtype: 'float32' }),
   run: ({ x }, [y], _, shapes) => transposeInto(y!, x!, shapes.x!.shape[0]!, shapes.x!.shape[1]!),

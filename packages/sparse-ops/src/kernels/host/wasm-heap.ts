@@ -8,6 +8,7 @@
  * XNNPACK packs the right operand and keeps that by tensor id, so a place whose content changes needs a new id for every product.
  */
 import * as tf from '@tensorflow/tfjs';
+import type { KernelName } from '../../contract/kernels.js';
 import { registerOwnKernel } from './host-kernel.js';
 
 type Numeric = (...args: number[]) => void;
@@ -129,6 +130,6 @@ export class WasmHeap {
 }
 
 /** Registers a kernel that works on the heap itself. */
-export function registerWasmKernel(kernelName: string, kernelFunc: tf.KernelFunc): void {
+export function registerWasmKernel(kernelName: KernelName, kernelFunc: tf.KernelFunc): void {
   registerOwnKernel(kernelName, 'wasm', kernelFunc);
 }

@@ -7,7 +7,7 @@ import { useBackend } from '../../../../../test/support/backends.js';
 import { compile } from '../../../assembly/compile.mjs';
 import { packedAttention } from '../../attention/packed-attention.js';
 import { ROPE } from '../../attention/rope.js';
-import { shareClones } from '../../engine/wasm-identity.js';
+import { meetBackend } from '../../engine/meet-backend.js';
 import { SWIGLU, swiglu } from '../../mlp/swiglu.js';
 import { packTokens } from '../../tokens/token-partition.js';
 import { simdModule } from './module.js';
@@ -35,7 +35,7 @@ describe('the SIMD kernels', () => {
 
   it('leave a kernel that someone else registered, and take the place of ours', async () => {
     await useBackend('wasm');
-    shareClones();
+    meetBackend();
     unregisterSimdKernels();
     const [loops, others] = [tf.getKernel(ROPE, 'wasm')!.kernelFunc, () => []];
     tf.registerKernel({ kernelName: SWIGLU, backendName: 'wasm', kernelFunc: others });

@@ -6,7 +6,8 @@
  * 5.2, 2.6 → 1.4, 5.1 → 3.2, 1.2 → 0.24, 0.75 → 0.11; AdamW of 32 tensors of 3072 1.7 → 0.7.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from '../../contract/types.js';
+import type { AttentionAttributes } from '../../contract/layers.js';
+import type { PackedLayout } from '../../contract/types.js';
 import type { SimdCall, SimdRun } from './module.js';
 
 const FLOAT = 4;
@@ -19,11 +20,6 @@ function longestSequence({ sequenceStarts }: PackedLayout): number {
   return longest;
 }
 
-interface AttentionAttributes {
-  readonly layout: PackedLayout;
-  readonly heads: HeadLayout;
-}
-
 /** The last arguments of both attention kernels. */
 function attentionArguments(call: SimdCall, { layout, heads }: AttentionAttributes): number[] {
   const { heads: N, kvHeads: K, headDim: d } = heads;
@@ -33,21 +29,21 @@ function attentionArguments(call: SimdCall, { layout, heads }: AttentionAttribut
   return [rows, starts, sequenceStarts.length - 1, N, K, d, call.scratch(bytes / FLOAT)];
 }
 
-export const attention: SimdRun<AttentionAttributes> = (call, { q, k, v }, attributes) => {
+export const attention: SimdRun<'SpftPackedAttention'> = (call, { q, k, v }, attributes) => {
   const y = call.output(q!.shape);
   const tensors = [q!, k!, v!, y].map((info) => call.at(info));
   call.module.attention(...tensors, ...attentionArguments(call, attributes));
   return y;
 };
 
-export const attentionGrad: SimdRun<AttentionAttributes> = (call, { q, k, v, dy }, attributes) => {
+export const attentionGrad: SimdRun<'SpftPackedAttentionGrad'> = (call, { q, k, v, dy }, attributes) => {
   const outputs = [q!, k!, v!].map(({ shape }) => call.output(shape));
   const tensors = [q!, k!, v!, dy!, ...outputs].map((info) => call.at(info));
   call.module.attentionGrad(...tensors, ...attentionArguments(call, attributes));
   return outputs;
 };
 
-export const loraLinear: SimdRun<{ scaling: number }> = (call, { x, base, loraA, loraB }, { scaling }) => {
+export const loraLinear: SimdRun<'SpftLoraLinear'> = (call, { x, base, loraA, loraB }, { scaling }) => {
   const [T, inputs] = x!.shape as [number, number];
   const [out, r] = loraB!.shape as [number, number];
   const [y, h] = [call.output([T, out]), call.output([T, r])];
@@ -61,7 +57,7 @@ export const loraLinear: SimdRun<{ scaling: number }> = (call, { x, base, loraA,
   return [y, h];
 };
 
-export const loraLinearGrad: SimdRun<{ scaling: number }> = (call, { x, h, loraA, loraB, dy }, { scaling }) => {
+export const loraLinearGrad: SimdRun<'SpftLoraLinearGrad'> = (call, { x, h, loraA, loraB, dy }, { scaling }) => {
   const [T, inputs] = x!.shape as [number, number];
   const [out, r] = loraB!.shape as [number, number];
   const [dx, dA, dB] = [call.output(x!.shape), call.output(loraA!.shape), call.output(loraB!.shape)];
@@ -77,34 +73,34 @@ export const loraLinearGrad: SimdRun<{ scaling: number }> = (call, { x, h, loraA
 
 const sizeOf = ({ shape }: tf.TensorInfo): number => shape.reduce((product, n) => product * n, 1);
 
-export const swiglu: SimdRun<object> = (call, { gate, up }) => {
+export const swiglu: SimdRun<'SpftSwiglu'> = (call, { gate, up }) => {
   const y = call.output(gate!.shape);
   call.module.swiglu(call.at(gate!), call.at(up!), call.at(y), sizeOf(y));
   return y;
 };
 
-export const swigluGrad: SimdRun<object> = (call, { gate, up, dy }) => {
+export const swigluGrad: SimdRun<'SpftSwigluGrad'> = (call, { gate, up, dy }) => {
   const outputs = [call.output(gate!.shape), call.output(gate!.shape)];
   const tensors = [gate!, up!, dy!, ...outputs].map((info) => call.at(info));
   call.module.swigluGrad(...tensors, sizeOf(gate!));
   return outputs;
 };
 
-export const rmsNorm: SimdRun<{ eps: number }> = (call, { x, weight }, { eps }) => {
+export const rmsNorm: SimdRun<'SpftRmsNorm'> = (call, { x, weight }, { eps }) => {
   const y = call.output(x!.shape);
   const [T, H] = x!.shape as [number, number];
   call.module.rmsNorm(call.at(x!), call.at(weight!), call.at(y), T, H, eps);
   return y;
 };
 
-export const rmsNormGrad: SimdRun<{ eps: number }> = (call, { x, weight, dy }, { eps }) => {
+export const rmsNormGrad: SimdRun<'SpftRmsNormGrad'> = (call, { x, weight, dy }, { eps }) => {
   const dx = call.output(x!.shape);
   const [T, H] = x!.shape as [number, number];
   call.module.rmsNormGrad(call.at(x!), call.at(weight!), call.at(dy!), call.at(dx), T, H, eps);
   return dx;
 };
 
-export const rope: SimdRun<{ headDim: number; inverse: boolean }> = (call, { x, cos, sin }, { headDim, inverse }) => {
+export const rope: SimdRun<'SpftRope'> = (call, { x, cos, sin }, { headDim, inverse }) => {
   const y = call.output(x!.shape);
   const [T, width] = x!.shape as [number, number];
   const tensors = [x!, cos!, sin!, y].map((info) => call.at(info));
@@ -112,31 +108,20 @@ export const rope: SimdRun<{ headDim: number; inverse: boolean }> = (call, { x, 
   return y;
 };
 
-export const transpose: SimdRun<object> = (call, { x }) => {
+export const transpose: SimdRun<'SpftTranspose2d'> = (call, { x }) => {
   const [rows, columns] = x!.shape as [number, number];
   const y = call.output([columns, rows]);
   call.module.transpose(call.at(x!), call.at(y), rows, columns, 1);
   return y;
 };
 
-interface AdamwAttributes {
-  readonly count: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly stepSize: number;
-  readonly rootCorrection: number;
-}
-
-export const adamw: SimdRun<AdamwAttributes> = (call, inputs, attributes) => {
+export const adamw: SimdRun<'SpftAdamw'> = (call, inputs, attributes) => {
   const { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection } = attributes;
   const scale = inputs.gradientScale ? call.values(inputs.gradientScale)[0]! : 1;
   const constants = [scale, beta1, 1 - beta1, beta2, 1 - beta2, 1 - learningRate * weightDecay, stepSize];
   const outputs: tf.TensorInfo[] = [];
   for (let n = 0; n < count; n++) {
-    const [p, g, m, v] = ['p', 'g', 'm', 'v'].map((role) => inputs[`${role}${n}`]!) as [
+    const [p, g, m, v] = (['p', 'g', 'm', 'v'] as const).map((role) => inputs[`${role}${n}`]!) as [
       tf.TensorInfo,
       tf.TensorInfo,
       tf.TensorInfo,

@@ -6,6 +6,7 @@
  * the engine lacks SIMD, the kernels of `../host` and the compositions do the work.
  */
 import type * as tf from '@tensorflow/tfjs';
+import type { KernelAttributesOf, KernelInfosOf, KernelInputsOf, KernelName } from '../../contract/kernels.js';
 import { ASSEMBLY } from './assembly.generated.js';
 
 /** An address in bytes. */
@@ -92,21 +93,21 @@ export class SimdCall {
 }
 
 /** One kernel: makes its outputs, and calls the module with the places of tensors. */
-export type SimdRun<Attributes> = (
+export type SimdRun<Name extends KernelName> = (
   call: SimdCall,
-  inputs: Readonly<Record<string, tf.TensorInfo>>,
-  attributes: Attributes,
-) => tf.TensorInfo | tf.TensorInfo[];
+  inputs: KernelInputsOf<Name>,
+  attributes: KernelAttributesOf<Name>,
+) => KernelInfosOf<Name>;
 
 /** tfjs's kernel of a SIMD kernel. */
-export function kernelFuncOf<Attributes>(run: SimdRun<Attributes>): tf.KernelFunc {
+export function kernelFuncOf(run: SimdRun<never>): tf.KernelFunc {
   return ({ inputs, attrs, backend }) => {
     const module = simdModule(backend as object);
     if (module === null)
       throw new Error('internal: a SIMD kernel was called on a backend whose memory it cannot share');
     const call = new SimdCall(module, backend as WasmBackend);
     try {
-      return run(call, inputs as Record<string, tf.TensorInfo>, attrs as Attributes);
+      return run(call, inputs as never, attrs as never);
     } finally {
       call.end();
     }

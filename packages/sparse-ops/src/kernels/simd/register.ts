@@ -1,10 +1,10 @@
 /** @file Gives the wasm backend our SIMD kernels, each in the place of our other one under its name. */
 import * as tf from '@tensorflow/tfjs';
+import type { KernelName } from '../../contract/kernels.js';
 import { registerOwnKernel } from '../host/host-kernel.js';
 import * as kernels from './kernels.js';
 import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
 
-/** Names as the ops export them; written out, as the ops import this file by way of op.ts. */
 const KERNELS = {
   SpftAdamw: kernels.adamw,
   SpftLoraLinear: kernels.loraLinear,
@@ -17,18 +17,18 @@ const KERNELS = {
   SpftSwiglu: kernels.swiglu,
   SpftSwigluGrad: kernels.swigluGrad,
   SpftTranspose2d: kernels.transpose,
-} as const;
+} satisfies { readonly [Name in KernelName]?: SimdRun<Name> };
 
 /** What each took the place of, or null where there was nothing; null before they are registered. */
-let replaced: ReadonlyMap<string, tf.KernelFunc | null> | null = null;
+let replaced: ReadonlyMap<KernelName, tf.KernelFunc | null> | null = null;
 
 /** Registers them for the active backend, which is `wasm`; without effect where they cannot run. */
 export function registerSimdKernels(): void {
   if (replaced !== null || simdModule(tf.backend()) === null) return;
-  const before = new Map<string, tf.KernelFunc | null>();
-  for (const [kernelName, run] of Object.entries(KERNELS)) {
+  const before = new Map<KernelName, tf.KernelFunc | null>();
+  for (const [kernelName, run] of Object.entries(KERNELS) as [KernelName, SimdRun<never>][]) {
     const there = tf.getKernel(kernelName, 'wasm')?.kernelFunc ?? null;
-    if (registerOwnKernel(kernelName, 'wasm', kernelFuncOf(run as SimdRun<object>))) before.set(kernelName, there);
+    if (registerOwnKernel(kernelName, 'wasm', kernelFuncOf(run))) before.set(kernelName, there);
   }
   replaced = before;
 }

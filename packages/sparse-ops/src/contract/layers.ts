@@ -1,0 +1,154 @@
+/**
+ * @file Attributes of kernels: what a kernel is told beside its tensors. Declared once, for the ops that say them and for every backend's kernels.
+ *
+ * Tensors in attributes (frozen weights, selections, branches) are no inputs, so that tfjs takes no gradient of them. To a kernel a tensor is what tfjs
+ * calls a TensorInfo, which every `tf.Tensor` is.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import type { HeadLayout, PackedLayout } from './types.js';
+
+/** The channels of a layer that sparse rows compute. */
+export interface KernelSelection {
+  /** int32 [kept], ascending. */
+  readonly indices: tf.TensorInfo;
+  readonly kept: number;
+  readonly total: number;
+}
+
+/** A low-rank branch, + s·(x·Aᵀ)·Bᵀ. */
+export interface KernelBranch {
+  /** [r, in]. */
+  readonly a: tf.TensorInfo;
+  /** [out, r]. */
+  readonly b: tf.TensorInfo;
+  readonly scaling: number;
+  /** [out], DoRA's. */
+  readonly magnitude?: tf.TensorInfo | null;
+}
+
+/** A frozen weight and its bias. */
+export interface KernelWeight {
+  /** [out, in]. */
+  readonly weight: tf.TensorInfo;
+  /** [out] or null. */
+  readonly bias: tf.TensorInfo | null;
+}
+
+/** A frozen linear layer and what is done with it in one call. */
+export interface KernelLayer extends KernelWeight {
+  /** Of its outputs or inputs, as the kernel says; null for all. */
+  readonly keep: KernelSelection | null;
+  readonly lora: KernelBranch | null;
+}
+
+/** The weights of a gated MLP. Any of them may have a bias, whatever the others have. */
+export interface KernelMlpWeights {
+  readonly gate: KernelWeight;
+  readonly up: KernelWeight;
+  readonly down: KernelWeight;
+}
+
+export interface ScalingAttributes {
+  /** alpha / r in LoRA. */
+  readonly scaling: number;
+}
+
+export interface ProjectRowsAttributes {
+  /** Each with a selection of its outputs or none. */
+  readonly layers: readonly KernelLayer[];
+  /** Rows before it compute every channel. */
+  readonly denseRows: number;
+}
+
+export interface ProjectRowsGradAttributes extends ProjectRowsAttributes {
+  /** Whether the gradient of x is wanted. */
+  readonly withInput: boolean;
+}
+
+export interface ProjectColumnsAttributes {
+  /** With a selection of its inputs or none. */
+  readonly layer: KernelLayer;
+  readonly denseRows: number;
+}
+
+export interface GatedMlpAttributes {
+  readonly weights: KernelMlpWeights;
+  /** Of the intermediate channels; null for all. */
+  readonly keep: KernelSelection | null;
+  readonly denseRows: number;
+}
+
+export interface AttentionAttributes {
+  readonly layout: PackedLayout;
+  readonly heads: HeadLayout;
+}
+
+export interface RopeAttributes {
+  readonly headDim: number;
+  /** Whether to turn by the opposite angle, as the gradient does. */
+  readonly inverse: boolean;
+}
+
+export interface DropoutAttributes {
+  /** Probability that an element becomes 0; the others are multiplied by 1/(1 − rate). */
+  readonly rate: number;
+  readonly seed: number;
+}
+
+export interface LinearCrossEntropyAttributes {
+  /** Rows whose logits exist at once, unless the kernel knows better. */
+  readonly chunkRows: number;
+  readonly withGradient: boolean;
+}
+
+export interface SequenceMeansAttributes {
+  /** [T]. The same array for every layer of a step. */
+  readonly sequenceOfRow: Int32Array;
+  /** [B], 1/length; 0 for a sequence without tokens. */
+  readonly shares: Float32Array;
+}
+
+/** Of a step of an optimizer over all parameters. */
+interface UpdateAttributes {
+  /** Parameters. */
+  readonly count: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+}
+
+export interface AdamwAttributes extends UpdateAttributes {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** This step's number, from 1. */
+  readonly step: number;
+  /** learningRate / (1 − beta1^step). */
+  readonly stepSize: number;
+  /** √(1 − beta2^step). */
+  readonly rootCorrection: number;
+}
+
+export interface SgdAttributes extends UpdateAttributes {
+  readonly momentum: number;
+}
+
+export interface QueryGroupAttributes {
+  /** Query heads of a key/value head. */
+  readonly group: number;
+  readonly headDim: number;
+}
+
+export interface BatchedMatMulAttributes {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+/** Element types of files that a kernel of stored tensors must know. */
+export type StoredType = 'BF16' | 'F16' | 'F32';
+
+export interface StoredTensorAttributes {
+  /** Row-major, little-endian; may change after the call. */
+  readonly bytes: Uint8Array;
+  readonly stored: StoredType;
+  readonly shape: readonly number[];
+}

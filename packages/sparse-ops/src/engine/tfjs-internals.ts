@@ -1,0 +1,69 @@
+/**
+ * @file All that is used of tfjs's engine beyond its typings, and what is replaced of its backends: the one place to look at when tfjs changes.
+ * tfjs-internals.test.ts holds each of them to what is expected here, and names the versions for which it did.
+ */
+import * as tf from '@tensorflow/tfjs';
+
+/** What is used of `tf.engine()`. */
+interface Engine {
+  addTapeNode(
+    name: string,
+    inputs: Readonly<Record<string, tf.Tensor>>,
+    outputs: readonly tf.Tensor[],
+    gradient: (dys: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) => Record<string, () => tf.Tensor>,
+    saved: readonly tf.Tensor[],
+    attributes: object,
+  ): void;
+  readonly state: { readonly gradientDepth: number; kernelDepth: number };
+}
+
+const engine = () => tf.engine() as unknown as Engine;
+
+/**
+ * Puts an op on the tape: tfjs does so for its own kernels, and for `tf.customGrad` with one output alone.
+ * @param gradient of the gradients of the outputs, given alone where there is one output, and of what was saved; for each input by name.
+ * @param saved belong to the tape from now on.
+ */
+export const addTapeNode: Engine['addTapeNode'] = (...args) => engine().addTapeNode(...args);
+
+/** Runs `f` off the tape: tfjs records at kernel depth 0 alone, which is how its own kernels keep their inner ops from it. */
+export function offTape<T>(f: () => T): T {
+  const { state } = engine();
+  state.kernelDepth++;
+  try {
+    return f();
+  } finally {
+    state.kernelDepth--;
+  }
+}
+
+/** Whether `offTape`, or a kernel of tfjs, is under way. */
+export const isOffTape = (): boolean => engine().state.kernelDepth > 0;
+
+/** Whether a gradient is being taken of what takes a gradient: then a node of the tape is asked more than once. */
+export const isInnerGradient = (): boolean => engine().state.gradientDepth > 0;
+
+/** What is used of a wasm backend here. */
+interface ReferenceCounting {
+  incRef(dataId: object): void;
+}
+
+/**
+ * Makes a clone on tfjs's wasm backend share its memory, as it does on every other backend.
+ *
+ * tfjs clones each tensor that is kept for a gradient. The wasm backend's Identity kernel copies: a second set of activations, and 0.1 to 0.2 ms for
+ * each of 600×256. Tensors are immutable and the backend counts references already (its Reshape shares), so a clone can share. tfjs also takes
+ * the copy that `save` makes inside `tf.customGrad` for a leak of the kernel when its flag IS_TEST is set.
+ */
+export function shareClonesOnWasm(): void {
+  const kernel = { kernelName: tf.Identity, backendName: 'wasm' };
+  if (tf.getKernel(tf.Identity, 'wasm')) tf.unregisterKernel(tf.Identity, 'wasm');
+  tf.registerKernel({
+    ...kernel,
+    kernelFunc: ({ inputs, backend }) => {
+      const { dataId, shape, dtype } = inputs.x as tf.TensorInfo;
+      (backend as ReferenceCounting).incRef(dataId);
+      return { dataId, shape, dtype };
+    },
+  });
+}
