@@ -1,4 +1,5 @@
 /** @file What a row of the ops' benchmark is. */
+import type { KernelName } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
 
 /** The dimensions of a step; letters as in sparse-ops. */
@@ -38,6 +39,6 @@ export interface OpCase {
   /** Of the op's file. */
   readonly name: string;
   /** Kernels that a backend may have for it. */
-  readonly kernels: readonly string[];
+  readonly kernels: readonly KernelName[];
   readonly make: () => OpRun;
 }

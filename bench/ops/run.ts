@@ -2,7 +2,9 @@
  * @file Milliseconds of each op, forward and backward: with the backend's kernels, and as the composition of tfjs ops that every backend can
  * run. In turns, after both agree with the plain loops.
  */
+
 import { hasKernel, withoutKernels } from '@spft/sparse-ops';
+import type { KernelName } from '@spft/sparse-ops/backend';
 import * as tf from '@tensorflow/tfjs';
 import { expectAllClose, TOLERANCE } from '../../test/support/allclose.js';
 import { type Environment, environment } from '../support/environment.js';
@@ -25,7 +27,7 @@ export interface Milliseconds {
 export interface OpResult {
   readonly op: string;
   /** Kernels that the backend has for it; without any, both columns time the composition. */
-  readonly kernels: readonly string[];
+  readonly kernels: readonly KernelName[];
   readonly milliseconds: Milliseconds;
   readonly composedMilliseconds: Milliseconds;
 }

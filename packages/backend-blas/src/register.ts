@@ -9,7 +9,7 @@ import { BlasBackend } from './backend.js';
 import { BlasError } from './errors.js';
 import { probeBlas } from './library/probe.js';
 import { type BlasKernel, kernelFuncOf } from './shared/call.js';
-import { OP_KERNELS } from './spft/kernels.js';
+import { SPFT_KERNELS } from './spft/kernels.js';
 import { cast } from './tfjs/cast.js';
 import * as elementwise from './tfjs/elementwise.js';
 import { batchMatMul, fusedMatMul } from './tfjs/matmul.js';
@@ -56,11 +56,11 @@ export function registerBlasBackend(): void {
       kernelFunc: replace ? replace(kernelFunc) : kernelFunc,
     });
   }
-  for (const [kernelName, kernel] of Object.entries(OP_KERNELS)) {
+  for (const [kernelName, kernel] of Object.entries(SPFT_KERNELS)) {
     tf.registerKernel({
       kernelName,
       backendName: BACKEND_NAME,
-      kernelFunc: kernelFuncOf(kernel as BlasKernel<object>),
+      kernelFunc: kernelFuncOf(kernel as BlasKernel<never>),
     });
   }
 }

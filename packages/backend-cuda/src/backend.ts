@@ -10,6 +10,7 @@ import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
 import { weightTypeOf } from './settings.js';
+import { Journal } from './shared/journal.js';
 import {
   BYTES,
   C_TYPE,
@@ -38,6 +39,7 @@ export class CudaBackend extends tf.KernelBackend {
   readonly #gemm: Gemm;
   readonly #staging: Staging;
   readonly #constants = new Map<Int32Array | Float32Array, Block>();
+  readonly #journal = new Journal();
   /** The kernel that runs, which memory taken meanwhile is put down to. */
   #running = 'upload';
 
@@ -55,14 +57,20 @@ export class CudaBackend extends tf.KernelBackend {
 
   // What kernels use.
 
-  /** Runs `kernel` of tfjs, so that memory taken in it bears its name. */
+  /** Runs `kernel` of tfjs, so that memory taken in it bears its name, and is given back where it throws. */
   within<T>(kernelName: string, run: () => T): T {
     const before = this.#running;
     this.#running = kernelName;
+    const from = this.#journal.begin();
+    let failed = true;
     try {
-      return run();
+      const result = run();
+      failed = false;
+      return result;
     } finally {
       this.#running = before;
+      if (failed) this.#journal.rollBack(from, (data) => this.disposeData(data));
+      else this.#journal.end(from);
     }
   }
 
@@ -139,13 +147,7 @@ export class CudaBackend extends tf.KernelBackend {
     const data = this.data.get(info.dataId);
     const known = data.derived?.get(name);
     if (known) return known.address;
-    const block = this.memoryPool.allocate(bytes, this.#running);
-    try {
-      make(block.address);
-    } catch (error) {
-      this.memoryPool.release(block);
-      throw error;
-    }
+    const block = this.#filled(bytes, this.#running, make);
     data.derived ??= new Map();
     data.derived.set(name, block);
     return block.address;
@@ -165,17 +167,18 @@ export class CudaBackend extends tf.KernelBackend {
     const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
     const first = this.derivedAddress(infos[0]!, name);
     if (first !== 0 && infos.every((info, n) => this.derivedAddress(info, name) === first + places[n]!)) return first;
-    const whole = this.memoryPool.allocate(
-      bytes.reduce((sum, n) => sum + n, 0),
-      this.#running,
-    );
+    const total = bytes.reduce((sum, n) => sum + n, 0);
+    const whole = this.#filled(total, this.#running, (address) => {
+      infos.forEach((info, n) => {
+        make(info, address + places[n]!);
+      });
+    });
     infos.forEach((info, n) => {
       const data = this.data.get(info.dataId);
       const before = data.derived?.get(name);
       if (before) this.memoryPool.release(before);
       data.derived ??= new Map();
       data.derived.set(name, this.memoryPool.part(whole, places[n]!, bytes[n]!));
-      make(info, whole.address + places[n]!);
     });
     this.memoryPool.release(whole);
     return whole.address;
@@ -227,7 +230,12 @@ export class CudaBackend extends tf.KernelBackend {
       this.release(info);
       throw new RangeError(`upload: [${shape}] of ${physical} takes ${wanted} bytes, got ${bytes.byteLength}`);
     }
-    this.#staging.upload(bytes, this.address(info));
+    try {
+      this.#staging.upload(bytes, this.address(info));
+    } catch (error) {
+      this.release(info);
+      throw error;
+    }
     return info;
   }
 
@@ -248,15 +256,8 @@ export class CudaBackend extends tf.KernelBackend {
       this.#constants.delete(oldest);
       this.memoryPool.release(block);
     }
-    const block = this.memoryPool.allocate(values.byteLength, 'layouts');
+    const block = this.#filled(values.byteLength, 'layouts', (address) => this.#staging.upload(values, address));
     this.#constants.set(values, block);
-    try {
-      this.#staging.upload(values, block.address);
-    } catch (error) {
-      this.#constants.delete(values);
-      this.memoryPool.release(block);
-      throw error;
-    }
     return block.address;
   }
 
@@ -285,7 +286,9 @@ export class CudaBackend extends tf.KernelBackend {
   // What tfjs asks of a backend.
 
   override write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType): tf.DataId {
-    return this.data.add(this.#write(values, shape, dtype, 1));
+    const data = this.#write(values, shape, dtype, 1);
+    this.#journal.note(data, 1);
+    return this.data.add(data);
   }
 
   override move(
@@ -305,8 +308,9 @@ export class CudaBackend extends tf.KernelBackend {
     if (values !== null && elements === 1) {
       return new TensorData(dtype, physical, 1, null, 0, [Number(values[0])], references);
     }
-    const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
-    if (values !== null) this.#staging.upload(typedArray(values, dtype), block.address);
+    const block = this.#filled(elements * BYTES[physical], this.#running, (address) => {
+      if (values !== null) this.#staging.upload(typedArray(values, dtype), address);
+    });
     return new TensorData(dtype, physical, elements, block, 0, null, references);
   }
 
@@ -347,6 +351,7 @@ export class CudaBackend extends tf.KernelBackend {
   override disposeData(dataId: tf.DataId, force = false): boolean {
     if (!this.data.has(dataId)) return true;
     const data = this.data.get(dataId);
+    this.#journal.note(data, -1);
     data.references--;
     if (!force && data.references > 0) return false;
     this.data.delete(dataId);
@@ -360,7 +365,9 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   override incRef(dataId: tf.DataId): void {
-    this.data.get(dataId).references++;
+    const data = this.data.get(dataId);
+    this.#journal.note(data, 1);
+    data.references++;
   }
 
   override numDataIds(): number {
@@ -393,7 +400,20 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   #register(shape: readonly number[], data: TensorData): tf.TensorInfo {
+    this.#journal.note(data, 1);
     return { dataId: this.data.add(data), shape: [...shape], dtype: data.dtype };
+  }
+
+  /** New memory with something in it; none where it cannot be filled. */
+  #filled(bytes: number, by: string, fill: (address: number) => void): Block {
+    const block = this.memoryPool.allocate(bytes, by);
+    try {
+      fill(block.address);
+    } catch (error) {
+      this.memoryPool.release(block);
+      throw error;
+    }
+    return block;
   }
 
   /** What is known of a tensor, which is on the device from now on. */
@@ -401,9 +421,9 @@ export class CudaBackend extends tf.KernelBackend {
     const data = this.data.get(info.dataId);
     if (data.block === null) {
       if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
-      const block: Block = this.memoryPool.allocate(data.elements * BYTES[data.physical], this.#running);
-      data.block = block;
-      this.#staging.upload(typedArray(data.host as number[], data.dtype), block.address);
+      data.block = this.#filled(data.elements * BYTES[data.physical], this.#running, (address) =>
+        this.#staging.upload(typedArray(data.host as number[], data.dtype), address),
+      );
     }
     return data;
   }

@@ -4,8 +4,8 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { BACKEND_NAME, CudaBackend } from './backend.js';
+import { registerKernels } from './kernels.js';
 import { ordinalOf } from './settings.js';
-import './kernels.js';
 
 let failed: Error | null = null;
 
@@ -24,6 +24,7 @@ function register(): void {
 }
 
 register();
+registerKernels();
 
 /**
  * Ends the backend and starts it anew, with no tensors in it and with the settings of now. Tensors that were in it can be disposed and not read.

@@ -1,37 +1,24 @@
-/** @file Every kernel registers itself when imported. */
+/** @file Registers every kernel: those of tfjs's ops when they are imported, those of spft's from their table. */
+import { type KernelRun, registerCudaKernel } from './shared/register.js';
+import { SPFT_KERNELS } from './spft/kernels.js';
 import './tfjs/arg-reduce.js';
-import './spft/engine/batched-matmul.js';
 import './tfjs/binary.js';
-import './spft/select/column-dots.js';
-import './spft/select/columns.js';
 import './tfjs/composed.js';
 import './tfjs/constant.js';
-import './spft/project/dora-linear.js';
-import './spft/project/dropout.js';
-import './spft/mlp/gated-mlp.js';
 import './tfjs/gather.js';
 import './tfjs/joining.js';
-import './spft/loss/linear-cross-entropy.js';
-import './spft/project/linear.js';
-import './spft/project/lora-linear.js';
 import './tfjs/matmul.js';
 import './tfjs/movement.js';
 import './tfjs/multinomial.js';
-import './spft/update/optimizer-update.js';
-import './spft/attention/packed-attention.js';
-import './spft/project/project-columns.js';
-import './spft/project/project-rows.js';
 import './tfjs/reduce.js';
-import './spft/norm/rms-norm.js';
-import './spft/attention/rope.js';
-import './spft/tokens/rows.js';
 import './tfjs/scan.js';
 import './tfjs/scatter.js';
-import './spft/select/scores.js';
 import './tfjs/select.js';
 import './tfjs/softmax.js';
 import './tfjs/sort.js';
-import './spft/engine/stored-tensor.js';
-import './spft/mlp/swiglu.js';
-import './spft/select/top-k-selection.js';
 import './tfjs/unary.js';
+
+/** Once; tfjs knows kernels by name whether or not the backend runs. */
+export function registerKernels(): void {
+  for (const [name, run] of Object.entries(SPFT_KERNELS)) registerCudaKernel(name, run as KernelRun);
+}

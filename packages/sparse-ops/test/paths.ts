@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
-import { allowKernels } from '../src/engine/op.js';
 import { meetBackend } from '../src/engine/meet-backend.js';
+import { allowKernels } from '../src/engine/op.js';
 import { registerSimdKernels, unregisterSimdKernels } from '../src/kernels/simd/register.js';
 
 type By = 'kernels' | 'kernels without SIMD' | 'composition';

@@ -1,6 +1,12 @@
 /**
  * @file One call of a kernel: where its tensors are, its outputs, and what it needs only until it returns.
  */
+import type {
+  KernelAttributesOf,
+  KernelInfosOf,
+  KernelInputsOf,
+  KernelName as SpftKernelName,
+} from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs-core';
 import { type BlasBackend, type Place, sizeOf } from '../backend.js';
 import type { NativeAddress } from '../library/blas.js';
@@ -22,6 +28,8 @@ export class Call {
   readonly #blocks: Block[] = [];
   readonly #staged = new Map<object, Place>();
   readonly #copyOut: Staged[] = [];
+  /** Outputs. */
+  readonly #made: tf.TensorInfo[] = [];
 
   constructor(readonly backend: BlasBackend) {
     this.pool = backend.pool;
@@ -47,6 +55,7 @@ export class Call {
   /** A new float32 tensor of garbage. */
   output(shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): tf.TensorInfo {
     const info = this.backend.output(shape, dtype);
+    this.#made.push(info);
     if (this.backend.place(info) === null) {
       const values = this.backend.values(info);
       const place = this.scratch(values.length);
@@ -98,29 +107,47 @@ export class Call {
     this.pool.run();
   }
 
-  /** Gives back what the call needed. What it wrote of a job and did not run is no part of the next call's. */
-  end(): void {
+  /** A tensor that shares the values of another from its element `first` on. */
+  view(info: tf.TensorInfo, shape: readonly number[], first: number): tf.TensorInfo {
+    const view = this.backend.view(info, shape, first);
+    this.#made.push(view);
+    return view;
+  }
+
+  /**
+   * Gives back what the call needed. What it wrote of a job and did not run is no part of the next call's.
+   * @param failed whether what it made is of no use.
+   */
+  end(failed = false): void {
     this.pool.forget();
-    for (const { values, place } of this.#copyOut) values.set(this.backend.heap.f32(place, values.length));
+    if (failed) for (const info of this.#made) this.backend.disposeData(info.dataId);
+    else for (const { values, place } of this.#copyOut) values.set(this.backend.heap.f32(place, values.length));
     for (const block of this.#blocks) this.backend.heap.give(block);
   }
 }
 
-/** A kernel: makes its outputs from its inputs. */
-export type BlasKernel<Attributes> = (
+/** A kernel of the contract of `@spft/sparse-ops`, of which types alone come from there: makes its outputs from its inputs. */
+export type BlasKernel<Name extends SpftKernelName> = (
   call: Call,
-  inputs: Readonly<Record<string, tf.TensorInfo>>,
-  attributes: Attributes,
-) => tf.TensorInfo | tf.TensorInfo[];
+  inputs: KernelInputsOf<Name>,
+  attributes: KernelAttributesOf<Name>,
+) => KernelInfosOf<Name>;
+
+/** Runs a kernel. What it made, and what it had written of a job, is given back where it throws. */
+export function withCall<T>(backend: unknown, kernel: (call: Call) => T): T {
+  const call = new Call(backend as BlasBackend);
+  let failed = true;
+  try {
+    const result = kernel(call);
+    failed = false;
+    return result;
+  } finally {
+    call.end(failed);
+  }
+}
 
 /** tfjs's kernel of one of ours. */
-export function kernelFuncOf<Attributes>(kernel: BlasKernel<Attributes>): tf.KernelFunc {
-  return ({ inputs, attrs, backend }) => {
-    const call = new Call(backend as BlasBackend);
-    try {
-      return kernel(call, inputs as Record<string, tf.TensorInfo>, attrs as Attributes);
-    } finally {
-      call.end();
-    }
-  };
-}
+export const kernelFuncOf =
+  (kernel: BlasKernel<never>): tf.KernelFunc =>
+  ({ inputs, attrs, backend }) =>
+    withCall(backend, (call) => kernel(call, inputs as never, attrs as never));

@@ -1,7 +1,9 @@
 /**
- * @file Which kernel is whose: the names under which `@spft/sparse-ops` looks for kernels. Written out, as this package does not depend on it;
- * the file of each op there says which inputs, attributes and outputs its kernels have.
+ * @file Every kernel of spft's ops that this backend has, by its name in the contract of `@spft/sparse-ops`. Types alone come from there, as this
+ * package does not depend on it: a name, input, attribute or output that is not the contract's does not compile, and a test holds what is
+ * registered against the contract itself.
  */
+import type { KernelName } from '@spft/sparse-ops/backend';
 import type { BlasKernel } from '../shared/call.js';
 import { attention, attentionGrad } from './attention/packed-attention.js';
 import { linearCrossEntropy } from './loss/linear-cross-entropy.js';
@@ -11,7 +13,7 @@ import * as lora from './project/lora.js';
 import * as columns from './select/columns.js';
 import * as optimizer from './update/optimizer-update.js';
 
-export const OP_KERNELS: Readonly<Record<string, BlasKernel<never>>> = {
+export const SPFT_KERNELS = {
   SpftAdamw: optimizer.adamw,
   SpftColumnDots: columns.columnDots,
   SpftColumnNorms: columns.columnNorms,
@@ -50,4 +52,4 @@ export const OP_KERNELS: Readonly<Record<string, BlasKernel<never>>> = {
   SpftSwigluGrad: rows.swigluGrad,
   SpftTopKSelection: columns.topKSelection,
   SpftTranspose2d: columns.transpose2d,
-};
+} satisfies { readonly [Name in KernelName]?: BlasKernel<Name> };

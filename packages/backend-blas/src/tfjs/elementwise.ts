@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type BlasBackend, sizeOf } from '../backend.js';
-import { Call } from '../shared/call.js';
+import { type Call, withCall } from '../shared/call.js';
 import type { KernelName } from '../threads/kernels.js';
 
 type Infos = Record<string, tf.TensorInfo>;
@@ -28,12 +28,7 @@ const preferring =
       largest = Math.max(largest, sizeOf(info.shape));
     }
     if (largest < SMALL) return otherwise(given);
-    const call = new Call(given.backend as BlasBackend);
-    try {
-      return fast(call, inputs) ?? otherwise(given);
-    } finally {
-      call.end();
-    }
+    return withCall(given.backend, (call) => fast(call, inputs)) ?? otherwise(given);
   };
 
 /** Whether y broadcasts along the last dimensions of x alone: [.., n] or [n], or ones before that. */

@@ -3,7 +3,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type BlasBackend, sizeOf } from '../backend.js';
-import { Call } from '../shared/call.js';
+import { type Call, withCall } from '../shared/call.js';
 import { addParts, addProduct } from '../shared/product.js';
 
 type Infos = Record<string, tf.TensorInfo>;
@@ -92,12 +92,7 @@ export const batchMatMul =
   (given) => {
     const { a, b } = given.inputs as Infos;
     if (a!.dtype !== 'float32' || b!.dtype !== 'float32') return otherwise(given);
-    const call = new Call(given.backend as BlasBackend);
-    try {
-      return matMulFloat(call, a!, b!, given.attrs as unknown as MatMulAttributes);
-    } finally {
-      call.end();
-    }
+    return withCall(given.backend, (call) => matMulFloat(call, a!, b!, given.attrs as unknown as MatMulAttributes));
   };
 
 /** Runs another kernel of this backend. */

@@ -9,7 +9,10 @@ export interface KernelCall<Inputs extends string, Attributes> {
   readonly attributes: Attributes;
 }
 
-/** Registers `run` as the kernel `kernelName`. Its outputs belong to tfjs; what else it makes it releases. */
+/** A kernel as it is run, whatever it is called with. */
+export type KernelRun = (call: KernelCall<never, never>) => tf.TensorInfo | tf.TensorInfo[];
+
+/** Registers `run` as the kernel `kernelName`. Its outputs belong to tfjs; what else it makes it releases, unless it throws: then that is done for it. */
 export function registerCudaKernel<Inputs extends string = string, Attributes = Record<string, unknown>>(
   kernelName: string,
   run: (call: KernelCall<Inputs, Attributes>) => tf.TensorInfo | tf.TensorInfo[],

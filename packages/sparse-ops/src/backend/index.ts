@@ -2,6 +2,9 @@
  * @file `@spft/sparse-ops/backend`: for whoever writes a backend. The contract between ops and kernels, and how to register kernels of one's own
  * (docs/BACKENDS.md).
  */
+
+export type { KernelEntry, Slot } from '../contract/entry.js';
+export { readSlot } from '../contract/entry.js';
 export { KernelContractError } from '../contract/errors.js';
 export {
   CONTRACT,
@@ -15,8 +18,6 @@ export {
   type SpftKernelCall,
   type SpftKernels,
 } from '../contract/kernels.js';
-export type { KernelEntry, Slot } from '../contract/entry.js';
-export { readSlot } from '../contract/entry.js';
 export type * from '../contract/layers.js';
 export { registerSpftKernels } from '../contract/register.js';
 export type * from '../contract/types.js';

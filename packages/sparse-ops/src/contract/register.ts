@@ -59,7 +59,8 @@ export function registerSpftKernels<Backend = tf.KernelBackend>(
 ): void {
   const given = Object.entries(kernels);
   const bad = given.find(([, run]) => typeof run !== 'function');
-  if (bad) throw new TypeError(`registerSpftKernels: the kernel '${bad[0]}' of backend '${backendName}' is no function`);
+  if (bad)
+    throw new TypeError(`registerSpftKernels: the kernel '${bad[0]}' of backend '${backendName}' is no function`);
   const names = given.map(([name]) => name);
   const problems = problemsOf(names, new Set([...ownNames(backendName), ...names]));
   if (problems.length > 0) throw new KernelContractError(`kernels of backend '${backendName}': ${problems.join('; ')}`);
@@ -73,7 +74,9 @@ type AnyKernel = (call: SpftKernelCall<never, unknown>) => tf.TensorInfo | tf.Te
 
 /** tfjs's kernel of one of the contract's. */
 const kernelFuncOf = (run: AnyKernel): tf.KernelFunc =>
-  guarded(({ inputs, attrs, backend }) => run({ backend, inputs, attributes: attrs } as SpftKernelCall<never, unknown>));
+  guarded(({ inputs, attrs, backend }) =>
+    run({ backend, inputs, attributes: attrs } as SpftKernelCall<never, unknown>),
+  );
 
 /**
  * Says on the console what a backend has registered that no op will call: a newer backend than these ops, or a mistake.

@@ -5,8 +5,8 @@
  * nothing back. A kernel takes all tensors as inputs `<role><n>` and returns the new values; they replace those of the variables.
  */
 import * as tf from '@tensorflow/tfjs';
-import { runOp } from '../engine/op.js';
 import type { KernelName } from '../contract/kernels.js';
+import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { adamwOnHost, sgdOnHost } from '../kernels/host/optimizer-update.js';
 

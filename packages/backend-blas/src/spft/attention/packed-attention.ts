@@ -6,16 +6,12 @@
  * keeps a tile's scores in the cache of the thread that makes them. The backward makes probabilities again, and each thread sums dk and dv of its
  * tiles on its own: to keep the probabilities of a head and make dk and dv by blocks of keys afterwards took twice as long, for memory.
  */
+import type { AttentionAttributes } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Place } from '../../backend.js';
 import type { BlasKernel, Call } from '../../shared/call.js';
 import type { Matrix } from '../../shared/product.js';
 import { inScratch } from '../../threads/pool.js';
-
-interface Attributes {
-  readonly layout: { readonly tokens: number; readonly sequenceStarts: Int32Array; readonly rowOfToken: Int32Array };
-  readonly heads: { readonly heads: number; readonly kvHeads: number; readonly headDim: number };
-}
 
 /** Rows of a tile, of all heads of a group together: a product of so many rows runs at full speed, and its scores fit into a cache. */
 const TILE_ROWS = 192;
@@ -45,7 +41,7 @@ class Attention {
 
   constructor(
     readonly call: Call,
-    { layout, heads }: Attributes,
+    { layout, heads }: AttentionAttributes,
   ) {
     const { heads: N, kvHeads: K, headDim: d } = heads;
     [this.N, this.K, this.d, this.G] = [N, K, d, N / K];
@@ -118,7 +114,7 @@ class Attention {
 
 const padded = (n: number): number => Math.ceil(n / 16) * 16;
 
-export const attention: BlasKernel<Attributes> = (call, { q, k, v }, attributes) => {
+export const attention: BlasKernel<'SpftPackedAttention'> = (call, { q, k, v }, attributes) => {
   const y = call.output(q!.shape);
   const a = new Attention(call, attributes);
   const { pool } = call;
@@ -148,7 +144,7 @@ export const attention: BlasKernel<Attributes> = (call, { q, k, v }, attributes)
   return y;
 };
 
-export const attentionGrad: BlasKernel<Attributes> = (call, { q, k, v, dy }, attributes) => {
+export const attentionGrad: BlasKernel<'SpftPackedAttentionGrad'> = (call, { q, k, v, dy }, attributes) => {
   const [dq, dk, dv] = [q!, k!, v!].map(({ shape }) => call.output(shape)) as [
     tf.TensorInfo,
     tf.TensorInfo,

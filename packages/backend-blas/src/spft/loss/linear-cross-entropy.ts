@@ -4,12 +4,7 @@
 import type { BlasKernel } from '../../shared/call.js';
 import { multiply } from '../../shared/product.js';
 
-interface Attributes {
-  readonly chunkRows: number;
-  readonly withGradient: boolean;
-}
-
-export const linearCrossEntropy: BlasKernel<Attributes> = (
+export const linearCrossEntropy: BlasKernel<'SpftLinearCrossEntropy'> = (
   call,
   { x, weight, labels },
   { chunkRows, withGradient },

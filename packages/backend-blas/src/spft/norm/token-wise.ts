@@ -3,25 +3,21 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { sizeOf } from '../../backend.js';
 import type { BlasKernel } from '../../shared/call.js';
 
-export const rmsNorm: BlasKernel<{ eps: number }> = (call, { x, weight }, { eps }) => {
+export const rmsNorm: BlasKernel<'SpftRmsNorm'> = (call, { x, weight }, { eps }) => {
   const [T, H] = x!.shape as [number, number];
   const y = call.output(x!.shape);
   call.share('rmsNorm', T, H, call.at(x!), call.at(weight!), call.at(y), H, eps);
   return y;
 };
 
-export const rmsNormGrad: BlasKernel<{ eps: number }> = (call, { x, weight, dy }, { eps }) => {
+export const rmsNormGrad: BlasKernel<'SpftRmsNormGrad'> = (call, { x, weight, dy }, { eps }) => {
   const [T, H] = x!.shape as [number, number];
   const dx = call.output(x!.shape);
   call.share('rmsNormGrad', T, 2 * H, call.at(x!), call.at(weight!), call.at(dy!), call.at(dx), H, eps);
   return dx;
 };
 
-export const rope: BlasKernel<{ headDim: number; inverse: boolean }> = (
-  call,
-  { x, cos, sin },
-  { headDim, inverse },
-) => {
+export const rope: BlasKernel<'SpftRope'> = (call, { x, cos, sin }, { headDim, inverse }) => {
   const [T, width] = x!.shape as [number, number];
   const y = call.output(x!.shape);
   const tensors = [x!, cos!, sin!, y].map((info) => call.at(info));
@@ -29,13 +25,13 @@ export const rope: BlasKernel<{ headDim: number; inverse: boolean }> = (
   return y;
 };
 
-export const swiglu: BlasKernel<object> = (call, { gate, up }) => {
+export const swiglu: BlasKernel<'SpftSwiglu'> = (call, { gate, up }) => {
   const y = call.output(gate!.shape);
   call.share('swiglu', sizeOf(y.shape), 4, call.at(gate!), call.at(up!), call.at(y));
   return y;
 };
 
-export const swigluGrad: BlasKernel<object> = (call, { gate, up, dy }) => {
+export const swigluGrad: BlasKernel<'SpftSwigluGrad'> = (call, { gate, up, dy }) => {
   const outputs = [call.output(gate!.shape), call.output(gate!.shape)];
   call.share('swigluGrad', sizeOf(gate!.shape), 6, ...[gate!, up!, dy!, ...outputs].map((info) => call.at(info)));
   return outputs;
@@ -49,7 +45,7 @@ function spread(seed: number): number {
   return h ^ (h >>> 16);
 }
 
-export const dropout: BlasKernel<{ rate: number; seed: number }> = (call, { x }, { rate, seed }) => {
+export const dropout: BlasKernel<'SpftDropout'> = (call, { x }, { rate, seed }) => {
   const y = call.output(x!.shape);
   const before = spread(seed);
   const within = spread(before ^ 0x9e3779b9);
@@ -64,7 +60,7 @@ export function copyRows(x: Float32Array, index: ArrayLike<number>, n: number, t
 }
 
 /** The matrix may be a vocabulary's, which is not worth moving into the shared memory for a few rows. */
-export const gatherRows: BlasKernel<object> = (call, { x, rows }) => {
+export const gatherRows: BlasKernel<'SpftGatherRows'> = (call, { x, rows }) => {
   const n = x!.shape[1]!;
   const y = call.output([rows!.shape[0]!, n]);
   copyRows(call.values(x!), call.values(rows!), n, call.values(y));
@@ -72,7 +68,7 @@ export const gatherRows: BlasKernel<object> = (call, { x, rows }) => {
 };
 
 /** Rows named twice add up. */
-export const gatherRowsGrad: BlasKernel<{ total: number }> = (call, { dy, rows }, { total }) => {
+export const gatherRowsGrad: BlasKernel<'SpftGatherRowsGrad'> = (call, { dy, rows }, { total }) => {
   const [count, n] = dy!.shape as [number, number];
   const dx = call.output([total, n]);
   call.values(dx).fill(0);
@@ -81,12 +77,12 @@ export const gatherRowsGrad: BlasKernel<{ total: number }> = (call, { dy, rows }
 };
 
 /** Both halves are views: nothing is copied. */
-export const splitRows: BlasKernel<{ at: number }> = (call, { x }, { at }) => {
+export const splitRows: BlasKernel<'SpftSplitRows'> = (call, { x }, { at }) => {
   const [rows, n] = x!.shape as [number, number];
-  return [call.backend.view(x!, [at, n], 0), call.backend.view(x!, [rows - at, n], at * n)];
+  return [call.view(x!, [at, n], 0), call.view(x!, [rows - at, n], at * n)];
 };
 
-export const joinRows: BlasKernel<object> = (call, { first, second }) => {
+export const joinRows: BlasKernel<'SpftJoinRows'> = (call, { first, second }) => {
   const { pool } = call;
   const [a, b] = [first!, second!].map(({ shape }: tf.TensorInfo) => shape[0]!) as [number, number];
   const n = first!.shape[1]!;

@@ -34,10 +34,10 @@ function backward(call: Call, dy: tf.TensorInfo, weight: NativeAddress, n: numbe
   return dx;
 }
 
-export const linear: BlasKernel<object> = (call, { x, weight, bias }) =>
+export const linear: BlasKernel<'SpftLinear'> = (call, { x, weight, bias }) =>
   forward(call, x!, call.native(weight!), weight!.shape[0]!, bias ? call.at(bias) : null);
 
-export const linearGrad: BlasKernel<object> = (call, { dy, weight }) =>
+export const linearGrad: BlasKernel<'SpftLinearGrad'> = (call, { dy, weight }) =>
   backward(call, dy!, call.native(weight!), weight!.shape[1]!);
 
 /** Kept rows of a weight [out, in], in scratch. */
@@ -68,18 +68,18 @@ function keptOf(call: Call, bias: tf.TensorInfo, indices: tf.TensorInfo): Place 
   return place;
 }
 
-export const linearKeptRows: BlasKernel<object> = (call, { x, weight, indices, bias }) => {
+export const linearKeptRows: BlasKernel<'SpftLinearKeptRows'> = (call, { x, weight, indices, bias }) => {
   const rows = call.pool.native(keptRows(call, weight!, indices!));
   return forward(call, x!, rows, indices!.shape[0]!, bias ? keptOf(call, bias, indices!) : null);
 };
 
-export const linearKeptRowsGrad: BlasKernel<object> = (call, { dy, weight, indices }) =>
+export const linearKeptRowsGrad: BlasKernel<'SpftLinearKeptRowsGrad'> = (call, { dy, weight, indices }) =>
   backward(call, dy!, call.pool.native(keptRows(call, weight!, indices!)), weight!.shape[1]!);
 
-export const linearKeptColumns: BlasKernel<object> = (call, { x, weight, indices, bias }) => {
+export const linearKeptColumns: BlasKernel<'SpftLinearKeptColumns'> = (call, { x, weight, indices, bias }) => {
   const columns = call.pool.native(keptColumns(call, weight!, indices!));
   return forward(call, x!, columns, weight!.shape[0]!, bias ? call.at(bias) : null);
 };
 
-export const linearKeptColumnsGrad: BlasKernel<object> = (call, { dy, weight, indices }) =>
+export const linearKeptColumnsGrad: BlasKernel<'SpftLinearKeptColumnsGrad'> = (call, { dy, weight, indices }) =>
   backward(call, dy!, call.pool.native(keptColumns(call, weight!, indices!)), indices!.shape[0]!);

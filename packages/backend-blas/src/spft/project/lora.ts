@@ -47,7 +47,7 @@ function addBranch(
   addProduct(pool, { ...product, transposeB: true, alpha: scaling, beta: 1 });
 }
 
-export const loraLinear: BlasKernel<{ scaling: number }> = (call, { x, base, loraA, loraB }, { scaling }) => {
+export const loraLinear: BlasKernel<'SpftLoraLinear'> = (call, { x, base, loraA, loraB }, { scaling }) => {
   const [out, r] = loraB!.shape as [number, number];
   const T = x!.shape[0]!;
   const [y, h] = [call.output([T, out]), call.output([T, r])];
@@ -94,7 +94,7 @@ function branchGrad(
   return { dx, dA, dB };
 }
 
-export const loraLinearGrad: BlasKernel<{ scaling: number }> = (call, { x, h, loraA, loraB, dy }, { scaling }) => {
+export const loraLinearGrad: BlasKernel<'SpftLoraLinearGrad'> = (call, { x, h, loraA, loraB, dy }, { scaling }) => {
   const tensors = { x: x!, h: h!, loraA: loraA!, loraB: loraB!, dz: dy!, dy: dy! };
   const { dx, dA, dB } = branchGrad(call, tensors, scaling);
   return [dx, dA, dB];
@@ -109,7 +109,7 @@ function rescaling(call: Call, magnitude: tf.TensorInfo, norms: tf.TensorInfo): 
   return { place, values };
 }
 
-export const doraLinear: BlasKernel<{ scaling: number }> = (call, inputs, { scaling }) => {
+export const doraLinear: BlasKernel<'SpftDoraLinear'> = (call, inputs, { scaling }) => {
   const { x, base, loraA, loraB, magnitude, norms, bias } = inputs as Record<string, tf.TensorInfo> & {
     bias?: tf.TensorInfo;
   };
@@ -129,7 +129,7 @@ export const doraLinear: BlasKernel<{ scaling: number }> = (call, inputs, { scal
   return [y, h];
 };
 
-export const doraLinearGrad: BlasKernel<{ scaling: number }> = (call, inputs, { scaling }) => {
+export const doraLinearGrad: BlasKernel<'SpftDoraLinearGrad'> = (call, inputs, { scaling }) => {
   const { x, base, h, loraA, loraB, magnitude, norms, dy, bias } = inputs as Record<string, tf.TensorInfo>;
   const [T, out] = dy!.shape as [number, number];
   const r = loraB!.shape[1]!;
@@ -157,7 +157,7 @@ export const doraLinearGrad: BlasKernel<{ scaling: number }> = (call, inputs, { 
   return [dx, dbase, dA, dB, dm];
 };
 
-export const doraNorms: BlasKernel<{ scaling: number }> = (call, { weight, loraA, loraB }, { scaling }) => {
+export const doraNorms: BlasKernel<'SpftDoraNorms'> = (call, { weight, loraA, loraB }, { scaling }) => {
   const { pool } = call;
   const [out, inputs] = weight!.shape as [number, number];
   const r = loraB!.shape[1]!;

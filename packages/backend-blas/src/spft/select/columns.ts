@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { BlasKernel, Call } from '../../shared/call.js';
 import { multiply } from '../../shared/product.js';
 
-export const gatherColumns: BlasKernel<object> = (call, { x, indices }) => {
+export const gatherColumns: BlasKernel<'SpftGatherColumns'> = (call, { x, indices }) => {
   const [rows, n] = x!.shape as [number, number];
   const kept = indices!.shape[0]!;
   const y = call.output([rows, kept]);
@@ -11,7 +11,7 @@ export const gatherColumns: BlasKernel<object> = (call, { x, indices }) => {
   return y;
 };
 
-export const gatherColumnsTransposed: BlasKernel<object> = (call, { x, indices }) => {
+export const gatherColumnsTransposed: BlasKernel<'SpftGatherColumnsTransposed'> = (call, { x, indices }) => {
   const [rows, n] = x!.shape as [number, number];
   const kept = indices!.shape[0]!;
   const y = call.output([kept, rows]);
@@ -21,14 +21,14 @@ export const gatherColumnsTransposed: BlasKernel<object> = (call, { x, indices }
   return y;
 };
 
-export const scatterColumns: BlasKernel<{ total: number }> = (call, { x, indices }, { total }) => {
+export const scatterColumns: BlasKernel<'SpftScatterColumns'> = (call, { x, indices }, { total }) => {
   const [rows, kept] = x!.shape as [number, number];
   const y = call.output([rows, total]);
   call.share('scatterColumns', rows, total, call.at(x!), kept, call.at(indices!), total, call.at(y));
   return y;
 };
 
-export const maskColumns: BlasKernel<{ fromRow: number }> = (call, { x, indices }, { fromRow }) => {
+export const maskColumns: BlasKernel<'SpftMaskColumns'> = (call, { x, indices }, { fromRow }) => {
   const [rows, n] = x!.shape as [number, number];
   const y = call.output(x!.shape);
   const [from, to] = [call.values(x!), call.values(y)];
@@ -39,21 +39,21 @@ export const maskColumns: BlasKernel<{ fromRow: number }> = (call, { x, indices 
   return y;
 };
 
-export const transpose2d: BlasKernel<object> = (call, { x }) => {
+export const transpose2d: BlasKernel<'SpftTranspose2d'> = (call, { x }) => {
   const [rows, columns] = x!.shape as [number, number];
   const y = call.output([columns, rows]);
   call.share('transpose', columns, rows, call.at(x!), rows, columns, call.at(y));
   return y;
 };
 
-export const columnDots: BlasKernel<object> = (call, { a, b }) => {
+export const columnDots: BlasKernel<'SpftColumnDots'> = (call, { a, b }) => {
   const [rows, n] = a!.shape as [number, number];
   const y = call.output([n]);
   call.share('columnDots', n, rows, call.at(a!), call.at(b!), rows, n, call.at(y));
   return y;
 };
 
-export const columnNorms: BlasKernel<object> = (call, { x }) => {
+export const columnNorms: BlasKernel<'SpftColumnNorms'> = (call, { x }) => {
   const y = columnDots(call, { a: x!, b: x! }, {}) as tf.TensorInfo;
   const values = call.values(y);
   for (let c = 0; c < values.length; c++) values[c] = Math.sqrt(values[c]!);
@@ -72,7 +72,7 @@ function gram(call: Call, x: tf.TensorInfo, a: tf.TensorInfo): { p: number; gram
 }
 
 /** √(bⱼᵀ(PᵀP)bⱼ) for each column of b. */
-export const gramScores: BlasKernel<object> = (call, { x, a, b }) => {
+export const gramScores: BlasKernel<'SpftGramScores'> = (call, { x, a, b }) => {
   const { pool } = call;
   const [r, n] = b!.shape as [number, number];
   const scores = call.output([n]);
@@ -91,7 +91,7 @@ export const gramScores: BlasKernel<object> = (call, { x, a, b }) => {
 };
 
 /** dx = P·(b·diag(dy/scores)·bᵀ)·aᵀ. */
-export const gramScoresGrad: BlasKernel<object> = (call, { x, a, b, scores, dy }) => {
+export const gramScoresGrad: BlasKernel<'SpftGramScoresGrad'> = (call, { x, a, b, scores, dy }) => {
   const { pool } = call;
   const [T, inputs] = x!.shape as [number, number];
   const [r, n] = b!.shape as [number, number];
@@ -120,11 +120,7 @@ export const gramScoresGrad: BlasKernel<object> = (call, { x, a, b, scores, dy }
 };
 
 /** Mean of the rows of each sequence. */
-export const sequenceMeans: BlasKernel<{ sequenceOfRow: Int32Array; shares: Float32Array }> = (
-  call,
-  { x },
-  { sequenceOfRow, shares },
-) => {
+export const sequenceMeans: BlasKernel<'SpftSequenceMeans'> = (call, { x }, { sequenceOfRow, shares }) => {
   const [rows, n] = x!.shape as [number, number];
   const y = call.output([shares.length, n]);
   call.values(y).fill(0);
@@ -135,7 +131,7 @@ export const sequenceMeans: BlasKernel<{ sequenceOfRow: Int32Array; shares: Floa
 };
 
 /** The `kept` highest scores, of equal ones the first; by the score that the last of them has. */
-export const topKSelection: BlasKernel<{ kept: number }> = (call, { scores }, { kept }) => {
+export const topKSelection: BlasKernel<'SpftTopKSelection'> = (call, { scores }, { kept }) => {
   const values = call.values(scores!);
   const indices = call.output([kept], 'int32');
   const chosen = call.values(indices);

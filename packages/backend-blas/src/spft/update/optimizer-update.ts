@@ -29,48 +29,30 @@ function eachParameter(call: Call, inputs: Infos, count: number, add: (n: number
 const likeParameters = (call: Call, inputs: Infos, count: number, roles: number): tf.TensorInfo[] =>
   Array.from({ length: roles * count }, (_, n) => call.output(inputs[`p${n % count}`]!.shape));
 
-interface AdamwAttributes {
-  readonly count: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly stepSize: number;
-  readonly rootCorrection: number;
-}
-
-export const adamw: BlasKernel<AdamwAttributes> = (call, inputs, attributes) => {
+export const adamw: BlasKernel<'SpftAdamw'> = (call, inputs, attributes) => {
   const { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection } = attributes;
   const outputs = likeParameters(call, inputs, count, 3);
   const numbers = [scaleOf(call, inputs), beta1, 1 - beta1, beta2, 1 - beta2, 1 - learningRate * weightDecay];
   eachParameter(call, inputs, count, (n, size) => {
-    const given = ['p', 'g', 'm', 'v'].map((role) => call.at(inputs[`${role}${n}`]!));
+    const given = (['p', 'g', 'm', 'v'] as const).map((role) => call.at(inputs[`${role}${n}`]!));
     const made = [0, 1, 2].map((role) => call.at(outputs[role * count + n]!));
     call.pool.call('adamw', 0, size, ...given, ...made, ...numbers, stepSize, rootCorrection, epsilon);
   });
   return outputs;
 };
 
-interface SgdAttributes {
-  readonly count: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly momentum: number;
-}
-
-export const sgd: BlasKernel<SgdAttributes> = (call, inputs, { count, learningRate, weightDecay, momentum }) => {
+export const sgd: BlasKernel<'SpftSgd'> = (call, inputs, { count, learningRate, weightDecay, momentum }) => {
   const outputs = likeParameters(call, inputs, count, momentum === 0 ? 1 : 2);
   const numbers = [scaleOf(call, inputs), momentum, weightDecay, learningRate];
   eachParameter(call, inputs, count, (n, size) => {
-    const [p, g] = ['p', 'g'].map((role) => call.at(inputs[`${role}${n}`]!)) as [number, number];
+    const [p, g] = (['p', 'g'] as const).map((role) => call.at(inputs[`${role}${n}`]!)) as [number, number];
     const [m, newM] = momentum === 0 ? [0, 0] : [call.at(inputs[`m${n}`]!), call.at(outputs[count + n]!)];
     call.pool.call('sgd', 0, size, p, g, m, call.at(outputs[n]!), newM, ...numbers);
   });
   return outputs;
 };
 
-export const globalNorm: BlasKernel<{ count: number }> = (call, inputs, { count }) => {
+export const globalNorm: BlasKernel<'SpftGlobalNorm'> = (call, inputs, { count }) => {
   const norm = call.output([]);
   let sum = 0;
   for (let n = 0; n < count; n++) {

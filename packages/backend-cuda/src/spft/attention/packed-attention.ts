@@ -3,18 +3,14 @@
  *
  * Beside its output the forward gives the log-sum-exp of every query, from which the backward makes the probabilities again.
  */
+import type { HeadLayout } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { Defines, Kernel } from '../../device/modules.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope } from '../../shared/tensors.js';
 import { declareVariants } from '../../shared/variants.js';
+import type { CudaKernel, CudaKernels } from '../contract.js';
 import { activationType } from '../project/layers.js';
-
-interface Attributes {
-  readonly layout: { readonly tokens: number; readonly sequenceStarts: Int32Array; readonly rowOfToken: Int32Array };
-  readonly heads: { readonly heads: number; readonly kvHeads: number; readonly headDim: number };
-}
 
 /** A launch: rows of the tile that a block has, its threads, and its dynamic shared memory. */
 interface Tile {
@@ -40,7 +36,7 @@ const STAGES = 6;
 
 /** As the head of cuda/packed-attention.cu and packed-attention-grad.cu says. */
 function planFor(
-  { heads, kvHeads, headDim: d }: Attributes['heads'],
+  { heads, kvHeads, headDim: d }: HeadLayout,
   type: 'bf16' | 'f32',
   onTensorCores: boolean,
   onHopper: boolean,
@@ -115,69 +111,67 @@ function launchTiles(
   backend.launch(kernel, [blocks], [tile.threads], args, tile.shared);
 }
 
-registerCudaKernel<'q' | 'k' | 'v', Attributes>(
-  'SpftPackedAttention',
-  ({ backend, inputs, attributes: { layout, heads } }) => {
-    const { heads: N, kvHeads: K, headDim: d } = heads;
-    const T = layout.tokens;
-    const G = N / K;
-    const type = activationType(backend, inputs.q, inputs.k);
-    return inScope(backend, (scope) => {
-      const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((t) => scope.temporary(backend.as(t, type))) as Three;
-      const y = scope.output([T, N * d], 'float32', type);
-      const lse = scope.output([K, T, G], 'float32', 'f32');
-      if (T === 0) return [y, lse];
-      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [q, k, v, y]), isHopper(backend));
-      const B = layout.sequenceStarts.length - 1;
-      const [starts, rows] = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken)];
-      const kernel = backend.kernel('packed-attention', 'packed_attention', 'pppppppiiiiiiifi', plan.defines);
-      const addresses = [q, k, v, y, lse].map((t) => backend.address(t));
-      const strides = [N * d, K * d, K * d, N * d];
-      const longest = longestOf(layout.sequenceStarts);
-      const args = [...addresses, starts, rows, B, T, K, ...strides, 1 / Math.sqrt(d), longest];
-      launchTiles(backend, kernel, longest * G, B * K, plan.forward, args);
-      return [y, lse];
-    });
-  },
-);
+const packedAttention: CudaKernel<'SpftPackedAttention'> = ({ backend, inputs, attributes: { layout, heads } }) => {
+  const { heads: N, kvHeads: K, headDim: d } = heads;
+  const T = layout.tokens;
+  const G = N / K;
+  const type = activationType(backend, inputs.q, inputs.k);
+  return inScope(backend, (scope) => {
+    const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((t) => scope.temporary(backend.as(t, type))) as Three;
+    const y = scope.output([T, N * d], 'float32', type);
+    const lse = scope.output([K, T, G], 'float32', 'f32');
+    if (T === 0) return [y, lse];
+    const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [q, k, v, y]), isHopper(backend));
+    const B = layout.sequenceStarts.length - 1;
+    const [starts, rows] = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken)];
+    const kernel = backend.kernel('packed-attention', 'packed_attention', 'pppppppiiiiiiifi', plan.defines);
+    const addresses = [q, k, v, y, lse].map((t) => backend.address(t));
+    const strides = [N * d, K * d, K * d, N * d];
+    const longest = longestOf(layout.sequenceStarts);
+    const args = [...addresses, starts, rows, B, T, K, ...strides, 1 / Math.sqrt(d), longest];
+    launchTiles(backend, kernel, longest * G, B * K, plan.forward, args);
+    return [y, lse];
+  });
+};
 
 type Three = [TensorInfo, TensorInfo, TensorInfo];
 
-registerCudaKernel<'q' | 'k' | 'v' | 'dy' | 'y' | 'kept0', Attributes>(
-  'SpftPackedAttentionGrad',
-  ({ backend, inputs, attributes: { layout, heads } }) => {
-    const { heads: N, kvHeads: K, headDim: d } = heads;
-    const T = layout.tokens;
-    const G = N / K;
-    const type = activationType(backend, inputs.q, inputs.k);
-    return inScope(backend, (scope) => {
-      const tensors = [inputs.q, inputs.k, inputs.v, inputs.y, inputs.dy].map((t) =>
-        scope.temporary(backend.as(t, type)),
-      );
-      const [q, k, v, y, dy] = tensors.map((t) => backend.address(t)) as [number, number, number, number, number];
-      const lse = backend.address(inputs.kept0);
-      const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;
-      if (T === 0) return made;
-      const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
-      const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]), isHopper(backend));
-      const B = layout.sequenceStarts.length - 1;
-      const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];
-      const longest = longestOf(layout.sequenceStarts);
-      const scale = 1 / Math.sqrt(d);
-      const [wide, narrow] = [N * d, K * d];
-      const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
-      const file = 'packed-attention-grad';
-      const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiifi', plan.defines);
-      const strides = [wide, narrow, narrow, wide, wide];
-      const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest];
-      launchTiles(backend, ofQ, longest * G, B * K, plan.gradQ, argsQ);
-      const ofKv = backend.kernel(file, 'packed_attention_grad_kv', 'ppppppppppiiiiiiiiif', plan.defines);
-      const argsKv = [q, k, v, dy, lse, delta, dk, dv, ...places, wide, narrow, narrow, wide, narrow, narrow, scale];
-      launchTiles(backend, ofKv, longest, B * K, plan.gradKv, argsKv);
-      return made;
-    });
-  },
-);
+const packedAttentionGrad: CudaKernel<'SpftPackedAttentionGrad'> = ({
+  backend,
+  inputs,
+  attributes: { layout, heads },
+}) => {
+  const { heads: N, kvHeads: K, headDim: d } = heads;
+  const T = layout.tokens;
+  const G = N / K;
+  const type = activationType(backend, inputs.q, inputs.k);
+  return inScope(backend, (scope) => {
+    const tensors = [inputs.q, inputs.k, inputs.v, inputs.y!, inputs.dy].map((t) =>
+      scope.temporary(backend.as(t, type)),
+    );
+    const [q, k, v, y, dy] = tensors.map((t) => backend.address(t)) as [number, number, number, number, number];
+    const lse = backend.address(inputs.kept0!);
+    const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;
+    if (T === 0) return made;
+    const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
+    const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]), isHopper(backend));
+    const B = layout.sequenceStarts.length - 1;
+    const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];
+    const longest = longestOf(layout.sequenceStarts);
+    const scale = 1 / Math.sqrt(d);
+    const [wide, narrow] = [N * d, K * d];
+    const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
+    const file = 'packed-attention-grad';
+    const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiifi', plan.defines);
+    const strides = [wide, narrow, narrow, wide, wide];
+    const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest];
+    launchTiles(backend, ofQ, longest * G, B * K, plan.gradQ, argsQ);
+    const ofKv = backend.kernel(file, 'packed_attention_grad_kv', 'ppppppppppiiiiiiiiif', plan.defines);
+    const argsKv = [q, k, v, dy, lse, delta, dk, dv, ...places, wide, narrow, narrow, wide, narrow, narrow, scale];
+    launchTiles(backend, ofKv, longest, B * K, plan.gradKv, argsKv);
+    return made;
+  });
+};
 
 // Shapes of Llama 3's and of SmolLM's heads stand for all: the kernels that sizes choose between.
 for (const file of ['packed-attention', 'packed-attention-grad']) {
@@ -190,3 +184,9 @@ for (const file of ['packed-attention', 'packed-attention-grad']) {
     declareVariants(file, [hopper], 'sm_90a');
   }
 }
+
+/** Kernels of the contract. */
+export const packedAttentionKernels = {
+  SpftPackedAttention: packedAttention,
+  SpftPackedAttentionGrad: packedAttentionGrad,
+} satisfies CudaKernels;

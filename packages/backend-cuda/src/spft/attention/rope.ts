@@ -1,10 +1,10 @@
 /** @file Rotary position embedding; its gradient is the rotation the other way. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -35,8 +35,8 @@ export function rope(backend: CudaBackend, x: Info, cos: Info, sin: Info, headDi
 
 declareVariants('rope', combinations({ X: FLOATS }));
 
-registerCudaKernel<'x' | 'cos' | 'sin', { headDim: number; inverse: boolean }>(
-  'SpftRope',
-  ({ backend, inputs: { x, cos, sin }, attributes: { headDim, inverse } }) =>
+/** Kernels of the contract. */
+export const ropeKernels = {
+  SpftRope: ({ backend, inputs: { x, cos, sin }, attributes: { headDim, inverse } }) =>
     rope(backend, x, cos, sin, headDim, inverse),
-);
+} satisfies CudaKernels;

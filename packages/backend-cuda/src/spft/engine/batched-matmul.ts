@@ -1,8 +1,8 @@
 /** @file Products of two batches of matrices, one of each at a time. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope, multiply, typeOf } from '../../shared/tensors.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -31,8 +31,8 @@ export function batchedProduct(backend: CudaBackend, a: Info, b: Info, transpose
   });
 }
 
-registerCudaKernel<'a' | 'b', { transposeA: boolean; transposeB: boolean }>(
-  'SpftBatchedMatMul',
-  ({ backend, inputs: { a, b }, attributes: { transposeA, transposeB } }) =>
+/** Kernels of the contract. */
+export const batchedMatmulKernels = {
+  SpftBatchedMatMul: ({ backend, inputs: { a, b }, attributes: { transposeA, transposeB } }) =>
     batchedProduct(backend, a, b, transposeA, transposeB),
-);
+} satisfies CudaKernels;

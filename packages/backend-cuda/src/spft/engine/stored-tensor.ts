@@ -2,17 +2,12 @@
  * @file A frozen tensor from the bytes of a file (`storedTensor` of sparse-ops): to the device as they are, converted there. Matrices become
  * what `CudaBackend.weightType` says, vectors float. And what takes a frozen tensor's place, in its type (`storedLike`).
  */
+import type { StoredTensorAttributes } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
-
-interface Attributes {
-  readonly bytes: Uint8Array;
-  readonly stored: 'BF16' | 'F16' | 'F32';
-  readonly shape: readonly number[];
-}
+import type { CudaKernels } from '../contract.js';
 
 /** From bytes of float16, which no kernel computes with: converted as they come. */
 function fromHalf(backend: CudaBackend, bytes: Uint8Array, shape: readonly number[]): tf.TensorInfo {
@@ -32,7 +27,7 @@ function fromHalf(backend: CudaBackend, bytes: Uint8Array, shape: readonly numbe
   }
 }
 
-function storedTensor(backend: CudaBackend, { bytes, stored, shape }: Attributes): tf.TensorInfo {
+function storedTensor(backend: CudaBackend, { bytes, stored, shape }: StoredTensorAttributes): tf.TensorInfo {
   if (stored === 'F16') return fromHalf(backend, bytes, shape);
   const uploaded = backend.upload(bytes, shape, 'float32', stored === 'BF16' ? 'bf16' : 'f32');
   try {
@@ -49,9 +44,8 @@ declareVariants(
   FLOATS.map((TO) => ({ TO })),
 );
 
-registerCudaKernel<never, Attributes>('SpftStoredTensor', ({ backend, attributes }) =>
-  storedTensor(backend, attributes),
-);
-registerCudaKernel<'x' | 'like'>('SpftStoredLike', ({ backend, inputs: { x, like } }) =>
-  backend.as(x, backend.physical(like)),
-);
+/** Kernels of the contract. */
+export const storedTensorKernels = {
+  SpftStoredTensor: ({ backend, attributes }) => storedTensor(backend, attributes),
+  SpftStoredLike: ({ backend, inputs: { x, like } }) => backend.as(x, backend.physical(like)),
+} satisfies CudaKernels;

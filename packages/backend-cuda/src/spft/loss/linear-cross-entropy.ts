@@ -4,10 +4,10 @@
  */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { aligned, inScope, multiply, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { BYTES, C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -71,8 +71,8 @@ export function linearCrossEntropy(
 
 declareVariants('linear-cross-entropy', combinations({ D: FLOATS }));
 
-registerCudaKernel<'x' | 'weight' | 'labels', { withGradient: boolean }>(
-  'SpftLinearCrossEntropy',
-  ({ backend, inputs: { x, weight, labels }, attributes: { withGradient } }) =>
+/** Kernels of the contract. */
+export const linearCrossEntropyKernels = {
+  SpftLinearCrossEntropy: ({ backend, inputs: { x, weight, labels }, attributes: { withGradient } }) =>
     linearCrossEntropy(backend, x, weight, labels, withGradient),
-);
+} satisfies CudaKernels;

@@ -4,25 +4,15 @@
  * Kept for the backward: gate and up of dense rows, [D, I] each; of sparse rows both side by side, [S, 2·kept]; the kept rows of gate and up one
  * below the other, [2·kept, H], so that one product makes or takes both; the kept columns of down, [H, kept].
  */
+import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { BYTES } from '../../storage.js';
+import type { CudaKernel, CudaKernels } from '../contract.js';
 import { activationType, addRows, beginWithBias, inType, rowsOf, type Selection } from '../project/layers.js';
 import { gatherColumns } from '../select/columns.js';
 import { gatherRows } from '../tokens/rows.js';
 import { gatedActivation, gatedActivationGrad } from './gated-activation.js';
-
-interface Weight {
-  readonly weight: TensorInfo;
-  readonly bias: TensorInfo | null;
-}
-
-interface Attributes {
-  readonly weights: { readonly gate: Weight; readonly up: Weight; readonly down: Weight };
-  readonly keep: Selection | null;
-  readonly denseRows: number;
-}
 
 type Type = 'bf16' | 'f32';
 
@@ -55,7 +45,7 @@ function denseForward(
   backend: CudaBackend,
   x: TensorInfo,
   residual: TensorInfo,
-  { gate, up, down }: Attributes['weights'],
+  { gate, up, down }: KernelMlpWeights,
   y: TensorInfo,
   type: Type,
 ): TensorInfo[] {
@@ -73,12 +63,32 @@ function denseForward(
   return made;
 }
 
+/** Begins z [rows, 2·kept] with the kept numbers of each bias in its half; a half without one begins with zeros, as one product adds to both. */
+function beginBothHalves(
+  backend: CudaBackend,
+  z: TensorInfo,
+  biases: readonly (TensorInfo | null)[],
+  indices: TensorInfo,
+  kept: number,
+): 0 | 1 {
+  const some = biases.find((bias) => bias !== null);
+  if (!some) return 0;
+  let beta: 0 | 1 = 0;
+  for (const [n, bias] of biases.entries()) {
+    const values = bias ? backend.share(bias) : backend.output(some.shape, 'float32', 'f32');
+    if (bias === null) backend.clear(values);
+    beta = beginWithBias(backend, z, values, indices, { at: n * kept, columns: kept });
+    backend.release(values);
+  }
+  return beta;
+}
+
 /** Rows that compute the kept channels. @returns gate and up side by side, and the gathered weights. */
 function sparseForward(
   backend: CudaBackend,
   x: TensorInfo,
   residual: TensorInfo,
-  { gate, up, down }: Attributes['weights'],
+  { gate, up, down }: KernelMlpWeights,
   { indices, kept }: Selection,
   y: TensorInfo,
   type: Type,
@@ -91,10 +101,7 @@ function sparseForward(
     backend.release(half);
   }
   const z = backend.output([rows, 2 * kept], 'float32', type);
-  let beta = 0;
-  for (const [n, { bias }] of [gate, up].entries()) {
-    beta = Math.max(beta, beginWithBias(backend, z, bias, indices, { at: n * kept, columns: kept }));
-  }
+  const beta = beginBothHalves(backend, z, [gate.bias, up.bias], indices, kept);
   multiply(backend, x, both, z, type, { transposeB: true, beta });
   const h = backend.output([rows, kept], 'float32', type);
   gatedActivation(backend, placeOf(backend, z), placeOf(backend, z, kept), placeOf(backend, h), {
@@ -108,35 +115,30 @@ function sparseForward(
   return [z, both, columns];
 }
 
-registerCudaKernel<'x' | 'residual', Attributes>(
-  'SpftGatedMlp',
-  ({ backend, inputs, attributes: { weights, keep, denseRows } }) => {
-    const { gate, up, down } = weights;
-    if ((gate.bias === null) !== (up.bias === null))
-      throw new TypeError('gatedMlp: gate and up have a bias both or neither');
-    const T = inputs.x.shape[0]!;
-    const type = activationType(backend, inputs.x, gate.weight);
-    const [x, residual] = [backend.as(inputs.x, type), backend.as(inputs.residual, type)];
-    const y = backend.output(inputs.residual.shape, 'float32', type);
-    const D = keep ? denseRows : T;
-    const kept: TensorInfo[] = [];
-    const slice = (from: number, to: number) => [x, residual, y].map((t) => rowsOf(backend, t, from, to)) as Slices;
-    if (D > 0) {
-      const slices = slice(0, D);
-      kept.push(...denseForward(backend, slices[0], slices[1], weights, slices[2], type));
-      for (const t of slices) backend.release(t);
-    }
-    if (keep && D < T) {
-      const slices = slice(D, T);
-      kept.push(...sparseForward(backend, slices[0], slices[1], weights, keep, slices[2], type));
-      for (const t of slices) backend.release(t);
-    }
-    if (down.bias) addRows(backend, y, down.bias);
-    backend.release(x);
-    backend.release(residual);
-    return [y, ...kept];
-  },
-);
+const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({ backend, inputs, attributes: { weights, keep, denseRows } }) => {
+  const { gate, down } = weights;
+  const T = inputs.x.shape[0]!;
+  const type = activationType(backend, inputs.x, gate.weight);
+  const [x, residual] = [backend.as(inputs.x, type), backend.as(inputs.residual, type)];
+  const y = backend.output(inputs.residual.shape, 'float32', type);
+  const D = keep ? denseRows : T;
+  const kept: TensorInfo[] = [];
+  const slice = (from: number, to: number) => [x, residual, y].map((t) => rowsOf(backend, t, from, to)) as Slices;
+  if (D > 0) {
+    const slices = slice(0, D);
+    kept.push(...denseForward(backend, slices[0], slices[1], weights, slices[2], type));
+    for (const t of slices) backend.release(t);
+  }
+  if (keep && D < T) {
+    const slices = slice(D, T);
+    kept.push(...sparseForward(backend, slices[0], slices[1], weights, keep, slices[2], type));
+    for (const t of slices) backend.release(t);
+  }
+  if (down.bias) addRows(backend, y, down.bias);
+  backend.release(x);
+  backend.release(residual);
+  return [y, ...kept];
+};
 
 type Slices = [TensorInfo, TensorInfo, TensorInfo];
 
@@ -144,7 +146,7 @@ function denseBackward(
   backend: CudaBackend,
   dy: TensorInfo,
   [gate, up]: readonly TensorInfo[],
-  weights: Attributes['weights'],
+  weights: KernelMlpWeights,
   dx: TensorInfo,
   type: Type,
 ): void {
@@ -188,31 +190,38 @@ function sparseBackward(
   backend.release(dz);
 }
 
-registerCudaKernel<string, Attributes>(
-  'SpftGatedMlpGrad',
-  ({ backend, inputs, attributes: { weights, keep, denseRows } }) => {
-    const [T] = inputs.dy!.shape as [number, number];
-    const kept = Object.keys(inputs)
-      .filter((name) => name.startsWith('kept'))
-      .map((_, n) => inputs[`kept${n}`]!);
-    const D = keep ? denseRows : T;
-    const type =
-      kept.length > 0 ? (backend.physical(kept[0]!) as Type) : activationType(backend, inputs.dy!, weights.gate.weight);
-    const dy = backend.as(inputs.dy!, type);
-    const dx = backend.output([T, weights.gate.weight.shape[1]!], 'float32', type);
-    if (D > 0) {
-      const [dyDense, dxDense] = [rowsOf(backend, dy, 0, D), rowsOf(backend, dx, 0, D)];
-      denseBackward(backend, dyDense, kept, weights, dxDense, type);
-      backend.release(dyDense);
-      backend.release(dxDense);
-    }
-    if (keep && D < T) {
-      const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
-      sparseBackward(backend, dySparse, kept.slice(D > 0 ? 2 : 0), dxSparse, type);
-      backend.release(dySparse);
-      backend.release(dxSparse);
-    }
-    backend.release(dy);
-    return dx;
-  },
-);
+const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({
+  backend,
+  inputs,
+  attributes: { weights, keep, denseRows },
+}) => {
+  const [T] = inputs.dy!.shape as [number, number];
+  const kept = Object.keys(inputs)
+    .filter((name) => name.startsWith('kept'))
+    .map((_, n) => inputs[`kept${n}`]!);
+  const D = keep ? denseRows : T;
+  const type =
+    kept.length > 0 ? (backend.physical(kept[0]!) as Type) : activationType(backend, inputs.dy!, weights.gate.weight);
+  const dy = backend.as(inputs.dy!, type);
+  const dx = backend.output([T, weights.gate.weight.shape[1]!], 'float32', type);
+  if (D > 0) {
+    const [dyDense, dxDense] = [rowsOf(backend, dy, 0, D), rowsOf(backend, dx, 0, D)];
+    denseBackward(backend, dyDense, kept, weights, dxDense, type);
+    backend.release(dyDense);
+    backend.release(dxDense);
+  }
+  if (keep && D < T) {
+    const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
+    sparseBackward(backend, dySparse, kept.slice(D > 0 ? 2 : 0), dxSparse, type);
+    backend.release(dySparse);
+    backend.release(dxSparse);
+  }
+  backend.release(dy);
+  return dx;
+};
+
+/** Kernels of the contract. */
+export const gatedMlpKernels = {
+  SpftGatedMlp: gatedMlp,
+  SpftGatedMlpGrad: gatedMlpGrad,
+} satisfies CudaKernels;

@@ -1,8 +1,8 @@
 /** @file SwiGLU, silu(gate) ⊙ up, and both its gradients in one pass, of whole tensors. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope, typeOf } from '../../shared/tensors.js';
+import type { CudaKernels } from '../contract.js';
 import { gatedActivation, gatedActivationGrad } from './gated-activation.js';
 
 type Info = tf.TensorInfo;
@@ -34,7 +34,8 @@ export function swigluGrad(backend: CudaBackend, gate: Info, up: Info, dy: Info)
   });
 }
 
-registerCudaKernel<'gate' | 'up'>('SpftSwiglu', ({ backend, inputs: { gate, up } }) => swiglu(backend, gate, up));
-registerCudaKernel<'gate' | 'up' | 'dy'>('SpftSwigluGrad', ({ backend, inputs: { gate, up, dy } }) =>
-  swigluGrad(backend, gate, up, dy),
-);
+/** Kernels of the contract. */
+export const swigluKernels = {
+  SpftSwiglu: ({ backend, inputs: { gate, up } }) => swiglu(backend, gate, up),
+  SpftSwigluGrad: ({ backend, inputs: { gate, up, dy } }) => swigluGrad(backend, gate, up, dy),
+} satisfies CudaKernels;

@@ -1,10 +1,10 @@
 /** @file RMSNorm with a frozen weight, and its gradient: rows in registers, sums in float. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -79,16 +79,11 @@ export function rmsNormGrad(
 
 declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS, OCTETS: [1, 4] }));
 
-registerCudaKernel<'x' | 'weight', { eps: number }>(
-  'SpftRmsNorm',
-  ({ backend, inputs: { x, weight }, attributes: { eps } }) => rmsNorm(backend, x, weight, eps),
-);
-registerCudaKernel<'x' | 'weight' | 'dy', { eps: number }>(
-  'SpftRmsNormGrad',
-  ({ backend, inputs: { x, weight, dy }, attributes: { eps } }) => rmsNormGrad(backend, x, weight, dy, eps),
-);
-registerCudaKernel<'x' | 'weight' | 'dy' | 'dresidual', { eps: number }>(
-  'SpftRmsNormResidualGrad',
-  ({ backend, inputs: { x, weight, dy, dresidual }, attributes: { eps } }) =>
+/** Kernels of the contract. */
+export const rmsNormKernels = {
+  SpftRmsNorm: ({ backend, inputs: { x, weight }, attributes: { eps } }) => rmsNorm(backend, x, weight, eps),
+  SpftRmsNormGrad: ({ backend, inputs: { x, weight, dy }, attributes: { eps } }) =>
+    rmsNormGrad(backend, x, weight, dy, eps),
+  SpftRmsNormResidualGrad: ({ backend, inputs: { x, weight, dy, dresidual }, attributes: { eps } }) =>
     rmsNormGrad(backend, x, weight, dy, eps, dresidual),
-);
+} satisfies CudaKernels;

@@ -6,11 +6,11 @@
  */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { aligned, halfOf, inScope, multiply, rowsToABlock, type Scope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import { product } from '../../tfjs/matmul.js';
+import type { CudaKernels } from '../contract.js';
 import { branchGrad, loraLinear, outerGrad } from './lora-linear.js';
 
 type Info = tf.TensorInfo;
@@ -184,25 +184,17 @@ declareVariants('dora-linear', [
   ...combinations({ Y: FLOATS, D: FLOATS, V: FLOATS }),
 ]);
 
-registerCudaKernel<'weight' | 'loraA' | 'loraB', { scaling: number }>(
-  'SpftDoraNorms',
-  ({ backend, inputs: { weight, loraA, loraB }, attributes: { scaling } }) =>
-    doraNorms(backend, weight, loraA, loraB, scaling),
-);
 // Of the inputs of both, bias may be missing.
-registerCudaKernel<'x' | 'base' | 'loraA' | 'loraB' | 'magnitude' | 'norms' | 'bias', { scaling: number }>(
-  'SpftDoraLinear',
-  ({ backend, inputs, attributes: { scaling } }) => doraLinear(backend, inputs, scaling),
-);
-registerCudaKernel<GradInputs | 'bias', { scaling: number }>(
-  'SpftDoraLinearGrad',
-  ({ backend, inputs, attributes: { scaling } }) => doraLinearGrad(backend, inputs, scaling),
-);
-registerCudaKernel<'z' | 'magnitude' | 'norms'>(
-  'SpftRescaleColumns',
-  ({ backend, inputs: { z, magnitude, norms } }) => {
+
+/** Kernels of the contract. */
+export const doraLinearKernels = {
+  SpftDoraNorms: ({ backend, inputs: { weight, loraA, loraB }, attributes: { scaling } }) =>
+    doraNorms(backend, weight, loraA, loraB, scaling),
+  SpftDoraLinear: ({ backend, inputs, attributes: { scaling } }) => doraLinear(backend, inputs, scaling),
+  SpftDoraLinearGrad: ({ backend, inputs, attributes: { scaling } }) => doraLinearGrad(backend, inputs, scaling),
+  SpftRescaleColumns: ({ backend, inputs: { z, magnitude, norms } }) => {
     const y = backend.output(z.shape, 'float32', backend.physical(z));
     rescaleTo(backend, z, { magnitude, norms }, y);
     return y;
   },
-);
+} satisfies CudaKernels;

@@ -1,10 +1,10 @@
 /** @file Dropout by a counter: the mask of every other backend, bit for bit (sparse-ops, kernels/host/dropout.ts). */
 import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 /** The hash lowbias32 of a seed. */
 function spread(seed: number): number {
@@ -35,7 +35,7 @@ export function dropout(backend: CudaBackend, x: tf.TensorInfo, rate: number, se
 
 declareVariants('dropout', combinations({ X: FLOATS }));
 
-registerCudaKernel<'x', { rate: number; seed: number }>(
-  'SpftDropout',
-  ({ backend, inputs: { x }, attributes: { rate, seed } }) => dropout(backend, x, rate, seed),
-);
+/** Kernels of the contract. */
+export const dropoutKernels = {
+  SpftDropout: ({ backend, inputs: { x }, attributes: { rate, seed } }) => dropout(backend, x, rate, seed),
+} satisfies CudaKernels;

@@ -1,33 +1,14 @@
-/** @file What the kernels that span several products are told of a model's layers; the types of `@spft/sparse-ops`, as far as they look. */
+/** @file What the kernels that span several products are told of a model's layers; the contract's types. */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { BYTES, C_TYPE, type Physical } from '../../storage.js';
 
-export interface Selection {
-  readonly indices: TensorInfo;
-  readonly kept: number;
-  readonly total: number;
-}
-
-export interface Branch {
-  /** [r, in]. */
-  readonly a: TensorInfo;
-  /** [out, r]. */
-  readonly b: TensorInfo;
-  readonly scaling: number;
-  /** [out], DoRA's. */
-  readonly magnitude?: TensorInfo | null;
-}
-
-export interface Layer {
-  /** [out, in]. */
-  readonly weight: TensorInfo;
-  /** [out] or null. */
-  readonly bias: TensorInfo | null;
-  readonly keep: Selection | null;
-  readonly lora: Branch | null;
-}
+export type {
+  KernelBranch as Branch,
+  KernelLayer as Layer,
+  KernelSelection as Selection,
+} from '@spft/sparse-ops/backend';
 
 /** Rows [from, to) of a matrix, sharing its memory; the matrix once more where they are all of it. Owned by the caller. */
 export function rowsOf(backend: CudaBackend, x: TensorInfo, from: number, to: number): TensorInfo {

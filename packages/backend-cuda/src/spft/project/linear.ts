@@ -1,11 +1,11 @@
 /** @file Frozen linear layers: all of a weight, its kept rows, or its kept columns. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import { product } from '../../tfjs/matmul.js';
+import type { CudaKernels } from '../contract.js';
 import { gatherColumns } from '../select/columns.js';
 import { gatherRows } from '../tokens/rows.js';
 
@@ -70,21 +70,16 @@ type Inputs = 'x' | 'weight' | 'bias' | 'indices';
 
 declareVariants('bias', combinations({ Y: FLOATS, TYPE_B: FLOATS }));
 
-registerCudaKernel<Inputs>('SpftLinear', ({ backend, inputs: { x, weight, bias } }) =>
-  linear(backend, x, weight, bias),
-);
-registerCudaKernel<'dy' | 'weight'>('SpftLinearGrad', ({ backend, inputs: { dy, weight } }) =>
-  linearGrad(backend, dy, weight),
-);
-registerCudaKernel<Inputs>('SpftLinearKeptRows', ({ backend, inputs: { x, weight, indices, bias } }) =>
-  linearKeptRows(backend, x, weight, indices, bias),
-);
-registerCudaKernel<'dy' | Inputs>('SpftLinearKeptRowsGrad', ({ backend, inputs: { dy, weight, indices } }) =>
-  linearKeptRowsGrad(backend, dy, weight, indices),
-);
-registerCudaKernel<Inputs>('SpftLinearKeptColumns', ({ backend, inputs: { x, weight, indices, bias } }) =>
-  linearKeptColumns(backend, x, weight, indices, bias),
-);
-registerCudaKernel<'dy' | Inputs>('SpftLinearKeptColumnsGrad', ({ backend, inputs: { dy, weight, indices } }) =>
-  linearKeptColumnsGrad(backend, dy, weight, indices),
-);
+/** Kernels of the contract. */
+export const linearKernels = {
+  SpftLinear: ({ backend, inputs: { x, weight, bias } }) => linear(backend, x, weight, bias),
+  SpftLinearGrad: ({ backend, inputs: { dy, weight } }) => linearGrad(backend, dy, weight),
+  SpftLinearKeptRows: ({ backend, inputs: { x, weight, indices, bias } }) =>
+    linearKeptRows(backend, x, weight, indices, bias),
+  SpftLinearKeptRowsGrad: ({ backend, inputs: { dy, weight, indices } }) =>
+    linearKeptRowsGrad(backend, dy, weight, indices),
+  SpftLinearKeptColumns: ({ backend, inputs: { x, weight, indices, bias } }) =>
+    linearKeptColumns(backend, x, weight, indices, bias),
+  SpftLinearKeptColumnsGrad: ({ backend, inputs: { dy, weight, indices } }) =>
+    linearKeptColumnsGrad(backend, dy, weight, indices),
+} satisfies CudaKernels;

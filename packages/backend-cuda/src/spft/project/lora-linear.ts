@@ -7,8 +7,8 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { MatrixType } from '../../device/gemm.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { halfOf, inScope, multiply, type Scope, typeOf } from '../../shared/tensors.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -102,17 +102,14 @@ export function outerGrad(backend: CudaBackend, dy: Info, h: Info, scaling: numb
   });
 }
 
-registerCudaKernel<'x' | 'base' | 'loraA' | 'loraB', { scaling: number }>(
-  'SpftLoraLinear',
-  ({ backend, inputs: { x, base, loraA, loraB }, attributes: { scaling } }) =>
+/** Kernels of the contract. */
+export const loraLinearKernels = {
+  SpftLoraLinear: ({ backend, inputs: { x, base, loraA, loraB }, attributes: { scaling } }) =>
     loraLinear(backend, x, base, loraA, loraB, scaling),
-);
-registerCudaKernel<'x' | 'h' | 'loraA' | 'loraB' | 'dy', { scaling: number }>(
-  'SpftLoraLinearGrad',
-  ({ backend, inputs: { x, h, loraA, loraB, dy }, attributes: { scaling } }) => {
+  SpftLoraLinearGrad: ({ backend, inputs: { x, h, loraA, loraB, dy }, attributes: { scaling } }) => {
     return inScope(backend, (scope) => {
       const dB = scope.result(outerGrad(backend, dy, h, scaling));
       return [...branchGrad(backend, x, loraA, loraB, dy, scaling), dB];
     });
   },
-);
+} satisfies CudaKernels;

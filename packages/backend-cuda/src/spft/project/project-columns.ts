@@ -4,7 +4,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
+import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns, scatterColumns } from '../select/columns.js';
 import {
   branchGradients,
@@ -16,11 +16,6 @@ import {
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
-
-interface Attributes {
-  readonly layer: Layer;
-  readonly denseRows: number;
-}
 
 type Type = 'bf16' | 'f32';
 
@@ -52,95 +47,99 @@ function forward(
   return null;
 }
 
-registerCudaKernel<'x' | 'residual', Attributes>(
-  'SpftProjectColumns',
-  ({ backend, inputs, attributes: { layer, denseRows } }) => {
-    const T = inputs.x.shape[0]!;
-    const type = activationType(backend, inputs.x, layer.weight);
-    const group = groupBranches([layer.lora]);
-    const x = backend.as(inputs.x, type);
-    const residual = backend.as(inputs.residual, type);
-    const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
-    const D = layer.keep ? denseRows : T;
-    // What a magnitude rescales is without the residual.
-    const magnitude = layer.lora?.magnitude;
-    let below = magnitude ? null : residual;
-    const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
-    if (h) {
-      writeBranches(backend, [y], h, group, type, [below && { matrix: below, from: 0 }]);
-      below = y;
+const projectColumns: CudaKernel<'SpftProjectColumns'> = ({ backend, inputs, attributes: { layer, denseRows } }) => {
+  const T = inputs.x.shape[0]!;
+  const type = activationType(backend, inputs.x, layer.weight);
+  const group = groupBranches([layer.lora]);
+  const x = backend.as(inputs.x, type);
+  const residual = backend.as(inputs.residual, type);
+  const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
+  const D = layer.keep ? denseRows : T;
+  // What a magnitude rescales is without the residual.
+  const magnitude = layer.lora?.magnitude;
+  let below = magnitude ? null : residual;
+  const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
+  if (h) {
+    writeBranches(backend, [y], h, group, type, [below && { matrix: below, from: 0 }]);
+    below = y;
+  }
+  let gathered: TensorInfo | null = null;
+  if (D === T) forward(backend, x, below, layer, false, y, type);
+  else {
+    for (const [from, to] of [[0, D] as const, [D, T] as const]) {
+      const slices = [x, y, ...(below ? [below] : [])].map((t) => rowsOf(backend, t, from, to));
+      gathered = forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
+      for (const slice of slices) backend.release(slice);
     }
-    let gathered: TensorInfo | null = null;
-    if (D === T) forward(backend, x, below, layer, false, y, type);
-    else {
-      for (const [from, to] of [[0, D] as const, [D, T] as const]) {
-        const slices = [x, y, ...(below ? [below] : [])].map((t) => rowsOf(backend, t, from, to));
-        gathered = forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
-        for (const slice of slices) backend.release(slice);
-      }
-    }
-    if (layer.bias) addRows(backend, y, layer.bias);
-    const outputs = h ? [y, h] : [y];
-    if (magnitude) {
-      const { a, b, scaling } = layer.lora!;
-      const norms = doraNorms(backend, layer.weight, a, b, scaling);
-      const rescaled = backend.output(y.shape, 'float32', type);
-      rescaleTo(backend, y, { magnitude, norms, residual }, rescaled);
-      outputs[0] = rescaled;
-      outputs.push(y, norms);
-    }
-    if (gathered) outputs.push(gathered);
-    backend.release(x);
-    backend.release(residual);
-    return outputs;
-  },
-);
+  }
+  if (layer.bias) addRows(backend, y, layer.bias);
+  const outputs = h ? [y, h] : [y];
+  if (magnitude) {
+    const { a, b, scaling } = layer.lora!;
+    const norms = doraNorms(backend, layer.weight, a, b, scaling);
+    const rescaled = backend.output(y.shape, 'float32', type);
+    rescaleTo(backend, y, { magnitude, norms, residual }, rescaled);
+    outputs[0] = rescaled;
+    outputs.push(y, norms);
+  }
+  if (gathered) outputs.push(gathered);
+  backend.release(x);
+  backend.release(residual);
+  return outputs;
+};
 
-registerCudaKernel<string, Attributes>(
-  'SpftProjectColumnsGrad',
-  ({ backend, inputs, attributes: { layer, denseRows } }) => {
-    const { weight, keep } = layer;
-    const [T, columns] = inputs.x!.shape as [number, number];
-    const type = activationType(backend, inputs.x!, weight);
-    const group = groupBranches([layer.lora]);
-    const x = backend.as(inputs.x!, type);
-    const given = backend.as(inputs.dy!, type);
-    const magnitude = layer.lora?.magnitude;
-    const [dy, dmagnitude] = magnitude
-      ? rescaleGrad(backend, inputs.z0!, magnitude, inputs.norms0!, given)
-      : [backend.share(given), null];
-    backend.release(given);
-    const dx = backend.output([T, columns], 'float32', type);
-    const D = keep ? denseRows : T;
-    const out = weight.shape[0]!;
-    // Sparse rows first: they are written with zeros between the kept channels.
-    if (keep && D < T) {
-      const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
-      const values = backend.output([T - D, keep.kept], 'float32', type);
-      inType(backend, inputs.kept0!, type, (w) =>
-        backend.multiply({
-          ...{ m: T - D, n: keep.kept, k: out, type, outputType: type },
-          ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
-        }),
-      );
-      scatterColumns(backend, values, keep.indices, dxSparse);
-      for (const made of [dySparse, dxSparse, values]) backend.release(made);
-    }
-    const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
-    if (ofBranch) {
-      writeBranchGradient(backend, dx, ofBranch.dh, group, D, type);
-      backend.release(ofBranch.dh);
-    }
-    if (D > 0) {
-      inType(backend, weight, type, (w) =>
-        backend.multiply({
-          ...{ m: D, n: columns, k: out, type, outputType: type, beta: ofBranch ? 1 : 0 },
-          ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
-        }),
-      );
-    }
-    backend.release(x);
-    backend.release(dy);
-    return [dx, ...withMagnitudes([layer], ofBranch?.gradients ?? [], [dmagnitude])];
-  },
-);
+const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
+  backend,
+  inputs,
+  attributes: { layer, denseRows },
+}) => {
+  const { weight, keep } = layer;
+  const [T, columns] = inputs.x!.shape as [number, number];
+  const type = activationType(backend, inputs.x!, weight);
+  const group = groupBranches([layer.lora]);
+  const x = backend.as(inputs.x!, type);
+  const given = backend.as(inputs.dy!, type);
+  const magnitude = layer.lora?.magnitude;
+  const [dy, dmagnitude] = magnitude
+    ? rescaleGrad(backend, inputs.z0!, magnitude, inputs.norms0!, given)
+    : [backend.share(given), null];
+  backend.release(given);
+  const dx = backend.output([T, columns], 'float32', type);
+  const D = keep ? denseRows : T;
+  const out = weight.shape[0]!;
+  // Sparse rows first: they are written with zeros between the kept channels.
+  if (keep && D < T) {
+    const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
+    const values = backend.output([T - D, keep.kept], 'float32', type);
+    inType(backend, inputs.kept0!, type, (w) =>
+      backend.multiply({
+        ...{ m: T - D, n: keep.kept, k: out, type, outputType: type },
+        ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
+      }),
+    );
+    scatterColumns(backend, values, keep.indices, dxSparse);
+    for (const made of [dySparse, dxSparse, values]) backend.release(made);
+  }
+  const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
+  if (ofBranch) {
+    writeBranchGradient(backend, dx, ofBranch.dh, group, D, type);
+    backend.release(ofBranch.dh);
+  }
+  if (D > 0) {
+    inType(backend, weight, type, (w) =>
+      backend.multiply({
+        ...{ m: D, n: columns, k: out, type, outputType: type, beta: ofBranch ? 1 : 0 },
+        ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
+      }),
+    );
+  }
+  backend.release(x);
+  backend.release(dy);
+  return [dx, ...withMagnitudes([layer], ofBranch?.gradients ?? [], [dmagnitude])];
+};
+
+/** Kernels of the contract. */
+export const projectColumnsKernels = {
+  SpftProjectColumns: projectColumns,
+  SpftProjectColumnsGrad: projectColumnsGrad,
+} satisfies CudaKernels;

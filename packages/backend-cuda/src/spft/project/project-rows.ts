@@ -5,7 +5,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
+import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns, scatterColumns } from '../select/columns.js';
 import { gatherRows } from '../tokens/rows.js';
 import {
@@ -18,13 +18,6 @@ import {
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
 import { activationType, addRows, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
-
-interface Attributes {
-  readonly layers: readonly Layer[];
-  readonly denseRows: number;
-  /** Whether the gradient of x is wanted. */
-  readonly withInput?: boolean;
-}
 
 type Type = 'bf16' | 'f32';
 
@@ -73,50 +66,47 @@ function sparse(
   return gathered;
 }
 
-registerCudaKernel<'x', Attributes>(
-  'SpftProjectRows',
-  ({ backend, inputs: { x }, attributes: { layers, denseRows } }) => {
-    const T = x.shape[0]!;
-    const type = activationType(backend, x, layers[0]!.weight);
-    const group = groupBranches(layers.map(({ lora }) => lora));
-    return inType(backend, x, type, (x) => {
-      const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
-      const D = layers.map(({ keep }) => (keep ? denseRows : T));
-      const slicesOf = (n: number, from: number, to: number) =>
-        [x, ys[n]!].map((t) => rowsOf(backend, t, from, to)) as [TensorInfo, TensorInfo];
-      // Sparse rows first: they are written with zeros between the kept channels.
-      const gathered = layers.flatMap((layer, n) => {
-        if (D[n] === T) return [];
-        const slices = slicesOf(n, D[n]!, T);
-        const weight = sparse(backend, slices[0], layer, slices[1], type);
-        for (const slice of slices) backend.release(slice);
-        return [weight];
-      });
-      const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
-      if (h) {
-        const below = ys.map((matrix, n) => (D[n]! < T ? { matrix, from: D[n]! } : null));
-        writeBranches(backend, ys, h, group, type, below);
-      }
-      layers.forEach((layer, n) => {
-        const slices = slicesOf(n, 0, D[n]!);
-        dense(backend, slices[0], layer, slices[1], group.of[n] !== null, type);
-        for (const slice of slices) backend.release(slice);
-      });
-      if (h === null) return [...ys, ...gathered];
-      const kept = [h];
-      const outputs = ys.map((y, n) => {
-        const { weight, lora } = layers[n]!;
-        if (!lora?.magnitude) return y;
-        const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
-        const rescaled = backend.output(y.shape, 'float32', type);
-        rescaleTo(backend, y, { magnitude: lora.magnitude, norms }, rescaled);
-        kept.push(y, norms);
-        return rescaled;
-      });
-      return [...outputs, ...kept, ...gathered];
+const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, attributes: { layers, denseRows } }) => {
+  const T = x.shape[0]!;
+  const type = activationType(backend, x, layers[0]!.weight);
+  const group = groupBranches(layers.map(({ lora }) => lora));
+  return inType(backend, x, type, (x) => {
+    const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
+    const D = layers.map(({ keep }) => (keep ? denseRows : T));
+    const slicesOf = (n: number, from: number, to: number) =>
+      [x, ys[n]!].map((t) => rowsOf(backend, t, from, to)) as [TensorInfo, TensorInfo];
+    // Sparse rows first: they are written with zeros between the kept channels.
+    const gathered = layers.flatMap((layer, n) => {
+      if (D[n] === T) return [];
+      const slices = slicesOf(n, D[n]!, T);
+      const weight = sparse(backend, slices[0], layer, slices[1], type);
+      for (const slice of slices) backend.release(slice);
+      return [weight];
     });
-  },
-);
+    const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
+    if (h) {
+      const below = ys.map((matrix, n) => (D[n]! < T ? { matrix, from: D[n]! } : null));
+      writeBranches(backend, ys, h, group, type, below);
+    }
+    layers.forEach((layer, n) => {
+      const slices = slicesOf(n, 0, D[n]!);
+      dense(backend, slices[0], layer, slices[1], group.of[n] !== null, type);
+      for (const slice of slices) backend.release(slice);
+    });
+    if (h === null) return [...ys, ...gathered];
+    const kept = [h];
+    const outputs = ys.map((y, n) => {
+      const { weight, lora } = layers[n]!;
+      if (!lora?.magnitude) return y;
+      const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
+      const rescaled = backend.output(y.shape, 'float32', type);
+      rescaleTo(backend, y, { magnitude: lora.magnitude, norms }, rescaled);
+      kept.push(y, norms);
+      return rescaled;
+    });
+    return [...outputs, ...kept, ...gathered];
+  });
+};
 
 /** dx [rows, in] = or += dy·W, or dy's kept columns times the kept rows of W that were `gathered`. */
 function backward(
@@ -140,51 +130,58 @@ function backward(
   backend.release(values);
 }
 
-registerCudaKernel<string, Attributes>(
-  'SpftProjectRowsGrad',
-  ({ backend, inputs, attributes: { layers, denseRows, withInput = true } }) => {
-    const T = inputs.x!.shape[0]!;
-    const type = activationType(backend, inputs.x!, layers[0]!.weight);
-    const group = groupBranches(layers.map(({ lora }) => lora));
-    const x = backend.as(inputs.x!, type);
-    const dmagnitudes: (TensorInfo | null)[] = [];
-    const dys = layers.map(({ lora }, n) => {
-      const dy = backend.as(inputs[`dy${n}`]!, type);
-      if (!lora?.magnitude) {
-        dmagnitudes.push(null);
-        return dy;
-      }
-      const [dz, dmagnitude] = rescaleGrad(backend, inputs[`z${n}`]!, lora.magnitude, inputs[`norms${n}`]!, dy);
-      backend.release(dy);
-      dmagnitudes.push(dmagnitude);
-      return dz;
-    });
-    const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
-    const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type) : null;
-    if (ofBranches) {
-      if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
-      backend.release(ofBranches.dh);
+const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
+  backend,
+  inputs,
+  attributes: { layers, denseRows, withInput = true },
+}) => {
+  const T = inputs.x!.shape[0]!;
+  const type = activationType(backend, inputs.x!, layers[0]!.weight);
+  const group = groupBranches(layers.map(({ lora }) => lora));
+  const x = backend.as(inputs.x!, type);
+  const dmagnitudes: (TensorInfo | null)[] = [];
+  const dys = layers.map(({ lora }, n) => {
+    const dy = backend.as(inputs[`dy${n}`]!, type);
+    if (!lora?.magnitude) {
+      dmagnitudes.push(null);
+      return dy;
     }
-    let nextGathered = 0;
-    layers.forEach((layer, n) => {
-      if (dx === null) return;
-      const beta = n === 0 && ofBranches === null ? 0 : 1;
-      const D = layer.keep ? denseRows : T;
-      if (D === T) {
-        backward(backend, dys[n]!, layer, null, dx, beta, type);
-        return;
-      }
-      const slices = [
-        rowsOf(backend, dys[n]!, 0, D),
-        rowsOf(backend, dx, 0, D),
-        rowsOf(backend, dys[n]!, D, T),
-        rowsOf(backend, dx, D, T),
-      ];
-      backward(backend, slices[0]!, layer, null, slices[1]!, beta, type);
-      backward(backend, slices[2]!, layer, inputs[`kept${nextGathered++}`]!, slices[3]!, beta, type);
-      for (const slice of slices) backend.release(slice);
-    });
-    for (const made of [x, ...dys]) backend.release(made);
-    return [...(dx ? [dx] : []), ...withMagnitudes(layers, ofBranches?.gradients ?? [], dmagnitudes)];
-  },
-);
+    const [dz, dmagnitude] = rescaleGrad(backend, inputs[`z${n}`]!, lora.magnitude, inputs[`norms${n}`]!, dy);
+    backend.release(dy);
+    dmagnitudes.push(dmagnitude);
+    return dz;
+  });
+  const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
+  const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type) : null;
+  if (ofBranches) {
+    if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
+    backend.release(ofBranches.dh);
+  }
+  let nextGathered = 0;
+  layers.forEach((layer, n) => {
+    if (dx === null) return;
+    const beta = n === 0 && ofBranches === null ? 0 : 1;
+    const D = layer.keep ? denseRows : T;
+    if (D === T) {
+      backward(backend, dys[n]!, layer, null, dx, beta, type);
+      return;
+    }
+    const slices = [
+      rowsOf(backend, dys[n]!, 0, D),
+      rowsOf(backend, dx, 0, D),
+      rowsOf(backend, dys[n]!, D, T),
+      rowsOf(backend, dx, D, T),
+    ];
+    backward(backend, slices[0]!, layer, null, slices[1]!, beta, type);
+    backward(backend, slices[2]!, layer, inputs[`kept${nextGathered++}`]!, slices[3]!, beta, type);
+    for (const slice of slices) backend.release(slice);
+  });
+  for (const made of [x, ...dys]) backend.release(made);
+  return [...(dx ? [dx] : []), ...withMagnitudes(layers, ofBranches?.gradients ?? [], dmagnitudes)];
+};
+
+/** Kernels of the contract. */
+export const projectRowsKernels = {
+  SpftProjectRows: projectRows,
+  SpftProjectRowsGrad: projectRowsGrad,
+} satisfies CudaKernels;

@@ -2,10 +2,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { Block } from '../../device/memory.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { aligned, inScope, rowsToABlock, type Scope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -88,7 +88,12 @@ function rowsBySequence(backend: CudaBackend, sequenceOfRow: Int32Array, shares:
   all.set(starts, T);
   all.set(new Int32Array(shares.buffer, shares.byteOffset, B), T + B + 1);
   const block = backend.memoryPool.allocate(all.byteLength, 'rows by sequence');
-  backend.uploadTo(block.address, all);
+  try {
+    backend.uploadTo(block.address, all);
+  } catch (error) {
+    backend.memoryPool.release(block);
+    throw error;
+  }
   const made = { sequenceOfRow, block, starts: 4 * T, shares: 4 * (T + B + 1) };
   latest.set(backend, made);
   return made;
@@ -118,10 +123,10 @@ declareVariants('column-dots', [
   ...combinations({ X: FLOATS, Y: ['float'] }),
 ]);
 
-registerCudaKernel<'a' | 'b'>('SpftColumnDots', ({ backend, inputs: { a, b } }) => columnDots(backend, a, b));
-registerCudaKernel<'x'>('SpftColumnNorms', ({ backend, inputs: { x } }) => columnNorms(backend, x));
-registerCudaKernel<'x', { sequenceOfRow: Int32Array; shares: Float32Array }>(
-  'SpftSequenceMeans',
-  ({ backend, inputs: { x }, attributes: { sequenceOfRow, shares } }) =>
+/** Kernels of the contract. */
+export const columnDotsKernels = {
+  SpftColumnDots: ({ backend, inputs: { a, b } }) => columnDots(backend, a, b),
+  SpftColumnNorms: ({ backend, inputs: { x } }) => columnNorms(backend, x),
+  SpftSequenceMeans: ({ backend, inputs: { x }, attributes: { sequenceOfRow, shares } }) =>
     sequenceMeans(backend, x, sequenceOfRow, shares),
-);
+} satisfies CudaKernels;

@@ -2,10 +2,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { Kernel } from '../../device/modules.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { rowsToABlock } from '../../shared/tensors.js';
 import { combinations, declareVariants } from '../../shared/variants.js';
 import { BYTES } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -88,19 +88,13 @@ export function maskColumns(backend: CudaBackend, x: Info, indices: Info, fromRo
 
 declareVariants('columns', combinations({ ELEMENT: Object.values(ELEMENT) }));
 
-registerCudaKernel<'x' | 'indices'>('SpftGatherColumns', ({ backend, inputs: { x, indices } }) =>
-  gatherColumns(backend, x, indices),
-);
-registerCudaKernel<'x' | 'indices'>('SpftGatherColumnsTransposed', ({ backend, inputs: { x, indices } }) =>
-  transposed(backend, x, indices),
-);
-registerCudaKernel<'x' | 'indices', { total: number }>(
-  'SpftScatterColumns',
-  ({ backend, inputs: { x, indices }, attributes: { total } }) =>
+/** Kernels of the contract. */
+export const columnsKernels = {
+  SpftGatherColumns: ({ backend, inputs: { x, indices } }) => gatherColumns(backend, x, indices),
+  SpftGatherColumnsTransposed: ({ backend, inputs: { x, indices } }) => transposed(backend, x, indices),
+  SpftScatterColumns: ({ backend, inputs: { x, indices }, attributes: { total } }) =>
     scatterColumns(backend, x, indices, backend.output([x.shape[0]!, total], x.dtype, backend.physical(x))),
-);
-registerCudaKernel<'x' | 'indices', { fromRow: number }>(
-  'SpftMaskColumns',
-  ({ backend, inputs: { x, indices }, attributes: { fromRow } }) => maskColumns(backend, x, indices, fromRow),
-);
-registerCudaKernel<'x'>('SpftTranspose2d', ({ backend, inputs: { x } }) => transposed(backend, x));
+  SpftMaskColumns: ({ backend, inputs: { x, indices }, attributes: { fromRow } }) =>
+    maskColumns(backend, x, indices, fromRow),
+  SpftTranspose2d: ({ backend, inputs: { x } }) => transposed(backend, x),
+} satisfies CudaKernels;

@@ -1,11 +1,11 @@
 /** @file Scores of channels by low-rank predictors, without the products that they are norms of. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import { product } from '../../tfjs/matmul.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -133,19 +133,14 @@ export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: I
 declareVariants('gram-scores', combinations({ TYPE_A: FLOATS, TYPE_B: FLOATS }));
 declareVariants('gated-scores', combinations({ X: FLOATS, TYPE_A: FLOATS, TYPE_B: FLOATS }));
 
-registerCudaKernel<'x' | 'a' | 'b'>(
-  'SpftGramScores',
-  ({ backend, inputs: { x, a, b } }) => gramScores(backend, x, [{ a, b }])[0]!,
-);
-registerCudaKernel<string, { count: number }>('SpftGramScoresOfAll', ({ backend, inputs, attributes: { count } }) => {
-  const predictors = Array.from({ length: count }, (_, n) => ({ a: inputs[`a${n}`]!, b: inputs[`b${n}`]! }));
-  return gramScores(backend, inputs.x!, predictors);
-});
-registerCudaKernel<'x' | 'a' | 'b' | 'scores' | 'dy'>(
-  'SpftGramScoresGrad',
-  ({ backend, inputs: { x, a, b, scores, dy } }) => gramScoresGrad(backend, x, a, b, scores, dy),
-);
-registerCudaKernel<'x' | 'gateA' | 'gateB' | 'upA' | 'upB'>(
-  'SpftGatedScores',
-  ({ backend, inputs: { x, gateA, gateB, upA, upB } }) => gatedScores(backend, x, gateA, gateB, upA, upB),
-);
+/** Kernels of the contract. */
+export const scoresKernels = {
+  SpftGramScores: ({ backend, inputs: { x, a, b } }) => gramScores(backend, x, [{ a, b }])[0]!,
+  SpftGramScoresOfAll: ({ backend, inputs, attributes: { count } }) => {
+    const predictors = Array.from({ length: count }, (_, n) => ({ a: inputs[`a${n}`]!, b: inputs[`b${n}`]! }));
+    return gramScores(backend, inputs.x!, predictors);
+  },
+  SpftGramScoresGrad: ({ backend, inputs: { x, a, b, scores, dy } }) => gramScoresGrad(backend, x, a, b, scores, dy),
+  SpftGatedScores: ({ backend, inputs: { x, gateA, gateB, upA, upB } }) =>
+    gatedScores(backend, x, gateA, gateB, upA, upB),
+} satisfies CudaKernels;

@@ -1,9 +1,9 @@
 /** @file The channels of the highest scores, and from kv channels to query channels: int32 lists, ascending, that never leave the GPU. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { inScope } from '../../shared/tensors.js';
 import { combinations, declareVariants } from '../../shared/variants.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -66,16 +66,11 @@ export function queryChannels(backend: CudaBackend, indices: Info, group: number
 declareVariants('top-k-selection', combinations({ PER_THREAD: [0, ...HELD] }));
 declareVariants('query-channels');
 
-registerCudaKernel<'scores', { kept: number }>(
-  'SpftTopKSelection',
-  ({ backend, inputs: { scores }, attributes: { kept } }) => topK(backend, scores, kept),
-);
-registerCudaKernel<'scoreQ' | 'scoreK', { group: number; headDim: number }>(
-  'SpftCombineQueryKeyScores',
-  ({ backend, inputs: { scoreQ, scoreK }, attributes: { group, headDim } }) =>
+/** Kernels of the contract. */
+export const topKSelectionKernels = {
+  SpftTopKSelection: ({ backend, inputs: { scores }, attributes: { kept } }) => topK(backend, scores, kept),
+  SpftCombineQueryKeyScores: ({ backend, inputs: { scoreQ, scoreK }, attributes: { group, headDim } }) =>
     combineQueryKeyScores(backend, scoreQ, scoreK, group, headDim),
-);
-registerCudaKernel<'indices', { group: number; headDim: number }>(
-  'SpftQueryChannels',
-  ({ backend, inputs: { indices }, attributes: { group, headDim } }) => queryChannels(backend, indices, group, headDim),
-);
+  SpftQueryChannels: ({ backend, inputs: { indices }, attributes: { group, headDim } }) =>
+    queryChannels(backend, indices, group, headDim),
+} satisfies CudaKernels;

@@ -1,10 +1,10 @@
 /** @file Rows by index and their gradient; rows apart, which copies nothing, and together. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { BYTES, C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -96,14 +96,11 @@ export function joinRows(backend: CudaBackend, first: Info, second: Info): Info 
 
 declareVariants('gather-rows', [...combinations({ UNIT: [1, 2, 4, 16] }), ...combinations({ X: FLOATS })]);
 
-registerCudaKernel<'x' | 'rows'>('SpftGatherRows', ({ backend, inputs: { x, rows } }) => gatherRows(backend, x, rows));
-registerCudaKernel<'dy' | 'rows', { total: number }>(
-  'SpftGatherRowsGrad',
-  ({ backend, inputs: { dy, rows }, attributes: { total } }) => gatherRowsGrad(backend, dy, rows, total),
-);
-registerCudaKernel<'x', { at: number }>('SpftSplitRows', ({ backend, inputs: { x }, attributes: { at } }) =>
-  splitRows(backend, x, at),
-);
-registerCudaKernel<'first' | 'second'>('SpftJoinRows', ({ backend, inputs: { first, second } }) =>
-  joinRows(backend, first, second),
-);
+/** Kernels of the contract. */
+export const rowsKernels = {
+  SpftGatherRows: ({ backend, inputs: { x, rows } }) => gatherRows(backend, x, rows),
+  SpftGatherRowsGrad: ({ backend, inputs: { dy, rows }, attributes: { total } }) =>
+    gatherRowsGrad(backend, dy, rows, total),
+  SpftSplitRows: ({ backend, inputs: { x }, attributes: { at } }) => splitRows(backend, x, at),
+  SpftJoinRows: ({ backend, inputs: { first, second } }) => joinRows(backend, first, second),
+} satisfies CudaKernels;

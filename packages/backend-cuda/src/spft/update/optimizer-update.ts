@@ -4,12 +4,13 @@
  * A variable that alone uses its memory is updated where it is, and the output is the variable's tensor once more; anything else (a copy that
  * somebody kept) gets new memory. What `halfOf` keeps of a parameter is updated with it.
  */
+import type { AdamwAttributes, SgdAttributes } from '@spft/sparse-ops/backend';
 import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { Kernel } from '../../device/modules.js';
-import { registerCudaKernel } from '../../shared/register.js';
 import { HALF, inScope } from '../../shared/tensors.js';
 import { declareVariants } from '../../shared/variants.js';
+import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -122,17 +123,6 @@ function update(
   });
 }
 
-interface AdamwAttributes {
-  readonly count: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly stepSize: number;
-  readonly rootCorrection: number;
-}
-
 /** The kernel of SpftAdamw (sparse-ops, optimizer-update.ts). */
 export function adamw(backend: CudaBackend, inputs: Inputs, attributes: AdamwAttributes): Info[] {
   const { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection } = attributes;
@@ -140,13 +130,6 @@ export function adamw(backend: CudaBackend, inputs: Inputs, attributes: AdamwAtt
   const betas = [beta1, 1 - beta1, beta2, 1 - beta2];
   const numbers = [1 - learningRate * weightDecay, ...betas, epsilon, stepSize, rootCorrection];
   return update(backend, inputs, count, ['m', 'v'], kernel, numbers);
-}
-
-interface SgdAttributes {
-  readonly count: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly momentum: number;
 }
 
 /** The kernel of SpftSgd. */
@@ -158,15 +141,13 @@ export function sgd(backend: CudaBackend, inputs: Inputs, attributes: SgdAttribu
 
 declareVariants('optimizer');
 
-registerCudaKernel<string, { count: number }>('SpftGlobalNorm', ({ backend, inputs, attributes: { count } }) =>
-  globalNorm(
-    backend,
-    Array.from({ length: count }, (_, n) => inputs[`t${n}`]!),
-  ),
-);
-registerCudaKernel<string, AdamwAttributes>('SpftAdamw', ({ backend, inputs, attributes }) =>
-  adamw(backend, inputs, attributes),
-);
-registerCudaKernel<string, SgdAttributes>('SpftSgd', ({ backend, inputs, attributes }) =>
-  sgd(backend, inputs, attributes),
-);
+/** Kernels of the contract. */
+export const optimizerUpdateKernels = {
+  SpftGlobalNorm: ({ backend, inputs, attributes: { count } }) =>
+    globalNorm(
+      backend,
+      Array.from({ length: count }, (_, n) => inputs[`t${n}`]!),
+    ),
+  SpftAdamw: ({ backend, inputs, attributes }) => adamw(backend, inputs, attributes),
+  SpftSgd: ({ backend, inputs, attributes }) => sgd(backend, inputs, attributes),
+} satisfies CudaKernels;

@@ -6,12 +6,16 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { HostArray, HostKernel, OutputSpec } from './host-kernel.js';
 
-
 /** Outputs in the shapes of the parameters, once for each role. */
-const likeParameters = (inputs: Readonly<Record<`p${number}`, tf.TensorInfo>>, count: number, roles: number): OutputSpec[] =>
+const likeParameters = (
+  inputs: Readonly<Record<`p${number}`, tf.TensorInfo>>,
+  count: number,
+  roles: number,
+): OutputSpec[] =>
   Array.from({ length: roles * count }, (_, n) => ({ shape: inputs[`p${n % count}`]!.shape, dtype: 'float32' }));
 
-const scaleOf = (inputs: { readonly gradientScale?: HostArray }): number => (inputs.gradientScale ? inputs.gradientScale[0]! : 1);
+const scaleOf = (inputs: { readonly gradientScale?: HostArray }): number =>
+  inputs.gradientScale ? inputs.gradientScale[0]! : 1;
 
 export const adamwOnHost: HostKernel<'SpftAdamw'> = {
   backends: ['cpu', 'wasm'],

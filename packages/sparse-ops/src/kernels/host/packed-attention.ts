@@ -18,7 +18,12 @@ interface Query {
 }
 
 /** Calls `visit` for each sequence, head and query. */
-function eachQuery(q: HostArray, k: HostArray, { layout, heads }: AttentionAttributes, visit: (query: Query) => void): void {
+function eachQuery(
+  q: HostArray,
+  k: HostArray,
+  { layout, heads }: AttentionAttributes,
+  visit: (query: Query) => void,
+): void {
   const { heads: N, kvHeads: K, headDim: d } = heads;
   const { sequenceStarts, rowOfToken, tokens } = layout;
   const [keys, probabilities] = [new Int32Array(tokens), new Float64Array(tokens)];
