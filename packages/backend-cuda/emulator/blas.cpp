@@ -45,6 +45,13 @@ const uint64_t ALGORITHM_MAGIC = 0x53504654454d5531;
 // The algorithm that the second suggestion is: the same, but it wants a workspace.
 const size_t WORKSPACE_OF_SECOND = 1 << 20;
 
+// SPFT_EMULATOR_BLAS_PICKY=8: the second suggestion is one only for products whose columns, our rows, are a multiple of 8. Launched for others it
+// fails, though cublasLtMatmulAlgoCheck takes it, as real algorithms were seen to.
+bool suits(const uint64_t* algorithm, const Layout& d) {
+  const char* picky = getenv("SPFT_EMULATOR_BLAS_PICKY");
+  return !picky || !*picky || algorithm[1] == 0 || d.columns % strtoul(picky, nullptr, 10) == 0;
+}
+
 std::mutex mutex;
 std::set<uint64_t> handles;
 
@@ -339,12 +346,25 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t description,
   if (wanted < 1 || !results || !found) return INVALID;
   *found = 0;
   if (int status = check(*(Description*)description, *(Layout*)a, *(Layout*)b, *(Layout*)c, *(Layout*)d)) return status;
-  const int there = std::min(wanted, ((Preference*)preference)->workspace >= WORKSPACE_OF_SECOND ? 2 : 1);
+  const uint64_t second[] = {ALGORITHM_MAGIC, 1};
+  const bool two = ((Preference*)preference)->workspace >= WORKSPACE_OF_SECOND && suits(second, *(Layout*)d);
+  const int there = std::min(wanted, two ? 2 : 1);
   for (int i = 0; i < there; i++) {
     results[i] = Heuristic{{ALGORITHM_MAGIC, (uint64_t)i}, i == 1 ? WORKSPACE_OF_SECOND : 0, BLAS_SUCCESS, 1.0f, {}};
     results[i].algorithm[2] = results[i].workspace;
   }
   *found = there;
+  return BLAS_SUCCESS;
+}
+
+// What the settings of an algorithm are: its number, and nothing else to be set.
+EXPORT int cublasLtMatmulAlgoConfigGetAttribute(const uint64_t* algorithm, int setting, void* value, size_t bytes, size_t* written) {
+  ENTER_BLAS(cublasLtMatmulAlgoConfigGetAttribute);
+  const size_t sizes[] = {4, 4, 4, 4, 4, 4, 4, 2, 2};
+  if (!algorithm || algorithm[0] != ALGORITHM_MAGIC || setting < 0 || setting > 8 || !value || bytes < sizes[setting]) return INVALID;
+  memset(value, 0, sizes[setting]);
+  if (setting == 0) memcpy(value, &algorithm[1], 4);
+  if (written) *written = sizes[setting];
   return BLAS_SUCCESS;
 }
 
@@ -374,6 +394,7 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
   if (algorithm) {
     if (algorithm[0] != ALGORITHM_MAGIC) return refuse(INVALID, "the algorithm is not one of the heuristic's");
     if (workspace_bytes < algorithm[2]) return refuse(INVALID, "the workspace is too small for the algorithm");
+    if (!suits(algorithm, ld)) return EXECUTION_FAILED;
   }
   if (workspace_bytes && !emulator::is_device_memory(workspace, workspace_bytes)) return refuse(INVALID, "the workspace is not within an allocation");
   const struct {

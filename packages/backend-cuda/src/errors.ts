@@ -4,6 +4,14 @@
 export class CudaUnavailableError extends Error {
   readonly code = 'SPFT_CUDA_UNAVAILABLE';
   override readonly name = 'CudaUnavailableError';
+
+  /** @param hint what would help, where the message does not say it. */
+  constructor(
+    message: string,
+    readonly hint?: string,
+  ) {
+    super(message);
+  }
 }
 
 /** A variable of the environment has a value that means nothing. */

@@ -50,7 +50,10 @@ describe.skipIf(why)(`probeCuda()${why ? ` (${why})` : ''}`, () => {
     );
     vi.unstubAllEnvs();
     vi.stubEnv('SPFT_CUDA_DEVICE', '3');
-    await expect(chooseBackend('cuda')).rejects.toThrow("backend 'cuda' cannot run here: GPU 3 was asked for");
+    const message = 'GPU 3 was asked for (SPFT_CUDA_DEVICE) and there is one, of number 0';
+    const hint = 'set SPFT_CUDA_DEVICE to one of these, or unset it for the first';
+    expect(probeCuda().problems).toEqual([{ reason: message, hint }]);
+    await expect(chooseBackend('cuda')).rejects.toThrow(`backend 'cuda' cannot run here: ${message}; ${hint}`);
   });
 
   it.each([

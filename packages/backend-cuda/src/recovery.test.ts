@@ -1,7 +1,11 @@
 /** @file Errors of the compiler, of memory and of kernels: what they say, and that work goes on after them. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it, vi } from 'vitest';
 import { cuda, describeCuda, emulated } from '../test/cuda.js';
+import { readCached, writeCached } from './device/cache-files.js';
 import { CudaCompileError, CudaError, CudaOutOfMemoryError, restartCuda } from './index.js';
 
 /** Something that takes a few kernels and products. */
@@ -39,6 +43,44 @@ describeCuda('errors of cuda', () => {
       /\n {4}\d+ \| extern "C" __global__ void cast_elements\(const FROM\* from, TO\* to, i64 size\)/,
     );
     works();
+  });
+
+  it('are none where the cache holds something else than kernels: what is spoilt is compiled anew', {
+    timeout: 240_000,
+  }, async () => {
+    const cache = mkdtempSync(join(tmpdir(), 'spft-kernels-'));
+    vi.stubEnv('SPFT_CUDA_CACHE', cache);
+    vi.stubEnv('SPFT_EMULATOR_QUIET', '1');
+    const run = async () => {
+      await restartCuda();
+      expect(tf.tidy(() => tf.exp(tf.ones([64])).dataSync()[0])).toBeCloseTo(Math.E, 5);
+      return readdirSync(cache).filter((name) => name.endsWith('.cubin'));
+    };
+    try {
+      const [name, ...more] = await run();
+      expect(more).toEqual([]);
+      const path = join(cache, name!);
+      const image = readCached(path)!;
+      const file = readFileSync(path);
+      const spoil: [string, () => void][] = [
+        ['empty', () => writeFileSync(path, '')],
+        ['cut off', () => writeFileSync(path, file.subarray(0, file.length / 2))],
+        ['without a checksum', () => writeFileSync(path, image)],
+        ['garbage', () => writeFileSync(path, 'garbage')],
+        // As it was written, but nothing that the driver takes.
+        ['whole, but no image', () => writeCached(path, Buffer.from('garbage'))],
+      ];
+      for (const [title, bad] of spoil) {
+        bad();
+        expect(await run(), title).toEqual([name]);
+        expect(readCached(path), title).not.toBeNull();
+        expect(readCached(path)!.length, title).toBe(image.length);
+      }
+    } finally {
+      vi.unstubAllEnvs();
+      await restartCuda();
+      rmSync(cache, { recursive: true });
+    }
   });
 
   it('say what holds the memory when there is none left, and leave everything as it was', () => {

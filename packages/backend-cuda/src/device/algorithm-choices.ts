@@ -1,9 +1,12 @@
 /**
  * @file Which of cuBLASLt's algorithms is the fastest for a product: measured once on a GPU, then read from a file. `SPFT_CUDA_TUNE=0` takes
  * its first proposal always.
+ *
+ * A choice is an algorithm by its settings, not by its place among the proposals, and of no use unless cuBLASLt proposes it for the product at hand.
+ * The file is of one GPU, driver and version of cuBLASLt; processes that write it at once keep each other's choices, the first one where they differ.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readCached, writeCached } from './cache-files.js';
 import type { Device } from './device.js';
 import { kernelCache } from './modules.js';
 
@@ -12,48 +15,71 @@ const TURNS = 3;
 
 export class AlgorithmChoices {
   readonly #path: string;
-  readonly #chosen: Map<string, number>;
+  readonly #chosen: Map<string, string>;
   readonly #tunes = process.env.SPFT_CUDA_TUNE !== '0';
 
-  constructor({ info }: Device) {
-    const device = `${info.name} ${info.driver}`.replace(/[^A-Za-z0-9.]+/g, '-');
-    this.#path = join(kernelCache(), `algorithms-${device}.json`);
-    this.#chosen = new Map(Object.entries(this.#read()));
+  /** @param version of cuBLASLt. */
+  constructor({ info }: Device, version: string) {
+    const machine = `${info.name} ${info.driver} ${version}`.replace(/[^A-Za-z0-9.]+/g, '-');
+    this.#path = join(kernelCache(), `algorithms-${machine}.json`);
+    this.#chosen = this.#read();
   }
 
-  /** Place of the fastest of `count` proposals. */
-  of(product: string, count: number, time: (place: number) => number): number {
+  /** What was chosen for `product`, as a place among the `algorithms` that are proposed for another; undefined where it is not among them. */
+  known(product: string, algorithms: readonly string[]): number | undefined {
+    const place = algorithms.indexOf(this.#chosen.get(product) ?? '');
+    return this.#tunes && place >= 0 ? place : undefined;
+  }
+
+  /**
+   * Place of the fastest of `algorithms`, all of which are proposed for `product`.
+   * @param time infinity for one that fails.
+   */
+  of(product: string, algorithms: readonly string[], time: (place: number) => number): number {
     if (!this.#tunes) return 0;
-    const known = this.#chosen.get(product);
-    if (known !== undefined && known < count) return known;
+    const known = this.known(product, algorithms) ?? this.#ofOthers(product, algorithms);
+    if (known !== undefined) return known;
     // In turns: the longer a GPU works, the lower its clock, and all of them should feel that alike.
-    const taken = new Array<number>(count).fill(Number.POSITIVE_INFINITY);
+    const times = new Array<number>(algorithms.length).fill(Number.POSITIVE_INFINITY);
+    const failed = new Set<number>();
     for (let turn = 0; turn < TURNS; turn++) {
-      for (let place = 0; place < count; place++) taken[place] = Math.min(taken[place]!, time(place));
+      for (let place = 0; place < algorithms.length; place++) {
+        if (failed.has(place)) continue;
+        const ms = time(place);
+        // One that fails once, in whichever turn, is not chosen.
+        if (ms === Number.POSITIVE_INFINITY) failed.add(place);
+        times[place] = failed.has(place) ? ms : Math.min(times[place]!, ms);
+      }
     }
     // A later one must be clearly faster, so that noise does not decide.
-    const best = taken.reduce((best, time, place) => (time < 0.99 * taken[best]! ? place : best), 0);
-    this.#chosen.set(product, best);
-    this.#write();
+    const best = times.reduce((best, ms, place) => (ms < 0.99 * times[best]! ? place : best), 0);
+    if (times[best] !== Number.POSITIVE_INFINITY) this.choose(product, algorithms[best]!);
     return best;
   }
 
-  #read(): Record<string, number> {
-    try {
-      return JSON.parse(readFileSync(this.#path, 'utf8')) as Record<string, number>;
-    } catch {
-      return {};
-    }
+  /** Takes `algorithm` for `product` from now on, also in other processes: what was chosen for it before has failed. */
+  choose(product: string, algorithm: string): void {
+    this.#chosen.set(product, algorithm);
+    if (!this.#tunes) return;
+    const all = { ...Object.fromEntries(this.#chosen), ...Object.fromEntries(this.#read()), [product]: algorithm };
+    writeCached(this.#path, Buffer.from(JSON.stringify(all)));
   }
 
-  #write(): void {
+  /** As `known`, of what another process has chosen since. */
+  #ofOthers(product: string, algorithms: readonly string[]): number | undefined {
+    const theirs = this.#read().get(product);
+    if (theirs === undefined) return undefined;
+    this.#chosen.set(product, theirs);
+    return this.known(product, algorithms);
+  }
+
+  #read(): Map<string, string> {
+    const contents = readCached(this.#path);
     try {
-      mkdirSync(kernelCache(), { recursive: true });
-      const beside = `${this.#path}.${process.pid}`;
-      writeFileSync(beside, JSON.stringify({ ...this.#read(), ...Object.fromEntries(this.#chosen) }));
-      renameSync(beside, this.#path);
+      const entries = Object.entries<unknown>(JSON.parse(contents?.toString() ?? '{}'));
+      return new Map(entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
     } catch {
-      // measured again next time
+      return new Map();
     }
   }
 }

@@ -3,11 +3,12 @@
  * architecture, the options, the headers and the source.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Nvrtc } from '../libraries/nvrtc.js';
+import { readCached, writeCached } from './cache-files.js';
 
 /** Where the sources lie: beside `src` and `dist`. */
 export const SOURCES = fileURLToPath(new URL('../../cuda/', import.meta.url));
@@ -31,8 +32,18 @@ export function compileOptions(defines: Defines): string[] {
 
 let headers: string | null = null;
 
-/** `cuda/<file>.cu` compiled, from disk where it was compiled before. @throws CudaCompileError. */
-export function compileCached(nvrtc: Nvrtc, architecture: string, file: string, defines: Defines): Buffer {
+/**
+ * `cuda/<file>.cu` compiled, from disk where it was compiled before.
+ * @param anew what is on disk is of no use: it is compiled and takes its place.
+ * @throws CudaCompileError.
+ */
+export function compileCached(
+  nvrtc: Nvrtc,
+  architecture: string,
+  file: string,
+  defines: Defines,
+  anew = false,
+): Buffer {
   headers ??= readHeaders();
   const source = readFileSync(join(SOURCES, `${file}.cu`), 'utf8');
   const options = compileOptions(defines);
@@ -41,16 +52,11 @@ export function compileCached(nvrtc: Nvrtc, architecture: string, file: string, 
     .update([...inputs, headers, source].join('\0'))
     .digest('hex')
     .slice(0, 32);
-  const folder = kernelCache();
-  const path = join(folder, `${file}-${hash}.cubin`);
-  try {
-    const image = readFileSync(path);
-    if (image.length > 0) return image;
-  } catch {
-    // compiled below
-  }
+  const path = join(kernelCache(), `${file}-${hash}.cubin`);
+  const known = anew ? null : readCached(path);
+  if (known) return known;
   const image = nvrtc.compile(source, `${file}.cu`, architecture, options);
-  store(folder, path, image);
+  writeCached(path, image);
   return image;
 }
 
@@ -60,15 +66,3 @@ const readHeaders = (): string =>
     .sort()
     .map((name) => readFileSync(join(SOURCES, name), 'utf8'))
     .join('\0');
-
-/** Written beside and renamed, as another process may be looking; a cache that cannot be written is done without. */
-function store(folder: string, path: string, image: Buffer): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-    const beside = `${path}.${process.pid}`;
-    writeFileSync(beside, image);
-    renameSync(beside, path);
-  } catch {
-    // compiled again next time
-  }
-}

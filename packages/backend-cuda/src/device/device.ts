@@ -70,7 +70,14 @@ export class Device {
       );
     }
     const count = this.int('cuDeviceGetCount');
-    if (ordinal >= count) throw new CudaUnavailableError(`GPU ${ordinal} was asked for and there are ${count}`);
+    if (count === 0) throw new CudaUnavailableError('the NVIDIA driver sees no GPU; is CUDA_VISIBLE_DEVICES set?');
+    if (ordinal >= count) {
+      const there = count === 1 ? 'is one, of number 0' : `are ${count}, of numbers 0 to ${count - 1}`;
+      throw new CudaUnavailableError(
+        `GPU ${ordinal} was asked for (SPFT_CUDA_DEVICE) and there ${there}`,
+        'set SPFT_CUDA_DEVICE to one of these, or unset it for the first',
+      );
+    }
     this.#ordinal = this.int('cuDeviceGet', ordinal);
     const name = Buffer.alloc(256);
     this.call('cuDeviceGetName', name, name.length, this.#ordinal);
@@ -194,13 +201,14 @@ export class Device {
   /** Milliseconds that the GPU takes for what `run` launches, waiting for it. */
   milliseconds(run: () => void): number {
     const start = this.recordEvent();
-    run();
-    const end = this.recordEvent();
+    let end = 0;
     try {
+      run();
+      end = this.recordEvent();
       return this.elapsed(start, end);
     } finally {
       this.driver.cuEventDestroy_v2(start);
-      this.driver.cuEventDestroy_v2(end);
+      if (end !== 0) this.driver.cuEventDestroy_v2(end);
     }
   }
 }

@@ -1,51 +1,123 @@
-/** @file Algorithms of cuBLASLt are chosen once for similar numbers of rows, and plans do not pile up. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+/** @file Algorithms of cuBLASLt are chosen once for similar numbers of rows, and only what is proposed for a product makes it. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';
 import { describeCuda, emulated } from '../../test/cuda.js';
-import { restartCuda } from '../index.js';
+import { CudaError, restartCuda } from '../index.js';
+import { readCached, writeCached } from './cache-files.js';
+
+/** The emulator's algorithms, by name. */
+const [FIRST, SECOND] = ['0,0,0,0,0,0,0,0,0', '1,0,0,0,0,0,0,0,0'];
+const [N, K] = [512, 512];
 
 describeCuda('products of many shapes', () => {
-  it('take the algorithm that was measured for fewer rows, of either operand', { timeout: 240_000 }, async () => {
-    const cache = mkdtempSync(join(tmpdir(), 'spft-choices-'));
+  let cache = '';
+  const fileOf = () => join(cache, readdirSync(cache).find((name) => name.startsWith('algorithms-')) ?? 'none');
+  const choices = () => JSON.parse(readCached(fileOf())?.toString() ?? '{}') as Record<string, string>;
+  const ones = (rows: number) => {
+    expectAllClose(`${rows} rows`, tf.matMul(tf.ones([rows, K]), tf.ones([K, N])), new Float32Array(rows * N).fill(K));
+  };
+  /** Starts anew, where `algorithm` was chosen for the products of 512 rows. */
+  const choose = async (algorithm: string) => {
+    ones(512);
+    const made = Object.fromEntries(Object.keys(choices()).map((key) => [key, algorithm]));
+    expect(Object.keys(made)).toHaveLength(1);
+    writeCached(fileOf(), Buffer.from(JSON.stringify(made)));
+    await restartCuda();
+  };
+
+  beforeEach(async () => {
+    cache = mkdtempSync(join(tmpdir(), 'spft-choices-'));
     vi.stubEnv('SPFT_CUDA_CACHE', cache);
     vi.stubEnv('SPFT_CUDA_TUNE', '1');
     await restartCuda();
-    try {
-      const [N, K] = [512, 512];
-      const [x, w] = [tf.randomNormal([640, K], 0, 1, 'float32', 1), tf.randomNormal([K, N], 0, 1, 'float32', 2)];
-      const rows = (n: number) => x.slice([0, 0], [n, K]);
-      const whole = tf.matMul(rows(512), w).dataSync();
-      for (const n of [517, 600, 639]) {
-        expectAllClose(`${n} rows`, tf.matMul(rows(n), w).slice([0, 0], [512, N]), whole);
-      }
-      const products = (n: number) => tf.matMul(rows(n), x.slice([0, 0], [n, N]), true, false);
-      const difference = tf.sub(products(600), products(599));
-      const last = rows(600).slice([599, 0], [1, K]);
-      expectAllClose('sums over rows', difference, tf.matMul(last, last, true).dataSync(), {
-        relative: 1e-4,
-        absolute: 1e-3,
-      });
-      const file = readdirSync(cache).find((name) => name.startsWith('algorithms-'))!;
-      const chosen = Object.keys(JSON.parse(readFileSync(join(cache, file), 'utf8')));
-      expect(chosen.map((key) => key.split(',').slice(0, 3).join()).sort()).toEqual(['512,512,512', '512,512,512']);
-    } finally {
-      vi.unstubAllEnvs();
-      await restartCuda();
-      rmSync(cache, { recursive: true });
-    }
+  }, 120_000);
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await restartCuda();
+    rmSync(cache, { recursive: true });
   });
 
-  it.skipIf(!emulated)('take the first proposal where that algorithm does not fit', () => {
-    const [x, w] = [tf.ones([603, 512]), tf.ones([512, 512])];
-    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmulAlgoCheck:1+:15');
-    try {
-      expectAllClose('sums', tf.matMul(x, w), new Float32Array(603 * 512).fill(512));
-    } finally {
-      vi.unstubAllEnvs();
+  it('take the algorithm that was measured for fewer rows, of either operand', { timeout: 240_000 }, () => {
+    const [x, w] = [tf.randomNormal([640, K], 0, 1, 'float32', 1), tf.randomNormal([K, N], 0, 1, 'float32', 2)];
+    const rows = (n: number) => x.slice([0, 0], [n, K]);
+    const whole = tf.matMul(rows(512), w).dataSync();
+    for (const n of [517, 600, 639]) {
+      expectAllClose(`${n} rows`, tf.matMul(rows(n), w).slice([0, 0], [512, N]), whole);
     }
+    const products = (n: number) => tf.matMul(rows(n), x.slice([0, 0], [n, N]), true, false);
+    const difference = tf.sub(products(600), products(599));
+    const last = rows(600).slice([599, 0], [1, K]);
+    expectAllClose('sums over rows', difference, tf.matMul(last, last, true).dataSync(), {
+      relative: 1e-4,
+      absolute: 1e-3,
+    });
+    const chosen = Object.keys(choices());
+    expect(chosen.map((key) => key.split(',').slice(0, 3).join()).sort()).toEqual(['512,512,512', '512,512,512']);
+  });
+
+  it.skipIf(!emulated)('launch no algorithm that is not proposed for their shape', { timeout: 240_000 }, async () => {
+    vi.stubEnv('SPFT_EMULATOR_BLAS_PICKY', '8');
+    await choose(SECOND);
+    ones(512);
+    // 8 divides 520 and not 517, for which the second one fails.
+    ones(520);
+    ones(517);
+    expect(Object.values(choices())).toEqual([SECOND]);
+  });
+
+  it.skipIf(!emulated)('take another proposal where one fails, and remember it', { timeout: 240_000 }, async () => {
+    await choose(SECOND);
+    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1:13,cublasLtMatmul:4:13');
+    ones(512);
+    expect(Object.values(choices())).toEqual([FIRST]);
+    ones(512);
+    // The fourth launch fails, which is that of a product with a borrowed algorithm.
+    ones(600);
+    const remembered = choices();
+    expect(Object.keys(remembered).map((key) => key.split(',')[0])).toEqual(['512', '600']);
+    expect(Object.values(remembered)).toEqual([FIRST, SECOND]);
+    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1+:13');
+    expect(() => ones(512)).toThrow(CudaError);
+    expect(() => ones(512)).toThrow(
+      /^cublasLtMatmul: CUBLAS_STATUS_EXECUTION_FAILED \(13\); of \[512,512\]·\[512,512\], f32 to f32$/,
+    );
+  });
+
+  it.skipIf(!emulated)('choose none that fails when it is timed', { timeout: 240_000 }, async () => {
+    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1:13');
+    ones(512);
+    expect(Object.values(choices())).toEqual([SECOND]);
+    // Where all fail nothing is chosen, and the product fails by its own launch.
+    rmSync(fileOf());
+    await restartCuda();
+    vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1+:13');
+    expect(() => ones(512)).toThrow(CudaError);
+    expect(choices()).toEqual({});
+  });
+
+  it('are chosen anew where the file is another’s or no file', { timeout: 240_000 }, async () => {
+    ones(512);
+    const whole = readCached(fileOf())!;
+    const [key] = Object.keys(choices());
+    const bad: (() => void)[] = [
+      () => writeFileSync(fileOf(), ''),
+      () => writeFileSync(fileOf(), '{"512,512,512": 1'),
+      () => writeFileSync(fileOf(), whole),
+      () => writeCached(fileOf(), Buffer.from('[1, 2]')),
+      () => writeCached(fileOf(), Buffer.from('null')),
+      () => writeCached(fileOf(), Buffer.from(JSON.stringify({ [key!]: '77,1,1,0,0,0,0,0,0' }))),
+      () => writeCached(fileOf(), Buffer.from(JSON.stringify({ [key!]: 5 }))),
+    ];
+    for (const spoil of bad) {
+      spoil();
+      await restartCuda();
+      ones(512);
+      expect([FIRST, SECOND].includes(choices()[key!]!) || !emulated).toBe(true);
+    }
+    expect(readdirSync(cache).filter((name) => !/\.(json|cubin)$/.test(name))).toEqual([]);
   });
 });

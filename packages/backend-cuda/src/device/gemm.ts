@@ -4,26 +4,29 @@
  * Large products try the algorithms that cuBLASLt proposes and keep the fastest: on an H200 its first proposal is up to a third slower. The
  * choice is remembered on disk, so that another process computes the same bits. Batches of text have all numbers of tokens: these are timed once
  * for all within a quarter (`similar`).
+ *
+ * Nothing is launched that cuBLASLt does not propose for the product at hand: what cublasLtMatmulAlgoCheck takes may fail when it is launched, as was
+ * seen where several processes share a GPU. A proposal that fails all the same gives its place to another one.
  */
-import { CudaError } from '../errors.js';
+import { CudaError, CudaOutOfMemoryError } from '../errors.js';
 import {
-  ALGORITHM_BYTES,
   bindCublasLt,
   COMPUTE_32F,
   CUBLAS_STATUS,
   type CublasLtFunctions,
+  cublasLtVersion,
   DATA_TYPE,
   DESCRIPTION,
   HEURISTIC_BYTES,
   LAYOUT,
   PREFERENCE,
-  WORKSPACE_AT,
 } from '../libraries/cublaslt.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
 import { BYTES } from '../storage.js';
 import { AlgorithmChoices } from './algorithm-choices.js';
 import { type Device, loadFrom } from './device.js';
 import type { Block, Memory } from './memory.js';
+import { Proposals } from './proposals.js';
 
 export type MatrixType = keyof typeof DATA_TYPE;
 
@@ -60,15 +63,20 @@ export interface Product {
 }
 
 interface Plan {
+  readonly key: string;
   readonly description: number;
   readonly layouts: readonly [a: number, b: number, c: number, d: number];
-  readonly algorithm: HostMemory;
+  readonly proposals: Proposals;
+  /** Which of them is launched. */
+  place: number;
 }
 
 const WORKSPACE = 64 * 2 ** 20;
 /** Multiplications from which on algorithms are timed. */
 const WORTH_TIMING = 2 ** 27;
-const PROPOSALS = 8;
+/** Proposals that are asked for, among which another product's choice is looked for, and those of them that are timed. */
+const PROPOSALS = 16;
+const TIMED = 8;
 /** Plans from which on all are made anew. */
 const MOST_PLANS = 8192;
 /** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
@@ -91,7 +99,7 @@ export class Gemm {
   constructor(device: Device, memory: Memory) {
     this.#device = device;
     this.#memory = memory;
-    const { loaded } = loadFrom(
+    const { loaded, path } = loadFrom(
       'cublasLt',
       (path) => bindCublasLt(path, device.info),
       'cuBLASLt (libcublasLt.so of CUDA 12 or 13) was not found',
@@ -99,7 +107,7 @@ export class Gemm {
     this.#functions = loaded;
     this.#handle = this.#make('cublasLtCreate');
     this.#workspace = memory.allocate(WORKSPACE, 'workspace of cuBLASLt');
-    this.#choices = new AlgorithmChoices(device);
+    this.#choices = new AlgorithmChoices(device, cublasLtVersion(path, device.info));
   }
 
   /** @throws CudaError. */
@@ -109,12 +117,31 @@ export class Gemm {
     const plan = this.#plan(product);
     const { profiler } = this.#device;
     profiler?.before();
-    this.#run(plan, product, alpha, beta);
+    const status = this.#run(plan, plan.place, product, alpha, beta);
+    if (status !== 0) this.#recover(plan, product, alpha, beta, status);
     profiler?.after(`product ${describe(product)}`);
     this.calls++;
   }
 
-  #run({ description, layouts, algorithm }: Plan, product: Product, alpha: number, beta: number): void {
+  /**
+   * Makes a product whose algorithm could not be launched by another one that is proposed for it, and remembers that one. A launch that is refused has
+   * written nothing.
+   * @throws CudaError of the first where none can be launched.
+   */
+  #recover(plan: Plan, product: Product, alpha: number, beta: number, status: number): void {
+    const { proposals, place: failed } = plan;
+    for (let place = 0; place < proposals.count; place++) {
+      if (place === failed || this.#run(plan, place, product, alpha, beta) !== 0) continue;
+      plan.place = place;
+      this.#choices.choose(plan.key, proposals.name(place, this.#functions));
+      return;
+    }
+    throw failure('cublasLtMatmul', status, describe(product));
+  }
+
+  /** @returns the status. */
+  #run(plan: Plan, place: number, product: Product, alpha: number, beta: number): number {
+    const { description, layouts, proposals } = plan;
     const { memory, address } = this.#scalars;
     memory.writeFloatLE(alpha, 0);
     memory.writeFloatLE(beta, 4);
@@ -125,9 +152,8 @@ export class Gemm {
     const [workspace, stream] = [this.#workspace.address, this.#device.stream];
     const betaAt = address + 4;
     // biome-ignore format: one line for each matrix
-    const status = cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
-      added, c, written, d, algorithm.address, workspace, WORKSPACE, stream);
-    if (status !== 0) throw failure('cublasLtMatmul', status, describe(product));
+    return cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
+      added, c, written, d, proposals.address(place), workspace, WORKSPACE, stream);
   }
 
   #plan(product: Product): Plan {
@@ -141,75 +167,102 @@ export class Gemm {
   }
 
   #forgetPlans(): void {
-    for (const { description, layouts } of this.#plans.values()) {
-      for (const layout of layouts) this.#functions.cublasLtMatrixLayoutDestroy(layout);
-      this.#functions.cublasLtMatmulDescDestroy(description);
-    }
+    for (const { description, layouts } of this.#plans.values()) this.#destroy(description, layouts);
     this.#plans.clear();
   }
 
+  #destroy(description: number, layouts: readonly number[]): void {
+    for (const layout of layouts) this.#functions.cublasLtMatrixLayoutDestroy(layout);
+    this.#functions.cublasLtMatmulDescDestroy(description);
+  }
+
   #makePlan(product: Product, key: string): Plan {
-    const { m, n, k, transposeA = false, transposeB = false, type, outputType, batch = 1 } = product;
     const description = this.#make('cublasLtMatmulDescCreate', COMPUTE_32F, DATA_TYPE.f32);
+    const made: number[] = [];
+    try {
+      const layouts = this.#describe(product, description, made);
+      const proposals = this.#proposals(description, layouts, product);
+      const plan: Plan = { key, description, layouts, proposals, place: 0 };
+      plan.place = this.#choose(product, plan);
+      return plan;
+    } catch (error) {
+      this.#destroy(description, made);
+      throw error;
+    }
+  }
+
+  /** @param made gets the layouts as they come to be. */
+  #describe(product: Product, description: number, made: number[]): Plan['layouts'] {
+    const { m, n, k, transposeA = false, transposeB = false, type, outputType, batch = 1 } = product;
     this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeA, transposeB ? 1 : 0);
     this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeB, transposeA ? 1 : 0);
     const layout = (kind: MatrixType, rows: number, columns: number, leading: number | undefined, stride?: number) => {
       // The columns of cuBLASLt's matrix are our rows.
-      const made = this.#make('cublasLtMatrixLayoutCreate', DATA_TYPE[kind], columns, rows, leading ?? columns);
+      const layout = this.#make('cublasLtMatrixLayoutCreate', DATA_TYPE[kind], columns, rows, leading ?? columns);
+      made.push(layout);
       if (batch > 1) {
-        this.#setInt('cublasLtMatrixLayoutSetAttribute', made, LAYOUT.batchCount, batch);
-        this.#setLong('cublasLtMatrixLayoutSetAttribute', made, LAYOUT.batchStride, stride ?? rows * columns);
+        this.#setInt('cublasLtMatrixLayoutSetAttribute', layout, LAYOUT.batchCount, batch);
+        this.#setLong('cublasLtMatrixLayoutSetAttribute', layout, LAYOUT.batchStride, stride ?? rows * columns);
       }
-      return made;
+      return layout;
     };
     const [ar, ac] = transposeA ? [k, m] : [m, k];
     const [br, bc] = transposeB ? [n, k] : [k, n];
-    const layouts = [
+    return [
       layout(type, ar, ac, product.lda, product.strideA),
       layout(type, br, bc, product.ldb, product.strideB),
       layout(outputType, m, n, product.c === undefined ? (product.ldc ?? product.ldd) : product.ldc, product.strideD),
       layout(outputType, m, n, product.ldd, product.strideD),
     ] as const;
-    const proposals = this.#proposals(description, layouts, product);
-    const proposed = (place: number): Plan => {
-      const algorithm = new HostMemory(ALGORITHM_BYTES);
-      proposals.copy(algorithm.memory, 0, place * HEURISTIC_BYTES, place * HEURISTIC_BYTES + ALGORITHM_BYTES);
-      return { description, layouts, algorithm };
-    };
-    const count = proposals.length / HEURISTIC_BYTES;
-    if (count === 1 || m * n * k * batch < WORTH_TIMING) return proposed(0);
+  }
+
+  /** Which of its proposals a product is made by. */
+  #choose(product: Product, plan: Plan): number {
+    const { m, n, k, batch = 1 } = product;
+    const { proposals, key } = plan;
+    if (proposals.count === 1 || m * n * k * batch < WORTH_TIMING) return 0;
     const other = similar(product);
     if (other.m !== m || other.k !== k) {
-      const { algorithm } = this.#plan(other);
-      return this.#takes(algorithm, description, layouts) ? { description, layouts, algorithm } : proposed(0);
+      const names = proposals.names(this.#functions);
+      // Its own where what was borrowed has failed.
+      const own = this.#choices.known(key, names);
+      if (own !== undefined) return own;
+      const lent = this.#plan(other);
+      // -1 where it is not proposed for this product.
+      return Math.max(0, names.indexOf(lent.proposals.name(lent.place, this.#functions)));
     }
-    const plans = Array.from({ length: count }, (_, place) => proposed(place));
     const timer = this.#timer(product);
+    if (timer === null) return 0;
     try {
-      return plans[this.#choices.of(key, count, (place) => timer.time(plans[place]!))]!;
+      const names = proposals.names(this.#functions, TIMED);
+      return this.#choices.of(key, names, (place) => timer.time(plan, place));
     } finally {
       timer.end();
     }
   }
 
-  /** Whether a product can be made by an algorithm that was proposed for another. */
-  #takes(algorithm: HostMemory, description: number, [a, b, c, d]: Plan['layouts']): boolean {
-    const { memory } = new HostMemory(HEURISTIC_BYTES);
-    const operands = [description, b, a, c, d] as const;
-    const status = this.#functions.cublasLtMatmulAlgoCheck(this.#handle, ...operands, algorithm.address, memory);
-    return status === 0 && memory.readBigUInt64LE(WORKSPACE_AT) <= BigInt(WORKSPACE);
-  }
-
-  /** Milliseconds of each plan in turn; infinity where one fails. What a product adds to is left alone. */
-  #timer(product: Product): { time(plan: Plan): number; end(): void } {
+  /**
+   * Milliseconds of each proposal in turn; infinity where one fails. What a product adds to is left alone.
+   * @returns null where there is no room for a result beside it: a product is not timed at the price of failing.
+   */
+  #timer(product: Product): { time(plan: Plan, place: number): number; end(): void } | null {
     const { m, n, ldd = n, batch = 1, strideD = m * ldd, outputType, beta = 0 } = product;
     const elements = (batch - 1) * strideD + m * ldd;
-    const scratch = beta === 0 ? null : this.#memory.allocate(elements * BYTES[outputType], 'timing of products');
+    let scratch: Block | null = null;
+    try {
+      if (beta !== 0) scratch = this.#memory.allocate(elements * BYTES[outputType], 'timing of products');
+    } catch (error) {
+      if (error instanceof CudaOutOfMemoryError) return null;
+      throw error;
+    }
     const measured = scratch ? { ...product, d: scratch.address, c: product.c ?? product.d } : product;
     return {
-      time: (plan) => {
+      time: (plan, place) => {
         try {
-          const run = () => this.#run(plan, measured, 1, beta);
+          const run = () => {
+            const status = this.#run(plan, place, measured, 1, beta);
+            if (status !== 0) throw failure('cublasLtMatmul', status, describe(measured));
+          };
           const once = Math.max(1e-3, this.#device.milliseconds(run));
           const times = Math.ceil(TIMED_MILLISECONDS / once);
           const all = this.#device.milliseconds(() => {
@@ -224,7 +277,7 @@ export class Gemm {
     };
   }
 
-  #proposals(description: number, [a, b, c, d]: Plan['layouts'], product: Product): Buffer {
+  #proposals(description: number, [a, b, c, d]: Plan['layouts'], product: Product): Proposals {
     const preference = this.#make('cublasLtMatmulPreferenceCreate');
     try {
       this.#setLong('cublasLtMatmulPreferenceSetAttribute', preference, PREFERENCE.workspaceBytes, WORKSPACE);
@@ -242,7 +295,7 @@ export class Gemm {
       );
       const found = status === 0 ? this.#out.memory.readInt32LE(0) : 0;
       if (found === 0) throw failure('cublasLtMatmulAlgoGetHeuristic', status, describe(product));
-      return results.memory.subarray(0, found * HEURISTIC_BYTES);
+      return new Proposals(results, found);
     } finally {
       this.#functions.cublasLtMatmulPreferenceDestroy(preference);
     }

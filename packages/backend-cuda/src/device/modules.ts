@@ -3,7 +3,8 @@
  *
  * A kernel is a file of `cuda/`, an entry point in it, and definitions (element types, tile sizes) that make the file into one of its variants.
  */
-import { MAX_DYNAMIC_SHARED } from '../libraries/driver.js';
+import { CudaError } from '../errors.js';
+import { MAX_DYNAMIC_SHARED, REFUSED_IMAGE } from '../libraries/driver.js';
 import { Nvrtc } from '../libraries/nvrtc.js';
 import { compileCached, type Defines } from './compiler.js';
 import { type Device, loadFrom } from './device.js';
@@ -36,7 +37,7 @@ export class Modules {
     if (known) return known;
     let module = this.#modules.get(variant);
     if (module === undefined) {
-      module = this.#device.handle('cuModuleLoadData', this.#image(file, defines));
+      module = this.#load(file, defines);
       this.#modules.set(variant, module);
     }
     const handle = this.#device.handle('cuModuleGetFunction', module, entry);
@@ -52,12 +53,23 @@ export class Modules {
     kernel.sharedBytes = bytes;
   }
 
-  #image(file: string, defines: Defines): Buffer {
+  /** An image from disk that the driver does not take, though it is whole (of another GPU's driver, say), is compiled anew. */
+  #load(file: string, defines: Defines): number {
+    const load = (anew: boolean) => this.#device.handle('cuModuleLoadData', this.#image(file, defines, anew));
+    try {
+      return load(false);
+    } catch (error) {
+      if (!(error instanceof CudaError) || !REFUSED_IMAGE.has(error.status)) throw error;
+      return load(true);
+    }
+  }
+
+  #image(file: string, defines: Defines, anew: boolean): Buffer {
     this.#nvrtc ??= loadFrom(
       'nvrtc',
       (path) => new Nvrtc(path, this.#device.info),
       'NVRTC (libnvrtc.so of CUDA 12 or 13) was not found',
     ).loaded;
-    return compileCached(this.#nvrtc, this.#device.architecture, file, defines);
+    return compileCached(this.#nvrtc, this.#device.architecture, file, defines, anew);
   }
 }

@@ -18,8 +18,7 @@ const SIGNATURES = {
   cublasLtMatmulAlgoGetHeuristic:
     'uint64_t handle, uint64_t description, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t preference, int wanted, void* results, ' +
     'void* found',
-  cublasLtMatmulAlgoCheck:
-    'uint64_t handle, uint64_t description, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t algorithm, void* result',
+  cublasLtMatmulAlgoConfigGetAttribute: 'uint64_t algorithm, int setting, void* value, size_t bytes, uint64_t written',
   cublasLtMatmul:
     'uint64_t handle, uint64_t description, uint64_t alpha, uint64_t a, uint64_t layoutA, uint64_t b, uint64_t layoutB, uint64_t beta, ' +
     'uint64_t c, uint64_t layoutC, uint64_t d, uint64_t layoutD, uint64_t algorithm, uint64_t workspace, size_t bytes, uint64_t stream',
@@ -58,6 +57,12 @@ export const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, ali
 export const HEURISTIC_BYTES = 96;
 export const ALGORITHM_BYTES = 64;
 export const WORKSPACE_AT = 64;
+
+/**
+ * Bytes of each of an algorithm's settings, cublasLtMatmulAlgoConfigAttributes_t in order: its number, tile, split of k, reduction of the parts, swizzling,
+ * custom option, stages, inner shape, cluster shape.
+ */
+export const SETTING_BYTES = [4, 4, 4, 4, 4, 4, 4, 2, 2] as const;
 
 /** Names of cublasStatus_t. */
 export const CUBLAS_STATUS: Readonly<Record<number, string>> = {

@@ -65,7 +65,9 @@ export const CUDA_ERRORS: Readonly<Record<number, string>> = {
   200: 'CUDA_ERROR_INVALID_IMAGE',
   201: 'CUDA_ERROR_INVALID_CONTEXT',
   209: 'CUDA_ERROR_NO_BINARY_FOR_GPU',
+  218: 'CUDA_ERROR_INVALID_PTX',
   222: 'CUDA_ERROR_UNSUPPORTED_PTX_VERSION',
+  300: 'CUDA_ERROR_INVALID_SOURCE',
   400: 'CUDA_ERROR_INVALID_HANDLE',
   500: 'CUDA_ERROR_NOT_FOUND',
   600: 'CUDA_ERROR_NOT_READY',
@@ -85,6 +87,9 @@ export const CUDA_ERRORS: Readonly<Record<number, string>> = {
 
 /** Whether after this result every call of the process fails: a kernel failed (all of 700 to 719 but a launch that was refused). */
 export const isContextLost = (status: number): boolean => status >= 700 && status < 720 && status !== 701;
+
+/** Results that say that an image is not one, or is for another GPU. */
+export const REFUSED_IMAGE: ReadonlySet<number> = new Set([200, 209, 218, 221, 222, 300]);
 
 /** Values of CUdevice_attribute. */
 export const DEVICE_ATTRIBUTE = {
