@@ -7,7 +7,8 @@ import type { KeySpec } from './key-table.js';
 /** A flag's value as a command line gives it: a string, or `true` for a flag without one. Programs may pass typed values. */
 export type FlagValue = string | number | boolean | null | readonly string[];
 
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+/** Each digit can be matched in one way only, so that a long string which is no number is refused in linear time. */
+const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i;
 const YES = /^(true|t|yes|y|on|1)$/i;
 const NO = /^(false|f|no|n|off|0)$/i;
 

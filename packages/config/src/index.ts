@@ -20,6 +20,7 @@ export {
   trainConfigToObject,
   trainKeyRows,
 } from './parse-train-config.js';
+export { shortJson } from './short-json.js';
 export type { ConfigSource } from './source-text.js';
 export { COMPAT, KNOWN_MODES, SPARSITY_KEYS, type SparsityValues } from './sparsity-config.js';
 export { SpftConfig, type SpftConfigOptions } from './spft-config.js';

@@ -66,6 +66,15 @@ describe('parseConfigText()', () => {
     expect(messageOf('c: {a, b: 1,\n b: 2}')).toEqual(['x.yaml:2: : this key is given twice; keep one']);
   });
 
+  it('reports a repeated key and the syntax error behind it', () => {
+    expect(messageOf('a: 1\na: 2\nb: [\n')).toBe(
+      '2 problems:\n' +
+        '  x.yaml:2: this key is given twice; keep one\n' +
+        '  x.yaml:4: this is not YAML: unexpected end of the stream within a flow collection',
+    );
+    expect(messageOf('a: {a: 1, a: 2\n---\nb: 3')).toMatch(/^2 problems:\n.*x\.yaml:1.*twice.*\n.*this is not YAML/);
+  });
+
   it('rejects what has no keys at its root', () => {
     expect(messageOf('')).toBe('x.yaml: expected keys with values (key: value), the file is empty');
     expect(messageOf('# only a comment\n')).toContain('the file is empty');

@@ -71,15 +71,23 @@ interface YamlNode {
 }
 
 function parseYaml(text: string, file: string): { value: unknown; root: YamlNode | null; duplicate: number | null } {
-  try {
-    return { ...loadYaml(text, file, false), duplicate: null };
-  } catch (error) {
-    if (!(error instanceof yaml.YAMLException)) throw error;
-    const line = error.mark ? error.mark.line + 1 : null;
-    // Read on past a repeated key, so that everything else that is wrong is reported with it.
-    if (error.reason === 'duplicated mapping key') return { ...loadYaml(text, file, true), duplicate: line };
-    throw new ConfigError([{ file, line, path: [], message: `this is not YAML: ${error.reason}` }]);
+  let duplicate: number | null = null;
+  for (const allowDuplicates of [false, true]) {
+    try {
+      return { ...loadYaml(text, file, allowDuplicates), duplicate };
+    } catch (error) {
+      if (!(error instanceof yaml.YAMLException)) throw error;
+      const line = error.mark ? error.mark.line + 1 : null;
+      // Read on past a repeated key, so that everything else that is wrong is reported with it.
+      if (!allowDuplicates && error.reason === 'duplicated mapping key') {
+        duplicate = line;
+        continue;
+      }
+      const problem = { file, line, path: [], message: `this is not YAML: ${error.reason}` };
+      throw new ConfigError(duplicate === null ? [problem] : [repeated(file, [], duplicate, null), problem]);
+    }
   }
+  throw new Error('internal: a repeated key was reported where repeated keys are allowed');
 }
 
 function loadYaml(text: string, file: string, allowDuplicates: boolean) {
@@ -136,7 +144,7 @@ function collectLines(
   });
 }
 
-function repeated(file: string, path: readonly string[], line: number, first: number | null): ConfigProblem {
+function repeated(file: string, path: readonly string[], line: number | null, first: number | null): ConfigProblem {
   const where = first === null ? '' : `, first on line ${first}`;
   return { file, line, path, message: `this key is given twice${where}; keep one` };
 }

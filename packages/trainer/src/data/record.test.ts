@@ -18,6 +18,36 @@ describe('parseRecord()', () => {
     });
   });
 
+  it.each([
+    ['so 5\n####   a  b \n', 'a  b'],
+    ['####\n\n 72', '72'],
+    ['#### 5\n#### 7', '7'],
+    ['#### 5 #### 7', '5 #### 7'],
+    ['#####', '#'],
+    ['#### 5\nand more', undefined],
+    ['####', undefined],
+    ['#### \n', undefined],
+  ])("finds GSM8K's result in %j: %j", (answer, result) => {
+    const record = parseRecord({ question: 'x', answer });
+    expect(typeof record === 'string' ? undefined : record.answer).toBe(result);
+  });
+
+  it('reads an answer of a million blanks or markers in one pass', () => {
+    for (const answer of [
+      `#### x${' '.repeat(1e6)}y\nz`,
+      `${'#### '.repeat(1e6)}x\nz`,
+      `####${'\n'.repeat(1e6)}x\ny`,
+    ]) {
+      expect(parseRecord({ question: 'x', answer })).toContain("wanted the result after '####'");
+    }
+  });
+
+  it('shows a value of any depth', () => {
+    let deep: unknown = 1;
+    for (let level = 0; level < 100_000; level++) deep = [deep];
+    expect(parseRecord({ instruction: deep, output: 'x' })).toMatch(/wanted a string in 'instruction', found \[\[\[/);
+  });
+
   it('takes rows of MAWPS: the equation, then the answer', () => {
     const row = { id: 1, original_text: 'How many ?', segmented_text: 'How many ?', equation: 'X=(1.5+2.0)', ans: 3.5 };
     expect(parseRecord(row)).toEqual({

@@ -2,6 +2,7 @@
  * @file One example of a dataset, and the row formats that it is read from: upstream's own (LLM-Adapters' `instruction`, `input`, `output`,
  * `answer`), GSM8K's and MAWPS's.
  */
+import { shortJson } from '@spft/config';
 import type { RowSource } from './dataset-error.js';
 
 /** An instruction and what a model should answer. */
@@ -56,7 +57,7 @@ function parseGsm8k(fields: Row): InstructionRecord | string {
   const problem = wantText(fields, 'question') ?? wantText(fields, 'answer');
   if (problem) return problem;
   const { question, answer } = fields as { question: string; answer: string };
-  const result = /####\s*(\S.*?)\s*$/.exec(answer)?.[1];
+  const result = afterMarker(answer);
   if (result === undefined) return `wanted the result after '####' in 'answer', found ${shown(answer)}`;
   return {
     instruction: question,
@@ -65,6 +66,20 @@ function parseGsm8k(fields: Row): InstructionRecord | string {
     answer: result.replaceAll(',', ''),
   };
 }
+
+/** What stands on the last line after the first `####` of it, or after one that ends the text above. One pass, whatever the text is. */
+function afterMarker(answer: string): string | undefined {
+  const text = answer.trimEnd();
+  let lineStart = text.length;
+  while (lineStart > 0 && !LINE_ENDS.has(text.charCodeAt(lineStart - 1))) lineStart--;
+  const line = text.slice(lineStart);
+  if (text.slice(0, lineStart).trimEnd().endsWith(MARKER)) return line.trimStart();
+  const marker = line.indexOf(MARKER);
+  return marker < 0 ? undefined : line.slice(marker + MARKER.length).trimStart() || undefined;
+}
+
+const MARKER = '####';
+const LINE_ENDS = new Set([0x0a, 0x0d, 0x2028, 0x2029]);
 
 function parseMawps(fields: Row): InstructionRecord | string {
   const problem = wantText(fields, 'original_text') ?? wantText(fields, 'equation');
@@ -120,6 +135,5 @@ function missing(fields: Row, field: string, wanted: string): string {
 
 /** A value, short enough for a message. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+  return shortJson(value);
 }

@@ -36,7 +36,10 @@ describe('NUMBER_ANSWER', () => {
 
   it('knows which answers of a dataset it can compare', () => {
     for (const good of ['576.0', '-3', '.5', '1e3', ' 7 ', '12.']) expect(NUMBER_ANSWER.accepts(good)).toBe(true);
-    for (const bad of ['', ' ', 'C', '1,080', 'inf', '0x10', '1 2']) expect(NUMBER_ANSWER.accepts(bad)).toBe(false);
+    for (const bad of ['', ' ', 'C', '1,080', 'inf', '0x10', '1 2', '.', '1.2.3', 'e5', '5e'])
+      expect(NUMBER_ANSWER.accepts(bad)).toBe(false);
+    // In time that grows with the square of the length these would take hours.
+    for (const end of ['x', '.x', 'e', ' x']) expect(NUMBER_ANSWER.accepts('7'.repeat(5e6) + end)).toBe(false);
   });
 });
 

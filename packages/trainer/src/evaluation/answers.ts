@@ -20,8 +20,8 @@ export interface AnswerRule {
 /** Numbers at most so far apart are the same (`miss`). */
 const TOLERANCE = 0.001;
 
-/** A number as Python's `float` reads it. */
-const NUMBER = /^\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*$/i;
+/** A number as Python's `float` reads it. Each digit can be matched in one way only: a text of a million of them is refused at once. */
+const NUMBER = /^\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?\s*$/i;
 
 /** Arithmetic: the last number, right within 0.001. */
 export const NUMBER_ANSWER: AnswerRule = {

@@ -1,6 +1,7 @@
 /**
  * @file Where a run is, and its `trainer_state.json`: transformers' keys, and those that a bit-exact resumption needs besides.
  */
+import { shortJson } from '@spft/config';
 import { TrainerError } from '../errors.js';
 
 /** One line of the log, keys as transformers' logs have them (`loss`, `learning_rate`, `eval_loss`, …), with `step` and `epoch`. */
@@ -73,13 +74,13 @@ export function stateFromJson(
   const numeric = (key: string): number => {
     const value = record[key];
     if (typeof value === 'number' && Number.isFinite(value)) return value;
-    throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted a number, found ${JSON.stringify(value)}`);
+    throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted a number, found ${shortJson(value)}`);
   };
   const orNull = (key: string): number | null => (record[key] == null ? null : numeric(key));
   const array = (key: string): unknown[] => {
     const value = record[key];
     if (Array.isArray(value)) return value;
-    throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted a list, found ${JSON.stringify(value)}`);
+    throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted a list, found ${shortJson(value)}`);
   };
   const best = record.best_model_checkpoint;
   return {

@@ -1,7 +1,7 @@
 /**
  * @file The training keys that the loop itself obeys, out of the table of all training keys in `@spft/config`.
  */
-import { snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
+import { shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
 import { TrainerError } from '../errors.js';
 
 const KEYS = [
@@ -63,9 +63,9 @@ function problemOf(key: (typeof KEYS)[number], value: string | number | boolean)
   const { type, range, values } = TRAIN_KEYS[key];
   const name = snakeCase(key);
   const wanted = type === 'integer' ? 'number' : type;
-  if (typeof value !== wanted) return `${name}: wanted a ${type}, found ${JSON.stringify(value)}`;
+  if (typeof value !== wanted) return `${name}: wanted a ${type}, found ${shortJson(value)}`;
   if (values && !values.includes(value as string)) {
-    return `${name}: wanted one of ${values.join(', ')}, found ${JSON.stringify(value)}`;
+    return `${name}: wanted one of ${values.join(', ')}, found ${shortJson(value)}`;
   }
   if (typeof value !== 'number') return null;
   if (type === 'integer' && !Number.isInteger(value)) return `${name}: wanted a whole number, found ${value}`;

@@ -110,6 +110,21 @@ describe('readRows()', () => {
     expect((await rowsOf('many.json', JSON.stringify(many, null, 2))).map((r) => r.value)).toEqual(many);
   });
 
+  it('reads a line of many pieces once, not again at each piece', async () => {
+    // Joined and searched anew at each of a thousand pieces, this would take hours.
+    const text = 'x'.repeat(1 << 26);
+    const rows = await rowsOf('long.jsonl', `{"a": 1}\n{"text": "${text}"}\n{"a": 2}`);
+    expect(rows.map(({ line }) => line)).toEqual([1, 2, 3]);
+    expect((rows[1]!.value as { text: string }).text.length).toBe(text.length);
+    expect((await rowsOf('blank.json', `${' '.repeat(1 << 26)}\n[1]`)).map((r) => r.line)).toEqual([2]);
+  });
+
+  it('counts lines over blanks that come before the first row', async () => {
+    const blank = ' \n'.repeat(100_000);
+    expect(await rowsOf('late.jsonl', `${blank}{"a": 1}`)).toEqual([{ line: 100_001, value: { a: 1 } }]);
+    expect(await rowsOf('late.json', `${blank}[{"a": 1}]`)).toEqual([{ line: 100_001, value: { a: 1 } }]);
+  });
+
   it('decompresses gzip, whatever the name says', async () => {
     for (const name of ['rows.jsonl.gz', 'rows.jsonl']) {
       expect(await rowsOf(name, gzipSync('{"a": 1}\n{"a": 2}\n'))).toEqual([

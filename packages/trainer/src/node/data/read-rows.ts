@@ -2,18 +2,16 @@
  * @file The rows of a JSON array, a JSONL file, or either compressed by gzip, each with the line on which it begins, so that an error can
  * point at it. A row that is no valid JSON does not end the reading, as long as it is clear where the next one begins.
  */
+import { constants } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { DatasetError } from '../../data/dataset-error.js';
+import { arrayElements } from './array-elements.js';
+import { parsed, type Row } from './row.js';
 
-/** A row, or why it is none. */
-export interface Row {
-  readonly line: number;
-  readonly value?: unknown;
-  readonly problem?: string;
-}
+export type { Row } from './row.js';
 
 /**
  * Reads a file row by row: a JSON array where the first character is `[` and the name does not end in `.jsonl`, else a row a line, empty
@@ -23,29 +21,48 @@ export interface Row {
 export async function* readRows(path: string): AsyncGenerator<Row> {
   const isJsonl = /\.jsonl(\.gz)?$/i.test(path);
   const chunks = textOf(path);
-  let head = '';
-  while (head.trim() === '') {
-    const next = await chunks.next();
-    if (next.done) return;
-    head += next.value;
+  const head = new Gathered(path);
+  let first = await chunks.next();
+  while (!first.done && first.value.trim() === '') {
+    head.add(first.value);
+    first = await chunks.next();
   }
-  if (!isJsonl && head.trimStart().startsWith('[')) {
-    const parts = [head];
-    for await (const chunk of chunks) parts.push(chunk);
-    yield* arrayElements(joined(parts, path), path);
+  if (first.done) return;
+  head.add(first.value);
+  if (!isJsonl && first.value.trimStart().startsWith('[')) {
+    for await (const chunk of chunks) head.add(chunk);
+    yield* arrayElements(head.take(), path);
   } else {
     yield* lines(head, chunks);
   }
 }
 
-function joined(parts: readonly string[], path: string): string {
-  try {
-    return parts.join('');
-  } catch (cause) {
-    throw new DatasetError(`${path}: is too large for one JSON array; write it as JSONL, one object a line`, {
-      file: path,
-      cause,
-    });
+/** Pieces of a text, joined once and not at each piece; what no string can hold is refused before it is held in memory. */
+class Gathered {
+  #parts: string[] = [];
+  #length = 0;
+
+  constructor(readonly path: string) {}
+
+  /** @throws DatasetError when the whole is longer than a string may be. */
+  add(part: string): void {
+    this.#length += part.length;
+    if (this.#length > constants.MAX_STRING_LENGTH) {
+      throw new DatasetError(
+        `${this.path}: holds more than ${constants.MAX_STRING_LENGTH} characters in one line or one JSON array, which is too large; ` +
+          'write it as JSONL, one object a line',
+        { file: this.path },
+      );
+    }
+    this.#parts.push(part);
+  }
+
+  /** The whole; nothing is left. */
+  take(): string {
+    const whole = this.#parts.join('');
+    this.#parts = [];
+    this.#length = 0;
+    return whole;
   }
 }
 
@@ -85,107 +102,26 @@ function readProblem({ code, message }: NodeJS.ErrnoException): string {
 }
 
 /** Split at line feeds alone: other separators, which Node's readline honours, may stand in JSON strings. */
-async function* lines(head: string, chunks: AsyncIterable<string>): AsyncGenerator<Row> {
+async function* lines(head: Gathered, chunks: AsyncIterable<string>): AsyncGenerator<Row> {
   let line = 0;
-  let rest = head;
+  const rest = head;
   const row = (text: string): Row | null => {
-    line++;
+    line += 1;
     return text.trim() === '' ? null : { line, ...parsed(text) };
   };
-  function* complete(): Generator<Row> {
+  /** Only the new piece is searched: what is gathered has no line feed. */
+  function* complete(chunk: string): Generator<Row> {
     let start = 0;
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
-      const next = row(rest.slice(start, end));
+    for (let end = chunk.indexOf('\n'); end >= 0; end = chunk.indexOf('\n', start)) {
+      rest.add(chunk.slice(start, end));
+      const next = row(rest.take());
       if (next !== null) yield next;
       start = end + 1;
     }
-    rest = rest.slice(start);
+    rest.add(chunk.slice(start));
   }
-  yield* complete();
-  for await (const chunk of chunks) {
-    rest += chunk;
-    yield* complete();
-  }
-  const last = row(rest);
+  yield* complete(head.take());
+  for await (const chunk of chunks) yield* complete(chunk);
+  const last = row(rest.take());
   if (last !== null) yield last;
-}
-
-/** The elements of an array, found by their brackets and quotes before they are parsed. */
-function* arrayElements(text: string, path: string): Generator<Row> {
-  let position = 0;
-  let line = 1;
-  const broken = (problem: string) =>
-    new DatasetError(`${path}:${line}: ${problem}; mend the array, or download it again`, { file: path, line });
-  /** To the next character that is no blank, counting lines. */
-  const skipBlanks = () => {
-    for (; ; position++) {
-      const c = text.charCodeAt(position);
-      if (c === LF) line++;
-      else if (c !== SPACE && c !== TAB && c !== CR) return;
-    }
-  };
-  skipBlanks();
-  position++;
-  skipBlanks();
-  if (text[position] === ']') position++;
-  else {
-    for (;;) {
-      const end = elementEnd(text, position);
-      if (end === position) throw broken(`wanted an element, found ${found(text, position)}`);
-      const element = text.slice(position, end);
-      yield { line, ...parsed(element) };
-      for (let i = element.indexOf('\n'); i >= 0; i = element.indexOf('\n', i + 1)) line++;
-      position = end;
-      skipBlanks();
-      const separator = text[position++];
-      if (separator === ']') break;
-      if (separator !== ',') throw broken(`wanted ',' or ']' after an element, found ${found(text, position - 1)}`);
-      skipBlanks();
-    }
-  }
-  skipBlanks();
-  if (position < text.length) throw broken(`wanted nothing after the array, found ${found(text, position)}`);
-}
-
-const [TAB, LF, CR, SPACE, QUOTE, COMMA, BACKSLASH] = [9, 10, 13, 32, 34, 44, 92];
-const [OPEN, CLOSE, OPEN_BRACE, CLOSE_BRACE] = [91, 93, 123, 125];
-
-/** Where the element that begins at `start` ends: after its last bracket, or before the comma, bracket or blank that follows a bare value. */
-function elementEnd(text: string, start: number): number {
-  let depth = 0;
-  for (let i = start; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c === QUOTE) {
-      i = stringEnd(text, i);
-      if (depth === 0) return Math.min(i + 1, text.length);
-    } else if (c === OPEN || c === OPEN_BRACE) depth++;
-    else if (c === CLOSE || c === CLOSE_BRACE) {
-      if (depth === 0) return i;
-      if (--depth === 0) return i + 1;
-    } else if (depth === 0 && (c === COMMA || c === LF || c === CR || c === SPACE || c === TAB)) return i;
-  }
-  return text.length;
-}
-
-/** The closing quote of the string that opens at `start`. */
-function stringEnd(text: string, start: number): number {
-  for (let i = start + 1; ; i++) {
-    i = text.indexOf('"', i);
-    if (i < 0) return text.length;
-    let slashes = 0;
-    while (text.charCodeAt(i - 1 - slashes) === BACKSLASH) slashes++;
-    if (slashes % 2 === 0) return i;
-  }
-}
-
-function found(text: string, position: number): string {
-  return position >= text.length ? 'the end of the file' : `'${text.slice(position, position + 20).split('\n')[0]}'`;
-}
-
-function parsed(text: string): { value: unknown } | { problem: string } {
-  try {
-    return { value: JSON.parse(text) };
-  } catch (cause) {
-    return { problem: `is no valid JSON (${(cause as Error).message.slice(0, 120)})` };
-  }
 }
