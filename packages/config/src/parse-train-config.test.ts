@@ -87,7 +87,7 @@ describe('parseTrainConfig()', () => {
     expect(linesOf(text)).toEqual([
       expect.stringMatching(/^t\.yaml:2: learning_rat: there is no such key; did you mean learning_rate\? Allowed: /),
       't.yaml:3: learning_rate: expected a number of at least 0, found the string "0.9"; remove the quotes',
-      't.yaml:4: num_train_epochs: expected a number of at least 0, found -1',
+      't.yaml:4: num_train_epochs: expected a number above 0, found -1',
       't.yaml:5: bf16: expected true or false, found the string "yes"; write true, without quotes',
       't.yaml:6: lr_scheduler_type: expected one of linear, cosine, constant, constant_with_warmup, found the string "cosin"; did you mean cosine?',
       't.yaml:7: per_device_train_batch_size: expected a whole number of at least 1, found 1.5',
@@ -96,7 +96,7 @@ describe('parseTrainConfig()', () => {
       't.yaml:10: splits.1: expected a string, found 3; put it in quotes',
       't.yaml:11: save_strategy: expected one of no, steps, epoch, found a list of 1',
       't.yaml:12: lora_r: expected a whole number of at least 1, found null',
-      't.yaml:13: adam_epsilon: expected a number of at least 0, found NaN',
+      't.yaml:13: adam_epsilon: expected a number above 0, found NaN',
     ]);
   });
 
