@@ -14,7 +14,7 @@ import { getPeftModel, type LoraConfigInput } from '@spft/peft';
 import { savePretrained } from '@spft/peft/node';
 import { writeSafetensors } from '@spft/safetensors/node';
 import { packTokens } from '@spft/sparse-ops';
-import { SpftCallback, Trainer, tokenizeRecords } from '@spft/trainer';
+import { Trainer, tokenizeRecords } from '@spft/trainer';
 import { loadDataset } from '@spft/trainer/node';
 
 const QUICKSTART = 'examples/quickstart';
@@ -66,7 +66,6 @@ async function write(directory: string): Promise<void> {
     const trainer = new Trainer({
       model: spft || peft,
       samples,
-      ...(spft && { denseTokens: spft.denseTokens, callbacks: [new SpftCallback(spft)] }),
       args: { maxSteps: 5, perDeviceTrainBatchSize: 4, learningRate: 5e-3 },
     });
     await trainer.train();

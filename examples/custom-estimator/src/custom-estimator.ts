@@ -7,7 +7,7 @@ import { SpftConfig } from '@spft/config';
 import { getSpftModel, registerEstimator, type SparsityHost, scoringEstimator } from '@spft/estimator';
 import { fromPretrained, loadTokenizer } from '@spft/models/node';
 import { getPeftModel } from '@spft/peft';
-import { SpftCallback, Trainer, tokenizeRecords } from '@spft/trainer';
+import { Trainer, tokenizeRecords } from '@spft/trainer';
 import { loadDataset } from '@spft/trainer/node';
 import * as tf from '@tensorflow/tfjs';
 import { type MlpWeights, type ScoreChannels, scoreChannels } from './score-channels.js';
@@ -63,8 +63,6 @@ async function finetune(score: ScoreChannels, steps: number) {
   const trainer = new Trainer({
     model: spft,
     samples,
-    denseTokens: spft.denseTokens,
-    callbacks: [new SpftCallback(spft)],
     args: { maxSteps: steps, perDeviceTrainBatchSize: 8, learningRate: 2e-3, loggingSteps: 1, saveStrategy: 'no' },
   });
   const { state } = await trainer.train();

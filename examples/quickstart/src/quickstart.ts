@@ -23,7 +23,6 @@ import {
   type ReportMethod,
   type Sample,
   SparsityStatistics,
-  SpftCallback,
   Trainer,
   type TrainOutput,
   tokenizeRecords,
@@ -151,8 +150,7 @@ async function train({ samples, config }: Setting, contenders: readonly Contende
         model: sparse ?? peft,
         samples,
         args: config,
-        ...(sparse && { denseTokens: sparse.denseTokens }),
-        callbacks: [...(sparse ? [new SpftCallback(sparse), statistics!] : []), turns[n]!],
+        callbacks: [...(statistics ? [statistics] : []), turns[n]!],
         progress: progress[n]!,
       }),
   );

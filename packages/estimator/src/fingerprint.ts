@@ -3,6 +3,7 @@
  * from its instruct version.
  */
 import * as tf from '@tensorflow/tfjs';
+import type { LowRank } from './low-rank.js';
 import type { SparsityHost } from './types.js';
 
 export interface ModelFingerprint {
@@ -30,6 +31,16 @@ export async function fingerprintOf(host: SparsityHost): Promise<ModelFingerprin
     }
   }
   return { shape, weights: hash.hex() };
+}
+
+/** 16 hexadecimal digits of a sample of every predictor's factors, with their names and sizes. */
+export async function predictorsDigest(projections: ReadonlyMap<string, LowRank>): Promise<string> {
+  const hash = new Fnv1a();
+  for (const [name, { a, b }] of projections) {
+    for (const byte of new TextEncoder().encode(`${name} ${a.shape} ${b.shape};`)) hash.add16(byte);
+    for (const factor of [a, b]) for (const value of await sample(factor)) hash.add16(bfloat16Bits(value));
+  }
+  return hash.hex();
 }
 
 async function sample(weight: tf.Tensor2D): Promise<Float32Array> {

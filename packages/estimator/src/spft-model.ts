@@ -2,17 +2,18 @@
  * @file `getSpftModel`: sparsity for a model, as the original's quick start has it (upstream `spft/api.py`). A config and a model go in; what
  * comes out still is the model for a trainer, plus the schedule and an account of what is sparse.
  */
-import { matchLayers, type SpftConfig } from '@spft/config';
+import { matchLayers, type SpftConfig, snakeCase } from '@spft/config';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
+import { predictorsDigest } from './fingerprint.js';
 import { assertPredictorShapes } from './predictor-check.js';
 import { type BuildProgress, buildPredictors, type PredictedLayers, Predictors } from './predictors.js';
 import { assertKnownMode, createEstimator } from './registry.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
-import type { Compat, SelectionListener, SparsityHost, SparsityPlan } from './types.js';
+import type { Compat, SelectionListener, SparsityHost, SparsityPlan, TrainingSparsity } from './types.js';
 
 /** The keys of a sparsity config that are obeyed here. */
 export type SparsityConfig = Pick<
@@ -92,6 +93,7 @@ export async function getSpftModel<M extends SparsityAttachable>(
     throw new RangeError(`getSpftModel: channelMultiple must be a whole number ≥ 1, got ${channelMultiple}`);
   }
 
+  let predictors: Predictors | null = null;
   const estimator = await createEstimator({
     mode: config.mode,
     heads: host.headLayout,
@@ -104,11 +106,17 @@ export async function getSpftModel<M extends SparsityAttachable>(
       mlp: [...layers.values()].some(({ mlp }) => mlp > 0),
       selfAttn: [...layers.values()].some(({ selfAttn }) => selfAttn > 0),
     },
-    predictors: (rank) => obtainPredictors({ host, layers, rank, onProgress: options.onProgress }, options.predictors),
+    predictors: async (rank) => {
+      const request = { host, layers, rank, onProgress: options.onProgress };
+      predictors = await obtainPredictors(request, options.predictors);
+      return predictors;
+    },
   });
   const plan: SparsityPlan = { estimator, layers, compat, enabled: true, listener: options.listener ?? null };
   host.setSparsity(plan);
-  return new SpftModel(model, host, plan, { ...config, compat, channelMultiple });
+  const spft = new SpftModel(model, host, plan, { ...config, compat, channelMultiple }, predictors);
+  plan.training = spft;
+  return spft;
 }
 
 /** Tensor cores want it: on an H200 3072×4096 times 4096×143 runs at 51 TFLOP/s, with 144 columns at 298. */
@@ -151,6 +159,23 @@ function sparsityHostOf(model: object): SparsityHost {
 type VariablesOf<M> = M extends { readonly variables: infer V } ? V : never;
 type LossArguments<M> = M extends { loss(...args: infer A): tf.Scalar } ? A : never[];
 
+/** Keys of a config that say where something lies, and nothing of what is computed. */
+const PLACES = new Set(['source', 'baseModel', 'predictorPath', 'predictorBasepath']);
+
+/** Layers of one sparsity together, by number: `0.99: layers.3.mlp layers.4.mlp; 0.75: …`. Dense ones say nothing. */
+function sparsityText(sparsity: Readonly<Record<string, number>>): string {
+  const layers = new Map<number, string[]>();
+  for (const [layer, value] of Object.entries(sparsity).sort(([a], [b]) =>
+    a.localeCompare(b, 'en', { numeric: true }),
+  )) {
+    if (value > 0) layers.set(value, [...(layers.get(value) ?? []), layer]);
+  }
+  return [...layers]
+    .sort(([a], [b]) => b - a)
+    .map(([value, names]) => `${value}: ${names.join(' ')}`)
+    .join('; ');
+}
+
 /** Channels of one module that a sparse step computes. */
 export interface ModuleSummary {
   /** Fraction dropped, as configured; 0 is dense. */
@@ -169,7 +194,7 @@ export interface LayerSummary {
 }
 
 /** A model with its sparsity. For a trainer it is the model itself: `variables` and `loss` are the model's own. */
-export class SpftModel<M = SparsityAttachable> {
+export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
   /** Make with `getSpftModel`. */
   constructor(
     /** What `getSpftModel` was given. */
@@ -178,7 +203,19 @@ export class SpftModel<M = SparsityAttachable> {
     readonly plan: SparsityPlan,
     /** As given, with `compat` and `channelMultiple` as they are in force. */
     readonly config: SparsityConfig & { readonly channelMultiple: number },
+    /** Of the estimator, which owns them; null where it needs none. */
+    private readonly predictors: Pick<Predictors, 'projections'> | null = null,
   ) {}
+
+  /** Itself: by this a trainer knows which tokens are dense, and tells where the run is. */
+  get sparsity(): this {
+    return this;
+  }
+
+  /** Of the model, where it says so. */
+  get vocabSize(): number | undefined {
+    return (this.model as { vocabSize?: number }).vocabSize;
+  }
 
   get variables(): VariablesOf<M> {
     return (this.model as { variables: VariablesOf<M> }).variables;
@@ -201,6 +238,26 @@ export class SpftModel<M = SparsityAttachable> {
   update(position: RunPosition): boolean {
     this.plan.enabled = isSparseStep(this.config, position);
     return this.plan.enabled;
+  }
+
+  /** What the model says of itself, and its sparsity. */
+  async identity(): Promise<Record<string, string>> {
+    const { identity } = this.model as { identity?: () => Promise<Record<string, string>> };
+    const texts = (await identity?.call(this.model)) ?? {};
+    // A host knows of the plan that it carries.
+    return 'sparsity.mode' in texts ? texts : { ...texts, ...(await this.sparsityIdentity()) };
+  }
+
+  /** The config's keys as they are in force, and a digest of the predictors. */
+  async sparsityIdentity(): Promise<Record<string, string>> {
+    const texts: Record<string, string> = {};
+    for (const [key, value] of Object.entries(this.config)) {
+      if (PLACES.has(key) || value === undefined) continue;
+      texts[`sparsity.${snakeCase(key)}`] =
+        key === 'sparsity' ? sparsityText(this.config.sparsity) : JSON.stringify(value);
+    }
+    if (this.predictors !== null) texts['sparsity.predictors'] = await predictorsDigest(this.predictors.projections);
+    return texts;
   }
 
   /** Dense from here on, for evaluation and generation; `update` switches on again. */

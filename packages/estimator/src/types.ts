@@ -78,6 +78,27 @@ export interface SparsityPlan {
   /** Switched by the schedule (`start_step`, `end_step`); a disabled plan computes densely. */
   enabled: boolean;
   listener: SelectionListener | null;
+  /** What a trainer is to do so that the plan has its effect; a plan without it is one for whoever made it to steer. */
+  training?: TrainingSparsity;
+}
+
+/**
+ * What sparsity has to say of a training step. A trainable model that has it as `sparsity` (`SpftModel`, and the model that carries its plan) is
+ * trained as its config says, without a word to the trainer.
+ */
+export interface TrainingSparsity {
+  /**
+   * Which tokens of a batch are computed with all channels.
+   * @param labels [T] in packed order.
+   * @param lengths tokens of each sequence.
+   * @param seed of random policies.
+   * @returns [T] non-zero where dense.
+   */
+  denseTokens(labels: Int32Array, lengths: readonly number[], seed: number): ArrayLike<number>;
+  /** Switches sparsity on or off for the step to come; `step` counts finished steps. @returns whether it is on. */
+  update(position: { readonly step: number; readonly maxSteps: number }): boolean;
+  /** What chooses channels and how, as short texts by names that begin with `sparsity.`: a run is the same one only where all are. */
+  sparsityIdentity?(): Promise<Readonly<Record<string, string>>>;
 }
 
 /** What a model offers so that sparsity can be attached to it; `LlamaForCausalLM` implements it. */

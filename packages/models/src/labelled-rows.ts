@@ -29,6 +29,29 @@ export function labelledRows({ labels, layout }: PackedBatch): LabelledRows {
   return { rows: Int32Array.from(rows), labels: Int32Array.from(wanted) };
 }
 
+/**
+ * Every id and label is checked as it was given: in the typed arrays of a forward pass, a fraction or NaN would be another token already.
+ * @throws RangeError naming the first that no row of the vocabulary belongs to.
+ */
+export function requireTokens({ inputIds, labels }: PackedBatch, vocabSize: number): void {
+  const isId = (value: number) => Number.isInteger(value) && value >= 0 && value < vocabSize;
+  const ids = `a whole number from 0 to ${vocabSize - 1}`;
+  for (let t = 0; t < inputIds.length; t++) {
+    if (!isId(inputIds[t]!)) {
+      throw new RangeError(
+        `batch: token ${t}: wanted as id ${ids}, found ${inputIds[t]}; was the text encoded with another model's tokenizer?`,
+      );
+    }
+  }
+  for (let t = 0; t < labels.length; t++) {
+    if (labels[t] !== IGNORE_INDEX && !isId(labels[t]!)) {
+      throw new RangeError(
+        `batch: token ${t}: wanted as label ${ids}, or ${IGNORE_INDEX} for a token without one, found ${labels[t]}`,
+      );
+    }
+  }
+}
+
 /** How many tokens of a batch count in its loss: what a `normalizer` is summed from. */
 export function countLabelledTokens(batch: PackedBatch): number {
   return labelledRows(batch).rows.length;

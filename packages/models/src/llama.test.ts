@@ -225,8 +225,25 @@ describe('LlamaForCausalLM', () => {
     expect(loss(unlabelled)).toThrow(RangeError);
     const wrong = { ...batch, inputIds: batch.inputIds.slice() };
     wrong.inputIds[1] = TINY.vocabSize;
-    expect(loss(wrong)).toThrow('token id 40 has no embedding: the model has 40');
+    expect(loss(wrong)).toThrow('batch: token 1: wanted as id a whole number from 0 to 39, found 40');
+    expect(() => model.embed(wrong.inputIds)).toThrow('token id 40 has no embedding: the model has 40');
     expect(loss({ ...batch, inputIds: batch.inputIds.slice(1) })).toThrow('must have one entry for each');
+  });
+
+  it.each([-1, 40, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('refuses %d as an id or as a label', async (value) => {
+    const model = await tinyModel();
+    const batch = tinyBatch([[3, 2]]);
+    const put = (values: Int32Array, at: number) => Float64Array.from(values, (v, t) => (t === at ? value : v));
+    const loss = (b: object) => () => model.loss(b as PackedBatch, { training: true, seed: 0, normalizer: 1 });
+    expect(loss({ ...batch, inputIds: put(batch.inputIds, 2) })).toThrow(
+      `batch: token 2: wanted as id a whole number from 0 to 39, found ${value}`,
+    );
+    // The label of a first token predicts nothing, but sparsity counts it.
+    for (const token of [0, 4]) {
+      expect(loss({ ...batch, labels: put(batch.labels, token) })).toThrow(
+        `batch: token ${token}: wanted as label a whole number from 0 to 39, or -100 for a token without one, found ${value}`,
+      );
+    }
   });
 
   it('names its layers to one who asks for another', async () => {

@@ -4,8 +4,8 @@
  * Activations are [T, …] over the tokens of a packed batch, in the layout's row order from the embedding to the loss; positions start anew
  * with each sequence.
  */
-import type { SparsityHost, SparsityPlan } from '@spft/estimator';
-import type { AdapterHost, LinearAdapter } from '@spft/peft';
+import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimator';
+import { type AdapterHost, baseFingerprint, type LinearAdapter } from '@spft/peft';
 import {
   constant,
   gatherRows,
@@ -19,7 +19,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer } from './decoder-layer.js';
-import { labelledRows, UnlabelledBatchError } from './labelled-rows.js';
+import { labelledRows, requireTokens, UnlabelledBatchError } from './labelled-rows.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
 import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
@@ -64,6 +64,21 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
 
   get intermediateSize(): number {
     return this.config.intermediateSize;
+  }
+
+  get vocabSize(): number {
+    return this.config.vocabSize;
+  }
+
+  /** Of the plan that is attached, so that a model which wraps this one knows of it too. */
+  get sparsity(): TrainingSparsity | null {
+    return this.#plan?.training ?? null;
+  }
+
+  /** Fingerprint of the frozen weights, and what the attached plan says of itself. */
+  async identity(): Promise<Record<string, string>> {
+    const base = await baseFingerprint(this);
+    return { base, ...(await this.sparsity?.sparsityIdentity?.()) };
   }
 
   get headLayout(): HeadLayout {
@@ -118,7 +133,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     this.#linear(linearName).replaceWeight(weight);
   }
 
+  /** @throws RangeError when an id or a label is none of this model; UnlabelledBatchError when nothing has a label. */
   loss(batch: PackedBatch, options: ForwardOptions & { readonly normalizer: number }): tf.Scalar {
+    requireTokens(batch, this.vocabSize);
     const labelled = labelledRows(batch);
     if (labelled.rows.length === 0) {
       throw new UnlabelledBatchError(

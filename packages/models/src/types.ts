@@ -1,5 +1,6 @@
 /** @file What goes into a model and how it is called. */
 
+import type { TrainingSparsity } from '@spft/estimator';
 import type { PackedLayout } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 
@@ -34,6 +35,15 @@ export interface TrainableModel {
    * @throws RangeError when the batch has no labelled token.
    */
   loss(batch: PackedBatch, options: ForwardOptions & { readonly normalizer: number }): tf.Scalar;
+  /** Token ids and labels are below it; a model that does not say it is not asked whether they are. */
+  readonly vocabSize?: number | undefined;
+  /** What a sparse model wants of a trainer; null or absent where it is dense. */
+  readonly sparsity?: TrainingSparsity | null;
+  /**
+   * What makes this model this one beside its variables, by names and short texts: base, adapter, sparsity. A checkpoint is continued only by a
+   * model that says the same.
+   */
+  identity?(): Promise<Readonly<Record<string, string>>>;
 }
 
 /** Where a model's weights come from: a safetensors file, shards, or arrays in memory. `SafetensorsFile` is one. */

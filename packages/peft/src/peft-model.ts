@@ -2,10 +2,11 @@
  * @file A model with adapters: `getPeftModel` makes it, `PeftModel` holds the adapters, their variables, and merges them.
  */
 import type * as tf from '@tensorflow/tfjs';
+import { decisiveFields } from './adapter-config-file.js';
 import { AdapterError } from './errors.js';
 import { baseFingerprint } from './fingerprint.js';
 import { seedFor } from './init.js';
-import { completeLoraConfig, type LoraConfig, type LoraConfigInput } from './lora-config.js';
+import { completeLoraConfig, FILE_KEYS, type LoraConfig, type LoraConfigInput } from './lora-config.js';
 import { chooseMethod } from './registry.js';
 import { findTargets, targetModulesForFile } from './target-modules.js';
 import type { AdapterHost, AdapterMethod, LinearAdapter } from './types.js';
@@ -26,6 +27,19 @@ export interface ParameterCount {
 
 type LossArguments<Base> = Base extends { loss(...args: infer Arguments): unknown } ? Arguments : never;
 type LossResult<Base> = Base extends { loss(...args: never[]): infer Result } ? Result : never;
+
+type SparsityOf<Base> = Base extends { readonly sparsity?: infer Sparsity } ? NonNullable<Sparsity> | null : null;
+
+/** Keys by which equal values compute something else. Which layers have adapters, and of which rank, shows in the variables. */
+const COMPUTING_KEYS = [
+  'r',
+  'loraAlpha',
+  'loraDropout',
+  'useRslora',
+  'useDora',
+  'rankPattern',
+  'alphaPattern',
+] as const;
 
 /** Models that carry adapters: a second set would silently take the place of the first. */
 const carriers = new WeakMap<AdapterHost, PeftModel>();
@@ -114,6 +128,28 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
   /** The trainable ones of `parameters`: all, unless `setTrainable` said otherwise. */
   get variables(): ReadonlyMap<string, tf.Variable> {
     return this.trainable;
+  }
+
+  /** Of the base, where it says so. */
+  get vocabSize(): number | undefined {
+    return (this.base as { readonly vocabSize?: number }).vocabSize;
+  }
+
+  /** Of the base, where sparsity is attached to it. */
+  get sparsity(): SparsityOf<Base> {
+    return ((this.base as { readonly sparsity?: unknown }).sparsity ?? null) as SparsityOf<Base>;
+  }
+
+  /** What the base says of itself, its fingerprint without these adapters, and what is computed with their values. */
+  async identity(): Promise<Record<string, string>> {
+    const { identity } = this.base as { identity?: () => Promise<Record<string, string>> };
+    const texts = { ...(await identity?.call(this.base)), base: (await this.baseFingerprint()) ?? 'merged for good' };
+    const adapter: Record<string, string> = { 'adapter.method': this.method.name };
+    for (const key of COMPUTING_KEYS) adapter[`adapter.${FILE_KEYS[key]}`] = JSON.stringify(this.config[key]);
+    for (const field of decisiveFields(this.config)) {
+      if (field !== 'use_dora') adapter[`adapter.${field}`] = JSON.stringify(this.config.extra[field]);
+    }
+    return { ...texts, ...adapter };
   }
 
   /** Whether the adapters are in the base weights. */

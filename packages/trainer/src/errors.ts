@@ -19,17 +19,18 @@ export class TrainerError extends Error {
 
 /** Where the first value that is not a number, or infinite, was found. */
 export interface NonFinitePlace {
-  readonly what: 'loss' | 'gradient norm';
+  /** `loss`, `gradient norm`, `eval_loss`, or a variable or optimizer moment by its name. */
+  readonly what: string;
   readonly value: number;
-  /** The optimizer step, counted from 1. */
+  /** The optimizer step, counted from 1; of a variable the one after which it was looked at. */
   readonly step: number;
-  /** Indices, in the given samples, of the (micro-)batch. */
+  /** Indices, in the given samples, of the (micro-)batch; none where no one batch is to blame. */
   readonly samples: readonly number[];
   /** Where the last checkpoint from before that step lies; null when there is none. */
   readonly lastCheckpoint: string | null;
 }
 
-/** The loss or the gradient is NaN or infinite: the run stopped so that no checkpoint is spoilt. */
+/** The loss, the gradient or what is trained is NaN or infinite: the run stopped so that no checkpoint and no adapter is spoilt. */
 export class NonFiniteError extends TrainerError {
   override readonly name = 'NonFiniteError';
 
@@ -37,9 +38,12 @@ export class NonFiniteError extends TrainerError {
     const { what, value, step, samples, lastCheckpoint } = place;
     super(
       'non-finite',
-      `the ${what} is ${value} at step ${step}, batch of samples ${listed(samples)}; training stopped. ` +
+      (samples.length > 0
+        ? `the ${what} is ${value} at step ${step}, batch of samples ${listed(samples)}; training stopped. `
+        : `${what} is ${value} after step ${step}; training stopped, and nothing of it is saved. `) +
         `Last good checkpoint: ${lastCheckpoint ?? 'none'}. ` +
-        `Resume from ${lastCheckpoint ? 'it' : 'the start'} with a lower learning rate or more warm-up steps, or look at these samples.`,
+        `Resume from ${lastCheckpoint ? 'it' : 'the start'} with a lower learning rate or more warm-up steps` +
+        `${samples.length > 0 ? ', or look at these samples.' : ', and with max_grad_norm above 0.'}`,
     );
   }
 }

@@ -13,15 +13,14 @@ export {
 } from './batch/samples.js';
 export { betterMetric } from './checkpoint/best-metric.js';
 export {
-  type CheckpointEntry,
-  type CheckpointFiles,
-  type CheckpointStore,
   type DataIdentity,
   packCheckpoint,
   type RunParts,
   unpackCheckpoint,
   unpackVariables,
 } from './checkpoint/checkpoint.js';
+export type { ModelIdentity } from './checkpoint/identity.js';
+export type { CheckpointEntry, CheckpointFiles, CheckpointStore } from './checkpoint/store.js';
 export { DATASETS_URL, TRAINING_SET_NAMES } from './data/catalog.js';
 export { type ChatPromptOptions, chatPromptTemplate } from './data/chat-prompt.js';
 export { type BadRow, DatasetError, type RowSource } from './data/dataset-error.js';

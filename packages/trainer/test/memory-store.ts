@@ -1,5 +1,5 @@
 /** @file Checkpoints in memory. */
-import type { CheckpointFiles, CheckpointStore } from '../src/checkpoint/checkpoint.js';
+import type { CheckpointFiles, CheckpointStore } from '../src/checkpoint/store.js';
 
 export interface MemoryStore extends CheckpointStore {
   readonly saved: Map<string, CheckpointFiles>;

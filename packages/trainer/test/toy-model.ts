@@ -33,7 +33,7 @@ export function toyModel({
   const variables = new Map<string, tf.Variable>([
     ['toy.lora_A.weight', tf.tidy(() => tf.variable(random([hidden, hidden], 10 * start + 1)))],
     ['toy.lora_B.weight', tf.tidy(() => tf.variable(random([hidden, vocabulary], 10 * start + 2)))],
-    ['toy.bias', tf.variable(tf.zeros([vocabulary]))],
+    ['toy.bias', tf.tidy(() => tf.variable(tf.zeros([vocabulary])))],
   ]);
   const calls: ToyModel['calls'] = [];
   return {

@@ -7,15 +7,7 @@ import { join } from 'node:path';
 import { SpftConfig, trainConfigToObject } from '@spft/config';
 import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
-import {
-  type CheckpointStore,
-  type EvaluationResult,
-  type SparsityMap,
-  SpftCallback,
-  Trainer,
-  type TrainerCallback,
-  type TrainOutput,
-} from '@spft/trainer';
+import { type CheckpointStore, type EvaluationResult, Trainer, type TrainerCallback } from '@spft/trainer';
 import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
 import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
@@ -74,10 +66,8 @@ async function train(
     args: asked.args,
     ...(open.evalSamples ? { evalSamples: open.evalSamples } : {}),
     ...(tasks.length > 0 && !open.evalSamples ? { evaluator: async () => accuracies(await evaluate()) } : {}),
-    ...(spft ? { denseTokens: spft.denseTokens } : {}),
     callbacks: [
       watch,
-      ...(spft ? [new SpftCallback(spft)] : []),
       ...(statistics ? [statistics] : []),
       ...(writes && asked.reports.has('jsonl') ? [new JsonlLogger(join(directory, 'log.jsonl'), { run: name })] : []),
       ...(request.callbacks ?? []),

@@ -4,7 +4,7 @@
 import type { PackedBatch } from '@spft/models';
 import { packTokens } from '@spft/sparse-ops';
 import { listed, TrainerError } from '../errors.js';
-import { countLabels, type Sample } from './samples.js';
+import { checkTokens, countLabels, type Sample } from './samples.js';
 
 /**
  * Which tokens are computed with all channels; `denseTokens` of `@spft/estimator` with its policy bound.
@@ -28,7 +28,7 @@ export interface CollatedBatch extends PackedBatch {
 
 /**
  * Packs samples into a batch.
- * @throws TrainerError when no token of the batch has a label.
+ * @throws TrainerError when no token of the batch has a label, or an id or a label is none.
  */
 export function collate(samples: readonly Sample[], options: CollateOptions = {}): CollatedBatch {
   const { denseTokens, seed = 0 } = options;
@@ -37,14 +37,15 @@ export function collate(samples: readonly Sample[], options: CollateOptions = {}
   const inputIds = new Int32Array(tokens);
   const labels = new Int32Array(tokens);
   let [start, labelCount] = [0, 0];
-  for (const sample of samples) {
+  for (const [n, sample] of samples.entries()) {
+    checkTokens(sample, 'batch', indexOf(sample, n));
     inputIds.set(sample.inputIds, start);
     labels.set(sample.labels, start);
     labelCount += countLabels(sample.labels);
     start += sample.inputIds.length;
   }
   if (labelCount === 0) {
-    const indices = samples.map((sample, n) => (sample as { index?: number }).index ?? n);
+    const indices = samples.map(indexOf);
     throw new TrainerError(
       'batch',
       `a batch without labels has no loss: samples ${listed(indices)}; check that prompts leave room for answers within the maximum length`,
@@ -57,3 +58,6 @@ export function collate(samples: readonly Sample[], options: CollateOptions = {}
   const layout = packTokens({ lengths, dense: (token) => (dense ? dense[token] !== 0 : true) });
   return { inputIds, labels, layout, labelCount };
 }
+
+/** Among the samples given to the trainer, or in the batch. */
+const indexOf = (sample: Sample, n: number): number => (sample as { index?: number }).index ?? n;

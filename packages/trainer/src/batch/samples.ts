@@ -1,7 +1,7 @@
 /**
  * @file Samples as they come, checked and cut before a run starts: what would stop it in its third hour stops it in its first second.
  */
-import { listed, TrainerError } from '../errors.js';
+import { listed, TrainerError, type TrainerErrorReason } from '../errors.js';
 
 /** Label of a context token, as `IGNORE_INDEX` of `@spft/models`; here so that the loop needs that package's types alone. */
 export const IGNORED_LABEL = -100;
@@ -20,6 +20,8 @@ export interface PreparedSample extends Sample {
 export interface SampleRules {
   /** Longest sample in tokens. */
   readonly maxLength: number;
+  /** Token ids and labels are below it; not checked where it is not known. */
+  readonly vocabSize?: number | undefined;
   /** What to do with a longer one: keep its first tokens as upstream's tokenizer does, leave it out, or refuse. Default `truncate`. */
   readonly longSamples?: 'truncate' | 'skip' | 'error';
   /** What to do with a sample that has no label left to learn from: leave it out, or refuse. Default `error`. */
@@ -44,13 +46,13 @@ export function countLabels(labels: ArrayLike<number>, start = 0, end = labels.l
  * @throws TrainerError naming the samples that are malformed, too long or without labels, and when none is left.
  */
 export function prepareSamples(samples: readonly Sample[], rules: SampleRules): PreparedSamples {
-  const { maxLength, longSamples = 'truncate', unlabelledSamples = 'error' } = rules;
+  const { maxLength, vocabSize, longSamples = 'truncate', unlabelledSamples = 'error' } = rules;
   const prepared: PreparedSample[] = [];
   const tooLong: number[] = [];
   const unlabelled: number[] = [];
   let truncated = 0;
   samples.forEach((sample, index) => {
-    const { inputIds, labels } = checked(sample, index);
+    const { inputIds, labels } = checked(sample, index, vocabSize);
     const long = inputIds.length > maxLength;
     if (long && longSamples !== 'truncate') {
       tooLong.push(index);
@@ -86,7 +88,7 @@ export function prepareSamples(samples: readonly Sample[], rules: SampleRules): 
   return { samples: prepared, truncated, skipped: tooLong.length + unlabelled.length };
 }
 
-function checked(sample: Sample, index: number): Sample {
+function checked(sample: Sample, index: number, vocabSize: number | undefined): Sample {
   const { inputIds, labels } = sample;
   if (inputIds.length === 0) throw new TrainerError('samples', `sample ${index} is empty; it needs at least one token`);
   if (inputIds.length !== labels.length) {
@@ -95,8 +97,39 @@ function checked(sample: Sample, index: number): Sample {
       `sample ${index} has ${inputIds.length} tokens and ${labels.length} labels; give one label a token, ${IGNORED_LABEL} for context`,
     );
   }
+  checkTokens(sample, 'samples', index, vocabSize);
   return sample;
 }
+
+/** More than a token id of 32 bits can be. */
+const ID_LIMIT = 2 ** 31;
+
+/**
+ * Checks that every token is an id and every label an id or ignored: a value that is none would be rounded, or read from another row, where the
+ * batch is laid out.
+ * @throws TrainerError naming the first that is not, by its place.
+ */
+export function checkTokens(
+  { inputIds, labels }: Sample,
+  reason: TrainerErrorReason,
+  sample: number,
+  vocabSize = ID_LIMIT,
+): void {
+  for (let t = 0; t < inputIds.length; t++) {
+    const [id, label] = [inputIds[t]!, labels[t]!];
+    const idFits = isId(id, vocabSize);
+    if (idFits && (label === IGNORED_LABEL || isId(label, vocabSize))) continue;
+    const ids = vocabSize === ID_LIMIT ? 'a whole number of at least 0' : `a whole number from 0 to ${vocabSize - 1}`;
+    const [what, value, wanted] = idFits
+      ? (['label', label, `${ids}, or ${IGNORED_LABEL} for a token without one`] as const)
+      : (['id', id, ids] as const);
+    const hint =
+      Number.isInteger(value) && value >= vocabSize ? "; was the text encoded with another model's tokenizer?" : '';
+    throw new TrainerError(reason, `sample ${sample}, token ${t}: wanted as ${what} ${wanted}, found ${value}${hint}`);
+  }
+}
+
+const isId = (value: number, vocabSize: number): boolean => Number.isInteger(value) && value >= 0 && value < vocabSize;
 
 /** A digest of every token and label (FNV-1a over 32-bit words): whether a resumed run has the data of the one it continues. */
 export function samplesDigest(samples: readonly PreparedSample[]): string {

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../../test/support/backends.js';
 import { memoryStore } from '../../test/memory-store.js';
@@ -52,6 +53,31 @@ describe.each(TEST_BACKENDS)('Trainer with checkpoints on %s', (backend) => {
 
 describe('Trainer with checkpoints', () => {
   beforeAll(() => useBackend('cpu'));
+
+  it('gives up a long step when it is stopped between its micro-batches, and resumes to the same end', async () => {
+    const args = { maxSteps: 5, perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 3, loggingSteps: 1 };
+    const whole = await run({ args });
+    for (const [step, checkEveryStep] of [
+      [0, true],
+      [2, true],
+      [2, false],
+    ] as const) {
+      const checkpoints = memoryStore();
+      const abort = new AbortController();
+      const stop: TrainerCallback = {
+        onSubstepEnd: ({ state }) => (state.globalStep === step ? abort.abort() : undefined),
+      };
+      const before = tf.memory().numTensors;
+      const first = await run({ args, checkpoints, checkEveryStep, signal: abort.signal, callbacks: [stop] });
+      expect(tf.memory().numTensors).toBe(before);
+      expect(first.output.globalStep).toBe(step);
+      expect(first.calls).toHaveLength(step * 3 + 1);
+      expect([...checkpoints.saved.keys()]).toEqual([`memory/checkpoint-${step}`]);
+      const second = await run({ args, checkpoints }, { start: 2 }, true);
+      expect(second.values).toStrictEqual(whole.values);
+      expect(logged(second.output, 'loss')).toStrictEqual(logged(whole.output, 'loss'));
+    }
+  });
 
   it('keeps best and last checkpoints and returns to the best', async () => {
     const accuracies = [0.1, 0.9, 0.3, 0.2, 0.1];

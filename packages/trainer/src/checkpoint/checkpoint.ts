@@ -9,38 +9,20 @@
  * | `trainer_state.json` | as transformers': global_step, epoch, log_history, best_metric, … |
  * | `rng_state.json` | seeds, and what the order of the data depends on |
  * | `training_args.json` | the training keys of the run |
+ * | `model_identity.json` | base, adapter and sparsity by fingerprints and keys |
  *
  * An adapter as PEFT reads it (`adapter_model.safetensors`, `adapter_config.json`) comes in by the trainer's `checkpointFiles`.
  */
 import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
-import { TrainerError } from '../errors.js';
 import type { Optimizer } from '../loop/optimizer.js';
 import { learningRateFactor, type Schedule } from '../loop/schedule.js';
 import { stateFromJson, stateToJson, type TrainerState } from '../loop/state.js';
 import type { TrainingArgs } from '../loop/training-args.js';
-
-/** File contents by name. */
-export type CheckpointFiles = ReadonlyMap<string, Uint8Array>;
-
-export interface CheckpointEntry {
-  readonly step: number;
-  /** What `read` takes, and what messages show. */
-  readonly location: string;
-}
-
-/** Where checkpoints live. */
-export interface CheckpointStore {
-  /** Where the checkpoint of a step lies, or will lie. */
-  locate(step: number): string;
-  /** Writes all files or, as far as anyone can see, none. @returns the location. */
-  write(step: number, files: CheckpointFiles): Promise<string>;
-  /** Complete checkpoints by ascending step, and what was found besides. */
-  list(): Promise<{ readonly complete: readonly CheckpointEntry[]; readonly notices: readonly string[] }>;
-  /** @throws TrainerError when it is incomplete or damaged. */
-  read(location: string): Promise<CheckpointFiles>;
-  remove(location: string): Promise<void>;
-}
+import { bytesOf, checkpointJson, jsonBytes, mismatch } from './checkpoint-json.js';
+import { type FinitePlace, requireFinite } from './finite.js';
+import { compareIdentity, IDENTITY, type ModelIdentity } from './identity.js';
+import type { CheckpointFiles } from './store.js';
 
 /** What the order of the data and everything random depends on. */
 export interface DataIdentity {
@@ -60,6 +42,8 @@ export interface RunParts {
   readonly schedule: Schedule;
   readonly args: TrainingArgs;
   readonly data: DataIdentity;
+  /** Of the model, beside its variables. */
+  readonly identity: ModelIdentity;
 }
 
 const VARIABLES = 'trainable.safetensors';
@@ -69,19 +53,24 @@ const STATE = 'trainer_state.json';
 const RNG = 'rng_state.json';
 const ARGS = 'training_args.json';
 
-/** Reads everything back from the device and lays it out as files. */
+/**
+ * Reads everything back from the device and lays it out as files.
+ * @throws NonFiniteError when a value is NaN or infinite, so that no checkpoint ever holds one.
+ */
 export async function packCheckpoint(
   parts: RunParts,
   state: TrainerState,
   unloggedLosses: readonly number[],
+  lastCheckpoint: string | null = null,
 ): Promise<Map<string, Uint8Array>> {
-  const { variables, optimizer, schedule, args, data } = parts;
-  const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+  const { variables, optimizer, schedule, args, data, identity } = parts;
+  const place = { step: state.globalStep, lastCheckpoint };
+  const json = jsonBytes;
   return new Map([
-    [VARIABLES, serializeSafetensors(await hostTensors(variables), { format: 'pt' })],
+    [VARIABLES, serializeSafetensors(await hostTensors(variables, place), { format: 'pt' })],
     [
       OPTIMIZER,
-      serializeSafetensors(await hostTensors(optimizer.moments), {
+      serializeSafetensors(await hostTensors(optimizer.moments, place), {
         optimizer: optimizer.name,
         steps: String(optimizer.steps),
       }),
@@ -100,13 +89,15 @@ export async function packCheckpoint(
     [STATE, json(stateToJson(state, unloggedLosses))],
     [RNG, json(data)],
     [ARGS, json(args)],
+    [IDENTITY, json(identity)],
   ]);
 }
 
-async function hostTensors(variables: ReadonlyMap<string, tf.Variable>) {
+async function hostTensors(variables: ReadonlyMap<string, tf.Variable>, place: FinitePlace) {
   const entries = await Promise.all(
     [...variables].map(async ([name, variable]) => {
       const data = (await variable.data()) as Float32Array;
+      requireFinite(name, data, place);
       return [name, { dtype: 'F32' as const, shape: variable.shape, data }] as const;
     }),
   );
@@ -116,7 +107,7 @@ async function hostTensors(variables: ReadonlyMap<string, tf.Variable>) {
 /**
  * Puts a checkpoint's values into variables and optimizer. Everything is checked before anything is assigned.
  * @returns the state, losses not logged yet, and notices of settings that differ from the checkpoint's.
- * @throws TrainerError when the checkpoint is of another model, optimizer or data.
+ * @throws TrainerError when the checkpoint is of another model, optimizer or data, or holds what no run can have written.
  */
 export async function unpackCheckpoint(
   files: CheckpointFiles,
@@ -124,15 +115,21 @@ export async function unpackCheckpoint(
   run: { maxSteps: number; numTrainEpochs: number },
 ): Promise<{ state: TrainerState; unloggedLosses: number[]; notices: string[] }> {
   const { variables, optimizer, data } = parts;
-  checkData(parseJson(files, RNG) as Partial<DataIdentity>, data);
-  const { state, unloggedLosses } = stateFromJson(parseJson(files, STATE), run);
+  checkData(checkpointJson(files, RNG) as Partial<DataIdentity>, data);
+  const { state, unloggedLosses } = stateFromJson(checkpointJson(files, STATE), run);
   if (state.globalStep > run.maxSteps) {
     throw mismatch(
       `it is at step ${state.globalStep}, past the ${run.maxSteps} steps of this run; train longer or start anew`,
     );
   }
+  const notices = compareIdentity(files, parts.identity);
   const moments = await openTensors(files, OPTIMIZER);
   const { optimizer: name, steps } = moments.metadata;
+  if (Number(steps) !== state.globalStep) {
+    throw mismatch(
+      `${OPTIMIZER} is after ${steps} steps, ${STATE} after ${state.globalStep}; resume from another checkpoint`,
+    );
+  }
   if (name !== optimizer.name)
     throw mismatch(`its optimizer is ${name}, this run's ${optimizer.name}; set optim accordingly`);
   const tensors = [
@@ -141,7 +138,7 @@ export async function unpackCheckpoint(
   ];
   assign(tensors);
   optimizer.resumeAt(Number(steps));
-  return { state, unloggedLosses, notices: changedArgs(parseJson(files, ARGS), parts.args) };
+  return { state, unloggedLosses, notices: [...notices, ...changedArgs(checkpointJson(files, ARGS), parts.args)] };
 }
 
 /** Puts a checkpoint's variables alone into a model: the best one, after training. */
@@ -184,27 +181,13 @@ async function readTensors(
     if (!tf.util.arraysEqual([...shape], variable.shape)) {
       throw mismatch(`${fileName}: ${name} is [${shape}], this model's [${variable.shape}]; use the checkpoint's rank`);
     }
-    assignments.push([variable, await file.float32(name)]);
+    const values = await file.float32(name);
+    const wrong = values.findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0) throw mismatch(`${fileName}: ${name} holds ${values[wrong]}; resume from an earlier one`);
+    assignments.push([variable, values]);
   }
   return assignments;
 }
-
-function bytesOf(files: CheckpointFiles, name: string): Uint8Array {
-  const bytes = files.get(name);
-  if (!bytes) throw mismatch(`the file ${name} is missing`);
-  return bytes;
-}
-
-function parseJson(files: CheckpointFiles, name: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytesOf(files, name)));
-  } catch (error) {
-    if (error instanceof TrainerError) throw error;
-    throw new TrainerError('checkpoint', `${name}: not JSON: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-const mismatch = (what: string) => new TrainerError('checkpoint', `this checkpoint cannot be continued: ${what}`);
 
 /** With other data, or another order of it, a resumed run would be neither the old one nor a new one. */
 function checkData(saved: Partial<DataIdentity>, current: DataIdentity): void {

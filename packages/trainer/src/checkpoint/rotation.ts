@@ -1,5 +1,5 @@
 /** @file Which checkpoints to give up. */
-import type { CheckpointEntry } from './checkpoint.js';
+import type { CheckpointEntry } from './store.js';
 
 /**
  * Those beyond `limit`, oldest first; never the last, never the best. So a limit of 1 keeps two when best and last differ, as in

@@ -76,25 +76,37 @@ export function stateFromJson(
     if (typeof value === 'number' && Number.isFinite(value)) return value;
     throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted a number, found ${shortJson(value)}`);
   };
+  const count = (key: string): number => {
+    const value = numeric(key);
+    if (Number.isSafeInteger(value) && value >= 0) return value;
+    throw new TrainerError(
+      'checkpoint',
+      `trainer_state.json: ${key}: wanted a whole number of at least 0, found ${value}`,
+    );
+  };
   const orNull = (key: string): number | null => (record[key] == null ? null : numeric(key));
-  const array = (key: string): unknown[] => {
+  const array = (key: string, holds: (item: unknown) => boolean): unknown[] => {
     const value = record[key];
-    if (Array.isArray(value)) return value;
-    throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted a list, found ${shortJson(value)}`);
+    if (Array.isArray(value) && value.every(holds)) return value;
+    const wanted = holds === isLogEntry ? 'a list of objects of numbers' : 'a list of numbers';
+    throw new TrainerError('checkpoint', `trainer_state.json: ${key}: wanted ${wanted}, found ${shortJson(value)}`);
   };
   const best = record.best_model_checkpoint;
   return {
     state: {
       ...initialState(run.maxSteps, run.numTrainEpochs),
-      globalStep: numeric('global_step'),
+      globalStep: count('global_step'),
       epoch: numeric('epoch'),
-      numInputTokensSeen: numeric('num_input_tokens_seen'),
-      logHistory: array('log_history') as LogEntry[],
+      numInputTokensSeen: count('num_input_tokens_seen'),
+      logHistory: array('log_history', isLogEntry) as LogEntry[],
       bestMetric: orNull('best_metric'),
       bestGlobalStep: orNull('best_global_step'),
       bestModelCheckpoint: typeof best === 'string' ? best : null,
       totalLoss: numeric('total_loss'),
     },
-    unloggedLosses: array('unlogged_losses') as number[],
+    unloggedLosses: array('unlogged_losses', Number.isFinite) as number[],
   };
 }
+
+const isLogEntry = (item: unknown): boolean =>
+  typeof item === 'object' && item !== null && !Array.isArray(item) && Object.values(item).every(Number.isFinite);

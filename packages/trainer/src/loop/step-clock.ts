@@ -35,6 +35,11 @@ export class StepClock {
     this.#started = null;
   }
 
+  /** The step that has begun is given up: its time does not count. */
+  giveUpStep(): void {
+    this.#started = null;
+  }
+
   /** A step of so many tokens has been handed to the backend. */
   endStep(tokens: number): void {
     this.pause();

@@ -2,7 +2,7 @@
 import type { TrainableModel } from '@spft/models';
 import type { DenseTokens } from '../batch/collate.js';
 import type { Sample, SampleRules } from '../batch/samples.js';
-import type { CheckpointStore } from '../checkpoint/checkpoint.js';
+import type { CheckpointStore } from '../checkpoint/store.js';
 import type { ProgressSink } from '../record/progress.js';
 import type { TrainerCallback, TrainerContext } from './callbacks.js';
 import type { TrainerState } from './state.js';
@@ -18,8 +18,9 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
   readonly evalSamples?: readonly Sample[];
   /** More metrics for every evaluation, e.g. accuracy by generation; names without `eval_` get it. */
   readonly evaluator?: (context: TrainerContext) => Promise<Record<string, number>>;
-  /** Which tokens are computed with all channels; all when not given. */
+  /** Which tokens are computed with all channels; when not given, those that the model's `sparsity` wants, or all. */
   readonly denseTokens?: DenseTokens;
+  /** A `SpftCallback` among them takes the place of the one that a sparse model gets. */
   readonly callbacks?: readonly TrainerCallback[];
   /** Without one, nothing is saved. */
   readonly checkpoints?: CheckpointStore;
@@ -30,7 +31,7 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
   readonly notify?: (message: string) => void;
   /** Read and check the loss in every step; by default where that is free (cpu, wasm, blas). */
   readonly checkEveryStep?: boolean;
-  /** Aborting it ends the run after the current step, with a checkpoint. */
+  /** Aborting it ends the run after the current micro-batch or step, with a checkpoint of the last complete step. */
   readonly signal?: AbortSignal;
 }
 

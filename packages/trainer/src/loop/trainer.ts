@@ -6,19 +6,13 @@
  */
 import { clipScale, globalNorm } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
-import { collate } from '../batch/collate.js';
+import { collate, type DenseTokens } from '../batch/collate.js';
 import { type PreparedSample, prepareSamples, samplesDigest } from '../batch/samples.js';
 import { betterMetric } from '../checkpoint/best-metric.js';
-import {
-  type CheckpointStore,
-  type DataIdentity,
-  packCheckpoint,
-  type RunParts,
-  unpackCheckpoint,
-  unpackVariables,
-} from '../checkpoint/checkpoint.js';
-import { surplusCheckpoints } from '../checkpoint/rotation.js';
-import { TrainerError } from '../errors.js';
+import type { DataIdentity } from '../checkpoint/checkpoint.js';
+import { requireFiniteVariables } from '../checkpoint/finite.js';
+import { CheckpointKeeper, type KeptParts } from '../checkpoint/keeper.js';
+import { NonFiniteError, TrainerError } from '../errors.js';
 import { evaluateLoss } from '../evaluation/evaluate-loss.js';
 import { ProgressCallback } from '../record/progress.js';
 import { StepRecord } from '../record/step-record.js';
@@ -30,6 +24,7 @@ import { createOptimizer, type Optimizer } from './optimizer.js';
 import { seedFrom } from './random.js';
 import { epochSteps, planRun, type RunPlan } from './run-plan.js';
 import { learningRateFactor, type Schedule, warmupSteps } from './schedule.js';
+import { SpftCallback } from './spft-callback.js';
 import { initialState, type LogEntry, type TrainerControl, type TrainerState } from './state.js';
 import { StepClock } from './step-clock.js';
 import type { TrainerOptions, TrainOutput } from './trainer-options.js';
@@ -51,19 +46,21 @@ export class Trainer {
   readonly #data: DataIdentity;
   readonly #notify: (message: string) => void;
   readonly #record = new StepRecord();
+  readonly #denseTokens: DenseTokens | undefined;
+  readonly #keeper: CheckpointKeeper;
   #optimizer: Optimizer | null = null;
-  #lastCheckpoint: string | null = null;
   #loggedSteps = 0;
 
   /** @throws TrainerError when arguments or samples cannot be used. */
   constructor(options: TrainerOptions) {
-    const { longSamples, unlabelledSamples, progress } = options;
+    const { model, longSamples, unlabelledSamples, progress, callbacks = [] } = options;
     this.#options = options;
     this.args = resolveArgs(options.args ?? {});
     this.#notify =
       options.notify ?? (progress ? (message) => progress.note(message) : (message) => console.warn(message));
 
-    const rules = { maxLength: this.args.modelMaxLength, longSamples, unlabelledSamples };
+    const { modelMaxLength: maxLength, saveTotalLimit: limit } = this.args;
+    const rules = { maxLength, vocabSize: model.vocabSize, longSamples, unlabelledSamples };
     const prepared = prepareSamples(options.samples, rules);
     this.#samples = prepared.samples;
     const { truncated, skipped } = prepared;
@@ -96,10 +93,18 @@ export class Trainer {
       shouldEvaluate: false,
       shouldLog: false,
     };
+    this.#keeper = new CheckpointKeeper({
+      ...{ model, limit, notify: this.#notify, store: options.checkpoints, files: options.checkpointFiles },
+    });
+    // The model's own sparsity, unless the caller steers it.
+    const sparsity = model.sparsity ?? null;
+    this.#denseTokens = options.denseTokens ?? (sparsity ? (...batch) => sparsity.denseTokens(...batch) : undefined);
+    const steered = callbacks.some((callback) => callback instanceof SpftCallback);
     this.#callbacks = [
       new DefaultFlowCallback(),
       ...(progress ? [new ProgressCallback(progress)] : []),
-      ...(options.callbacks ?? []),
+      ...(sparsity && !steered ? [new SpftCallback(sparsity)] : []),
+      ...callbacks,
     ];
   }
 
@@ -133,7 +138,13 @@ export class Trainer {
     const { model } = this.#options;
     this.#optimizer = createOptimizer(model.variables, this.args);
     try {
-      if (resumeFromCheckpoint) await this.#resume(resumeFromCheckpoint);
+      if (resumeFromCheckpoint) {
+        const { maxSteps, epochs } = this.plan;
+        const run = { maxSteps, numTrainEpochs: epochs };
+        const restored = await this.#keeper.resume(resumeFromCheckpoint, this.#parts(), run);
+        this.state = restored.state;
+        this.#record.restore(restored.unloggedLosses);
+      }
       const started = performance.now();
       await fire(this.#callbacks, 'onTrainBegin', this.#context());
 
@@ -175,7 +186,7 @@ export class Trainer {
 
   /** One optimizer step: forward and backward of every micro-batch, clipping, update. */
   async #step(batches: readonly (readonly PreparedSample[])[], epochAfter: number): Promise<void> {
-    const { model, denseTokens, checkEveryStep = readsAreFree(), signal } = this.#options;
+    const { model, checkEveryStep = readsAreFree(), signal } = this.#options;
     const { args, state, control } = this;
     control.shouldSave = control.shouldEvaluate = control.shouldLog = false;
     await fire(this.#callbacks, 'onStepBegin', this.#context());
@@ -183,7 +194,7 @@ export class Trainer {
     this.clock.start();
     const step = state.globalStep;
     const seeds = batches.map((_, n) => seedFrom(args.seed, step, n));
-    const collated = batches.map((batch, n) => collate(batch, { denseTokens, seed: seeds[n] }));
+    const collated = batches.map((batch, n) => collate(batch, { denseTokens: this.#denseTokens, seed: seeds[n] }));
     const normalizer = total(collated, (batch) => batch.labelCount);
     const tokens = total(collated, (batch) => batch.layout.tokens);
     const learningRate = args.learningRate * learningRateFactor(this.schedule, step);
@@ -199,15 +210,21 @@ export class Trainer {
         });
         gradients.add(result.gradients);
         this.#record.addLoss(result.loss, step + 1, indicesOf(batches[n]!));
-        if (n + 1 < collated.length) await fire(this.#callbacks, 'onSubstepEnd', this.#context());
+        if (n + 1 === collated.length) break;
+        await fire(this.#callbacks, 'onSubstepEnd', this.#context());
+        if (signal?.aborted) {
+          // A long step is not waited for: nothing is updated yet, so the run goes on from the step before it.
+          this.#record.drop(step + 1);
+          this.clock.giveUpStep();
+          this.#stopWithCheckpoint();
+          return;
+        }
       }
-      if (args.maxGradNorm > 0) {
-        const norm = globalNorm(gradients.tensors);
-        gradientScale = clipScale(norm, args.maxGradNorm);
-        this.#record.addGradientNorm(norm, step + 1, batches.flatMap(indicesOf));
-      }
+      const norm = globalNorm(gradients.tensors);
+      this.#record.addGradientNorm(norm, step + 1, batches.flatMap(indicesOf));
+      if (args.maxGradNorm > 0) gradientScale = clipScale(norm, args.maxGradNorm);
       // Before the update, so that a bad loss leaves the variables as they were.
-      if (checkEveryStep) await this.#record.read(this.#lastCheckpoint);
+      if (checkEveryStep) await this.#record.read(this.#keeper.last);
       await fire(this.#callbacks, 'onPreOptimizerStep', this.#context());
       this.#optimizer!.step(gradients.tensors, { learningRate, gradientScale });
     } finally {
@@ -226,10 +243,12 @@ export class Trainer {
     state.numInputTokensSeen += tokens;
     this.#learningRate = learningRate;
     await fire(this.#callbacks, 'onStepEnd', { ...this.#context(), tokens, loss: this.#record.lastLoss, learningRate });
-    if (signal?.aborted) {
-      control.shouldTrainingStop = true;
-      control.shouldSave = this.#options.checkpoints !== undefined;
-    }
+    if (signal?.aborted) this.#stopWithCheckpoint();
+  }
+
+  #stopWithCheckpoint(): void {
+    this.control.shouldTrainingStop = true;
+    this.control.shouldSave = this.#keeper.saves;
   }
 
   /** Rate of the last step, for its log line. */
@@ -240,7 +259,7 @@ export class Trainer {
     const { control } = this;
     if (control.shouldLog) await this.#log();
     if (control.shouldEvaluate) await this.evaluate();
-    if (control.shouldSave && this.#options.checkpoints) await this.#save(this.#options.checkpoints);
+    if (control.shouldSave && this.#keeper.saves) await this.#save();
     control.shouldLog = control.shouldEvaluate = control.shouldSave = false;
   }
 
@@ -263,7 +282,7 @@ export class Trainer {
   /** Waits for the backend and checks all losses so far. */
   async #read(): Promise<void> {
     this.clock.start();
-    await this.#record.read(this.#lastCheckpoint);
+    await this.#record.read(this.#keeper.last);
     this.clock.pause();
     this.clock.synced();
     this.#record.close();
@@ -285,9 +304,12 @@ export class Trainer {
     const metrics: Record<string, number> = {};
     if (this.#evalSamples) {
       Object.assign(metrics, await evaluateLoss(model, this.#evalSamples, this.args.perDeviceEvalBatchSize));
+      this.#requireFinite('eval_loss', metrics.eval_loss!);
     }
     for (const [name, value] of Object.entries((await evaluator?.(this.#context())) ?? {})) {
-      metrics[name.startsWith('eval_') ? name : `eval_${name}`] = value;
+      const full = name.startsWith('eval_') ? name : `eval_${name}`;
+      if (Number.isFinite(value)) metrics[full] = value;
+      else this.#notify(`${full} is ${value} after step ${this.state.globalStep}, and is left out`);
     }
     await this.#addLogEntry(metrics);
     await fire(this.#callbacks, 'onEvaluate', { ...this.#context(), metrics });
@@ -305,60 +327,22 @@ export class Trainer {
     if (args.loadBestModelAtEnd) this.control.shouldSave = true;
   }
 
-  /** Writes a checkpoint, then gives up those beyond `save_total_limit`. */
-  async #save(store: CheckpointStore): Promise<void> {
+  async #save(): Promise<void> {
     await this.#read();
-    const { state, args } = this;
-    if (state.bestGlobalStep === state.globalStep) state.bestModelCheckpoint = store.locate(state.globalStep);
-    const files = await packCheckpoint(this.#parts(), state, this.#record.losses);
-    for (const [name, content] of Object.entries((await this.#options.checkpointFiles?.()) ?? {})) {
-      files.set(name, typeof content === 'string' ? new TextEncoder().encode(content) : content);
-    }
-    const location = await store.write(state.globalStep, files);
-    this.#lastCheckpoint = location;
-    const { complete } = await store.list();
-    for (const surplus of surplusCheckpoints(complete, args.saveTotalLimit, state.bestModelCheckpoint)) {
-      await store.remove(surplus.location);
-    }
+    const location = await this.#keeper.save(this.#parts(), this.state, this.#record.losses);
     await fire(this.#callbacks, 'onSave', { ...this.#context(), location });
-  }
-
-  /** Continues where a checkpoint stopped. */
-  async #resume(from: string | true): Promise<void> {
-    const store = this.#options.checkpoints;
-    if (!store) throw new TrainerError('options', 'resume_from_checkpoint needs a place for checkpoints');
-    const { complete, notices } = await store.list();
-    notices.forEach(this.#notify);
-    const location = from === true ? complete.at(-1)?.location : from;
-    if (location === undefined) {
-      throw new TrainerError(
-        'checkpoint',
-        'resume_from_checkpoint: there is no complete checkpoint to continue from; start without it',
-      );
-    }
-    const files = await store.read(location);
-    const { maxSteps, epochs } = this.plan;
-    const run = { maxSteps, numTrainEpochs: epochs };
-    const restored = await unpackCheckpoint(files, this.#parts(), run);
-    restored.notices.forEach(this.#notify);
-    const { state } = restored;
-    this.state = state;
-    // Where the best one lies now: directories move.
-    state.bestModelCheckpoint = complete.find((entry) => entry.step === state.bestGlobalStep)?.location ?? null;
-    this.#record.restore(restored.unloggedLosses);
-    this.#lastCheckpoint = location;
-    this.#notify(`continuing from ${location} at step ${state.globalStep} of ${maxSteps}`);
   }
 
   /** The best model, if asked for, and the summary. */
   async #finish(seconds: number): Promise<TrainOutput> {
-    const { model, checkpoints } = this.#options;
+    const { model } = this.#options;
     await this.#read();
     const { state } = this;
+    // What the last update made of a gradient shows in no loss.
+    await requireFiniteVariables(model.variables, { step: state.globalStep, lastCheckpoint: this.#keeper.last });
     const trainLoss = (state.totalLoss + total(this.#record.losses, (loss) => loss)) / Math.max(1, state.globalStep);
     if (this.args.loadBestModelAtEnd && state.bestModelCheckpoint && state.bestGlobalStep !== state.globalStep) {
-      await unpackVariables(await checkpoints!.read(state.bestModelCheckpoint), model.variables);
-      this.#notify(`best model loaded: ${state.bestModelCheckpoint}`);
+      await this.#keeper.loadVariables(state.bestModelCheckpoint);
     }
     const speed = this.clock.summary();
     await this.#addLogEntry({
@@ -376,9 +360,14 @@ export class Trainer {
     return { args, state, control, model: this.#options.model, notify: this.#notify };
   }
 
-  #parts(): RunParts {
-    const { args, schedule } = this;
-    return { variables: this.#options.model.variables, optimizer: this.#optimizer!, schedule, args, data: this.#data };
+  #parts(): KeptParts {
+    return { optimizer: this.#optimizer!, schedule: this.schedule, args: this.args, data: this.#data };
+  }
+
+  #requireFinite(what: string, value: number): void {
+    const { globalStep: step } = this.state;
+    if (!Number.isFinite(value))
+      throw new NonFiniteError({ what, value, step, samples: [], lastCheckpoint: this.#keeper.last });
   }
 
   #resumeArgument(): string | boolean {

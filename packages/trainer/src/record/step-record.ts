@@ -29,6 +29,12 @@ export class StepRecord {
     this.#unread.push({ what: 'gradient norm', value, step, samples });
   }
 
+  /** Forgets a step that was given up before it was complete, so that nothing of it is read. */
+  drop(step: number): void {
+    tf.dispose(this.#unread.filter((entry) => entry.step === step).map((entry) => entry.value));
+    this.#unread = this.#unread.filter((entry) => entry.step !== step);
+  }
+
   /**
    * Reads what has not been read, in one transfer.
    * @throws NonFiniteError naming the first that is not finite.

@@ -173,6 +173,7 @@ describe('directoryCheckpoints()', () => {
     expect(notices.join('\n')).toMatch(/continuing from .*checkpoint-2 at step 2 of 6/);
     const manifest = JSON.parse(await readFile(join(directory, 'checkpoint-6', 'manifest.json'), 'utf8'));
     expect(Object.keys(manifest.files).sort()).toStrictEqual([
+      'model_identity.json',
       'optimizer.safetensors',
       'rng_state.json',
       'scheduler.json',

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import type { CheckpointEntry, CheckpointFiles, CheckpointStore } from '../../checkpoint/checkpoint.js';
+import type { CheckpointEntry, CheckpointFiles, CheckpointStore } from '../../checkpoint/store.js';
 import { TrainerError } from '../../errors.js';
 import { type FileSystem, nodeFileSystem } from '../file-system.js';
 
