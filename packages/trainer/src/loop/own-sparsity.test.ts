@@ -67,8 +67,10 @@ describe('new Trainer({ model: spft, samples, args })', () => {
     // The plan is on the base, so that whoever trains the model inside trains sparsely too.
     expect(short).toEqual(await train('adapters alone'));
     const dense = await train('dense');
-    expect(short.slice(0, 2)).toEqual(dense.slice(0, 2));
-    expect(short.slice(2)).not.toEqual(dense.slice(2));
+    const apart = short.map((loss, step) => Math.abs(loss! - dense[step]!));
+    // Dense up to start_step, in another order of rows.
+    expect(Math.max(...apart.slice(0, 2))).toBeLessThan(1e-5);
+    expect(Math.min(...apart.slice(2))).toBeGreaterThan(1e-3);
   });
 });
 
