@@ -6,6 +6,7 @@
  * 2 products a chunk instead of 3 with recomputation, and [R, H] kept, which x would take as well. Off the tape only the loss is made.
  */
 import * as tf from '@tensorflow/tfjs';
+import { addAll } from '../engine/add-all.js';
 import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
@@ -64,7 +65,7 @@ function allChunks(
     losses.push(loss!);
     if (gradient) gradients.push(gradient);
   }
-  return withGradient ? [tf.addN(losses), tf.concat(gradients)] : [tf.addN(losses)];
+  return withGradient ? [addAll(losses), tf.concat(gradients)] : [addAll(losses)];
 }
 
 /**

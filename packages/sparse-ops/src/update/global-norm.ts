@@ -1,5 +1,6 @@
 /** @file Norm of all gradients together, and the factor by which clipping scales them. Nothing is read back to the host. */
 import * as tf from '@tensorflow/tfjs';
+import { addAll } from '../engine/add-all.js';
 import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { globalNormOnHost } from '../kernels/host/optimizer-update.js';
@@ -16,7 +17,7 @@ export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
   const named = Object.fromEntries(tensors.map((t, n) => [`t${n}`, t]));
   return runOp(GLOBAL_NORM, named, { count: tensors.length }, () => {
     const squares = tensors.map((t) => tf.sum(tf.square(t)));
-    return tf.sqrt(tf.addN(squares)) as tf.Scalar;
+    return tf.sqrt(addAll(squares)) as tf.Scalar;
   });
 }
 
