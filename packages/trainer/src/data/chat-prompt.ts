@@ -25,5 +25,10 @@ export function chatPromptTemplate(
     prompt: (fields) => tokenizer.applyChatTemplate(messages(fields), { ...template, addGenerationPrompt: true }),
     full: (fields, response) =>
       tokenizer.applyChatTemplate([...messages(fields), { role: 'assistant', content: response }], template),
+    conversation: (turns, { addGenerationPrompt, tools }) =>
+      tokenizer.applyChatTemplate(
+        system === undefined || turns[0]?.role === 'system' ? turns : [{ role: 'system', content: system }, ...turns],
+        { ...template, addGenerationPrompt, ...(tools ? { variables: { tools } } : {}) },
+      ),
   };
 }

@@ -2,6 +2,7 @@
  * @file Prompts: how an instruction becomes the text that a model continues. The built-in ones, and a registry for the user's own.
  */
 import { nearestName } from '@spft/config';
+import type { ChatMessage } from '@spft/models';
 import type { InstructionRecord } from './record.js';
 
 /** What a prompt is made from. */
@@ -15,10 +16,19 @@ export interface PromptTemplate {
   evaluationPrompt?(fields: PromptFields): string;
   /** Prompt and response as one text, where that is more than their concatenation; it then ends the response itself. */
   full?(fields: PromptFields, response: string): string;
+  /** A whole conversation as one text, where the template knows turns. @throws an error that says what it refuses. */
+  conversation?(messages: readonly ChatMessage[], options: ConversationOptions): string;
   /** A model that writes this goes on to another turn: its response ended before. */
   readonly stop?: string;
   /** Whether the tokenizer adds its own tokens, e.g. that of the beginning. Default true; false where the template writes them. */
   readonly addSpecialTokens?: boolean;
+}
+
+export interface ConversationOptions {
+  /** End with what begins an answer of the assistant. */
+  readonly addGenerationPrompt: boolean;
+  /** Functions that the model may call. */
+  readonly tools?: readonly unknown[];
 }
 
 export interface TemplateTexts {

@@ -1,0 +1,99 @@
+/**
+ * @file A conversation as token ids and labels: the chat template renders it as one text, and the tokens of the assistant's messages, each
+ * up to the token that ends its turn, carry the loss. Where they stand is found by rendering the conversation up to each message.
+ */
+import type { Tokenizer } from '@spft/models';
+import { IGNORED_LABEL } from '../samples.js';
+import type { ConversationRecord } from './conversation.js';
+import { at, DatasetError } from './dataset-error.js';
+import type { PromptTemplate } from './prompt.js';
+
+type Coder = Pick<Tokenizer, 'encode' | 'decode'>;
+
+/** Characters of the whole text that a message's loss covers. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * @param template one with `conversation`, e.g. that of `chatPromptTemplate`.
+ * @returns ids and labels of the whole conversation, not yet cut to a maximum.
+ * @throws DatasetError when the template refuses the conversation, or renders it so that a message cannot be found again.
+ */
+export function tokenizeConversation(
+  tokenizer: Coder,
+  record: ConversationRecord,
+  template: Required<Pick<PromptTemplate, 'conversation'>> & Pick<PromptTemplate, 'addSpecialTokens'>,
+): { inputIds: number[]; labels: number[] } {
+  const refuse = (problem: string, cause?: unknown) =>
+    new DatasetError(`${record.source ? `${at(record.source)}: ` : ''}${problem}`, { ...record.source, cause });
+  const messages = record.messages.map(({ learned: _, ...message }) => message);
+  const render = (count: number, addGenerationPrompt: boolean) => {
+    try {
+      return template.conversation(messages.slice(0, count), { tools: record.tools, addGenerationPrompt });
+    } catch (cause) {
+      throw refuse((cause as Error).message, cause);
+    }
+  };
+  const text = render(messages.length, false);
+  const spans: Span[] = [];
+  for (const [index, message] of record.messages.entries()) {
+    if (message.role !== 'assistant' || message.learned === false) continue;
+    const from = spans.at(-1)?.end ?? 0;
+    // A template that refuses to begin with the assistant cannot say where its turn begins; its text can.
+    const before = index === 0 ? '' : render(index, true);
+    const through = index + 1 === messages.length ? text : render(index + 1, false);
+    const body = message.content.trim();
+    let start = before.length;
+    if (index === 0 || !text.startsWith(before)) {
+      start = body === '' ? -1 : text.indexOf(body, from);
+    }
+    let end = commonLength(text, through);
+    if (start >= 0 && end < start + body.length && text.startsWith(body, start)) end = start + body.length;
+    end = text.slice(0, end).trimEnd().length;
+    if (start < from || start > end || !text.slice(start, end).includes(body)) {
+      throw refuse(
+        `the chat template renders message ${index + 1} otherwise in the whole conversation than alone (as templates do that leave earlier reasoning out), so its tokens cannot be told; split the conversation, or give another template (--chat_template_format)`,
+      );
+    }
+    spans.push({ start, end });
+  }
+  const inputIds = tokenizer.encode(text, { addSpecialTokens: template.addSpecialTokens ?? true });
+  const labels: number[] = new Array(inputIds.length).fill(IGNORED_LABEL);
+  for (const { start, end } of spans) {
+    const first = tokenAt(tokenizer, inputIds, text, start, 'down', template.addSpecialTokens);
+    const last = tokenAt(tokenizer, inputIds, text, end, 'up', template.addSpecialTokens);
+    for (let t = first; t < last; t++) labels[t] = inputIds[t]!;
+  }
+  return { inputIds, labels };
+}
+
+function commonLength(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a.charCodeAt(length) === b.charCodeAt(length)) length++;
+  return length;
+}
+
+/**
+ * How many tokens the text's first `position` characters are: exactly, where a token ends there, as is usual because templates put special
+ * tokens around turns; else without (`down`) or with (`up`) the token that reaches over it.
+ */
+function tokenAt(
+  tokenizer: Coder,
+  ids: readonly number[],
+  text: string,
+  position: number,
+  rounding: 'up' | 'down',
+  addSpecialTokens = true,
+): number {
+  const before = tokenizer.encode(text.slice(0, position), { addSpecialTokens });
+  let common = 0;
+  while (common < before.length && common < ids.length && ids[common] === before[common]) common++;
+  if (common === before.length) return common;
+  const rest = tokenizer.decode(before.slice(common)).length;
+  let count = common;
+  while (count < ids.length && tokenizer.decode(ids.slice(common, count + 1)).length <= rest) count++;
+  const isExact = tokenizer.decode(ids.slice(common, count)).length === rest;
+  return isExact || rounding === 'down' ? count : Math.min(ids.length, count + 1);
+}
