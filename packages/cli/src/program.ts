@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import type { GlobalFlags } from './commands/add-command.js';
 import { addConfigCommand } from './commands/config-check.js';
+import { addDataCommand } from './commands/data-show.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addEvalCommand } from './commands/eval.js';
 import { addGenerateCommand } from './commands/generate.js';
@@ -41,6 +42,7 @@ export function createProgram(io: CliIo): Command {
     addGenerateCommand,
     addPredictorCommand,
     addMergeCommand,
+    addDataCommand,
     addConfigCommand,
     addDoctorCommand,
   ]) {

@@ -35,7 +35,17 @@ export const REPORTERS = ['none', 'all', 'jsonl', 'html'] as const;
 export const TRAIN_KEYS = {
   // Model and data.
   modelNameOrPath: optional(text(), null, 'Directory of a Hugging Face model, or its id on the hub.'),
-  dataset: optional(text(), null, 'Training data: math10k, csr170k, or a JSON or JSONL file.'),
+  dataset: optional(
+    text(),
+    null,
+    'Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.',
+  ),
+  datasetConfig: optional(text(), null, 'Subset of a data set on the hub or in a directory, e.g. rte.'),
+  datasetRevision: optional(text(), null, 'Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.'),
+  datasetColumns: list(
+    [],
+    'What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.',
+  ),
   evalDataset: optional(text(), null, 'Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; "none" for none.'),
   chatTemplateFormat: optional(
     text(),
@@ -50,7 +60,10 @@ export const TRAIN_KEYS = {
   ),
   appendConcatToken: boolean(false, 'Append the end-of-sequence token to each sample when packing.'),
   addSpecialTokens: boolean(false, 'Let the tokenizer add its special tokens when packing.'),
-  splits: list(['train', 'test'], 'Names of the training and the evaluation split, joined by commas.'),
+  splits: list(
+    ['train', 'test'],
+    'Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.',
+  ),
   packing: boolean(false, 'Join samples into rows of max_seq_length tokens.'),
   datasetTextField: optional(text(), 'text', 'Field of a sample that holds its text, for plain-text datasets.'),
   skipBadRows: boolean(false, 'Skip and count dataset rows that cannot be read, instead of stopping at the first.'),

@@ -1,6 +1,7 @@
 /** @file Public names, by file. What needs Node is in `@spft/trainer/node`. */
 
 export { type CollatedBatch, type CollateOptions, collate, type DenseTokens } from './batch/collate.js';
+export { isSampleSource, type LazyCounts, LazySamples, type SampleSource } from './batch/sample-source.js';
 export {
   countLabels,
   IGNORED_LABEL,
@@ -23,7 +24,23 @@ export type { ModelIdentity } from './checkpoint/identity.js';
 export type { CheckpointEntry, CheckpointFiles, CheckpointStore } from './checkpoint/store.js';
 export { DATASETS_URL, TRAINING_SET_NAMES } from './data/catalog.js';
 export { type ChatPromptOptions, chatPromptTemplate } from './data/chat-prompt.js';
-export { type BadRow, DatasetError, type RowSource } from './data/dataset-error.js';
+export { type ConversationMessage, type ConversationRecord, parseConversation } from './data/conversation.js';
+export {
+  type ColumnMap,
+  type CompletionRecord,
+  type DataRecord,
+  isCompletion,
+  isConversation,
+  isInstruction,
+  isText,
+  parseColumnMap,
+  parseDataRecord,
+  RECORD_FIELDS,
+  type RecordOptions,
+  type TextRecord,
+} from './data/data-record.js';
+export { at, type BadRow, DatasetError, type RowSource } from './data/dataset-error.js';
+export { isBuiltinTemplate, namedTemplate, type TemplateChoice } from './data/named-template.js';
 export {
   ALPACA_TEMPLATE,
   PLAIN_TEMPLATE,
@@ -38,6 +55,7 @@ export {
 } from './data/prompt.js';
 export { type InstructionRecord, parseRecord, type ResponseField, responseOf } from './data/record.js';
 export { type Split, splitDataset, subset } from './data/split.js';
+export { type ReadmeConfig, type SplitChoice, splitFiles } from './data/split-files.js';
 export {
   type TokenizeAllOptions,
   type TokenizedRecords,

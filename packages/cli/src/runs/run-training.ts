@@ -7,7 +7,17 @@ import { join } from 'node:path';
 import { SpftConfig, trainConfigToObject } from '@spft/config';
 import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
+<<<<<<< HEAD
 import { type CheckpointStore, type EvaluationResult, Trainer, type TrainerCallback } from '@spft/trainer';
+=======
+import {
+  type CheckpointStore,
+  type EvaluationResult,
+  SpftCallback,
+  Trainer,
+  type TrainerCallback,
+} from '@spft/trainer';
+>>>>>>> ce2b334 (Data as people have it: conversations, completions, texts, parquet, tables, the hub; spft data show; a short run tokenises what it sees)
 import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
 import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
@@ -62,7 +72,7 @@ async function train(
   const watch = new RunWatch();
   const trainer = new Trainer({
     model: spft ?? peft,
-    samples,
+    samples: samples.source,
     args: asked.args,
     ...(open.evalSamples ? { evalSamples: open.evalSamples } : {}),
     ...(tasks.length > 0 && !open.evalSamples ? { evaluator: async () => accuracies(await evaluate()) } : {}),
@@ -77,7 +87,7 @@ async function train(
     notify: (message) => output.note(message),
     signal: interruption.signal,
   });
-  const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples, trainer);
+  const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples.source, trainer);
   if (writes) {
     await prepareDirectory(directory, checkpoints, request.overwrite ?? false);
     await writeRunFile(directory, {
@@ -96,6 +106,7 @@ async function train(
     if (finished && writes) await savePretrained(peft, directory);
     return { training, finished };
   });
+  samples.afterwards();
   spft?.disable();
   const run = {
     ...{ name, method, backend, outputDir: directory, finished, training, flopsShare },

@@ -1,6 +1,6 @@
 /** @file Everything that a run needs, read and put together, before anything is written: data, model, adapter, sparsity. */
 import { resolve } from 'node:path';
-import type { SpftConfig } from '@spft/config';
+import type { SpftConfig, TrainConfig } from '@spft/config';
 import type { SpftModel } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
@@ -10,6 +10,7 @@ import {
   type PromptTemplate,
   type Sample,
   SparsityStatistics,
+  type TemplateChoice,
 } from '@spft/trainer';
 import { directoryCheckpoints } from '@spft/trainer/node';
 import { openTasks } from '../runs/evaluate-model.js';
@@ -18,7 +19,7 @@ import type { Output } from '../terminal/output.js';
 import { newAdapter } from './attach-adapter.js';
 import { attachSparsity, readSparsity } from './attach-sparsity.js';
 import { openBackend } from './open-backend.js';
-import { openRecords, tokenize } from './open-data.js';
+import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
 import { type OpenedModel, openModel } from './open-model.js';
 import { refuseOtherRun } from './output-directory.js';
 import { openTemplate } from './template.js';
@@ -30,7 +31,7 @@ export interface OpenRun {
   readonly checkpoints: CheckpointStore;
   readonly opened: OpenedModel;
   readonly template: PromptTemplate;
-  readonly samples: readonly Sample[];
+  readonly samples: RunSamples;
   readonly evalSamples: readonly Sample[] | null;
   readonly skippedRows: number;
   /** Evaluation sets; none where `eval_dataset` is not given. */
@@ -62,9 +63,11 @@ export async function openRun(
   const { name: backend } = await openBackend(request.backend, output);
   const opened = request.opened ?? (await openModel(asked.model, output, { revision: request.revision }));
   if (!request.opened) cleanup.push(() => opened.model.dispose());
-  const template = openTemplate(asked.template, opened.tokenizer);
-  const samples = tokenize(records.train, opened.tokenizer, template, config, output);
-  const evalSamples = records.validation && tokenize(records.validation, opened.tokenizer, template, config, output);
+  const isNamed = request.template !== undefined || config.chatTemplateFormat !== null;
+  const choice = templateForRecords(records.train, { template: asked.template, isNamed }, opened.tokenizer, output);
+  const template = openTemplate(choice, opened.tokenizer);
+  const samples = await tokenize(records.train, opened, choice, config, output, visitsOf(asked.args));
+  const evalSamples = records.validation && (await heldOut(records.validation, opened, choice, config, output));
 
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
@@ -89,4 +92,22 @@ export async function openRun(
     },
     skippedRows: records.badRows,
   };
+}
+
+/** How many samples a run of so many steps sees; all where epochs count. */
+function visitsOf({ maxSteps, perDeviceTrainBatchSize, gradientAccumulationSteps }: CheckedRequest['args']): number {
+  return maxSteps !== undefined && maxSteps > 0
+    ? maxSteps * (perDeviceTrainBatchSize ?? 8) * (gradientAccumulationSteps ?? 1)
+    : Infinity;
+}
+
+async function heldOut(
+  records: Parameters<typeof tokenize>[0],
+  opened: OpenedModel,
+  choice: TemplateChoice,
+  config: TrainConfig,
+  output: Output,
+): Promise<Sample[]> {
+  const { source } = await tokenize(records, opened, choice, config, output);
+  return Array.from({ length: source.length }, (_, n) => source.sample(n));
 }

@@ -2,7 +2,7 @@
 import type { SpftModel } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type LlamaForCausalLM, stepFlops } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
-import { collate, epochSteps, type Sample, type Trainer } from '@spft/trainer';
+import { collate, epochSteps, type SampleSource, type Trainer } from '@spft/trainer';
 
 /** Steps that are counted: enough for the lengths of samples to average out. */
 const STEPS = 16;
@@ -13,7 +13,7 @@ const STEPS = 16;
  */
 export function runFlopsShare(
   { model, spft, peft }: { model: LlamaForCausalLM; spft: SpftModel | null; peft: PeftModel },
-  samples: readonly Sample[],
+  samples: SampleSource,
   trainer: Trainer,
 ): number {
   if (spft === null || spft.plan.estimator.applies !== 'gather') return 1;
@@ -31,10 +31,10 @@ export function runFlopsShare(
   const { sparsity: _, predictorRank: __, ...dense } = method;
   let [sparseTotal, denseTotal] = [0, 0];
   const { args, plan } = trainer;
-  for (const batches of epochSteps(plan, args.dataSeed ?? args.seed, 0).slice(0, STEPS)) {
+  for (const batches of epochSteps(plan, args.dataSeed ?? args.seed, 0).slice(0, Math.min(STEPS, plan.maxSteps))) {
     for (const batch of batches) {
       const collated = collate(
-        batch.map((sample) => samples[sample]!),
+        batch.map((sample) => samples.sample(sample)),
         { denseTokens: spft.denseTokens },
       );
       const tokens = { layout: collated.layout, labelledTokens: countLabelledTokens(collated) };

@@ -1,16 +1,11 @@
 /** @file Which prompt is put around a text: by the user's choice, as the adapter was trained, or upstream's. */
 import { nearestName } from '@spft/config';
 import type { Tokenizer } from '@spft/models';
-import { chatPromptTemplate, type PromptTemplate, promptTemplate, promptTemplateNames } from '@spft/trainer';
+import { namedTemplate, type PromptTemplate, promptTemplateNames, type TemplateChoice } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { readRunFile } from '../runs/run-file.js';
 
-/** A template by name. `chat` is the tokenizer's chat template, or the one that `format` gives; `none` is the bare text. */
-export interface TemplateChoice {
-  readonly name: string;
-  /** `chat_template_format` of the training keys. */
-  readonly format: string | null;
-}
+export type { TemplateChoice } from '@spft/trainer';
 
 export const NO_TEMPLATE: TemplateChoice = { name: 'none', format: null };
 export const DEFAULT_TEMPLATE: TemplateChoice = { name: 'sparselora', format: null };
@@ -32,15 +27,8 @@ export async function chooseTemplate(
   return { name: knownTemplate(run.template), format: typeof format === 'string' ? format : null };
 }
 
-/** The text and nothing around it. */
-const BARE: PromptTemplate = {
-  name: 'none',
-  prompt: ({ instruction, input }) => (input === '' ? instruction : `${instruction}\n${input}`),
-};
-
-export function openTemplate({ name, format }: TemplateChoice, tokenizer: Tokenizer): PromptTemplate {
-  if (name === 'none') return BARE;
-  return name === 'chat' ? chatPromptTemplate(tokenizer, { format }) : promptTemplate(name);
+export function openTemplate(choice: TemplateChoice, tokenizer: Tokenizer): PromptTemplate {
+  return namedTemplate(choice, tokenizer);
 }
 
 /** The name itself. @throws CliError when no template has it. */

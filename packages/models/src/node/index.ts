@@ -2,7 +2,7 @@
 export { type FromPretrainedOptions, fromPretrained, resolveModelDirectory } from './from-pretrained.js';
 export { type DownloadOptions, type DownloadProgress, downloadDataset, downloadModel } from './hub/download.js';
 export { HubError } from './hub/hub-error.js';
-export { cacheDirOf, type Environment, endpointOf, isOffline, tokenOf } from './hub/repo-id.js';
+export { cacheDirOf, type Environment, endpointOf, isOffline, isRepoId, tokenOf } from './hub/repo-id.js';
 export { loadTokenizer } from './load-tokenizer.js';
 export { type ModelDirectory, openModelDirectory } from './model-directory.js';
 export { type SavableModel, type SaveModelOptions, saveModel } from './save-model.js';

@@ -75,7 +75,7 @@ type Fields = Readonly<Record<string, unknown>>;
  */
 export function parseDataRecord(row: unknown, { columns, textField }: RecordOptions = {}): DataRecord | string {
   if (typeof row !== 'object' || row === null || Array.isArray(row)) {
-    return `wanted an object, e.g. {"instruction": …, "output": …}, found ${shown(row)}`;
+    return `wanted an object {"instruction": …, "output": …}, found ${shown(row)}`;
   }
   let fields = row as Fields;
   if (columns && columns.size > 0) {
@@ -93,7 +93,7 @@ export function parseDataRecord(row: unknown, { columns, textField }: RecordOpti
     if (typeof text !== 'string') return `wanted a string in '${name}', found ${shown(text)}`;
     return { text };
   }
-  return `has none of the forms that are read; it has ${columnNames(fields)}; wanted instruction and output, messages, conversations, prompt and completion, or text; map its columns by --dataset_columns, e.g. instruction=${Object.keys(fields)[0] ?? 'question'},output=…`;
+  return `lacks 'instruction' and what else is read; it has ${columnNames(fields)}; wanted instruction and output, messages, conversations, prompt and completion, or text; map its columns by --dataset_columns, e.g. instruction=${Object.keys(fields)[0] ?? 'question'},output=…`;
 }
 
 function mapColumns(fields: Fields, columns: ColumnMap): Fields | string {

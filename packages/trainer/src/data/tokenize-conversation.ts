@@ -3,7 +3,7 @@
  * up to the token that ends its turn, carry the loss. Where they stand is found by rendering the conversation up to each message.
  */
 import type { Tokenizer } from '@spft/models';
-import { IGNORED_LABEL } from '../samples.js';
+import { IGNORED_LABEL } from '../batch/samples.js';
 import type { ConversationRecord } from './conversation.js';
 import { at, DatasetError } from './dataset-error.js';
 import type { PromptTemplate } from './prompt.js';
@@ -51,7 +51,9 @@ export function tokenizeConversation(
     }
     let end = commonLength(text, through);
     if (start >= 0 && end < start + body.length && text.startsWith(body, start)) end = start + body.length;
-    end = text.slice(0, end).trimEnd().length;
+    // A line break after the token that ends a turn is nobody's to write; without such a token it is what ends the turn.
+    const trimmed = text.slice(0, end).trimEnd().length;
+    if (trimmed > text.indexOf(body, Math.max(start, 0)) + body.length) end = trimmed;
     if (start < from || start > end || !text.slice(start, end).includes(body)) {
       throw refuse(
         `the chat template renders message ${index + 1} otherwise in the whole conversation than alone (as templates do that leave earlier reasoning out), so its tokens cannot be told; split the conversation, or give another template (--chat_template_format)`,

@@ -4,9 +4,12 @@
  */
 import type { Tokenizer } from '@spft/models';
 import { countLabels, IGNORED_LABEL, type Sample } from '../batch/samples.js';
+import { type ConversationRecord, singleExchange } from './conversation.js';
+import { type DataRecord, isCompletion, isConversation, isText } from './data-record.js';
 import { at, DatasetError } from './dataset-error.js';
 import { type PromptFields, type PromptTemplate, promptTemplate } from './prompt.js';
-import { type InstructionRecord, type ResponseField, responseOf } from './record.js';
+import { type ResponseField, responseOf } from './record.js';
+import { tokenizeConversation } from './tokenize-conversation.js';
 
 type Coder = Pick<Tokenizer, 'encode' | 'decode' | 'eosTokenId'>;
 type Encoder = Pick<Tokenizer, 'encode' | 'eosTokenId'>;
@@ -29,26 +32,85 @@ export interface TokenizedSample extends Sample {
   readonly truncated: boolean;
 }
 
-/** One record. A response that is cut off gets no token of the end, so that a model does not learn to stop in mid-sentence. */
-export function tokenizeRecord(tokenizer: Coder, record: InstructionRecord, options: TokenizeOptions): TokenizedSample {
+/**
+ * One record. A response that is cut off gets no token of the end, so that a model does not learn to stop in mid-sentence.
+ * - An instruction goes into the template; the response carries the loss.
+ * - A conversation goes into a template that knows turns (`conversation`); every assistant's message carries the loss. A template without
+ *   takes one question and its answer.
+ * - A prompt and its completion are joined as they are; the completion carries the loss.
+ * - Of a text every token does.
+ * @throws DatasetError when the template cannot take the conversation.
+ */
+export function tokenizeRecord(tokenizer: Coder, record: DataRecord, options: TokenizeOptions): TokenizedSample {
   const { maxLength, trainOnInputs = false } = options;
   if (!(Number.isInteger(maxLength) && maxLength > 0)) {
     throw new RangeError(`tokenizeRecord: maxLength is ${maxLength}, must be a positive whole number`);
   }
-  const template = promptTemplate(options.template);
-  const response = responseOf(record, options.response);
+  const whole = isText(record)
+    ? textSample(tokenizer, record.text)
+    : isCompletion(record)
+      ? promptSample(tokenizer, BARE, { instruction: record.prompt, input: '' }, record.completion, trainOnInputs)
+      : isConversation(record)
+        ? conversationSample(tokenizer, record, promptTemplate(options.template), trainOnInputs)
+        : promptSample(
+            tokenizer,
+            promptTemplate(options.template),
+            record,
+            responseOf(record, options.response),
+            trainOnInputs,
+          );
+  const truncated = whole.inputIds.length > maxLength;
+  if (truncated) whole.inputIds.length = whole.labels.length = maxLength;
+  return { ...whole, truncated };
+}
+
+type Labelled = Pick<TokenizedSample, 'inputIds' | 'labels'>;
+
+/** The prompt is the instruction and nothing else. */
+const BARE: PromptTemplate = { name: 'bare', prompt: ({ instruction }) => instruction };
+
+function textSample(tokenizer: Encoder, text: string): Labelled {
+  const inputIds = tokenizer.encode(text, { addSpecialTokens: true });
+  const eos = tokenizer.eosTokenId;
+  if (eos !== null && inputIds.at(-1) !== eos) inputIds.push(eos);
+  return { inputIds, labels: inputIds.slice() };
+}
+
+function promptSample(
+  tokenizer: Coder,
+  template: PromptTemplate,
+  fields: PromptFields,
+  response: string,
+  trainOnInputs: boolean,
+): Labelled {
   const { addSpecialTokens = true } = template;
   const eos = tokenizer.eosTokenId;
-  const text = template.full?.(record, response) ?? template.prompt(record) + response;
+  const text = template.full?.(fields, response) ?? template.prompt(fields) + response;
   const inputIds = tokenizer.encode(text, { addSpecialTokens });
   const ends = template.full !== undefined || eos === null || inputIds.at(-1) === eos;
   if (!ends) inputIds.push(eos);
-  const prompt = trainOnInputs ? [] : promptIds(tokenizer, template, template.prompt(record));
+  const prompt = trainOnInputs ? [] : promptIds(tokenizer, template, template.prompt(fields));
   const context = contextLength(tokenizer, inputIds, prompt, response);
-  const truncated = inputIds.length > maxLength;
-  if (truncated) inputIds.length = maxLength;
-  const labels = inputIds.slice().fill(IGNORED_LABEL, 0, context);
-  return { inputIds, labels, truncated };
+  return { inputIds, labels: inputIds.slice().fill(IGNORED_LABEL, 0, context) };
+}
+
+function conversationSample(
+  tokenizer: Coder,
+  record: ConversationRecord,
+  template: PromptTemplate,
+  trainOnInputs: boolean,
+): Labelled {
+  const { conversation, addSpecialTokens } = template;
+  if (conversation) {
+    const { inputIds, labels } = tokenizeConversation(tokenizer, record, { conversation, addSpecialTokens });
+    return { inputIds, labels: trainOnInputs ? inputIds.slice() : labels };
+  }
+  const exchange = singleExchange(record);
+  if (typeof exchange !== 'string') {
+    return promptSample(tokenizer, template, { ...exchange, input: '' }, exchange.output, trainOnInputs);
+  }
+  const { source } = record;
+  throw new DatasetError(`${source ? `${at(source)}: ` : ''}template '${template.name}': ${exchange}`, { ...source });
 }
 
 /**
@@ -105,7 +167,7 @@ export interface TokenizedRecords {
  */
 export function tokenizeRecords(
   tokenizer: Coder,
-  records: readonly InstructionRecord[],
+  records: readonly DataRecord[],
   options: TokenizeAllOptions,
 ): TokenizedRecords {
   const samples: TokenizedSample[] = [];

@@ -1,6 +1,7 @@
 /** @file What a trainer is given, and what it gives back. */
 import type { TrainableModel } from '@spft/models';
 import type { DenseTokens } from '../batch/collate.js';
+import type { SampleSource } from '../batch/sample-source.js';
 import type { Sample, SampleRules } from '../batch/samples.js';
 import type { CheckpointStore } from '../checkpoint/store.js';
 import type { ProgressSink } from '../record/progress.js';
@@ -11,7 +12,8 @@ import type { TrainingArgs } from './training-args.js';
 
 export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
   readonly model: TrainableModel;
-  readonly samples: readonly Sample[];
+  /** All of them, or where they come from. */
+  readonly samples: readonly Sample[] | SampleSource;
   /** Training keys; a whole `TrainConfig` fits. Defaults are those of the table in `@spft/config`. */
   readonly args?: Partial<TrainingArgs>;
   /** Held-out samples for `eval_strategy`. */

@@ -7,7 +7,8 @@
 import { clipScale, globalNorm } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import { collate, type DenseTokens } from '../batch/collate.js';
-import { type PreparedSample, prepareSamples, samplesDigest } from '../batch/samples.js';
+import { isSampleSource, type SampleSource } from '../batch/sample-source.js';
+import { type PreparedSample, prepareSamples, type Sample, type SampleRules, samplesDigest } from '../batch/samples.js';
 import { betterMetric } from '../checkpoint/best-metric.js';
 import type { DataIdentity } from '../checkpoint/checkpoint.js';
 import { requireFiniteVariables } from '../checkpoint/finite.js';
@@ -40,7 +41,7 @@ export class Trainer {
   state: TrainerState;
 
   readonly #options: TrainerOptions;
-  readonly #samples: readonly PreparedSample[];
+  readonly #samples: SampleSource;
   readonly #evalSamples: readonly PreparedSample[] | null;
   readonly #callbacks: readonly TrainerCallback[];
   readonly #data: DataIdentity;
@@ -61,12 +62,7 @@ export class Trainer {
 
     const { modelMaxLength: maxLength, saveTotalLimit: limit } = this.args;
     const rules = { maxLength, vocabSize: model.vocabSize, longSamples, unlabelledSamples };
-    const prepared = prepareSamples(options.samples, rules);
-    this.#samples = prepared.samples;
-    const { truncated, skipped } = prepared;
-    if (truncated > 0)
-      this.#notify(`${truncated} samples are longer than ${rules.maxLength} tokens and were truncated`);
-    if (skipped > 0) this.#notify(`${skipped} of ${options.samples.length} samples were left out`);
+    this.#samples = isSampleSource(options.samples) ? options.samples : this.#prepared(options.samples, rules);
     this.#evalSamples = options.evalSamples ? prepareSamples(options.evalSamples, rules).samples : null;
     this.#checkOptions();
 
@@ -81,7 +77,7 @@ export class Trainer {
       seed: this.args.seed,
       dataSeed: this.args.dataSeed ?? this.args.seed,
       samples: this.#samples.length,
-      digest: samplesDigest(this.#samples),
+      digest: this.#samples.digest,
       batchSize: this.plan.batchSize,
       accumulation: this.plan.accumulation,
     };
@@ -106,6 +102,15 @@ export class Trainer {
       ...(sparsity && !steered ? [new SpftCallback(sparsity)] : []),
       ...callbacks,
     ];
+  }
+
+  /** All samples checked and cut, with what was done to them said. */
+  #prepared(samples: readonly Sample[], rules: SampleRules): SampleSource {
+    const { samples: prepared, truncated, skipped } = prepareSamples(samples, rules);
+    if (truncated > 0)
+      this.#notify(`${truncated} samples are longer than ${rules.maxLength} tokens and were truncated`);
+    if (skipped > 0) this.#notify(`${skipped} of ${samples.length} samples were left out`);
+    return { length: prepared.length, digest: samplesDigest(prepared), sample: (index) => prepared[index]! };
   }
 
   #checkOptions(): void {
@@ -174,7 +179,7 @@ export class Trainer {
     await fire(this.#callbacks, 'onEpochBegin', this.#context());
     const steps = epochSteps(this.plan, this.#data.dataSeed, epoch);
     for (let step = this.state.globalStep - epoch * stepsPerEpoch; step < stepsPerEpoch; step++) {
-      const batches = steps[step]!.map((batch) => batch.map((sample) => this.#samples[sample]!));
+      const batches = steps[step]!.map((batch) => batch.map((sample) => this.#samples.sample(sample)));
       const epochAfter = epoch + Math.min(batchesPerEpoch, (step + 1) * accumulation) / batchesPerEpoch;
       await this.#step(batches, epochAfter);
       await this.#obey();

@@ -45,6 +45,8 @@ export interface DownloadOptions {
   readonly endpoint?: string;
   /** `*` stands for any text, `?` for one character. Default for models: what is needed to run one; for datasets: everything. */
   readonly allowPatterns?: readonly string[];
+  /** Which of the repository's files, where patterns do not say it; none is fine. */
+  readonly choose?: (files: readonly string[]) => readonly string[];
   readonly repoType?: RepoType;
   /** Use only what is in the cache. Default `HF_HUB_OFFLINE`. */
   readonly offline?: boolean;
@@ -93,12 +95,14 @@ export async function downloadModel(repoId: string, options: DownloadOptions = {
     asked,
     http,
   );
-  const chosen = options.allowPatterns
-    ? files.filter((file) => options.allowPatterns!.some((pattern) => matches(file, pattern)))
-    : repoType === 'model'
-      ? neededForModel(repoId, files)
-      : files;
-  if (chosen.length === 0) {
+  const chosen = options.choose
+    ? options.choose(files)
+    : options.allowPatterns
+      ? files.filter((file) => options.allowPatterns!.some((pattern) => matches(file, pattern)))
+      : repoType === 'model'
+        ? neededForModel(repoId, files)
+        : files;
+  if (chosen.length === 0 && !options.choose) {
     throw new HubError(
       `${repoId}: none of its ${files.length} files matches ${(options.allowPatterns ?? ['*']).join(', ')}; it has ${files.slice(0, 8).join(', ')}`,
     );

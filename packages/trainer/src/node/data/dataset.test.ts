@@ -76,7 +76,7 @@ describe('loadDataset()', () => {
 
   it('refuses what is neither a file nor a name, and offers the nearest name', async () => {
     await expect(loadDataset('mth10k')).rejects.toThrow(
-      "no dataset 'mth10k': no such file, and no such name; did you mean 'math10k'?",
+      "no dataset 'mth10k': no such file, no such name, and no id on the hub (OWNER/NAME); did you mean 'math10k'?",
     );
     await expect(loadDataset('math10k+')).rejects.toThrow("wanted names or paths joined by '+', found an empty one");
   });

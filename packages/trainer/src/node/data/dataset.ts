@@ -1,14 +1,16 @@
 /**
  * @file Datasets from disk: by path, by upstream's names, which are downloaded where they are missing, and mixtures of them.
  */
-import { existsSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { nearestName } from '@spft/config';
+import type { DownloadOptions } from '@spft/models/node';
 import { type CatalogFile, DATASETS_URL, findTrainingSet, TRAINING_SET_NAMES } from '../../data/catalog.js';
+import { type ColumnMap, type DataRecord, parseDataRecord } from '../../data/data-record.js';
 import { at, type BadRow, DatasetError, type RowSource } from '../../data/dataset-error.js';
-import { type InstructionRecord, parseRecord } from '../../data/record.js';
+import { directoryFiles, hubFiles, parseHubDataset } from './data-directory.js';
+import { readDataRows } from './data-rows.js';
 import { type FetchOptions, fetchDataset } from './download.js';
-import { readRows } from './read-rows.js';
 
 export interface DatasetOptions extends FetchOptions {
   /** Where datasets with names lie and are downloaded to. Default: `SPFT_DATASETS`, else `datasets` in the working directory. */
@@ -19,10 +21,24 @@ export interface DatasetOptions extends FetchOptions {
   readonly download?: boolean;
   /** Skip and count rows that cannot be used, instead of stopping at the first. Default false. */
   readonly skipBadRows?: boolean;
+  /** Which subset of a repository or directory, e.g. `rte`. Default: the only or the default one. */
+  readonly config?: string | null;
+  /** Which split of a repository or directory. Default `train`. */
+  readonly split?: string;
+  /** Branch, tag or commit of data sets on the hub that name none (`OWNER/NAME@REVISION`). */
+  readonly revision?: string | null;
+  /** Columns by the fields that they stand for; otherwise rows are read by the names that their columns have. */
+  readonly columns?: ColumnMap;
+  /** Column of bare text. Default `text`. */
+  readonly textField?: string | null;
+  /** Told while files of the hub come. */
+  readonly onHubProgress?: DownloadOptions['onProgress'];
+  /** Read no more rows than this, which spares the rest of a large file. */
+  readonly limit?: number;
 }
 
 export interface LoadedDataset {
-  readonly records: InstructionRecord[];
+  readonly records: DataRecord[];
   /** Rows that were skipped. */
   readonly badRows: BadRow[];
   /** The files that were read. */
@@ -30,22 +46,25 @@ export interface LoadedDataset {
 }
 
 /**
- * Loads a dataset, or several joined by `+`, one after the other: paths of JSON, JSONL or gzipped files in any of the formats of
- * `parseRecord`, or the names `math10k`, `csr170k`.
- * @throws DatasetError when there is no such dataset, it cannot be fetched or read, a row is bad, or there is no row.
+ * Loads a dataset, or several joined by `+`, one after the other: paths of parquet, JSON, JSONL, CSV or TSV files, of directories of them, ids of
+ * data sets on the hub, or the names `math10k`, `csr170k`; rows in any of the forms of `parseDataRecord`.
+ * @throws DatasetError when there is no such dataset, it cannot be fetched or read, a row is bad, or there is no row; HubError of the hub.
  */
 export async function loadDataset(spec: string, options: DatasetOptions = {}): Promise<LoadedDataset> {
   const loaded: LoadedDataset = { records: [], badRows: [], files: [] };
   for (const part of specParts(spec)) {
-    const file = await locateTrainingSet(part, options);
-    const { rows, badRows } = await readParsed(file, options, (value, source) => {
-      const record = parseRecord(value);
-      return typeof record === 'string' ? record : { ...record, source };
-    });
-    loaded.files.push(file);
-    // Not pushed as arguments of one call: a hundred thousand would exceed the stack.
-    for (const record of rows) loaded.records.push(record);
-    for (const bad of badRows) loaded.badRows.push(bad);
+    for (const file of await locateFiles(part, options)) {
+      if (options.limit !== undefined && loaded.records.length >= options.limit) break;
+      const limit = options.limit === undefined ? undefined : options.limit - loaded.records.length;
+      const { rows, badRows } = await readParsed(file, { ...options, limit }, (value, source) => {
+        const record = parseDataRecord(value, options);
+        return typeof record === 'string' ? record : { ...record, source };
+      });
+      loaded.files.push(file);
+      // Not pushed as arguments of one call: a hundred thousand would exceed the stack.
+      for (const record of rows) loaded.records.push(record);
+      for (const bad of badRows) loaded.badRows.push(bad);
+    }
   }
   return loaded;
 }
@@ -57,15 +76,22 @@ export function specParts(spec: string): string[] {
   throw new DatasetError(`'${spec}': wanted names or paths joined by '+', found an empty one`);
 }
 
-/** The file of a training set, downloaded if it has a name and is missing. */
-async function locateTrainingSet(part: string, options: DatasetOptions): Promise<string> {
-  if (existsSync(part)) return part;
+/** The files of a training set, downloaded if it has a name or is on the hub, and is missing. */
+export async function locateFiles(part: string, options: DatasetOptions): Promise<string[]> {
+  const choice = { config: options.config ?? null, split: options.split ?? 'train' };
+  if (existsSync(part)) return statSync(part).isDirectory() ? directoryFiles(part, choice) : [part];
   // Upstream's training files say `datasets/math_10k.json`: the name with its place.
   const known = findTrainingSet(part) ?? findTrainingSet(basename(part, '.json'));
-  if (known !== null) return locate(known, options);
+  if (known !== null) return [await locate(known, options)];
+  // A folder that is there makes it a path with a mistake, and no question to the hub.
+  const hub = existsSync(dirname(part)) && dirname(part) !== '.' ? null : parseHubDataset(part);
+  if (hub !== null) {
+    const revision = hub.revision ?? options.revision ?? null;
+    return hubFiles({ ...hub, revision }, choice, { onProgress: options.onHubProgress });
+  }
   const near = nearestName(part, TRAINING_SET_NAMES);
   throw new DatasetError(
-    `there is no dataset '${part}': no such file, and no such name${near === null ? '' : `; did you mean '${near}'?`} (names: ${TRAINING_SET_NAMES.join(', ')})`,
+    `there is no dataset '${part}': no such file, no such name, and no id on the hub (OWNER/NAME)${near === null ? '' : `; did you mean '${near}'?`} (names: ${TRAINING_SET_NAMES.join(', ')})`,
     { file: part },
   );
 }
@@ -94,16 +120,18 @@ export async function locate(file: CatalogFile, options: DatasetOptions): Promis
  */
 export async function readParsed<T extends object>(
   file: string,
-  { skipBadRows = false }: Pick<DatasetOptions, 'skipBadRows'>,
+  { skipBadRows = false, limit = Infinity }: Pick<DatasetOptions, 'skipBadRows' | 'limit'>,
   parse: (value: unknown, source: RowSource) => T | string,
 ): Promise<{ rows: T[]; badRows: BadRow[] }> {
   const rows: T[] = [];
   const badRows: BadRow[] = [];
-  for await (const { line, value, problem } of readRows(file)) {
+  for await (const { line, value, problem } of readDataRows(file)) {
     const source = { file, line };
     const row = problem ?? parse(value, source);
-    if (typeof row !== 'string') rows.push(row);
-    else if (skipBadRows) badRows.push({ ...source, problem: row });
+    if (typeof row !== 'string') {
+      rows.push(row);
+      if (rows.length >= limit) break;
+    } else if (skipBadRows) badRows.push({ ...source, problem: row });
     else throw new DatasetError(`${at(source)}: ${row}; mend the row, or skip such rows (--skip-bad-rows)`, source);
   }
   if (rows.length === 0) {

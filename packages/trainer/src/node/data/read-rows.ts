@@ -67,7 +67,7 @@ class Gathered {
 }
 
 /** The text of a file in pieces, decompressed where its first bytes are gzip's. */
-async function* textOf(path: string): AsyncGenerator<string> {
+export async function* textOf(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   try {
     const gunzip = (await isGzip(path)) ? createGunzip() : null;
