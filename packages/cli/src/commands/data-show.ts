@@ -1,22 +1,8 @@
 /** @file `spft data show`: what rows of a data set become, token by token, before a run is spent on them. */
 import type { Command } from 'commander';
 import { addFlags, positiveInteger } from '../flags.js';
+import type { DataShowFlags } from '../runs/run-data-show.js';
 import type { AddCommand } from './add-command.js';
-
-export interface DataShowFlags {
-  readonly model?: string;
-  readonly template?: string;
-  readonly chatTemplateFormat?: string;
-  readonly samples: number;
-  readonly maxLength?: number;
-  readonly datasetConfig?: string;
-  readonly datasetRevision?: string;
-  readonly datasetColumns?: string;
-  readonly datasetTextField?: string;
-  readonly split: string;
-  readonly skipBadRows?: boolean;
-  readonly json?: string;
-}
 
 export const addDataCommand: AddCommand = (program, context) => {
   const data = program.command('data').description('look at data sets');

@@ -3,11 +3,25 @@
 import type { Tokenizer } from '@spft/models';
 import { loadTokenizer, resolveModelDirectory } from '@spft/models/node';
 import { at, type DataRecord, IGNORED_LABEL, tokenizeRecord } from '@spft/trainer';
-import type { DataShowFlags } from '../commands/data-show.js';
 import { readRecords, templateForRecords } from '../steps/open-data.js';
 import { DEFAULT_TEMPLATE, knownTemplate, openTemplate, type TemplateChoice } from '../steps/template.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
+
+export interface DataShowFlags {
+  readonly model?: string;
+  readonly template?: string;
+  readonly chatTemplateFormat?: string;
+  readonly samples: number;
+  readonly maxLength?: number;
+  readonly datasetConfig?: string;
+  readonly datasetRevision?: string;
+  readonly datasetColumns?: string;
+  readonly datasetTextField?: string;
+  readonly split: string;
+  readonly skipBadRows?: boolean;
+  readonly json?: string;
+}
 
 const DEFAULT_LENGTH = 512;
 

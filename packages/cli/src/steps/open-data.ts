@@ -52,7 +52,7 @@ export async function openRecords(
     const count = share < 1 ? Math.round(share * all.records.length) : share;
     if (!(Number.isInteger(count) && count > 0 && count < all.records.length)) {
       throw new CliError(
-        `--validation: wanted a file, a split, a fraction below 1 or a count below the ${all.records.length} rows, found ${validation}`,
+        `--validation: wanted a file, a fraction below 1 or a count below the ${all.records.length} rows, or the name of a split, found ${validation}`,
       );
     }
     const split = splitDataset(all.records, count, keys.dataSeed ?? keys.seed);

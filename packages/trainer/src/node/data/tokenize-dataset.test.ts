@@ -34,7 +34,7 @@ describe('tokenizeDataset()', () => {
     expect(source.sample(1).inputIds).toEqual(
       all.samples!.find((sample) => (sample as { index?: number }).index === 1)!.inputIds,
     );
-    expect(source.counts).toEqual({ made: 1, truncated: 0, unlabelled: 0 });
+    expect(source.counts).toEqual({ made: 2, truncated: 0, unlabelled: 1 });
   });
 
   it('makes all, keeps them by their content, and finds them again', async () => {
@@ -84,7 +84,7 @@ describe('tokenizeDataset()', () => {
     const made = await run(rows, { template: { name: 'chat', format: null } });
     expect([made.samples!.length, made.unlabelled, made.firstUnlabelled]).toEqual([1, 1, rows[0]]);
     await expect(run(rows.slice(0, 1), { template: { name: 'chat', format: null } })).rejects.toThrow(
-      'f:7: no label is left in any of 1 rows',
+      'f:7: no label is left: in all of the 1 rows the prompt fills the maximum of 64 tokens',
     );
   });
 });

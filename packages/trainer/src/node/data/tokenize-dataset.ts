@@ -67,7 +67,7 @@ export async function tokenizeDataset(
 
   const cached = isLarge && cache !== null ? await readTokens(cache, key) : null;
   if (cached !== null && cached.length === records.length) return collected(key, records, cached, 'cache', rules);
-  if (visits < records.length) {
+  if (isLarge && visits < records.length) {
     const make = (index: number) => tokenizeRecord(tokenizer, records[index]!, { ...rules, template });
     const source = new LazySamples({
       length: records.length,
@@ -75,6 +75,8 @@ export async function tokenizeDataset(
       make,
       exhausted: () => noLabel(records, records[0]!, rules.maxLength),
     });
+    // Where no row has a label, that is said before anything is written.
+    source.sample(0);
     const unknown = { truncated: null, unlabelled: null, firstUnlabelled: null };
     return { source, samples: null, from: 'lazily', ...unknown };
   }
@@ -117,7 +119,7 @@ function collected(
 
 function noLabel(records: readonly DataRecord[], { source }: DataRecord, maxLength: number): DatasetError {
   return new DatasetError(
-    `${source ? at(source) : 'the data set'}: no label is left in any of ${records.length} rows: prompts fill the maximum of ${maxLength} tokens, responses are empty, or no message is the assistant's; raise model_max_length, or show what the rows become (spft data show)`,
+    `${source ? at(source) : 'the data set'}: no label is left: in all of the ${records.length} rows the prompt fills the maximum of ${maxLength} tokens, the response is empty, or no message is the assistant's; raise model_max_length, or show what the rows become (spft data show)`,
     { ...source },
   );
 }
