@@ -5,7 +5,12 @@ import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type FileServer, serveFiles } from '../../../test/file-server.js';
 import { DatasetError } from '../../data/dataset-error.js';
-import { loadDataset } from './dataset.js';
+import type { InstructionRecord } from '../../data/record.js';
+import { type LoadedDataset, loadDataset } from './dataset.js';
+
+/** Of files that hold instructions alone. */
+const load = async (...given: Parameters<typeof loadDataset>) =>
+  (await loadDataset(...given)) as LoadedDataset & { readonly records: InstructionRecord[] };
 
 const row = (n: number) => ({ instruction: `question ${n}`, input: '', output: `answer ${n}`, answer: `${n}` });
 
@@ -29,7 +34,7 @@ describe('loadDataset()', () => {
     const a = await file('a.json', JSON.stringify([row(1), row(2)], null, 4));
     const b = await file('b.jsonl', `${JSON.stringify({ question: 'q', answer: 'so\n#### 3' })}\n`);
     const c = await file('c.jsonl.gz', gzipSync(JSON.stringify(row(4))));
-    const { records, badRows, files } = await loadDataset(`${a}+${b} + ${c}`);
+    const { records, badRows, files } = await load(`${a}+${b} + ${c}`);
     expect(records.map((r) => [r.instruction, r.answer, r.source])).toEqual([
       ['question 1', '1', { file: a, line: 2 }],
       ['question 2', '2', { file: a, line: 8 }],
@@ -41,7 +46,7 @@ describe('loadDataset()', () => {
 
   it('takes a file whose name has a plus for one', async () => {
     const path = await file('a+b.json', JSON.stringify([row(1)]));
-    expect((await loadDataset(path)).files).toEqual([path]);
+    expect((await load(path)).files).toEqual([path]);
   });
 
   it.each([
@@ -53,12 +58,12 @@ describe('loadDataset()', () => {
     const jsonl = await file('rows.jsonl', `${JSON.stringify(row(1))}\n\n${bad}\n${JSON.stringify(row(2))}\n`);
     const array = await file('rows.json', `[\n  ${JSON.stringify(row(1))},\n  ${bad},\n${JSON.stringify(row(2))}]`);
     for (const path of [jsonl, array]) {
-      const error = (await loadDataset(path).catch((e: unknown) => e)) as DatasetError;
+      const error = (await load(path).catch((e: unknown) => e)) as DatasetError;
       expect(error).toBeInstanceOf(DatasetError);
       expect(error).toMatchObject({ code: 'SPFT_DATASET', file: path, line: 3 });
       expect(error.message).toContain(`${path}:3: ${problem}`);
       expect(error.message).toContain('or skip such rows (--skip-bad-rows)');
-      const { records, badRows } = await loadDataset(path, { skipBadRows: true });
+      const { records, badRows } = await load(path, { skipBadRows: true });
       expect(records.map((r) => r.answer)).toEqual(['1', '2']);
       expect(badRows).toEqual([{ file: path, line: 3, problem: expect.stringContaining(problem) }]);
     }
@@ -108,13 +113,13 @@ describe('loadDataset() of a name', () => {
   it('heeds SPFT_DATASETS and SPFT_DATASETS_URL', async () => {
     vi.stubEnv('SPFT_DATASETS', join(directory, 'mine'));
     vi.stubEnv('SPFT_DATASETS_URL', server.url);
-    expect((await loadDataset('math10k')).files).toEqual([join(directory, 'mine', 'math_10k.json')]);
+    expect((await load('math10k')).files).toEqual([join(directory, 'mine', 'math_10k.json')]);
   });
 
   it('takes the file that is there without asking anyone', async () => {
     await mkdir(join(directory, 'datasets'));
     await file('datasets/commonsense_170k.json', JSON.stringify([row(7)]));
-    const { records } = await loadDataset('csr170k', { datasetsDir: join(directory, 'datasets'), baseUrl: server.url });
+    const { records } = await load('csr170k', { datasetsDir: join(directory, 'datasets'), baseUrl: server.url });
     expect([records.length, server.asked]).toEqual([1, []]);
   });
 

@@ -2,11 +2,15 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { responseOf } from '../../data/record.js';
+import { type InstructionRecord, responseOf } from '../../data/record.js';
 import { taskKind } from '../../evaluation/tasks.js';
 import { loadTasks } from '../evaluation/load-tasks.js';
-import { loadDataset } from './dataset.js';
+import { type LoadedDataset, loadDataset } from './dataset.js';
 import { readRows } from './read-rows.js';
+
+/** Of files that hold instructions alone. */
+const load = async (...given: Parameters<typeof loadDataset>) =>
+  (await loadDataset(...given)) as LoadedDataset & { readonly records: InstructionRecord[] };
 
 const root = process.env.SPFT_SHARED ?? fileURLToPath(new URL('../../../../../../shared', import.meta.url));
 const datasets = `${root}/datasets`;
@@ -21,7 +25,7 @@ describe.skipIf(absent)(`the benchmarks' files${absent ? ` (skipped: there is no
     ['boolq/train.json', 9427],
     ['openbookqa/train.json', 4957],
   ])('%s has %d records to train on', async (name, count) => {
-    const { records, badRows } = await loadDataset(`${datasets}/${name}`);
+    const { records, badRows } = await load(`${datasets}/${name}`);
     expect([records.length, badRows.length]).toEqual([count, 0]);
     expect(records.filter((r) => r.instruction.trim() === '' || r.answer === undefined)).toEqual([]);
     // Three rows of math_data.json have an answer and no output.
@@ -65,7 +69,7 @@ describe.skipIf(absent)(`the benchmarks' files${absent ? ` (skipped: there is no
     ['openbookqa', 'openbookqa/train.json', 4957, 4957],
   ])('%s finds the answers in the outputs of %s', async (kind, name, count, right) => {
     const { answers } = taskKind(kind);
-    const { records } = await loadDataset(`${datasets}/${name}`);
+    const { records } = await load(`${datasets}/${name}`);
     const comparable = records.filter((r) => answers.accepts(r.answer!));
     const found = (outputOf: (r: (typeof records)[number]) => string) =>
       comparable.filter((r) => {
@@ -80,7 +84,7 @@ describe.skipIf(absent)(`the benchmarks' files${absent ? ` (skipped: there is no
     ['math_data.json', 2687],
     ['gsm8k/test.json', 1098],
   ])('the result that an output of %s states is the one found in it', async (name, count) => {
-    const { records } = await loadDataset(`${datasets}/${name}`);
+    const { records } = await load(`${datasets}/${name}`);
     const stated = records.flatMap(({ output }) => {
       const result = /The answer is \$?(-?[\d,]*\.?\d+)\.?$/.exec(output)?.[1];
       return result === undefined ? [] : [{ output, result: Number(result.replaceAll(',', '')) }];

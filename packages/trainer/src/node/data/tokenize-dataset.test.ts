@@ -34,7 +34,7 @@ describe('tokenizeDataset()', () => {
     expect(source.sample(1).inputIds).toEqual(
       all.samples!.find((sample) => (sample as { index?: number }).index === 1)!.inputIds,
     );
-    expect(source.counts).toEqual({ made: 2, truncated: 0, unlabelled: 1 });
+    expect(source.counts).toEqual({ made: 2, truncated: 0, unlabelled: 0 });
   });
 
   it('makes all, keeps them by their content, and finds them again', async () => {
