@@ -10,7 +10,7 @@ import { type LoadedDataset, loadDataset } from './dataset.js';
 
 /** Of files that hold instructions alone. */
 const load = async (...given: Parameters<typeof loadDataset>) =>
-  (await loadDataset(...given)) as LoadedDataset & { readonly records: InstructionRecord[] };
+  (await loadDataset(...given)) as Omit<LoadedDataset, 'records'> & { readonly records: InstructionRecord[] };
 
 const row = (n: number) => ({ instruction: `question ${n}`, input: '', output: `answer ${n}`, answer: `${n}` });
 

@@ -10,7 +10,7 @@ import { readRows } from './read-rows.js';
 
 /** Of files that hold instructions alone. */
 const load = async (...given: Parameters<typeof loadDataset>) =>
-  (await loadDataset(...given)) as LoadedDataset & { readonly records: InstructionRecord[] };
+  (await loadDataset(...given)) as Omit<LoadedDataset, 'records'> & { readonly records: InstructionRecord[] };
 
 const root = process.env.SPFT_SHARED ?? fileURLToPath(new URL('../../../../../../shared', import.meta.url));
 const datasets = `${root}/datasets`;
