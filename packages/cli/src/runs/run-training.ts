@@ -7,17 +7,7 @@ import { join } from 'node:path';
 import { SpftConfig, trainConfigToObject } from '@spft/config';
 import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
-<<<<<<< HEAD
 import { type CheckpointStore, type EvaluationResult, Trainer, type TrainerCallback } from '@spft/trainer';
-=======
-import {
-  type CheckpointStore,
-  type EvaluationResult,
-  SpftCallback,
-  Trainer,
-  type TrainerCallback,
-} from '@spft/trainer';
->>>>>>> ce2b334 (Data as people have it: conversations, completions, texts, parquet, tables, the hub; spft data show; a short run tokenises what it sees)
 import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
 import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
