@@ -21,31 +21,6 @@ __device__ __forceinline__ void block_sums(float& a, float& b) {
 
 #ifdef OCTETS
 
-// Eight numbers as they are stored.
-template <typename T> struct Octet;
-template <> struct Octet<bf16> {
-  u32 pair[4];
-  __device__ __forceinline__ void load(const bf16* from, i64 left, bool aligned) {
-    if (aligned && left >= 8) {
-      const Words4 words = *(const Words4*)from;
-#pragma unroll
-      for (int i = 0; i < 4; i++) pair[i] = words.word[i];
-      return;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const u32 low = 2 * i < left ? from[2 * i].bits : 0, high = 2 * i + 1 < left ? from[2 * i + 1].bits : 0;
-      pair[i] = low | high << 16;
-    }
-  }
-  __device__ __forceinline__ float operator[](int i) const { return i & 1 ? high_float(pair[i / 2]) : low_float(pair[i / 2]); }
-};
-template <> struct Octet<float> {
-  float number[8];
-  __device__ __forceinline__ void load(const float* from, i64 left, bool aligned) { load_octet(from, left, aligned, number); }
-  __device__ __forceinline__ float operator[](int i) const { return number[i]; }
-};
-
 template <typename T> __device__ __forceinline__ void load_row(const T* from, int n, int aligned, Octet<T> (&to)[OCTETS]) {
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {

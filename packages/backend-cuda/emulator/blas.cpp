@@ -12,7 +12,8 @@
 namespace {
 
 enum BlasStatus { BLAS_SUCCESS = 0, NOT_INITIALIZED_BLAS = 1, INVALID = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
-enum Type { F32 = 0, BF16 = 14 };
+enum Type { F32 = 0, BF16 = 14, E4M3 = 28 };
+enum ScaleMode { SCALAR = 0, BY_ROW = 3 };
 enum Order { COLUMN = 0, ROW = 1 };
 enum Epilogue { EPILOGUE_DEFAULT = 1, RELU = 2, BIAS = 4, GELU = 32 };
 
@@ -20,6 +21,9 @@ struct Description {
   int compute, scale_type;
   int pointer_mode = 0, transpose_a = 0, transpose_b = 0, epilogue = EPILOGUE_DEFAULT, bias_type = -1;
   uint64_t bias = 0;
+  // Of A and B; with `BY_ROW` a float for each of their rows that are not multiplied away.
+  uint64_t scale_a = 0, scale_b = 0;
+  int scale_mode_a = SCALAR, scale_mode_b = SCALAR;
 };
 struct Layout {
   int type;
@@ -86,7 +90,7 @@ int refuse(int status, const char* why) {
 
 // ---- What goes together ----
 
-size_t bytes_of(int type) { return type == BF16 ? 2 : 4; }
+size_t bytes_of(int type) { return type == E4M3 ? 1 : type == BF16 ? 2 : 4; }
 
 // Elements from the first to behind the last, of one matrix.
 uint64_t extent(const Layout& l) {
@@ -95,11 +99,28 @@ uint64_t extent(const Layout& l) {
 }
 
 int check_layout(const Layout& l) {
-  if (l.type != F32 && l.type != BF16) return refuse(NOT_SUPPORTED, "only f32 and bf16 are emulated");
+  if (l.type != F32 && l.type != BF16 && l.type != E4M3) return refuse(NOT_SUPPORTED, "only f32, bf16 and e4m3 are emulated");
   if (l.order != COLUMN && l.order != ROW) return refuse(NOT_SUPPORTED, "only the orders COL and ROW are emulated");
   if (l.rows == 0 || l.columns == 0) return refuse(INVALID, "a matrix is empty");
   if (l.leading < (int64_t)(l.order == COLUMN ? l.rows : l.columns)) return refuse(INVALID, "a leading dimension is too small");
   if (l.batches < 1) return refuse(INVALID, "a batch count is below 1");
+  return BLAS_SUCCESS;
+}
+
+// What 8-bit operands need on compute capability 8.9 and 9.0: both with the inner dimension along their memory, all in units of 16 bytes.
+int check_codes(const Description& p, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
+  if (a.type != E4M3 || b.type != E4M3) return refuse(NOT_SUPPORTED, "A and B must both be e4m3, or neither");
+  const int capability = emulator::capability();
+  if (capability < 89) return refuse(NOT_SUPPORTED, "products of e4m3 need compute capability 8.9");
+  if (!p.transpose_a || p.transpose_b || a.order != COLUMN || b.order != COLUMN || d.order != COLUMN)
+    return refuse(NOT_SUPPORTED, "products of e4m3 are of a transposed A and a plain B, in order COL");
+  if (a.rows % 16 || a.leading % 16 || b.leading % 16 || d.rows % 16) return refuse(NOT_SUPPORTED, "a dimension of a product of e4m3 is no multiple of 16");
+  if (c.leading * bytes_of(c.type) % 16 || d.leading * bytes_of(d.type) % 16) return refuse(NOT_SUPPORTED, "columns of C or D are not 16 bytes apart");
+  if ((d.type != BF16 && d.type != F32) || c.type != d.type) return refuse(NOT_SUPPORTED, "a product of e4m3 must be bf16 or f32");
+  if (p.compute != 68) return refuse(NOT_SUPPORTED, "products of e4m3 are computed in f32 (68)");
+  if (p.scale_mode_a != p.scale_mode_b) return refuse(NOT_SUPPORTED, "A and B must be scaled alike");
+  if (p.scale_mode_a == BY_ROW && capability != 90) return refuse(NOT_SUPPORTED, "scales by row need compute capability 9.0");
+  if (p.scale_mode_a == BY_ROW && (!p.scale_a || !p.scale_b)) return refuse(INVALID, "scales by row are wanted and there are none");
   return BLAS_SUCCESS;
 }
 
@@ -116,6 +137,8 @@ int check(const Description& p, const Layout& a, const Layout& b, const Layout& 
   if (p.scale_type != F32) return refuse(NOT_SUPPORTED, "alpha and beta must be f32");
   if (p.pointer_mode != 0) return refuse(NOT_SUPPORTED, "alpha and beta must be on the host");
   if (p.epilogue & ~(EPILOGUE_DEFAULT | RELU | BIAS | GELU)) return refuse(NOT_SUPPORTED, "this epilogue is not emulated");
+  if (a.type == E4M3 || b.type == E4M3) return check_codes(p, a, b, c, d);
+  if (p.scale_a || p.scale_b) return refuse(NOT_SUPPORTED, "only operands of e4m3 are scaled");
   if (!emulator::flag("SPFT_EMULATOR_BLAS_ANY")) {
     if (a.type != b.type) return refuse(NOT_SUPPORTED, "A and B must be of one type");
     if (c.type != d.type) return refuse(NOT_SUPPORTED, "C and D must be of one type");
@@ -128,6 +151,13 @@ int check(const Description& p, const Layout& a, const Layout& b, const Layout& 
 
 float load(const void* matrix, int type, uint64_t at) {
   if (type == F32) return ((const float*)matrix)[at];
+  if (type == E4M3) {
+    const uint8_t code = ((const uint8_t*)matrix)[at];
+    const int exponent = code >> 3 & 15, fraction = code & 7;
+    if ((code & 0x7f) == 0x7f) return __builtin_nanf("");
+    const float size = exponent ? __builtin_ldexpf((float)(8 + fraction), exponent - 10) : __builtin_ldexpf((float)fraction, -9);
+    return code & 0x80 ? -size : size;
+  }
   const uint32_t bits = (uint32_t)((const uint16_t*)matrix)[at] << 16;
   float x;
   memcpy(&x, &bits, sizeof x);
@@ -221,6 +251,8 @@ void multiply(const Description& p, const View& a, const View& b, size_t m, size
   for (size_t j = 0; j < n; j++)
     for (size_t i = 0; i < m; i++) {
       float x = alpha * sums[(j / TILE_N * m_panels + i / TILE_M) * TILE_N * TILE_M + j % TILE_N * TILE_M + i % TILE_M];
+      if (p.scale_a) x *= ((const float*)p.scale_a)[p.scale_mode_a == BY_ROW ? i : 0];
+      if (p.scale_b) x *= ((const float*)p.scale_b)[p.scale_mode_b == BY_ROW ? j : 0];
       // With beta = 0 C is not read: it may hold a NaN.
       if (beta != 0) x += beta * load(c.data, c.type, i * c.row + j * c.column);
       store(d, d_view.type, i * d_view.row + j * d_view.column, finish(p, x, i));
@@ -283,6 +315,13 @@ EXPORT int cublasLtMatmulDescSetAttribute(uint64_t handle, int attribute, const 
       return BLAS_SUCCESS;
     case 7: return assign(p.epilogue, value, bytes);
     case 8: return assign(p.bias, value, bytes);
+    case 17: return assign(p.scale_a, value, bytes);
+    case 18: return assign(p.scale_b, value, bytes);
+    case 31: case 32:  // A_SCALE_MODE, B_SCALE_MODE
+      if (int status = assign(transpose, value, bytes)) return status;
+      if (transpose != SCALAR && transpose != BY_ROW) return refuse(NOT_SUPPORTED, "only scales that are scalars or by row are emulated");
+      (attribute == 31 ? p.scale_mode_a : p.scale_mode_b) = transpose;
+      return BLAS_SUCCESS;
     case 25: return assign(fast, value, bytes);  // FAST_ACCUM
     case 26: return assign(p.bias_type, value, bytes);
     default: return refuse(NOT_SUPPORTED, "this attribute of the product is not emulated");
@@ -414,6 +453,20 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
     if (p.bias_type < 0) p.bias_type = ld.type;
     if (!emulator::is_device_memory(p.bias, ld.rows * bytes_of(p.bias_type))) return refuse(INVALID, "the bias does not lie within an allocation");
   }
+  const struct {
+    uint64_t address;
+    uint64_t count;
+    int mode;
+  } scales[] = {{p.scale_a, ld.rows, p.scale_mode_a}, {p.scale_b, ld.columns, p.scale_mode_b}};
+  for (const auto& scale : scales) {
+    if (!scale.address) continue;
+    if (scale.mode == BY_ROW && scale.address % 16) return refuse(NOT_SUPPORTED, "scales by row do not begin at a multiple of 16 bytes");
+    if (scale.address % 4 || !emulator::is_device_memory(scale.address, 4 * (scale.mode == BY_ROW ? scale.count : 1)))
+      return refuse(INVALID, "scales do not lie within an allocation");
+  }
+  if (la.type == E4M3)
+    for (uint64_t address : {a, b, c, d})
+      if (address % 16) return refuse(NOT_SUPPORTED, "a matrix of a product of e4m3 does not begin at a multiple of 16 bytes");
   // C may be D, but only where both lie alike.
   if (*beta != 0 && c == d && (lc.leading != ld.leading || lc.order != ld.order)) return refuse(INVALID, "C and D are in one place but lie differently");
 

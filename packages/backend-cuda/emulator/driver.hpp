@@ -33,7 +33,7 @@ namespace emulator {
 __attribute__((visibility("default"))) int usable();
 // Breaks CUDA for this process: every later call reports `status`.
 int break_context(int status);
-int capability();  // 90
+__attribute__((visibility("default"))) int capability();  // 90
 int shared_memory_limit();
 
 // ---- memory.cpp ----

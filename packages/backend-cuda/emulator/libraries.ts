@@ -182,7 +182,7 @@ export class Libraries {
     return this.made('cuMemAlloc_v2', bytes);
   }
 
-  upload(values: Float32Array | Int32Array | Uint16Array | Uint32Array): bigint {
+  upload(values: Float32Array | Int32Array | Uint8Array | Uint16Array | Uint32Array): bigint {
     const address = this.allocate(values.byteLength);
     this.ok('cuMemcpyHtoD_v2', address, values, values.byteLength);
     return address;

@@ -1,5 +1,6 @@
 /**
- * @file The tfjs backend `cuda`: where tensors are, and what kernels need to run. Kernels register themselves (`kernels/`).
+ * @file The tfjs backend `cuda`: where tensors are, and what kernels need to run. Kernels register themselves (`kernels.ts`). As long as it is because tfjs
+ * wants a backend to be one class.
  */
 import * as tf from '@tensorflow/tfjs';
 import { Device } from './device/device.js';
@@ -9,11 +10,13 @@ import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
+import { unpackingOf } from './forms/unpacking.js';
 import { weightTypeOf } from './settings.js';
 import { Journal } from './shared/journal.js';
 import {
   BYTES,
   C_TYPE,
+  type Codebook,
   dtypeOf,
   type Physical,
   physicalOf,
@@ -87,7 +90,9 @@ export class CudaBackend extends tf.KernelBackend {
     data.block!.users++;
     const elements = tf.util.sizeFromShape([...shape]);
     const at = data.offset + offset * BYTES[data.physical];
-    return this.#register(shape, new TensorData(dtype, data.physical, elements, data.block, at));
+    const made = this.#register(shape, new TensorData(dtype, data.physical, elements, data.block, at));
+    if (data.codebook) this.setCodebook(made, data.codebook);
+    return made;
   }
 
   /** The same tensor once more, in another shape. */
@@ -117,6 +122,18 @@ export class CudaBackend extends tf.KernelBackend {
     return host !== null && typeof host[0] === 'number' ? host[0] : null;
   }
 
+  /** What a tensor in a stored form has beside its codes. */
+  codebook(info: tf.TensorInfo): Codebook | null {
+    return this.data.get(info.dataId).codebook;
+  }
+
+  /** Makes a new tensor of codes one in a stored form; it becomes one more user of the codebook. */
+  setCodebook(info: tf.TensorInfo, codebook: Codebook): void {
+    codebook.block.users++;
+    this.data.get(info.dataId).codebook = codebook;
+    this.data.packed++;
+  }
+
   /** Whether the tensor is the only one to use its memory, so that a kernel that ends its life may write into it. */
   isSoleUser(info: tf.TensorInfo): boolean {
     const data = this.data.get(info.dataId);
@@ -134,6 +151,11 @@ export class CudaBackend extends tf.KernelBackend {
   /** Writes the elements of `from` to `to`, in element type `physical`. */
   convert(from: tf.TensorInfo, to: number, physical: Physical): void {
     const size = tf.util.sizeFromShape(from.shape);
+    const form = unpackingOf(this.physical(from));
+    if (form) {
+      form.unpack(this, from, to, physical);
+      return;
+    }
     const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[physical] };
     const kernel = this.kernel('cast', 'cast_elements', 'ppl', types);
     this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), to, size]);
@@ -212,6 +234,11 @@ export class CudaBackend extends tf.KernelBackend {
     this.#gemm.multiply(product);
   }
 
+  /** Whether a product of codes can have a scale for each row of activations (gemm.ts). */
+  get scalesRows(): boolean {
+    return this.#gemm.scalesRows;
+  }
+
   /** Sets elements [0, size) to zero. */
   clear(info: tf.TensorInfo): void {
     const bytes = tf.util.sizeFromShape(info.shape) * BYTES[this.physical(info)];
@@ -264,6 +291,11 @@ export class CudaBackend extends tf.KernelBackend {
   /** Copies the bytes of `values` to memory that a kernel holds. */
   uploadTo(address: number, values: ArrayBufferView): void {
     this.#staging.upload(values, address);
+  }
+
+  /** Copies device memory to the bytes of `values`, waiting for all work before. Not inside a step. */
+  readFrom(address: number, values: ArrayBufferView): void {
+    this.#staging.download(address, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
 
   /** Runs `f` and says where the GPU's time went, by kernel and product. */
@@ -331,7 +363,7 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#valuesOf(this.data.get(dataId));
   }
 
-  #valuesOf({ host, physical, elements, block, offset, dtype }: TensorData): tf.BackendValues {
+  #valuesOf({ host, physical, elements, block, offset, dtype, codebook }: TensorData): tf.BackendValues {
     if (dtype === 'string') return host as Uint8Array[];
     if (host !== null) return typedArray(host as number[], dtype);
     const bytes = new Uint8Array(elements * BYTES[physical]);
@@ -344,7 +376,7 @@ export class CudaBackend extends tf.KernelBackend {
       case 'i32':
         return new Int32Array(bytes.buffer);
       default:
-        return bytes;
+        return codebook ? unpackingOf(physical)!.unpackOnHost(bytes, codebook) : bytes;
     }
   }
 
@@ -357,6 +389,7 @@ export class CudaBackend extends tf.KernelBackend {
     this.data.delete(dataId);
     if (data.block) this.memoryPool.release(data.block);
     if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
+    if (data.codebook) this.memoryPool.release(data.codebook.block);
     return true;
   }
 

@@ -54,6 +54,12 @@ export class CudaCompileError extends Error {
   }
 }
 
+/** A stored form of weights that this GPU, or these weights, cannot have. */
+export class CudaFormError extends Error {
+  readonly code = 'SPFT_CUDA_FORM';
+  override readonly name = 'CudaFormError';
+}
+
 /** Bytes of device memory held by the tensors that one kernel made, or that were uploaded. */
 export interface Holder {
   readonly by: string;

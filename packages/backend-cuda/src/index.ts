@@ -44,6 +44,7 @@ export { CudaBackend } from './backend.js';
 export {
   CudaCompileError,
   CudaError,
+  CudaFormError,
   CudaOutOfMemoryError,
   CudaSettingError,
   CudaUnavailableError,

@@ -1,6 +1,7 @@
 /** @file Registers every kernel: those of tfjs's ops when they are imported, those of spft's from their table. */
 import { type KernelRun, registerCudaKernel } from './shared/register.js';
-import { SPFT_KERNELS } from './spft/kernels.js';
+import './forms/e4m3.js';
+import { READ_FORMS, SPFT_KERNELS } from './spft/kernels.js';
 import './tfjs/arg-reduce.js';
 import './tfjs/binary.js';
 import './tfjs/composed.js';
@@ -20,5 +21,7 @@ import './tfjs/unary.js';
 
 /** Once; tfjs knows kernels by name whether or not the backend runs. */
 export function registerKernels(): void {
-  for (const [name, run] of Object.entries(SPFT_KERNELS)) registerCudaKernel(name, run as KernelRun);
+  for (const [name, run] of Object.entries(SPFT_KERNELS)) {
+    registerCudaKernel(name, run as KernelRun, { readsForms: READ_FORMS.has(name) });
+  }
 }

@@ -7,18 +7,39 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { Block } from './device/memory.js';
 
-/** Element type on the device. */
-export type Physical = 'f32' | 'bf16' | 'i32' | 'u8';
+/** Element type on the device; `e4m3` is a stored form (forms/): codes, which mean something with a scale. */
+export type Physical = 'f32' | 'bf16' | 'i32' | 'u8' | 'e4m3';
 
-export const BYTES: Readonly<Record<Physical, number>> = { f32: 4, bf16: 2, i32: 4, u8: 1 };
+export const BYTES: Readonly<Record<Physical, number>> = { f32: 4, bf16: 2, i32: 4, u8: 1, e4m3: 1 };
 
 /** The C++ type of `spft.cuh`. */
-export const C_TYPE: Readonly<Record<Physical, string>> = { f32: 'float', bf16: 'bf16', i32: 'int', u8: 'u8' };
+export const C_TYPE: Readonly<Record<Physical, string>> = {
+  f32: 'float',
+  bf16: 'bf16',
+  i32: 'int',
+  u8: 'u8',
+  e4m3: 'e4m3',
+};
+
+/** Those of plain numbers. */
+export const PLAIN_C_TYPES = [C_TYPE.f32, C_TYPE.bf16, C_TYPE.i32, C_TYPE.u8];
+
+/** What a tensor in a stored form has beside its codes. */
+export interface Codebook {
+  /** On the device: a float for `e4m3`. */
+  readonly block: Block;
+  /** The same on the host: what a code is multiplied by. */
+  readonly scale: number;
+  /** Whether the transposed codes are kept once made, rather than made for each product that wants them. */
+  readonly keepsTransposed: boolean;
+}
 
 /** What is known of a tensor. It is its own `dataId`, so that to find it costs nothing. */
 export class TensorData {
   /** What was computed from it and is kept with it, by name (`CudaBackend.derived`). */
   derived: Map<string, Block> | null = null;
+  /** Of a tensor in a stored form. */
+  codebook: Codebook | null = null;
   alive = true;
 
   constructor(
@@ -41,6 +62,8 @@ export class TensorStore {
   readonly #moved = new WeakMap<tf.DataId, TensorData>();
   /** Living tensors. */
   count = 0;
+  /** Those among them that are in a stored form. */
+  packed = 0;
 
   /** @returns the dataId. */
   add(data: TensorData): tf.DataId {
@@ -62,7 +85,9 @@ export class TensorStore {
   }
 
   delete(dataId: tf.DataId): void {
-    this.get(dataId).alive = false;
+    const data = this.get(dataId);
+    data.alive = false;
+    if (data.codebook) this.packed--;
     this.#moved.delete(dataId);
     this.count--;
   }

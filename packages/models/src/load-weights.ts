@@ -2,7 +2,14 @@
  * @file Builds the layers of a Llama from named weights, under the names of Hugging Face checkpoints. Every weight that the config calls for
  * must be there in its shape, and none may be left over: a leftover means that the file holds another architecture than its config says.
  */
-import { type StoredType, storedTensor, takesStored } from '@spft/sparse-ops';
+import {
+  requireForm,
+  type StoredFormName,
+  type StoredType,
+  storeAs,
+  storedTensor,
+  takesStored,
+} from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
 import { DecoderLayer } from './decoder-layer.js';
@@ -23,7 +30,18 @@ export interface LlamaParts {
   readonly lmHead: tf.Tensor2D;
 }
 
+/** How the frozen matrices of linear layers are stored: `bf16` as the backend has weights by itself (float32 on backends without bf16). */
+export const BASE_PRECISIONS = ['bf16', 'fp8'] as const;
+export type BasePrecision = (typeof BASE_PRECISIONS)[number];
+
 export interface LoadOptions {
+  /**
+   * `fp8`: q, k, v, o, gate, up and down in E4M3, whose products are about twice as fast and whose memory is half, on GPUs that have them. Embedding, head,
+   * norms and adapters stay as they are. Default `bf16`.
+   */
+  readonly basePrecision?: BasePrecision;
+  /** With `fp8`: keeps the transposed matrices that gradients need, rather than making them in every step. Faster, for as much memory again. */
+  readonly keepTransposed?: boolean;
   /** Told after each tensor. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
@@ -128,9 +146,20 @@ class Reader {
     return this.source.bytes && takesStored(dtype) ? dtype : null;
   }
 
+  /** A linear layer's matrix in the form that is wanted. */
+  async #frozen(name: string): Promise<tf.Tensor2D> {
+    const weight = await this.read<tf.Tensor2D>(name);
+    const form = formOfPrecision(this.options);
+    if (form === null) return weight;
+    const stored = storeAs(weight, form, { keepTransposed: this.options.keepTransposed ?? false });
+    this.tensors[this.tensors.indexOf(weight)] = stored;
+    weight.dispose();
+    return stored;
+  }
+
   /** The layer's bias is read where the config has one. */
   async linear(name: string): Promise<LinearLayer> {
-    const weight = await this.read<tf.Tensor2D>(`${name}.weight`);
+    const weight = await this.#frozen(`${name}.weight`);
     const bias = this.#shapes.has(`${name}.bias`) ? await this.read<tf.Tensor1D>(`${name}.bias`) : null;
     return new LinearLayer(name, weight, bias);
   }
@@ -163,15 +192,25 @@ async function readLayer(reader: Reader, config: LlamaConfig, index: number): Pr
   );
 }
 
+/** The form of sparse-ops for a precision, null for what backends have by themselves. @throws ModelError for one that is none. */
+function formOfPrecision({ basePrecision = 'bf16' }: LoadOptions): StoredFormName | null {
+  if (basePrecision === 'bf16') return null;
+  if (BASE_PRECISIONS.includes(basePrecision)) return basePrecision;
+  throw new ModelError(`basePrecision is '${basePrecision}', must be one of ${BASE_PRECISIONS.join(', ')}`);
+}
+
 /**
  * Reads every weight to the active backend.
  * @throws ModelError when one is missing, has another shape than the config says, or is left over: before anything is read.
+ * @throws StoredFormError where the active backend has no such form of weights: likewise.
  */
 export async function readLlama(
   config: LlamaConfig,
   source: WeightSource,
   options: LoadOptions = {},
 ): Promise<LlamaParts> {
+  const form = formOfPrecision(options);
+  if (form !== null) requireForm(form);
   check(config, source);
   const reader = new Reader(config, source, options);
   try {

@@ -14,6 +14,15 @@ export { BATCHED_MATMUL, batchedMatMul } from './engine/batched-matmul.js';
 export { hasKernel, runOp, withoutKernels } from './engine/op.js';
 export { stopGradient } from './engine/stop-gradient.js';
 export {
+  formOf,
+  requireForm,
+  STORED_FORMS,
+  type StoreAsOptions,
+  StoredFormError,
+  type StoredFormName,
+  storeAs,
+} from './engine/stored-form.js';
+export {
   STORED_LIKE,
   STORED_TENSOR,
   storedLike,

@@ -20,6 +20,7 @@ import {
   HEURISTIC_BYTES,
   LAYOUT,
   PREFERENCE,
+  SCALE_BY_ROW,
 } from '../libraries/cublaslt.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
 import { BYTES } from '../storage.js';
@@ -28,7 +29,10 @@ import { type Device, loadFrom } from './device.js';
 import type { Block, Memory } from './memory.js';
 import { Proposals } from './proposals.js';
 
-export type MatrixType = keyof typeof DATA_TYPE;
+/** Of what a product gives. */
+export type MatrixType = Exclude<OperandType, 'e4m3'>;
+/** Of what it multiplies. */
+export type OperandType = keyof typeof DATA_TYPE;
 
 /** d = alpha·op(a)·op(b) + beta·c, row-major; the matrices of a batch lie `stride` elements apart. */
 export interface Product {
@@ -47,8 +51,11 @@ export interface Product {
   readonly c?: number;
   readonly alpha?: number;
   readonly beta?: number;
-  /** Of a and b. */
-  readonly type: MatrixType;
+  /** Of a and b. Those of e4m3 want `transposeB`, and k, n and leading dimensions that are multiples of 16. */
+  readonly type: OperandType;
+  /** Of e4m3: address of what a is multiplied by, one float or, with `scaledByRow` (see `scalesRows`), one for each row, a multiple of 16. */
+  readonly scaleA?: number;
+  readonly scaledByRow?: boolean;
   /** Of c and d. */
   readonly outputType: MatrixType;
   /** Elements from row to row; by default the rows lie one after the other. */
@@ -90,8 +97,12 @@ export class Gemm {
   readonly #workspace: Block;
   readonly #plans = new Map<string, Plan>();
   readonly #choices: AlgorithmChoices;
+  /** e.g. 120900. */
+  readonly #version: number;
   readonly #out = new HostMemory(16);
   readonly #scalars = new HostMemory(8);
+  /** Ones, for the operand whose rows are not scaled where the other's are. */
+  #ones: Block | null = null;
   /** Products made so far. */
   calls = 0;
 
@@ -105,6 +116,8 @@ export class Gemm {
       'cuBLASLt (libcublasLt.so of CUDA 12 or 13) was not found',
     );
     this.#functions = loaded;
+    const [major, minor] = cublasLtVersion(path).split('.').map(Number) as [number, number];
+    this.#version = 10000 * major + 100 * minor;
     this.#handle = this.#make('cublasLtCreate');
     this.#workspace = memory.allocate(WORKSPACE, 'workspace of cuBLASLt');
     this.#choices = new AlgorithmChoices(device, cublasLtVersion(path, device.info));
@@ -115,6 +128,7 @@ export class Gemm {
     const { m, n, alpha = 1, beta = 0, batch = 1 } = product;
     if (m === 0 || n === 0 || batch === 0) return;
     const plan = this.#plan(product);
+    if (product.type === 'e4m3') this.#setScales(plan.description, product);
     const { profiler } = this.#device;
     profiler?.before();
     const status = this.#run(plan, plan.place, product, alpha, beta);
@@ -154,6 +168,32 @@ export class Gemm {
     // biome-ignore format: one line for each matrix
     return cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
       added, c, written, d, proposals.address(place), workspace, WORKSPACE, stream);
+  }
+
+  /** Whether products of e4m3 can have a scale for each row of a: cuBLASLt 12.9 on Hopper. Else there is one for all of it. */
+  get scalesRows(): boolean {
+    const [major, minor] = this.#device.info.capability;
+    return major === 9 && minor === 0 && this.#version >= 120900;
+  }
+
+  #setScales(description: number, { n, scaleA, scaledByRow }: Product): void {
+    // cuBLASLt's B is our a (see `#run`).
+    this.#setLong('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.scaleB, scaleA!);
+    if (scaledByRow) {
+      this.#setLong('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.scaleA, this.#onesFor(n));
+    }
+  }
+
+  /** Address of `count` ones. They stay where they are while they are enough, as a captured product reads them there. */
+  #onesFor(count: number): number {
+    if (this.#ones === null || this.#ones.bytes < 4 * count) {
+      const bytes = 4 * Math.max(2 ** 15, 2 ** Math.ceil(Math.log2(count)));
+      const made = this.#memory.allocate(bytes, 'scales of products');
+      this.#device.call('cuMemsetD32Async', made.address, 0x3f800000, bytes / 4, this.#device.stream);
+      // An outgrown block is not given back: graphs may hold its address, and there is one for each doubling.
+      this.#ones = made;
+    }
+    return this.#ones.address;
   }
 
   #plan(product: Product): Plan {
@@ -196,7 +236,15 @@ export class Gemm {
     const { m, n, k, transposeA = false, transposeB = false, type, outputType, batch = 1 } = product;
     this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeA, transposeB ? 1 : 0);
     this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeB, transposeA ? 1 : 0);
-    const layout = (kind: MatrixType, rows: number, columns: number, leading: number | undefined, stride?: number) => {
+    if (type === 'e4m3') {
+      this.#setByte('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.fastAccumulation, 1);
+      if (product.scaledByRow) {
+        for (const mode of [DESCRIPTION.scaleModeA, DESCRIPTION.scaleModeB])
+          this.#setInt('cublasLtMatmulDescSetAttribute', description, mode, SCALE_BY_ROW);
+      }
+      this.#setScales(description, product);
+    }
+    const layout = (kind: OperandType, rows: number, columns: number, leading: number | undefined, stride?: number) => {
       // The columns of cuBLASLt's matrix are our rows.
       const layout = this.#make('cublasLtMatrixLayoutCreate', DATA_TYPE[kind], columns, rows, leading ?? columns);
       made.push(layout);
@@ -312,6 +360,11 @@ export class Gemm {
     this.#set(name, object, attribute, 4);
   }
 
+  #setByte(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
+    this.#out.memory.writeInt8(value, 0);
+    this.#set(name, object, attribute, 1);
+  }
+
   #setLong(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
     this.#out.memory.writeBigInt64LE(BigInt(value), 0);
     this.#set(name, object, attribute, 8);
@@ -344,7 +397,9 @@ function planKey(p: Product): string {
     (p.type === 'bf16' ? 4 : 0) |
     (p.outputType === 'bf16' ? 8 : 0) |
     (c === p.d ? 16 : 0) |
-    (p.beta ? 32 : 0);
+    (p.beta ? 32 : 0) |
+    (p.type === 'e4m3' ? 64 : 0) |
+    (p.scaledByRow ? 128 : 0);
   const alignments = `${alignmentOf(p.a)},${alignmentOf(p.b)},${alignmentOf(c)},${alignmentOf(p.d)}`;
   const key = `${p.m},${p.n},${p.k},${flags},${alignments},${p.lda ?? 0},${p.ldb ?? 0},${p.ldc ?? 0},${p.ldd ?? 0}`;
   return p.batch === undefined || p.batch === 1 ? key : `${key},${p.batch},${p.strideA},${p.strideB},${p.strideD}`;

@@ -42,12 +42,17 @@ export function cublasLtVersion(path: string, device?: DeviceInfo): string {
 }
 
 /** cudaDataType_t. */
-export const DATA_TYPE = { f32: 0, bf16: 14 } as const;
+export const DATA_TYPE = { f32: 0, bf16: 14, e4m3: 28 } as const;
 /** cublasComputeType_t: products of float32 in full precision, sums in float32. */
 export const COMPUTE_32F = 68;
 
 /** cublasLtMatmulDescAttributes_t. */
-export const DESCRIPTION = { transposeA: 3, transposeB: 4 } as const;
+export const DESCRIPTION = {
+  ...{ transposeA: 3, transposeB: 4 },
+  ...{ scaleA: 17, scaleB: 18, fastAccumulation: 25, scaleModeA: 31, scaleModeB: 32 },
+} as const;
+/** cublasLtMatmulMatrixScale_t: a float for each row of what a product gives; both operands have it or neither. From cuBLASLt 12.9, on Hopper. */
+export const SCALE_BY_ROW = 3;
 /** cublasLtMatrixLayoutAttribute_t. */
 export const LAYOUT = { batchCount: 5, batchStride: 6 } as const;
 /** cublasLtMatmulPreferenceAttributes_t. */

@@ -33,6 +33,7 @@ const SIGNATURES = {
   cuMemcpyDtoHAsync_v2: 'uint64_t to, uint64_t from, size_t bytes, uint64_t stream',
   cuMemcpyDtoDAsync_v2: 'uint64_t to, uint64_t from, size_t bytes, uint64_t stream',
   cuMemsetD8Async: 'uint64_t to, uint8_t value, size_t count, uint64_t stream',
+  cuMemsetD32Async: 'uint64_t to, uint32_t value, size_t count, uint64_t stream',
   cuModuleLoadData: 'uint64_t module, const void* image',
   cuModuleGetFunction: 'uint64_t function, uint64_t module, const char* name',
   cuFuncSetAttribute: 'uint64_t function, int attribute, int value',

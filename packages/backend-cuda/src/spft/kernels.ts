@@ -1,4 +1,5 @@
 /** @file Every kernel of spft's ops that this backend has, by its name in the contract of `@spft/sparse-ops`. */
+import type { KernelName } from '@spft/sparse-ops/backend';
 import { packedAttentionKernels } from './attention/packed-attention.js';
 import { ropeKernels } from './attention/rope.js';
 import type { CudaKernels } from './contract.js';
@@ -43,3 +44,10 @@ export const SPFT_KERNELS = {
   ...rowsKernels,
   ...optimizerUpdateKernels,
 } satisfies CudaKernels;
+
+/** Those that read frozen matrices in the forms in which they are stored (forms/); the others are given plain ones. */
+export const READ_FORMS: ReadonlySet<string> = new Set<KernelName>([
+  ...(['SpftLinear', 'SpftLinearGrad', 'SpftLinearKeptRows', 'SpftLinearKeptRowsGrad'] as const),
+  ...(['SpftLinearKeptColumns', 'SpftLinearKeptColumnsGrad', 'SpftDoraNorms', 'SpftStoredLike'] as const),
+  ...(['SpftProjectRowsGrad', 'SpftProjectColumnsGrad', 'SpftGatedMlpGrad'] as const),
+]);

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { blocksFor, THREADS } from '../shared/launching.js';
 import { registerCudaKernel } from '../shared/register.js';
 import { combinations, declareVariants } from '../shared/variants.js';
-import { C_TYPE } from '../storage.js';
+import { C_TYPE, PLAIN_C_TYPES } from '../storage.js';
 import { reducible } from './axes.js';
 
 for (const [name, least] of [
@@ -29,5 +29,5 @@ for (const [name, least] of [
   });
 }
 
-const FROM = Object.values(C_TYPE);
+const FROM = PLAIN_C_TYPES;
 declareVariants('arg-reduce', [...combinations({ FROM }), ...combinations({ FROM, LEAST: [1] })]);

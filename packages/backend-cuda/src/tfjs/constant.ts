@@ -4,7 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { blocksFor, hostTensor, packsOf, THREADS } from '../shared/launching.js';
 import { registerCudaKernel } from '../shared/register.js';
 import { declareVariants } from '../shared/variants.js';
-import { C_TYPE, type Physical, physicalOf } from '../storage.js';
+import { C_TYPE, type Physical, PLAIN_C_TYPES, physicalOf } from '../storage.js';
 
 /** A new tensor of one value; of one element it stays on the host. Owned by the caller. */
 export function filled(
@@ -68,7 +68,7 @@ for (const [name, value] of [
   );
 }
 
-registerCudaKernel<'x'>(tf.Identity, ({ backend, inputs }) => backend.share(inputs.x));
+registerCudaKernel<'x'>(tf.Identity, ({ backend, inputs }) => backend.share(inputs.x), { readsForms: true });
 
 registerCudaKernel<'x', { shape: number[] }>(tf.Reshape, ({ backend, inputs: { x }, attributes }) => {
   const size = tf.util.sizeFromShape(x.shape);
@@ -128,9 +128,9 @@ function fromHost(backend: CudaBackend, values: Float64Array, dtype: 'float32' |
 
 declareVariants(
   'fill',
-  Object.values(C_TYPE).map((TO) => ({ TO })),
+  PLAIN_C_TYPES.map((TO) => ({ TO })),
 );
-const ELEMENTS = Object.values(C_TYPE);
+const ELEMENTS = PLAIN_C_TYPES;
 declareVariants(
   'cast',
   ELEMENTS.flatMap((FROM) => ELEMENTS.filter((TO) => TO !== FROM).map((TO) => ({ FROM, TO }))),

@@ -4,7 +4,7 @@ import type { CudaBackend } from '../backend.js';
 import { blocksFor, THREADS } from '../shared/launching.js';
 import { registerCudaKernel } from '../shared/register.js';
 import { combinations, declareVariants } from '../shared/variants.js';
-import { C_TYPE } from '../storage.js';
+import { C_TYPE, PLAIN_C_TYPES } from '../storage.js';
 
 /** Keys that are sorted in shared memory; `cuda/sort.cu` has the same number. */
 const TILE = 2048;
@@ -52,4 +52,4 @@ registerCudaKernel<'x', { k: number; sorted: boolean }>(tf.TopK, ({ backend, inp
 });
 
 declareVariants('sort');
-declareVariants('top-k', combinations({ FROM: Object.values(C_TYPE) }));
+declareVariants('top-k', combinations({ FROM: PLAIN_C_TYPES }));

@@ -309,6 +309,12 @@ export const CONTRACT = {
   }),
   /** x with its elements stored as those of `like` are. */
   SpftStoredLike: kernel({ inputs: ['x […]', 'like […]'], outputs: ['y […]'], shares: { y: 'x' } }),
+  /** A frozen matrix in another form, whose values are x's rounded to it. Only of backends that have the form. */
+  SpftStoreAs: kernel({
+    inputs: ['x [out, in]'],
+    attributes: attributes<of.StoreAsAttributes>(),
+    outputs: ['y [out, in]'],
+  }),
 } satisfies Readonly<Record<`Spft${string}`, KernelEntry>>;
 
 type Contract = typeof CONTRACT;

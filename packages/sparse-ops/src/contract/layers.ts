@@ -152,3 +152,10 @@ export interface StoredTensorAttributes {
   readonly stored: StoredType;
   readonly shape: readonly number[];
 }
+
+export interface StoreAsAttributes {
+  /** A name of `STORED_FORMS`. */
+  readonly form: string;
+  /** Whether what gradients need of the matrix, its transpose, is kept once made. */
+  readonly keepTransposed: boolean;
+}

@@ -5,6 +5,8 @@
 import type { StoredTensorAttributes } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import { CudaFormError } from '../../errors.js';
+import { storeAsE4m3 } from '../../forms/e4m3.js';
 import { declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import type { CudaKernels } from '../contract.js';
@@ -44,8 +46,18 @@ declareVariants(
   FLOATS.map((TO) => ({ TO })),
 );
 
+/** Forms of frozen matrices by name (forms/). */
+const FORMS: Readonly<Record<string, typeof storeAsE4m3>> = { fp8: storeAsE4m3 };
+
 /** Kernels of the contract. */
 export const storedTensorKernels = {
   SpftStoredTensor: ({ backend, attributes }) => storedTensor(backend, attributes),
-  SpftStoredLike: ({ backend, inputs: { x, like } }) => backend.as(x, backend.physical(like)),
+  // Of a form too: what takes a frozen weight's place is plain, as a form's steps would lose what an adapter adds.
+  SpftStoredLike: ({ backend, inputs: { x, like } }) =>
+    backend.as(x, backend.codebook(like) ? backend.weightType : backend.physical(like)),
+  SpftStoreAs: ({ backend, inputs: { x }, attributes: { form, keepTransposed } }) => {
+    const store = FORMS[form];
+    if (store) return store(backend, x, keepTransposed);
+    throw new CudaFormError(`cuda has no form of weights named '${form}'; it has ${Object.keys(FORMS).join(', ')}`);
+  },
 } satisfies CudaKernels;

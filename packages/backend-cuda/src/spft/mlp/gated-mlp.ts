@@ -7,38 +7,49 @@
 import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import { runsOnCodes } from '../../forms/e4m3.js';
+import { formOf, keptColumns, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import {
+  quantisedActivation,
+  quantisedActivationGrad,
+  quantisesActivations,
+} from '../../forms/quantised-activation.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { activationType, addRows, beginWithBias, inType, rowsOf, type Selection } from '../project/layers.js';
-import { gatherColumns } from '../select/columns.js';
-import { gatherRows } from '../tokens/rows.js';
-import { gatedActivation, gatedActivationGrad } from './gated-activation.js';
+import { activationType, addRows, beginWithBias, rowsOf, type Selection } from '../project/layers.js';
+import { gatedActivation, gatedActivationGrad, type Place } from './gated-activation.js';
 
 type Type = 'bf16' | 'f32';
 
-/** d = a·bᵀ or a·b, with what d or c holds already where beta is 1. */
-function multiply(
-  backend: CudaBackend,
-  a: TensorInfo,
-  b: TensorInfo,
-  d: TensorInfo,
-  type: Type,
-  { transposeB = false, beta = 0, c = d }: { transposeB?: boolean; beta?: number; c?: TensorInfo },
-): void {
-  const [m, n] = d.shape as [number, number];
-  if (m === 0) return;
-  inType(backend, b, type, (b) =>
-    backend.multiply({
-      ...{ m, n, k: a.shape[1]!, transposeB, type, outputType: type, beta },
-      ...{ a: backend.address(a), b: backend.address(b), c: backend.address(c), d: backend.address(d) },
-    }),
-  );
-}
-
-const placeOf = (backend: CudaBackend, x: TensorInfo, column = 0) => ({
+const placeOf = (backend: CudaBackend, x: TensorInfo, column = 0): Place => ({
   address: backend.address(x) + column * BYTES[backend.physical(x)],
   stride: x.shape[1]!,
 });
+
+/** y = residual + (silu(gate) ⊙ up)·Wᵀ. @param weight of down, or its kept columns. */
+function multiplyDown(
+  backend: CudaBackend,
+  gate: Place,
+  up: Place,
+  weight: TensorInfo,
+  residual: TensorInfo,
+  y: TensorInfo,
+  type: Type,
+): void {
+  const [rows, columns] = [y.shape[0]!, weight.shape[1]!];
+  const extent = { rows, columns, type };
+  const sum = { d: backend.address(y), c: backend.address(residual), type, beta: 1 } as const;
+  if (runsOnCodes(backend, weight) && quantisesActivations(backend, extent, [gate, up])) {
+    const h = quantisedActivation(backend, gate, up, extent);
+    formOf(backend, weight).times(backend, h, weight, sum);
+    h.release();
+    return;
+  }
+  const h = backend.output([rows, columns], 'float32', type);
+  gatedActivation(backend, gate, up, placeOf(backend, h), extent);
+  withActivations(backend, h, type, (h) => timesWeight(backend, h, weight, sum));
+  backend.release(h);
+}
 
 /** Rows that compute every channel. @returns gate and up, for the backward. */
 function denseForward(
@@ -50,16 +61,15 @@ function denseForward(
   type: Type,
 ): TensorInfo[] {
   const [rows, channels] = [x.shape[0]!, gate.weight.shape[0]!];
-  const made = [gate, up].map(({ weight, bias }) => {
-    const z = backend.output([rows, channels], 'float32', type);
-    multiply(backend, x, weight, z, type, { transposeB: true, beta: beginWithBias(backend, z, bias) });
-    return z;
-  });
-  const h = backend.output([rows, channels], 'float32', type);
-  const [g, u] = made.map((z) => placeOf(backend, z));
-  gatedActivation(backend, g!, u!, placeOf(backend, h), { rows, columns: channels, type });
-  multiply(backend, h, down.weight, y, type, { transposeB: true, beta: 1, c: residual });
-  backend.release(h);
+  const made = withActivations(backend, x, type, (x) =>
+    [gate, up].map(({ weight, bias }) => {
+      const z = backend.output([rows, channels], 'float32', type);
+      timesWeight(backend, x, weight, { d: backend.address(z), type, beta: beginWithBias(backend, z, bias) });
+      return z;
+    }),
+  );
+  const [g, u] = made.map((z) => placeOf(backend, z)) as [Place, Place];
+  multiplyDown(backend, g, u, down.weight, residual, y, type);
   return made;
 }
 
@@ -93,25 +103,12 @@ function sparseForward(
   y: TensorInfo,
   type: Type,
 ): TensorInfo[] {
-  const [rows, inputs] = x.shape as [number, number];
-  const both = backend.output([2 * kept, inputs], 'float32', backend.physical(gate.weight));
-  for (const [n, { weight }] of [gate, up].entries()) {
-    const half = rowsOf(backend, both, n * kept, (n + 1) * kept);
-    gatherRows(backend, weight, indices, half);
-    backend.release(half);
-  }
-  const z = backend.output([rows, 2 * kept], 'float32', type);
+  const both = keptRows(backend, [gate.weight, up.weight], indices);
+  const z = backend.output([x.shape[0]!, 2 * kept], 'float32', type);
   const beta = beginBothHalves(backend, z, [gate.bias, up.bias], indices, kept);
-  multiply(backend, x, both, z, type, { transposeB: true, beta });
-  const h = backend.output([rows, kept], 'float32', type);
-  gatedActivation(backend, placeOf(backend, z), placeOf(backend, z, kept), placeOf(backend, h), {
-    rows,
-    columns: kept,
-    type,
-  });
-  const columns = gatherColumns(backend, down.weight, indices);
-  multiply(backend, h, columns, y, type, { transposeB: true, beta: 1, c: residual });
-  backend.release(h);
+  withActivations(backend, x, type, (x) => timesWeight(backend, x, both, { d: backend.address(z), type, beta }));
+  const columns = keptColumns(backend, down.weight, indices);
+  multiplyDown(backend, placeOf(backend, z), placeOf(backend, z, kept), columns, residual, y, type);
   return [z, both, columns];
 }
 
@@ -142,28 +139,43 @@ const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({ backend, inputs, attributes: { w
 
 type Slices = [TensorInfo, TensorInfo, TensorInfo];
 
+/** dh = dy·W. @param weight of down, or its kept columns. */
+function gradientOfDown(backend: CudaBackend, dy: TensorInfo, weight: TensorInfo, type: Type): TensorInfo {
+  const dh = backend.output([dy.shape[0]!, weight.shape[1]!], 'float32', type);
+  const sum = { d: backend.address(dh), type };
+  withActivations(backend, dy, type, (dy) => timesTransposed(backend, dy, weight, sum));
+  return dh;
+}
+
 function denseBackward(
   backend: CudaBackend,
   dy: TensorInfo,
-  [gate, up]: readonly TensorInfo[],
-  weights: KernelMlpWeights,
+  [ofGate, ofUp]: readonly TensorInfo[],
+  { gate, up, down }: KernelMlpWeights,
   dx: TensorInfo,
   type: Type,
 ): void {
-  const [rows, channels] = gate!.shape as [number, number];
   // Holds the gradient of up from the activation on: one matrix [D, I] less.
-  const dh = backend.output([rows, channels], 'float32', type);
-  multiply(backend, dy, weights.down.weight, dh, type, {});
-  const dgate = backend.output([rows, channels], 'float32', type);
-  const [g, u, d, dg] = [gate!, up!, dh, dgate].map((t) => placeOf(backend, t));
-  gatedActivationGrad(
-    backend,
-    { gate: g!, up: u!, dy: d! },
-    { dgate: dg!, dup: d! },
-    { rows, columns: channels, type },
-  );
-  multiply(backend, dgate, weights.gate.weight, dx, type, {});
-  multiply(backend, dh, weights.up.weight, dx, type, { beta: 1 });
+  const dh = gradientOfDown(backend, dy, down.weight, type);
+  const [rows, columns] = dh.shape as [number, number];
+  const extent = { rows, columns, type };
+  const [g, u, d] = [ofGate!, ofUp!, dh].map((t) => placeOf(backend, t)) as [Place, Place, Place];
+  const sum = { d: backend.address(dx), type };
+  const onCodes = [gate, up].every(({ weight }) => runsOnCodes(backend, weight));
+  if (onCodes && quantisesActivations(backend, extent, [g, u, d])) {
+    const both = quantisedActivationGrad(backend, { gate: g, up: u, dy: d }, extent);
+    backend.release(dh);
+    const halves = [both.sliceColumns(0, columns), both.sliceColumns(columns, 2 * columns)];
+    [gate, up].forEach(({ weight }, n) => {
+      formOf(backend, weight).timesTransposed(backend, halves[n]!, weight, { ...sum, beta: n === 0 ? 0 : 1 });
+    });
+    both.release();
+    return;
+  }
+  const dgate = backend.output([rows, columns], 'float32', type);
+  gatedActivationGrad(backend, { gate: g, up: u, dy: d }, { dgate: placeOf(backend, dgate), dup: d }, extent);
+  withActivations(backend, dgate, type, (dgate) => timesTransposed(backend, dgate, gate.weight, sum));
+  withActivations(backend, dh, type, (dup) => timesTransposed(backend, dup, up.weight, { ...sum, beta: 1 }));
   backend.release(dh);
   backend.release(dgate);
 }
@@ -175,19 +187,23 @@ function sparseBackward(
   dx: TensorInfo,
   type: Type,
 ): void {
-  const [rows, kept] = [z!.shape[0]!, columns!.shape[1]!];
-  const dh = backend.output([rows, kept], 'float32', type);
-  multiply(backend, dy, columns!, dh, type, {});
-  const dz = backend.output([rows, 2 * kept], 'float32', type);
-  gatedActivationGrad(
-    backend,
-    { gate: placeOf(backend, z!), up: placeOf(backend, z!, kept), dy: placeOf(backend, dh) },
-    { dgate: placeOf(backend, dz), dup: placeOf(backend, dz, kept) },
-    { rows, columns: kept, type },
-  );
-  multiply(backend, dz, both!, dx, type, {});
+  const dh = gradientOfDown(backend, dy, columns!, type);
+  const [rows, kept] = dh.shape as [number, number];
+  const extent = { rows, columns: kept, type };
+  const parts = { gate: placeOf(backend, z!), up: placeOf(backend, z!, kept), dy: placeOf(backend, dh) };
+  const sum = { d: backend.address(dx), type };
+  if (runsOnCodes(backend, both!) && quantisesActivations(backend, extent, Object.values(parts))) {
+    const dz = quantisedActivationGrad(backend, parts, extent);
+    formOf(backend, both!).timesTransposed(backend, dz, both!, sum);
+    dz.release();
+  } else {
+    const dz = backend.output([rows, 2 * kept], 'float32', type);
+    const places = { dgate: placeOf(backend, dz), dup: placeOf(backend, dz, kept) };
+    gatedActivationGrad(backend, parts, places, extent);
+    withActivations(backend, dz, type, (dz) => timesTransposed(backend, dz, both!, sum));
+    backend.release(dz);
+  }
   backend.release(dh);
-  backend.release(dz);
 }
 
 const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({

@@ -35,6 +35,9 @@ export function doraNorms(backend: CudaBackend, weight: Info, loraA: Info, loraB
     const norms = scope.output([out], 'float32', 'f32');
     if (out === 0) return norms;
     const [a, b] = [loraA, loraB].map((info) => scope.temporary(backend.as(info, 'f32'))) as [Info, Info];
+    // Of a weight in a stored form what the form gives, unpacked for this.
+    const squaresOf = weight;
+    weight = backend.codebook(weight) ? scope.temporary(backend.as(weight, backend.weightType)) : weight;
     if (backend.physical(weight) !== 'bf16') {
       const sum = scope.temporary(backend.output([out, inputs], 'float32', 'f32'));
       multiply(backend, {
@@ -44,7 +47,7 @@ export function doraNorms(backend: CudaBackend, weight: Info, loraA: Info, loraB
       rowSquares(backend, sum, backend.address(norms), 1);
       return norms;
     }
-    const squares = backend.derived(weight, 'row squares', 4 * out, (at) => rowSquares(backend, weight, at, 0));
+    const squares = backend.derived(squaresOf, 'row squares', 4 * out, (at) => rowSquares(backend, weight, at, 0));
     const u = scope.temporary(backend.output([out, r], 'float32', 'f32'));
     multiply(backend, {
       ...{ m: out, n: r, k: inputs, transposeB: true, type: 'bf16', outputType: 'f32' },

@@ -2,7 +2,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
-import { BYTES, C_TYPE, type Physical } from '../../storage.js';
+import { BYTES, C_TYPE } from '../../storage.js';
 
 export type {
   KernelBranch as Branch,
@@ -52,16 +52,6 @@ export function addRows(backend: CudaBackend, y: TensorInfo, bias: TensorInfo): 
 
 /** Element type of activations that come of x and a frozen weight. */
 export const activationType = (backend: CudaBackend, x: TensorInfo, weight: TensorInfo): 'bf16' | 'f32' =>
-  backend.physical(x) === 'bf16' && backend.physical(weight) === 'bf16' ? 'bf16' : 'f32';
-
-/** Runs `f` with x in element type `physical`. */
-export function inType<T>(backend: CudaBackend, x: TensorInfo, physical: Physical, f: (x: TensorInfo) => T): T {
-  const converted = backend.as(x, physical);
-  try {
-    return f(converted);
-  } finally {
-    backend.release(converted);
-  }
-}
+  backend.physical(x) === 'bf16' && backend.physical(weight) !== 'f32' ? 'bf16' : 'f32';
 
 declareVariants('fill-rows', combinations({ FROM: FLOATS, TO: FLOATS }));

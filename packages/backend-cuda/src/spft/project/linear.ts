@@ -1,13 +1,12 @@
-/** @file Frozen linear layers: all of a weight, its kept rows, or its kept columns. */
+/** @file Frozen linear layers: all of a weight, its kept rows, or its kept columns, in whatever form it is stored (forms/). */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import { keptColumns, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { inScope } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
-import { product } from '../../tfjs/matmul.js';
 import type { CudaKernels } from '../contract.js';
-import { gatherColumns } from '../select/columns.js';
-import { gatherRows } from '../tokens/rows.js';
+import { activationType } from './layers.js';
 
 type Info = tf.TensorInfo;
 
@@ -21,25 +20,40 @@ export function addBias(backend: CudaBackend, y: Info, bias: Info, indices?: Inf
   backend.launch(kernel, [Math.min(4096, Math.ceil(size / 256))], [256], [...addresses, n, size]);
 }
 
+/** x·Wᵀ or, `transposed`, x·W as a new tensor, owned by the caller. */
+function times(backend: CudaBackend, x: Info, weight: Info, transposed: boolean): Info {
+  const type = activationType(backend, x, weight);
+  const [inner, n] = transposed ? weight.shape : [weight.shape[1]!, weight.shape[0]!];
+  return inScope(backend, (scope) => {
+    const y = scope.output([x.shape[0]!, n!], 'float32', type);
+    if (inner === 0) backend.clear(y);
+    else {
+      const sum = { d: backend.address(y), type };
+      withActivations(backend, x, type, (x) => (transposed ? timesTransposed : timesWeight)(backend, x, weight, sum));
+    }
+    return y;
+  });
+}
+
 /**
  * x·Wᵀ + b.
  * @param x [T, in]. @param weight [out, in]. @param bias [out].
- * @returns [T, out] owned by the caller: bf16 where x and W are, else float.
+ * @returns [T, out] owned by the caller: bf16 where x is and W is no float, else float.
  */
 export function linear(backend: CudaBackend, x: Info, weight: Info, bias?: Info): Info {
-  const y = product(backend, x, weight, false, true);
+  const y = times(backend, x, weight, false);
   if (bias) addBias(backend, y, bias);
   return y;
 }
 
 /** dy·W: [T, in], owned by the caller. */
-export const linearGrad = (backend: CudaBackend, dy: Info, weight: Info): Info => product(backend, dy, weight);
+export const linearGrad = (backend: CudaBackend, dy: Info, weight: Info): Info => times(backend, dy, weight, true);
 
 /** x·W[indices]ᵀ + b[indices]: [T, kept], owned by the caller. */
 export function linearKeptRows(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
   return inScope(backend, (scope) => {
-    const kept = scope.temporary(gatherRows(backend, weight, indices));
-    const y = scope.result(product(backend, x, kept, false, true));
+    const kept = scope.temporary(keptRows(backend, [weight], indices));
+    const y = scope.result(times(backend, x, kept, false));
     if (bias) addBias(backend, y, bias, indices);
     return y;
   });
@@ -47,14 +61,14 @@ export function linearKeptRows(backend: CudaBackend, x: Info, weight: Info, indi
 
 /** dy·W[indices]: [T, in], owned by the caller. */
 export function linearKeptRowsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
-  return inScope(backend, (scope) => product(backend, dy, scope.temporary(gatherRows(backend, weight, indices))));
+  return inScope(backend, (scope) => times(backend, dy, scope.temporary(keptRows(backend, [weight], indices)), true));
 }
 
 /** x·W[:, indices]ᵀ + b for x [T, kept]: [T, out], owned by the caller. */
 export function linearKeptColumns(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
   return inScope(backend, (scope) => {
-    const kept = scope.temporary(gatherColumns(backend, weight, indices));
-    const y = scope.result(product(backend, x, kept, false, true));
+    const kept = scope.temporary(keptColumns(backend, weight, indices));
+    const y = scope.result(times(backend, x, kept, false));
     if (bias) addBias(backend, y, bias);
     return y;
   });
@@ -62,11 +76,8 @@ export function linearKeptColumns(backend: CudaBackend, x: Info, weight: Info, i
 
 /** dy·W[:, indices]: [T, kept], owned by the caller. */
 export function linearKeptColumnsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
-  return inScope(backend, (scope) => product(backend, dy, scope.temporary(gatherColumns(backend, weight, indices))));
+  return inScope(backend, (scope) => times(backend, dy, scope.temporary(keptColumns(backend, weight, indices)), true));
 }
-
-// Of these inputs, bias may be missing.
-type Inputs = 'x' | 'weight' | 'bias' | 'indices';
 
 declareVariants('bias', combinations({ Y: FLOATS, TYPE_B: FLOATS }));
 

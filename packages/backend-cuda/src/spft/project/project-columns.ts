@@ -4,6 +4,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import { Activations, keptColumns, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns, scatterColumns } from '../select/columns.js';
 import {
@@ -15,7 +16,7 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, inType, type Layer, rowsOf } from './layers.js';
+import { activationType, addRows, type Layer, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -30,17 +31,12 @@ function forward(
   y: TensorInfo,
   type: Type,
 ): TensorInfo | null {
-  const [rows, out] = y.shape as [number, number];
-  if (rows === 0) return null;
+  if (y.shape[0] === 0) return null;
   const values = onKept ? gatherColumns(backend, x, keep!.indices) : backend.share(x);
-  const columns = onKept ? gatherColumns(backend, weight, keep!.indices) : backend.share(weight);
-  inType(backend, columns, type, (w) =>
-    backend.multiply({
-      ...{ m: rows, n: out, k: w.shape[1]!, transposeB: true, type, outputType: type, beta: below ? 1 : 0 },
-      ...{ a: backend.address(values), b: backend.address(w), d: backend.address(y) },
-      ...(below && { c: backend.address(below) }),
-    }),
-  );
+  const columns = onKept ? keptColumns(backend, weight, keep!.indices) : backend.share(weight);
+  const onTop = below ? { beta: 1 as const, c: backend.address(below) } : {};
+  const sum = { d: backend.address(y), type, ...onTop };
+  withActivations(backend, values, type, (x) => timesWeight(backend, x, columns, sum));
   backend.release(values);
   if (onKept) return columns;
   backend.release(columns);
@@ -106,19 +102,14 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
   backend.release(given);
   const dx = backend.output([T, columns], 'float32', type);
   const D = keep ? denseRows : T;
-  const out = weight.shape[0]!;
+  const ofDy = new Activations(backend, dy, type);
   // Sparse rows first: they are written with zeros between the kept channels.
   if (keep && D < T) {
-    const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
+    const dxSparse = rowsOf(backend, dx, D, T);
     const values = backend.output([T - D, keep.kept], 'float32', type);
-    inType(backend, inputs.kept0!, type, (w) =>
-      backend.multiply({
-        ...{ m: T - D, n: keep.kept, k: out, type, outputType: type },
-        ...{ a: backend.address(dySparse), b: backend.address(w), d: backend.address(values) },
-      }),
-    );
+    timesTransposed(backend, ofDy, inputs.kept0!, { d: backend.address(values), type }, D, T);
     scatterColumns(backend, values, keep.indices, dxSparse);
-    for (const made of [dySparse, dxSparse, values]) backend.release(made);
+    for (const made of [dxSparse, values]) backend.release(made);
   }
   const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
   if (ofBranch) {
@@ -126,13 +117,10 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     backend.release(ofBranch.dh);
   }
   if (D > 0) {
-    inType(backend, weight, type, (w) =>
-      backend.multiply({
-        ...{ m: D, n: columns, k: out, type, outputType: type, beta: ofBranch ? 1 : 0 },
-        ...{ a: backend.address(dy), b: backend.address(w), d: backend.address(dx) },
-      }),
-    );
+    const sum = { d: backend.address(dx), type, beta: ofBranch ? 1 : 0 } as const;
+    timesTransposed(backend, ofDy, weight, sum, 0, D);
   }
+  ofDy.release();
   backend.release(x);
   backend.release(dy);
   return [dx, ...withMagnitudes([layer], ofBranch?.gradients ?? [], [dmagnitude])];

@@ -5,9 +5,9 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import { type Activations, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns, scatterColumns } from '../select/columns.js';
-import { gatherRows } from '../tokens/rows.js';
 import {
   branchGradients,
   branchInputs,
@@ -17,50 +17,27 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, beginWithBias, inType, type Layer, rowsOf } from './layers.js';
+import { activationType, addRows, beginWithBias, type Layer, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
-/** y [rows, out] = x·Wᵀ + bias, on top of what y holds where it is `begun`. */
-function dense(
-  backend: CudaBackend,
-  x: TensorInfo,
-  { weight, bias }: Layer,
-  y: TensorInfo,
-  begun: boolean,
-  type: Type,
-): void {
-  const [rows, inputs] = x.shape as [number, number];
+/** y [D, out] = x·Wᵀ + bias of the first rows, on top of what y holds where it is `begun`. */
+function dense(backend: CudaBackend, x: Activations, { weight, bias }: Layer, y: TensorInfo, begun: boolean): void {
+  const rows = y.shape[0]!;
   if (rows === 0) return;
   const beta = begun ? 1 : beginWithBias(backend, y, bias);
-  inType(backend, weight, type, (w) =>
-    backend.multiply({
-      ...{ m: rows, n: w.shape[0]!, k: inputs, transposeB: true, type, outputType: type, beta },
-      ...{ a: backend.address(x), b: backend.address(w), d: backend.address(y) },
-    }),
-  );
+  timesWeight(backend, x, weight, { d: backend.address(y), type: x.type, beta }, 0, rows);
   if (begun && bias) addRows(backend, y, bias);
 }
 
-/** y [rows, out] = the kept channels and zeros between them. @returns the gathered rows of the weight, for the backward. */
-function sparse(
-  backend: CudaBackend,
-  x: TensorInfo,
-  { weight, bias, keep }: Layer,
-  y: TensorInfo,
-  type: Type,
-): TensorInfo {
-  const [rows, inputs] = x.shape as [number, number];
+/** y [T − D, out] = the kept channels of the last rows and zeros between them. @returns the gathered rows of the weight, for the backward. */
+function sparse(backend: CudaBackend, x: Activations, { weight, bias, keep }: Layer, y: TensorInfo): TensorInfo {
+  const [T, rows] = [x.x.shape[0]!, y.shape[0]!];
   const { indices, kept } = keep!;
-  const values = backend.output([rows, kept], 'float32', type);
+  const values = backend.output([rows, kept], 'float32', x.type);
   const beta = beginWithBias(backend, values, bias, indices);
-  const gathered = gatherRows(backend, weight, indices);
-  inType(backend, gathered, type, (w) =>
-    backend.multiply({
-      ...{ m: rows, n: kept, k: inputs, transposeB: true, type, outputType: type, beta },
-      ...{ a: backend.address(x), b: backend.address(w), d: backend.address(values) },
-    }),
-  );
+  const gathered = keptRows(backend, [weight], indices);
+  timesWeight(backend, x, gathered, { d: backend.address(values), type: x.type, beta }, T - rows, T);
   scatterColumns(backend, values, indices, y);
   backend.release(values);
   return gathered;
@@ -70,28 +47,26 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
   const T = x.shape[0]!;
   const type = activationType(backend, x, layers[0]!.weight);
   const group = groupBranches(layers.map(({ lora }) => lora));
-  return inType(backend, x, type, (x) => {
+  return withActivations(backend, x, type, (x) => {
     const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
     const D = layers.map(({ keep }) => (keep ? denseRows : T));
-    const slicesOf = (n: number, from: number, to: number) =>
-      [x, ys[n]!].map((t) => rowsOf(backend, t, from, to)) as [TensorInfo, TensorInfo];
     // Sparse rows first: they are written with zeros between the kept channels.
     const gathered = layers.flatMap((layer, n) => {
       if (D[n] === T) return [];
-      const slices = slicesOf(n, D[n]!, T);
-      const weight = sparse(backend, slices[0], layer, slices[1], type);
-      for (const slice of slices) backend.release(slice);
+      const slice = rowsOf(backend, ys[n]!, D[n]!, T);
+      const weight = sparse(backend, x, layer, slice);
+      backend.release(slice);
       return [weight];
     });
-    const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
+    const h = group.rank > 0 ? branchInputs(backend, x.x, group, type) : null;
     if (h) {
       const below = ys.map((matrix, n) => (D[n]! < T ? { matrix, from: D[n]! } : null));
       writeBranches(backend, ys, h, group, type, below);
     }
     layers.forEach((layer, n) => {
-      const slices = slicesOf(n, 0, D[n]!);
-      dense(backend, slices[0], layer, slices[1], group.of[n] !== null, type);
-      for (const slice of slices) backend.release(slice);
+      const slice = rowsOf(backend, ys[n]!, 0, D[n]!);
+      dense(backend, x, layer, slice, group.of[n] !== null);
+      backend.release(slice);
     });
     if (h === null) return [...ys, ...gathered];
     const kept = [h];
@@ -118,15 +93,10 @@ function backward(
   beta: 0 | 1,
   type: Type,
 ): void {
-  const [rows, inputs] = dx.shape as [number, number];
-  if (rows === 0) return;
+  if (dx.shape[0] === 0) return;
   const values = gathered ? gatherColumns(backend, dy, keep!.indices) : backend.share(dy);
-  inType(backend, gathered ?? weight, type, (w) =>
-    backend.multiply({
-      ...{ m: rows, n: inputs, k: w.shape[0]!, type, outputType: type, beta },
-      ...{ a: backend.address(values), b: backend.address(w), d: backend.address(dx) },
-    }),
-  );
+  const sum = { d: backend.address(dx), type, beta };
+  withActivations(backend, values, type, (dy) => timesTransposed(backend, dy, gathered ?? weight, sum));
   backend.release(values);
 }
 

@@ -1,0 +1,66 @@
+/** @file Frozen matrices in bf16 or float, as they lie: the form that everything else is measured against. */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../backend.js';
+import type { MatrixType } from '../device/gemm.js';
+import { gatherColumns } from '../spft/select/columns.js';
+import { gatherRows } from '../spft/tokens/rows.js';
+import { BYTES } from '../storage.js';
+import { type Rows, registerForm, type StoredForm, type Sum } from './form.js';
+
+/** A matrix as it lies. */
+export class PlainRows implements Rows {
+  constructor(
+    readonly address: number,
+    readonly type: MatrixType,
+    readonly rows: number,
+    readonly columns: number,
+  ) {}
+
+  slice(from: number, to: number): PlainRows {
+    const address = this.address + from * this.columns * BYTES[this.type];
+    return new PlainRows(address, this.type, to - from, this.columns);
+  }
+
+  release(): void {}
+}
+
+export const plainRows = (backend: CudaBackend, x: TensorInfo, type: MatrixType): PlainRows =>
+  new PlainRows(backend.address(x), type, x.shape[0]!, x.shape[1]!);
+
+/** A product with a matrix of any form, unpacked for it where it is not of x's type. */
+export function multiplyPlain(
+  backend: CudaBackend,
+  { address: a, type, rows: m, columns: k }: PlainRows,
+  weight: TensorInfo,
+  transposeB: boolean,
+  { d, type: outputType, ldd, beta, c }: Sum,
+): void {
+  const n = weight.shape[transposeB ? 0 : 1]!;
+  const w = backend.as(weight, type);
+  try {
+    backend.multiply({ m, n, k, transposeB, type, outputType, a, b: backend.address(w), d, ldd, beta, c });
+  } finally {
+    backend.release(w);
+  }
+}
+
+export const plainForm: StoredForm = {
+  keyOf: () => 'plain',
+  rowsOf: (backend, x, _, type) => plainRows(backend, x, type),
+  times: (backend, x, weight, sum) => multiplyPlain(backend, x as PlainRows, weight, true, sum),
+  timesTransposed: (backend, dy, weight, sum) => multiplyPlain(backend, dy as PlainRows, weight, false, sum),
+  keptRows(backend, weights, indices) {
+    if (weights.length === 1) return gatherRows(backend, weights[0]!, indices);
+    const [kept, columns] = [indices.shape[0]!, weights[0]!.shape[1]!];
+    const all = backend.output([weights.length * kept, columns], 'float32', backend.physical(weights[0]!));
+    weights.forEach((weight, n) => {
+      const part = backend.view(all, [kept, columns], n * kept * columns);
+      gatherRows(backend, weight, indices, part);
+      backend.release(part);
+    });
+    return all;
+  },
+  keptColumns: gatherColumns,
+};
+
+registerForm(['f32', 'bf16'], plainForm);

@@ -1,0 +1,112 @@
+/**
+ * @file Activations and gradients as E4M3 codes with scales in device memory, made on the fly: one for each row where products can have that
+ * (`CudaBackend.scalesRows`), else one for all. No number is read back.
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../backend.js';
+import { aligned } from '../shared/tensors.js';
+import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
+import { C_TYPE } from '../storage.js';
+import type { Rows } from './form.js';
+
+/** Blocks of the first pass over a matrix that gets one scale. */
+const STRETCHES = 1024;
+
+export class QuantisedRows implements Rows {
+  readonly #owned: TensorInfo[];
+
+  /**
+   * @param codes address. @param stride codes from row to row.
+   * @param scales address: of one for each row, or of one.
+   * @param owned tensors that are given back with it.
+   */
+  constructor(
+    private readonly backend: CudaBackend,
+    readonly codes: number,
+    readonly scales: number,
+    readonly byRow: boolean,
+    readonly rows: number,
+    readonly columns: number,
+    readonly stride: number,
+    owned: TensorInfo[],
+  ) {
+    this.#owned = owned;
+  }
+
+  slice(from: number, to: number): QuantisedRows {
+    if (from === 0 && to === this.rows) return this;
+    return this.#part(this.codes + from * this.stride, this.#scalesFrom(from, to), to - from, this.columns);
+  }
+
+  /** Columns [from, to) of all rows. */
+  sliceColumns(from: number, to: number): QuantisedRows {
+    return this.#part(this.codes + from, this.scales, this.rows, to - from);
+  }
+
+  release(): void {
+    for (const tensor of this.#owned) this.backend.release(tensor);
+    this.#owned.length = 0;
+  }
+
+  #part(codes: number, scales: number, rows: number, columns: number): QuantisedRows {
+    return new QuantisedRows(this.backend, codes, scales, this.byRow, rows, columns, this.stride, []);
+  }
+
+  /** cuBLASLt wants scales at a multiple of 16 bytes; those of a slice that begins elsewhere are copied to one. */
+  #scalesFrom(from: number, to: number): number {
+    if (!this.byRow) return this.scales;
+    const address = this.scales + 4 * from;
+    if (address % 16 === 0) return address;
+    const copy = this.backend.output([to - from]);
+    this.#owned.push(copy);
+    const aligned = this.backend.address(copy);
+    this.backend.copy(address, aligned, 4 * (to - from));
+    return aligned;
+  }
+}
+
+/** Codes [rows, columns] and their scales, still to be written; owned by the caller. */
+export function newRows(backend: CudaBackend, rows: number, columns: number): QuantisedRows {
+  const codes = backend.output([rows, columns], 'bool');
+  const scales = backend.output([rows]);
+  const [codesAt, scalesAt] = [codes, scales].map((tensor) => backend.address(tensor)) as [number, number];
+  return new QuantisedRows(backend, codesAt, scalesAt, backend.scalesRows, rows, columns, columns, [codes, scales]);
+}
+
+/** Codes of x [T, n], which is bf16 or float; owned by the caller. */
+export function quantiseRows(backend: CudaBackend, x: TensorInfo): QuantisedRows {
+  const [rows, n] = x.shape as [number, number];
+  const made = newRows(backend, rows, n);
+  if (rows * n === 0) return made;
+  if (!made.byRow) scaleOfAll(backend, x, made.scales);
+  quantise(backend, x, made.codes, made.scales, made.byRow ? 0 : 1);
+  return made;
+}
+
+/** Writes the scale that all of x [T, n] has room for. */
+export function scaleOfAll(backend: CudaBackend, x: TensorInfo, scale: number): void {
+  const size = x.shape[0]! * x.shape[1]!;
+  const types = { X: C_TYPE[backend.physical(x)] };
+  const from = backend.address(x);
+  const blocks = Math.min(STRETCHES, Math.ceil(size / 2048));
+  backend.scratch(4 * blocks, (most) => {
+    const first = backend.kernel('quantise', 'most_of_stretch', 'ppli', types);
+    backend.launch(first, [blocks], [256], [from, most, size, aligned(8, from)]);
+    const second = backend.kernel('quantise', 'scale_of_all', 'ppi', types);
+    backend.launch(second, [1], [256], [most, scale, blocks]);
+  });
+}
+
+/** Writes the codes of x [T, n] by the scale that is there. */
+export const quantiseByScale = (backend: CudaBackend, x: TensorInfo, codes: number, scale: number): void =>
+  quantise(backend, x, codes, scale, 1);
+
+function quantise(backend: CudaBackend, x: TensorInfo, codes: number, scales: number, one: 0 | 1): void {
+  const [rows, n] = x.shape as [number, number];
+  const from = backend.address(x);
+  const kernel = backend.kernel('quantise', 'quantise_rows', 'pppiiii', { X: C_TYPE[backend.physical(x)] });
+  const threads = Math.min(512, Math.max(32, 32 * Math.ceil(n / (16 * 32))));
+  backend.launch(kernel, [rows], [threads], [from, codes, scales, n, n, aligned(n, from, codes), one]);
+}
+
+declareVariants('quantise', combinations({ X: FLOATS }));
