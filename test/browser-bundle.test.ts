@@ -23,6 +23,12 @@ describe('bundling for a browser', () => {
     expect(outputFiles[0]!.text).not.toMatch(/from\s*["']node:/);
   });
 
+  it('@spft/config makes no code at run time, and brings no compiler of schemas', async () => {
+    const { outputFiles } = await bundle("export * from '@spft/config'");
+    expect(outputFiles[0]!.text).not.toMatch(/new Function\(|\beval\(/);
+    expect(outputFiles[0]!.text).not.toContain('node_modules/ajv');
+  });
+
   it('fails for a package that has one', async () => {
     await expect(bundle("export * from '@spft/safetensors/node'")).rejects.toThrow(/node:|Could not resolve/);
   });

@@ -1,17 +1,28 @@
 /**
- * @file Validation by ajv, and its errors turned into sentences: one problem per value, with what is allowed, what was found, and the
+ * @file Validation by what ajv compiled ahead (`validators/compile.mjs`), and its errors turned into sentences: one problem per value, with what is allowed, what was found, and the
  * nearest valid name.
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import type { ConfigProblem } from './config-error.js';
 import { type JsonSchema, SCHEMAS, type SchemaName } from './json-schema.js';
 import { snakeCase } from './key-table.js';
 import { nearestName } from './nearest.js';
 import { type ConfigSource, describeValue } from './source-text.js';
 import { KNOWN_MODES } from './sparsity-config.js';
+import * as compiled from './validators.generated.js';
 
-const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
-const compiled = new Map<SchemaName, ValidateFunction>();
+/** A function that ajv compiled; what is wrong with the value that it saw last. */
+interface Validator {
+  (value: unknown): boolean;
+  readonly errors?: readonly ErrorObject[] | null;
+}
+
+const VALIDATORS: Readonly<Record<SchemaName, Validator>> = {
+  train: compiled.validate_train,
+  sparsity: compiled.validate_sparsity,
+  hub: compiled.validate_hub,
+  'hub-run': compiled.validate_hub_run,
+};
 
 /** Names that people use for training keys in other programs and in older versions of transformers. */
 const SYNONYMS: Readonly<Record<string, string>> = {
@@ -33,11 +44,7 @@ const SYNONYMS: Readonly<Record<string, string>> = {
  * @param prefix put before the key in the problem's path: `--` for flags.
  */
 export function validate(name: SchemaName, value: unknown, source: ConfigSource, prefix = ''): ConfigProblem[] {
-  let check = compiled.get(name);
-  if (!check) {
-    check = ajv.compile(SCHEMAS[name]);
-    compiled.set(name, check);
-  }
+  const check = VALIDATORS[name];
   if (check(value)) return [];
   const problems = new Map<string, ConfigProblem>();
   for (const error of check.errors!) {

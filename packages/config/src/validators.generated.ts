@@ -1,0 +1,2366 @@
+// @ts-nocheck
+// Compiled from json-schema.ts by `npm run validators -w packages/config`; not written by hand.
+/* biome-ignore-all lint: compiled */
+"use strict";
+export const validate_train = validate10;
+const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, or a JSON or JSONL file.","default":null,"type":["string","null"]},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity); none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
+const func2 = Object.prototype.hasOwnProperty;
+const pattern0 = new RegExp("^[A-Za-z][A-Za-z0-9_.:+-]*$", "u");
+
+function validate10(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
+/*# sourceURL="urn:spft:config:train" */;
+let vErrors = null;
+let errors = 0;
+if(data && typeof data == "object" && !Array.isArray(data)){
+for(const key0 in data){
+if(!(func2.call(schema11.properties, key0))){
+const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+if(data.model_name_or_path !== undefined){
+let data0 = data.model_name_or_path;
+if((typeof data0 !== "string") && (data0 !== null)){
+const err1 = {instancePath:instancePath+"/model_name_or_path",schemaPath:"#/properties/model_name_or_path/type",keyword:"type",params:{type: schema11.properties.model_name_or_path.type},message:"must be string,null",schema:schema11.properties.model_name_or_path.type,parentSchema:schema11.properties.model_name_or_path,data:data0};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.dataset !== undefined){
+let data1 = data.dataset;
+if((typeof data1 !== "string") && (data1 !== null)){
+const err2 = {instancePath:instancePath+"/dataset",schemaPath:"#/properties/dataset/type",keyword:"type",params:{type: schema11.properties.dataset.type},message:"must be string,null",schema:schema11.properties.dataset.type,parentSchema:schema11.properties.dataset,data:data1};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+if(data.eval_dataset !== undefined){
+let data2 = data.eval_dataset;
+if((typeof data2 !== "string") && (data2 !== null)){
+const err3 = {instancePath:instancePath+"/eval_dataset",schemaPath:"#/properties/eval_dataset/type",keyword:"type",params:{type: schema11.properties.eval_dataset.type},message:"must be string,null",schema:schema11.properties.eval_dataset.type,parentSchema:schema11.properties.eval_dataset,data:data2};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+if(data.chat_template_format !== undefined){
+let data3 = data.chat_template_format;
+if((typeof data3 !== "string") && (data3 !== null)){
+const err4 = {instancePath:instancePath+"/chat_template_format",schemaPath:"#/properties/chat_template_format/type",keyword:"type",params:{type: schema11.properties.chat_template_format.type},message:"must be string,null",schema:schema11.properties.chat_template_format.type,parentSchema:schema11.properties.chat_template_format,data:data3};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.model_max_length !== undefined){
+let data4 = data.model_max_length;
+if(!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))){
+const err5 = {instancePath:instancePath+"/model_max_length",schemaPath:"#/properties/model_max_length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.model_max_length.type,parentSchema:schema11.properties.model_max_length,data:data4};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if((typeof data4 == "number") && (isFinite(data4))){
+if(data4 < 1 || isNaN(data4)){
+const err6 = {instancePath:instancePath+"/model_max_length",schemaPath:"#/properties/model_max_length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.model_max_length,data:data4};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+}
+if(data.max_seq_length !== undefined){
+let data5 = data.max_seq_length;
+if(!(((typeof data5 == "number") && (!(data5 % 1) && !isNaN(data5))) && (isFinite(data5)))){
+const err7 = {instancePath:instancePath+"/max_seq_length",schemaPath:"#/properties/max_seq_length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.max_seq_length.type,parentSchema:schema11.properties.max_seq_length,data:data5};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+if((typeof data5 == "number") && (isFinite(data5))){
+if(data5 < 1 || isNaN(data5)){
+const err8 = {instancePath:instancePath+"/max_seq_length",schemaPath:"#/properties/max_seq_length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.max_seq_length,data:data5};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+}
+if(data.append_concat_token !== undefined){
+let data6 = data.append_concat_token;
+if(typeof data6 !== "boolean"){
+const err9 = {instancePath:instancePath+"/append_concat_token",schemaPath:"#/properties/append_concat_token/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.append_concat_token.type,parentSchema:schema11.properties.append_concat_token,data:data6};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+if(data.add_special_tokens !== undefined){
+let data7 = data.add_special_tokens;
+if(typeof data7 !== "boolean"){
+const err10 = {instancePath:instancePath+"/add_special_tokens",schemaPath:"#/properties/add_special_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.add_special_tokens.type,parentSchema:schema11.properties.add_special_tokens,data:data7};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+}
+if(data.splits !== undefined){
+let data8 = data.splits;
+if((typeof data8 !== "string") && (!(Array.isArray(data8)))){
+const err11 = {instancePath:instancePath+"/splits",schemaPath:"#/properties/splits/type",keyword:"type",params:{type: schema11.properties.splits.type},message:"must be string,array",schema:schema11.properties.splits.type,parentSchema:schema11.properties.splits,data:data8};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+if(Array.isArray(data8)){
+const len0 = data8.length;
+for(let i0=0; i0<len0; i0++){
+let data9 = data8[i0];
+if(typeof data9 !== "string"){
+const err12 = {instancePath:instancePath+"/splits/" + i0,schemaPath:"#/properties/splits/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.splits.items.type,parentSchema:schema11.properties.splits.items,data:data9};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+}
+}
+}
+if(data.packing !== undefined){
+let data10 = data.packing;
+if(typeof data10 !== "boolean"){
+const err13 = {instancePath:instancePath+"/packing",schemaPath:"#/properties/packing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.packing.type,parentSchema:schema11.properties.packing,data:data10};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+}
+if(data.dataset_text_field !== undefined){
+let data11 = data.dataset_text_field;
+if((typeof data11 !== "string") && (data11 !== null)){
+const err14 = {instancePath:instancePath+"/dataset_text_field",schemaPath:"#/properties/dataset_text_field/type",keyword:"type",params:{type: schema11.properties.dataset_text_field.type},message:"must be string,null",schema:schema11.properties.dataset_text_field.type,parentSchema:schema11.properties.dataset_text_field,data:data11};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+}
+if(data.skip_bad_rows !== undefined){
+let data12 = data.skip_bad_rows;
+if(typeof data12 !== "boolean"){
+const err15 = {instancePath:instancePath+"/skip_bad_rows",schemaPath:"#/properties/skip_bad_rows/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.skip_bad_rows.type,parentSchema:schema11.properties.skip_bad_rows,data:data12};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+if(data.num_train_epochs !== undefined){
+let data13 = data.num_train_epochs;
+if((typeof data13 == "number") && (isFinite(data13))){
+if(data13 <= 0 || isNaN(data13)){
+const err16 = {instancePath:instancePath+"/num_train_epochs",schemaPath:"#/properties/num_train_epochs/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.num_train_epochs,data:data13};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+}
+else {
+const err17 = {instancePath:instancePath+"/num_train_epochs",schemaPath:"#/properties/num_train_epochs/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.num_train_epochs.type,parentSchema:schema11.properties.num_train_epochs,data:data13};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+}
+if(data.max_steps !== undefined){
+let data14 = data.max_steps;
+if(!(((typeof data14 == "number") && (!(data14 % 1) && !isNaN(data14))) && (isFinite(data14)))){
+const err18 = {instancePath:instancePath+"/max_steps",schemaPath:"#/properties/max_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.max_steps.type,parentSchema:schema11.properties.max_steps,data:data14};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+if((typeof data14 == "number") && (isFinite(data14))){
+if(data14 < -1 || isNaN(data14)){
+const err19 = {instancePath:instancePath+"/max_steps",schemaPath:"#/properties/max_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: -1},message:"must be >= -1",schema:-1,parentSchema:schema11.properties.max_steps,data:data14};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+}
+}
+if(data.per_device_train_batch_size !== undefined){
+let data15 = data.per_device_train_batch_size;
+if(!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))){
+const err20 = {instancePath:instancePath+"/per_device_train_batch_size",schemaPath:"#/properties/per_device_train_batch_size/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.per_device_train_batch_size.type,parentSchema:schema11.properties.per_device_train_batch_size,data:data15};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+if((typeof data15 == "number") && (isFinite(data15))){
+if(data15 < 1 || isNaN(data15)){
+const err21 = {instancePath:instancePath+"/per_device_train_batch_size",schemaPath:"#/properties/per_device_train_batch_size/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.per_device_train_batch_size,data:data15};
+if(vErrors === null){
+vErrors = [err21];
+}
+else {
+vErrors.push(err21);
+}
+errors++;
+}
+}
+}
+if(data.per_device_eval_batch_size !== undefined){
+let data16 = data.per_device_eval_batch_size;
+if(!(((typeof data16 == "number") && (!(data16 % 1) && !isNaN(data16))) && (isFinite(data16)))){
+const err22 = {instancePath:instancePath+"/per_device_eval_batch_size",schemaPath:"#/properties/per_device_eval_batch_size/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.per_device_eval_batch_size.type,parentSchema:schema11.properties.per_device_eval_batch_size,data:data16};
+if(vErrors === null){
+vErrors = [err22];
+}
+else {
+vErrors.push(err22);
+}
+errors++;
+}
+if((typeof data16 == "number") && (isFinite(data16))){
+if(data16 < 1 || isNaN(data16)){
+const err23 = {instancePath:instancePath+"/per_device_eval_batch_size",schemaPath:"#/properties/per_device_eval_batch_size/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.per_device_eval_batch_size,data:data16};
+if(vErrors === null){
+vErrors = [err23];
+}
+else {
+vErrors.push(err23);
+}
+errors++;
+}
+}
+}
+if(data.gradient_accumulation_steps !== undefined){
+let data17 = data.gradient_accumulation_steps;
+if(!(((typeof data17 == "number") && (!(data17 % 1) && !isNaN(data17))) && (isFinite(data17)))){
+const err24 = {instancePath:instancePath+"/gradient_accumulation_steps",schemaPath:"#/properties/gradient_accumulation_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.gradient_accumulation_steps.type,parentSchema:schema11.properties.gradient_accumulation_steps,data:data17};
+if(vErrors === null){
+vErrors = [err24];
+}
+else {
+vErrors.push(err24);
+}
+errors++;
+}
+if((typeof data17 == "number") && (isFinite(data17))){
+if(data17 < 1 || isNaN(data17)){
+const err25 = {instancePath:instancePath+"/gradient_accumulation_steps",schemaPath:"#/properties/gradient_accumulation_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.gradient_accumulation_steps,data:data17};
+if(vErrors === null){
+vErrors = [err25];
+}
+else {
+vErrors.push(err25);
+}
+errors++;
+}
+}
+}
+if(data.optim !== undefined){
+let data18 = data.optim;
+if(typeof data18 !== "string"){
+const err26 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.optim.type,parentSchema:schema11.properties.optim,data:data18};
+if(vErrors === null){
+vErrors = [err26];
+}
+else {
+vErrors.push(err26);
+}
+errors++;
+}
+if(!(((((data18 === "adamw_torch") || (data18 === "adamw_torch_fused")) || (data18 === "adamw_hf")) || (data18 === "adamw")) || (data18 === "sgd"))){
+const err27 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/enum",keyword:"enum",params:{allowedValues: schema11.properties.optim.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.optim.enum,parentSchema:schema11.properties.optim,data:data18};
+if(vErrors === null){
+vErrors = [err27];
+}
+else {
+vErrors.push(err27);
+}
+errors++;
+}
+}
+if(data.learning_rate !== undefined){
+let data19 = data.learning_rate;
+if((typeof data19 == "number") && (isFinite(data19))){
+if(data19 < 0 || isNaN(data19)){
+const err28 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.learning_rate,data:data19};
+if(vErrors === null){
+vErrors = [err28];
+}
+else {
+vErrors.push(err28);
+}
+errors++;
+}
+}
+else {
+const err29 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.learning_rate.type,parentSchema:schema11.properties.learning_rate,data:data19};
+if(vErrors === null){
+vErrors = [err29];
+}
+else {
+vErrors.push(err29);
+}
+errors++;
+}
+}
+if(data.weight_decay !== undefined){
+let data20 = data.weight_decay;
+if((typeof data20 == "number") && (isFinite(data20))){
+if(data20 < 0 || isNaN(data20)){
+const err30 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.weight_decay,data:data20};
+if(vErrors === null){
+vErrors = [err30];
+}
+else {
+vErrors.push(err30);
+}
+errors++;
+}
+}
+else {
+const err31 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.weight_decay.type,parentSchema:schema11.properties.weight_decay,data:data20};
+if(vErrors === null){
+vErrors = [err31];
+}
+else {
+vErrors.push(err31);
+}
+errors++;
+}
+}
+if(data.adam_beta1 !== undefined){
+let data21 = data.adam_beta1;
+if((typeof data21 == "number") && (isFinite(data21))){
+if(data21 < 0 || isNaN(data21)){
+const err32 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta1,data:data21};
+if(vErrors === null){
+vErrors = [err32];
+}
+else {
+vErrors.push(err32);
+}
+errors++;
+}
+if(data21 >= 1 || isNaN(data21)){
+const err33 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta1,data:data21};
+if(vErrors === null){
+vErrors = [err33];
+}
+else {
+vErrors.push(err33);
+}
+errors++;
+}
+}
+else {
+const err34 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta1.type,parentSchema:schema11.properties.adam_beta1,data:data21};
+if(vErrors === null){
+vErrors = [err34];
+}
+else {
+vErrors.push(err34);
+}
+errors++;
+}
+}
+if(data.adam_beta2 !== undefined){
+let data22 = data.adam_beta2;
+if((typeof data22 == "number") && (isFinite(data22))){
+if(data22 < 0 || isNaN(data22)){
+const err35 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta2,data:data22};
+if(vErrors === null){
+vErrors = [err35];
+}
+else {
+vErrors.push(err35);
+}
+errors++;
+}
+if(data22 >= 1 || isNaN(data22)){
+const err36 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta2,data:data22};
+if(vErrors === null){
+vErrors = [err36];
+}
+else {
+vErrors.push(err36);
+}
+errors++;
+}
+}
+else {
+const err37 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta2.type,parentSchema:schema11.properties.adam_beta2,data:data22};
+if(vErrors === null){
+vErrors = [err37];
+}
+else {
+vErrors.push(err37);
+}
+errors++;
+}
+}
+if(data.adam_epsilon !== undefined){
+let data23 = data.adam_epsilon;
+if((typeof data23 == "number") && (isFinite(data23))){
+if(data23 <= 0 || isNaN(data23)){
+const err38 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.adam_epsilon,data:data23};
+if(vErrors === null){
+vErrors = [err38];
+}
+else {
+vErrors.push(err38);
+}
+errors++;
+}
+}
+else {
+const err39 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_epsilon.type,parentSchema:schema11.properties.adam_epsilon,data:data23};
+if(vErrors === null){
+vErrors = [err39];
+}
+else {
+vErrors.push(err39);
+}
+errors++;
+}
+}
+if(data.momentum !== undefined){
+let data24 = data.momentum;
+if((typeof data24 == "number") && (isFinite(data24))){
+if(data24 < 0 || isNaN(data24)){
+const err40 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.momentum,data:data24};
+if(vErrors === null){
+vErrors = [err40];
+}
+else {
+vErrors.push(err40);
+}
+errors++;
+}
+if(data24 >= 1 || isNaN(data24)){
+const err41 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.momentum,data:data24};
+if(vErrors === null){
+vErrors = [err41];
+}
+else {
+vErrors.push(err41);
+}
+errors++;
+}
+}
+else {
+const err42 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.momentum.type,parentSchema:schema11.properties.momentum,data:data24};
+if(vErrors === null){
+vErrors = [err42];
+}
+else {
+vErrors.push(err42);
+}
+errors++;
+}
+}
+if(data.max_grad_norm !== undefined){
+let data25 = data.max_grad_norm;
+if((typeof data25 == "number") && (isFinite(data25))){
+if(data25 < 0 || isNaN(data25)){
+const err43 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.max_grad_norm,data:data25};
+if(vErrors === null){
+vErrors = [err43];
+}
+else {
+vErrors.push(err43);
+}
+errors++;
+}
+}
+else {
+const err44 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.max_grad_norm.type,parentSchema:schema11.properties.max_grad_norm,data:data25};
+if(vErrors === null){
+vErrors = [err44];
+}
+else {
+vErrors.push(err44);
+}
+errors++;
+}
+}
+if(data.lr_scheduler_type !== undefined){
+let data26 = data.lr_scheduler_type;
+if(typeof data26 !== "string"){
+const err45 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lr_scheduler_type.type,parentSchema:schema11.properties.lr_scheduler_type,data:data26};
+if(vErrors === null){
+vErrors = [err45];
+}
+else {
+vErrors.push(err45);
+}
+errors++;
+}
+if(!((((data26 === "linear") || (data26 === "cosine")) || (data26 === "constant")) || (data26 === "constant_with_warmup"))){
+const err46 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.lr_scheduler_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.lr_scheduler_type.enum,parentSchema:schema11.properties.lr_scheduler_type,data:data26};
+if(vErrors === null){
+vErrors = [err46];
+}
+else {
+vErrors.push(err46);
+}
+errors++;
+}
+}
+if(data.warmup_ratio !== undefined){
+let data27 = data.warmup_ratio;
+if((typeof data27 == "number") && (isFinite(data27))){
+if(data27 > 1 || isNaN(data27)){
+const err47 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.warmup_ratio,data:data27};
+if(vErrors === null){
+vErrors = [err47];
+}
+else {
+vErrors.push(err47);
+}
+errors++;
+}
+if(data27 < 0 || isNaN(data27)){
+const err48 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_ratio,data:data27};
+if(vErrors === null){
+vErrors = [err48];
+}
+else {
+vErrors.push(err48);
+}
+errors++;
+}
+}
+else {
+const err49 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.warmup_ratio.type,parentSchema:schema11.properties.warmup_ratio,data:data27};
+if(vErrors === null){
+vErrors = [err49];
+}
+else {
+vErrors.push(err49);
+}
+errors++;
+}
+}
+if(data.warmup_steps !== undefined){
+let data28 = data.warmup_steps;
+if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
+const err50 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.warmup_steps.type,parentSchema:schema11.properties.warmup_steps,data:data28};
+if(vErrors === null){
+vErrors = [err50];
+}
+else {
+vErrors.push(err50);
+}
+errors++;
+}
+if((typeof data28 == "number") && (isFinite(data28))){
+if(data28 < 0 || isNaN(data28)){
+const err51 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_steps,data:data28};
+if(vErrors === null){
+vErrors = [err51];
+}
+else {
+vErrors.push(err51);
+}
+errors++;
+}
+}
+}
+if(data.output_dir !== undefined){
+let data29 = data.output_dir;
+if(typeof data29 !== "string"){
+const err52 = {instancePath:instancePath+"/output_dir",schemaPath:"#/properties/output_dir/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.output_dir.type,parentSchema:schema11.properties.output_dir,data:data29};
+if(vErrors === null){
+vErrors = [err52];
+}
+else {
+vErrors.push(err52);
+}
+errors++;
+}
+}
+if(data.run_name !== undefined){
+let data30 = data.run_name;
+if((typeof data30 !== "string") && (data30 !== null)){
+const err53 = {instancePath:instancePath+"/run_name",schemaPath:"#/properties/run_name/type",keyword:"type",params:{type: schema11.properties.run_name.type},message:"must be string,null",schema:schema11.properties.run_name.type,parentSchema:schema11.properties.run_name,data:data30};
+if(vErrors === null){
+vErrors = [err53];
+}
+else {
+vErrors.push(err53);
+}
+errors++;
+}
+}
+if(data.report_to !== undefined){
+let data31 = data.report_to;
+if((typeof data31 !== "string") && (!(Array.isArray(data31)))){
+const err54 = {instancePath:instancePath+"/report_to",schemaPath:"#/properties/report_to/type",keyword:"type",params:{type: schema11.properties.report_to.type},message:"must be string,array",schema:schema11.properties.report_to.type,parentSchema:schema11.properties.report_to,data:data31};
+if(vErrors === null){
+vErrors = [err54];
+}
+else {
+vErrors.push(err54);
+}
+errors++;
+}
+if(Array.isArray(data31)){
+const len1 = data31.length;
+for(let i1=0; i1<len1; i1++){
+let data32 = data31[i1];
+if(typeof data32 !== "string"){
+const err55 = {instancePath:instancePath+"/report_to/" + i1,schemaPath:"#/properties/report_to/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.report_to.items.type,parentSchema:schema11.properties.report_to.items,data:data32};
+if(vErrors === null){
+vErrors = [err55];
+}
+else {
+vErrors.push(err55);
+}
+errors++;
+}
+if(!((((data32 === "none") || (data32 === "all")) || (data32 === "jsonl")) || (data32 === "html"))){
+const err56 = {instancePath:instancePath+"/report_to/" + i1,schemaPath:"#/properties/report_to/items/enum",keyword:"enum",params:{allowedValues: schema11.properties.report_to.items.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.report_to.items.enum,parentSchema:schema11.properties.report_to.items,data:data32};
+if(vErrors === null){
+vErrors = [err56];
+}
+else {
+vErrors.push(err56);
+}
+errors++;
+}
+}
+}
+}
+if(data.logging_steps !== undefined){
+let data33 = data.logging_steps;
+if(!(((typeof data33 == "number") && (!(data33 % 1) && !isNaN(data33))) && (isFinite(data33)))){
+const err57 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.logging_steps.type,parentSchema:schema11.properties.logging_steps,data:data33};
+if(vErrors === null){
+vErrors = [err57];
+}
+else {
+vErrors.push(err57);
+}
+errors++;
+}
+if((typeof data33 == "number") && (isFinite(data33))){
+if(data33 < 1 || isNaN(data33)){
+const err58 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.logging_steps,data:data33};
+if(vErrors === null){
+vErrors = [err58];
+}
+else {
+vErrors.push(err58);
+}
+errors++;
+}
+}
+}
+if(data.eval_strategy !== undefined){
+let data34 = data.eval_strategy;
+if(typeof data34 !== "string"){
+const err59 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.eval_strategy.type,parentSchema:schema11.properties.eval_strategy,data:data34};
+if(vErrors === null){
+vErrors = [err59];
+}
+else {
+vErrors.push(err59);
+}
+errors++;
+}
+if(!(((data34 === "no") || (data34 === "steps")) || (data34 === "epoch"))){
+const err60 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.eval_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.eval_strategy.enum,parentSchema:schema11.properties.eval_strategy,data:data34};
+if(vErrors === null){
+vErrors = [err60];
+}
+else {
+vErrors.push(err60);
+}
+errors++;
+}
+}
+if(data.eval_steps !== undefined){
+let data35 = data.eval_steps;
+if((!(((typeof data35 == "number") && (!(data35 % 1) && !isNaN(data35))) && (isFinite(data35)))) && (data35 !== null)){
+const err61 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/type",keyword:"type",params:{type: schema11.properties.eval_steps.type},message:"must be integer,null",schema:schema11.properties.eval_steps.type,parentSchema:schema11.properties.eval_steps,data:data35};
+if(vErrors === null){
+vErrors = [err61];
+}
+else {
+vErrors.push(err61);
+}
+errors++;
+}
+if((typeof data35 == "number") && (isFinite(data35))){
+if(data35 < 1 || isNaN(data35)){
+const err62 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.eval_steps,data:data35};
+if(vErrors === null){
+vErrors = [err62];
+}
+else {
+vErrors.push(err62);
+}
+errors++;
+}
+}
+}
+if(data.save_strategy !== undefined){
+let data36 = data.save_strategy;
+if(typeof data36 !== "string"){
+const err63 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.save_strategy.type,parentSchema:schema11.properties.save_strategy,data:data36};
+if(vErrors === null){
+vErrors = [err63];
+}
+else {
+vErrors.push(err63);
+}
+errors++;
+}
+if(!(((data36 === "no") || (data36 === "steps")) || (data36 === "epoch"))){
+const err64 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.save_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.save_strategy.enum,parentSchema:schema11.properties.save_strategy,data:data36};
+if(vErrors === null){
+vErrors = [err64];
+}
+else {
+vErrors.push(err64);
+}
+errors++;
+}
+}
+if(data.save_steps !== undefined){
+let data37 = data.save_steps;
+if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
+const err65 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.save_steps.type,parentSchema:schema11.properties.save_steps,data:data37};
+if(vErrors === null){
+vErrors = [err65];
+}
+else {
+vErrors.push(err65);
+}
+errors++;
+}
+if((typeof data37 == "number") && (isFinite(data37))){
+if(data37 < 1 || isNaN(data37)){
+const err66 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_steps,data:data37};
+if(vErrors === null){
+vErrors = [err66];
+}
+else {
+vErrors.push(err66);
+}
+errors++;
+}
+}
+}
+if(data.save_total_limit !== undefined){
+let data38 = data.save_total_limit;
+if((!(((typeof data38 == "number") && (!(data38 % 1) && !isNaN(data38))) && (isFinite(data38)))) && (data38 !== null)){
+const err67 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/type",keyword:"type",params:{type: schema11.properties.save_total_limit.type},message:"must be integer,null",schema:schema11.properties.save_total_limit.type,parentSchema:schema11.properties.save_total_limit,data:data38};
+if(vErrors === null){
+vErrors = [err67];
+}
+else {
+vErrors.push(err67);
+}
+errors++;
+}
+if((typeof data38 == "number") && (isFinite(data38))){
+if(data38 < 1 || isNaN(data38)){
+const err68 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_total_limit,data:data38};
+if(vErrors === null){
+vErrors = [err68];
+}
+else {
+vErrors.push(err68);
+}
+errors++;
+}
+}
+}
+if(data.load_best_model_at_end !== undefined){
+let data39 = data.load_best_model_at_end;
+if(typeof data39 !== "boolean"){
+const err69 = {instancePath:instancePath+"/load_best_model_at_end",schemaPath:"#/properties/load_best_model_at_end/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.load_best_model_at_end.type,parentSchema:schema11.properties.load_best_model_at_end,data:data39};
+if(vErrors === null){
+vErrors = [err69];
+}
+else {
+vErrors.push(err69);
+}
+errors++;
+}
+}
+if(data.metric_for_best_model !== undefined){
+let data40 = data.metric_for_best_model;
+if((typeof data40 !== "string") && (data40 !== null)){
+const err70 = {instancePath:instancePath+"/metric_for_best_model",schemaPath:"#/properties/metric_for_best_model/type",keyword:"type",params:{type: schema11.properties.metric_for_best_model.type},message:"must be string,null",schema:schema11.properties.metric_for_best_model.type,parentSchema:schema11.properties.metric_for_best_model,data:data40};
+if(vErrors === null){
+vErrors = [err70];
+}
+else {
+vErrors.push(err70);
+}
+errors++;
+}
+}
+if(data.greater_is_better !== undefined){
+let data41 = data.greater_is_better;
+if((typeof data41 !== "boolean") && (data41 !== null)){
+const err71 = {instancePath:instancePath+"/greater_is_better",schemaPath:"#/properties/greater_is_better/type",keyword:"type",params:{type: schema11.properties.greater_is_better.type},message:"must be boolean,null",schema:schema11.properties.greater_is_better.type,parentSchema:schema11.properties.greater_is_better,data:data41};
+if(vErrors === null){
+vErrors = [err71];
+}
+else {
+vErrors.push(err71);
+}
+errors++;
+}
+}
+if(data.resume_from_checkpoint !== undefined){
+let data42 = data.resume_from_checkpoint;
+if(((typeof data42 !== "string") && (typeof data42 !== "boolean")) && (data42 !== null)){
+const err72 = {instancePath:instancePath+"/resume_from_checkpoint",schemaPath:"#/properties/resume_from_checkpoint/type",keyword:"type",params:{type: schema11.properties.resume_from_checkpoint.type},message:"must be string,boolean,null",schema:schema11.properties.resume_from_checkpoint.type,parentSchema:schema11.properties.resume_from_checkpoint,data:data42};
+if(vErrors === null){
+vErrors = [err72];
+}
+else {
+vErrors.push(err72);
+}
+errors++;
+}
+}
+if(data.seed !== undefined){
+let data43 = data.seed;
+if(!(((typeof data43 == "number") && (!(data43 % 1) && !isNaN(data43))) && (isFinite(data43)))){
+const err73 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.seed.type,parentSchema:schema11.properties.seed,data:data43};
+if(vErrors === null){
+vErrors = [err73];
+}
+else {
+vErrors.push(err73);
+}
+errors++;
+}
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 > 4294967295 || isNaN(data43)){
+const err74 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.seed,data:data43};
+if(vErrors === null){
+vErrors = [err74];
+}
+else {
+vErrors.push(err74);
+}
+errors++;
+}
+if(data43 < 0 || isNaN(data43)){
+const err75 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.seed,data:data43};
+if(vErrors === null){
+vErrors = [err75];
+}
+else {
+vErrors.push(err75);
+}
+errors++;
+}
+}
+}
+if(data.data_seed !== undefined){
+let data44 = data.data_seed;
+if((!(((typeof data44 == "number") && (!(data44 % 1) && !isNaN(data44))) && (isFinite(data44)))) && (data44 !== null)){
+const err76 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/type",keyword:"type",params:{type: schema11.properties.data_seed.type},message:"must be integer,null",schema:schema11.properties.data_seed.type,parentSchema:schema11.properties.data_seed,data:data44};
+if(vErrors === null){
+vErrors = [err76];
+}
+else {
+vErrors.push(err76);
+}
+errors++;
+}
+if((typeof data44 == "number") && (isFinite(data44))){
+if(data44 > 4294967295 || isNaN(data44)){
+const err77 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.data_seed,data:data44};
+if(vErrors === null){
+vErrors = [err77];
+}
+else {
+vErrors.push(err77);
+}
+errors++;
+}
+if(data44 < 0 || isNaN(data44)){
+const err78 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.data_seed,data:data44};
+if(vErrors === null){
+vErrors = [err78];
+}
+else {
+vErrors.push(err78);
+}
+errors++;
+}
+}
+}
+if(data.bf16 !== undefined){
+let data45 = data.bf16;
+if(typeof data45 !== "boolean"){
+const err79 = {instancePath:instancePath+"/bf16",schemaPath:"#/properties/bf16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bf16.type,parentSchema:schema11.properties.bf16,data:data45};
+if(vErrors === null){
+vErrors = [err79];
+}
+else {
+vErrors.push(err79);
+}
+errors++;
+}
+}
+if(data.fp16 !== undefined){
+let data46 = data.fp16;
+if(typeof data46 !== "boolean"){
+const err80 = {instancePath:instancePath+"/fp16",schemaPath:"#/properties/fp16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp16.type,parentSchema:schema11.properties.fp16,data:data46};
+if(vErrors === null){
+vErrors = [err80];
+}
+else {
+vErrors.push(err80);
+}
+errors++;
+}
+}
+if(data.gradient_checkpointing !== undefined){
+let data47 = data.gradient_checkpointing;
+if(typeof data47 !== "boolean"){
+const err81 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data47};
+if(vErrors === null){
+vErrors = [err81];
+}
+else {
+vErrors.push(err81);
+}
+errors++;
+}
+}
+if(data.dataloader_num_workers !== undefined){
+let data48 = data.dataloader_num_workers;
+if(!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))){
+const err82 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data48};
+if(vErrors === null){
+vErrors = [err82];
+}
+else {
+vErrors.push(err82);
+}
+errors++;
+}
+if((typeof data48 == "number") && (isFinite(data48))){
+if(data48 < 0 || isNaN(data48)){
+const err83 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data48};
+if(vErrors === null){
+vErrors = [err83];
+}
+else {
+vErrors.push(err83);
+}
+errors++;
+}
+}
+}
+if(data.ddp_find_unused_parameters !== undefined){
+let data49 = data.ddp_find_unused_parameters;
+if((typeof data49 !== "boolean") && (data49 !== null)){
+const err84 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data49};
+if(vErrors === null){
+vErrors = [err84];
+}
+else {
+vErrors.push(err84);
+}
+errors++;
+}
+}
+if(data.peft !== undefined){
+let data50 = data.peft;
+if((typeof data50 !== "string") && (data50 !== null)){
+const err85 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data50};
+if(vErrors === null){
+vErrors = [err85];
+}
+else {
+vErrors.push(err85);
+}
+errors++;
+}
+}
+if(data.lora_r !== undefined){
+let data51 = data.lora_r;
+if(!(((typeof data51 == "number") && (!(data51 % 1) && !isNaN(data51))) && (isFinite(data51)))){
+const err86 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data51};
+if(vErrors === null){
+vErrors = [err86];
+}
+else {
+vErrors.push(err86);
+}
+errors++;
+}
+if((typeof data51 == "number") && (isFinite(data51))){
+if(data51 < 1 || isNaN(data51)){
+const err87 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data51};
+if(vErrors === null){
+vErrors = [err87];
+}
+else {
+vErrors.push(err87);
+}
+errors++;
+}
+}
+}
+if(data.lora_alpha !== undefined){
+let data52 = data.lora_alpha;
+if((typeof data52 == "number") && (isFinite(data52))){
+if(data52 <= 0 || isNaN(data52)){
+const err88 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data52};
+if(vErrors === null){
+vErrors = [err88];
+}
+else {
+vErrors.push(err88);
+}
+errors++;
+}
+}
+else {
+const err89 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data52};
+if(vErrors === null){
+vErrors = [err89];
+}
+else {
+vErrors.push(err89);
+}
+errors++;
+}
+}
+if(data.lora_dropout !== undefined){
+let data53 = data.lora_dropout;
+if((typeof data53 == "number") && (isFinite(data53))){
+if(data53 < 0 || isNaN(data53)){
+const err90 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data53};
+if(vErrors === null){
+vErrors = [err90];
+}
+else {
+vErrors.push(err90);
+}
+errors++;
+}
+if(data53 >= 1 || isNaN(data53)){
+const err91 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data53};
+if(vErrors === null){
+vErrors = [err91];
+}
+else {
+vErrors.push(err91);
+}
+errors++;
+}
+}
+else {
+const err92 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data53};
+if(vErrors === null){
+vErrors = [err92];
+}
+else {
+vErrors.push(err92);
+}
+errors++;
+}
+}
+if(data.lora_target_modules !== undefined){
+let data54 = data.lora_target_modules;
+if((typeof data54 !== "string") && (!(Array.isArray(data54)))){
+const err93 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data54};
+if(vErrors === null){
+vErrors = [err93];
+}
+else {
+vErrors.push(err93);
+}
+errors++;
+}
+if(Array.isArray(data54)){
+const len2 = data54.length;
+for(let i2=0; i2<len2; i2++){
+let data55 = data54[i2];
+if(typeof data55 !== "string"){
+const err94 = {instancePath:instancePath+"/lora_target_modules/" + i2,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data55};
+if(vErrors === null){
+vErrors = [err94];
+}
+else {
+vErrors.push(err94);
+}
+errors++;
+}
+}
+}
+}
+if(data.use_rslora !== undefined){
+let data56 = data.use_rslora;
+if(typeof data56 !== "boolean"){
+const err95 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data56};
+if(vErrors === null){
+vErrors = [err95];
+}
+else {
+vErrors.push(err95);
+}
+errors++;
+}
+}
+if(data.spft !== undefined){
+let data57 = data.spft;
+if((typeof data57 !== "string") && (data57 !== null)){
+const err96 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data57};
+if(vErrors === null){
+vErrors = [err96];
+}
+else {
+vErrors.push(err96);
+}
+errors++;
+}
+}
+if(data.spft_mode !== undefined){
+let data58 = data.spft_mode;
+if((typeof data58 !== "string") && (data58 !== null)){
+const err97 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data58};
+if(vErrors === null){
+vErrors = [err97];
+}
+else {
+vErrors.push(err97);
+}
+errors++;
+}
+if(typeof data58 === "string"){
+if(!pattern0.test(data58)){
+const err98 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data58};
+if(vErrors === null){
+vErrors = [err98];
+}
+else {
+vErrors.push(err98);
+}
+errors++;
+}
+}
+}
+if(data.spft_predictor_basepath !== undefined){
+let data59 = data.spft_predictor_basepath;
+if((typeof data59 !== "string") && (data59 !== null)){
+const err99 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data59};
+if(vErrors === null){
+vErrors = [err99];
+}
+else {
+vErrors.push(err99);
+}
+errors++;
+}
+}
+if(data.spft_skip_sink_tokens !== undefined){
+let data60 = data.spft_skip_sink_tokens;
+if((!(((typeof data60 == "number") && (!(data60 % 1) && !isNaN(data60))) && (isFinite(data60)))) && (data60 !== null)){
+const err100 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data60};
+if(vErrors === null){
+vErrors = [err100];
+}
+else {
+vErrors.push(err100);
+}
+errors++;
+}
+if((typeof data60 == "number") && (isFinite(data60))){
+if(data60 < 0 || isNaN(data60)){
+const err101 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data60};
+if(vErrors === null){
+vErrors = [err101];
+}
+else {
+vErrors.push(err101);
+}
+errors++;
+}
+}
+}
+if(data.spft_skip_output_tokens !== undefined){
+let data61 = data.spft_skip_output_tokens;
+if((typeof data61 !== "boolean") && (data61 !== null)){
+const err102 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data61};
+if(vErrors === null){
+vErrors = [err102];
+}
+else {
+vErrors.push(err102);
+}
+errors++;
+}
+}
+if(data.spft_skip_random_tokens !== undefined){
+let data62 = data.spft_skip_random_tokens;
+if((typeof data62 !== "boolean") && (data62 !== null)){
+const err103 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data62};
+if(vErrors === null){
+vErrors = [err103];
+}
+else {
+vErrors.push(err103);
+}
+errors++;
+}
+}
+if(data.spft_start_step !== undefined){
+let data63 = data.spft_start_step;
+if((!((typeof data63 == "number") && (isFinite(data63)))) && (data63 !== null)){
+const err104 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data63};
+if(vErrors === null){
+vErrors = [err104];
+}
+else {
+vErrors.push(err104);
+}
+errors++;
+}
+if((typeof data63 == "number") && (isFinite(data63))){
+if(data63 < 0 || isNaN(data63)){
+const err105 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data63};
+if(vErrors === null){
+vErrors = [err105];
+}
+else {
+vErrors.push(err105);
+}
+errors++;
+}
+}
+}
+if(data.spft_end_step !== undefined){
+let data64 = data.spft_end_step;
+if((!((typeof data64 == "number") && (isFinite(data64)))) && (data64 !== null)){
+const err106 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data64};
+if(vErrors === null){
+vErrors = [err106];
+}
+else {
+vErrors.push(err106);
+}
+errors++;
+}
+if((typeof data64 == "number") && (isFinite(data64))){
+if(data64 < 0 || isNaN(data64)){
+const err107 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data64};
+if(vErrors === null){
+vErrors = [err107];
+}
+else {
+vErrors.push(err107);
+}
+errors++;
+}
+}
+}
+if(data.spft_sparse_lora_branch !== undefined){
+let data65 = data.spft_sparse_lora_branch;
+if((typeof data65 !== "boolean") && (data65 !== null)){
+const err108 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data65};
+if(vErrors === null){
+vErrors = [err108];
+}
+else {
+vErrors.push(err108);
+}
+errors++;
+}
+}
+if(data.spft_qk_per_head !== undefined){
+let data66 = data.spft_qk_per_head;
+if((typeof data66 !== "boolean") && (data66 !== null)){
+const err109 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data66};
+if(vErrors === null){
+vErrors = [err109];
+}
+else {
+vErrors.push(err109);
+}
+errors++;
+}
+}
+if(data.spft_qkvo_seq_avg !== undefined){
+let data67 = data.spft_qkvo_seq_avg;
+if((typeof data67 !== "boolean") && (data67 !== null)){
+const err110 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data67};
+if(vErrors === null){
+vErrors = [err110];
+}
+else {
+vErrors.push(err110);
+}
+errors++;
+}
+}
+if(data.spft_mlp_seq_avg !== undefined){
+let data68 = data.spft_mlp_seq_avg;
+if((typeof data68 !== "boolean") && (data68 !== null)){
+const err111 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data68};
+if(vErrors === null){
+vErrors = [err111];
+}
+else {
+vErrors.push(err111);
+}
+errors++;
+}
+}
+if(data.spft_sparse_output_tokens !== undefined){
+let data69 = data.spft_sparse_output_tokens;
+if((!((typeof data69 == "number") && (isFinite(data69)))) && (data69 !== null)){
+const err112 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data69};
+if(vErrors === null){
+vErrors = [err112];
+}
+else {
+vErrors.push(err112);
+}
+errors++;
+}
+if((typeof data69 == "number") && (isFinite(data69))){
+if(data69 > 1 || isNaN(data69)){
+const err113 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data69};
+if(vErrors === null){
+vErrors = [err113];
+}
+else {
+vErrors.push(err113);
+}
+errors++;
+}
+if(data69 < 0 || isNaN(data69)){
+const err114 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data69};
+if(vErrors === null){
+vErrors = [err114];
+}
+else {
+vErrors.push(err114);
+}
+errors++;
+}
+}
+}
+if(data.eval_only !== undefined){
+let data70 = data.eval_only;
+if(typeof data70 !== "boolean"){
+const err115 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data70};
+if(vErrors === null){
+vErrors = [err115];
+}
+else {
+vErrors.push(err115);
+}
+errors++;
+}
+}
+if(data.enable_unsloth !== undefined){
+let data71 = data.enable_unsloth;
+if(typeof data71 !== "boolean"){
+const err116 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data71};
+if(vErrors === null){
+vErrors = [err116];
+}
+else {
+vErrors.push(err116);
+}
+errors++;
+}
+}
+if(data.benchmark !== undefined){
+let data72 = data.benchmark;
+if(typeof data72 !== "boolean"){
+const err117 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data72};
+if(vErrors === null){
+vErrors = [err117];
+}
+else {
+vErrors.push(err117);
+}
+errors++;
+}
+}
+}
+else {
+const err118 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err118];
+}
+else {
+vErrors.push(err118);
+}
+errors++;
+}
+validate10.errors = vErrors;
+return errors === 0;
+}
+
+export const validate_sparsity = validate11;
+const schema12 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:sparsity","title":"Sparsity file of SparseLoRA","type":"object","properties":{"mode":{"description":"Who chooses the channels: svd_<rank>, dense, an oracle, or a registered name.","default":"none","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":false,"type":"boolean"},"skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":0,"type":"integer","minimum":0},"skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":false,"type":"boolean"},"sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":0,"type":"number","minimum":0,"maximum":1},"sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":false,"type":"boolean"},"qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":false,"type":"boolean"},"qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":false,"type":"boolean"},"mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":true,"type":"boolean"},"predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"ffn_sparsity":{"description":"Short name of the MLP sparsities, for the name of the run.","default":null,"type":["string","null"]},"qkvo_sparsity":{"description":"Short name of the attention sparsities, for the name of the run.","default":null,"type":["string","null"]},"compat":{"description":"reference: repeat three defects of the original, so that published runs can be repeated.","default":"corrected","type":"string","enum":["corrected","reference"]},"channel_multiple":{"description":"Round the kept channels up to a multiple of this; chosen by the backend if not given.","default":null,"type":["integer","null"],"minimum":1},"sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["sparsity"],"additionalProperties":false};
+const pattern2 = new RegExp("^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$", "u");
+
+function validate11(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
+/*# sourceURL="urn:spft:config:sparsity" */;
+let vErrors = null;
+let errors = 0;
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.sparsity === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "sparsity"},message:"must have required property '"+"sparsity"+"'",schema:schema12.required,parentSchema:schema12,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(func2.call(schema12.properties, key0))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema12,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.mode !== undefined){
+let data0 = data.mode;
+if(typeof data0 === "string"){
+if(!pattern0.test(data0)){
+const err2 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema12.properties.mode,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+else {
+const err3 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.mode.type,parentSchema:schema12.properties.mode,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+if(data.start_step !== undefined){
+let data1 = data.start_step;
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 < 0 || isNaN(data1)){
+const err4 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.start_step,data:data1};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+else {
+const err5 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.start_step.type,parentSchema:schema12.properties.start_step,data:data1};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+if(data.end_step !== undefined){
+let data2 = data.end_step;
+if((typeof data2 == "number") && (isFinite(data2))){
+if(data2 < 0 || isNaN(data2)){
+const err6 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.end_step,data:data2};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+else {
+const err7 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.end_step.type,parentSchema:schema12.properties.end_step,data:data2};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+if(data.skip_output_tokens !== undefined){
+let data3 = data.skip_output_tokens;
+if(typeof data3 !== "boolean"){
+const err8 = {instancePath:instancePath+"/skip_output_tokens",schemaPath:"#/properties/skip_output_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.skip_output_tokens.type,parentSchema:schema12.properties.skip_output_tokens,data:data3};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+if(data.skip_sink_tokens !== undefined){
+let data4 = data.skip_sink_tokens;
+if(!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))){
+const err9 = {instancePath:instancePath+"/skip_sink_tokens",schemaPath:"#/properties/skip_sink_tokens/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.skip_sink_tokens.type,parentSchema:schema12.properties.skip_sink_tokens,data:data4};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+if((typeof data4 == "number") && (isFinite(data4))){
+if(data4 < 0 || isNaN(data4)){
+const err10 = {instancePath:instancePath+"/skip_sink_tokens",schemaPath:"#/properties/skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.skip_sink_tokens,data:data4};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+}
+}
+if(data.skip_random_tokens !== undefined){
+let data5 = data.skip_random_tokens;
+if(typeof data5 !== "boolean"){
+const err11 = {instancePath:instancePath+"/skip_random_tokens",schemaPath:"#/properties/skip_random_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.skip_random_tokens.type,parentSchema:schema12.properties.skip_random_tokens,data:data5};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+if(data.sparse_output_tokens !== undefined){
+let data6 = data.sparse_output_tokens;
+if((typeof data6 == "number") && (isFinite(data6))){
+if(data6 > 1 || isNaN(data6)){
+const err12 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema12.properties.sparse_output_tokens,data:data6};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+if(data6 < 0 || isNaN(data6)){
+const err13 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparse_output_tokens,data:data6};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+}
+else {
+const err14 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparse_output_tokens.type,parentSchema:schema12.properties.sparse_output_tokens,data:data6};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+}
+if(data.sparse_lora_branch !== undefined){
+let data7 = data.sparse_lora_branch;
+if(typeof data7 !== "boolean"){
+const err15 = {instancePath:instancePath+"/sparse_lora_branch",schemaPath:"#/properties/sparse_lora_branch/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.sparse_lora_branch.type,parentSchema:schema12.properties.sparse_lora_branch,data:data7};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+if(data.qk_per_head !== undefined){
+let data8 = data.qk_per_head;
+if(typeof data8 !== "boolean"){
+const err16 = {instancePath:instancePath+"/qk_per_head",schemaPath:"#/properties/qk_per_head/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.qk_per_head.type,parentSchema:schema12.properties.qk_per_head,data:data8};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+}
+if(data.qkvo_seq_avg !== undefined){
+let data9 = data.qkvo_seq_avg;
+if(typeof data9 !== "boolean"){
+const err17 = {instancePath:instancePath+"/qkvo_seq_avg",schemaPath:"#/properties/qkvo_seq_avg/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.qkvo_seq_avg.type,parentSchema:schema12.properties.qkvo_seq_avg,data:data9};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+}
+if(data.mlp_seq_avg !== undefined){
+let data10 = data.mlp_seq_avg;
+if(typeof data10 !== "boolean"){
+const err18 = {instancePath:instancePath+"/mlp_seq_avg",schemaPath:"#/properties/mlp_seq_avg/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.mlp_seq_avg.type,parentSchema:schema12.properties.mlp_seq_avg,data:data10};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+if(data.predictor_basepath !== undefined){
+let data11 = data.predictor_basepath;
+if((typeof data11 !== "string") && (data11 !== null)){
+const err19 = {instancePath:instancePath+"/predictor_basepath",schemaPath:"#/properties/predictor_basepath/type",keyword:"type",params:{type: schema12.properties.predictor_basepath.type},message:"must be string,null",schema:schema12.properties.predictor_basepath.type,parentSchema:schema12.properties.predictor_basepath,data:data11};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+}
+if(data.ffn_sparsity !== undefined){
+let data12 = data.ffn_sparsity;
+if((typeof data12 !== "string") && (data12 !== null)){
+const err20 = {instancePath:instancePath+"/ffn_sparsity",schemaPath:"#/properties/ffn_sparsity/type",keyword:"type",params:{type: schema12.properties.ffn_sparsity.type},message:"must be string,null",schema:schema12.properties.ffn_sparsity.type,parentSchema:schema12.properties.ffn_sparsity,data:data12};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+}
+if(data.qkvo_sparsity !== undefined){
+let data13 = data.qkvo_sparsity;
+if((typeof data13 !== "string") && (data13 !== null)){
+const err21 = {instancePath:instancePath+"/qkvo_sparsity",schemaPath:"#/properties/qkvo_sparsity/type",keyword:"type",params:{type: schema12.properties.qkvo_sparsity.type},message:"must be string,null",schema:schema12.properties.qkvo_sparsity.type,parentSchema:schema12.properties.qkvo_sparsity,data:data13};
+if(vErrors === null){
+vErrors = [err21];
+}
+else {
+vErrors.push(err21);
+}
+errors++;
+}
+}
+if(data.compat !== undefined){
+let data14 = data.compat;
+if(typeof data14 !== "string"){
+const err22 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.compat.type,parentSchema:schema12.properties.compat,data:data14};
+if(vErrors === null){
+vErrors = [err22];
+}
+else {
+vErrors.push(err22);
+}
+errors++;
+}
+if(!((data14 === "corrected") || (data14 === "reference"))){
+const err23 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/enum",keyword:"enum",params:{allowedValues: schema12.properties.compat.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.compat.enum,parentSchema:schema12.properties.compat,data:data14};
+if(vErrors === null){
+vErrors = [err23];
+}
+else {
+vErrors.push(err23);
+}
+errors++;
+}
+}
+if(data.channel_multiple !== undefined){
+let data15 = data.channel_multiple;
+if((!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))) && (data15 !== null)){
+const err24 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/type",keyword:"type",params:{type: schema12.properties.channel_multiple.type},message:"must be integer,null",schema:schema12.properties.channel_multiple.type,parentSchema:schema12.properties.channel_multiple,data:data15};
+if(vErrors === null){
+vErrors = [err24];
+}
+else {
+vErrors.push(err24);
+}
+errors++;
+}
+if((typeof data15 == "number") && (isFinite(data15))){
+if(data15 < 1 || isNaN(data15)){
+const err25 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.channel_multiple,data:data15};
+if(vErrors === null){
+vErrors = [err25];
+}
+else {
+vErrors.push(err25);
+}
+errors++;
+}
+}
+}
+if(data.sparsity !== undefined){
+let data16 = data.sparsity;
+if(data16 && typeof data16 == "object" && !Array.isArray(data16)){
+for(const key1 in data16){
+if(!(pattern2.test(key1))){
+const err26 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema12.properties.sparsity,data:data16};
+if(vErrors === null){
+vErrors = [err26];
+}
+else {
+vErrors.push(err26);
+}
+errors++;
+}
+}
+for(const key2 in data16){
+if(pattern2.test(key2)){
+let data17 = data16[key2];
+if((typeof data17 == "number") && (isFinite(data17))){
+if(data17 < 0 || isNaN(data17)){
+const err27 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data17};
+if(vErrors === null){
+vErrors = [err27];
+}
+else {
+vErrors.push(err27);
+}
+errors++;
+}
+if(data17 >= 1 || isNaN(data17)){
+const err28 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data17};
+if(vErrors === null){
+vErrors = [err28];
+}
+else {
+vErrors.push(err28);
+}
+errors++;
+}
+}
+else {
+const err29 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data17};
+if(vErrors === null){
+vErrors = [err29];
+}
+else {
+vErrors.push(err29);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err30 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.properties.sparsity.type,parentSchema:schema12.properties.sparsity,data:data16};
+if(vErrors === null){
+vErrors = [err30];
+}
+else {
+vErrors.push(err30);
+}
+errors++;
+}
+}
+}
+else {
+const err31 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.type,parentSchema:schema12,data};
+if(vErrors === null){
+vErrors = [err31];
+}
+else {
+vErrors.push(err31);
+}
+errors++;
+}
+validate11.errors = vErrors;
+return errors === 0;
+}
+
+export const validate_hub = validate12;
+const schema13 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:hub","title":"config.json of a SparseLoRA model on the hub","type":"object","properties":{"base_model":{"type":["string","null"],"description":"Hub id of the model that the predictors belong to."},"predictor_rank":{"type":"integer","minimum":1,"default":8,"description":"Rank of the SVD predictors."},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"modes":{"type":"object","description":"Sparsities to choose from, by name: o1 (conservative), o2 (aggressive).","minProperties":1,"additionalProperties":{"type":"object","properties":{"layer_sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["layer_sparsity"],"additionalProperties":false}}},"required":["modes"],"additionalProperties":false};
+
+function validate12(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
+/*# sourceURL="urn:spft:config:hub" */;
+let vErrors = null;
+let errors = 0;
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.modes === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "modes"},message:"must have required property '"+"modes"+"'",schema:schema13.required,parentSchema:schema13,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((((key0 === "base_model") || (key0 === "predictor_rank")) || (key0 === "start_step")) || (key0 === "end_step")) || (key0 === "modes"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema13,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.base_model !== undefined){
+let data0 = data.base_model;
+if((typeof data0 !== "string") && (data0 !== null)){
+const err2 = {instancePath:instancePath+"/base_model",schemaPath:"#/properties/base_model/type",keyword:"type",params:{type: schema13.properties.base_model.type},message:"must be string,null",schema:schema13.properties.base_model.type,parentSchema:schema13.properties.base_model,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+if(data.predictor_rank !== undefined){
+let data1 = data.predictor_rank;
+if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
+const err3 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema13.properties.predictor_rank.type,parentSchema:schema13.properties.predictor_rank,data:data1};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 < 1 || isNaN(data1)){
+const err4 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema13.properties.predictor_rank,data:data1};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+if(data.start_step !== undefined){
+let data2 = data.start_step;
+if((typeof data2 == "number") && (isFinite(data2))){
+if(data2 < 0 || isNaN(data2)){
+const err5 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.start_step,data:data2};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+else {
+const err6 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.start_step.type,parentSchema:schema13.properties.start_step,data:data2};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.end_step !== undefined){
+let data3 = data.end_step;
+if((typeof data3 == "number") && (isFinite(data3))){
+if(data3 < 0 || isNaN(data3)){
+const err7 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.end_step,data:data3};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+else {
+const err8 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.end_step.type,parentSchema:schema13.properties.end_step,data:data3};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+if(data.modes !== undefined){
+let data4 = data.modes;
+if(data4 && typeof data4 == "object" && !Array.isArray(data4)){
+if(Object.keys(data4).length < 1){
+const err9 = {instancePath:instancePath+"/modes",schemaPath:"#/properties/modes/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema13.properties.modes,data:data4};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+for(const key1 in data4){
+let data5 = data4[key1];
+if(data5 && typeof data5 == "object" && !Array.isArray(data5)){
+if(data5.layer_sparsity === undefined){
+const err10 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/required",keyword:"required",params:{missingProperty: "layer_sparsity"},message:"must have required property '"+"layer_sparsity"+"'",schema:schema13.properties.modes.additionalProperties.required,parentSchema:schema13.properties.modes.additionalProperties,data:data5};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+for(const key2 in data5){
+if(!(key2 === "layer_sparsity")){
+const err11 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema13.properties.modes.additionalProperties,data:data5};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+if(data5.layer_sparsity !== undefined){
+let data6 = data5.layer_sparsity;
+if(data6 && typeof data6 == "object" && !Array.isArray(data6)){
+for(const key3 in data6){
+if(!(pattern2.test(key3))){
+const err12 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity",schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity,data:data6};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+}
+for(const key4 in data6){
+if(pattern2.test(key4)){
+let data7 = data6[key4];
+if((typeof data7 == "number") && (isFinite(data7))){
+if(data7 < 0 || isNaN(data7)){
+const err13 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data7};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+if(data7 >= 1 || isNaN(data7)){
+const err14 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data7};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+}
+else {
+const err15 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data7};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err16 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity",schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.type,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity,data:data6};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+}
+}
+else {
+const err17 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.additionalProperties.type,parentSchema:schema13.properties.modes.additionalProperties,data:data5};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+}
+}
+else {
+const err18 = {instancePath:instancePath+"/modes",schemaPath:"#/properties/modes/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.type,parentSchema:schema13.properties.modes,data:data4};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+}
+else {
+const err19 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.type,parentSchema:schema13,data};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+validate12.errors = vErrors;
+return errors === 0;
+}
+
+export const validate_hub_run = validate13;
+const schema14 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:hub-run","title":"sparselora_config.json of a SparseLoRA run: one mode of the hub layout","type":"object","properties":{"layer_sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false},"predictor_rank":{"type":"integer","minimum":1,"default":8,"description":"Rank of the SVD predictors."},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"path":{"type":["string","null"],"description":"Where the predictors are."}},"required":["layer_sparsity"],"additionalProperties":false};
+
+function validate13(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
+/*# sourceURL="urn:spft:config:hub-run" */;
+let vErrors = null;
+let errors = 0;
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.layer_sparsity === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "layer_sparsity"},message:"must have required property '"+"layer_sparsity"+"'",schema:schema14.required,parentSchema:schema14,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((((key0 === "layer_sparsity") || (key0 === "predictor_rank")) || (key0 === "start_step")) || (key0 === "end_step")) || (key0 === "path"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema14,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.layer_sparsity !== undefined){
+let data0 = data.layer_sparsity;
+if(data0 && typeof data0 == "object" && !Array.isArray(data0)){
+for(const key1 in data0){
+if(!(pattern2.test(key1))){
+const err2 = {instancePath:instancePath+"/layer_sparsity",schemaPath:"#/properties/layer_sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema14.properties.layer_sparsity,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+for(const key2 in data0){
+if(pattern2.test(key2)){
+let data1 = data0[key2];
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 < 0 || isNaN(data1)){
+const err3 = {instancePath:instancePath+"/layer_sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data1};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data1 >= 1 || isNaN(data1)){
+const err4 = {instancePath:instancePath+"/layer_sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema14.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data1};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+else {
+const err5 = {instancePath:instancePath+"/layer_sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema14.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data1};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err6 = {instancePath:instancePath+"/layer_sparsity",schemaPath:"#/properties/layer_sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema14.properties.layer_sparsity.type,parentSchema:schema14.properties.layer_sparsity,data:data0};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.predictor_rank !== undefined){
+let data2 = data.predictor_rank;
+if(!(((typeof data2 == "number") && (!(data2 % 1) && !isNaN(data2))) && (isFinite(data2)))){
+const err7 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema14.properties.predictor_rank.type,parentSchema:schema14.properties.predictor_rank,data:data2};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+if((typeof data2 == "number") && (isFinite(data2))){
+if(data2 < 1 || isNaN(data2)){
+const err8 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema14.properties.predictor_rank,data:data2};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+}
+if(data.start_step !== undefined){
+let data3 = data.start_step;
+if((typeof data3 == "number") && (isFinite(data3))){
+if(data3 < 0 || isNaN(data3)){
+const err9 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.start_step,data:data3};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+else {
+const err10 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.start_step.type,parentSchema:schema14.properties.start_step,data:data3};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+}
+if(data.end_step !== undefined){
+let data4 = data.end_step;
+if((typeof data4 == "number") && (isFinite(data4))){
+if(data4 < 0 || isNaN(data4)){
+const err11 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.end_step,data:data4};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+else {
+const err12 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.end_step.type,parentSchema:schema14.properties.end_step,data:data4};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+}
+if(data.path !== undefined){
+let data5 = data.path;
+if((typeof data5 !== "string") && (data5 !== null)){
+const err13 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/type",keyword:"type",params:{type: schema14.properties.path.type},message:"must be string,null",schema:schema14.properties.path.type,parentSchema:schema14.properties.path,data:data5};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+}
+}
+else {
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema14.type,parentSchema:schema14,data};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+validate13.errors = vErrors;
+return errors === 0;
+}
