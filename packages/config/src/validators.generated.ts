@@ -3,7 +3,7 @@
 /* biome-ignore-all lint: compiled */
 "use strict";
 export const validate_train = validate10;
-const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, or a JSON or JSONL file.","default":null,"type":["string","null"]},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity); none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
+const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity); none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
 const func2 = Object.prototype.hasOwnProperty;
 const pattern0 = new RegExp("^[A-Za-z][A-Za-z0-9_.:+-]*$", "u");
 
@@ -50,10 +50,10 @@ vErrors.push(err2);
 errors++;
 }
 }
-if(data.eval_dataset !== undefined){
-let data2 = data.eval_dataset;
+if(data.dataset_config !== undefined){
+let data2 = data.dataset_config;
 if((typeof data2 !== "string") && (data2 !== null)){
-const err3 = {instancePath:instancePath+"/eval_dataset",schemaPath:"#/properties/eval_dataset/type",keyword:"type",params:{type: schema11.properties.eval_dataset.type},message:"must be string,null",schema:schema11.properties.eval_dataset.type,parentSchema:schema11.properties.eval_dataset,data:data2};
+const err3 = {instancePath:instancePath+"/dataset_config",schemaPath:"#/properties/dataset_config/type",keyword:"type",params:{type: schema11.properties.dataset_config.type},message:"must be string,null",schema:schema11.properties.dataset_config.type,parentSchema:schema11.properties.dataset_config,data:data2};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -63,10 +63,10 @@ vErrors.push(err3);
 errors++;
 }
 }
-if(data.chat_template_format !== undefined){
-let data3 = data.chat_template_format;
+if(data.dataset_revision !== undefined){
+let data3 = data.dataset_revision;
 if((typeof data3 !== "string") && (data3 !== null)){
-const err4 = {instancePath:instancePath+"/chat_template_format",schemaPath:"#/properties/chat_template_format/type",keyword:"type",params:{type: schema11.properties.chat_template_format.type},message:"must be string,null",schema:schema11.properties.chat_template_format.type,parentSchema:schema11.properties.chat_template_format,data:data3};
+const err4 = {instancePath:instancePath+"/dataset_revision",schemaPath:"#/properties/dataset_revision/type",keyword:"type",params:{type: schema11.properties.dataset_revision.type},message:"must be string,null",schema:schema11.properties.dataset_revision.type,parentSchema:schema11.properties.dataset_revision,data:data3};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -76,10 +76,10 @@ vErrors.push(err4);
 errors++;
 }
 }
-if(data.model_max_length !== undefined){
-let data4 = data.model_max_length;
-if(!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))){
-const err5 = {instancePath:instancePath+"/model_max_length",schemaPath:"#/properties/model_max_length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.model_max_length.type,parentSchema:schema11.properties.model_max_length,data:data4};
+if(data.dataset_columns !== undefined){
+let data4 = data.dataset_columns;
+if((typeof data4 !== "string") && (!(Array.isArray(data4)))){
+const err5 = {instancePath:instancePath+"/dataset_columns",schemaPath:"#/properties/dataset_columns/type",keyword:"type",params:{type: schema11.properties.dataset_columns.type},message:"must be string,array",schema:schema11.properties.dataset_columns.type,parentSchema:schema11.properties.dataset_columns,data:data4};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -88,9 +88,12 @@ vErrors.push(err5);
 }
 errors++;
 }
-if((typeof data4 == "number") && (isFinite(data4))){
-if(data4 < 1 || isNaN(data4)){
-const err6 = {instancePath:instancePath+"/model_max_length",schemaPath:"#/properties/model_max_length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.model_max_length,data:data4};
+if(Array.isArray(data4)){
+const len0 = data4.length;
+for(let i0=0; i0<len0; i0++){
+let data5 = data4[i0];
+if(typeof data5 !== "string"){
+const err6 = {instancePath:instancePath+"/dataset_columns/" + i0,schemaPath:"#/properties/dataset_columns/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.dataset_columns.items.type,parentSchema:schema11.properties.dataset_columns.items,data:data5};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -101,10 +104,11 @@ errors++;
 }
 }
 }
-if(data.max_seq_length !== undefined){
-let data5 = data.max_seq_length;
-if(!(((typeof data5 == "number") && (!(data5 % 1) && !isNaN(data5))) && (isFinite(data5)))){
-const err7 = {instancePath:instancePath+"/max_seq_length",schemaPath:"#/properties/max_seq_length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.max_seq_length.type,parentSchema:schema11.properties.max_seq_length,data:data5};
+}
+if(data.eval_dataset !== undefined){
+let data6 = data.eval_dataset;
+if((typeof data6 !== "string") && (data6 !== null)){
+const err7 = {instancePath:instancePath+"/eval_dataset",schemaPath:"#/properties/eval_dataset/type",keyword:"type",params:{type: schema11.properties.eval_dataset.type},message:"must be string,null",schema:schema11.properties.eval_dataset.type,parentSchema:schema11.properties.eval_dataset,data:data6};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -113,9 +117,11 @@ vErrors.push(err7);
 }
 errors++;
 }
-if((typeof data5 == "number") && (isFinite(data5))){
-if(data5 < 1 || isNaN(data5)){
-const err8 = {instancePath:instancePath+"/max_seq_length",schemaPath:"#/properties/max_seq_length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.max_seq_length,data:data5};
+}
+if(data.chat_template_format !== undefined){
+let data7 = data.chat_template_format;
+if((typeof data7 !== "string") && (data7 !== null)){
+const err8 = {instancePath:instancePath+"/chat_template_format",schemaPath:"#/properties/chat_template_format/type",keyword:"type",params:{type: schema11.properties.chat_template_format.type},message:"must be string,null",schema:schema11.properties.chat_template_format.type,parentSchema:schema11.properties.chat_template_format,data:data7};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -125,11 +131,10 @@ vErrors.push(err8);
 errors++;
 }
 }
-}
-if(data.append_concat_token !== undefined){
-let data6 = data.append_concat_token;
-if(typeof data6 !== "boolean"){
-const err9 = {instancePath:instancePath+"/append_concat_token",schemaPath:"#/properties/append_concat_token/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.append_concat_token.type,parentSchema:schema11.properties.append_concat_token,data:data6};
+if(data.model_max_length !== undefined){
+let data8 = data.model_max_length;
+if(!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))){
+const err9 = {instancePath:instancePath+"/model_max_length",schemaPath:"#/properties/model_max_length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.model_max_length.type,parentSchema:schema11.properties.model_max_length,data:data8};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -138,11 +143,9 @@ vErrors.push(err9);
 }
 errors++;
 }
-}
-if(data.add_special_tokens !== undefined){
-let data7 = data.add_special_tokens;
-if(typeof data7 !== "boolean"){
-const err10 = {instancePath:instancePath+"/add_special_tokens",schemaPath:"#/properties/add_special_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.add_special_tokens.type,parentSchema:schema11.properties.add_special_tokens,data:data7};
+if((typeof data8 == "number") && (isFinite(data8))){
+if(data8 < 1 || isNaN(data8)){
+const err10 = {instancePath:instancePath+"/model_max_length",schemaPath:"#/properties/model_max_length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.model_max_length,data:data8};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -152,10 +155,11 @@ vErrors.push(err10);
 errors++;
 }
 }
-if(data.splits !== undefined){
-let data8 = data.splits;
-if((typeof data8 !== "string") && (!(Array.isArray(data8)))){
-const err11 = {instancePath:instancePath+"/splits",schemaPath:"#/properties/splits/type",keyword:"type",params:{type: schema11.properties.splits.type},message:"must be string,array",schema:schema11.properties.splits.type,parentSchema:schema11.properties.splits,data:data8};
+}
+if(data.max_seq_length !== undefined){
+let data9 = data.max_seq_length;
+if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
+const err11 = {instancePath:instancePath+"/max_seq_length",schemaPath:"#/properties/max_seq_length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.max_seq_length.type,parentSchema:schema11.properties.max_seq_length,data:data9};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -164,12 +168,9 @@ vErrors.push(err11);
 }
 errors++;
 }
-if(Array.isArray(data8)){
-const len0 = data8.length;
-for(let i0=0; i0<len0; i0++){
-let data9 = data8[i0];
-if(typeof data9 !== "string"){
-const err12 = {instancePath:instancePath+"/splits/" + i0,schemaPath:"#/properties/splits/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.splits.items.type,parentSchema:schema11.properties.splits.items,data:data9};
+if((typeof data9 == "number") && (isFinite(data9))){
+if(data9 < 1 || isNaN(data9)){
+const err12 = {instancePath:instancePath+"/max_seq_length",schemaPath:"#/properties/max_seq_length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.max_seq_length,data:data9};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -180,11 +181,10 @@ errors++;
 }
 }
 }
-}
-if(data.packing !== undefined){
-let data10 = data.packing;
+if(data.append_concat_token !== undefined){
+let data10 = data.append_concat_token;
 if(typeof data10 !== "boolean"){
-const err13 = {instancePath:instancePath+"/packing",schemaPath:"#/properties/packing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.packing.type,parentSchema:schema11.properties.packing,data:data10};
+const err13 = {instancePath:instancePath+"/append_concat_token",schemaPath:"#/properties/append_concat_token/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.append_concat_token.type,parentSchema:schema11.properties.append_concat_token,data:data10};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -194,10 +194,10 @@ vErrors.push(err13);
 errors++;
 }
 }
-if(data.dataset_text_field !== undefined){
-let data11 = data.dataset_text_field;
-if((typeof data11 !== "string") && (data11 !== null)){
-const err14 = {instancePath:instancePath+"/dataset_text_field",schemaPath:"#/properties/dataset_text_field/type",keyword:"type",params:{type: schema11.properties.dataset_text_field.type},message:"must be string,null",schema:schema11.properties.dataset_text_field.type,parentSchema:schema11.properties.dataset_text_field,data:data11};
+if(data.add_special_tokens !== undefined){
+let data11 = data.add_special_tokens;
+if(typeof data11 !== "boolean"){
+const err14 = {instancePath:instancePath+"/add_special_tokens",schemaPath:"#/properties/add_special_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.add_special_tokens.type,parentSchema:schema11.properties.add_special_tokens,data:data11};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -207,10 +207,10 @@ vErrors.push(err14);
 errors++;
 }
 }
-if(data.skip_bad_rows !== undefined){
-let data12 = data.skip_bad_rows;
-if(typeof data12 !== "boolean"){
-const err15 = {instancePath:instancePath+"/skip_bad_rows",schemaPath:"#/properties/skip_bad_rows/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.skip_bad_rows.type,parentSchema:schema11.properties.skip_bad_rows,data:data12};
+if(data.splits !== undefined){
+let data12 = data.splits;
+if((typeof data12 !== "string") && (!(Array.isArray(data12)))){
+const err15 = {instancePath:instancePath+"/splits",schemaPath:"#/properties/splits/type",keyword:"type",params:{type: schema11.properties.splits.type},message:"must be string,array",schema:schema11.properties.splits.type,parentSchema:schema11.properties.splits,data:data12};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -219,12 +219,12 @@ vErrors.push(err15);
 }
 errors++;
 }
-}
-if(data.num_train_epochs !== undefined){
-let data13 = data.num_train_epochs;
-if((typeof data13 == "number") && (isFinite(data13))){
-if(data13 <= 0 || isNaN(data13)){
-const err16 = {instancePath:instancePath+"/num_train_epochs",schemaPath:"#/properties/num_train_epochs/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.num_train_epochs,data:data13};
+if(Array.isArray(data12)){
+const len1 = data12.length;
+for(let i1=0; i1<len1; i1++){
+let data13 = data12[i1];
+if(typeof data13 !== "string"){
+const err16 = {instancePath:instancePath+"/splits/" + i1,schemaPath:"#/properties/splits/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.splits.items.type,parentSchema:schema11.properties.splits.items,data:data13};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -234,8 +234,12 @@ vErrors.push(err16);
 errors++;
 }
 }
-else {
-const err17 = {instancePath:instancePath+"/num_train_epochs",schemaPath:"#/properties/num_train_epochs/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.num_train_epochs.type,parentSchema:schema11.properties.num_train_epochs,data:data13};
+}
+}
+if(data.packing !== undefined){
+let data14 = data.packing;
+if(typeof data14 !== "boolean"){
+const err17 = {instancePath:instancePath+"/packing",schemaPath:"#/properties/packing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.packing.type,parentSchema:schema11.properties.packing,data:data14};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -245,10 +249,10 @@ vErrors.push(err17);
 errors++;
 }
 }
-if(data.max_steps !== undefined){
-let data14 = data.max_steps;
-if(!(((typeof data14 == "number") && (!(data14 % 1) && !isNaN(data14))) && (isFinite(data14)))){
-const err18 = {instancePath:instancePath+"/max_steps",schemaPath:"#/properties/max_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.max_steps.type,parentSchema:schema11.properties.max_steps,data:data14};
+if(data.dataset_text_field !== undefined){
+let data15 = data.dataset_text_field;
+if((typeof data15 !== "string") && (data15 !== null)){
+const err18 = {instancePath:instancePath+"/dataset_text_field",schemaPath:"#/properties/dataset_text_field/type",keyword:"type",params:{type: schema11.properties.dataset_text_field.type},message:"must be string,null",schema:schema11.properties.dataset_text_field.type,parentSchema:schema11.properties.dataset_text_field,data:data15};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -257,9 +261,11 @@ vErrors.push(err18);
 }
 errors++;
 }
-if((typeof data14 == "number") && (isFinite(data14))){
-if(data14 < -1 || isNaN(data14)){
-const err19 = {instancePath:instancePath+"/max_steps",schemaPath:"#/properties/max_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: -1},message:"must be >= -1",schema:-1,parentSchema:schema11.properties.max_steps,data:data14};
+}
+if(data.skip_bad_rows !== undefined){
+let data16 = data.skip_bad_rows;
+if(typeof data16 !== "boolean"){
+const err19 = {instancePath:instancePath+"/skip_bad_rows",schemaPath:"#/properties/skip_bad_rows/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.skip_bad_rows.type,parentSchema:schema11.properties.skip_bad_rows,data:data16};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -269,11 +275,11 @@ vErrors.push(err19);
 errors++;
 }
 }
-}
-if(data.per_device_train_batch_size !== undefined){
-let data15 = data.per_device_train_batch_size;
-if(!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))){
-const err20 = {instancePath:instancePath+"/per_device_train_batch_size",schemaPath:"#/properties/per_device_train_batch_size/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.per_device_train_batch_size.type,parentSchema:schema11.properties.per_device_train_batch_size,data:data15};
+if(data.num_train_epochs !== undefined){
+let data17 = data.num_train_epochs;
+if((typeof data17 == "number") && (isFinite(data17))){
+if(data17 <= 0 || isNaN(data17)){
+const err20 = {instancePath:instancePath+"/num_train_epochs",schemaPath:"#/properties/num_train_epochs/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.num_train_epochs,data:data17};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -282,9 +288,9 @@ vErrors.push(err20);
 }
 errors++;
 }
-if((typeof data15 == "number") && (isFinite(data15))){
-if(data15 < 1 || isNaN(data15)){
-const err21 = {instancePath:instancePath+"/per_device_train_batch_size",schemaPath:"#/properties/per_device_train_batch_size/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.per_device_train_batch_size,data:data15};
+}
+else {
+const err21 = {instancePath:instancePath+"/num_train_epochs",schemaPath:"#/properties/num_train_epochs/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.num_train_epochs.type,parentSchema:schema11.properties.num_train_epochs,data:data17};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -294,11 +300,10 @@ vErrors.push(err21);
 errors++;
 }
 }
-}
-if(data.per_device_eval_batch_size !== undefined){
-let data16 = data.per_device_eval_batch_size;
-if(!(((typeof data16 == "number") && (!(data16 % 1) && !isNaN(data16))) && (isFinite(data16)))){
-const err22 = {instancePath:instancePath+"/per_device_eval_batch_size",schemaPath:"#/properties/per_device_eval_batch_size/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.per_device_eval_batch_size.type,parentSchema:schema11.properties.per_device_eval_batch_size,data:data16};
+if(data.max_steps !== undefined){
+let data18 = data.max_steps;
+if(!(((typeof data18 == "number") && (!(data18 % 1) && !isNaN(data18))) && (isFinite(data18)))){
+const err22 = {instancePath:instancePath+"/max_steps",schemaPath:"#/properties/max_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.max_steps.type,parentSchema:schema11.properties.max_steps,data:data18};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -307,9 +312,9 @@ vErrors.push(err22);
 }
 errors++;
 }
-if((typeof data16 == "number") && (isFinite(data16))){
-if(data16 < 1 || isNaN(data16)){
-const err23 = {instancePath:instancePath+"/per_device_eval_batch_size",schemaPath:"#/properties/per_device_eval_batch_size/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.per_device_eval_batch_size,data:data16};
+if((typeof data18 == "number") && (isFinite(data18))){
+if(data18 < -1 || isNaN(data18)){
+const err23 = {instancePath:instancePath+"/max_steps",schemaPath:"#/properties/max_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: -1},message:"must be >= -1",schema:-1,parentSchema:schema11.properties.max_steps,data:data18};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -320,10 +325,10 @@ errors++;
 }
 }
 }
-if(data.gradient_accumulation_steps !== undefined){
-let data17 = data.gradient_accumulation_steps;
-if(!(((typeof data17 == "number") && (!(data17 % 1) && !isNaN(data17))) && (isFinite(data17)))){
-const err24 = {instancePath:instancePath+"/gradient_accumulation_steps",schemaPath:"#/properties/gradient_accumulation_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.gradient_accumulation_steps.type,parentSchema:schema11.properties.gradient_accumulation_steps,data:data17};
+if(data.per_device_train_batch_size !== undefined){
+let data19 = data.per_device_train_batch_size;
+if(!(((typeof data19 == "number") && (!(data19 % 1) && !isNaN(data19))) && (isFinite(data19)))){
+const err24 = {instancePath:instancePath+"/per_device_train_batch_size",schemaPath:"#/properties/per_device_train_batch_size/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.per_device_train_batch_size.type,parentSchema:schema11.properties.per_device_train_batch_size,data:data19};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -332,9 +337,9 @@ vErrors.push(err24);
 }
 errors++;
 }
-if((typeof data17 == "number") && (isFinite(data17))){
-if(data17 < 1 || isNaN(data17)){
-const err25 = {instancePath:instancePath+"/gradient_accumulation_steps",schemaPath:"#/properties/gradient_accumulation_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.gradient_accumulation_steps,data:data17};
+if((typeof data19 == "number") && (isFinite(data19))){
+if(data19 < 1 || isNaN(data19)){
+const err25 = {instancePath:instancePath+"/per_device_train_batch_size",schemaPath:"#/properties/per_device_train_batch_size/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.per_device_train_batch_size,data:data19};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -345,10 +350,10 @@ errors++;
 }
 }
 }
-if(data.optim !== undefined){
-let data18 = data.optim;
-if(typeof data18 !== "string"){
-const err26 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.optim.type,parentSchema:schema11.properties.optim,data:data18};
+if(data.per_device_eval_batch_size !== undefined){
+let data20 = data.per_device_eval_batch_size;
+if(!(((typeof data20 == "number") && (!(data20 % 1) && !isNaN(data20))) && (isFinite(data20)))){
+const err26 = {instancePath:instancePath+"/per_device_eval_batch_size",schemaPath:"#/properties/per_device_eval_batch_size/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.per_device_eval_batch_size.type,parentSchema:schema11.properties.per_device_eval_batch_size,data:data20};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -357,8 +362,9 @@ vErrors.push(err26);
 }
 errors++;
 }
-if(!(((((data18 === "adamw_torch") || (data18 === "adamw_torch_fused")) || (data18 === "adamw_hf")) || (data18 === "adamw")) || (data18 === "sgd"))){
-const err27 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/enum",keyword:"enum",params:{allowedValues: schema11.properties.optim.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.optim.enum,parentSchema:schema11.properties.optim,data:data18};
+if((typeof data20 == "number") && (isFinite(data20))){
+if(data20 < 1 || isNaN(data20)){
+const err27 = {instancePath:instancePath+"/per_device_eval_batch_size",schemaPath:"#/properties/per_device_eval_batch_size/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.per_device_eval_batch_size,data:data20};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -368,11 +374,11 @@ vErrors.push(err27);
 errors++;
 }
 }
-if(data.learning_rate !== undefined){
-let data19 = data.learning_rate;
-if((typeof data19 == "number") && (isFinite(data19))){
-if(data19 < 0 || isNaN(data19)){
-const err28 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.learning_rate,data:data19};
+}
+if(data.gradient_accumulation_steps !== undefined){
+let data21 = data.gradient_accumulation_steps;
+if(!(((typeof data21 == "number") && (!(data21 % 1) && !isNaN(data21))) && (isFinite(data21)))){
+const err28 = {instancePath:instancePath+"/gradient_accumulation_steps",schemaPath:"#/properties/gradient_accumulation_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.gradient_accumulation_steps.type,parentSchema:schema11.properties.gradient_accumulation_steps,data:data21};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -381,9 +387,9 @@ vErrors.push(err28);
 }
 errors++;
 }
-}
-else {
-const err29 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.learning_rate.type,parentSchema:schema11.properties.learning_rate,data:data19};
+if((typeof data21 == "number") && (isFinite(data21))){
+if(data21 < 1 || isNaN(data21)){
+const err29 = {instancePath:instancePath+"/gradient_accumulation_steps",schemaPath:"#/properties/gradient_accumulation_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.gradient_accumulation_steps,data:data21};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -393,11 +399,11 @@ vErrors.push(err29);
 errors++;
 }
 }
-if(data.weight_decay !== undefined){
-let data20 = data.weight_decay;
-if((typeof data20 == "number") && (isFinite(data20))){
-if(data20 < 0 || isNaN(data20)){
-const err30 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.weight_decay,data:data20};
+}
+if(data.optim !== undefined){
+let data22 = data.optim;
+if(typeof data22 !== "string"){
+const err30 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.optim.type,parentSchema:schema11.properties.optim,data:data22};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -406,9 +412,8 @@ vErrors.push(err30);
 }
 errors++;
 }
-}
-else {
-const err31 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.weight_decay.type,parentSchema:schema11.properties.weight_decay,data:data20};
+if(!(((((data22 === "adamw_torch") || (data22 === "adamw_torch_fused")) || (data22 === "adamw_hf")) || (data22 === "adamw")) || (data22 === "sgd"))){
+const err31 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/enum",keyword:"enum",params:{allowedValues: schema11.properties.optim.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.optim.enum,parentSchema:schema11.properties.optim,data:data22};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -418,11 +423,11 @@ vErrors.push(err31);
 errors++;
 }
 }
-if(data.adam_beta1 !== undefined){
-let data21 = data.adam_beta1;
-if((typeof data21 == "number") && (isFinite(data21))){
-if(data21 < 0 || isNaN(data21)){
-const err32 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta1,data:data21};
+if(data.learning_rate !== undefined){
+let data23 = data.learning_rate;
+if((typeof data23 == "number") && (isFinite(data23))){
+if(data23 < 0 || isNaN(data23)){
+const err32 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.learning_rate,data:data23};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -431,8 +436,9 @@ vErrors.push(err32);
 }
 errors++;
 }
-if(data21 >= 1 || isNaN(data21)){
-const err33 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta1,data:data21};
+}
+else {
+const err33 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.learning_rate.type,parentSchema:schema11.properties.learning_rate,data:data23};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -442,8 +448,11 @@ vErrors.push(err33);
 errors++;
 }
 }
-else {
-const err34 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta1.type,parentSchema:schema11.properties.adam_beta1,data:data21};
+if(data.weight_decay !== undefined){
+let data24 = data.weight_decay;
+if((typeof data24 == "number") && (isFinite(data24))){
+if(data24 < 0 || isNaN(data24)){
+const err34 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.weight_decay,data:data24};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -453,11 +462,8 @@ vErrors.push(err34);
 errors++;
 }
 }
-if(data.adam_beta2 !== undefined){
-let data22 = data.adam_beta2;
-if((typeof data22 == "number") && (isFinite(data22))){
-if(data22 < 0 || isNaN(data22)){
-const err35 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta2,data:data22};
+else {
+const err35 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.weight_decay.type,parentSchema:schema11.properties.weight_decay,data:data24};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -466,8 +472,12 @@ vErrors.push(err35);
 }
 errors++;
 }
-if(data22 >= 1 || isNaN(data22)){
-const err36 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta2,data:data22};
+}
+if(data.adam_beta1 !== undefined){
+let data25 = data.adam_beta1;
+if((typeof data25 == "number") && (isFinite(data25))){
+if(data25 < 0 || isNaN(data25)){
+const err36 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta1,data:data25};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -476,9 +486,8 @@ vErrors.push(err36);
 }
 errors++;
 }
-}
-else {
-const err37 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta2.type,parentSchema:schema11.properties.adam_beta2,data:data22};
+if(data25 >= 1 || isNaN(data25)){
+const err37 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta1,data:data25};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -488,11 +497,8 @@ vErrors.push(err37);
 errors++;
 }
 }
-if(data.adam_epsilon !== undefined){
-let data23 = data.adam_epsilon;
-if((typeof data23 == "number") && (isFinite(data23))){
-if(data23 <= 0 || isNaN(data23)){
-const err38 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.adam_epsilon,data:data23};
+else {
+const err38 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta1.type,parentSchema:schema11.properties.adam_beta1,data:data25};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -502,8 +508,11 @@ vErrors.push(err38);
 errors++;
 }
 }
-else {
-const err39 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_epsilon.type,parentSchema:schema11.properties.adam_epsilon,data:data23};
+if(data.adam_beta2 !== undefined){
+let data26 = data.adam_beta2;
+if((typeof data26 == "number") && (isFinite(data26))){
+if(data26 < 0 || isNaN(data26)){
+const err39 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta2,data:data26};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -512,12 +521,8 @@ vErrors.push(err39);
 }
 errors++;
 }
-}
-if(data.momentum !== undefined){
-let data24 = data.momentum;
-if((typeof data24 == "number") && (isFinite(data24))){
-if(data24 < 0 || isNaN(data24)){
-const err40 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.momentum,data:data24};
+if(data26 >= 1 || isNaN(data26)){
+const err40 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta2,data:data26};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -526,8 +531,9 @@ vErrors.push(err40);
 }
 errors++;
 }
-if(data24 >= 1 || isNaN(data24)){
-const err41 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.momentum,data:data24};
+}
+else {
+const err41 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta2.type,parentSchema:schema11.properties.adam_beta2,data:data26};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -537,8 +543,11 @@ vErrors.push(err41);
 errors++;
 }
 }
-else {
-const err42 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.momentum.type,parentSchema:schema11.properties.momentum,data:data24};
+if(data.adam_epsilon !== undefined){
+let data27 = data.adam_epsilon;
+if((typeof data27 == "number") && (isFinite(data27))){
+if(data27 <= 0 || isNaN(data27)){
+const err42 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.adam_epsilon,data:data27};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -548,11 +557,8 @@ vErrors.push(err42);
 errors++;
 }
 }
-if(data.max_grad_norm !== undefined){
-let data25 = data.max_grad_norm;
-if((typeof data25 == "number") && (isFinite(data25))){
-if(data25 < 0 || isNaN(data25)){
-const err43 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.max_grad_norm,data:data25};
+else {
+const err43 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_epsilon.type,parentSchema:schema11.properties.adam_epsilon,data:data27};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -562,8 +568,11 @@ vErrors.push(err43);
 errors++;
 }
 }
-else {
-const err44 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.max_grad_norm.type,parentSchema:schema11.properties.max_grad_norm,data:data25};
+if(data.momentum !== undefined){
+let data28 = data.momentum;
+if((typeof data28 == "number") && (isFinite(data28))){
+if(data28 < 0 || isNaN(data28)){
+const err44 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.momentum,data:data28};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -572,11 +581,8 @@ vErrors.push(err44);
 }
 errors++;
 }
-}
-if(data.lr_scheduler_type !== undefined){
-let data26 = data.lr_scheduler_type;
-if(typeof data26 !== "string"){
-const err45 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lr_scheduler_type.type,parentSchema:schema11.properties.lr_scheduler_type,data:data26};
+if(data28 >= 1 || isNaN(data28)){
+const err45 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.momentum,data:data28};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -585,8 +591,9 @@ vErrors.push(err45);
 }
 errors++;
 }
-if(!((((data26 === "linear") || (data26 === "cosine")) || (data26 === "constant")) || (data26 === "constant_with_warmup"))){
-const err46 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.lr_scheduler_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.lr_scheduler_type.enum,parentSchema:schema11.properties.lr_scheduler_type,data:data26};
+}
+else {
+const err46 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.momentum.type,parentSchema:schema11.properties.momentum,data:data28};
 if(vErrors === null){
 vErrors = [err46];
 }
@@ -596,11 +603,11 @@ vErrors.push(err46);
 errors++;
 }
 }
-if(data.warmup_ratio !== undefined){
-let data27 = data.warmup_ratio;
-if((typeof data27 == "number") && (isFinite(data27))){
-if(data27 > 1 || isNaN(data27)){
-const err47 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.warmup_ratio,data:data27};
+if(data.max_grad_norm !== undefined){
+let data29 = data.max_grad_norm;
+if((typeof data29 == "number") && (isFinite(data29))){
+if(data29 < 0 || isNaN(data29)){
+const err47 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.max_grad_norm,data:data29};
 if(vErrors === null){
 vErrors = [err47];
 }
@@ -609,8 +616,9 @@ vErrors.push(err47);
 }
 errors++;
 }
-if(data27 < 0 || isNaN(data27)){
-const err48 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_ratio,data:data27};
+}
+else {
+const err48 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.max_grad_norm.type,parentSchema:schema11.properties.max_grad_norm,data:data29};
 if(vErrors === null){
 vErrors = [err48];
 }
@@ -620,8 +628,10 @@ vErrors.push(err48);
 errors++;
 }
 }
-else {
-const err49 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.warmup_ratio.type,parentSchema:schema11.properties.warmup_ratio,data:data27};
+if(data.lr_scheduler_type !== undefined){
+let data30 = data.lr_scheduler_type;
+if(typeof data30 !== "string"){
+const err49 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lr_scheduler_type.type,parentSchema:schema11.properties.lr_scheduler_type,data:data30};
 if(vErrors === null){
 vErrors = [err49];
 }
@@ -630,11 +640,8 @@ vErrors.push(err49);
 }
 errors++;
 }
-}
-if(data.warmup_steps !== undefined){
-let data28 = data.warmup_steps;
-if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
-const err50 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.warmup_steps.type,parentSchema:schema11.properties.warmup_steps,data:data28};
+if(!((((data30 === "linear") || (data30 === "cosine")) || (data30 === "constant")) || (data30 === "constant_with_warmup"))){
+const err50 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.lr_scheduler_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.lr_scheduler_type.enum,parentSchema:schema11.properties.lr_scheduler_type,data:data30};
 if(vErrors === null){
 vErrors = [err50];
 }
@@ -643,9 +650,12 @@ vErrors.push(err50);
 }
 errors++;
 }
-if((typeof data28 == "number") && (isFinite(data28))){
-if(data28 < 0 || isNaN(data28)){
-const err51 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_steps,data:data28};
+}
+if(data.warmup_ratio !== undefined){
+let data31 = data.warmup_ratio;
+if((typeof data31 == "number") && (isFinite(data31))){
+if(data31 > 1 || isNaN(data31)){
+const err51 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.warmup_ratio,data:data31};
 if(vErrors === null){
 vErrors = [err51];
 }
@@ -654,12 +664,8 @@ vErrors.push(err51);
 }
 errors++;
 }
-}
-}
-if(data.output_dir !== undefined){
-let data29 = data.output_dir;
-if(typeof data29 !== "string"){
-const err52 = {instancePath:instancePath+"/output_dir",schemaPath:"#/properties/output_dir/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.output_dir.type,parentSchema:schema11.properties.output_dir,data:data29};
+if(data31 < 0 || isNaN(data31)){
+const err52 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_ratio,data:data31};
 if(vErrors === null){
 vErrors = [err52];
 }
@@ -669,10 +675,8 @@ vErrors.push(err52);
 errors++;
 }
 }
-if(data.run_name !== undefined){
-let data30 = data.run_name;
-if((typeof data30 !== "string") && (data30 !== null)){
-const err53 = {instancePath:instancePath+"/run_name",schemaPath:"#/properties/run_name/type",keyword:"type",params:{type: schema11.properties.run_name.type},message:"must be string,null",schema:schema11.properties.run_name.type,parentSchema:schema11.properties.run_name,data:data30};
+else {
+const err53 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.warmup_ratio.type,parentSchema:schema11.properties.warmup_ratio,data:data31};
 if(vErrors === null){
 vErrors = [err53];
 }
@@ -682,10 +686,10 @@ vErrors.push(err53);
 errors++;
 }
 }
-if(data.report_to !== undefined){
-let data31 = data.report_to;
-if((typeof data31 !== "string") && (!(Array.isArray(data31)))){
-const err54 = {instancePath:instancePath+"/report_to",schemaPath:"#/properties/report_to/type",keyword:"type",params:{type: schema11.properties.report_to.type},message:"must be string,array",schema:schema11.properties.report_to.type,parentSchema:schema11.properties.report_to,data:data31};
+if(data.warmup_steps !== undefined){
+let data32 = data.warmup_steps;
+if(!(((typeof data32 == "number") && (!(data32 % 1) && !isNaN(data32))) && (isFinite(data32)))){
+const err54 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.warmup_steps.type,parentSchema:schema11.properties.warmup_steps,data:data32};
 if(vErrors === null){
 vErrors = [err54];
 }
@@ -694,12 +698,9 @@ vErrors.push(err54);
 }
 errors++;
 }
-if(Array.isArray(data31)){
-const len1 = data31.length;
-for(let i1=0; i1<len1; i1++){
-let data32 = data31[i1];
-if(typeof data32 !== "string"){
-const err55 = {instancePath:instancePath+"/report_to/" + i1,schemaPath:"#/properties/report_to/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.report_to.items.type,parentSchema:schema11.properties.report_to.items,data:data32};
+if((typeof data32 == "number") && (isFinite(data32))){
+if(data32 < 0 || isNaN(data32)){
+const err55 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_steps,data:data32};
 if(vErrors === null){
 vErrors = [err55];
 }
@@ -708,8 +709,12 @@ vErrors.push(err55);
 }
 errors++;
 }
-if(!((((data32 === "none") || (data32 === "all")) || (data32 === "jsonl")) || (data32 === "html"))){
-const err56 = {instancePath:instancePath+"/report_to/" + i1,schemaPath:"#/properties/report_to/items/enum",keyword:"enum",params:{allowedValues: schema11.properties.report_to.items.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.report_to.items.enum,parentSchema:schema11.properties.report_to.items,data:data32};
+}
+}
+if(data.output_dir !== undefined){
+let data33 = data.output_dir;
+if(typeof data33 !== "string"){
+const err56 = {instancePath:instancePath+"/output_dir",schemaPath:"#/properties/output_dir/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.output_dir.type,parentSchema:schema11.properties.output_dir,data:data33};
 if(vErrors === null){
 vErrors = [err56];
 }
@@ -719,12 +724,10 @@ vErrors.push(err56);
 errors++;
 }
 }
-}
-}
-if(data.logging_steps !== undefined){
-let data33 = data.logging_steps;
-if(!(((typeof data33 == "number") && (!(data33 % 1) && !isNaN(data33))) && (isFinite(data33)))){
-const err57 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.logging_steps.type,parentSchema:schema11.properties.logging_steps,data:data33};
+if(data.run_name !== undefined){
+let data34 = data.run_name;
+if((typeof data34 !== "string") && (data34 !== null)){
+const err57 = {instancePath:instancePath+"/run_name",schemaPath:"#/properties/run_name/type",keyword:"type",params:{type: schema11.properties.run_name.type},message:"must be string,null",schema:schema11.properties.run_name.type,parentSchema:schema11.properties.run_name,data:data34};
 if(vErrors === null){
 vErrors = [err57];
 }
@@ -733,9 +736,11 @@ vErrors.push(err57);
 }
 errors++;
 }
-if((typeof data33 == "number") && (isFinite(data33))){
-if(data33 < 1 || isNaN(data33)){
-const err58 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.logging_steps,data:data33};
+}
+if(data.report_to !== undefined){
+let data35 = data.report_to;
+if((typeof data35 !== "string") && (!(Array.isArray(data35)))){
+const err58 = {instancePath:instancePath+"/report_to",schemaPath:"#/properties/report_to/type",keyword:"type",params:{type: schema11.properties.report_to.type},message:"must be string,array",schema:schema11.properties.report_to.type,parentSchema:schema11.properties.report_to,data:data35};
 if(vErrors === null){
 vErrors = [err58];
 }
@@ -744,12 +749,12 @@ vErrors.push(err58);
 }
 errors++;
 }
-}
-}
-if(data.eval_strategy !== undefined){
-let data34 = data.eval_strategy;
-if(typeof data34 !== "string"){
-const err59 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.eval_strategy.type,parentSchema:schema11.properties.eval_strategy,data:data34};
+if(Array.isArray(data35)){
+const len2 = data35.length;
+for(let i2=0; i2<len2; i2++){
+let data36 = data35[i2];
+if(typeof data36 !== "string"){
+const err59 = {instancePath:instancePath+"/report_to/" + i2,schemaPath:"#/properties/report_to/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.report_to.items.type,parentSchema:schema11.properties.report_to.items,data:data36};
 if(vErrors === null){
 vErrors = [err59];
 }
@@ -758,8 +763,8 @@ vErrors.push(err59);
 }
 errors++;
 }
-if(!(((data34 === "no") || (data34 === "steps")) || (data34 === "epoch"))){
-const err60 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.eval_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.eval_strategy.enum,parentSchema:schema11.properties.eval_strategy,data:data34};
+if(!((((data36 === "none") || (data36 === "all")) || (data36 === "jsonl")) || (data36 === "html"))){
+const err60 = {instancePath:instancePath+"/report_to/" + i2,schemaPath:"#/properties/report_to/items/enum",keyword:"enum",params:{allowedValues: schema11.properties.report_to.items.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.report_to.items.enum,parentSchema:schema11.properties.report_to.items,data:data36};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -769,10 +774,12 @@ vErrors.push(err60);
 errors++;
 }
 }
-if(data.eval_steps !== undefined){
-let data35 = data.eval_steps;
-if((!(((typeof data35 == "number") && (!(data35 % 1) && !isNaN(data35))) && (isFinite(data35)))) && (data35 !== null)){
-const err61 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/type",keyword:"type",params:{type: schema11.properties.eval_steps.type},message:"must be integer,null",schema:schema11.properties.eval_steps.type,parentSchema:schema11.properties.eval_steps,data:data35};
+}
+}
+if(data.logging_steps !== undefined){
+let data37 = data.logging_steps;
+if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
+const err61 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.logging_steps.type,parentSchema:schema11.properties.logging_steps,data:data37};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -781,9 +788,9 @@ vErrors.push(err61);
 }
 errors++;
 }
-if((typeof data35 == "number") && (isFinite(data35))){
-if(data35 < 1 || isNaN(data35)){
-const err62 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.eval_steps,data:data35};
+if((typeof data37 == "number") && (isFinite(data37))){
+if(data37 < 1 || isNaN(data37)){
+const err62 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.logging_steps,data:data37};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -794,10 +801,10 @@ errors++;
 }
 }
 }
-if(data.save_strategy !== undefined){
-let data36 = data.save_strategy;
-if(typeof data36 !== "string"){
-const err63 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.save_strategy.type,parentSchema:schema11.properties.save_strategy,data:data36};
+if(data.eval_strategy !== undefined){
+let data38 = data.eval_strategy;
+if(typeof data38 !== "string"){
+const err63 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.eval_strategy.type,parentSchema:schema11.properties.eval_strategy,data:data38};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -806,8 +813,8 @@ vErrors.push(err63);
 }
 errors++;
 }
-if(!(((data36 === "no") || (data36 === "steps")) || (data36 === "epoch"))){
-const err64 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.save_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.save_strategy.enum,parentSchema:schema11.properties.save_strategy,data:data36};
+if(!(((data38 === "no") || (data38 === "steps")) || (data38 === "epoch"))){
+const err64 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.eval_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.eval_strategy.enum,parentSchema:schema11.properties.eval_strategy,data:data38};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -817,10 +824,10 @@ vErrors.push(err64);
 errors++;
 }
 }
-if(data.save_steps !== undefined){
-let data37 = data.save_steps;
-if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
-const err65 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.save_steps.type,parentSchema:schema11.properties.save_steps,data:data37};
+if(data.eval_steps !== undefined){
+let data39 = data.eval_steps;
+if((!(((typeof data39 == "number") && (!(data39 % 1) && !isNaN(data39))) && (isFinite(data39)))) && (data39 !== null)){
+const err65 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/type",keyword:"type",params:{type: schema11.properties.eval_steps.type},message:"must be integer,null",schema:schema11.properties.eval_steps.type,parentSchema:schema11.properties.eval_steps,data:data39};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -829,9 +836,9 @@ vErrors.push(err65);
 }
 errors++;
 }
-if((typeof data37 == "number") && (isFinite(data37))){
-if(data37 < 1 || isNaN(data37)){
-const err66 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_steps,data:data37};
+if((typeof data39 == "number") && (isFinite(data39))){
+if(data39 < 1 || isNaN(data39)){
+const err66 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.eval_steps,data:data39};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -842,10 +849,10 @@ errors++;
 }
 }
 }
-if(data.save_total_limit !== undefined){
-let data38 = data.save_total_limit;
-if((!(((typeof data38 == "number") && (!(data38 % 1) && !isNaN(data38))) && (isFinite(data38)))) && (data38 !== null)){
-const err67 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/type",keyword:"type",params:{type: schema11.properties.save_total_limit.type},message:"must be integer,null",schema:schema11.properties.save_total_limit.type,parentSchema:schema11.properties.save_total_limit,data:data38};
+if(data.save_strategy !== undefined){
+let data40 = data.save_strategy;
+if(typeof data40 !== "string"){
+const err67 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.save_strategy.type,parentSchema:schema11.properties.save_strategy,data:data40};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -854,9 +861,8 @@ vErrors.push(err67);
 }
 errors++;
 }
-if((typeof data38 == "number") && (isFinite(data38))){
-if(data38 < 1 || isNaN(data38)){
-const err68 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_total_limit,data:data38};
+if(!(((data40 === "no") || (data40 === "steps")) || (data40 === "epoch"))){
+const err68 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.save_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.save_strategy.enum,parentSchema:schema11.properties.save_strategy,data:data40};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -866,11 +872,10 @@ vErrors.push(err68);
 errors++;
 }
 }
-}
-if(data.load_best_model_at_end !== undefined){
-let data39 = data.load_best_model_at_end;
-if(typeof data39 !== "boolean"){
-const err69 = {instancePath:instancePath+"/load_best_model_at_end",schemaPath:"#/properties/load_best_model_at_end/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.load_best_model_at_end.type,parentSchema:schema11.properties.load_best_model_at_end,data:data39};
+if(data.save_steps !== undefined){
+let data41 = data.save_steps;
+if(!(((typeof data41 == "number") && (!(data41 % 1) && !isNaN(data41))) && (isFinite(data41)))){
+const err69 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.save_steps.type,parentSchema:schema11.properties.save_steps,data:data41};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -879,11 +884,9 @@ vErrors.push(err69);
 }
 errors++;
 }
-}
-if(data.metric_for_best_model !== undefined){
-let data40 = data.metric_for_best_model;
-if((typeof data40 !== "string") && (data40 !== null)){
-const err70 = {instancePath:instancePath+"/metric_for_best_model",schemaPath:"#/properties/metric_for_best_model/type",keyword:"type",params:{type: schema11.properties.metric_for_best_model.type},message:"must be string,null",schema:schema11.properties.metric_for_best_model.type,parentSchema:schema11.properties.metric_for_best_model,data:data40};
+if((typeof data41 == "number") && (isFinite(data41))){
+if(data41 < 1 || isNaN(data41)){
+const err70 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_steps,data:data41};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -893,10 +896,11 @@ vErrors.push(err70);
 errors++;
 }
 }
-if(data.greater_is_better !== undefined){
-let data41 = data.greater_is_better;
-if((typeof data41 !== "boolean") && (data41 !== null)){
-const err71 = {instancePath:instancePath+"/greater_is_better",schemaPath:"#/properties/greater_is_better/type",keyword:"type",params:{type: schema11.properties.greater_is_better.type},message:"must be boolean,null",schema:schema11.properties.greater_is_better.type,parentSchema:schema11.properties.greater_is_better,data:data41};
+}
+if(data.save_total_limit !== undefined){
+let data42 = data.save_total_limit;
+if((!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))) && (data42 !== null)){
+const err71 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/type",keyword:"type",params:{type: schema11.properties.save_total_limit.type},message:"must be integer,null",schema:schema11.properties.save_total_limit.type,parentSchema:schema11.properties.save_total_limit,data:data42};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -905,11 +909,9 @@ vErrors.push(err71);
 }
 errors++;
 }
-}
-if(data.resume_from_checkpoint !== undefined){
-let data42 = data.resume_from_checkpoint;
-if(((typeof data42 !== "string") && (typeof data42 !== "boolean")) && (data42 !== null)){
-const err72 = {instancePath:instancePath+"/resume_from_checkpoint",schemaPath:"#/properties/resume_from_checkpoint/type",keyword:"type",params:{type: schema11.properties.resume_from_checkpoint.type},message:"must be string,boolean,null",schema:schema11.properties.resume_from_checkpoint.type,parentSchema:schema11.properties.resume_from_checkpoint,data:data42};
+if((typeof data42 == "number") && (isFinite(data42))){
+if(data42 < 1 || isNaN(data42)){
+const err72 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_total_limit,data:data42};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -919,10 +921,11 @@ vErrors.push(err72);
 errors++;
 }
 }
-if(data.seed !== undefined){
-let data43 = data.seed;
-if(!(((typeof data43 == "number") && (!(data43 % 1) && !isNaN(data43))) && (isFinite(data43)))){
-const err73 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.seed.type,parentSchema:schema11.properties.seed,data:data43};
+}
+if(data.load_best_model_at_end !== undefined){
+let data43 = data.load_best_model_at_end;
+if(typeof data43 !== "boolean"){
+const err73 = {instancePath:instancePath+"/load_best_model_at_end",schemaPath:"#/properties/load_best_model_at_end/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.load_best_model_at_end.type,parentSchema:schema11.properties.load_best_model_at_end,data:data43};
 if(vErrors === null){
 vErrors = [err73];
 }
@@ -931,9 +934,11 @@ vErrors.push(err73);
 }
 errors++;
 }
-if((typeof data43 == "number") && (isFinite(data43))){
-if(data43 > 4294967295 || isNaN(data43)){
-const err74 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.seed,data:data43};
+}
+if(data.metric_for_best_model !== undefined){
+let data44 = data.metric_for_best_model;
+if((typeof data44 !== "string") && (data44 !== null)){
+const err74 = {instancePath:instancePath+"/metric_for_best_model",schemaPath:"#/properties/metric_for_best_model/type",keyword:"type",params:{type: schema11.properties.metric_for_best_model.type},message:"must be string,null",schema:schema11.properties.metric_for_best_model.type,parentSchema:schema11.properties.metric_for_best_model,data:data44};
 if(vErrors === null){
 vErrors = [err74];
 }
@@ -942,8 +947,11 @@ vErrors.push(err74);
 }
 errors++;
 }
-if(data43 < 0 || isNaN(data43)){
-const err75 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.seed,data:data43};
+}
+if(data.greater_is_better !== undefined){
+let data45 = data.greater_is_better;
+if((typeof data45 !== "boolean") && (data45 !== null)){
+const err75 = {instancePath:instancePath+"/greater_is_better",schemaPath:"#/properties/greater_is_better/type",keyword:"type",params:{type: schema11.properties.greater_is_better.type},message:"must be boolean,null",schema:schema11.properties.greater_is_better.type,parentSchema:schema11.properties.greater_is_better,data:data45};
 if(vErrors === null){
 vErrors = [err75];
 }
@@ -953,11 +961,10 @@ vErrors.push(err75);
 errors++;
 }
 }
-}
-if(data.data_seed !== undefined){
-let data44 = data.data_seed;
-if((!(((typeof data44 == "number") && (!(data44 % 1) && !isNaN(data44))) && (isFinite(data44)))) && (data44 !== null)){
-const err76 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/type",keyword:"type",params:{type: schema11.properties.data_seed.type},message:"must be integer,null",schema:schema11.properties.data_seed.type,parentSchema:schema11.properties.data_seed,data:data44};
+if(data.resume_from_checkpoint !== undefined){
+let data46 = data.resume_from_checkpoint;
+if(((typeof data46 !== "string") && (typeof data46 !== "boolean")) && (data46 !== null)){
+const err76 = {instancePath:instancePath+"/resume_from_checkpoint",schemaPath:"#/properties/resume_from_checkpoint/type",keyword:"type",params:{type: schema11.properties.resume_from_checkpoint.type},message:"must be string,boolean,null",schema:schema11.properties.resume_from_checkpoint.type,parentSchema:schema11.properties.resume_from_checkpoint,data:data46};
 if(vErrors === null){
 vErrors = [err76];
 }
@@ -966,9 +973,11 @@ vErrors.push(err76);
 }
 errors++;
 }
-if((typeof data44 == "number") && (isFinite(data44))){
-if(data44 > 4294967295 || isNaN(data44)){
-const err77 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.data_seed,data:data44};
+}
+if(data.seed !== undefined){
+let data47 = data.seed;
+if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
+const err77 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.seed.type,parentSchema:schema11.properties.seed,data:data47};
 if(vErrors === null){
 vErrors = [err77];
 }
@@ -977,8 +986,9 @@ vErrors.push(err77);
 }
 errors++;
 }
-if(data44 < 0 || isNaN(data44)){
-const err78 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.data_seed,data:data44};
+if((typeof data47 == "number") && (isFinite(data47))){
+if(data47 > 4294967295 || isNaN(data47)){
+const err78 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.seed,data:data47};
 if(vErrors === null){
 vErrors = [err78];
 }
@@ -987,12 +997,8 @@ vErrors.push(err78);
 }
 errors++;
 }
-}
-}
-if(data.bf16 !== undefined){
-let data45 = data.bf16;
-if(typeof data45 !== "boolean"){
-const err79 = {instancePath:instancePath+"/bf16",schemaPath:"#/properties/bf16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bf16.type,parentSchema:schema11.properties.bf16,data:data45};
+if(data47 < 0 || isNaN(data47)){
+const err79 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.seed,data:data47};
 if(vErrors === null){
 vErrors = [err79];
 }
@@ -1002,10 +1008,11 @@ vErrors.push(err79);
 errors++;
 }
 }
-if(data.fp16 !== undefined){
-let data46 = data.fp16;
-if(typeof data46 !== "boolean"){
-const err80 = {instancePath:instancePath+"/fp16",schemaPath:"#/properties/fp16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp16.type,parentSchema:schema11.properties.fp16,data:data46};
+}
+if(data.data_seed !== undefined){
+let data48 = data.data_seed;
+if((!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))) && (data48 !== null)){
+const err80 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/type",keyword:"type",params:{type: schema11.properties.data_seed.type},message:"must be integer,null",schema:schema11.properties.data_seed.type,parentSchema:schema11.properties.data_seed,data:data48};
 if(vErrors === null){
 vErrors = [err80];
 }
@@ -1014,11 +1021,9 @@ vErrors.push(err80);
 }
 errors++;
 }
-}
-if(data.gradient_checkpointing !== undefined){
-let data47 = data.gradient_checkpointing;
-if(typeof data47 !== "boolean"){
-const err81 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data47};
+if((typeof data48 == "number") && (isFinite(data48))){
+if(data48 > 4294967295 || isNaN(data48)){
+const err81 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.data_seed,data:data48};
 if(vErrors === null){
 vErrors = [err81];
 }
@@ -1027,11 +1032,8 @@ vErrors.push(err81);
 }
 errors++;
 }
-}
-if(data.dataloader_num_workers !== undefined){
-let data48 = data.dataloader_num_workers;
-if(!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))){
-const err82 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data48};
+if(data48 < 0 || isNaN(data48)){
+const err82 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.data_seed,data:data48};
 if(vErrors === null){
 vErrors = [err82];
 }
@@ -1040,9 +1042,12 @@ vErrors.push(err82);
 }
 errors++;
 }
-if((typeof data48 == "number") && (isFinite(data48))){
-if(data48 < 0 || isNaN(data48)){
-const err83 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data48};
+}
+}
+if(data.bf16 !== undefined){
+let data49 = data.bf16;
+if(typeof data49 !== "boolean"){
+const err83 = {instancePath:instancePath+"/bf16",schemaPath:"#/properties/bf16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bf16.type,parentSchema:schema11.properties.bf16,data:data49};
 if(vErrors === null){
 vErrors = [err83];
 }
@@ -1052,11 +1057,10 @@ vErrors.push(err83);
 errors++;
 }
 }
-}
-if(data.ddp_find_unused_parameters !== undefined){
-let data49 = data.ddp_find_unused_parameters;
-if((typeof data49 !== "boolean") && (data49 !== null)){
-const err84 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data49};
+if(data.fp16 !== undefined){
+let data50 = data.fp16;
+if(typeof data50 !== "boolean"){
+const err84 = {instancePath:instancePath+"/fp16",schemaPath:"#/properties/fp16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp16.type,parentSchema:schema11.properties.fp16,data:data50};
 if(vErrors === null){
 vErrors = [err84];
 }
@@ -1066,10 +1070,10 @@ vErrors.push(err84);
 errors++;
 }
 }
-if(data.peft !== undefined){
-let data50 = data.peft;
-if((typeof data50 !== "string") && (data50 !== null)){
-const err85 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data50};
+if(data.gradient_checkpointing !== undefined){
+let data51 = data.gradient_checkpointing;
+if(typeof data51 !== "boolean"){
+const err85 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data51};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -1079,10 +1083,10 @@ vErrors.push(err85);
 errors++;
 }
 }
-if(data.lora_r !== undefined){
-let data51 = data.lora_r;
-if(!(((typeof data51 == "number") && (!(data51 % 1) && !isNaN(data51))) && (isFinite(data51)))){
-const err86 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data51};
+if(data.dataloader_num_workers !== undefined){
+let data52 = data.dataloader_num_workers;
+if(!(((typeof data52 == "number") && (!(data52 % 1) && !isNaN(data52))) && (isFinite(data52)))){
+const err86 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data52};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -1091,9 +1095,9 @@ vErrors.push(err86);
 }
 errors++;
 }
-if((typeof data51 == "number") && (isFinite(data51))){
-if(data51 < 1 || isNaN(data51)){
-const err87 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data51};
+if((typeof data52 == "number") && (isFinite(data52))){
+if(data52 < 0 || isNaN(data52)){
+const err87 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data52};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -1104,11 +1108,10 @@ errors++;
 }
 }
 }
-if(data.lora_alpha !== undefined){
-let data52 = data.lora_alpha;
-if((typeof data52 == "number") && (isFinite(data52))){
-if(data52 <= 0 || isNaN(data52)){
-const err88 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data52};
+if(data.ddp_find_unused_parameters !== undefined){
+let data53 = data.ddp_find_unused_parameters;
+if((typeof data53 !== "boolean") && (data53 !== null)){
+const err88 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data53};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -1118,8 +1121,10 @@ vErrors.push(err88);
 errors++;
 }
 }
-else {
-const err89 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data52};
+if(data.peft !== undefined){
+let data54 = data.peft;
+if((typeof data54 !== "string") && (data54 !== null)){
+const err89 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data54};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -1129,11 +1134,10 @@ vErrors.push(err89);
 errors++;
 }
 }
-if(data.lora_dropout !== undefined){
-let data53 = data.lora_dropout;
-if((typeof data53 == "number") && (isFinite(data53))){
-if(data53 < 0 || isNaN(data53)){
-const err90 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data53};
+if(data.lora_r !== undefined){
+let data55 = data.lora_r;
+if(!(((typeof data55 == "number") && (!(data55 % 1) && !isNaN(data55))) && (isFinite(data55)))){
+const err90 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data55};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -1142,8 +1146,9 @@ vErrors.push(err90);
 }
 errors++;
 }
-if(data53 >= 1 || isNaN(data53)){
-const err91 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data53};
+if((typeof data55 == "number") && (isFinite(data55))){
+if(data55 < 1 || isNaN(data55)){
+const err91 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data55};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -1153,8 +1158,12 @@ vErrors.push(err91);
 errors++;
 }
 }
-else {
-const err92 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data53};
+}
+if(data.lora_alpha !== undefined){
+let data56 = data.lora_alpha;
+if((typeof data56 == "number") && (isFinite(data56))){
+if(data56 <= 0 || isNaN(data56)){
+const err92 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data56};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -1164,10 +1173,8 @@ vErrors.push(err92);
 errors++;
 }
 }
-if(data.lora_target_modules !== undefined){
-let data54 = data.lora_target_modules;
-if((typeof data54 !== "string") && (!(Array.isArray(data54)))){
-const err93 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data54};
+else {
+const err93 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data56};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -1176,12 +1183,12 @@ vErrors.push(err93);
 }
 errors++;
 }
-if(Array.isArray(data54)){
-const len2 = data54.length;
-for(let i2=0; i2<len2; i2++){
-let data55 = data54[i2];
-if(typeof data55 !== "string"){
-const err94 = {instancePath:instancePath+"/lora_target_modules/" + i2,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data55};
+}
+if(data.lora_dropout !== undefined){
+let data57 = data.lora_dropout;
+if((typeof data57 == "number") && (isFinite(data57))){
+if(data57 < 0 || isNaN(data57)){
+const err94 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data57};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -1190,13 +1197,8 @@ vErrors.push(err94);
 }
 errors++;
 }
-}
-}
-}
-if(data.use_rslora !== undefined){
-let data56 = data.use_rslora;
-if(typeof data56 !== "boolean"){
-const err95 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data56};
+if(data57 >= 1 || isNaN(data57)){
+const err95 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data57};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -1206,10 +1208,8 @@ vErrors.push(err95);
 errors++;
 }
 }
-if(data.spft !== undefined){
-let data57 = data.spft;
-if((typeof data57 !== "string") && (data57 !== null)){
-const err96 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data57};
+else {
+const err96 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data57};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -1219,10 +1219,10 @@ vErrors.push(err96);
 errors++;
 }
 }
-if(data.spft_mode !== undefined){
-let data58 = data.spft_mode;
-if((typeof data58 !== "string") && (data58 !== null)){
-const err97 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data58};
+if(data.lora_target_modules !== undefined){
+let data58 = data.lora_target_modules;
+if((typeof data58 !== "string") && (!(Array.isArray(data58)))){
+const err97 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data58};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -1231,9 +1231,12 @@ vErrors.push(err97);
 }
 errors++;
 }
-if(typeof data58 === "string"){
-if(!pattern0.test(data58)){
-const err98 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data58};
+if(Array.isArray(data58)){
+const len3 = data58.length;
+for(let i3=0; i3<len3; i3++){
+let data59 = data58[i3];
+if(typeof data59 !== "string"){
+const err98 = {instancePath:instancePath+"/lora_target_modules/" + i3,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data59};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -1244,10 +1247,11 @@ errors++;
 }
 }
 }
-if(data.spft_predictor_basepath !== undefined){
-let data59 = data.spft_predictor_basepath;
-if((typeof data59 !== "string") && (data59 !== null)){
-const err99 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data59};
+}
+if(data.use_rslora !== undefined){
+let data60 = data.use_rslora;
+if(typeof data60 !== "boolean"){
+const err99 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data60};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -1257,10 +1261,10 @@ vErrors.push(err99);
 errors++;
 }
 }
-if(data.spft_skip_sink_tokens !== undefined){
-let data60 = data.spft_skip_sink_tokens;
-if((!(((typeof data60 == "number") && (!(data60 % 1) && !isNaN(data60))) && (isFinite(data60)))) && (data60 !== null)){
-const err100 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data60};
+if(data.spft !== undefined){
+let data61 = data.spft;
+if((typeof data61 !== "string") && (data61 !== null)){
+const err100 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data61};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -1269,9 +1273,11 @@ vErrors.push(err100);
 }
 errors++;
 }
-if((typeof data60 == "number") && (isFinite(data60))){
-if(data60 < 0 || isNaN(data60)){
-const err101 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data60};
+}
+if(data.spft_mode !== undefined){
+let data62 = data.spft_mode;
+if((typeof data62 !== "string") && (data62 !== null)){
+const err101 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data62};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -1280,12 +1286,9 @@ vErrors.push(err101);
 }
 errors++;
 }
-}
-}
-if(data.spft_skip_output_tokens !== undefined){
-let data61 = data.spft_skip_output_tokens;
-if((typeof data61 !== "boolean") && (data61 !== null)){
-const err102 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data61};
+if(typeof data62 === "string"){
+if(!pattern0.test(data62)){
+const err102 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data62};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -1295,10 +1298,11 @@ vErrors.push(err102);
 errors++;
 }
 }
-if(data.spft_skip_random_tokens !== undefined){
-let data62 = data.spft_skip_random_tokens;
-if((typeof data62 !== "boolean") && (data62 !== null)){
-const err103 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data62};
+}
+if(data.spft_predictor_basepath !== undefined){
+let data63 = data.spft_predictor_basepath;
+if((typeof data63 !== "string") && (data63 !== null)){
+const err103 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data63};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -1308,10 +1312,10 @@ vErrors.push(err103);
 errors++;
 }
 }
-if(data.spft_start_step !== undefined){
-let data63 = data.spft_start_step;
-if((!((typeof data63 == "number") && (isFinite(data63)))) && (data63 !== null)){
-const err104 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data63};
+if(data.spft_skip_sink_tokens !== undefined){
+let data64 = data.spft_skip_sink_tokens;
+if((!(((typeof data64 == "number") && (!(data64 % 1) && !isNaN(data64))) && (isFinite(data64)))) && (data64 !== null)){
+const err104 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data64};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -1320,9 +1324,9 @@ vErrors.push(err104);
 }
 errors++;
 }
-if((typeof data63 == "number") && (isFinite(data63))){
-if(data63 < 0 || isNaN(data63)){
-const err105 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data63};
+if((typeof data64 == "number") && (isFinite(data64))){
+if(data64 < 0 || isNaN(data64)){
+const err105 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data64};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -1333,10 +1337,10 @@ errors++;
 }
 }
 }
-if(data.spft_end_step !== undefined){
-let data64 = data.spft_end_step;
-if((!((typeof data64 == "number") && (isFinite(data64)))) && (data64 !== null)){
-const err106 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data64};
+if(data.spft_skip_output_tokens !== undefined){
+let data65 = data.spft_skip_output_tokens;
+if((typeof data65 !== "boolean") && (data65 !== null)){
+const err106 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data65};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -1345,9 +1349,11 @@ vErrors.push(err106);
 }
 errors++;
 }
-if((typeof data64 == "number") && (isFinite(data64))){
-if(data64 < 0 || isNaN(data64)){
-const err107 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data64};
+}
+if(data.spft_skip_random_tokens !== undefined){
+let data66 = data.spft_skip_random_tokens;
+if((typeof data66 !== "boolean") && (data66 !== null)){
+const err107 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data66};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -1357,11 +1363,10 @@ vErrors.push(err107);
 errors++;
 }
 }
-}
-if(data.spft_sparse_lora_branch !== undefined){
-let data65 = data.spft_sparse_lora_branch;
-if((typeof data65 !== "boolean") && (data65 !== null)){
-const err108 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data65};
+if(data.spft_start_step !== undefined){
+let data67 = data.spft_start_step;
+if((!((typeof data67 == "number") && (isFinite(data67)))) && (data67 !== null)){
+const err108 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data67};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -1370,11 +1375,9 @@ vErrors.push(err108);
 }
 errors++;
 }
-}
-if(data.spft_qk_per_head !== undefined){
-let data66 = data.spft_qk_per_head;
-if((typeof data66 !== "boolean") && (data66 !== null)){
-const err109 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data66};
+if((typeof data67 == "number") && (isFinite(data67))){
+if(data67 < 0 || isNaN(data67)){
+const err109 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data67};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -1384,10 +1387,11 @@ vErrors.push(err109);
 errors++;
 }
 }
-if(data.spft_qkvo_seq_avg !== undefined){
-let data67 = data.spft_qkvo_seq_avg;
-if((typeof data67 !== "boolean") && (data67 !== null)){
-const err110 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data67};
+}
+if(data.spft_end_step !== undefined){
+let data68 = data.spft_end_step;
+if((!((typeof data68 == "number") && (isFinite(data68)))) && (data68 !== null)){
+const err110 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data68};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -1396,11 +1400,9 @@ vErrors.push(err110);
 }
 errors++;
 }
-}
-if(data.spft_mlp_seq_avg !== undefined){
-let data68 = data.spft_mlp_seq_avg;
-if((typeof data68 !== "boolean") && (data68 !== null)){
-const err111 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data68};
+if((typeof data68 == "number") && (isFinite(data68))){
+if(data68 < 0 || isNaN(data68)){
+const err111 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data68};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -1410,10 +1412,11 @@ vErrors.push(err111);
 errors++;
 }
 }
-if(data.spft_sparse_output_tokens !== undefined){
-let data69 = data.spft_sparse_output_tokens;
-if((!((typeof data69 == "number") && (isFinite(data69)))) && (data69 !== null)){
-const err112 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data69};
+}
+if(data.spft_sparse_lora_branch !== undefined){
+let data69 = data.spft_sparse_lora_branch;
+if((typeof data69 !== "boolean") && (data69 !== null)){
+const err112 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data69};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -1422,9 +1425,11 @@ vErrors.push(err112);
 }
 errors++;
 }
-if((typeof data69 == "number") && (isFinite(data69))){
-if(data69 > 1 || isNaN(data69)){
-const err113 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data69};
+}
+if(data.spft_qk_per_head !== undefined){
+let data70 = data.spft_qk_per_head;
+if((typeof data70 !== "boolean") && (data70 !== null)){
+const err113 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data70};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -1433,8 +1438,11 @@ vErrors.push(err113);
 }
 errors++;
 }
-if(data69 < 0 || isNaN(data69)){
-const err114 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data69};
+}
+if(data.spft_qkvo_seq_avg !== undefined){
+let data71 = data.spft_qkvo_seq_avg;
+if((typeof data71 !== "boolean") && (data71 !== null)){
+const err114 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data71};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -1444,11 +1452,10 @@ vErrors.push(err114);
 errors++;
 }
 }
-}
-if(data.eval_only !== undefined){
-let data70 = data.eval_only;
-if(typeof data70 !== "boolean"){
-const err115 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data70};
+if(data.spft_mlp_seq_avg !== undefined){
+let data72 = data.spft_mlp_seq_avg;
+if((typeof data72 !== "boolean") && (data72 !== null)){
+const err115 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data72};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -1458,10 +1465,10 @@ vErrors.push(err115);
 errors++;
 }
 }
-if(data.enable_unsloth !== undefined){
-let data71 = data.enable_unsloth;
-if(typeof data71 !== "boolean"){
-const err116 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data71};
+if(data.spft_sparse_output_tokens !== undefined){
+let data73 = data.spft_sparse_output_tokens;
+if((!((typeof data73 == "number") && (isFinite(data73)))) && (data73 !== null)){
+const err116 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data73};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -1470,11 +1477,9 @@ vErrors.push(err116);
 }
 errors++;
 }
-}
-if(data.benchmark !== undefined){
-let data72 = data.benchmark;
-if(typeof data72 !== "boolean"){
-const err117 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data72};
+if((typeof data73 == "number") && (isFinite(data73))){
+if(data73 > 1 || isNaN(data73)){
+const err117 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data73};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -1483,15 +1488,65 @@ vErrors.push(err117);
 }
 errors++;
 }
-}
-}
-else {
-const err118 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(data73 < 0 || isNaN(data73)){
+const err118 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data73};
 if(vErrors === null){
 vErrors = [err118];
 }
 else {
 vErrors.push(err118);
+}
+errors++;
+}
+}
+}
+if(data.eval_only !== undefined){
+let data74 = data.eval_only;
+if(typeof data74 !== "boolean"){
+const err119 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data74};
+if(vErrors === null){
+vErrors = [err119];
+}
+else {
+vErrors.push(err119);
+}
+errors++;
+}
+}
+if(data.enable_unsloth !== undefined){
+let data75 = data.enable_unsloth;
+if(typeof data75 !== "boolean"){
+const err120 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data75};
+if(vErrors === null){
+vErrors = [err120];
+}
+else {
+vErrors.push(err120);
+}
+errors++;
+}
+}
+if(data.benchmark !== undefined){
+let data76 = data.benchmark;
+if(typeof data76 !== "boolean"){
+const err121 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data76};
+if(vErrors === null){
+vErrors = [err121];
+}
+else {
+vErrors.push(err121);
+}
+errors++;
+}
+}
+}
+else {
+const err122 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err122];
+}
+else {
+vErrors.push(err122);
 }
 errors++;
 }
