@@ -1,7 +1,7 @@
 /** @file The errors of this package: what was wanted, what was found, what to do. */
 
 /** What went wrong, for code that wants to react: the message is for people. */
-export type TrainerErrorReason = 'options' | 'samples' | 'batch' | 'non-finite' | 'checkpoint';
+export type TrainerErrorReason = 'options' | 'samples' | 'batch' | 'non-finite' | 'checkpoint' | 'locked';
 
 /** Training cannot start or go on. */
 export class TrainerError extends Error {

@@ -36,6 +36,8 @@ export async function runGenerate(request: GenerateRequest, output: Output): Pro
   if (request.template !== undefined && chat) {
     throw new CliError('--template and --chat are two ways to make a prompt; give one');
   }
+  // `spft generate … | head`: whoever reads has had enough.
+  output.io.onReaderGone?.(() => process.exit(0));
   const choice = chat ? NO_TEMPLATE : await chooseTemplate(request.template, adapter, NO_TEMPLATE);
   await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });

@@ -2,6 +2,7 @@
 import type { TrainConfig } from '@spft/config';
 import { loadTrainConfig } from '@spft/config/node';
 import { CliError } from '../errors.js';
+import { SIGNAL_NUMBERS } from '../terminal/io.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
 import { bytes, percent, table } from '../terminal/table.js';
@@ -22,9 +23,6 @@ export interface TrainFlags {
   readonly revision?: string;
   readonly json?: string;
 }
-
-/** Exit code of a program that Ctrl-C ended. */
-const INTERRUPTED = 130;
 
 export async function runTrain(flags: TrainFlags, backend: string | undefined, output: Output): Promise<void> {
   const started = performance.now();
@@ -53,7 +51,7 @@ export async function runTrain(flags: TrainFlags, backend: string | undefined, o
     throw new CliError(
       `interrupted after step ${run.training.globalStep} of ${run.training.state.maxSteps}; checkpoint: ${run.lastCheckpoint}; ` +
         'go on with the same command and --resume_from_checkpoint true',
-      { exitCode: INTERRUPTED },
+      { exitCode: 128 + (SIGNAL_NUMBERS[run.interruptedBy ?? 'SIGINT'] ?? 2) },
     );
   }
   output.print(resultTable(run));

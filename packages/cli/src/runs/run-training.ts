@@ -12,7 +12,7 @@ import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/
 import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
 import { type OpenRun, openRun } from '../steps/open-run.js';
-import { prepareDirectory } from '../steps/output-directory.js';
+import { inDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
 import { runFlopsShare } from '../steps/run-flops.js';
 import { methodName, runName } from '../steps/run-name.js';
@@ -78,44 +78,49 @@ async function train(
     signal: interruption.signal,
   });
   const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples.source, trainer);
-  if (writes) {
-    await prepareDirectory(directory, checkpoints, request.overwrite ?? false);
-    await writeRunFile(directory, {
-      spft: VERSION,
-      run_name: name,
-      backend,
-      template: template.name,
-      train: trainConfigToObject(config),
-      sparsity: sparsity && SpftConfig.toObject(sparsity),
+  const plan = { resumes: config.resumeFromCheckpoint !== null, overwrite: request.overwrite ?? false };
+  return writes ? inDirectory(directory, checkpoints, plan, carryOut) : carryOut();
+
+  async function carryOut(): Promise<TrainingRun> {
+    if (writes) {
+      await writeRunFile(directory, {
+        spft: VERSION,
+        run_name: name,
+        backend,
+        template: template.name,
+        train: trainConfigToObject(config),
+        sparsity: sparsity && SpftConfig.toObject(sparsity),
+      });
+    }
+
+    const { training, finished } = await watch.guard(checkpoints, async () => {
+      const training = await untilInterrupted(output, interruption, () => trainer.train());
+      const finished = !interruption.signal.aborted || training.globalStep >= trainer.plan.maxSteps;
+      if (finished && writes) await savePretrained(peft, directory);
+      return { training, finished };
     });
+    samples.afterwards();
+    spft?.disable();
+    const run = {
+      ...{ name, method, backend, outputDir: directory, finished, training, flopsShare },
+      interruptedBy: finished ? null : String(interruption.signal.reason),
+      lastCheckpoint: writes ? ((await checkpoints.list()).complete.at(-1)?.location ?? null) : null,
+      trainableParameters: peft.parameterCount().trainable,
+      samples: trainer.plan.samples,
+      skippedRows: open.skippedRows,
+      sparsity: statistics?.map() ?? null,
+    };
+    const peak = () => process.resourceUsage().maxRSS * 1024;
+    if (!finished || !writes) return { ...run, evaluations: [], report: null, peakMemoryBytes: peak() };
+
+    output.note(`adapter saved in ${directory}`);
+    const evaluations = tasks.length > 0 ? await evaluate() : [];
+    if (evaluations.length > 0) await writeMetrics(join(directory, 'metrics.json'), evaluations);
+    const report = asked.reports.has('html') ? join(directory, 'report.html') : null;
+    const complete = { ...run, evaluations, report, peakMemoryBytes: peak() };
+    if (report !== null) await writeReport(report, reportOf(complete, config));
+    return complete;
   }
-
-  const { training, finished } = await watch.guard(checkpoints, async () => {
-    const training = await untilInterrupted(output, interruption, () => trainer.train());
-    const finished = !interruption.signal.aborted || training.globalStep >= trainer.plan.maxSteps;
-    if (finished && writes) await savePretrained(peft, directory);
-    return { training, finished };
-  });
-  samples.afterwards();
-  spft?.disable();
-  const run = {
-    ...{ name, method, backend, outputDir: directory, finished, training, flopsShare },
-    lastCheckpoint: writes ? ((await checkpoints.list()).complete.at(-1)?.location ?? null) : null,
-    trainableParameters: peft.parameterCount().trainable,
-    samples: trainer.plan.samples,
-    skippedRows: open.skippedRows,
-    sparsity: statistics?.map() ?? null,
-  };
-  const peak = () => process.resourceUsage().maxRSS * 1024;
-  if (!finished || !writes) return { ...run, evaluations: [], report: null, peakMemoryBytes: peak() };
-
-  output.note(`adapter saved in ${directory}`);
-  const evaluations = tasks.length > 0 ? await evaluate() : [];
-  if (evaluations.length > 0) await writeMetrics(join(directory, 'metrics.json'), evaluations);
-  const report = asked.reports.has('html') ? join(directory, 'report.html') : null;
-  const complete = { ...run, evaluations, report, peakMemoryBytes: peak() };
-  if (report !== null) await writeReport(report, reportOf(complete, config));
-  return complete;
 }
 
 /** What every checkpoint gets besides, so that PEFT can load it. */
@@ -144,6 +149,11 @@ class RunWatch implements TrainerCallback {
   /** Steps that compute synchronously leave no turn for Ctrl-C otherwise. */
   onStepEnd(): Promise<void> {
     return new Promise((resume) => setImmediate(resume));
+  }
+
+  /** Nor do the micro-batches of a long one. */
+  onSubstepEnd(): Promise<void> {
+    return this.onStepEnd();
   }
 
   /** @throws what `work` throws, with the last good checkpoint named if the message does not do so itself. */

@@ -11,6 +11,8 @@ export interface TrainingRun {
   readonly outputDir: string;
   /** False where it was interrupted: then there is a checkpoint and no adapter. */
   readonly finished: boolean;
+  /** The signal that ended it early. */
+  readonly interruptedBy: string | null;
   readonly lastCheckpoint: string | null;
   readonly training: TrainOutput;
   /** Arithmetic of a sparse step relative to a dense one; 1 for a dense run. */

@@ -1,19 +1,28 @@
 /** @file Ctrl-C while steps are running: the step is finished, a checkpoint written; a second one ends the process at once. */
 import type { Output } from '../terminal/output.js';
 
-/** Aborts `controller` at the first interrupt during `work`, and lets a second one have its usual effect. */
+/**
+ * Aborts `controller`, with the signal as its reason, at the first interrupt during `work`; a second one ends the process. A terminal that is
+ * closed (SIGHUP) interrupts as Ctrl-C does.
+ */
 export async function untilInterrupted<T>(
   output: Output,
   controller: AbortController,
   work: () => Promise<T>,
 ): Promise<T> {
-  const forget = output.io.onInterrupt((signal) => {
-    forget();
-    output.note(
-      `\n${signal === 'SIGINT' ? 'Ctrl-C' : signal}: finishing this step, then writing a checkpoint; once more ends at once`,
-    );
-    controller.abort(signal);
-  });
+  const note = (signal: string) =>
+    `\n${signal === 'SIGINT' ? 'Ctrl-C' : signal}: finishing this step, then writing a checkpoint; once more ends at once`;
+  const forget = output.io.onInterrupt(
+    (signal, again = false, said = false) => {
+      if (again) {
+        output.io.endNow?.(signal);
+        return;
+      }
+      if (!said) output.note(note(signal));
+      controller.abort(signal);
+    },
+    output.quiet ? undefined : note,
+  );
   try {
     return await work();
   } finally {

@@ -12,7 +12,7 @@ import {
   SparsityStatistics,
   type TemplateChoice,
 } from '@spft/trainer';
-import { directoryCheckpoints } from '@spft/trainer/node';
+import { directoryCheckpoints, refuseHeld } from '@spft/trainer/node';
 import { openTasks } from '../runs/evaluate-model.js';
 import type { CheckedRequest, TrainingRequest } from '../runs/run-request.js';
 import type { Output } from '../terminal/output.js';
@@ -54,6 +54,8 @@ export async function openRun(
   const sparsity = await readSparsity(config, request.flags, request.sparsityMode);
   const directory = resolve(config.outputDir);
   const checkpoints = directoryCheckpoints(directory);
+  // Looked at again when the directory is taken, which is not before everything fits together.
+  if (!config.benchmark) await refuseHeld(directory);
   if (config.resumeFromCheckpoint === null && !request.overwrite && !config.benchmark) {
     await refuseOtherRun(directory, checkpoints);
   }

@@ -1,7 +1,9 @@
 /** @file `output_dir`: one run to a directory, so that no checkpoint of another run is ever taken for one of this. */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeLeftovers } from '@spft/safetensors/node';
 import type { CheckpointStore } from '@spft/trainer';
+import { lockDirectory } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { RUN_FILE } from '../runs/run-file.js';
 
@@ -35,10 +37,34 @@ export async function refuseOtherRun(directory: string, store: CheckpointStore):
   );
 }
 
-/** Makes the directory, without what an earlier run left if that is to be replaced. */
-export async function prepareDirectory(directory: string, store: CheckpointStore, overwrite: boolean): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  if (!overwrite) return;
-  for (const { location } of (await store.list()).complete) await store.remove(location);
-  for (const name of OWN) await rm(join(directory, name), { force: true });
+/** What is to become of what is in the directory already. */
+export interface DirectoryPlan {
+  /** Nothing there is asked about: the run goes on with it. */
+  readonly resumes: boolean;
+  /** An earlier run is removed. */
+  readonly overwrite: boolean;
+}
+
+/**
+ * Holds the directory for this process while `work` runs; makes it, without what an earlier run left if that is to be replaced.
+ * @throws TrainerError when another process holds it; CliError when another run has come into it since it was looked at.
+ */
+export async function inDirectory<T>(
+  directory: string,
+  store: CheckpointStore,
+  { resumes, overwrite }: DirectoryPlan,
+  work: () => Promise<T>,
+): Promise<T> {
+  const lock = await lockDirectory(directory);
+  try {
+    if (!resumes && !overwrite) await refuseOtherRun(directory, store);
+    if (overwrite) {
+      for (const { location } of (await store.list()).complete) await store.remove(location);
+      for (const name of OWN) await rm(join(directory, name), { force: true });
+    }
+    for (const name of OWN) await removeLeftovers(join(directory, name));
+    return await work();
+  } finally {
+    await lock.release();
+  }
 }

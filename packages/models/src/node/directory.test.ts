@@ -1,9 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Dtype } from '@spft/safetensors';
-import { openSafetensorsModel, writeSafetensors, writeSafetensorsModel } from '@spft/safetensors/node';
+import { openSafetensorsModel, temporaryPath, writeSafetensors, writeSafetensorsModel } from '@spft/safetensors/node';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../../../../test/support/backends.js';
@@ -255,6 +256,30 @@ describe('resolveModelDirectory()', () => {
 });
 
 describe('saveModel()', () => {
+  it('clears away what killed runs left, and gives a model that was set aside its name back', async () => {
+    const gone = spawnSync(process.execPath, ['-e', '']).pid;
+    const model = await tinyModel();
+    const home = join(root, 'leftovers');
+    const dir = join(home, 'out');
+    const left = [`.out.${gone}-0123abcd.tmp`, temporaryPath(dir).replace(`-${process.pid}-`, `-${gone}-`)].map(
+      (name) => resolve(home, name),
+    );
+    for (const one of left) {
+      await mkdir(one, { recursive: true });
+      await writeFile(join(one, 'model.safetensors'), 'half');
+    }
+    const old = temporaryPath(dir, 'old').replace(`-${process.pid}-`, `-${gone}-`);
+    await cp(await directory(), old, { recursive: true });
+    // It fails, so that what was set aside is what is there afterwards.
+    const broken = { config: { ...TINY, numHiddenLayers: 4 }, tensors: model.tensors };
+    await expect(saveModel(dir, broken)).rejects.toThrow('the model lacks');
+    expect(await readdir(home)).toEqual(['out']);
+    expect(await readdir(dir)).toContain('config.json');
+    await saveModel(dir, model);
+    expect(await readdir(home)).toEqual(['out']);
+    model.dispose();
+  });
+
   it('writes a directory that loads as the same model, with what its source has beside the weights', async () => {
     const source = await directory(({ json }) => {
       Object.assign(json, { torch_dtype: 'float16', transformers_version: '4.40.0' });

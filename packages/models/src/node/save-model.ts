@@ -1,9 +1,15 @@
 /** @file Writing a model as a Hugging Face directory: after merging an adapter, or one with random weights. */
-import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { elementCount } from '@spft/safetensors';
-import { type TensorsToWrite, writeFileAtomically, writeSafetensorsModel } from '@spft/safetensors/node';
+import {
+  leftoversOf,
+  removeLeftovers,
+  type TensorsToWrite,
+  temporaryPath,
+  writeFileAtomically,
+  writeSafetensorsModel,
+} from '@spft/safetensors/node';
 import type * as tf from '@tensorflow/tfjs';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
@@ -45,10 +51,11 @@ const COPIED = [
 export async function saveModel(dir: string, model: SavableModel, options: SaveModelOptions = {}): Promise<void> {
   const { dtype = 'bf16', source, maxShardBytes } = options;
   const target = resolve(dir);
+  await clearLeftovers(target);
   const replaced = await existing(target);
   await mkdir(dirname(target), { recursive: true });
-  const beside = join(dirname(target), `.${basename(target)}.${process.pid}-${randomBytes(4).toString('hex')}`);
-  const fresh = `${beside}.tmp`;
+  const fresh = temporaryPath(target);
+  const old = temporaryPath(target, 'old');
   try {
     await mkdir(fresh);
     const json =
@@ -62,18 +69,27 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
       { format: 'pt' },
       maxShardBytes,
     );
-    if (replaced) await rename(target, `${beside}.old`);
+    if (replaced) await rename(target, old);
     try {
       await rename(fresh, target);
     } catch (error) {
-      if (replaced) await rename(`${beside}.old`, target);
+      if (replaced) await rename(old, target);
       throw error;
     }
-    if (replaced) await rm(`${beside}.old`, { recursive: true });
+    if (replaced) await rm(old, { recursive: true });
   } catch (error) {
     await rm(fresh, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** What killed processes left: a model half written goes; one that was set aside gets its name back where the new one never took it. */
+async function clearLeftovers(target: string): Promise<void> {
+  await removeLeftovers(target);
+  const there = await stat(target).catch(() => null);
+  const [first] = there ? [] : await leftoversOf(target, 'old');
+  if (first !== undefined) await rename(first, target);
+  await removeLeftovers(target, 'old');
 }
 
 /** Whether a directory is there that may be replaced. */

@@ -1,18 +1,19 @@
 /**
  * @file A file that is there wholly or not at all: written beside under another name, flushed to the disk, then renamed over the old one.
  */
-import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
+import { removeLeftovers, temporaryPath } from './leftovers.js';
 
 /**
  * Runs `write` on a new file beside `path`, then puts it in place of `path`. Whatever fails or is killed before, `path` keeps what it had.
- * Makes the directory where there is none.
+ * Makes the directory where there is none, and clears away what killed processes left of the same file.
  */
 export async function writeFileAtomically(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   const dir = dirname(path);
   await mkdir(dir, { recursive: true });
-  const temporary = join(dir, `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`);
+  await removeLeftovers(path);
+  const temporary = temporaryPath(path);
   const handle = await open(temporary, 'wx');
   try {
     try {

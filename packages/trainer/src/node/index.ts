@@ -14,3 +14,4 @@ export { type FileSystem, nodeFileSystem } from './file-system.js';
 export { JsonlLogger } from './record/jsonl-logger.js';
 export { type TerminalProgressOptions, type TextOutput, terminalProgress } from './record/terminal-progress.js';
 export { writeReport } from './report/write-report.js';
+export { type DirectoryLock, lockDirectory, refuseHeld } from './run-lock.js';

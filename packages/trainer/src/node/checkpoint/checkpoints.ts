@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
+import { isAlive } from '@spft/safetensors/node';
 import type { CheckpointEntry, CheckpointFiles, CheckpointStore } from '../../checkpoint/store.js';
 import { TrainerError } from '../../errors.js';
 import { type FileSystem, nodeFileSystem } from '../file-system.js';
@@ -103,15 +104,6 @@ async function restoreReplaced(fs: FileSystem, directory: string): Promise<void>
     if (step === undefined) continue;
     if (names.includes(`checkpoint-${step}`)) await fs.remove(join(directory, name));
     else await fs.rename(join(directory, name), join(directory, `checkpoint-${step}`));
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

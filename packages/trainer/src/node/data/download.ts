@@ -1,9 +1,9 @@
 /**
  * @file Fetches one file of a dataset: complete or not at all. It is written beside its place and renamed when all of it has come.
  */
-import { randomBytes } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { removeLeftovers, temporaryPath } from '@spft/safetensors/node';
 import { DatasetError } from '../../data/dataset-error.js';
 
 export interface DatasetProgress {
@@ -75,11 +75,12 @@ async function store(
   const encoded = response.headers.has('content-encoding');
   const length = response.headers.get('content-length');
   const total = length === null || encoded ? null : Number(length);
-  const partial = `${path}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+  const partial = temporaryPath(path, 'partial');
   let received = 0;
   let writing = true;
   try {
     await mkdir(dirname(path), { recursive: true });
+    await removeLeftovers(path, 'partial');
     const file = await open(partial, 'wx');
     try {
       writing = false;

@@ -1,6 +1,6 @@
 /** @file What an evaluation found, as files: every prediction as a line of JSON, and upstream's metrics.json. */
-import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
+import { removeLeftovers, temporaryPath } from '@spft/safetensors/node';
 import type { EvaluationResult } from '../../evaluation/evaluate-task.js';
 import { type FileSystem, nodeFileSystem } from '../file-system.js';
 
@@ -27,8 +27,9 @@ export function writeMetrics(
 }
 
 async function write(path: string, text: string, files: FileSystem): Promise<void> {
-  const partial = `${path}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+  const partial = temporaryPath(path);
   await files.makeDirectory(dirname(path));
+  await removeLeftovers(path);
   try {
     await files.writeFile(partial, new TextEncoder().encode(text));
     await files.rename(partial, path);

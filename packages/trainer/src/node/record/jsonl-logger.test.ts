@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,6 +8,29 @@ import { Trainer } from '../../loop/trainer.js';
 import { JsonlLogger } from './jsonl-logger.js';
 
 describe('JsonlLogger', () => {
+  it.each([
+    ['half a line', '{"event":"log","loss":1}\n{"event":"lo', ['log']],
+    ['half a line and nothing else', '{"event":"lo', []],
+    ['a whole line without its end', '{"event":"log"}\n{"event":"save"}', ['log', 'save']],
+    ['an empty file', '', []],
+    ['whole lines', '{"event":"log"}\n', ['log']],
+  ])('goes on after %s', async (_, before, kept) => {
+    const directory = await mkdtemp(join(tmpdir(), 'spft-log-'));
+    const path = join(directory, 'log.jsonl');
+    await writeFile(path, before);
+    const model = toyModel();
+    const callbacks = [new JsonlLogger(path)];
+    await new Trainer({ model, samples: toySamples(8), args: { maxSteps: 1 }, callbacks }).train();
+    const text = await readFile(path, 'utf8');
+    const events = text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line).event);
+    expect(events).toEqual([...kept, 'begin', 'log', 'end']);
+    model.dispose();
+    await rm(directory, { recursive: true });
+  });
+
   it('appends an object a line: begin, logs, saves, end', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'spft-log-'));
     const path = join(directory, 'logs', 'train.jsonl');
