@@ -79,7 +79,7 @@ export class BlasBackend extends MathBackendCPU {
   override disposeData(dataId: object, force = false): boolean {
     const storage = this.#store.has(dataId) ? this.#store.get(dataId).storage : undefined;
     const gone = super.disposeData(dataId, force);
-    if (gone && storage && --storage.tensors === 0) this.heap.give(storage.block);
+    if (gone && storage && --storage.tensors === 0) this.heap.free(storage.block);
     return gone;
   }
 
@@ -95,7 +95,7 @@ export class BlasBackend extends MathBackendCPU {
   output(shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): tf.TensorInfo {
     const length = sizeOf(shape);
     const dataId = { id: nextId++ };
-    const block = this.heap.take(4 * length);
+    const block = this.heap.allocate(4 * length);
     if (block === null) {
       const values = dtype === 'int32' ? new Int32Array(length) : new Float32Array(length);
       this.#store.set(dataId, { values, dtype, refCount: 1 });
@@ -133,7 +133,7 @@ export class BlasBackend extends MathBackendCPU {
     const data = this.#numbers(info);
     if (data.place !== undefined) return data.place;
     const values = data.values as Float32Array | Int32Array;
-    const block = this.heap.take(values.byteLength);
+    const block = this.heap.allocate(values.byteLength);
     if (block === null) return null;
     Object.assign(data, this.#placed(block, values.length, info.dtype));
     (data.values as Float32Array).set(values);

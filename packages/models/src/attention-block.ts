@@ -17,7 +17,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, SEED_PART, type Step, type WantedRows } from './step.js';
+import { blockSparsity, type OutputRows, SEED_PART, type Step } from './step.js';
 
 interface Projections {
   readonly q: tf.Tensor2D;
@@ -40,10 +40,10 @@ export class AttentionBlock {
   /**
    * residual + attention(x).
    * @param x [T, H] after the norm, in row order. @param residual [T, H].
-   * @param wanted rows of the result; all where null.
+   * @param outputRows rows of the result; all where null.
    * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, wanted: WantedRows | null = null): tf.Tensor2D {
+  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, outputRows: OutputRows | null = null): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'selfAttn');
     const masks = sparsity > 0 && step.plan?.estimator.applies === 'mask';
     // An oracle masks q, k and v; its o is dense, as in the original, where that branch is never reached (NOTES, smaller ones).
@@ -59,8 +59,8 @@ export class AttentionBlock {
       step.layout,
       this.heads,
     );
-    if (wanted === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens);
-    const { rows, dense } = wanted;
+    if (outputRows === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens);
+    const { rows, dense } = outputRows;
     return this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep, dense);
   }
 

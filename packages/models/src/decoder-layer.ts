@@ -4,7 +4,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type { AttentionBlock } from './attention-block.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { MlpBlock } from './mlp-block.js';
-import { blockSparsity, type Step, type WantedRows } from './step.js';
+import { blockSparsity, type OutputRows, type Step } from './step.js';
 
 export class DecoderLayer {
   /** @param inputNorm [H], @param postAttentionNorm [H]: owned here, as are the blocks' weights. */
@@ -18,17 +18,17 @@ export class DecoderLayer {
 
   /**
    * @param x [T, H] in row order.
-   * @param wanted rows of the result; all where null. What follows attention is row by row, so the others end there, or where the MLP's channels
+   * @param outputRows rows of the result; all where null. What follows attention is row by row, so the others end there, or where the MLP's channels
    * have been chosen, which all tokens have a say in.
    * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, step: Step, wanted: WantedRows | null = null): tf.Tensor2D {
+  forward(x: tf.Tensor2D, step: Step, outputRows: OutputRows | null = null): tf.Tensor2D {
     const { attention, mlp, eps } = this;
-    const afterAttention = blockSparsity(step, attention.layer, 'mlp') === 0 ? wanted : null;
+    const afterAttention = blockSparsity(step, attention.layer, 'mlp') === 0 ? outputRows : null;
     const [normed, residual] = rmsNormResidual(x, this.inputNorm, eps);
     const attended = attention.forward(normed, residual, step, afterAttention);
     const [normedAgain, residualAgain] = rmsNormResidual(attended, this.postAttentionNorm, eps);
-    return mlp.forward(normedAgain, residualAgain, step, afterAttention ? null : wanted);
+    return mlp.forward(normedAgain, residualAgain, step, afterAttention ? null : outputRows);
   }
 
   /** In checkpoint order. */

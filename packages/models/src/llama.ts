@@ -24,7 +24,7 @@ import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
 import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
-import type { Step, WantedRows } from './step.js';
+import type { OutputRows, Step } from './step.js';
 import type { ForwardOptions, PackedBatch, TrainableModel, WeightSource } from './types.js';
 
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
@@ -191,7 +191,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   }
 
   /** What the last norm is applied to: [T, H] in row order, or a row for each of those wanted. */
-  #hidden(batch: PackedBatch, options: ForwardOptions, wanted: WantedRows | null = null): tf.Tensor2D {
+  #hidden(batch: PackedBatch, options: ForwardOptions, outputRows: OutputRows | null = null): tf.Tensor2D {
     const { layout, inputIds, labels } = batch;
     if (inputIds.length !== layout.tokens || labels.length !== layout.tokens) {
       throw new RangeError(
@@ -205,9 +205,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const step: Step = { layout, cos, sin, training, seed, plan };
     let x = constant(this.embed(layout.tokenOfRow.map((token) => inputIds[token]!)));
     const { layers } = this.parts;
-    if (layers.length === 0) return wanted ? gatherRows(x, wanted.rows) : x;
+    if (layers.length === 0) return outputRows ? gatherRows(x, outputRows.rows) : x;
     for (const [n, layer] of layers.entries()) {
-      const ofThis = n === layers.length - 1 ? wanted : null;
+      const ofThis = n === layers.length - 1 ? outputRows : null;
       x = this.#layer(layer, x, step, ofThis, options.gradientCheckpointing ?? false);
     }
     return x;
@@ -217,17 +217,17 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     layer: DecoderLayer,
     x: tf.Tensor2D,
     step: Step,
-    wanted: WantedRows | null,
+    outputRows: OutputRows | null,
     checkpointing: boolean,
   ): tf.Tensor2D {
     // The scope ends what neither the result nor a gradient needs, layer by layer and not at the end of the forward.
-    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step, wanted));
+    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step, outputRows));
     const run =
       (plan: SparsityPlan | null) =>
       (input: tf.Tensor2D, [cos, sin, rows]: readonly [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D?]) =>
-        layer.forward(input, { ...step, cos, sin, plan }, rows ? { rows, dense: wanted!.dense } : null);
+        layer.forward(input, { ...step, cos, sin, plan }, rows ? { rows, dense: outputRows!.dense } : null);
     const quiet = step.plan && { ...step.plan, listener: null };
-    const constants = wanted ? ([step.cos, step.sin, wanted.rows] as const) : ([step.cos, step.sin] as const);
+    const constants = outputRows ? ([step.cos, step.sin, outputRows.rows] as const) : ([step.cos, step.sin] as const);
     return checkpoint(run(step.plan), x, constants, layer.variables, run(quiet));
   }
 

@@ -21,7 +21,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, SEED_PART, type Step, type WantedRows } from './step.js';
+import { blockSparsity, type OutputRows, SEED_PART, type Step } from './step.js';
 
 const PARTS = ['gate', 'up', 'down'] as const;
 
@@ -37,10 +37,10 @@ export class MlpBlock {
    * residual + mlp(x).
    * @param x [T, H] after the norm, in row order; other rows than the layout's only where this block has no sparsity.
    * @param residual [T, H].
-   * @param wanted rows of the result; all where null.
+   * @param outputRows rows of the result; all where null.
    * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, wanted: WantedRows | null = null): tf.Tensor2D {
+  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, outputRows: OutputRows | null = null): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'mlp');
     const gathers = sparsity > 0 && step.plan!.estimator.applies === 'gather';
     const keep = gathers ? this.#select(x, step, sparsity) : null;
@@ -50,10 +50,10 @@ export class MlpBlock {
       const y =
         (masks ? null : this.#withBranches(x, residual, step, keep)) ??
         (tf.add(residual, this.#stepwise(x, step, sparsity, keep, masks)) as tf.Tensor2D);
-      return wanted ? gatherRows(y, wanted.rows) : y;
+      return outputRows ? gatherRows(y, outputRows.rows) : y;
     }
-    if (wanted === null) return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0]);
-    const { rows, dense } = wanted;
+    if (outputRows === null) return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0]);
+    const { rows, dense } = outputRows;
     return gatedMlp(gatherRows(x, rows), gatherRows(residual, rows), this, keep, keep ? dense : rows.size);
   }
 

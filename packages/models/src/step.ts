@@ -16,7 +16,7 @@ export interface Step {
 }
 
 /** Rows of the last layer's result that are wanted, ascending: so the dense ones come first here too. */
-export interface WantedRows {
+export interface OutputRows {
   /** int32. */
   readonly rows: tf.Tensor1D;
   /** How many of them are dense. */

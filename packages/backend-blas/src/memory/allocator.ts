@@ -58,7 +58,7 @@ export class Allocator {
   }
 
   /** A block of at least so many bytes, or null when there is no room. */
-  take(wanted: number): Block | null {
+  allocate(wanted: number): Block | null {
     const bytes = Math.max(ALIGNMENT, Math.ceil(wanted / ALIGNMENT) * ALIGNMENT);
     const block = this.#find(bytes) ?? this.#extend(bytes);
     if (block === null) return null;
@@ -66,7 +66,7 @@ export class Allocator {
     return block;
   }
 
-  give(block: Block): void {
+  free(block: Block): void {
     if (block.free) throw new Error('internal: a block of memory was given back twice');
     this.#used -= block.bytes;
     let whole = block;

@@ -52,17 +52,17 @@ export class Heap {
   }
 
   /** Room for a tensor, or null when the memory is full: then it has to live elsewhere. */
-  take(bytes: number): Block | null {
-    return this.#allocator.used + bytes > this.limit ? null : this.#allocator.take(bytes);
+  allocate(bytes: number): Block | null {
+    return this.#allocator.used + bytes > this.limit ? null : this.#allocator.allocate(bytes);
   }
 
   /** Room for the length of a call, from the reserve if need be. */
   takeScratch(bytes: number): Block | null {
-    return this.#allocator.take(bytes);
+    return this.#allocator.allocate(bytes);
   }
 
-  give(block: Block): void {
-    this.#allocator.give(block);
+  free(block: Block): void {
+    this.#allocator.free(block);
   }
 
   f32(address: number, length: number): Float32Array {

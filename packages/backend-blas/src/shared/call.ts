@@ -122,7 +122,7 @@ export class Call {
     this.pool.forget();
     if (failed) for (const info of this.#made) this.backend.disposeData(info.dataId);
     else for (const { values, place } of this.#copyOut) values.set(this.backend.heap.f32(place, values.length));
-    for (const block of this.#blocks) this.backend.heap.give(block);
+    for (const block of this.#blocks) this.backend.heap.free(block);
   }
 }
 

@@ -3,7 +3,7 @@
  * a row or a column. What else there is goes to the cpu backend's kernels, which take 5 ns an element.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type BlasBackend, sizeOf } from '../backend.js';
+import { sizeOf } from '../backend.js';
 import { type Call, withCall } from '../shared/call.js';
 import type { KernelName } from '../threads/kernels.js';
 

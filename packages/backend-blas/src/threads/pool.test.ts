@@ -20,7 +20,7 @@ function poolOf(options: Partial<PoolOptions> = {}): { heap: Heap; pool: Pool; o
   const blas = { sgemm: () => {}, declaration: null };
   const pool = new Pool({ heap, blas, threads: 4, base: 0, ...options });
   pools.push(pool);
-  const [ones, sums] = [heap.take(64)!, heap.take(4096)!];
+  const [ones, sums] = [heap.allocate(64)!, heap.allocate(4096)!];
   heap.f32(ones.address, 16).fill(1);
   heap.f32(sums.address, 1024).fill(0);
   return { heap, pool, ones, sums };

@@ -116,7 +116,7 @@ export class Pool {
   reserveScratch(bytes: number): void {
     if (bytes <= this.#scratchBytes) return;
     const each = Math.ceil(bytes / 4096) * 4096;
-    if (this.#scratch) this.#heap.give(this.#scratch);
+    if (this.#scratch) this.#heap.free(this.#scratch);
     this.#scratch = this.#heap.takeScratch(each * this.threads);
     this.#scratchBytes = this.#scratch ? each : 0;
     if (!this.#scratch) throw outOfMemory(each * this.threads, this.#heap.used);

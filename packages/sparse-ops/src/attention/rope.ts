@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
-import { recordOp, remakeableAs } from '../engine/record-op.js';
+import { recomputedAs, recordOp } from '../engine/record-op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { ropeOnHost } from '../kernels/host/rope.js';
 
@@ -45,7 +45,7 @@ export function rope(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, headDim
     name: ROPE,
     inputs: { x },
     saves: [cos, sin],
-    run: () => ({ outputs: [remakeableAs(turn(x, [cos, sin]), x, [cos, sin], turn)], kept: [] }),
+    run: () => ({ outputs: [recomputedAs(turn(x, [cos, sin]), x, [cos, sin], turn)], kept: [] }),
     gradient: ([dy], [cos, sin]) => ({ x: rotate(dy!, cos!, sin!, headDim, true) }),
   });
   return turned;

@@ -4,7 +4,7 @@
  *
  * Memory ends early here. tfjs keeps the gradient of every intermediate tensor until the whole backward pass is through, in a model of 32 layers a
  * third of all that is held; between two such ops a gradient has one reader and ends with it. And what is cheaper to compute again than to keep is
- * remade (`remakeable`).
+ * computed again (`recomputed`).
  */
 import * as tf from '@tensorflow/tfjs';
 import { isRecording, noGradient } from './tape.js';
@@ -48,13 +48,13 @@ const recipes = new WeakMap<tf.Tensor, Recipe>();
  * @param make uses no other tensor that may end before the gradient has been taken.
  * @returns `tensor`.
  */
-export function remakeable<T extends tf.Tensor>(tensor: T, from: Recipe['from'], make: Recipe['make']): T {
+export function recomputed<T extends tf.Tensor>(tensor: T, from: Recipe['from'], make: Recipe['make']): T {
   recipes.set(tensor, { from, make });
   return tensor;
 }
 
-/** Makes `output` = f(input, others) remakeable if `input` is. @returns `output`. */
-export function remakeableAs<T extends tf.Tensor>(
+/** Lets `output` = f(input, others) be recomputed if `input` is. @returns `output`. */
+export function recomputedAs<T extends tf.Tensor>(
   output: T,
   input: tf.Tensor,
   others: readonly tf.Tensor[],
@@ -63,7 +63,7 @@ export function remakeableAs<T extends tf.Tensor>(
   const recipe = recipes.get(input);
   if (!recipe) return output;
   const count = recipe.from.length;
-  return remakeable(output, [...recipe.from, ...others], (from) => {
+  return recomputed(output, [...recipe.from, ...others], (from) => {
     const remade = recipe.make(from.slice(0, count));
     const again = f(remade, from.slice(count));
     remade.dispose();

@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
-import { recordOp, remakeable } from '../engine/record-op.js';
+import { recomputed, recordOp } from '../engine/record-op.js';
 import { constant, isConstant, noGradient } from '../engine/tape.js';
 import { RMS_NORM, rmsNorm } from './rms-norm.js';
 
@@ -27,13 +27,13 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
   const norm = (x: tf.Tensor) => runKernel(RMS_NORM, { x, weight }, { eps });
   if (isConstant(x)) {
     const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
-    return [constant(remakeable(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
+    return [constant(recomputed(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
   }
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
     name: 'SpftRmsNormResidual',
     inputs: { x },
     saves: [x],
-    run: () => ({ outputs: [remakeable(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
+    run: () => ({ outputs: [recomputed(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
     gradient: ([dy, dresidual], [x]) => ({
       x: runKernel(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }),
     }),

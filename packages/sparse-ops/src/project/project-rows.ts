@@ -7,7 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
-import { recordOp, remakeable } from '../engine/record-op.js';
+import { recomputed, recordOp } from '../engine/record-op.js';
 import { isConstant } from '../engine/tape.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
@@ -64,7 +64,7 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
       const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
       for (const { layer, z, norms } of nameKept(layers, kept).rescaled) {
         const magnitude = layers[layer]!.lora!.magnitude!;
-        remakeable(outputs[layer]!, [z, norms], ([z, norms]) =>
+        recomputed(outputs[layer]!, [z, norms], ([z, norms]) =>
           rescaleColumns(z as tf.Tensor2D, magnitude, norms as tf.Tensor1D),
         );
       }
