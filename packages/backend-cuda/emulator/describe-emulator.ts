@@ -1,13 +1,14 @@
 /** @file The emulator in its own tests: called as the backend calls CUDA, but without the backend. */
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, describe } from 'vitest';
+import { orRequired } from '../../../test/support/required.js';
 import { emulatorFolder, whyNoEmulator } from './folder.js';
 import { Libraries, loadKoffi } from './libraries.js';
 
 export const HEADERS = `-I${fileURLToPath(new URL('../cuda', import.meta.url))}`;
 const KEPT = ['SPFT_EMULATOR_QUIET', 'SPFT_EMULATOR_HEALS', 'SPFT_EMULATOR_CACHE'];
 const koffi = loadKoffi();
-const why = koffi ? whyNoEmulator() : 'koffi is not installed';
+const why = orRequired('cuda', koffi ? whyNoEmulator() : 'koffi is not installed');
 
 /** In the tests of `describeEmulator`. */
 export let cuda: Libraries;

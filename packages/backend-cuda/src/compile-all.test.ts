@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'vitest';
+import { orRequired } from '../../../test/support/required.js';
 import { compileCached } from './device/compiler.js';
 import { loadFrom } from './device/device.js';
 import './kernels.js';
@@ -39,6 +40,7 @@ function variantsOf(file: string, architecture: string) {
 }
 
 const nvrtc = findNvrtc();
+orRequired('nvrtc', typeof nvrtc === 'string' ? nvrtc : null);
 const files = [...new Set(declaredVariants().map(({ file }) => file))];
 
 describe.each(ARCHITECTURES)('kernels for %s', (architecture) => {

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { orRequired } from '../../../test/support/required.js';
 import { CudaBackend } from '../src/index.js';
 
 const EMULATOR = fileURLToPath(new URL('../emulator/', import.meta.url));
@@ -15,7 +16,7 @@ const BUILT = fileURLToPath(new URL('../../../node_modules/.cache/spft-cuda-emul
 export let emulated = false;
 
 /** Why the backend cannot start here, or null where it can. */
-export const cudaUnavailable: string | null = prepare();
+export const cudaUnavailable: string | null = orRequired('cuda', prepare());
 
 function prepare(): string | null {
   if (!process.env.SPFT_CUDA_PATH && !existsSync('/dev/nvidiactl') && !existsSync('/dev/dxg')) {

@@ -3,10 +3,11 @@
  * `tensorflow` and `webgpu` are the user's to install and never downloaded by us.
  */
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { BackendDescriptor, BackendProbe } from './descriptor.js';
 import { findPackage } from './installed.js';
-import type { BackendDescriptor, BackendProbe } from './registry.js';
 
 const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
 const CUDA_PACKAGE = '@spft/backend-cuda';
@@ -60,13 +61,24 @@ export const cuda: BackendDescriptor = {
   },
 };
 
-/** Native TensorFlow: several times as fast as wasm, but a download of its own and a TensorFlow of 2022. */
+/** The package of TensorFlow's that was loaded. */
+let tensorflowPackage: string | null = null;
+
+/** What tfjs-node 4.22 calls of Node's and Node 23 took away: without it every op fails. */
+function giveBackRemovedFunctions(): void {
+  const util = createRequire(import.meta.url)('node:util') as Record<string, unknown>;
+  util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+  util.isArray ??= Array.isArray;
+}
+
+/** Native TensorFlow: several times as fast as wasm, but a download of its own and a TensorFlow of 2023. */
 export const tensorflow: BackendDescriptor = {
   name: 'tensorflow',
   description: "TensorFlow's C library, through @tensorflow/tfjs-node or @tensorflow/tfjs-node-gpu",
   priority: 30,
+  repair: "reinstall it, or build its native part (docs/TENSORFLOW.md of spft's repository)",
   async probe(): Promise<BackendProbe> {
-    for (const name of TENSORFLOW_PACKAGES) {
+    for (const name of tensorflowPackage ? [tensorflowPackage] : TENSORFLOW_PACKAGES) {
       const found = findPackage(name);
       if (found) return { available: true, detail: `${name} ${found.version}` };
     }
@@ -77,7 +89,20 @@ export const tensorflow: BackendDescriptor = {
     };
   },
   async prepare() {
-    await importPackage(TENSORFLOW_PACKAGES.find((name) => findPackage(name))!);
+    giveBackRemovedFunctions();
+    // Its notes about instructions of the processor are of no use here; warnings are.
+    process.env.TF_CPP_MIN_LOG_LEVEL ??= '1';
+    const problems: string[] = [];
+    for (const name of TENSORFLOW_PACKAGES.filter((name) => findPackage(name))) {
+      try {
+        await importPackage(name);
+        tensorflowPackage = name;
+        return;
+      } catch (error) {
+        problems.push(`${name}: ${(error as Error).message.split('\n')[0]!.trim()}`);
+      }
+    }
+    throw new Error(problems.join('; '));
   },
 };
 

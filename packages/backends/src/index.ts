@@ -8,12 +8,11 @@ import { registerBackend } from './registry.js';
 
 for (const descriptor of [cuda, tensorflow, blas, wasm, cpu, webgpu]) registerBackend(descriptor);
 
+export type { BackendDescriptor, BackendProbe } from './descriptor.js';
 export { BackendError } from './errors.js';
 export {
   activateBackend,
   type BackendChoice,
-  type BackendDescriptor,
-  type BackendProbe,
   type BackendReport,
   chooseBackend,
   knownBackends,

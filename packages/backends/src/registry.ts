@@ -1,31 +1,14 @@
 /**
  * @file The backends that spft knows, best first, and how one is chosen.
  *
- * A backend is a frozen descriptor: asked whether it can run here (`probe`) and, if chosen, started (`activate`). A package with a backend
- * of its own registers a descriptor with the priority at which it wants to be tried. An explicit choice never falls back; an automatic one
- * says why it passed over each better backend.
+ * A backend is a frozen descriptor: asked whether it can run here (`probe`) and, if so, tried: it is started and computes something (trial.ts), as what is
+ * installed need not run. A package with a backend of its own registers a descriptor with the priority at which it wants to be tried. An explicit
+ * choice never falls back; an automatic one says why it passed over each better backend.
  */
 import * as tf from '@tensorflow/tfjs';
+import type { BackendDescriptor, BackendProbe } from './descriptor.js';
 import { BackendError } from './errors.js';
-
-/** What a backend found on this machine. */
-export type BackendProbe =
-  | { readonly available: true /** What would run, e.g. the package and its version. */; readonly detail: string }
-  | { readonly available: false; readonly reason: string /** How to get it. */; readonly hint?: string };
-
-export interface BackendDescriptor {
-  /** Its name in tfjs, as `tf.setBackend` takes it. */
-  readonly name: string;
-  readonly description: string;
-  /** Higher is tried first: cuda 40, tensorflow 30, blas 20, wasm 10, cpu 0. Null: only when asked for by name. */
-  readonly priority: number | null;
-  /** Looks, without starting anything or throwing. */
-  probe(): Promise<BackendProbe>;
-  /** Makes tfjs know the backend; called once, after a successful probe. */
-  prepare(): Promise<void>;
-  /** Why tfjs could not start it just now, where that is known: tfjs itself keeps the error to itself. */
-  whyNotStarted?(): Promise<string | null>;
-}
+import { tried } from './trial.js';
 
 const descriptors = new Map<string, Readonly<BackendDescriptor>>();
 
@@ -51,16 +34,18 @@ export interface BackendReport {
   readonly probe: BackendProbe;
 }
 
-/** Asks every known backend; starts none. */
+/**
+ * Asks every known backend, and tries those that are there: each computes something small, so that what is said to run does. The active backend is the same
+ * afterwards; those that were tried stay started, as tfjs keeps them.
+ */
 export async function probeBackends(): Promise<BackendReport[]> {
-  return Promise.all(
-    knownBackends().map(async ({ name, description, priority, ...descriptor }) => ({
-      name,
-      description,
-      automatic: priority !== null,
-      probe: await descriptor.probe(),
-    })),
-  );
+  const reports: BackendReport[] = [];
+  // One after the other, as tfjs has one active backend.
+  for (const descriptor of knownBackends()) {
+    const { name, description, priority } = descriptor;
+    reports.push({ name, description, automatic: priority !== null, probe: await tried(descriptor) });
+  }
+  return reports;
 }
 
 export interface BackendChoice {
@@ -80,7 +65,7 @@ export async function chooseBackend(name?: string): Promise<BackendChoice> {
       const known = knownBackends().map((d) => d.name);
       throw new BackendError(`backend '${name}' is unknown; known are ${known.join(', ')}`);
     }
-    const probe = await descriptor.probe();
+    const probe = await tried(descriptor);
     if (!probe.available) {
       throw new BackendError(
         `backend '${name}' cannot run here: ${probe.reason}${probe.hint ? `; ${probe.hint}` : ''}`,
@@ -91,7 +76,7 @@ export async function chooseBackend(name?: string): Promise<BackendChoice> {
   const passed: string[] = [];
   for (const descriptor of knownBackends()) {
     if (descriptor.priority === null) continue;
-    const probe = await descriptor.probe();
+    const probe = await tried(descriptor);
     if (probe.available) {
       const over = passed.length > 0 ? `; passed over ${passed.join(', ')}` : '';
       return { name: descriptor.name, why: `${descriptor.name}: ${probe.detail}${over}` };
@@ -101,8 +86,6 @@ export async function chooseBackend(name?: string): Promise<BackendChoice> {
   throw new BackendError(`no backend can run here; passed over ${passed.join(', ')}`);
 }
 
-const prepared = new Set<string>();
-
 /**
  * Chooses as `chooseBackend` does and makes the choice tfjs's active backend.
  * @param name defaults to the environment's `SPFT_BACKEND`, then to the best available.
@@ -111,16 +94,8 @@ export async function activateBackend(
   name: string | undefined = process.env.SPFT_BACKEND || undefined,
 ): Promise<BackendChoice> {
   const choice = await chooseBackend(name);
-  if (!prepared.has(choice.name)) {
-    await descriptors.get(choice.name)!.prepare();
-    prepared.add(choice.name);
-  }
-  if (!(await tf.setBackend(choice.name))) {
-    const problem = await descriptors.get(choice.name)!.whyNotStarted?.();
-    throw new BackendError(
-      `backend '${choice.name}' was found but did not start (${problem ?? choice.why}); run 'spft doctor', or choose another with SPFT_BACKEND`,
-    );
-  }
+  if (!(await tf.setBackend(choice.name)))
+    throw new BackendError(`backend '${choice.name}' computed and then did not start`);
   await tf.ready();
   return choice;
 }

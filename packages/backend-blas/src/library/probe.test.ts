@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blasMissing } from '../../../../test/support/backends.js';
+import { orRequired } from '../../../../test/support/required.js';
 import { loadBlas } from './blas.js';
 import { candidates, installHint, vendorOf } from './candidates.js';
 import { probeBlas } from './probe.js';
@@ -73,10 +74,10 @@ void cblas_sgemm(int layout, int ta, int tb, n_t m, n_t n, n_t k, float alpha, c
 }
 `;
 
-const hasCompiler = spawnSync('cc', ['--version']).status === 0;
+const noCompiler = orRequired('compiler', spawnSync('cc', ['--version']).status === 0 ? null : 'there is no cc');
 
 // Needs a C compiler to make libraries that are wrong in one way each.
-describe.skipIf(!hasCompiler || process.platform === 'win32')('loadBlas()', () => {
+describe.skipIf(noCompiler !== null || process.platform === 'win32')('loadBlas()', () => {
   let folder: string;
   const library = (name: string, { int = 'int', transposed = 112, off = 0 }) => {
     const [source, out] = [join(folder, `${name}.c`), join(folder, `${name}.so`)];

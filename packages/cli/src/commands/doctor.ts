@@ -1,4 +1,4 @@
-/** @file `spft doctor`: what this machine has, which backend would be chosen and why. Starts nothing and always exits 0. */
+/** @file `spft doctor`: what this machine has, which backends compute here, which would be chosen and why. Always exits 0. */
 import type { AddCommand } from './add-command.js';
 
 export const addDoctorCommand: AddCommand = (program, context) => {
