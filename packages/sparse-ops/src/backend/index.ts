@@ -19,6 +19,6 @@ export {
   type SpftKernels,
 } from '../contract/kernels.js';
 export type * from '../contract/layers.js';
-export { registerSpftKernels } from '../contract/register.js';
+export { checkBackend, registerSpftKernels } from '../contract/register.js';
 export type * from '../contract/types.js';
 export { hasKernel, runKernel, runOp, withoutKernels } from '../engine/op.js';

@@ -24,6 +24,8 @@ export interface KernelEntry<
   readonly needs?: readonly string[];
   /** Outputs that may be the memory of an input once more, by name: `{ first: 'x' }`. All others are memory of their own. */
   readonly shares?: Readonly<Record<string, string>>;
+  /** Inputs that the kernel may write over, its outputs of these names being what is there then. All others are left as they are. */
+  readonly updates?: readonly string[];
 }
 
 /** For the type of an entry's attributes. */

@@ -3,7 +3,7 @@
  * read, layers.ts declares the attributes. A new kernel is an entry here; its op calls it by `runOp`, backends register theirs by name, and the
  * conformance suite (../conformance) has a case for it.
  *
- * What holds of all: inputs are left as they are and never disposed; outputs belong to the caller, and each of their elements is written; a kernel
+ * What holds of all: inputs are left as they are, unless the entry says that they are updated, and never disposed; outputs belong to the caller, and each of their elements is written; a kernel
  * that throws leaves nothing behind. T, D, H, I, V, N, K, G, d and r mean what types.ts says.
  */
 import type * as tf from '@tensorflow/tfjs';
@@ -187,14 +187,14 @@ export const CONTRACT = {
     inputs: ['p# […]', 'g# […]', 'm# […]', 'v# […]', 'gradientScale? []'],
     attributes: attributes<of.AdamwAttributes>(),
     outputs: ['p# […]', 'm# […]', 'v# […]'],
-    shares: { p: 'p', m: 'm', v: 'v' },
+    updates: ['p', 'm', 'v'],
   }),
   /** No m where momentum is 0. */
   SpftSgd: kernel({
     inputs: ['p# […]', 'g# […]', 'm# […]', 'gradientScale? []'],
     attributes: attributes<of.SgdAttributes>(),
     outputs: ['p# […]', 'm# […]'],
-    shares: { p: 'p', m: 'm' },
+    updates: ['p', 'm'],
   }),
   SpftGlobalNorm: kernel({
     inputs: ['t# […]'],

@@ -1,0 +1,192 @@
+/** @file Steps of the optimizers over tensors of all sizes, the norm of gradients, and tensors as they lie in files. */
+import * as tf from '@tensorflow/tfjs';
+import { storedLike, storedTensor } from '../../engine/stored-tensor.js';
+import { globalNorm } from '../../update/global-norm.js';
+import { globalNormReference } from '../../update/global-norm.reference.js';
+import { adamwUpdate, sgdUpdate } from '../../update/optimizer-update.js';
+import {
+  type CaseInput,
+  type ConformanceCase,
+  float,
+  given,
+  type Numbers,
+  type Tensors,
+  trained,
+  variableOf,
+} from '../case.js';
+import { normals } from '../numbers.js';
+
+const SHAPES = [[3, 5], [1], [0, 2], [40, 33]];
+const COUNT = SHAPES.length;
+const places = SHAPES.map((_, n) => n);
+
+/** Tensors of a role, one for each shape. */
+const roleOf = (role: string, make: (shape: number[], n: number) => CaseInput): Record<string, CaseInput> =>
+  Object.fromEntries(SHAPES.map((shape, n) => [`${role}${n}`, make(shape, n)]));
+
+/** Squares of numbers, as a second moment is of. */
+const squares = (shape: number[], n: number) => {
+  const size = shape.reduce((product, length) => product * length, 1);
+  return given(
+    shape,
+    [...normals(size, 40 + n)].map((x) => x * x),
+  );
+};
+
+const variables = (t: Tensors, role: string) => places.map((n) => variableOf(t[`${role}${n}`]!));
+
+/** What variables hold, as tensors; the variables end. */
+function valuesOf(...roles: readonly (readonly tf.Variable[])[]): tf.Tensor[] {
+  const values = roles.flat().map((variable) => tf.tensor(variable.dataSync(), variable.shape));
+  tf.dispose(roles.flat());
+  return values;
+}
+
+const numbersOf = (v: Numbers, role: string) => places.map((n) => v[`${role}${n}`]!);
+
+const ofAdamw = [
+  { step: 1, weightDecay: 0, scale: null },
+  { step: 7, weightDecay: 0.1, scale: 0.3 },
+].map(({ step, weightDecay, scale }): ConformanceCase => {
+  const [learningRate, beta1, beta2, epsilon] = [0.05, 0.8, 0.95, 1e-3];
+  return {
+    name: `adamwUpdate() of ${COUNT} tensors, step ${step}${scale === null ? '' : ', decay and scaled gradients'}`,
+    kernels: ['SpftAdamw'],
+    inputs: {
+      ...{ ...roleOf('p', (s) => trained(...s)), ...roleOf('g', (s) => trained(...s)) },
+      ...{ ...roleOf('m', (s) => trained(...s)), ...roleOf('v', squares) },
+      ...(scale !== null && { gradientScale: given([], [scale]) }),
+    },
+    run: (t) => {
+      const [p, m, v] = ['p', 'm', 'v'].map((role) => variables(t, role)) as [
+        tf.Variable[],
+        tf.Variable[],
+        tf.Variable[],
+      ];
+      const options = { learningRate, weightDecay, beta1, beta2, epsilon, step };
+      const gradients = places.map((n) => t[`g${n}`]!);
+      const gradientScale = t.gradientScale as tf.Scalar | undefined;
+      try {
+        adamwUpdate(p, gradients, { firstMoments: m, secondMoments: v }, { ...options, gradientScale });
+      } catch (error) {
+        tf.dispose([p, m, v]);
+        throw error;
+      }
+      return valuesOf(p, m, v);
+    },
+    expected: (given) => {
+      const [p, g, m, v] = ['p', 'g', 'm', 'v'].map((role) => numbersOf(given, role)) as [
+        Float32Array[],
+        Float32Array[],
+        Float32Array[],
+        Float32Array[],
+      ];
+      const scaled = g.map((values) => values.map((x) => x * (scale ?? 1)));
+      const mean = m.map((values, n) => values.map((x, i) => beta1 * x + (1 - beta1) * scaled[n]![i]!));
+      const square = v.map((values, n) => values.map((x, i) => beta2 * x + (1 - beta2) * scaled[n]![i]! ** 2));
+      const moved = p.map((values, n) =>
+        values.map((x, i) => {
+          const [first, second] = [mean[n]![i]! / (1 - beta1 ** step), square[n]![i]! / (1 - beta2 ** step)];
+          return x * (1 - learningRate * weightDecay) - (learningRate * first) / (Math.sqrt(second) + epsilon);
+        }),
+      );
+      return [...moved, ...mean, ...square];
+    },
+  };
+});
+
+const ofSgd = [
+  { momentum: 0, weightDecay: 0.1, scale: null },
+  { momentum: 0.9, weightDecay: 0, scale: 0.3 },
+].map(({ momentum, weightDecay, scale }): ConformanceCase => {
+  const learningRate = 0.05;
+  return {
+    name: `sgdUpdate() of ${COUNT} tensors, momentum ${momentum}`,
+    kernels: ['SpftSgd'],
+    inputs: {
+      ...{ ...roleOf('p', (s) => trained(...s)), ...roleOf('g', (s) => trained(...s)) },
+      ...(momentum > 0 && roleOf('m', (s) => trained(...s))),
+      ...(scale !== null && { gradientScale: given([], [scale]) }),
+    },
+    run: (t) => {
+      const p = variables(t, 'p');
+      const momenta = momentum > 0 ? variables(t, 'm') : [];
+      const gradients = places.map((n) => t[`g${n}`]!);
+      const gradientScale = t.gradientScale as tf.Scalar | undefined;
+      try {
+        sgdUpdate(p, gradients, { momenta }, { learningRate, weightDecay, momentum, gradientScale });
+      } catch (error) {
+        tf.dispose([p, momenta]);
+        throw error;
+      }
+      return valuesOf(p, momenta);
+    },
+    expected: (given) => {
+      const [p, g] = [numbersOf(given, 'p'), numbersOf(given, 'g')];
+      const steps = p.map((values, n) =>
+        values.map((x, i) => {
+          const before = momentum > 0 ? momentum * given[`m${n}`]![i]! : 0;
+          return before + g[n]![i]! * (scale ?? 1) + weightDecay * x;
+        }),
+      );
+      const moved = p.map((values, n) => values.map((x, i) => x - learningRate * steps[n]![i]!));
+      return momentum > 0 ? [...moved, ...steps] : moved;
+    },
+  };
+});
+
+const ofNorm: ConformanceCase = {
+  name: `globalNorm() of ${COUNT} tensors`,
+  kernels: ['SpftGlobalNorm'],
+  inputs: roleOf('t', (s) => float(...s)),
+  run: (t) => [globalNorm(places.map((n) => t[`t${n}`]!))],
+  expected: (v) => [[globalNormReference(numbersOf(v, 't'))]],
+};
+
+/** Numbers that every element type holds exactly. */
+const EXACT = Array.from({ length: 35 }, (_, n) => (n - 17) / 8);
+
+const bits = new Uint32Array(1);
+const single = new Float32Array(bits.buffer);
+const words = {
+  F32: () => new Uint8Array(Float32Array.from(EXACT).buffer),
+  BF16: () =>
+    new Uint8Array(
+      Uint16Array.from(EXACT, (x) => {
+        single[0] = x;
+        return bits[0]! >>> 16;
+      }).buffer,
+    ),
+  // Of these numbers the exponent and the ten leading bits of the fraction are all there is.
+  F16: () =>
+    new Uint8Array(
+      Uint16Array.from(EXACT, (x) => {
+        if (x === 0) return 0;
+        single[0] = x;
+        const exponent = ((bits[0]! >>> 23) & 255) - 112;
+        return ((bits[0]! >>> 16) & 0x8000) | (exponent << 10) | ((bits[0]! >>> 13) & 1023);
+      }).buffer,
+    ),
+};
+
+const ofStored = (['F32', 'BF16', 'F16'] as const).flatMap((stored) =>
+  [[5, 7], [35], [0, 4]].map(
+    (shape): ConformanceCase => ({
+      name: `storedTensor() of [${shape}] from ${stored}`,
+      kernels: ['SpftStoredTensor'],
+      inputs: {},
+      run: () => [storedTensor(shape[0] === 0 ? new Uint8Array() : words[stored](), stored, shape)],
+      expected: () => [shape[0] === 0 ? [] : EXACT],
+    }),
+  ),
+);
+
+const ofLike: ConformanceCase = {
+  name: 'storedLike() of another',
+  kernels: ['SpftStoredLike'],
+  inputs: { x: given([5, 7], EXACT), like: float(3, 2) },
+  run: ({ x, like }) => [storedLike(x!, like!)],
+  expected: () => [EXACT],
+};
+
+export const updateCases: readonly ConformanceCase[] = [...ofAdamw, ...ofSgd, ofNorm, ...ofStored, ofLike];
