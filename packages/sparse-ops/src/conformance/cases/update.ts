@@ -1,5 +1,7 @@
 /** @file Steps of the optimizers over tensors of all sizes, the norm of gradients, and tensors as they lie in files. */
 import * as tf from '@tensorflow/tfjs';
+import { e4m3WeightReference } from '../../engine/e4m3.reference.js';
+import { storeAs } from '../../engine/stored-form.js';
 import { storedLike, storedTensor } from '../../engine/stored-tensor.js';
 import { globalNorm } from '../../update/global-norm.js';
 import { globalNormReference } from '../../update/global-norm.reference.js';
@@ -9,6 +11,7 @@ import {
   type ConformanceCase,
   float,
   given,
+  matrix,
   type Numbers,
   type Tensors,
   trained,
@@ -189,4 +192,18 @@ const ofLike: ConformanceCase = {
   expected: () => [EXACT],
 };
 
-export const updateCases: readonly ConformanceCase[] = [...ofAdamw, ...ofSgd, ofNorm, ...ofStored, ofLike];
+const ofForms = [
+  [5, 7],
+  [40, 32],
+  [0, 4],
+].map(
+  ([out, inputs]): ConformanceCase => ({
+    name: `storeAs() of [${out}, ${inputs}] in FP8`,
+    kernels: ['SpftStoreAs'],
+    inputs: { x: float(out!, inputs!) },
+    run: ({ x }) => [storeAs(matrix(x), 'fp8')],
+    expected: ({ x }) => [e4m3WeightReference(x!)],
+  }),
+);
+
+export const updateCases: readonly ConformanceCase[] = [...ofAdamw, ...ofSgd, ofNorm, ...ofStored, ofLike, ...ofForms];
