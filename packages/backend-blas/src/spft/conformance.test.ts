@@ -30,10 +30,10 @@ function failAllocation(nth: number): () => boolean {
 
 function poison(bytes: number): void {
   const { heap } = blas();
-  const block = heap.take(bytes);
+  const block = heap.allocate(bytes);
   if (!block) return;
   heap.f32(block.address, block.bytes / 4).fill(Number.NaN);
-  heap.give(block);
+  heap.free(block);
 }
 
 describe.skipIf(blasMissing() !== null)(blasTitle('the kernels of blas'), () => {
