@@ -422,7 +422,6 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
                           const float* beta, uint64_t c, uint64_t layout_c, uint64_t d, uint64_t layout_d, const uint64_t* algorithm,
                           uint64_t workspace, size_t workspace_bytes, uint64_t stream) {
   ENTER_BLAS(cublasLtMatmul);
-  (void)stream;
   if (emulator::usable()) return EXECUTION_FAILED;
   for (uint64_t each : {handle, description, layout_a, layout_b, layout_c, layout_d})
     if (!lives(each)) return refuse(INVALID, "a handle is not alive");
@@ -471,7 +470,7 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
   if (*beta != 0 && c == d && (lc.leading != ld.leading || lc.order != ld.order)) return refuse(INVALID, "C and D are in one place but lie differently");
 
   // What is pointed to may change or be gone when the product is computed.
-  return emulator::submit([=, alpha = *alpha, beta = *beta, la = la, lb = lb, lc = lc, ld = ld] {
+  return emulator::submit(stream, [=, alpha = *alpha, beta = *beta, la = la, lb = lb, lc = lc, ld = ld] {
     const size_t m = ld.rows, n = ld.columns, k = p.transpose_a ? la.rows : la.columns;
     for (int i = 0; i < ld.batches; i++) {
       const auto at = [&](uint64_t address, const Layout& l) { return (void*)(address + (uint64_t)i * (uint64_t)l.batch_stride * bytes_of(l.type)); };

@@ -29,30 +29,34 @@ int copy(const char* function, uint64_t to, bool to_device, uint64_t from, bool 
   return SUCCESS;
 }
 
-int copy_later(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes) {
+int copy_later(const char* function, uint64_t to, bool to_device, uint64_t from, bool from_device, size_t bytes, uint64_t stream) {
   if (bytes == 0) return SUCCESS;
   if (int status = check(function, to, to_device, from, from_device, bytes)) return status;
   // From memory that is not page-locked the driver copies before it returns, to such memory it waits.
   if (!from_device && !is_pinned_memory(from, bytes)) {
+    if (is_captured(stream)) return refuse_in_capture(stream, function, "copies from memory that is not page-locked");
     const std::vector<char> staged((const char*)from, (const char*)from + bytes);
-    return submit([=] {
+    return submit(stream, [=] {
       memcpy((void*)to, staged.data(), bytes);
       return SUCCESS;
     });
   }
-  const int status = submit([=] {
+  const int status = submit(stream, [=] {
     memmove((void*)to, (const void*)from, bytes);
     return SUCCESS;
   });
-  if (!to_device && !is_pinned_memory(to, bytes)) finish_work();
+  if (!to_device && !is_pinned_memory(to, bytes)) {
+    if (is_captured(stream)) return refuse_in_capture(stream, function, "copies to memory that is not page-locked");
+    finish_work();
+  }
   return status;
 }
 
-template <typename T> int fill_later(const char* function, uint64_t to, T value, size_t count) {
+template <typename T> int fill_later(const char* function, uint64_t to, T value, size_t count, uint64_t stream) {
   if (count == 0) return SUCCESS;
   if (to % sizeof(T) != 0) return INVALID_VALUE;
   if (!on_device(function, to, count * sizeof(T))) return INVALID_VALUE;
-  return submit([=] {
+  return submit(stream, [=] {
     for (size_t i = 0; i < count; i++) ((T*)to)[i] = value;
     return SUCCESS;
   });
@@ -68,7 +72,7 @@ template <typename T> int fill_later(const char* function, uint64_t to, T value,
   EXPORT int name##Async_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t stream) { \
     ENTER(name##Async_v2);                                                    \
     if (!is_stream(stream)) return INVALID_HANDLE;                            \
-    return copy_later(#name "Async_v2", to, to_device, from, from_device, bytes); \
+    return copy_later(#name "Async_v2", to, to_device, from, from_device, bytes, stream); \
   }
 COPY(cuMemcpyHtoD, true, false)
 COPY(cuMemcpyDtoH, false, true)
@@ -77,14 +81,14 @@ COPY(cuMemcpyDtoD, true, true)
 #define FILL(name, suffix, type)                                              \
   EXPORT int name##suffix(uint64_t to, type value, size_t count) {            \
     ENTER_WAITING(name##suffix);                                              \
-    const int status = fill_later<type>(#name, to, value, count);             \
+    const int status = fill_later<type>(#name, to, value, count, 0);           \
     finish_work();                                                            \
     return status;                                                            \
   }                                                                           \
   EXPORT int name##Async(uint64_t to, type value, size_t count, uint64_t stream) { \
     ENTER(name##Async);                                                       \
     if (!is_stream(stream)) return INVALID_HANDLE;                            \
-    return fill_later<type>(#name "Async", to, value, count);                       \
+    return fill_later<type>(#name "Async", to, value, count, stream);               \
   }
 FILL(cuMemsetD8, _v2, uint8_t)
 FILL(cuMemsetD16, _v2, uint16_t)

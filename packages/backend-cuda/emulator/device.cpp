@@ -130,6 +130,7 @@ EXPORT int cuDevicePrimaryCtxReset_v2(int device) {
   ENTER_DEVICE(cuDevicePrimaryCtxReset_v2);
   forget_work();
   release_memory();
+  forget_graphs();
   heal();
   return SUCCESS;
 }
@@ -140,6 +141,7 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int device) {
   if (--retained == 0) {
     forget_work();
     release_memory();
+    forget_graphs();
     heal();
   }
   return SUCCESS;

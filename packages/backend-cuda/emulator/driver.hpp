@@ -24,6 +24,9 @@ enum Status {
   ASSERT = 710,
   MISALIGNED_ADDRESS = 716,
   LAUNCH_FAILED = 719,
+  CAPTURE_UNSUPPORTED = 900,
+  CAPTURE_INVALIDATED = 901,
+  CAPTURED_EVENT = 907,
 };
 
 namespace emulator {
@@ -48,8 +51,8 @@ bool is_pinned_memory(uint64_t address, size_t bytes);
 
 // ---- queue.cpp ----
 typedef std::function<int()> Work;
-// Does the work now, or lets it wait; its status, or 0 where it waits.
-__attribute__((visibility("default"))) int submit(Work work);
+// Does the work now, or lets it wait; its status, or 0 where it waits. What is asked of a stream that is captured becomes a part of the graph.
+__attribute__((visibility("default"))) int submit(uint64_t stream, Work work);
 uint64_t work_so_far();
 bool work_is_done(uint64_t until);
 void finish_work(uint64_t until = UINT64_MAX);
@@ -59,6 +62,15 @@ void forget_work();
 
 // ---- stream.cpp ----
 bool is_stream(uint64_t stream);
+
+// ---- graph.cpp ----
+bool is_captured(uint64_t stream);
+bool any_captured();
+// Adds to the graph of a stream that is captured.
+void capture(uint64_t stream, Work work);
+// What a call returns that a capture does not allow; the capture is lost by it.
+int refuse_in_capture(uint64_t stream, const char* function, const char* why);
+void forget_graphs();
 
 // ---- launch.cpp ----
 int launch(const SpftModule& module, const SpftKernel& kernel, SpftIndex grid, SpftIndex block, unsigned shared, void** parameters);
@@ -73,5 +85,6 @@ int launch(const SpftModule& module, const SpftKernel& kernel, SpftIndex grid, S
   if (int status = emulator::usable()) return status
 #define ENTER_WAITING(name)  \
   ENTER(name);               \
+  if (emulator::any_captured()) return emulator::refuse_in_capture(0, #name, "waits for a stream that is captured"); \
   emulator::finish_work();   \
   if (int status = emulator::usable()) return status

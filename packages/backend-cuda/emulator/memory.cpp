@@ -197,6 +197,7 @@ EXPORT int cuMemFree_v2(uint64_t address) {
 EXPORT int cuMemAllocAsync(uint64_t* address, size_t bytes, uint64_t stream) {
   ENTER(cuMemAllocAsync);
   if (!is_stream(stream)) return INVALID_HANDLE;
+  if (is_captured(stream)) return refuse_in_capture(stream, "cuMemAllocAsync", "allocations as nodes of a graph are not emulated");
   if (allocate(address, bytes, true) == SUCCESS) return SUCCESS;
   // What is still to be freed may make room.
   finish_work();
@@ -206,7 +207,8 @@ EXPORT int cuMemFreeAsync(uint64_t address, uint64_t stream) {
   ENTER(cuMemFreeAsync);
   if (!is_stream(stream)) return INVALID_HANDLE;
   if (address != 0 && !is_allocation(address)) return release(address);
-  return submit([=] { return release(address); });
+  if (is_captured(stream)) return refuse_in_capture(stream, "cuMemFreeAsync", "frees what the graph did not allocate");
+  return submit(stream, [=] { return release(address); });
 }
 EXPORT int cuMemGetInfo_v2(size_t* available, size_t* total) {
   ENTER(cuMemGetInfo_v2);

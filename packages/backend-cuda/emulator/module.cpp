@@ -184,7 +184,7 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, uns
   // The driver copies the parameters in the call.
   std::vector<std::vector<char>> copies;
   for (int i = 0; i < kernel.parameters; i++) copies.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel.parameter_bytes[i]);
-  return submit([=, &kernel, module = function.module]() mutable {
+  return submit(stream, [=, &kernel, module = function.module]() mutable {
     std::vector<void*> pointers;
     for (auto& copy : copies) pointers.push_back(copy.data());
     if (int status = usable()) return status;

@@ -29,7 +29,11 @@ bool do_one() {
 
 }  // namespace
 
-int submit(Work work) {
+int submit(uint64_t stream, Work work) {
+  if (is_captured(stream)) {
+    capture(stream, std::move(work));
+    return SUCCESS;
+  }
   if (!flag("SPFT_EMULATOR_ASYNC")) {
     finish_work();
     {

@@ -12,6 +12,7 @@ struct Event {
   unsigned flags;
   uint64_t work;        // what was asked for before it was recorded
   double milliseconds;  // when it was reached, or below 0
+  bool captured;        // recorded last in a capture: it marks a place in a graph
 };
 const unsigned DISABLE_TIMING = 2;
 
@@ -55,14 +56,18 @@ EXPORT int cuStreamDestroy_v2(uint64_t stream) {
   return SUCCESS;
 }
 EXPORT int cuStreamSynchronize(uint64_t stream) {
-  ENTER_WAITING(cuStreamSynchronize);
+  ENTER(cuStreamSynchronize);
   if (!is_stream(stream)) return INVALID_HANDLE;
+  if (is_captured(stream)) return refuse_in_capture(stream, "cuStreamSynchronize", "waits for a stream that is captured");
+  finish_work();
+  if (int status = usable()) return status;
   trim_pool();
   return check_overruns();
 }
 EXPORT int cuStreamQuery(uint64_t stream) {
   ENTER(cuStreamQuery);
   if (!is_stream(stream)) return INVALID_HANDLE;
+  if (is_captured(stream)) return refuse_in_capture(stream, "cuStreamQuery", "asks a stream that is captured");
   return poll_work(work_so_far()) ? usable() : NOT_READY;
 }
 EXPORT int cuStreamWaitEvent(uint64_t stream, uint64_t event, unsigned) {
@@ -78,7 +83,7 @@ EXPORT int cuLaunchHostFunc(uint64_t stream, void (*function)(void*), void* data
   ENTER(cuLaunchHostFunc);
   if (!is_stream(stream)) return INVALID_HANDLE;
   if (!function) return INVALID_VALUE;
-  return submit([=] {
+  return submit(stream, [=] {
     function(data);
     return SUCCESS;
   });
@@ -87,7 +92,7 @@ EXPORT int cuLaunchHostFunc(uint64_t stream, void (*function)(void*), void* data
 EXPORT int cuEventCreate(uint64_t* event, unsigned flags) {
   ENTER(cuEventCreate);
   if (flags > 7) return INVALID_VALUE;
-  const auto made = std::make_shared<Event>(Event{flags, 0, -1});
+  const auto made = std::make_shared<Event>(Event{flags, 0, -1, false});
   std::lock_guard<std::mutex> lock(mutex);
   *event = (uint64_t)made.get();
   events[*event] = made;
@@ -103,8 +108,10 @@ EXPORT int cuEventRecord(uint64_t handle, uint64_t stream) {
   const auto event = find_event(handle);
   if (!event || !is_stream(stream)) return INVALID_HANDLE;
   event->milliseconds = -1;
+  event->captured = is_captured(stream);
+  if (event->captured) return SUCCESS;
   event->work = work_so_far() + 1;
-  return submit([=] {
+  return submit(stream, [=] {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     event->milliseconds = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
@@ -115,6 +122,7 @@ EXPORT int cuEventSynchronize(uint64_t handle) {
   ENTER(cuEventSynchronize);
   const auto event = find_event(handle);
   if (!event) return INVALID_HANDLE;
+  if (event->captured) return refuse_in_capture(0, "cuEventSynchronize", "waits for an event of a capture"), CAPTURED_EVENT;
   finish_work(event->work);
   return usable();
 }
@@ -122,6 +130,7 @@ EXPORT int cuEventQuery(uint64_t handle) {
   ENTER(cuEventQuery);
   const auto event = find_event(handle);
   if (!event) return INVALID_HANDLE;
+  if (event->captured) return refuse_in_capture(0, "cuEventQuery", "asks an event of a capture"), CAPTURED_EVENT;
   return poll_work(event->work) ? usable() : NOT_READY;
 }
 EXPORT int cuEventElapsedTime(float* milliseconds, uint64_t start, uint64_t end) {

@@ -1,0 +1,136 @@
+// Graphs: a stream is captured, what was asked of it meanwhile is done again at every launch. One stream at a time, and no branches.
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "driver.hpp"
+
+namespace {
+
+typedef std::vector<emulator::Work> Nodes;
+
+std::mutex mutex;
+uint64_t captured_stream;  // 0 for none: the default stream cannot be captured
+bool lost;
+Nodes nodes;
+std::map<uint64_t, std::shared_ptr<Nodes>> graphs, executables;
+
+}  // namespace
+
+namespace emulator {
+
+bool is_captured(uint64_t stream) {
+  std::lock_guard<std::mutex> lock(mutex);
+  return captured_stream != 0 && stream == captured_stream;
+}
+
+bool any_captured() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return captured_stream != 0;
+}
+
+void capture(uint64_t, Work work) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!lost) nodes.push_back(std::move(work));
+}
+
+int refuse_in_capture(uint64_t, const char* function, const char* why) {
+  std::lock_guard<std::mutex> lock(mutex);
+  lost = true;
+  nodes.clear();
+  complain("%s: %s; the capture is lost", function, why);
+  return CAPTURE_UNSUPPORTED;
+}
+
+void forget_graphs() {
+  std::lock_guard<std::mutex> lock(mutex);
+  captured_stream = 0;
+  lost = false;
+  nodes.clear();
+  graphs.clear();
+  executables.clear();
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+
+EXPORT int cuStreamBeginCapture_v2(uint64_t stream, int mode) {
+  ENTER(cuStreamBeginCapture_v2);
+  if (!is_stream(stream)) return INVALID_HANDLE;
+  if (mode < 0 || mode > 2) return INVALID_VALUE;
+  if (stream <= 2) return CAPTURE_UNSUPPORTED;
+  std::lock_guard<std::mutex> lock(mutex);
+  if (captured_stream != 0) return INVALID_VALUE;
+  captured_stream = stream;
+  lost = false;
+  nodes.clear();
+  return SUCCESS;
+}
+EXPORT int cuStreamIsCapturing(uint64_t stream, int* status) {
+  ENTER(cuStreamIsCapturing);
+  if (!is_stream(stream)) return INVALID_HANDLE;
+  const bool captured = is_captured(stream);
+  std::lock_guard<std::mutex> lock(mutex);
+  *status = !captured ? 0 : lost ? 2 : 1;
+  return SUCCESS;
+}
+EXPORT int cuStreamEndCapture(uint64_t stream, uint64_t* graph) {
+  ENTER(cuStreamEndCapture);
+  *graph = 0;
+  if (!is_captured(stream)) return INVALID_VALUE;
+  std::lock_guard<std::mutex> lock(mutex);
+  captured_stream = 0;
+  if (lost) return CAPTURE_INVALIDATED;
+  const auto made = std::make_shared<Nodes>(std::move(nodes));
+  nodes.clear();
+  *graph = (uint64_t)made.get();
+  graphs[*graph] = made;
+  return SUCCESS;
+}
+EXPORT int cuGraphDestroy(uint64_t graph) {
+  ENTER(cuGraphDestroy);
+  std::lock_guard<std::mutex> lock(mutex);
+  return graphs.erase(graph) == 0 ? INVALID_VALUE : SUCCESS;
+}
+EXPORT int cuGraphGetNodes(uint64_t graph, uint64_t* out, size_t* count) {
+  ENTER(cuGraphGetNodes);
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto at = graphs.find(graph);
+  if (at == graphs.end() || out) return INVALID_VALUE;  // only how many there are
+  *count = at->second->size();
+  return SUCCESS;
+}
+EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, unsigned long long flags) {
+  ENTER(cuGraphInstantiateWithFlags);
+  if (flags != 0) return INVALID_VALUE;
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto at = graphs.find(graph);
+  if (at == graphs.end()) return INVALID_VALUE;
+  const auto made = std::make_shared<Nodes>(*at->second);
+  *executable = (uint64_t)made.get();
+  executables[*executable] = made;
+  return SUCCESS;
+}
+EXPORT int cuGraphExecDestroy(uint64_t executable) {
+  ENTER(cuGraphExecDestroy);
+  std::lock_guard<std::mutex> lock(mutex);
+  return executables.erase(executable) == 0 ? INVALID_VALUE : SUCCESS;
+}
+EXPORT int cuGraphLaunch(uint64_t executable, uint64_t stream) {
+  ENTER(cuGraphLaunch);
+  if (!is_stream(stream)) return INVALID_HANDLE;
+  std::shared_ptr<Nodes> launched;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    const auto at = executables.find(executable);
+    if (at == executables.end()) return INVALID_VALUE;
+    launched = at->second;
+  }
+  if (is_captured(stream)) return refuse_in_capture(stream, "cuGraphLaunch", "graphs in graphs are not emulated");
+  return submit(stream, [launched] {
+    for (auto& node : *launched)
+      if (int status = node()) return status;
+    return (int)SUCCESS;
+  });
+}
