@@ -11,7 +11,8 @@ import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
 import { unpackingOf } from './forms/unpacking.js';
-import { weightTypeOf } from './settings.js';
+import { CudaStepRecorder } from './recording/step-recorder.js';
+import { recordsSteps, weightTypeOf } from './settings.js';
 import { Journal } from './shared/journal.js';
 import {
   BYTES,
@@ -43,6 +44,7 @@ export class CudaBackend extends tf.KernelBackend {
   readonly #staging: Staging;
   readonly #constants = new Map<Int32Array | Float32Array, Block>();
   readonly #journal = new Journal();
+  readonly #recordsSteps = recordsSteps();
   /** The kernel that runs, which memory taken meanwhile is put down to. */
   #running = 'upload';
 
@@ -168,7 +170,11 @@ export class CudaBackend extends tf.KernelBackend {
   derived(info: tf.TensorInfo, name: string, bytes: number, make: (address: number) => void): number {
     const data = this.data.get(info.dataId);
     const known = data.derived?.get(name);
-    if (known) return known.address;
+    if (known) {
+      this.#touchDerived(data, name, known);
+      return known.address;
+    }
+    this.#refuseDerived(data, name);
     const block = this.#filled(bytes, this.#running, make);
     data.derived ??= new Map();
     data.derived.set(name, block);
@@ -189,6 +195,7 @@ export class CudaBackend extends tf.KernelBackend {
     const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
     const first = this.derivedAddress(infos[0]!, name);
     if (first !== 0 && infos.every((info, n) => this.derivedAddress(info, name) === first + places[n]!)) return first;
+    for (const info of infos) this.#refuseDerived(this.data.get(info.dataId), name);
     const total = bytes.reduce((sum, n) => sum + n, 0);
     const whole = this.#filled(total, this.#running, (address) => {
       infos.forEach((info, n) => {
@@ -208,7 +215,10 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Where it is, or 0 where nothing of that name was derived. */
   derivedAddress(info: tf.TensorInfo, name: string): number {
-    return this.data.get(info.dataId).derived?.get(name)?.address ?? 0;
+    const data = this.data.get(info.dataId);
+    const block = data.derived?.get(name);
+    if (block) this.#touchDerived(data, name, block);
+    return block?.address ?? 0;
   }
 
   /** Runs `f` with `bytes` of device memory that are given back after it. */
@@ -242,15 +252,20 @@ export class CudaBackend extends tf.KernelBackend {
   /** Sets elements [0, size) to zero. */
   clear(info: tf.TensorInfo): void {
     const bytes = tf.util.sizeFromShape(info.shape) * BYTES[this.physical(info)];
-    if (bytes > 0) this.device.call('cuMemsetD8Async', this.address(info), 0, bytes, this.device.stream);
+    if (bytes === 0) return;
+    this.device.recording?.log.note('clear', [bytes]);
+    this.device.call('cuMemsetD8Async', this.address(info), 0, bytes, this.device.stream);
   }
 
   copy(from: number, to: number, bytes: number): void {
-    if (bytes > 0) this.device.call('cuMemcpyDtoDAsync_v2', to, from, bytes, this.device.stream);
+    if (bytes === 0) return;
+    this.device.recording?.log.note('copy', [bytes]);
+    this.device.call('cuMemcpyDtoDAsync_v2', to, from, bytes, this.device.stream);
   }
 
   /** Makes a tensor of stored bytes, e.g. bf16 from a file, without widening them on the host. Owned by the caller. */
   upload(bytes: Uint8Array, shape: readonly number[], dtype: tf.DataType, physical: Physical): tf.TensorInfo {
+    this.device.recording?.refuse('a stored tensor was uploaded');
     const info = this.output(shape, dtype, physical);
     const wanted = tf.util.sizeFromShape([...shape]) * BYTES[physical];
     if (bytes.byteLength !== wanted) {
@@ -272,6 +287,11 @@ export class CudaBackend extends tf.KernelBackend {
    * last to go.
    */
   constant(values: Int32Array | Float32Array): number {
+    const input = this.device.recording?.inputs.get(values);
+    if (input) return input.address;
+    this.device.recording?.refuse(
+      `an array of ${values.length} numbers came from the host and is no input of the step`,
+    );
     const known = this.#constants.get(values);
     if (known) {
       this.#constants.delete(values);
@@ -290,11 +310,33 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Copies the bytes of `values` to memory that a kernel holds. */
   uploadTo(address: number, values: ArrayBufferView): void {
-    this.#staging.upload(values, address);
+    const { recording } = this.device;
+    if (!recording) {
+      this.#staging.upload(values, address);
+      return;
+    }
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    const from = recording.fix(bytes);
+    if (recording.capturing) this.copy(from, address, bytes.byteLength);
+    else {
+      recording.log.note('copy', [bytes.byteLength]);
+      this.#staging.upload(values, address);
+    }
+  }
+
+  /** Uploads at once, whatever is recorded: what a recorded step finds on the device when it is launched. */
+  uploadInputs(address: number, bytes: Uint8Array): void {
+    this.#staging.upload(bytes, address);
+  }
+
+  /** A recorder of steps, as sparse-ops' `StepRecorder`; null where `SPFT_CUDA_GRAPHS=0` says so. Owned by the caller. */
+  recordSteps(options: ConstructorParameters<typeof CudaStepRecorder>[1] = {}): CudaStepRecorder | null {
+    return this.#recordsSteps ? new CudaStepRecorder(this, options) : null;
   }
 
   /** Copies device memory to the bytes of `values`, waiting for all work before. Not inside a step. */
   readFrom(address: number, values: ArrayBufferView): void {
+    this.device.recording?.refuse('device memory was read by the host');
     this.#staging.download(address, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
 
@@ -337,6 +379,16 @@ export class CudaBackend extends tf.KernelBackend {
     const elements = tf.util.sizeFromShape(shape);
     if (dtype === 'string') return new TensorData(dtype, 'u8', elements, null, 0, values as Uint8Array[], references);
     const physical = physicalOf(dtype);
+    const { recording } = this.device;
+    if (recording && values !== null) {
+      const input = recording.inputs.get(values as Float32Array);
+      if (input) {
+        input.users++;
+        return new TensorData(dtype, physical, elements, input, 0, null, references);
+      }
+      if (elements > 1)
+        recording.refuse(`an array of ${elements} numbers came from the host and is no input of the step`);
+    }
     if (values !== null && elements === 1) {
       return new TensorData(dtype, physical, 1, null, 0, [Number(values[0])], references);
     }
@@ -348,6 +400,7 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** The tensor may be disposed of meanwhile: what it had at the call is read. */
   override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
+    this.device.recording?.refuse('a tensor was read by the host');
     const data = this.data.get(dataId);
     const { block } = data;
     if (block) block.users++;
@@ -360,7 +413,9 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   override readSync(dataId: tf.DataId): tf.BackendValues {
-    return this.#valuesOf(this.data.get(dataId));
+    const data = this.data.get(dataId);
+    if (data.host === null) this.device.recording?.refuse('a tensor was read by the host');
+    return this.#valuesOf(data);
   }
 
   #valuesOf({ host, physical, elements, block, offset, dtype, codebook }: TensorData): tf.BackendValues {
@@ -449,15 +504,30 @@ export class CudaBackend extends tf.KernelBackend {
     return block;
   }
 
+  #touchDerived(data: TensorData, name: string, block: Block): void {
+    const { recording } = this.device;
+    if (recording?.capturing && !data.block?.arena) recording.derived.push({ data, name, block });
+  }
+
+  /** A graph's memory is used again by the next: what is kept with a tensor that lives longer cannot lie there. */
+  #refuseDerived(data: TensorData, name: string): void {
+    if (data.block && !data.block.arena)
+      this.device.recording?.refuse(`${name} was derived from a tensor for the first time`);
+  }
+
   /** What is known of a tensor, which is on the device from now on. */
   #onDevice(info: tf.TensorInfo): TensorData {
     const data = this.data.get(info.dataId);
     if (data.block === null) {
       if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
-      data.block = this.#filled(data.elements * BYTES[data.physical], this.#running, (address) =>
-        this.#staging.upload(typedArray(data.host as number[], data.dtype), address),
-      );
+      data.block = this.#filled(data.elements * BYTES[data.physical], this.#running, (address) => {
+        // Part of the log: a number that differs from step to step must be an input.
+        this.device.recording?.log.note('number', data.host as number[]);
+        this.uploadTo(address, typedArray(data.host as number[], data.dtype));
+      });
     }
+    const { recording } = this.device;
+    if (recording?.capturing && !data.block.arena && !data.block.whole) recording.touched.set(data, data.block);
     return data;
   }
 }

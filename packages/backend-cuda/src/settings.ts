@@ -17,3 +17,13 @@ export function ordinalOf(env: Environment = process.env): number {
   if (/^\d{1,4}$/.test(value)) return Number(value);
   throw new CudaSettingError(`SPFT_CUDA_DEVICE is '${value}', must be the number of a GPU: 0 for the first`);
 }
+
+/** Whether steps are recorded as graphs, by `SPFT_CUDA_GRAPHS`: 1 (default) or 0. @throws CudaSettingError. */
+export function recordsSteps(env: Environment = process.env): boolean {
+  const value = env.SPFT_CUDA_GRAPHS || '1';
+  if (value === '1') return true;
+  if (value === '0') return false;
+  throw new CudaSettingError(
+    `SPFT_CUDA_GRAPHS is '${value}', must be 1 (the default: training steps are recorded) or 0`,
+  );
+}

@@ -5,7 +5,7 @@
  * floats. Reading it back gives floats either way.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { Block } from './device/memory.js';
+import type { Block } from './device/block.js';
 
 /** Element type on the device; `e4m3` is a stored form (forms/): codes, which mean something with a scale. */
 export type Physical = 'f32' | 'bf16' | 'i32' | 'u8' | 'e4m3';

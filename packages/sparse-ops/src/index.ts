@@ -9,6 +9,7 @@ export {
   ropeTables,
 } from './attention/rope-tables.js';
 export type { StoredType } from './contract/layers.js';
+export * from './contract/step-recorder.js';
 export type * from './contract/types.js';
 export { BATCHED_MATMUL, batchedMatMul } from './engine/batched-matmul.js';
 export { hasKernel, runOp, withoutKernels } from './engine/op.js';

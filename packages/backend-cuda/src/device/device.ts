@@ -10,6 +10,7 @@ import {
 } from '../libraries/driver.js';
 import { candidates, type LibraryName } from '../libraries/locate.js';
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import type { Recording } from '../recording/recording.js';
 import type { Profiler } from './profiler.js';
 
 /** What is known of a GPU without using it. */
@@ -55,6 +56,8 @@ export class Device {
   stream = 0;
   /** Told of every launch while it is not null. */
   profiler: Profiler | null = null;
+  /** The step that is watched or captured, while one is. */
+  recording: Recording | null = null;
   readonly #ordinal: number;
   #open = false;
 
@@ -157,6 +160,13 @@ export class Device {
     handles.memory.writeInt32LE(0, 0);
     this.call(name, handles.address, ...args);
     return handles.memory.readInt32LE(0);
+  }
+
+  /** Ends a capture of the stream: its graph, or 0 where the driver gave it up. */
+  endCapture(): number {
+    handles.memory.writeBigUInt64LE(0n, 0);
+    const status = this.driver.cuStreamEndCapture(this.stream, handles.address);
+    return status === 0 ? Number(handles.memory.readBigUInt64LE(0)) : 0;
   }
 
   /** Waits for all work. @throws CudaError for a kernel that failed meanwhile. */

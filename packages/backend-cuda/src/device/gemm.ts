@@ -129,7 +129,8 @@ export class Gemm {
     if (m === 0 || n === 0 || batch === 0) return;
     const plan = this.#plan(product);
     if (product.type === 'e4m3') this.#setScales(plan.description, product);
-    const { profiler } = this.#device;
+    const { profiler, recording } = this.#device;
+    recording?.log.note('product', [m, n, product.k, batch, alpha, beta]);
     profiler?.before();
     const status = this.#run(plan, plan.place, product, alpha, beta);
     if (status !== 0) this.#recover(plan, product, alpha, beta, status);
@@ -200,6 +201,7 @@ export class Gemm {
     const key = planKey(product);
     const known = this.#plans.get(key);
     if (known) return known;
+    this.#device.recording?.refuse(`a product was new to it, ${describe(product)}`);
     if (this.#plans.size >= MOST_PLANS) this.#forgetPlans();
     const plan = this.#makePlan(product, key);
     this.#plans.set(key, plan);

@@ -54,7 +54,8 @@ export class Launcher {
     }
     if (sharedBytes > kernel.sharedBytes) this.#modules.allowShared(kernel, sharedBytes);
     const [bx, by = 1, bz = 1] = block;
-    const { stream, profiler, driver } = this.#device;
+    const { stream, profiler, driver, recording } = this.#device;
+    recording?.log.launch(kernel, [gx, gy, gz, bx, by, bz, sharedBytes], args);
     profiler?.before();
     const { handle } = kernel;
     const parametersAt = this.#pointers.address;

@@ -7,18 +7,10 @@
 import { CudaError, CudaOutOfMemoryError, type Holder } from '../errors.js';
 import { CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERRORS, isContextLost, POOL_ATTRIBUTE } from '../libraries/driver.js';
 import { HostMemory } from '../libraries/native.js';
+import type { Block } from './block.js';
 import { type Device, driverError } from './device.js';
 
-/** Device memory with a count of those who use it; a view of a tensor counts as one. */
-export interface Block {
-  readonly address: number;
-  readonly bytes: number;
-  /** The kernel that made it, for messages. */
-  readonly by: string;
-  users: number;
-  /** The block that this one is a part of. */
-  readonly whole?: Block;
-}
+export type { Block } from './block.js';
 
 const out = new HostMemory(16);
 
@@ -41,7 +33,8 @@ export class Memory {
   allocate(bytes: number, by: string): Block {
     // The driver refuses empty blocks, and a tensor without elements needs a place too.
     const size = Math.max(bytes, 16);
-    const { driver, stream } = this.#device;
+    const { driver, stream, recording } = this.#device;
+    if (recording?.capturing) return recording.allocate(size, by);
     let status = driver.cuMemAllocAsync(out.address, size, stream);
     if (status === CUDA_ERROR_OUT_OF_MEMORY) {
       this.trim();
@@ -58,7 +51,9 @@ export class Memory {
     } else this.#held.set(by, { bytes: size, tensors: 1 });
     this.bytes += size;
     if (this.bytes > this.peakBytes) this.peakBytes = this.bytes;
-    return { address, bytes: size, by, users: 1 };
+    const block: Block = { address, bytes: size, by, users: 1 };
+    recording?.allocated(block);
+    return block;
   }
 
   /** A part of a block, which lives as long as any of its parts. */
@@ -74,11 +69,21 @@ export class Memory {
       this.release(block.whole);
       return;
     }
+    if (block.arena) {
+      block.arena.free(block.address);
+      return;
+    }
+    const { driver, stream, isOpen, recording } = this.#device;
+    // The graph has nothing to do with it, and might otherwise still use it.
+    if (recording?.capturing) {
+      recording.freed.push(block);
+      return;
+    }
+    recording?.released(block);
     const held = this.#held.get(block.by)!;
     held.bytes -= block.bytes;
     held.tensors--;
     this.bytes -= block.bytes;
-    const { driver, stream, isOpen } = this.#device;
     // With the context all memory went, and its addresses may be another's by now.
     if (!isOpen) return;
     const status = driver.cuMemFreeAsync(block.address, stream);

@@ -35,6 +35,7 @@ export class Modules {
     const key = `${variant}:${entry}`;
     const known = this.#kernels.get(key);
     if (known) return known;
+    this.#device.recording?.refuse(`the kernel ${entry} was new to it`);
     let module = this.#modules.get(variant);
     if (module === undefined) {
       module = this.#load(file, defines);

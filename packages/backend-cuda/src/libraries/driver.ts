@@ -14,6 +14,12 @@ const SIGNATURES = {
   cuDevicePrimaryCtxReset_v2: 'int device',
   cuCtxSetCurrent: 'uint64_t context',
   cuStreamCreate: 'uint64_t stream, uint32_t flags',
+  cuStreamBeginCapture_v2: 'uint64_t stream, int mode',
+  cuStreamEndCapture: 'uint64_t stream, uint64_t graph',
+  cuGraphInstantiateWithFlags: 'uint64_t executable, uint64_t graph, uint64_t flags',
+  cuGraphDestroy: 'uint64_t graph',
+  cuGraphLaunch: 'uint64_t executable, uint64_t stream',
+  cuGraphExecDestroy: 'uint64_t executable',
   cuStreamSynchronize: 'uint64_t stream',
   cuEventCreate: 'uint64_t event, uint32_t flags',
   cuEventDestroy_v2: 'uint64_t event',
@@ -83,6 +89,9 @@ export const CUDA_ERRORS: Readonly<Record<number, string>> = {
   718: 'CUDA_ERROR_INVALID_PC',
   719: 'CUDA_ERROR_LAUNCH_FAILED',
   801: 'CUDA_ERROR_NOT_SUPPORTED',
+  900: 'CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED',
+  901: 'CUDA_ERROR_STREAM_CAPTURE_INVALIDATED',
+  907: 'CUDA_ERROR_CAPTURED_EVENT',
   999: 'CUDA_ERROR_UNKNOWN',
 };
 

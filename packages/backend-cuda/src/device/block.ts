@@ -1,0 +1,14 @@
+/** @file A piece of device memory as those that use it see it. */
+
+/** Device memory with a count of those who use it; a view of a tensor counts as one. */
+export interface Block {
+  readonly address: number;
+  readonly bytes: number;
+  /** The kernel that made it, for messages. */
+  readonly by: string;
+  users: number;
+  /** The block that this one is a part of. */
+  readonly whole?: Block;
+  /** The memory of recorded steps, where it is of that. */
+  readonly arena?: { free(address: number): void };
+}

@@ -1,0 +1,133 @@
+/** @file A captured step: its graph, what it needs to stay, and the results that it leaves in its memory. */
+import * as tf from '@tensorflow/tfjs';
+import { driverError } from '../device/device.js';
+import type { Block } from '../device/memory.js';
+import { BYTES, type Physical, type TensorData } from '../storage.js';
+import type { RecorderHost } from './host.js';
+import type { LaunchLog } from './launch-log.js';
+import { CaptureError, type Recording } from './recording.js';
+import type { Inputs } from './step-inputs.js';
+
+/** CU_STREAM_CAPTURE_MODE_RELAXED: other threads and streams may do what they like meanwhile. */
+const RELAXED = 2;
+
+interface Output {
+  readonly address: number;
+  readonly shape: readonly number[];
+  readonly dtype: tf.DataType;
+  readonly physical: Physical;
+}
+
+export interface Graph {
+  /** Whether all that it uses is where it was. */
+  isValid(): boolean;
+  /** Does the step for the inputs of now; its results are owned by the caller. */
+  launch(backend: RecorderHost, inputs: Inputs): tf.Tensor[];
+  end(backend: RecorderHost): void;
+}
+
+/**
+ * Captures what `work` launches; nothing of it is done yet.
+ * @param watched the same step, watched. @param fixed memory for what it uploads, taken over.
+ * @throws CaptureError, CudaError, what `work` throws; then nothing was done, and `fixed` is the caller's.
+ */
+export function capture(
+  backend: RecorderHost,
+  recording: Recording,
+  watched: LaunchLog,
+  fixed: Block | null,
+  work: () => tf.Tensor[],
+): Graph {
+  const { device, memoryPool } = backend;
+  let made: tf.Tensor[] = [];
+  let graph = 0;
+  device.call('cuStreamBeginCapture_v2', device.stream, RELAXED);
+  device.recording = recording;
+  let results: Output[];
+  try {
+    made = work();
+    results = made.map((tensor) => outputOf(backend, tensor));
+  } finally {
+    tf.dispose(made);
+    device.recording = null;
+    graph = device.endCapture();
+    for (const block of recording.freed) {
+      block.users = 1;
+      memoryPool.release(block);
+    }
+  }
+  try {
+    if (graph === 0) throw new CaptureError('the driver gave its capture up');
+    const { live } = recording.arena!;
+    if (live > 0) throw new CaptureError(`${live} tensors that it made outlived it`);
+    const difference = watched.difference(recording.log);
+    if (difference !== null) {
+      throw new CaptureError(`it depends on something that is no input of it: ${difference}`);
+    }
+    for (const { offset, bytes } of recording.fixed) backend.uploadInputs(fixed!.address + offset, bytes);
+    const executable = device.handle('cuGraphInstantiateWithFlags', graph, 0);
+    return new CapturedGraph(executable, recording, results, fixed);
+  } finally {
+    if (graph !== 0) device.driver.cuGraphDestroy(graph);
+  }
+}
+
+function outputOf(backend: RecorderHost, tensor: tf.Tensor): Output {
+  const address = backend.address(tensor);
+  const { block, physical } = backend.data.get(tensor.dataId);
+  if (!block!.arena) throw new CaptureError('one of its results was there before it');
+  return { address, shape: tensor.shape, dtype: tensor.dtype, physical };
+}
+
+class CapturedGraph implements Graph {
+  readonly #executable: number;
+  readonly #touched: ReadonlyMap<TensorData, Block>;
+  readonly #derived: Recording['derived'];
+  readonly #results: readonly Output[];
+  readonly #fixed: Block | null;
+
+  constructor(executable: number, { touched, derived }: Recording, results: readonly Output[], fixed: Block | null) {
+    this.#executable = executable;
+    this.#touched = touched;
+    this.#derived = derived;
+    this.#results = results;
+    this.#fixed = fixed;
+    // So that their addresses cannot become another's.
+    for (const block of touched.values()) block.users++;
+    for (const { block } of derived) block.users++;
+  }
+
+  isValid(): boolean {
+    for (const [data, block] of this.#touched) if (!data.alive || data.block !== block) return false;
+    return this.#derived.every(({ data, name, block }) => data.alive && data.derived?.get(name) === block);
+  }
+
+  launch(backend: RecorderHost, inputs: Inputs): tf.Tensor[] {
+    const { device } = backend;
+    const outputs: tf.TensorInfo[] = [];
+    try {
+      for (const { shape, dtype, physical } of this.#results) outputs.push(backend.output(shape, dtype, physical));
+      inputs.upload(backend);
+      const status = device.driver.cuGraphLaunch(this.#executable, device.stream);
+      if (status !== 0) throw driverError('cuGraphLaunch', status);
+      this.#results.forEach(({ address, shape, physical }, n) => {
+        backend.copy(address, backend.address(outputs[n]!), tf.util.sizeFromShape([...shape]) * BYTES[physical]);
+      });
+    } catch (error) {
+      for (const info of outputs) backend.release(info);
+      throw error;
+    }
+    return outputs.map((info) => tf.engine().makeTensorFromTensorInfo(info));
+  }
+
+  /** Waits for the last launch: what the graph uses may be another's afterwards. */
+  end({ device, memoryPool }: RecorderHost): void {
+    if (device.isOpen) {
+      device.driver.cuStreamSynchronize(device.stream);
+      device.driver.cuGraphExecDestroy(this.#executable);
+    }
+    for (const block of this.#touched.values()) memoryPool.release(block);
+    for (const { block } of this.#derived) memoryPool.release(block);
+    if (this.#fixed) memoryPool.release(this.#fixed);
+  }
+}

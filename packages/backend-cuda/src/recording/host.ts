@@ -1,0 +1,17 @@
+/** @file What recorded steps need of the backend. */
+import type * as tf from '@tensorflow/tfjs';
+import type { Device } from '../device/device.js';
+import type { Memory } from '../device/memory.js';
+import type { Physical, TensorStore } from '../storage.js';
+
+export interface RecorderHost {
+  readonly device: Device;
+  readonly memoryPool: Memory;
+  readonly data: TensorStore;
+  output(shape: readonly number[], dtype?: tf.DataType, physical?: Physical): tf.TensorInfo;
+  address(info: tf.TensorInfo): number;
+  release(info: tf.TensorInfo): void;
+  copy(from: number, to: number, bytes: number): void;
+  /** Uploads at once, whatever is recorded. */
+  uploadInputs(address: number, bytes: Uint8Array): void;
+}

@@ -1,0 +1,178 @@
+/**
+ * @file Steps as CUDA graphs: sparse-ops' `StepRecorder`.
+ *
+ * A key's first step is watched: the host does it, products are timed, kernels compiled, and what it allocates and launches is noted. Its second is
+ * captured, and both must have launched the same. From then on a step is an upload of its inputs and one launch. Whatever a graph uses that was there
+ * before it is held, and looked at before each launch: a variable that got other memory (a checkpoint was loaded) means a new recording.
+ */
+
+import type * as tf from '@tensorflow/tfjs';
+import type { Block } from '../device/memory.js';
+import { CudaError, CudaOutOfMemoryError } from '../errors.js';
+import { CUDA_ERROR_OUT_OF_MEMORY } from '../libraries/driver.js';
+import { Arena, bytesMissing, type Space } from './arena.js';
+import { capture, type Graph } from './graph.js';
+import type { RecorderHost } from './host.js';
+import type { LaunchLog } from './launch-log.js';
+import { CaptureError, Recording } from './recording.js';
+import { Inputs, type StepInputs } from './step-inputs.js';
+
+type Work = (inputs: StepInputs) => tf.Tensor[];
+
+interface Slot {
+  readonly inputs: Inputs;
+  /** How the watched run went. */
+  watched: { readonly log: LaunchLog; readonly trace: readonly number[]; readonly fixedBytes: number } | null;
+  graph: Graph | null;
+  /** Recordings that were given up. */
+  failures: number;
+}
+
+interface Options {
+  readonly graphs?: number;
+  readonly notify?: (message: string) => void;
+}
+
+/** After so many recordings that were given up a key's steps are done by the host. */
+const MOST_FAILURES = 2;
+
+export class CudaStepRecorder {
+  readonly #backend: RecorderHost;
+  readonly #most: number;
+  readonly #notify: (message: string) => void;
+  /** By key, the one used last at the end. */
+  readonly #slots = new Map<string, Slot>();
+  /** Memory of all graphs. */
+  readonly #memory: Block[] = [];
+  readonly #counts = { replayed: 0, plain: 0, recorded: 0 };
+  #told = false;
+
+  constructor(backend: RecorderHost, { graphs = 8, notify = (message) => console.warn(message) }: Options = {}) {
+    if (!(Number.isInteger(graphs) && graphs > 0))
+      throw new RangeError(`recordSteps: graphs is ${graphs}, must be a positive whole number`);
+    this.#backend = backend;
+    this.#most = graphs;
+    this.#notify = notify;
+  }
+
+  get counts() {
+    const live = [...this.#slots.values()].filter(({ graph }) => graph !== null).length;
+    return { ...this.#counts, live };
+  }
+
+  /** As `StepRecorder.run`. */
+  run(key: string, given: StepInputs, work: Work): tf.Tensor[] {
+    const { device } = this.#backend;
+    if (device.recording) throw new Error('internal: a recorded step within another');
+    const slot = this.#slot(key, given);
+    slot.inputs.set(given);
+    if (device.profiler) return this.#plainly(slot, work, 'they are profiled');
+    if (slot.graph && !slot.graph.isValid()) this.#drop(slot);
+    if (!slot.graph) {
+      if (slot.failures >= MOST_FAILURES) return this.#plainly(slot, work);
+      if (!slot.watched) return this.#watch(slot, work);
+      const problem = this.#record(slot, work);
+      if (problem !== null) {
+        slot.failures++;
+        slot.watched = null;
+        // What was new to a capture is known by the time of the next.
+        return slot.failures < MOST_FAILURES ? this.#watch(slot, work) : this.#plainly(slot, work, problem);
+      }
+    }
+    this.#counts.replayed++;
+    return slot.graph!.launch(this.#backend, slot.inputs);
+  }
+
+  dispose(): void {
+    for (const slot of this.#slots.values()) this.#forget(slot);
+    this.#slots.clear();
+    for (const block of this.#memory) this.#backend.memoryPool.release(block);
+    this.#memory.length = 0;
+  }
+
+  #slot(key: string, given: StepInputs): Slot {
+    const known = this.#slots.get(key);
+    if (known) {
+      this.#slots.delete(key);
+      this.#slots.set(key, known);
+      return known;
+    }
+    if (this.#slots.size >= this.#most) {
+      const [oldest, slot] = this.#slots.entries().next().value!;
+      this.#slots.delete(oldest);
+      this.#forget(slot);
+    }
+    const made: Slot = { inputs: new Inputs(this.#backend, given), watched: null, graph: null, failures: 0 };
+    this.#slots.set(key, made);
+    return made;
+  }
+
+  /** By the host, said once where it is not wanted. */
+  #plainly(slot: Slot, work: Work, reason?: string): tf.Tensor[] {
+    if (reason !== undefined && !this.#told) {
+      this.#told = true;
+      this.#notify(`steps are launched one call at a time, not as a CUDA graph: ${reason}`);
+    }
+    return this.#observed(slot, work, new Recording(slot.inputs.places, null));
+  }
+
+  #watch(slot: Slot, work: Work): tf.Tensor[] {
+    const recording = new Recording(slot.inputs.places, null);
+    const outputs = this.#observed(slot, work, recording);
+    slot.watched = { log: recording.log, trace: recording.trace, fixedBytes: recording.fixedBytes };
+    return outputs;
+  }
+
+  #observed(slot: Slot, work: Work, recording: Recording): tf.Tensor[] {
+    const { device } = this.#backend;
+    slot.inputs.upload(this.#backend);
+    device.recording = recording;
+    try {
+      return work(slot.inputs.arrays);
+    } finally {
+      device.recording = null;
+      this.#counts.plain++;
+    }
+  }
+
+  /** Captures a step into `slot.graph`. @returns why that cannot be, or null. @throws what `work` throws by itself. */
+  #record(slot: Slot, work: Work): string | null {
+    const { log, trace, fixedBytes } = slot.watched!;
+    const { memoryPool } = this.#backend;
+    let fixed: Block | null = null;
+    try {
+      this.#makeRoom(bytesMissing(trace, this.#spaces()));
+      fixed = fixedBytes > 0 ? memoryPool.allocate(fixedBytes, 'recorded steps') : null;
+      const recording = new Recording(slot.inputs.places, new Arena(this.#spaces()), fixed?.address, fixedBytes);
+      slot.graph = capture(this.#backend, recording, log, fixed, () => work(slot.inputs.arrays));
+      this.#counts.recorded++;
+      return null;
+    } catch (error) {
+      if (fixed) memoryPool.release(fixed);
+      if (error instanceof CaptureError) return error.message;
+      if (error instanceof CudaOutOfMemoryError) return 'there is no room for its memory beside what is held';
+      if (error instanceof CudaError && (error.call.startsWith('cuGraph') || error.status === CUDA_ERROR_OUT_OF_MEMORY))
+        return error.message;
+      throw error;
+    }
+  }
+
+  #spaces(): Space[] {
+    return this.#memory.map(({ address, bytes }) => ({ address, bytes }));
+  }
+
+  #makeRoom(bytes: number): void {
+    if (bytes > 0) this.#memory.push(this.#backend.memoryPool.allocate(bytes, 'recorded steps'));
+  }
+
+  #drop(slot: Slot): void {
+    slot.graph?.end(this.#backend);
+    slot.graph = null;
+    slot.watched = null;
+  }
+
+  #forget(slot: Slot): void {
+    this.#drop(slot);
+    slot.inputs.end(this.#backend);
+  }
+}
