@@ -68,8 +68,8 @@ extern "C" __global__ void column_totals(const float* partial, float* y, int n, 
 }
 
 #ifdef X
-// y[b, c] = share[b]·Σ x[row, c] over the rows of sequence b: `rows`[starts[b]] up to `rows`[starts[b + 1]]. blockIdx.y is b.
-extern "C" __global__ void sequence_means(const X* x, const int* rows, const int* starts, const float* shares, Y* y, int n, int aligned) {
+// y[b, c] = the mean of x[row, c] over the rows of sequence b: `rows`[starts[b]] up to `rows`[starts[b + 1]]; 0 where it has none. blockIdx.y is b.
+extern "C" __global__ void sequence_means(const X* x, const int* rows, const int* starts, Y* y, int n, int aligned) {
   const int column = 64 * blockIdx.x + 8 * threadIdx.x, left = n - column, b = blockIdx.y;
   const int end = starts[b + 1];
   float sum[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
@@ -91,8 +91,9 @@ extern "C" __global__ void sequence_means(const X* x, const int* rows, const int
   }
   sum_rows(sum);
   if (threadIdx.y == 0 && left > 0) {
+    const float share = end > starts[b] ? 1.0f / (float)(end - starts[b]) : 0.0f;
     for (int i = 0; i < 8; i++) {
-      if (i < left) y[(i64)b * n + column + i] = from_float<Y>(sum[i] * shares[b]);
+      if (i < left) y[(i64)b * n + column + i] = from_float<Y>(sum[i] * share);
     }
   }
 }

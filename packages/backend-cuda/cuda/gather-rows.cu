@@ -10,18 +10,20 @@ template <> struct Unit<16> { typedef Words4 Type; };
 #ifdef UNIT
 typedef Unit<UNIT>::Type Moved;
 
-// y[r] = x[rows[r]], each of `units` units. A block has blockDim.y rows.
+// y[r] = x[rows[r]], each of `units` units; zeros where rows[r] is below 0. A block has blockDim.y rows.
 extern "C" __global__ void gather_rows(const Moved* x, const int* rows, Moved* y, int count, i64 units) {
   const i64 r = (i64)blockIdx.x * blockDim.y + threadIdx.y;
   if (r >= count) return;
-  const Moved* from = x + (i64)rows[r] * units;
+  const int row = rows[r];
+  const Moved* from = x + (i64)row * units;
   Moved* to = y + r * units;
   const i64 step = (i64)gridDim.y * blockDim.x;
   for (i64 u = (i64)blockIdx.y * blockDim.x + threadIdx.x; u < units; u += 4 * step) {
     Moved unit[4];
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-      if (u + k * step < units) unit[k] = from[u + k * step];
+      unit[k] = Moved();
+      if (row >= 0 && u + k * step < units) unit[k] = from[u + k * step];
     }
 #pragma unroll
     for (int k = 0; k < 4; k++) {

@@ -1,4 +1,5 @@
-// A row of logits to its loss and, in the same memory, to the gradient p − onehot in type D. A block of 1024 threads has a row.
+// A row of logits to its loss and, in the same memory, to the gradient p − onehot in type D. A row whose label is below 0 counts for nothing: both are
+// zeros. A block of 1024 threads has a row.
 #include "octets.cuh"
 
 #define THREADS 1024
@@ -52,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy(float* logit
   const int label = labels[blockIdx.x];
   if (threadIdx.x == 0) {
     const bool known = label >= 0 && label < vocabulary;
-    losses[blockIdx.x] = soft.highest + logf(soft.sum) - (known ? row[label] : 0.0f);
+    losses[blockIdx.x] = label < 0 ? 0.0f : soft.highest + logf(soft.sum) - (known ? row[label] : 0.0f);
   }
   if (!gradient) return;
   // Numbers of D are no wider than logits, so what is written lies below what is still to be read: all of a stretch is read before it is written.
@@ -65,7 +66,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy(float* logit
     __syncthreads();
     if (left > 0) {
 #pragma unroll
-      for (int i = 0; i < 8; i++) z[i] = ptx_exp2(1.4426950408889634f * (z[i] - soft.highest)) * inverse - (at + i == label ? 1.0f : 0.0f);
+      for (int i = 0; i < 8; i++) {
+        const float p = ptx_exp2(1.4426950408889634f * (z[i] - soft.highest)) * inverse;
+        z[i] = label < 0 ? 0.0f : p - (at + i == label ? 1.0f : 0.0f);
+      }
       store_octet(d + at, left, aligned, z);
     }
   }

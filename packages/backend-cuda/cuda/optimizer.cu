@@ -43,13 +43,19 @@ __device__ __forceinline__ void adamw_one(const AdamwNumbers& o, float& p, float
   p = p * o.decay - o.step_size * m / (sqrtf(v) / o.root_correction + o.epsilon);
 }
 
-// `scale` multiplies every gradient, and so does *scale_at where it is not null.
-extern "C" __global__ void adamw(const Updated* tensors, const Piece* pieces, const float* scale_at, float scale, float decay, float beta1,
+// `scale` multiplies every gradient, and so does *scale_at where it is not null. `varying`, where it is not null, has decay, step_size and
+// root_correction.
+extern "C" __global__ void adamw(const Updated* tensors, const Piece* pieces, const float* scale_at, const float* varying, float scale, float decay, float beta1,
                                  float one_less_beta1, float beta2, float one_less_beta2, float epsilon, float step_size, float root_correction) {
   const Piece piece = pieces[blockIdx.x];
   const Updated t = tensors[piece.tensor];
-  const AdamwNumbers o = {scale_at ? scale * *scale_at : scale, decay, beta1, one_less_beta1, beta2, one_less_beta2, epsilon, step_size,
-                          root_correction};
+  AdamwNumbers o = {scale_at ? scale * *scale_at : scale, decay, beta1, one_less_beta1, beta2, one_less_beta2, epsilon, step_size,
+                    root_correction};
+  if (varying) {
+    o.decay = varying[0];
+    o.step_size = varying[1];
+    o.root_correction = varying[2];
+  }
   const bool fours = on_16_bytes(t.p) && on_16_bytes(t.g) && on_16_bytes(t.m) && on_16_bytes(t.v) && on_16_bytes(t.new_p) &&
                      on_16_bytes(t.new_m) && on_16_bytes(t.new_v);
   for_piece(
@@ -78,12 +84,13 @@ extern "C" __global__ void adamw(const Updated* tensors, const Piece* pieces, co
       });
 }
 
-// Without momentum m and new_m are null.
-extern "C" __global__ void sgd(const Updated* tensors, const Piece* pieces, const float* scale_at, float scale, float learning_rate,
+// Without momentum m and new_m are null. `varying`, where it is not null, has the learning rate.
+extern "C" __global__ void sgd(const Updated* tensors, const Piece* pieces, const float* scale_at, const float* varying, float scale, float learning_rate,
                                float weight_decay, float momentum) {
   const Piece piece = pieces[blockIdx.x];
   const Updated t = tensors[piece.tensor];
   if (scale_at) scale *= *scale_at;
+  if (varying) learning_rate = *varying;
   const auto one = [&](i64 at) {
     float step = t.g[at] * scale + weight_decay * t.p[at];
     if (t.new_m) {

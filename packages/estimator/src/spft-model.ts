@@ -157,6 +157,7 @@ function sparsityHostOf(model: object): SparsityHost {
 }
 
 type VariablesOf<M> = M extends { readonly variables: infer V } ? V : never;
+type RecordableOf<M> = M extends { readonly recordable?: infer Recordable } ? Recordable : undefined;
 type LossArguments<M> = M extends { loss(...args: infer A): tf.Scalar } ? A : never[];
 
 /** Keys of a config that say where something lies, and nothing of what is computed. */
@@ -219,6 +220,11 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
 
   get variables(): VariablesOf<M> {
     return (this.model as { variables: VariablesOf<M> }).variables;
+  }
+
+  /** The model's, where it has it: what a trainer needs to record steps. */
+  get recordable(): RecordableOf<M> {
+    return (this.model as { recordable?: unknown }).recordable as RecordableOf<M>;
   }
 
   loss(...args: LossArguments<M>): tf.Scalar {

@@ -34,7 +34,8 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
     },
     dispose: () => predictors.dispose(),
   };
-  return scoringEstimator(mode, scoring, options);
+  // Its scores are sums over tokens or sequences, of squares.
+  return { ...scoringEstimator(mode, scoring, options), ignoresZeroRows: true };
 }
 
 /** L2 norm over sequences (or tokens) of silu(x·A_gate·B_gate) ⊙ (x·A_up·B_up): [I]. */

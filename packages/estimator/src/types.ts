@@ -54,6 +54,11 @@ export interface SparsityEstimator {
   readonly needs: 'input' | 'activations';
   /** `gather`: only kept channels are computed. `mask`: everything is computed, then dropped channels are zeroed (oracles). */
   readonly applies: 'gather' | 'mask';
+  /**
+   * Whether rows of zeros in `input`, in sequences of their own, change no choice: such rows fill a step that is recorded for batches of different
+   * lengths. Default: not known, and steps in which it chooses are not recorded where they would be filled.
+   */
+  readonly ignoresZeroRows?: boolean;
   /** The selection, owned by the caller; null to leave the layer dense. */
   selectMlp(context: MlpContext): ChannelSelection | null;
   /** Selections, owned by the caller. */

@@ -2,6 +2,7 @@
  * @file Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): a part of the forward keeps its input alone and is recomputed in the
  * backward pass.
  */
+import { orForgetTape } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 
 /**
@@ -13,7 +14,7 @@ function gradientsAside(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.Tensor): (tf
   const { state } = engine;
   const { activeTape } = state;
   try {
-    return engine.gradients(f, xs, dy, true).grads;
+    return orForgetTape(() => engine.gradients(f, xs, dy, true).grads);
   } finally {
     state.activeTape = activeTape;
   }

@@ -1,5 +1,5 @@
 /** @file Which rows of a batch have a loss: those whose next token, in the same sequence, has a label. Decided on the host. */
-import { IGNORE_INDEX, type PackedBatch } from './types.js';
+import { type BatchRows, IGNORE_INDEX, type PackedBatch } from './types.js';
 
 /** A batch in which no token is to be predicted, so that it has no loss. */
 export class UnlabelledBatchError extends RangeError {
@@ -49,6 +49,51 @@ export function requireTokens({ inputIds, labels }: PackedBatch, vocabSize: numb
         `batch: token ${t}: wanted as label ${ids}, or ${IGNORE_INDEX} for a token without one, found ${labels[t]}`,
       );
     }
+  }
+}
+
+/**
+ * What a model with `vocabSize` embeddings reads of a batch.
+ * @throws RangeError when an id has no embedding, or the batch has not an id and a label for each token. @throws UnlabelledBatchError.
+ */
+export function batchRows(batch: PackedBatch, vocabSize: number): BatchRows {
+  const { inputIds, layout } = batch;
+  requireTokens(batch, vocabSize);
+  requireLengths(batch);
+  const labelled = labelledRows(batch);
+  if (labelled.rows.length === 0) {
+    throw new UnlabelledBatchError(
+      `the batch has no labelled token to predict among its ${batch.inputIds.length} tokens, so it has no loss; ` +
+        'leave such samples out, or raise the maximum length if it cut their answers off',
+    );
+  }
+  // Ascending, so that of these rows too the dense ones come first; the order of a sum's terms is free.
+  const order = [...labelled.rows.keys()].sort((a, b) => labelled.rows[a]! - labelled.rows[b]!);
+  const lossRows = Int32Array.from(order, (n) => labelled.rows[n]!);
+  return {
+    ids: layout.tokenOfRow.map((token) => inputIds[token]!),
+    lossRows,
+    lossLabels: Int32Array.from(order, (n) => labelled.labels[n]!),
+    denseLossRows: lossRows.filter((row) => row < layout.denseTokens).length,
+  };
+}
+
+/** @throws RangeError when a batch has not an id and a label for each token of its layout. */
+export function requireLengths({ inputIds, labels, layout }: PackedBatch): void {
+  if (inputIds.length === layout.tokens && labels.length === layout.tokens) return;
+  throw new RangeError(
+    `batch: inputIds (${inputIds.length}) and labels (${labels.length}) must have one entry for each of the layout's ` +
+      `${layout.tokens} tokens`,
+  );
+}
+
+/** @throws RangeError when an id has no embedding. */
+export function checkIds(ids: Int32Array, vocabSize: number): void {
+  const wrong = ids.find((id) => !(id >= 0 && id < vocabSize));
+  if (wrong !== undefined) {
+    throw new RangeError(
+      `token id ${wrong} has no embedding: the model has ${vocabSize}; was the text encoded with another model's tokenizer?`,
+    );
   }
 }
 

@@ -14,24 +14,34 @@ import {
   linear,
   linearCrossEntropy,
   noGradient,
+  type PackedLayout,
   rmsNorm,
 } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer } from './decoder-layer.js';
-import { labelledRows, requireTokens, UnlabelledBatchError } from './labelled-rows.js';
+import { batchRows, checkIds, requireLengths } from './labelled-rows.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
 import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
 import type { OutputRows, Step } from './step.js';
-import type { ForwardOptions, PackedBatch, TrainableModel, WeightSource } from './types.js';
+import type {
+  ForwardOptions,
+  PackedBatch,
+  PreparedBatch,
+  RecordableLoss,
+  TrainableModel,
+  WeightSource,
+} from './types.js';
 
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
 export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableModel {
   readonly linears: ReadonlyMap<string, LinearLayer>;
   readonly #rope: RopeCache;
   #plan: SparsityPlan | null = null;
+  /** Counts what was attached and replaced. */
+  #attached = 0;
 
   private constructor(
     readonly config: LlamaConfig,
@@ -122,47 +132,63 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   }
 
   setSparsity(plan: SparsityPlan | null): void {
+    this.#attached++;
     this.#plan = plan;
   }
 
   setAdapter(linearName: string, adapter: LinearAdapter | null): void {
+    this.#attached++;
     this.#linear(linearName).adapter = adapter;
   }
 
   replaceWeight(linearName: string, weight: tf.Tensor2D): void {
+    this.#attached++;
     this.#linear(linearName).replaceWeight(weight);
   }
 
   /** @throws RangeError when an id or a label is none of this model; UnlabelledBatchError when nothing has a label. */
   loss(batch: PackedBatch, options: ForwardOptions & { readonly normalizer: number }): tf.Scalar {
-    requireTokens(batch, this.vocabSize);
-    const labelled = labelledRows(batch);
-    if (labelled.rows.length === 0) {
-      throw new UnlabelledBatchError(
-        `the batch has no labelled token to predict among its ${batch.inputIds.length} tokens, so it has no loss; ` +
-          'leave such samples out, or raise the maximum length if it cut their answers off',
-      );
-    }
+    return this.#loss({ layout: batch.layout, rows: batchRows(batch, this.vocabSize) }, options);
+  }
+
+  #loss(
+    { layout, rows }: PreparedBatch,
+    options: ForwardOptions & { readonly normalizer: number | tf.Scalar },
+  ): tf.Scalar {
     return tf.tidy(() => {
-      // Ascending, so that of these rows too the dense ones come first; the order of a sum's terms is free.
-      const order = [...labelled.rows.keys()].sort((a, b) => labelled.rows[a]! - labelled.rows[b]!);
-      const rows = Int32Array.from(order, (n) => labelled.rows[n]!);
-      const labels = Int32Array.from(order, (n) => labelled.labels[n]!);
-      const dense = rows.filter((row) => row < batch.layout.denseTokens).length;
-      const hidden = this.#hidden(batch, options, { rows: tf.tensor1d(rows, 'int32'), dense });
+      const outputRows = { rows: tf.tensor1d(rows.lossRows, 'int32'), dense: rows.denseLossRows };
+      const hidden = this.#hidden(layout, rows.ids, options, outputRows);
       const normed = rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
-      const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(labels, 'int32'));
+      const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(rows.lossLabels, 'int32'));
       return tf.div(sum, options.normalizer) as tf.Scalar;
     });
   }
+
+  /** For recordings of steps; what is attached to the model is in the key. */
+  readonly recordable: RecordableLoss = {
+    key: (padded) => {
+      const { attentionBias, mlpBias } = this.config;
+      const sparse = this.#plan?.enabled ?? false;
+      // A listener reads what was chosen. Rows of padding must be zeros for estimators, and a bias is added to them too.
+      const { listener, estimator } = sparse ? this.#plan! : { listener: null, estimator: null };
+      if (listener || (estimator && padded && (attentionBias || mlpBias || !estimator.ignoresZeroRows))) return null;
+      return `${this.#attached} ${sparse ? 'sparse' : 'dense'}`;
+    },
+    rows: (batch) => batchRows(batch, this.config.vocabSize),
+    loss: (batch, options) => this.#loss(batch, options),
+  };
 
   /**
    * Logits of every token: for tests and small inputs, as a loss needs those of labelled tokens alone and generation the last ones.
    * @returns [T, V] in packed order, owned by the caller.
    */
   logits(batch: PackedBatch, options: ForwardOptions = { training: false, seed: 0 }): tf.Tensor2D {
+    const { layout, inputIds } = batch;
+    requireLengths(batch);
+    checkIds(inputIds, this.config.vocabSize);
     return tf.tidy(() => {
-      const packed = gatherRows(this.#hidden(batch, options), tf.tensor1d(batch.layout.rowOfToken, 'int32'));
+      const ids = layout.tokenOfRow.map((token) => inputIds[token]!);
+      const packed = gatherRows(this.#hidden(layout, ids, options), tf.tensor1d(layout.rowOfToken, 'int32'));
       return linear(rmsNorm(packed, this.parts.norm, this.config.rmsNormEps), this.parts.lmHead);
     });
   }
@@ -174,36 +200,35 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
 
   /** Embedding rows [ids.length, H], a constant in every gradient, owned by the caller. @throws RangeError when an id has no row. */
   embed(ids: Int32Array): tf.Tensor2D {
-    const { vocabSize } = this.config;
-    const wrong = ids.find((id) => !(id >= 0 && id < vocabSize));
-    if (wrong !== undefined) {
-      throw new RangeError(
-        `token id ${wrong} has no embedding: the model has ${vocabSize}; was the text encoded with another model's tokenizer?`,
-      );
-    }
+    checkIds(ids, this.config.vocabSize);
+    return this.#embed(ids);
+  }
+
+  #embed(ids: Int32Array): tf.Tensor2D {
     return noGradient(() => tf.tidy(() => gatherRows(this.parts.embedTokens, tf.tensor1d(ids, 'int32'))));
   }
 
   dispose(): void {
     const { embedTokens, layers, norm, lmHead } = this.parts;
     tf.dispose([embedTokens, norm, lmHead]);
+    this.#rope.dispose();
     for (const layer of layers) layer.dispose();
   }
 
   /** What the last norm is applied to: [T, H] in row order, or a row for each of those wanted. */
-  #hidden(batch: PackedBatch, options: ForwardOptions, outputRows: OutputRows | null = null): tf.Tensor2D {
-    const { layout, inputIds, labels } = batch;
-    if (inputIds.length !== layout.tokens || labels.length !== layout.tokens) {
-      throw new RangeError(
-        `batch: inputIds (${inputIds.length}) and labels (${labels.length}) must have one entry for each of the layout's ` +
-          `${layout.tokens} tokens`,
-      );
-    }
-    const { cos, sin } = this.ropeRows(layout.positionOfRow);
+  #hidden(
+    layout: PackedLayout,
+    ids: Int32Array,
+    options: ForwardOptions,
+    outputRows: OutputRows | null = null,
+  ): tf.Tensor2D {
+    const { positionOfRow, longest } = layout;
+    const { cos, sin } =
+      longest === undefined ? this.ropeRows(positionOfRow) : this.#rope.rowsOnDevice(positionOfRow, longest);
     const { training, seed } = options;
     const plan = this.#plan?.enabled ? this.#plan : null;
     const step: Step = { layout, cos, sin, training, seed, plan };
-    let x = constant(this.embed(layout.tokenOfRow.map((token) => inputIds[token]!)));
+    let x = constant(this.#embed(ids));
     const { layers } = this.parts;
     if (layers.length === 0) return outputRows ? gatherRows(x, outputRows.rows) : x;
     for (const [n, layer] of layers.entries()) {

@@ -1,19 +1,55 @@
 /** @file Cosines and sines of a model's positions, made as far as the longest sequence seen. */
-import { type RopeOptions, type RopeTables, ropeRows, ropeTables } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
+import { gatherRows, noGradient, type RopeOptions, type RopeTables, ropeRows, ropeTables } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+
+interface Tables {
+  readonly cos: tf.Tensor2D;
+  readonly sin: tf.Tensor2D;
+}
 
 /** A table for all of Llama 3.1's 131,072 positions takes 64 MB and most runs use 2,000 of them; this one doubles as needed. */
 export class RopeCache {
   #tables: RopeTables | null = null;
+  /** The tables on the device, of so many positions: for steps in which nothing may come from the host but their inputs. */
+  #onDevice: (Tables & { readonly positions: number }) | null = null;
 
   constructor(private readonly options: Omit<RopeOptions, 'positions'>) {}
 
   /** cos and sin, each [positions.length, d/2], owned by the caller. */
-  rows(positions: Int32Array): { cos: tf.Tensor2D; sin: tf.Tensor2D } {
-    const needed = positions.reduce((most, p) => Math.max(most, p + 1), 1);
+  rows(positions: Int32Array): Tables {
+    return ropeRows(this.#upTo(positions.reduce((most, p) => Math.max(most, p + 1), 1)), positions);
+  }
+
+  /** The same, looked up on the device. @param positions below `most`; not read here. */
+  rowsOnDevice(positions: Int32Array, most: number): Tables {
+    const { cos, sin } = this.#deviceTables(most);
+    return noGradient(() =>
+      tf.tidy(() => {
+        const rows = tf.tensor1d(positions, 'int32');
+        return { cos: gatherRows(cos, rows), sin: gatherRows(sin, rows) };
+      }),
+    );
+  }
+
+  dispose(): void {
+    if (this.#onDevice) tf.dispose([this.#onDevice.cos, this.#onDevice.sin]);
+    this.#onDevice = null;
+  }
+
+  #upTo(needed: number): RopeTables {
     if (this.#tables === null || this.#tables.positions < needed) {
       this.#tables = ropeTables({ ...this.options, positions: 2 ** Math.ceil(Math.log2(Math.max(needed, 128))) });
     }
-    return ropeRows(this.#tables, positions);
+    return this.#tables;
+  }
+
+  #deviceTables(needed: number): Tables {
+    if (this.#onDevice === null || this.#onDevice.positions < needed) {
+      this.dispose();
+      const { cos, sin, positions, halfDim } = this.#upTo(needed);
+      const upload = (values: Float32Array) => tf.keep(tf.tensor2d(values, [positions, halfDim]));
+      this.#onDevice = { cos: upload(cos), sin: upload(sin), positions };
+    }
+    return this.#onDevice;
   }
 }

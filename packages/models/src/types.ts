@@ -16,6 +16,24 @@ export interface PackedBatch {
   readonly layout: PackedLayout;
 }
 
+/** What a model reads of a batch's ids and labels, row by row: worked out on the host, before anything is computed. */
+export interface BatchRows {
+  /** [T] token id of each row; -1 for a row of padding, which is zeros. */
+  readonly ids: Int32Array;
+  /** [R] rows that have a loss, ascending; -1 for padding. */
+  readonly lossRows: Int32Array;
+  /** [R] the token that each is to predict; -1 for padding. */
+  readonly lossLabels: Int32Array;
+  /** How many of them, from the first on, are dense. */
+  readonly denseLossRows: number;
+}
+
+/** A batch as its layout and its rows, all that a loss needs. */
+export interface PreparedBatch {
+  readonly layout: PackedLayout;
+  readonly rows: BatchRows;
+}
+
 /** What varies from call to call of a training forward. */
 export interface ForwardOptions {
   readonly training: boolean;
@@ -44,6 +62,28 @@ export interface TrainableModel {
    * model that says the same.
    */
   identity?(): Promise<Readonly<Record<string, string>>>;
+  /** What a trainer needs to record steps of this model; models without it are run call by call. */
+  readonly recordable?: RecordableLoss | null;
+}
+
+/** What varies from call to call of a loss that is recorded. */
+export interface RecordedLossOptions extends ForwardOptions {
+  /** Labelled tokens of the whole optimizer step. */
+  readonly normalizer: tf.Scalar;
+}
+
+/** What a loss depends on beside batch, options and variables, for recordings of it (sparse-ops' `StepRecorder`). */
+export interface RecordableLoss {
+  /**
+   * A name for all that decides what `loss` does and is no tensor: what is attached, whether sparsity is on.
+   * @param padded whether batches will have rows of padding.
+   * @returns null where a step like the next cannot be recorded at all.
+   */
+  key(padded: boolean): string | null;
+  /** The batch's rows. @throws RangeError for ids without an embedding, or where nothing has a label. */
+  rows(batch: PackedBatch): BatchRows;
+  /** The model's loss; what comes from the host is read of the batch's arrays, whole. */
+  loss(batch: PreparedBatch, options: RecordedLossOptions): tf.Scalar;
 }
 
 /** Where a model's weights come from: a safetensors file, shards, or arrays in memory. `SafetensorsFile` is one. */

@@ -26,6 +26,7 @@ export interface ParameterCount {
 }
 
 type LossArguments<Base> = Base extends { loss(...args: infer Arguments): unknown } ? Arguments : never;
+type RecordableOf<Base> = Base extends { readonly recordable?: infer Recordable } ? Recordable : undefined;
 type LossResult<Base> = Base extends { loss(...args: never[]): infer Result } ? Result : never;
 
 type SparsityOf<Base> = Base extends { readonly sparsity?: infer Sparsity } ? NonNullable<Sparsity> | null : null;
@@ -155,6 +156,11 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
   /** Whether the adapters are in the base weights. */
   get merged(): boolean {
     return this.isMerged;
+  }
+
+  /** The base's, where it has it: what a trainer needs to record steps. */
+  get recordable(): RecordableOf<Base> {
+    return (this.base as { recordable?: unknown }).recordable as RecordableOf<Base>;
   }
 
   /** The loss of the base, with adapters. */

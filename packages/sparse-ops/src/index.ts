@@ -30,7 +30,7 @@ export {
   storedTensor,
   takesStored,
 } from './engine/stored-tensor.js';
-export { constant, isConstant, isRecording, noGradient, takesKeptForLeak } from './engine/tape.js';
+export { constant, isConstant, isRecording, noGradient, orForgetTape, takesKeptForLeak } from './engine/tape.js';
 export {
   LINEAR_CROSS_ENTROPY,
   type LinearCrossEntropyOptions,
@@ -66,6 +66,13 @@ export {
 export { SCATTER_COLUMNS, scatterColumns } from './select/scatter-columns.js';
 export { TOP_K_SELECTION, topKSelection } from './select/top-k-selection.js';
 export { GATHER_ROWS, GATHER_ROWS_GRAD, gatherRows } from './tokens/gather-rows.js';
+export {
+  fitsShape,
+  type LayoutShape,
+  longestSequence,
+  paddingSequences,
+  padLayout,
+} from './tokens/pad-layout.js';
 export { joinSlices, type RowSlices, sliceRows } from './tokens/row-slices.js';
 export { SEQUENCE_MEANS, sequenceMeans } from './tokens/sequence-means.js';
 export { JOIN_ROWS, joinRows, SPLIT_ROWS, splitRows } from './tokens/split-rows.js';
@@ -75,10 +82,12 @@ export {
   ADAMW,
   type AdamwOptions,
   type AdamwState,
+  adamwNumbers,
   adamwUpdate,
   SGD,
   type SgdOptions,
   type SgdState,
+  sgdNumbers,
   sgdUpdate,
   zeroMoments,
 } from './update/optimizer-update.js';

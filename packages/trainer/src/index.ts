@@ -1,6 +1,7 @@
 /** @file Public names, by file. What needs Node is in `@spft/trainer/node`. */
 
 export { type CollatedBatch, type CollateOptions, collate, type DenseTokens } from './batch/collate.js';
+export { batchInputs, batchOfInputs, padBatch } from './batch/padded-batch.js';
 export { isSampleSource, type LazyCounts, LazySamples, type SampleSource } from './batch/sample-source.js';
 export {
   countLabels,
@@ -12,6 +13,7 @@ export {
   type SampleRules,
   samplesDigest,
 } from './batch/samples.js';
+export { type BatchSize, joinSizes, type StepShape, StepShapes, sizeOf } from './batch/step-shapes.js';
 export { betterMetric } from './checkpoint/best-metric.js';
 export {
   type DataIdentity,
@@ -90,6 +92,7 @@ export { DefaultFlowCallback } from './loop/flow-callback.js';
 export { GradientSum, type LossAndGradients, lossAndGradients } from './loop/gradients.js';
 export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from './loop/optimizer.js';
 export { seedFrom, shuffledOrder } from './loop/random.js';
+export { RecordedSteps, type StepResult, type StepRules, type StepValues } from './loop/recorded-steps.js';
 export { epochSteps, planRun, type RunPlan } from './loop/run-plan.js';
 export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './loop/schedule.js';
 export { type ScheduledSparsity, SpftCallback } from './loop/spft-callback.js';

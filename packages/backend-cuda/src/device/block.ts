@@ -7,6 +7,8 @@ export interface Block {
   /** The kernel that made it, for messages. */
   readonly by: string;
   users: number;
+  /** Recorded steps that will look for it at its address: it is freed after the last of them too. */
+  holds?: number;
   /** The block that this one is a part of. */
   readonly whole?: Block;
   /** The memory of recorded steps, where it is of that. */

@@ -64,7 +64,21 @@ export class Memory {
 
   /** One user less; frees the block after the last one. */
   release(block: Block): void {
-    if (--block.users > 0) return;
+    if (--block.users > 0 || block.holds) return;
+    this.#end(block);
+  }
+
+  /** Keeps a block until `letGo`, without being one of its users. */
+  hold(block: Block): void {
+    block.holds = (block.holds ?? 0) + 1;
+  }
+
+  letGo(block: Block): void {
+    block.holds!--;
+    if (!block.holds && block.users <= 0) this.#end(block);
+  }
+
+  #end(block: Block): void {
     if (block.whole) {
       this.release(block.whole);
       return;

@@ -66,7 +66,7 @@ export function capture(
     }
     for (const { offset, bytes } of recording.fixed) backend.uploadInputs(fixed!.address + offset, bytes);
     const executable = device.handle('cuGraphInstantiateWithFlags', graph, 0);
-    return new CapturedGraph(executable, recording, results, fixed);
+    return new CapturedGraph(memoryPool, executable, recording, results, fixed);
   } finally {
     if (graph !== 0) device.driver.cuGraphDestroy(graph);
   }
@@ -86,15 +86,21 @@ class CapturedGraph implements Graph {
   readonly #results: readonly Output[];
   readonly #fixed: Block | null;
 
-  constructor(executable: number, { touched, derived }: Recording, results: readonly Output[], fixed: Block | null) {
+  constructor(
+    memory: RecorderHost['memoryPool'],
+    executable: number,
+    { touched, derived }: Recording,
+    results: readonly Output[],
+    fixed: Block | null,
+  ) {
     this.#executable = executable;
     this.#touched = touched;
     this.#derived = derived;
     this.#results = results;
     this.#fixed = fixed;
     // So that their addresses cannot become another's.
-    for (const block of touched.values()) block.users++;
-    for (const { block } of derived) block.users++;
+    for (const block of touched.values()) memory.hold(block);
+    for (const { block } of derived) memory.hold(block);
   }
 
   isValid(): boolean {
@@ -126,8 +132,8 @@ class CapturedGraph implements Graph {
       device.driver.cuStreamSynchronize(device.stream);
       device.driver.cuGraphExecDestroy(this.#executable);
     }
-    for (const block of this.#touched.values()) memoryPool.release(block);
-    for (const { block } of this.#derived) memoryPool.release(block);
+    for (const block of this.#touched.values()) memoryPool.letGo(block);
+    for (const { block } of this.#derived) memoryPool.letGo(block);
     if (this.#fixed) memoryPool.release(this.#fixed);
   }
 }

@@ -22,8 +22,7 @@ export interface FixedBytes {
 
 export class Recording {
   readonly log = new LaunchLog();
-  /** Of a watched run. */
-  readonly trace: number[] = [];
+  readonly #trace: number[] = [];
   readonly #places = new Map<Block, number>();
   /** Of a captured run. */
   readonly fixed: FixedBytes[] = [];
@@ -60,13 +59,34 @@ export class Recording {
   /** Of a watched run: notes an allocation. */
   allocated(block: Block): void {
     this.#places.set(block, this.#places.size);
-    this.trace.push(block.bytes);
+    this.#trace.push(block.bytes);
+  }
+
+  /**
+   * What a captured run will allocate and free: without what stays and is made only once (what is derived from variables).
+   * @param results of the step, which stay too and are made anew in each.
+   */
+  trace(results: readonly (Block | null)[]): number[] {
+    const stays = new Map([...this.#places].map(([block, place]) => [place, block]));
+    for (const entry of this.#trace) if (entry < 0) stays.delete(-1 - entry);
+    for (const block of results) if (block) stays.delete(this.#places.get(block) ?? -1);
+    const trace: number[] = [];
+    const places = new Map<number, number>();
+    let next = 0;
+    for (const entry of this.#trace) {
+      if (entry < 0) trace.push(-1 - places.get(-1 - entry)!);
+      else if (!stays.has(next++)) {
+        places.set(next - 1, places.size);
+        trace.push(entry);
+      }
+    }
+    return trace;
   }
 
   /** Of a watched run. */
   released(block: Block): void {
     const place = this.#places.get(block);
-    if (place !== undefined) this.trace.push(-1 - place);
+    if (place !== undefined) this.#trace.push(-1 - place);
   }
 
   /** Of a captured run: memory of the graph. */

@@ -87,7 +87,7 @@ describeCuda('recordSteps()', () => {
         /array of 6 numbers came from the host/,
         () =>
           ({ x }) =>
-            tf.tidy(() => [tf.exp(tf.tensor1d(x.slice()))]),
+            tf.tidy(() => [tf.exp(tf.tensor1d(x!.slice()))]),
       ],
       [
         /read by the host/,
@@ -149,9 +149,9 @@ describeCuda('recordSteps()', () => {
       const size = 2 * (3 + (n % 3));
       expect(read(steps.run(`${size}`, inputs(n, size), compute))).toEqual(read(compute(inputs(n, size))));
       expect(steps.counts.live).toBeLessThanOrEqual(2);
-      if (n === 12) highest = tf.memory().numBytesInGPU!;
+      if (n === 12) highest = cuda().memoryPool.bytes;
     }
-    expect(tf.memory().numBytesInGPU!).toBeLessThanOrEqual(highest);
+    expect(cuda().memoryPool.bytes).toBeLessThanOrEqual(highest);
     for (let n = 0; n < 9; n++) tf.dispose(steps.run('6', inputs(n), compute));
     const replayed = steps.counts.replayed;
     expect(replayed).toBeGreaterThan(6);

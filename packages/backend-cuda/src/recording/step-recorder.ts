@@ -119,7 +119,8 @@ export class CudaStepRecorder {
   #watch(slot: Slot, work: Work): tf.Tensor[] {
     const recording = new Recording(slot.inputs.places, null);
     const outputs = this.#observed(slot, work, recording);
-    slot.watched = { log: recording.log, trace: recording.trace, fixedBytes: recording.fixedBytes };
+    const trace = recording.trace(outputs.map(({ dataId }) => this.#backend.data.get(dataId).block));
+    slot.watched = { log: recording.log, trace, fixedBytes: recording.fixedBytes };
     return outputs;
   }
 

@@ -106,6 +106,9 @@ export interface SequenceMeansAttributes {
   readonly sequenceOfRow: Int32Array;
   /** [B], 1/length; 0 for a sequence without tokens. */
   readonly shares: Float32Array;
+  /** The same by the layout's own arrays, which a recorded step has on the device. */
+  readonly rowOfToken: Int32Array;
+  readonly sequenceStarts: Int32Array;
 }
 
 /** Of a step of an optimizer over all parameters. */
@@ -117,6 +120,8 @@ interface UpdateAttributes {
 }
 
 export interface AdamwAttributes extends UpdateAttributes {
+  /** An input of a recorded step, in which is what differs from step to step: 1 − learningRate · weightDecay, stepSize, rootCorrection. */
+  readonly numbers?: Float32Array;
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
@@ -129,6 +134,8 @@ export interface AdamwAttributes extends UpdateAttributes {
 }
 
 export interface SgdAttributes extends UpdateAttributes {
+  /** An input of a recorded step: learningRate. */
+  readonly numbers?: Float32Array;
   readonly momentum: number;
 }
 

@@ -34,6 +34,8 @@ export interface PackedLayout {
   readonly rowOfToken: Int32Array;
   /** [T] position in its sequence of each row, for RoPE. */
   readonly positionOfRow: Int32Array;
+  /** At least the tokens of the longest sequence, where a step is laid out for more than one batch (`padLayout`); default: exactly those. */
+  readonly longest?: number;
 }
 
 /** The attention heads of one layer. */

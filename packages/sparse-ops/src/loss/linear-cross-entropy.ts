@@ -71,7 +71,8 @@ function allChunks(
 /**
  * @param x [R, H] rows that have a label.
  * @param weight [V, H], frozen.
- * @param labels int32 [R], each in [0, V): one outside gives a wrong loss, as checking would read it back.
+ * @param labels int32 [R], each in [0, V): one outside gives a wrong loss, as checking would read it back. On backends that record steps a row
+ * whose label is below 0 counts for nothing.
  * @returns the summed loss (scalar), owned by the caller. Differentiable in x.
  * @throws RangeError when the shapes do not fit.
  */

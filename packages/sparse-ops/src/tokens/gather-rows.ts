@@ -19,7 +19,8 @@ export function takeRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
 
 /**
  * @param x [M, n].
- * @param rows int32 [R], each in [0, M), repeats allowed: not checked, as that would read them back. Must live until the gradient has been taken.
+ * @param rows int32 [R], each in [0, M), repeats allowed: not checked, as that would read them back. On backends that record steps −1 is a row of
+ * zeros that no gradient flows into. Must live until the gradient has been taken.
  * @returns [R, n], owned by the caller. Differentiable in x: gradients of a row named twice add up.
  * @throws RangeError or TypeError when x is no matrix or rows no int32 list.
  */

@@ -59,9 +59,10 @@ export function sequenceMeans(x: tf.Tensor2D, layout: PackedLayout): tf.Tensor2D
       `sequenceMeans: x [${x.shape}] must have a row for each of the layout's ${layout.tokens} tokens`,
     );
   }
+  const { rowOfToken, sequenceStarts } = layout;
   const rows = rowShares(layout);
   const op = tf.customGrad((x) => ({
-    value: runOp(SEQUENCE_MEANS, { x: x as tf.Tensor }, { ...rows }, () =>
+    value: runOp(SEQUENCE_MEANS, { x: x as tf.Tensor }, { ...rows, rowOfToken, sequenceStarts }, () =>
       thinProduct(averagingMatrix(rows), x as tf.Tensor2D),
     ),
     gradFunc: (dy: tf.Tensor) => tf.tidy(() => matMul2d(averagingMatrix(rows), dy as tf.Tensor2D)),

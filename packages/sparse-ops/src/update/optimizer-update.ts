@@ -17,6 +17,8 @@ registerHostKernel(SGD, sgdOnHost);
 
 interface CommonOptions {
   readonly learningRate: number;
+  /** What `adamwNumbers` or `sgdNumbers` say of this step, as an input of a recorded step: a backend that records reads it there. */
+  readonly numbers?: Float32Array;
   readonly weightDecay?: number;
   /** Every gradient is multiplied by it first (`clipScale`). */
   readonly gradientScale?: tf.Scalar;
@@ -87,6 +89,21 @@ function update(
   });
 }
 
+/** What of AdamW varies from step to step: 1 − learning rate · weight decay, the step's size, the correction of the root. */
+export function adamwNumbers(
+  options: Pick<AdamwOptions, 'learningRate' | 'weightDecay' | 'step' | 'beta1' | 'beta2'>,
+): readonly [decay: number, stepSize: number, rootCorrection: number] {
+  const { learningRate, weightDecay = 0, step, beta1 = 0.9, beta2 = 0.999 } = options;
+  return [1 - learningRate * weightDecay, learningRate / (1 - beta1 ** step), Math.sqrt(1 - beta2 ** step)];
+}
+
+/** What of SGD varies from step to step. */
+export const sgdNumbers = ({ learningRate }: Pick<SgdOptions, 'learningRate'>): readonly [learningRate: number] => [
+  learningRate,
+];
+
+const recorded = ({ numbers }: CommonOptions) => (numbers ? { numbers } : {});
+
 /**
  * AdamW as PyTorch has it (Loshchilov and Hutter 2019, arXiv:1711.05101): the decay is decoupled from the gradient, moments are corrected
  * for their start at zero, epsilon is added outside the root.
@@ -104,9 +121,9 @@ export function adamwUpdate(
   if (!(step >= 1)) throw new RangeError(`adamwUpdate: step is ${step}; steps count from 1`);
   const { firstMoments, secondMoments } = state;
   const count = parameters.length;
-  const stepSize = learningRate / (1 - beta1 ** step);
-  const rootCorrection = Math.sqrt(1 - beta2 ** step);
-  const attributes = { count, learningRate, weightDecay, beta1, beta2, epsilon, step, stepSize, rootCorrection };
+  const [, stepSize, rootCorrection] = adamwNumbers(options);
+  const numbers = { learningRate, weightDecay, beta1, beta2, epsilon, step, stepSize, rootCorrection };
+  const attributes = { count, ...numbers, ...recorded(options) };
   const composition = () => {
     const updated = parameters.map((p, n) =>
       tf.tidy(() => {
@@ -167,6 +184,6 @@ export function sgdUpdate(
     return momentum === 0 ? moved : [...moved, ...steps];
   };
   update(SGD, roles, [parameters, momenta], gradientScale, (named) =>
-    runOp(SGD, named, { count, learningRate, weightDecay, momentum }, composition),
+    runOp(SGD, named, { count, learningRate, weightDecay, momentum, ...recorded(options) }, composition),
   );
 }

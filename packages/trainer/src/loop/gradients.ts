@@ -2,6 +2,7 @@
  * @file Loss and gradients of a micro-batch, and their sum over the micro-batches of a step. Nothing is read back to the host.
  */
 import type { ForwardOptions, PackedBatch, TrainableModel } from '@spft/models';
+import { orForgetTape } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 
 export interface LossAndGradients {
@@ -17,9 +18,13 @@ export function lossAndGradients(
   batch: PackedBatch,
   options: ForwardOptions & { readonly normalizer: number },
 ): LossAndGradients {
-  const variables = [...model.variables.values()];
+  return gradientsOf(() => model.loss(batch, options), [...model.variables.values()]);
+}
+
+/** A loss and its gradients by `variables`, in one tidy. */
+export function gradientsOf(computeLoss: () => tf.Scalar, variables: readonly tf.Variable[]): LossAndGradients {
   const results = tf.tidy(() => {
-    const { value, grads } = tf.variableGrads(() => model.loss(batch, options), variables);
+    const { value, grads } = orForgetTape(() => tf.variableGrads(computeLoss, [...variables]));
     return [value, ...variables.map((variable) => grads[variable.name] ?? tf.zerosLike(variable))];
   });
   const [loss, ...gradients] = results;

@@ -1,7 +1,7 @@
 /**
  * @file Optimizers: what they remember between steps, around the update ops of `@spft/sparse-ops`.
  */
-import { adamwUpdate, sgdUpdate, zeroMoments } from '@spft/sparse-ops';
+import { adamwNumbers, adamwUpdate, type StepInputs, sgdNumbers, sgdUpdate, zeroMoments } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { TrainerError } from '../errors.js';
 import type { TrainingArgs } from './training-args.js';
@@ -10,6 +10,8 @@ export interface OptimizerStep {
   readonly learningRate: number;
   /** Every gradient is multiplied by it (clipping). */
   readonly gradientScale?: tf.Scalar;
+  /** The inputs of a recorded step, with those of `numbers` among them. */
+  readonly inputs?: StepInputs;
 }
 
 /** Updates the variables that it was made for; owns its moments. */
@@ -20,6 +22,10 @@ export interface Optimizer {
   readonly steps: number;
   /** @param gradients one for each variable, in order; not disposed here. */
   step(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
+  /** The same without counting the step: what a recorded step does. */
+  update(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
+  /** What varies from step to step, for the inputs of a recorded one: by name, for the step that comes next. */
+  numbers(learningRate: number): StepInputs;
   /** What a checkpoint must hold, by PyTorch's names: `exp_avg.<variable>`, `exp_avg_sq.<variable>`, `momentum_buffer.<variable>`. */
   readonly moments: ReadonlyMap<string, tf.Variable>;
   /** Continues after `steps` steps; the moments are assigned by the caller. */
@@ -43,21 +49,22 @@ export function createOptimizer(variables: ReadonlyMap<string, tf.Variable>, arg
   return args.optim === 'sgd' ? new Sgd(variables, args) : new AdamW(variables, args);
 }
 
-/** Runs an update once for the variables with weight decay and once for those without, where both exist. */
-function byDecay(
-  names: readonly string[],
-  weightDecay: number,
-  update: (indices: readonly number[], weightDecay: number) => void,
-): void {
+/** Variables that are updated together. */
+interface Group {
+  /** Of its `numbers`. */
+  readonly name: string;
+  readonly indices: readonly number[];
+  readonly weightDecay: number;
+}
+
+/** The variables with weight decay and those without, where both exist. */
+function groupsByDecay(names: readonly string[], weightDecay: number): Group[] {
   const all = names.map((_, n) => n);
-  if (weightDecay === 0) {
-    update(all, 0);
-    return;
-  }
-  const decayed = all.filter((n) => !UNDECAYED.test(names[n]!));
-  const others = all.filter((n) => UNDECAYED.test(names[n]!));
-  if (decayed.length > 0) update(decayed, weightDecay);
-  if (others.length > 0) update(others, 0);
+  const decays = (n: number) => weightDecay !== 0 && !UNDECAYED.test(names[n]!);
+  return [
+    { name: 'decayed', indices: all.filter(decays), weightDecay },
+    { name: 'undecayed', indices: all.filter((n) => !decays(n)), weightDecay: 0 },
+  ].filter(({ indices }) => indices.length > 0);
 }
 
 const pick = <T>(items: readonly T[], indices: readonly number[]): T[] => indices.map((n) => items[n]!);
@@ -67,11 +74,13 @@ abstract class MomentOptimizer implements Optimizer {
   readonly moments = new Map<string, tf.Variable>();
   protected readonly names: readonly string[];
   protected readonly parameters: readonly tf.Variable[];
+  protected readonly groups: readonly Group[];
   #steps = 0;
 
-  constructor(variables: ReadonlyMap<string, tf.Variable>) {
+  constructor(variables: ReadonlyMap<string, tf.Variable>, weightDecay: number) {
     this.names = [...variables.keys()];
     this.parameters = [...variables.values()];
+    this.groups = groupsByDecay(this.names, weightDecay);
   }
 
   get steps(): number {
@@ -79,8 +88,14 @@ abstract class MomentOptimizer implements Optimizer {
   }
 
   step(gradients: readonly tf.Tensor[], options: OptimizerStep): void {
-    this.#steps++;
     this.update(gradients, options);
+    this.#steps++;
+  }
+
+  numbers(learningRate: number): StepInputs {
+    return Object.fromEntries(
+      this.groups.map((group) => [group.name, Float32Array.from(this.numbersOf(group, learningRate))]),
+    );
   }
 
   resumeAt(steps: number): void {
@@ -92,7 +107,15 @@ abstract class MomentOptimizer implements Optimizer {
     this.moments.clear();
   }
 
-  protected abstract update(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
+  abstract update(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
+
+  protected abstract numbersOf(group: Group, learningRate: number): readonly number[];
+
+  /** An input of a recorded step, where it is one. */
+  protected recorded({ inputs }: OptimizerStep, { name }: Group): { readonly numbers?: Float32Array } {
+    const numbers = inputs?.[name];
+    return numbers instanceof Float32Array ? { numbers } : {};
+  }
 
   protected remember(kind: string): tf.Variable[] {
     const moments = zeroMoments(this.parameters);
@@ -112,21 +135,31 @@ class AdamW extends MomentOptimizer {
     variables: ReadonlyMap<string, tf.Variable>,
     readonly args: OptimizerArgs,
   ) {
-    super(variables);
+    super(variables, args.weightDecay);
     this.#first = this.remember('exp_avg');
     this.#second = this.remember('exp_avg_sq');
   }
 
-  protected override update(gradients: readonly tf.Tensor[], options: OptimizerStep): void {
-    const { weightDecay, adamBeta1: beta1, adamBeta2: beta2, adamEpsilon: epsilon } = this.args;
-    byDecay(this.names, weightDecay, (n, weightDecay) =>
+  override update(gradients: readonly tf.Tensor[], options: OptimizerStep): void {
+    const { learningRate, gradientScale } = options;
+    for (const group of this.groups) {
+      const { indices } = group;
       adamwUpdate(
-        pick(this.parameters, n),
-        pick(gradients, n),
-        { firstMoments: pick(this.#first, n), secondMoments: pick(this.#second, n) },
-        { ...options, step: this.steps, weightDecay, beta1, beta2, epsilon },
-      ),
-    );
+        pick(this.parameters, indices),
+        pick(gradients, indices),
+        { firstMoments: pick(this.#first, indices), secondMoments: pick(this.#second, indices) },
+        { ...this.#options(group, learningRate), gradientScale, ...this.recorded(options, group) },
+      );
+    }
+  }
+
+  protected override numbersOf(group: Group, learningRate: number): readonly number[] {
+    return adamwNumbers(this.#options(group, learningRate));
+  }
+
+  #options({ weightDecay }: Group, learningRate: number) {
+    const { adamBeta1: beta1, adamBeta2: beta2, adamEpsilon: epsilon } = this.args;
+    return { learningRate, step: this.steps + 1, weightDecay, beta1, beta2, epsilon };
   }
 }
 
@@ -138,19 +171,25 @@ class Sgd extends MomentOptimizer {
     variables: ReadonlyMap<string, tf.Variable>,
     readonly args: OptimizerArgs,
   ) {
-    super(variables);
+    super(variables, args.weightDecay);
     this.#momenta = args.momentum === 0 ? [] : this.remember('momentum_buffer');
   }
 
-  protected override update(gradients: readonly tf.Tensor[], options: OptimizerStep): void {
-    const { weightDecay, momentum } = this.args;
-    byDecay(this.names, weightDecay, (n, weightDecay) =>
+  override update(gradients: readonly tf.Tensor[], options: OptimizerStep): void {
+    const { momentum } = this.args;
+    const { learningRate, gradientScale } = options;
+    for (const group of this.groups) {
+      const { indices, weightDecay } = group;
       sgdUpdate(
-        pick(this.parameters, n),
-        pick(gradients, n),
-        { momenta: momentum === 0 ? [] : pick(this.#momenta, n) },
-        { ...options, weightDecay, momentum },
-      ),
-    );
+        pick(this.parameters, indices),
+        pick(gradients, indices),
+        { momenta: momentum === 0 ? [] : pick(this.#momenta, indices) },
+        { learningRate, gradientScale, weightDecay, momentum, ...this.recorded(options, group) },
+      );
+    }
+  }
+
+  protected override numbersOf(_: Group, learningRate: number): readonly number[] {
+    return sgdNumbers({ learningRate });
   }
 }

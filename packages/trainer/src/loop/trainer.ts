@@ -4,9 +4,7 @@
  * The order of events, the count of steps and the meaning of the training keys are those of transformers' Trainer, which upstream uses.
  * Accumulated micro-batches are normalised by the labelled tokens of the whole step, so they equal one large batch.
  */
-import { clipScale, globalNorm } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
-import { collate, type DenseTokens } from '../batch/collate.js';
+import type { DenseTokens } from '../batch/collate.js';
 import { isSampleSource, type SampleSource } from '../batch/sample-source.js';
 import { type PreparedSample, prepareSamples, type Sample, type SampleRules, samplesDigest } from '../batch/samples.js';
 import { betterMetric } from '../checkpoint/best-metric.js';
@@ -19,15 +17,14 @@ import { ProgressCallback } from '../record/progress.js';
 import { StepRecord } from '../record/step-record.js';
 import { fire, type TrainerCallback, type TrainerContext } from './callbacks.js';
 import { DefaultFlowCallback } from './flow-callback.js';
-import { GradientSum, lossAndGradients } from './gradients.js';
 import { readsAreFree } from './host-reads.js';
 import { createOptimizer, type Optimizer } from './optimizer.js';
-import { seedFrom } from './random.js';
 import { epochSteps, planRun, type RunPlan } from './run-plan.js';
 import { learningRateFactor, type Schedule, warmupSteps } from './schedule.js';
 import { SpftCallback } from './spft-callback.js';
 import { initialState, type LogEntry, type TrainerControl, type TrainerState } from './state.js';
 import { StepClock } from './step-clock.js';
+import { StepRunner } from './step-runner.js';
 import type { TrainerOptions, TrainOutput } from './trainer-options.js';
 import { resolveArgs, type TrainingArgs } from './training-args.js';
 
@@ -50,6 +47,7 @@ export class Trainer {
   readonly #denseTokens: DenseTokens | undefined;
   readonly #keeper: CheckpointKeeper;
   #optimizer: Optimizer | null = null;
+  #runner: StepRunner | null = null;
   #loggedSteps = 0;
 
   /** @throws TrainerError when arguments or samples cannot be used. */
@@ -150,6 +148,12 @@ export class Trainer {
         this.state = restored.state;
         this.#record.restore(restored.unloggedLosses);
       }
+      this.#runner = new StepRunner({
+        ...{ options: this.#options, args: this.args, samples: this.#samples, optimizer: this.#optimizer },
+        ...{ callbacks: this.#callbacks, record: this.#record, notify: this.#notify, context: () => this.#context() },
+        ...{ plan: this.plan, dataSeed: this.#data.dataSeed, from: this.state.globalStep },
+        denseTokens: this.#denseTokens,
+      });
       const started = performance.now();
       await fire(this.#callbacks, 'onTrainBegin', this.#context());
 
@@ -167,6 +171,8 @@ export class Trainer {
       throw error;
     } finally {
       this.#record.dispose();
+      this.#runner?.dispose();
+      this.#runner = null;
       this.#optimizer.dispose();
       this.#optimizer = null;
     }
@@ -191,50 +197,21 @@ export class Trainer {
 
   /** One optimizer step: forward and backward of every micro-batch, clipping, update. */
   async #step(batches: readonly (readonly PreparedSample[])[], epochAfter: number): Promise<void> {
-    const { model, checkEveryStep = readsAreFree(), signal } = this.#options;
+    const { checkEveryStep = readsAreFree(), signal } = this.#options;
     const { args, state, control } = this;
     control.shouldSave = control.shouldEvaluate = control.shouldLog = false;
     await fire(this.#callbacks, 'onStepBegin', this.#context());
 
     this.clock.start();
     const step = state.globalStep;
-    const seeds = batches.map((_, n) => seedFrom(args.seed, step, n));
-    const collated = batches.map((batch, n) => collate(batch, { denseTokens: this.#denseTokens, seed: seeds[n] }));
-    const normalizer = total(collated, (batch) => batch.labelCount);
-    const tokens = total(collated, (batch) => batch.layout.tokens);
     const learningRate = args.learningRate * learningRateFactor(this.schedule, step);
-    const gradients = new GradientSum();
-    let gradientScale: tf.Scalar | undefined;
-    try {
-      for (const [n, batch] of collated.entries()) {
-        const result = lossAndGradients(model, batch, {
-          training: true,
-          seed: seeds[n]!,
-          gradientCheckpointing: args.gradientCheckpointing,
-          normalizer,
-        });
-        gradients.add(result.gradients);
-        this.#record.addLoss(result.loss, step + 1, indicesOf(batches[n]!));
-        if (n + 1 === collated.length) break;
-        await fire(this.#callbacks, 'onSubstepEnd', this.#context());
-        if (signal?.aborted) {
-          // A long step is not waited for: nothing is updated yet, so the run goes on from the step before it.
-          this.#record.drop(step + 1);
-          this.clock.giveUpStep();
-          this.#stopWithCheckpoint();
-          return;
-        }
-      }
-      const norm = globalNorm(gradients.tensors);
-      this.#record.addGradientNorm(norm, step + 1, batches.flatMap(indicesOf));
-      if (args.maxGradNorm > 0) gradientScale = clipScale(norm, args.maxGradNorm);
-      // Before the update, so that a bad loss leaves the variables as they were.
-      if (checkEveryStep) await this.#record.read(this.#keeper.last);
-      await fire(this.#callbacks, 'onPreOptimizerStep', this.#context());
-      this.#optimizer!.step(gradients.tensors, { learningRate, gradientScale });
-    } finally {
-      gradients.dispose();
-      gradientScale?.dispose();
+    const tokens = await this.#runner!.run(batches, { step, learningRate, lastCheckpoint: this.#keeper.last });
+    if (tokens === null) {
+      // A long step is not waited for: nothing is updated yet, so the run goes on from the step before it.
+      this.#record.drop(step + 1);
+      this.clock.giveUpStep();
+      this.#stopWithCheckpoint();
+      return;
     }
     this.clock.endStep(tokens);
     if (checkEveryStep) {
@@ -380,8 +357,6 @@ export class Trainer {
     return resumeFromCheckpoint === 'true' ? true : (resumeFromCheckpoint ?? false);
   }
 }
-
-const indicesOf = (samples: readonly PreparedSample[]): number[] => samples.map((sample) => sample.index);
 
 function total<T>(items: readonly T[], value: (item: T) => number): number {
   return items.reduce((sum, item) => sum + value(item), 0);

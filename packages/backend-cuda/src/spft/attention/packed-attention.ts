@@ -3,7 +3,7 @@
  *
  * Beside its output the forward gives the log-sum-exp of every query, from which the backward makes the probabilities again.
  */
-import type { HeadLayout } from '@spft/sparse-ops/backend';
+import type { HeadLayout, PackedLayout } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { Defines, Kernel } from '../../device/modules.js';
@@ -91,7 +91,9 @@ function fitsTensorCores(
 
 const isHopper = (backend: CudaBackend) => backend.device.architecture === 'sm_90a';
 
-function longestOf(starts: Int32Array): number {
+/** Tokens of the longest sequence, or as many as it may have. */
+function longestOf({ longest: bound, sequenceStarts: starts }: PackedLayout): number {
+  if (bound !== undefined) return bound;
   let longest = 0;
   for (let b = 0; b + 1 < starts.length; b++) longest = Math.max(longest, starts[b + 1]! - starts[b]!);
   return longest;
@@ -127,7 +129,7 @@ const packedAttention: CudaKernel<'SpftPackedAttention'> = ({ backend, inputs, a
     const kernel = backend.kernel('packed-attention', 'packed_attention', 'pppppppiiiiiiifi', plan.defines);
     const addresses = [q, k, v, y, lse].map((t) => backend.address(t));
     const strides = [N * d, K * d, K * d, N * d];
-    const longest = longestOf(layout.sequenceStarts);
+    const longest = longestOf(layout);
     const args = [...addresses, starts, rows, B, T, K, ...strides, 1 / Math.sqrt(d), longest];
     launchTiles(backend, kernel, longest * G, B * K, plan.forward, args);
     return [y, lse];
@@ -157,7 +159,7 @@ const packedAttentionGrad: CudaKernel<'SpftPackedAttentionGrad'> = ({
     const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]), isHopper(backend));
     const B = layout.sequenceStarts.length - 1;
     const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];
-    const longest = longestOf(layout.sequenceStarts);
+    const longest = longestOf(layout);
     const scale = 1 / Math.sqrt(d);
     const [wide, narrow] = [N * d, K * d];
     const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));

@@ -1,7 +1,6 @@
 /** @file Sums down columns: of products, of squares, and means over the tokens of each sequence. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import type { Block } from '../../device/memory.js';
 import { aligned, inScope, rowsToABlock, type Scope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
@@ -61,59 +60,25 @@ export function columnNorms(backend: CudaBackend, x: Info): Info {
   });
 }
 
-/** Rows of a batch by sequence, on the device: all layers of a step ask for the same. */
+/** Where a batch's rows lie by sequence: those of sequence b are rowOfToken[sequenceStarts[b]] up to, and without, rowOfToken[sequenceStarts[b + 1]]. */
 interface RowsBySequence {
-  readonly sequenceOfRow: Int32Array;
-  readonly block: Block;
-  /** Where in the block the starts of the sequences and their shares are, in bytes. */
-  readonly starts: number;
-  readonly shares: number;
-}
-const latest = new WeakMap<CudaBackend, RowsBySequence>();
-
-function rowsBySequence(backend: CudaBackend, sequenceOfRow: Int32Array, shares: Float32Array): RowsBySequence {
-  const known = latest.get(backend);
-  if (known?.sequenceOfRow === sequenceOfRow) return known;
-  if (known) backend.memoryPool.release(known.block);
-  latest.delete(backend);
-  const [T, B] = [sequenceOfRow.length, shares.length];
-  const starts = new Int32Array(B + 1);
-  for (const b of sequenceOfRow) starts[b + 1]!++;
-  for (let b = 0; b < B; b++) starts[b + 1]! += starts[b]!;
-  const next = starts.slice();
-  const all = new Int32Array(T + 2 * B + 1);
-  sequenceOfRow.forEach((b, row) => {
-    all[next[b]!++] = row;
-  });
-  all.set(starts, T);
-  all.set(new Int32Array(shares.buffer, shares.byteOffset, B), T + B + 1);
-  const block = backend.memoryPool.allocate(all.byteLength, 'rows by sequence');
-  try {
-    backend.uploadTo(block.address, all);
-  } catch (error) {
-    backend.memoryPool.release(block);
-    throw error;
-  }
-  const made = { sequenceOfRow, block, starts: 4 * T, shares: 4 * (T + B + 1) };
-  latest.set(backend, made);
-  return made;
+  readonly rowOfToken: Int32Array;
+  readonly sequenceStarts: Int32Array;
 }
 
 /**
- * @param x [T, n]. @param sequenceOfRow [T]. @param shares [B], 1/length.
- * @returns the mean row of each sequence [B, n] in float, owned by the caller.
+ * @param x [T, n].
+ * @returns the mean row of each sequence [B, n] in float, owned by the caller; zeros for one without tokens.
  */
-export function sequenceMeans(backend: CudaBackend, x: Info, sequenceOfRow: Int32Array, shares: Float32Array): Info {
-  const n = x.shape[1]!;
+export function sequenceMeans(backend: CudaBackend, x: Info, { rowOfToken, sequenceStarts }: RowsBySequence): Info {
+  const [n, B] = [x.shape[1]!, sequenceStarts.length - 1];
   const X = typeOf(backend, x);
   return inScope(backend, (scope) => {
     const from = scope.address(x, X);
-    const y = scope.output([shares.length, n], 'float32', 'f32');
-    const { block, starts, shares: ofShares } = rowsBySequence(backend, sequenceOfRow, shares);
-    const kernel = backend.kernel('column-dots', 'sequence_means', 'pppppii', { X: C_TYPE[X], Y: 'float' });
-    const lists = [block.address, block.address + starts, block.address + ofShares];
-    const grid = [Math.ceil(n / 64), shares.length] as const;
-    backend.launch(kernel, grid, [8, 32], [from, ...lists, backend.address(y), n, aligned(n, from)]);
+    const y = scope.output([B, n], 'float32', 'f32');
+    const kernel = backend.kernel('column-dots', 'sequence_means', 'ppppii', { X: C_TYPE[X], Y: 'float' });
+    const lists = [backend.constant(rowOfToken), backend.constant(sequenceStarts)];
+    backend.launch(kernel, [Math.ceil(n / 64), B], [8, 32], [from, ...lists, backend.address(y), n, aligned(n, from)]);
     return y;
   });
 }
@@ -127,6 +92,5 @@ declareVariants('column-dots', [
 export const columnDotsKernels = {
   SpftColumnDots: ({ backend, inputs: { a, b } }) => columnDots(backend, a, b),
   SpftColumnNorms: ({ backend, inputs: { x } }) => columnNorms(backend, x),
-  SpftSequenceMeans: ({ backend, inputs: { x }, attributes: { sequenceOfRow, shares } }) =>
-    sequenceMeans(backend, x, sequenceOfRow, shares),
+  SpftSequenceMeans: ({ backend, inputs: { x }, attributes }) => sequenceMeans(backend, x, attributes),
 } satisfies CudaKernels;

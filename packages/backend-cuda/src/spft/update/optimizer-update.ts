@@ -55,6 +55,7 @@ function overPieces(
 function renewed(backend: CudaBackend, info: Info): Info {
   const inPlace =
     backend.physical(info) === 'f32' && backend.isSoleUser(info) && backend.data.get(info.dataId).host === null;
+  if (!inPlace) backend.device.recording?.refuse('a variable that it updates shares its memory with another tensor');
   return inPlace ? backend.share(info) : backend.output(info.shape, 'float32', 'f32');
 }
 
@@ -83,6 +84,7 @@ type Inputs = Readonly<Record<string, Info>>;
 /**
  * Updates `p0`… with the gradients `g0`… and the `moments`.
  * @param moments roles of what is kept beside each parameter: m and v.
+ * @param varying address of what varies from step to step, or 0 where `numbers` have it.
  * @returns new parameters, then new moments role by role; owned by the caller.
  */
 function update(
@@ -91,6 +93,7 @@ function update(
   count: number,
   moments: readonly ('m' | 'v')[],
   kernel: Kernel,
+  varying: number,
   numbers: readonly number[],
 ): Info[] {
   return inScope(backend, (scope) => {
@@ -117,26 +120,35 @@ function update(
     const known = gradientScale ? backend.hostScalar(gradientScale) : 1;
     const scale = gradientScale && known === null ? scope.address(gradientScale, 'f32') : 0;
     overPieces(backend, rows, (tables, pieces) => {
-      backend.launch(kernel, [pieces], [256], [...tables, scale, known ?? 1, ...numbers]);
+      backend.launch(kernel, [pieces], [256], [...tables, scale, varying, known ?? 1, ...numbers]);
     });
     return outputs.flat();
   });
 }
 
+/** Where a recorded step finds `numbers`; 0 outside of one. */
+const recordedAt = (backend: CudaBackend, numbers: Float32Array | undefined): number =>
+  (numbers && backend.device.recording?.inputs.get(numbers)?.address) ?? 0;
+
 /** The kernel of SpftAdamw (sparse-ops, optimizer-update.ts). */
 export function adamw(backend: CudaBackend, inputs: Inputs, attributes: AdamwAttributes): Info[] {
   const { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection } = attributes;
-  const kernel = backend.kernel('optimizer', 'adamw', 'pppfffffffff');
+  const kernel = backend.kernel('optimizer', 'adamw', 'ppppfffffffff');
   const betas = [beta1, 1 - beta1, beta2, 1 - beta2];
-  const numbers = [1 - learningRate * weightDecay, ...betas, epsilon, stepSize, rootCorrection];
-  return update(backend, inputs, count, ['m', 'v'], kernel, numbers);
+  // In memory or by value: where they are in memory the values are of another step.
+  const at = recordedAt(backend, attributes.numbers);
+  const varying = at === 0 ? [1 - learningRate * weightDecay, stepSize, rootCorrection] : [0, 0, 0];
+  const numbers = [varying[0]!, ...betas, epsilon, varying[1]!, varying[2]!];
+  return update(backend, inputs, count, ['m', 'v'], kernel, at, numbers);
 }
 
 /** The kernel of SpftSgd. */
 export function sgd(backend: CudaBackend, inputs: Inputs, attributes: SgdAttributes): Info[] {
   const { count, learningRate, weightDecay, momentum } = attributes;
-  const kernel = backend.kernel('optimizer', 'sgd', 'pppffff');
-  return update(backend, inputs, count, momentum === 0 ? [] : ['m'], kernel, [learningRate, weightDecay, momentum]);
+  const kernel = backend.kernel('optimizer', 'sgd', 'ppppffff');
+  const at = recordedAt(backend, attributes.numbers);
+  const numbers = [at === 0 ? learningRate : 0, weightDecay, momentum];
+  return update(backend, inputs, count, momentum === 0 ? [] : ['m'], kernel, at, numbers);
 }
 
 declareVariants('optimizer');

@@ -1,0 +1,68 @@
+/** @file A batch in a shape that others fit too: the arrays of a recorded step, and the batch that they are. */
+import type { BatchRows, PreparedBatch } from '@spft/models';
+import { type PackedLayout, padLayout, type StepInputs } from '@spft/sparse-ops';
+import type { StepShape } from './step-shapes.js';
+
+/** No token, no row, no label. */
+const NONE = -1;
+
+/** What a model reads of a batch, row by row, with rows of nothing where the shape has more. */
+function padRows(rows: BatchRows, layout: PackedLayout, shape: StepShape): BatchRows {
+  const { ids, lossRows, lossLabels, denseLossRows } = rows;
+  const { denseRows, sparseRows } = shape;
+  const moved = denseRows - layout.denseTokens;
+  const padded = new Int32Array(denseRows + sparseRows).fill(NONE);
+  padded.set(ids.subarray(0, layout.denseTokens));
+  padded.set(ids.subarray(layout.denseTokens), denseRows);
+  const R = shape.denseLossRows + shape.sparseLossRows;
+  const [paddedRows, paddedLabels] = [new Int32Array(R).fill(NONE), new Int32Array(R).fill(NONE)];
+  lossRows.forEach((row, n) => {
+    const at = n < denseLossRows ? n : n - denseLossRows + shape.denseLossRows;
+    paddedRows[at] = n < denseLossRows ? row : row + moved;
+    paddedLabels[at] = lossLabels[n]!;
+  });
+  return { ids: padded, lossRows: paddedRows, lossLabels: paddedLabels, denseLossRows: shape.denseLossRows };
+}
+
+/**
+ * The batch with rows of padding.
+ * @throws RangeError when it does not fit the shape.
+ */
+export function padBatch({ layout, rows }: PreparedBatch, shape: StepShape): PreparedBatch {
+  return { layout: padLayout(layout, shape), rows: padRows(rows, layout, shape) };
+}
+
+/** The arrays of a batch as inputs of a recorded step, under names that end in `n`. */
+export function batchInputs({ layout, rows }: PreparedBatch, n: number): StepInputs {
+  return {
+    [`ids${n}`]: rows.ids,
+    [`lossRows${n}`]: rows.lossRows,
+    [`lossLabels${n}`]: rows.lossLabels,
+    [`sequenceStarts${n}`]: layout.sequenceStarts,
+    [`tokenOfRow${n}`]: layout.tokenOfRow,
+    [`rowOfToken${n}`]: layout.rowOfToken,
+    [`positionOfRow${n}`]: layout.positionOfRow,
+  };
+}
+
+/** The batch that such inputs are. */
+export function batchOfInputs(inputs: StepInputs, n: number, shape: StepShape): PreparedBatch {
+  const array = (name: string) => inputs[`${name}${n}`] as Int32Array;
+  return {
+    layout: {
+      tokens: shape.denseRows + shape.sparseRows,
+      denseTokens: shape.denseRows,
+      longest: shape.longest,
+      sequenceStarts: array('sequenceStarts'),
+      tokenOfRow: array('tokenOfRow'),
+      rowOfToken: array('rowOfToken'),
+      positionOfRow: array('positionOfRow'),
+    },
+    rows: {
+      ids: array('ids'),
+      lossRows: array('lossRows'),
+      lossLabels: array('lossLabels'),
+      denseLossRows: shape.denseLossRows,
+    },
+  };
+}

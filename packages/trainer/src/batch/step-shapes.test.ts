@@ -1,0 +1,73 @@
+/** @file The shapes of a run: few, with room for every batch, and without padding where sizes repeat. */
+import { packTokens } from '@spft/sparse-ops';
+import { describe, expect, it } from 'vitest';
+import { type BatchSize, joinSizes, StepShapes, sizeOf } from './step-shapes.js';
+
+const size = (denseRows: number, sparseRows: number, denseLossRows = denseRows, sequences = 8): BatchSize => ({
+  ...{ denseRows, sparseRows, denseLossRows, sparseLossRows: 1, sequences },
+  longest: Math.ceil((denseRows + sparseRows) / sequences) + 7,
+});
+
+/** Batches of eight samples with lengths of a long tail. */
+const many = Array.from({ length: 600 }, (_, n) => {
+  const tail = 1 + ((n * 7919) % 101) / 50 + (n % 97 === 0 ? 4 : 0);
+  return size(
+    Math.round(90 * tail) + (n % 13),
+    Math.round(310 * tail) + ((n * 31) % 57),
+    undefined,
+    n % 50 === 49 ? 3 : 8,
+  );
+});
+
+describe('StepShapes', () => {
+  it('has room for every batch of a run in at most eight shapes, with little padding', () => {
+    const shapes = new StepShapes(many, 8);
+    const used = new Set<string>();
+    let [rows, padded] = [0, 0];
+    for (const each of many) {
+      const shape = shapes.of(each);
+      used.add(JSON.stringify(shape));
+      for (const key of ['denseRows', 'sparseRows', 'denseLossRows', 'sparseLossRows', 'longest'] as const) {
+        expect(shape[key]).toBeGreaterThanOrEqual(each[key]);
+      }
+      const padding = shape.denseRows + shape.sparseRows - each.denseRows - each.sparseRows;
+      expect(each.sequences + Math.ceil(padding / shape.longest)).toBeLessThanOrEqual(shape.sequences);
+      rows += each.denseRows + each.sparseRows;
+      padded += padding;
+    }
+    expect(used.size).toBeLessThanOrEqual(8);
+    expect(shapes.all).toHaveLength(8);
+    expect(padded / rows).toBeLessThan(0.12);
+  });
+
+  it('pads nothing where there are no more sizes than shapes', () => {
+    const sizes = [size(10, 33), size(12, 31), size(7, 2)];
+    const shapes = new StepShapes([...sizes, ...sizes], 8);
+    for (const each of sizes) expect(shapes.of(each)).toEqual(each);
+  });
+
+  it('makes a shape for a size that nobody foresaw, and keeps it for others', () => {
+    const shapes = new StepShapes([size(10, 33)], 8);
+    const made = shapes.of(size(100, 333));
+    expect(made).toMatchObject({ denseRows: 112, sparseRows: 336 });
+    expect(shapes.of(size(98, 330))).toEqual(made);
+    expect(shapes.of(size(10, 33))).toEqual(size(10, 33));
+  });
+});
+
+describe('sizeOf() and joinSizes()', () => {
+  it('measure a batch, and have room for several', () => {
+    const layout = packTokens({ lengths: [3, 5], dense: (token) => token > 4 });
+    const rows = {
+      ids: new Int32Array(8),
+      lossRows: Int32Array.of(0, 1, 6),
+      lossLabels: new Int32Array(3),
+      denseLossRows: 2,
+    };
+    const measured = sizeOf(layout, rows);
+    expect(measured).toEqual({
+      ...{ denseRows: 3, sparseRows: 5, denseLossRows: 2, sparseLossRows: 1, sequences: 2, longest: 5 },
+    });
+    expect(joinSizes([measured, { ...measured, denseRows: 9, longest: 4 }])).toEqual({ ...measured, denseRows: 9 });
+  });
+});

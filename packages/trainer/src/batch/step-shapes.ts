@@ -1,0 +1,156 @@
+/**
+ * @file The few shapes to which the batches of a run are padded, so that each can be recorded once: as little padding as so few shapes allow.
+ *
+ * Known before the first step, as the order of samples is: sizes are grouped, always the two whose common shape costs the fewest rows.
+ */
+import type { BatchRows } from '@spft/models';
+import { type LayoutShape, longestSequence, type PackedLayout, paddingSequences } from '@spft/sparse-ops';
+
+/** What a batch needs room for. */
+export interface BatchSize {
+  readonly denseRows: number;
+  readonly sparseRows: number;
+  /** Rows with a loss, dense and sparse. */
+  readonly denseLossRows: number;
+  readonly sparseLossRows: number;
+  readonly sequences: number;
+  readonly longest: number;
+}
+
+/** A layout's shape, with room for rows that have a loss. */
+export interface StepShape extends LayoutShape {
+  readonly denseLossRows: number;
+  readonly sparseLossRows: number;
+}
+
+/** Rows come in multiples of it, tokens of a sequence too; where sizes differ. */
+const MULTIPLE = 16;
+/** Sizes that are compared with each other. */
+const MOST_SIZES = 128;
+
+export function sizeOf(layout: PackedLayout, { lossRows, denseLossRows }: BatchRows): BatchSize {
+  return {
+    denseRows: layout.denseTokens,
+    sparseRows: layout.tokens - layout.denseTokens,
+    denseLossRows,
+    sparseLossRows: lossRows.length - denseLossRows,
+    sequences: layout.sequenceStarts.length - 1,
+    longest: longestSequence(layout),
+  };
+}
+
+/** Room for each of the sizes. */
+export function joinSizes(sizes: readonly BatchSize[]): BatchSize {
+  const most = (of: (size: BatchSize) => number) => sizes.reduce((high, size) => Math.max(high, of(size)), 0);
+  return {
+    denseRows: most((size) => size.denseRows),
+    sparseRows: most((size) => size.sparseRows),
+    denseLossRows: most((size) => size.denseLossRows),
+    sparseLossRows: most((size) => size.sparseLossRows),
+    sequences: most((size) => size.sequences),
+    longest: most((size) => size.longest),
+  };
+}
+
+const rowsOf = (size: BatchSize): number => size.denseRows + size.sparseRows + size.denseLossRows + size.sparseLossRows;
+
+const fits = (size: BatchSize, into: BatchSize): boolean =>
+  size.denseRows <= into.denseRows &&
+  size.sparseRows <= into.sparseRows &&
+  size.denseLossRows <= into.denseLossRows &&
+  size.sparseLossRows <= into.sparseLossRows &&
+  size.sequences <= into.sequences &&
+  size.longest <= into.longest;
+
+function roundedUp(size: BatchSize, multiple: number): BatchSize {
+  const up = (n: number) => Math.ceil(n / multiple) * multiple;
+  return {
+    denseRows: up(size.denseRows),
+    sparseRows: up(size.sparseRows),
+    denseLossRows: up(size.denseLossRows),
+    sparseLossRows: up(size.sparseLossRows),
+    sequences: size.sequences,
+    longest: up(size.longest),
+  };
+}
+
+const nameOf = (size: BatchSize): string => Object.values(size).join(' ');
+
+/** Different sizes and how often each occurs. */
+function counted(sizes: readonly BatchSize[]): { size: BatchSize; count: number }[] {
+  const known = new Map<string, { size: BatchSize; count: number }>();
+  for (const size of sizes) {
+    const name = nameOf(size);
+    const entry = known.get(name);
+    if (entry) entry.count++;
+    else known.set(name, { size, count: 1 });
+  }
+  return [...known.values()];
+}
+
+interface Group {
+  readonly size: BatchSize;
+  readonly count: number;
+}
+
+/** The two whose common size costs the fewest rows become one. */
+function joinCheapest(groups: readonly Group[]): Group[] {
+  let best = { cost: Number.POSITIVE_INFINITY, a: 0, b: 1 };
+  for (let a = 0; a < groups.length; a++) {
+    for (let b = a + 1; b < groups.length; b++) {
+      const [first, second] = [groups[a]!, groups[b]!];
+      const rows = rowsOf(joinSizes([first.size, second.size]));
+      const cost = first.count * (rows - rowsOf(first.size)) + second.count * (rows - rowsOf(second.size));
+      if (cost < best.cost) best = { cost, a, b };
+    }
+  }
+  const [first, second] = [groups[best.a]!, groups[best.b]!];
+  const joined = { size: joinSizes([first.size, second.size]), count: first.count + second.count };
+  return [...groups.filter((_, n) => n !== best.a && n !== best.b), joined];
+}
+
+/** The shapes of a run. */
+export class StepShapes {
+  readonly #sizes: BatchSize[];
+  /** Whether every batch has one of the sizes, so that nothing is padded. */
+  readonly #exact: boolean;
+
+  /** @param sizes of the batches to come, all or many of them. @param most shapes. */
+  constructor(sizes: readonly BatchSize[], most: number) {
+    let groups: Group[] = counted(sizes);
+    this.#exact = groups.length <= most;
+    for (
+      let multiple = MULTIPLE;
+      groups.length > most && (multiple === MULTIPLE || groups.length > MOST_SIZES);
+      multiple *= 2
+    ) {
+      groups = counted(sizes.map((size) => roundedUp(size, multiple)));
+    }
+    while (groups.length > most) groups = joinCheapest(groups);
+    this.#sizes = groups.map(({ size }) => size);
+  }
+
+  get all(): readonly StepShape[] {
+    return this.#sizes.map((size) => (this.#exact ? size : padded(size)));
+  }
+
+  /** The shape with the fewest rows that has room; a new one for a size that was not foreseen. */
+  of(size: BatchSize): StepShape {
+    if (this.#exact && this.#sizes.some((known) => nameOf(known) === nameOf(size))) return size;
+    let best: BatchSize | null = null;
+    for (const known of this.#sizes) {
+      if (fits(size, known) && (best === null || rowsOf(known) < rowsOf(best))) best = known;
+    }
+    if (best === null) {
+      best = roundedUp(size, MULTIPLE);
+      this.#sizes.push(best);
+    }
+    return padded(best);
+  }
+}
+
+/** With sequences for all the padding that there can be. */
+function padded(size: BatchSize): StepShape {
+  const { denseRows, sparseRows, longest } = size;
+  return { ...size, sequences: size.sequences + paddingSequences(denseRows + sparseRows, longest) };
+}

@@ -1,0 +1,30 @@
+/** @file What the steps of a run will need room for, known before the first: the order of samples is, and so are their tokens. */
+import type { PreparedBatch } from '@spft/models';
+import { type BatchSize, joinSizes, sizeOf } from '../batch/step-shapes.js';
+import { epochSteps, type RunPlan } from './run-plan.js';
+
+/** Steps that are looked at: enough for the spread of sizes, and no more of a large data set than is wanted soon. */
+const MOST_STEPS = 400;
+
+/**
+ * @param from the step at which the run begins.
+ * @param prepare the micro-batches of a step, given their samples and the step's number.
+ * @returns a size for each step, with room for each of its micro-batches.
+ */
+export function plannedSizes(
+  plan: RunPlan,
+  dataSeed: number,
+  from: number,
+  prepare: (samples: readonly (readonly number[])[], step: number) => readonly PreparedBatch[],
+): BatchSize[] {
+  const sizes: BatchSize[] = [];
+  const end = Math.min(plan.maxSteps, from + MOST_STEPS);
+  let [epoch, steps] = [-1, [] as number[][][]];
+  for (let step = from; step < end; step++) {
+    const ofEpoch = Math.floor(step / plan.stepsPerEpoch);
+    if (ofEpoch !== epoch) [epoch, steps] = [ofEpoch, epochSteps(plan, dataSeed, ofEpoch)];
+    const batches = prepare(steps[step - epoch * plan.stepsPerEpoch]!, step);
+    sizes.push(joinSizes(batches.map(({ layout, rows }) => sizeOf(layout, rows))));
+  }
+  return sizes;
+}

@@ -1,0 +1,133 @@
+/**
+ * @file Optimizer steps that the backend records and repeats without the host (`StepRecorder` of sparse-ops): the same step as the trainer's own,
+ * as a function of arrays.
+ */
+import type { PreparedBatch, RecordableLoss, TrainableModel } from '@spft/models';
+import { clipScale, createStepRecorder, globalNorm, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { batchInputs, batchOfInputs, padBatch } from '../batch/padded-batch.js';
+import { type BatchSize, joinSizes, type StepShape, StepShapes, sizeOf } from '../batch/step-shapes.js';
+import { GradientSum, gradientsOf } from './gradients.js';
+import type { Optimizer } from './optimizer.js';
+
+/** Steps that are kept at once. */
+export const MOST_GRAPHS = 8;
+
+export interface StepValues {
+  /** Micro-batches, with all that their losses depend on. */
+  readonly batches: readonly PreparedBatch[];
+  readonly seeds: readonly number[];
+  /** Labelled tokens of all. */
+  readonly normalizer: number;
+  readonly learningRate: number;
+}
+
+export interface StepRules {
+  /** Largest norm of the gradients; 0 for none. */
+  readonly maxGradNorm: number;
+  readonly gradientCheckpointing: boolean;
+}
+
+/** Owned by the caller. */
+export interface StepResult {
+  /** Of each micro-batch. */
+  readonly losses: readonly tf.Scalar[];
+  /** Of the gradients before clipping. */
+  readonly gradientNorm: tf.Scalar;
+}
+
+export class RecordedSteps {
+  readonly recorder: StepRecorder;
+  readonly #model: TrainableModel;
+  readonly #loss: RecordableLoss;
+  readonly #optimizer: Optimizer;
+  readonly #rules: StepRules;
+  readonly #shapes: StepShapes;
+
+  private constructor(
+    recorder: StepRecorder,
+    model: TrainableModel,
+    loss: RecordableLoss,
+    optimizer: Optimizer,
+    rules: StepRules,
+    shapes: StepShapes,
+  ) {
+    this.recorder = recorder;
+    this.#model = model;
+    this.#loss = loss;
+    this.#optimizer = optimizer;
+    this.#rules = rules;
+    this.#shapes = shapes;
+  }
+
+  /**
+   * @param sizes of the steps to come, as far as they are known: from them the shapes are chosen to which batches are padded.
+   * @returns owned by the caller; null where the backend records nothing, or the model cannot be recorded.
+   */
+  static of(
+    model: TrainableModel,
+    optimizer: Optimizer,
+    rules: StepRules,
+    sizes: () => readonly BatchSize[],
+    notify?: (message: string) => void,
+  ): RecordedSteps | null {
+    const { recordable } = model;
+    if (!recordable) return null;
+    const recorder = createStepRecorder({ graphs: MOST_GRAPHS, ...(notify && { notify }) });
+    if (!recorder) return null;
+    return new RecordedSteps(recorder, model, recordable, optimizer, rules, new StepShapes(sizes(), MOST_GRAPHS));
+  }
+
+  /** Forward, backward, clipping, update. @returns null where this step has to be done otherwise; then nothing was done. */
+  step({ batches, seeds, normalizer, learningRate }: StepValues): StepResult | null {
+    const size = joinSizes(batches.map(({ layout, rows }) => sizeOf(layout, rows)));
+    const shape = this.#shapes.of(size);
+    const padded = batches.map((batch) => padBatch(batch, shape));
+    const pads = padded.some(({ layout }, n) => layout.tokens !== batches[n]!.layout.tokens);
+    const modelKey = this.#loss.key(pads);
+    if (modelKey === null) return null;
+    const inputs: StepInputs = {
+      ...Object.assign({}, ...padded.map(batchInputs)),
+      normalizer: Float32Array.of(normalizer),
+      ...this.#optimizer.numbers(learningRate),
+    };
+    const key = [modelKey, batches.length, ...Object.values(shape)].join(' ');
+    const results = this.recorder.run(key, inputs, (inputs) => this.#work(inputs, shape, seeds, learningRate));
+    this.#optimizer.resumeAt(this.#optimizer.steps + 1);
+    const losses = results.slice(0, batches.length) as tf.Scalar[];
+    return { losses, gradientNorm: results[batches.length] as tf.Scalar };
+  }
+
+  #work(inputs: StepInputs, shape: StepShape, seeds: readonly number[], learningRate: number): tf.Tensor[] {
+    const { maxGradNorm, gradientCheckpointing } = this.#rules;
+    const variables = [...this.#model.variables.values()];
+    const gradients = new GradientSum();
+    const results: tf.Tensor[] = [];
+    let gradientScale: tf.Scalar | undefined;
+    const normalizer = tf.tidy(() => tf.reshape(tf.tensor1d(inputs.normalizer!), []) as tf.Scalar);
+    try {
+      seeds.forEach((seed, n) => {
+        const batch = batchOfInputs(inputs, n, shape);
+        const options = { training: true, seed, gradientCheckpointing, normalizer };
+        const result = gradientsOf(() => this.#loss.loss(batch, options), variables);
+        gradients.add(result.gradients);
+        results.push(result.loss);
+      });
+      const norm = globalNorm(gradients.tensors);
+      results.push(norm);
+      if (maxGradNorm > 0) gradientScale = clipScale(norm, maxGradNorm);
+      this.#optimizer.update(gradients.tensors, { learningRate, gradientScale, inputs });
+      return results;
+    } catch (error) {
+      tf.dispose(results);
+      throw error;
+    } finally {
+      gradients.dispose();
+      tf.dispose([normalizer, ...(gradientScale ? [gradientScale] : [])]);
+    }
+  }
+
+  dispose(): void {
+    this.recorder.dispose();
+  }
+}
