@@ -1,7 +1,7 @@
 /**
  * @file The newer layout of upstream's models on the hub: `config.json` with `predictor_rank` and, for each of the modes o1 (conservative)
  * and o2 (aggressive), `layer_sparsity`; and the flat form that a run of theirs saves as `sparselora_config.json`. There the estimator is
- * always the SVD one, output tokens are always dense, and the predictors lie beside the file.
+ * the SVD one unless `predictor_mode` (ours) names another, output tokens are always dense, and the predictors lie beside the file.
  */
 import { ConfigError, type ConfigProblem } from './config-error.js';
 import { nearestName } from './nearest.js';
@@ -40,10 +40,15 @@ export function readHubLayout(
 
   const modes = (flat ? {} : value.modes) as Record<string, { layer_sparsity: Record<string, number> }>;
   if (!flat && !Object.hasOwn(modes, mode)) throw new ConfigError([noMode(mode, Object.keys(modes), source)]);
-  const { predictor_rank: rank = 8, start_step: startStep, end_step: endStep } = value;
+  const {
+    predictor_rank: rank = 8,
+    predictor_mode: predictorMode = `svd_${rank}`,
+    start_step: startStep,
+    end_step: endStep,
+  } = value;
   return {
     keys: {
-      mode: `svd_${rank}`,
+      mode: predictorMode,
       skip_output_tokens: true,
       ...(startStep !== undefined && { start_step: startStep }),
       ...(endStep !== undefined && { end_step: endStep }),

@@ -3,7 +3,7 @@
  * under `schemas/`, where editors can use them.
  */
 import { type KeySpec, type KeyTable, snakeCase } from './key-table.js';
-import { LAYER_PATTERN, SPARSITY_KEYS } from './sparsity-config.js';
+import { LAYER_PATTERN, MODE_PATTERN, SPARSITY_KEYS } from './sparsity-config.js';
 import { TRAIN_KEYS } from './train-config.js';
 
 /** The part of JSON Schema that is used here. */
@@ -39,7 +39,14 @@ const layers: JsonSchema = {
 };
 
 const hubKeys = {
-  predictor_rank: { type: 'integer', minimum: 1, default: 8, description: 'Rank of the SVD predictors.' },
+  predictor_rank: { type: 'integer', minimum: 0, default: 8, description: 'Rank of the predictors.' },
+  predictor_mode: {
+    type: 'string',
+    pattern: MODE_PATTERN,
+    description: 'Mode of the predictors; svd_<rank> where it is not said.',
+  },
+  calibration_tokens: { type: 'integer', minimum: 1, description: 'Tokens to which the predictors were fitted.' },
+  calibration_data: { type: ['string', 'null'], description: 'Tells the data to which the predictors were fitted.' },
   start_step: propertyOf(SPARSITY_KEYS.startStep),
   end_step: propertyOf(SPARSITY_KEYS.endStep),
 } satisfies Record<string, JsonSchema>;

@@ -6,10 +6,16 @@ import { boolean, choice, integer, type KeyTable, number, optional, text, type V
 
 export const COMPAT = ['corrected', 'reference'] as const;
 
+/** What the backward pass does with the products that a sparse row computed partly. */
+export const GRADIENT = ['exact', 'cut', 'straight_through'] as const;
+
 /** The modes that `@spft/estimator` has from the start; others can be registered there. For hints: who claims a mode is its registry. */
 export const KNOWN_MODES = [
   'dense',
   'svd_8',
+  'calibrated_8',
+  'calibrated_8_static',
+  'static',
   'oracle_random_ffn',
   'oracle_norm_ffn',
   'oracle_wanda_ffn',
@@ -24,13 +30,21 @@ export const MODE_PATTERN = '^[A-Za-z][A-Za-z0-9_.:+-]*$';
 
 export const SPARSITY_KEYS = {
   mode: {
-    ...text('none', 'Who chooses the channels: svd_<rank>, dense, an oracle, or a registered name.'),
+    ...text(
+      'none',
+      'Who chooses the channels: svd_<rank>, calibrated_<rank>, static, dense, an oracle, or a registered name.',
+    ),
     pattern: MODE_PATTERN,
   },
   startStep: number(0, 'Sparsity begins here: up to 1 a fraction of the steps, else a step.', { minimum: 0 }),
   endStep: number(1, 'Sparsity ends here: up to 1 a fraction of the steps, else a step.', { minimum: 0 }),
   skipOutputTokens: boolean(false, 'Tokens with a label are computed densely.'),
   skipSinkTokens: integer(0, 'So many first tokens of a sequence are computed densely.', { minimum: 0 }),
+  skipTailTokens: integer(
+    0,
+    'So many tokens before each labelled span, the one that predicts it among them, are computed densely.',
+    { minimum: 0 },
+  ),
   skipRandomTokens: boolean(false, 'Random tokens are computed densely, as many as have labels.'),
   sparseOutputTokens: number(0, 'Fraction of the labelled tokens that is sparse after all.', {
     minimum: 0,
@@ -40,6 +54,23 @@ export const SPARSITY_KEYS = {
   qkPerHead: boolean(false, 'Oracles keep the same number of channels in every head.'),
   qkvoSeqAvg: boolean(false, 'Average each sequence before estimating q, k, v and o.'),
   mlpSeqAvg: boolean(true, 'Average each sequence before estimating the MLP.'),
+  scoreTokens: optional(
+    integer({ minimum: 0 }),
+    null,
+    'So many tokens of each sequence give the scores, 0: all; not given: 16 in calibrated modes, else as the _seq_avg keys say.',
+  ),
+  scoreContextTokens: optional(
+    boolean(),
+    null,
+    'Scores come from the sparse tokens alone, so that no label has a say; not given: true in calibrated modes, else false.',
+  ),
+  selectionInterval: integer(1, 'Channels are chosen anew every so many steps and kept in between.', { minimum: 1 }),
+  denseEvery: integer(0, 'Every so many-th step is dense; 0: none.', { minimum: 0 }),
+  gradient: choice(
+    GRADIENT,
+    'exact',
+    'Of sparse rows, exact: of what was computed; cut: the adapters alone; straight_through: of the whole frozen product.',
+  ),
   predictorBasepath: optional(text(), null, 'Directory in which predictors are looked up and stored.'),
   ffnSparsity: optional(text(), null, 'Short name of the MLP sparsities, for the name of the run.'),
   qkvoSparsity: optional(text(), null, 'Short name of the attention sparsities, for the name of the run.'),

@@ -7,6 +7,7 @@ import {
   boolean,
   choice,
   integer,
+  type KeyShape,
   type KeyTable,
   list,
   number,
@@ -15,7 +16,7 @@ import {
   text,
   type ValuesOf,
 } from './key-table.js';
-import { MODE_PATTERN } from './sparsity-config.js';
+import { GRADIENT, MODE_PATTERN } from './sparsity-config.js';
 
 /** Zero or more, one or more, a fraction: the ranges that recur. */
 const atLeast0 = { minimum: 0 };
@@ -144,14 +145,27 @@ export const TRAIN_KEYS = {
   useRslora: boolean(false, 'Rank-stabilised scaling.'),
 
   // Sparsity. Given as flags these override the sparsity file; given in a training file they fill what it leaves out.
-  spft: optional(text(), null, 'Sparsity file (configs/sparsity); none for dense training.'),
+  spft: optional(
+    text(),
+    null,
+    'Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.',
+  ),
   spftMode: {
-    ...optional(text(), null, 'Who chooses the channels: svd_8, dense, an oracle, or a registered name.'),
+    ...optional(
+      text(),
+      null,
+      'Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.',
+    ),
     pattern: MODE_PATTERN,
   },
   spftPredictorBasepath: optional(text(), null, 'Directory in which predictors are looked up and stored.'),
   spftSkipSinkTokens: optional(integer(atLeast0), null, 'So many first tokens of a sequence are computed densely.'),
   spftSkipOutputTokens: optional(boolean(), null, 'Tokens with a label are computed densely.'),
+  spftSkipTailTokens: optional(
+    integer(atLeast0),
+    null,
+    'So many tokens before each labelled span are computed densely.',
+  ),
   spftSkipRandomTokens: optional(boolean(), null, 'Random tokens are computed densely, as many as have labels.'),
   spftStartStep: optional(
     number(atLeast0),
@@ -164,6 +178,15 @@ export const TRAIN_KEYS = {
   spftQkvoSeqAvg: optional(boolean(), null, 'Average each sequence before estimating q, k, v and o.'),
   spftMlpSeqAvg: optional(boolean(), null, 'Average each sequence before estimating the MLP.'),
   spftSparseOutputTokens: optional(number(fraction), null, 'Fraction of the labelled tokens that is sparse after all.'),
+  spftScoreTokens: optional(integer(atLeast0), null, 'So many tokens of each sequence give the scores; 0: all.'),
+  spftScoreContextTokens: optional(boolean(), null, 'Scores come from the sparse tokens alone.'),
+  spftSelectionInterval: optional(integer(atLeast1), null, 'Channels are chosen anew every so many steps.'),
+  spftDenseEvery: optional(integer(atLeast0), null, 'Every so many-th step is dense; 0: none.'),
+  spftGradient: optional(
+    { type: 'string', values: GRADIENT } as KeyShape<(typeof GRADIENT)[number]>,
+    null,
+    'Of sparse rows: exact, cut or straight_through.',
+  ),
 
   // Kinds of run.
   evalOnly: boolean(false, 'Evaluate the adapter in output_dir; do not train.'),

@@ -92,7 +92,7 @@ function unknownKey(key: string, schema: JsonSchema, name: SchemaName): string {
 
 /** A few keys around the one that was meant, so that a message about one of sixty keys stays readable. */
 function group(meant: string, names: readonly string[]): string {
-  if (names.length <= 20) return names.join(', ');
+  if (names.length <= 30) return names.join(', ');
   return `${names.length} keys, listed by spft train --help; similar ones: ${names
     .filter((name) => name.split('_').some((word) => word.length > 3 && meant.includes(word)))
     .slice(0, 6)

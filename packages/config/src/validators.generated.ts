@@ -3,7 +3,7 @@
 /* biome-ignore-all lint: compiled */
 "use strict";
 export const validate_train = validate10;
-const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity); none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
+const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
 const func2 = Object.prototype.hasOwnProperty;
 const pattern0 = new RegExp("^[A-Za-z][A-Za-z0-9_.:+-]*$", "u");
 
@@ -1350,10 +1350,10 @@ vErrors.push(err106);
 errors++;
 }
 }
-if(data.spft_skip_random_tokens !== undefined){
-let data66 = data.spft_skip_random_tokens;
-if((typeof data66 !== "boolean") && (data66 !== null)){
-const err107 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data66};
+if(data.spft_skip_tail_tokens !== undefined){
+let data66 = data.spft_skip_tail_tokens;
+if((!(((typeof data66 == "number") && (!(data66 % 1) && !isNaN(data66))) && (isFinite(data66)))) && (data66 !== null)){
+const err107 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data66};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -1362,11 +1362,9 @@ vErrors.push(err107);
 }
 errors++;
 }
-}
-if(data.spft_start_step !== undefined){
-let data67 = data.spft_start_step;
-if((!((typeof data67 == "number") && (isFinite(data67)))) && (data67 !== null)){
-const err108 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data67};
+if((typeof data66 == "number") && (isFinite(data66))){
+if(data66 < 0 || isNaN(data66)){
+const err108 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data66};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -1375,9 +1373,12 @@ vErrors.push(err108);
 }
 errors++;
 }
-if((typeof data67 == "number") && (isFinite(data67))){
-if(data67 < 0 || isNaN(data67)){
-const err109 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data67};
+}
+}
+if(data.spft_skip_random_tokens !== undefined){
+let data67 = data.spft_skip_random_tokens;
+if((typeof data67 !== "boolean") && (data67 !== null)){
+const err109 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data67};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -1387,11 +1388,10 @@ vErrors.push(err109);
 errors++;
 }
 }
-}
-if(data.spft_end_step !== undefined){
-let data68 = data.spft_end_step;
+if(data.spft_start_step !== undefined){
+let data68 = data.spft_start_step;
 if((!((typeof data68 == "number") && (isFinite(data68)))) && (data68 !== null)){
-const err110 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data68};
+const err110 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data68};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -1402,7 +1402,7 @@ errors++;
 }
 if((typeof data68 == "number") && (isFinite(data68))){
 if(data68 < 0 || isNaN(data68)){
-const err111 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data68};
+const err111 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data68};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -1413,10 +1413,10 @@ errors++;
 }
 }
 }
-if(data.spft_sparse_lora_branch !== undefined){
-let data69 = data.spft_sparse_lora_branch;
-if((typeof data69 !== "boolean") && (data69 !== null)){
-const err112 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data69};
+if(data.spft_end_step !== undefined){
+let data69 = data.spft_end_step;
+if((!((typeof data69 == "number") && (isFinite(data69)))) && (data69 !== null)){
+const err112 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data69};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -1425,11 +1425,9 @@ vErrors.push(err112);
 }
 errors++;
 }
-}
-if(data.spft_qk_per_head !== undefined){
-let data70 = data.spft_qk_per_head;
-if((typeof data70 !== "boolean") && (data70 !== null)){
-const err113 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data70};
+if((typeof data69 == "number") && (isFinite(data69))){
+if(data69 < 0 || isNaN(data69)){
+const err113 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data69};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -1439,10 +1437,11 @@ vErrors.push(err113);
 errors++;
 }
 }
-if(data.spft_qkvo_seq_avg !== undefined){
-let data71 = data.spft_qkvo_seq_avg;
-if((typeof data71 !== "boolean") && (data71 !== null)){
-const err114 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data71};
+}
+if(data.spft_sparse_lora_branch !== undefined){
+let data70 = data.spft_sparse_lora_branch;
+if((typeof data70 !== "boolean") && (data70 !== null)){
+const err114 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data70};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -1452,10 +1451,10 @@ vErrors.push(err114);
 errors++;
 }
 }
-if(data.spft_mlp_seq_avg !== undefined){
-let data72 = data.spft_mlp_seq_avg;
-if((typeof data72 !== "boolean") && (data72 !== null)){
-const err115 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data72};
+if(data.spft_qk_per_head !== undefined){
+let data71 = data.spft_qk_per_head;
+if((typeof data71 !== "boolean") && (data71 !== null)){
+const err115 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data71};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -1465,10 +1464,10 @@ vErrors.push(err115);
 errors++;
 }
 }
-if(data.spft_sparse_output_tokens !== undefined){
-let data73 = data.spft_sparse_output_tokens;
-if((!((typeof data73 == "number") && (isFinite(data73)))) && (data73 !== null)){
-const err116 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data73};
+if(data.spft_qkvo_seq_avg !== undefined){
+let data72 = data.spft_qkvo_seq_avg;
+if((typeof data72 !== "boolean") && (data72 !== null)){
+const err116 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data72};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -1477,9 +1476,11 @@ vErrors.push(err116);
 }
 errors++;
 }
-if((typeof data73 == "number") && (isFinite(data73))){
-if(data73 > 1 || isNaN(data73)){
-const err117 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data73};
+}
+if(data.spft_mlp_seq_avg !== undefined){
+let data73 = data.spft_mlp_seq_avg;
+if((typeof data73 !== "boolean") && (data73 !== null)){
+const err117 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data73};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -1488,8 +1489,11 @@ vErrors.push(err117);
 }
 errors++;
 }
-if(data73 < 0 || isNaN(data73)){
-const err118 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data73};
+}
+if(data.spft_sparse_output_tokens !== undefined){
+let data74 = data.spft_sparse_output_tokens;
+if((!((typeof data74 == "number") && (isFinite(data74)))) && (data74 !== null)){
+const err118 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data74};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -1498,12 +1502,9 @@ vErrors.push(err118);
 }
 errors++;
 }
-}
-}
-if(data.eval_only !== undefined){
-let data74 = data.eval_only;
-if(typeof data74 !== "boolean"){
-const err119 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data74};
+if((typeof data74 == "number") && (isFinite(data74))){
+if(data74 > 1 || isNaN(data74)){
+const err119 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data74};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -1512,11 +1513,8 @@ vErrors.push(err119);
 }
 errors++;
 }
-}
-if(data.enable_unsloth !== undefined){
-let data75 = data.enable_unsloth;
-if(typeof data75 !== "boolean"){
-const err120 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data75};
+if(data74 < 0 || isNaN(data74)){
+const err120 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data74};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -1526,10 +1524,11 @@ vErrors.push(err120);
 errors++;
 }
 }
-if(data.benchmark !== undefined){
-let data76 = data.benchmark;
-if(typeof data76 !== "boolean"){
-const err121 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data76};
+}
+if(data.spft_score_tokens !== undefined){
+let data75 = data.spft_score_tokens;
+if((!(((typeof data75 == "number") && (!(data75 % 1) && !isNaN(data75))) && (isFinite(data75)))) && (data75 !== null)){
+const err121 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data75};
 if(vErrors === null){
 vErrors = [err121];
 }
@@ -1538,10 +1537,9 @@ vErrors.push(err121);
 }
 errors++;
 }
-}
-}
-else {
-const err122 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if((typeof data75 == "number") && (isFinite(data75))){
+if(data75 < 0 || isNaN(data75)){
+const err122 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data75};
 if(vErrors === null){
 vErrors = [err122];
 }
@@ -1550,12 +1548,150 @@ vErrors.push(err122);
 }
 errors++;
 }
+}
+}
+if(data.spft_score_context_tokens !== undefined){
+let data76 = data.spft_score_context_tokens;
+if((typeof data76 !== "boolean") && (data76 !== null)){
+const err123 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data76};
+if(vErrors === null){
+vErrors = [err123];
+}
+else {
+vErrors.push(err123);
+}
+errors++;
+}
+}
+if(data.spft_selection_interval !== undefined){
+let data77 = data.spft_selection_interval;
+if((!(((typeof data77 == "number") && (!(data77 % 1) && !isNaN(data77))) && (isFinite(data77)))) && (data77 !== null)){
+const err124 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data77};
+if(vErrors === null){
+vErrors = [err124];
+}
+else {
+vErrors.push(err124);
+}
+errors++;
+}
+if((typeof data77 == "number") && (isFinite(data77))){
+if(data77 < 1 || isNaN(data77)){
+const err125 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data77};
+if(vErrors === null){
+vErrors = [err125];
+}
+else {
+vErrors.push(err125);
+}
+errors++;
+}
+}
+}
+if(data.spft_dense_every !== undefined){
+let data78 = data.spft_dense_every;
+if((!(((typeof data78 == "number") && (!(data78 % 1) && !isNaN(data78))) && (isFinite(data78)))) && (data78 !== null)){
+const err126 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data78};
+if(vErrors === null){
+vErrors = [err126];
+}
+else {
+vErrors.push(err126);
+}
+errors++;
+}
+if((typeof data78 == "number") && (isFinite(data78))){
+if(data78 < 0 || isNaN(data78)){
+const err127 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data78};
+if(vErrors === null){
+vErrors = [err127];
+}
+else {
+vErrors.push(err127);
+}
+errors++;
+}
+}
+}
+if(data.spft_gradient !== undefined){
+let data79 = data.spft_gradient;
+if((typeof data79 !== "string") && (data79 !== null)){
+const err128 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data79};
+if(vErrors === null){
+vErrors = [err128];
+}
+else {
+vErrors.push(err128);
+}
+errors++;
+}
+if(!((((data79 === "exact") || (data79 === "cut")) || (data79 === "straight_through")) || (data79 === null))){
+const err129 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data79};
+if(vErrors === null){
+vErrors = [err129];
+}
+else {
+vErrors.push(err129);
+}
+errors++;
+}
+}
+if(data.eval_only !== undefined){
+let data80 = data.eval_only;
+if(typeof data80 !== "boolean"){
+const err130 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data80};
+if(vErrors === null){
+vErrors = [err130];
+}
+else {
+vErrors.push(err130);
+}
+errors++;
+}
+}
+if(data.enable_unsloth !== undefined){
+let data81 = data.enable_unsloth;
+if(typeof data81 !== "boolean"){
+const err131 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data81};
+if(vErrors === null){
+vErrors = [err131];
+}
+else {
+vErrors.push(err131);
+}
+errors++;
+}
+}
+if(data.benchmark !== undefined){
+let data82 = data.benchmark;
+if(typeof data82 !== "boolean"){
+const err132 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data82};
+if(vErrors === null){
+vErrors = [err132];
+}
+else {
+vErrors.push(err132);
+}
+errors++;
+}
+}
+}
+else {
+const err133 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err133];
+}
+else {
+vErrors.push(err133);
+}
+errors++;
+}
 validate10.errors = vErrors;
 return errors === 0;
 }
 
 export const validate_sparsity = validate11;
-const schema12 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:sparsity","title":"Sparsity file of SparseLoRA","type":"object","properties":{"mode":{"description":"Who chooses the channels: svd_<rank>, dense, an oracle, or a registered name.","default":"none","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":false,"type":"boolean"},"skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":0,"type":"integer","minimum":0},"skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":false,"type":"boolean"},"sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":0,"type":"number","minimum":0,"maximum":1},"sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":false,"type":"boolean"},"qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":false,"type":"boolean"},"qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":false,"type":"boolean"},"mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":true,"type":"boolean"},"predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"ffn_sparsity":{"description":"Short name of the MLP sparsities, for the name of the run.","default":null,"type":["string","null"]},"qkvo_sparsity":{"description":"Short name of the attention sparsities, for the name of the run.","default":null,"type":["string","null"]},"compat":{"description":"reference: repeat three defects of the original, so that published runs can be repeated.","default":"corrected","type":"string","enum":["corrected","reference"]},"channel_multiple":{"description":"Round the kept channels up to a multiple of this; chosen by the backend if not given.","default":null,"type":["integer","null"],"minimum":1},"sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["sparsity"],"additionalProperties":false};
+const schema12 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:sparsity","title":"Sparsity file of SparseLoRA","type":"object","properties":{"mode":{"description":"Who chooses the channels: svd_<rank>, calibrated_<rank>, static, dense, an oracle, or a registered name.","default":"none","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":false,"type":"boolean"},"skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":0,"type":"integer","minimum":0},"skip_tail_tokens":{"description":"So many tokens before each labelled span, the one that predicts it among them, are computed densely.","default":0,"type":"integer","minimum":0},"skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":false,"type":"boolean"},"sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":0,"type":"number","minimum":0,"maximum":1},"sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":false,"type":"boolean"},"qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":false,"type":"boolean"},"qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":false,"type":"boolean"},"mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":true,"type":"boolean"},"score_tokens":{"description":"So many tokens of each sequence give the scores, 0: all; not given: 16 in calibrated modes, else as the _seq_avg keys say.","default":null,"type":["integer","null"],"minimum":0},"score_context_tokens":{"description":"Scores come from the sparse tokens alone, so that no label has a say; not given: true in calibrated modes, else false.","default":null,"type":["boolean","null"]},"selection_interval":{"description":"Channels are chosen anew every so many steps and kept in between.","default":1,"type":"integer","minimum":1},"dense_every":{"description":"Every so many-th step is dense; 0: none.","default":0,"type":"integer","minimum":0},"gradient":{"description":"Of sparse rows, exact: of what was computed; cut: the adapters alone; straight_through: of the whole frozen product.","default":"exact","type":"string","enum":["exact","cut","straight_through"]},"predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"ffn_sparsity":{"description":"Short name of the MLP sparsities, for the name of the run.","default":null,"type":["string","null"]},"qkvo_sparsity":{"description":"Short name of the attention sparsities, for the name of the run.","default":null,"type":["string","null"]},"compat":{"description":"reference: repeat three defects of the original, so that published runs can be repeated.","default":"corrected","type":"string","enum":["corrected","reference"]},"channel_multiple":{"description":"Round the kept channels up to a multiple of this; chosen by the backend if not given.","default":null,"type":["integer","null"],"minimum":1},"sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["sparsity"],"additionalProperties":false};
 const pattern2 = new RegExp("^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$", "u");
 
 function validate11(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
@@ -1698,10 +1834,10 @@ errors++;
 }
 }
 }
-if(data.skip_random_tokens !== undefined){
-let data5 = data.skip_random_tokens;
-if(typeof data5 !== "boolean"){
-const err11 = {instancePath:instancePath+"/skip_random_tokens",schemaPath:"#/properties/skip_random_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.skip_random_tokens.type,parentSchema:schema12.properties.skip_random_tokens,data:data5};
+if(data.skip_tail_tokens !== undefined){
+let data5 = data.skip_tail_tokens;
+if(!(((typeof data5 == "number") && (!(data5 % 1) && !isNaN(data5))) && (isFinite(data5)))){
+const err11 = {instancePath:instancePath+"/skip_tail_tokens",schemaPath:"#/properties/skip_tail_tokens/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.skip_tail_tokens.type,parentSchema:schema12.properties.skip_tail_tokens,data:data5};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -1710,12 +1846,9 @@ vErrors.push(err11);
 }
 errors++;
 }
-}
-if(data.sparse_output_tokens !== undefined){
-let data6 = data.sparse_output_tokens;
-if((typeof data6 == "number") && (isFinite(data6))){
-if(data6 > 1 || isNaN(data6)){
-const err12 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema12.properties.sparse_output_tokens,data:data6};
+if((typeof data5 == "number") && (isFinite(data5))){
+if(data5 < 0 || isNaN(data5)){
+const err12 = {instancePath:instancePath+"/skip_tail_tokens",schemaPath:"#/properties/skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.skip_tail_tokens,data:data5};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -1724,8 +1857,12 @@ vErrors.push(err12);
 }
 errors++;
 }
-if(data6 < 0 || isNaN(data6)){
-const err13 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparse_output_tokens,data:data6};
+}
+}
+if(data.skip_random_tokens !== undefined){
+let data6 = data.skip_random_tokens;
+if(typeof data6 !== "boolean"){
+const err13 = {instancePath:instancePath+"/skip_random_tokens",schemaPath:"#/properties/skip_random_tokens/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.skip_random_tokens.type,parentSchema:schema12.properties.skip_random_tokens,data:data6};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -1735,8 +1872,11 @@ vErrors.push(err13);
 errors++;
 }
 }
-else {
-const err14 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparse_output_tokens.type,parentSchema:schema12.properties.sparse_output_tokens,data:data6};
+if(data.sparse_output_tokens !== undefined){
+let data7 = data.sparse_output_tokens;
+if((typeof data7 == "number") && (isFinite(data7))){
+if(data7 > 1 || isNaN(data7)){
+const err14 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema12.properties.sparse_output_tokens,data:data7};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -1745,11 +1885,8 @@ vErrors.push(err14);
 }
 errors++;
 }
-}
-if(data.sparse_lora_branch !== undefined){
-let data7 = data.sparse_lora_branch;
-if(typeof data7 !== "boolean"){
-const err15 = {instancePath:instancePath+"/sparse_lora_branch",schemaPath:"#/properties/sparse_lora_branch/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.sparse_lora_branch.type,parentSchema:schema12.properties.sparse_lora_branch,data:data7};
+if(data7 < 0 || isNaN(data7)){
+const err15 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparse_output_tokens,data:data7};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -1759,10 +1896,8 @@ vErrors.push(err15);
 errors++;
 }
 }
-if(data.qk_per_head !== undefined){
-let data8 = data.qk_per_head;
-if(typeof data8 !== "boolean"){
-const err16 = {instancePath:instancePath+"/qk_per_head",schemaPath:"#/properties/qk_per_head/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.qk_per_head.type,parentSchema:schema12.properties.qk_per_head,data:data8};
+else {
+const err16 = {instancePath:instancePath+"/sparse_output_tokens",schemaPath:"#/properties/sparse_output_tokens/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparse_output_tokens.type,parentSchema:schema12.properties.sparse_output_tokens,data:data7};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -1772,10 +1907,10 @@ vErrors.push(err16);
 errors++;
 }
 }
-if(data.qkvo_seq_avg !== undefined){
-let data9 = data.qkvo_seq_avg;
-if(typeof data9 !== "boolean"){
-const err17 = {instancePath:instancePath+"/qkvo_seq_avg",schemaPath:"#/properties/qkvo_seq_avg/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.qkvo_seq_avg.type,parentSchema:schema12.properties.qkvo_seq_avg,data:data9};
+if(data.sparse_lora_branch !== undefined){
+let data8 = data.sparse_lora_branch;
+if(typeof data8 !== "boolean"){
+const err17 = {instancePath:instancePath+"/sparse_lora_branch",schemaPath:"#/properties/sparse_lora_branch/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.sparse_lora_branch.type,parentSchema:schema12.properties.sparse_lora_branch,data:data8};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -1785,10 +1920,10 @@ vErrors.push(err17);
 errors++;
 }
 }
-if(data.mlp_seq_avg !== undefined){
-let data10 = data.mlp_seq_avg;
-if(typeof data10 !== "boolean"){
-const err18 = {instancePath:instancePath+"/mlp_seq_avg",schemaPath:"#/properties/mlp_seq_avg/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.mlp_seq_avg.type,parentSchema:schema12.properties.mlp_seq_avg,data:data10};
+if(data.qk_per_head !== undefined){
+let data9 = data.qk_per_head;
+if(typeof data9 !== "boolean"){
+const err18 = {instancePath:instancePath+"/qk_per_head",schemaPath:"#/properties/qk_per_head/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.qk_per_head.type,parentSchema:schema12.properties.qk_per_head,data:data9};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -1798,10 +1933,10 @@ vErrors.push(err18);
 errors++;
 }
 }
-if(data.predictor_basepath !== undefined){
-let data11 = data.predictor_basepath;
-if((typeof data11 !== "string") && (data11 !== null)){
-const err19 = {instancePath:instancePath+"/predictor_basepath",schemaPath:"#/properties/predictor_basepath/type",keyword:"type",params:{type: schema12.properties.predictor_basepath.type},message:"must be string,null",schema:schema12.properties.predictor_basepath.type,parentSchema:schema12.properties.predictor_basepath,data:data11};
+if(data.qkvo_seq_avg !== undefined){
+let data10 = data.qkvo_seq_avg;
+if(typeof data10 !== "boolean"){
+const err19 = {instancePath:instancePath+"/qkvo_seq_avg",schemaPath:"#/properties/qkvo_seq_avg/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.qkvo_seq_avg.type,parentSchema:schema12.properties.qkvo_seq_avg,data:data10};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -1811,10 +1946,10 @@ vErrors.push(err19);
 errors++;
 }
 }
-if(data.ffn_sparsity !== undefined){
-let data12 = data.ffn_sparsity;
-if((typeof data12 !== "string") && (data12 !== null)){
-const err20 = {instancePath:instancePath+"/ffn_sparsity",schemaPath:"#/properties/ffn_sparsity/type",keyword:"type",params:{type: schema12.properties.ffn_sparsity.type},message:"must be string,null",schema:schema12.properties.ffn_sparsity.type,parentSchema:schema12.properties.ffn_sparsity,data:data12};
+if(data.mlp_seq_avg !== undefined){
+let data11 = data.mlp_seq_avg;
+if(typeof data11 !== "boolean"){
+const err20 = {instancePath:instancePath+"/mlp_seq_avg",schemaPath:"#/properties/mlp_seq_avg/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema12.properties.mlp_seq_avg.type,parentSchema:schema12.properties.mlp_seq_avg,data:data11};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -1824,10 +1959,10 @@ vErrors.push(err20);
 errors++;
 }
 }
-if(data.qkvo_sparsity !== undefined){
-let data13 = data.qkvo_sparsity;
-if((typeof data13 !== "string") && (data13 !== null)){
-const err21 = {instancePath:instancePath+"/qkvo_sparsity",schemaPath:"#/properties/qkvo_sparsity/type",keyword:"type",params:{type: schema12.properties.qkvo_sparsity.type},message:"must be string,null",schema:schema12.properties.qkvo_sparsity.type,parentSchema:schema12.properties.qkvo_sparsity,data:data13};
+if(data.score_tokens !== undefined){
+let data12 = data.score_tokens;
+if((!(((typeof data12 == "number") && (!(data12 % 1) && !isNaN(data12))) && (isFinite(data12)))) && (data12 !== null)){
+const err21 = {instancePath:instancePath+"/score_tokens",schemaPath:"#/properties/score_tokens/type",keyword:"type",params:{type: schema12.properties.score_tokens.type},message:"must be integer,null",schema:schema12.properties.score_tokens.type,parentSchema:schema12.properties.score_tokens,data:data12};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -1836,11 +1971,9 @@ vErrors.push(err21);
 }
 errors++;
 }
-}
-if(data.compat !== undefined){
-let data14 = data.compat;
-if(typeof data14 !== "string"){
-const err22 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.compat.type,parentSchema:schema12.properties.compat,data:data14};
+if((typeof data12 == "number") && (isFinite(data12))){
+if(data12 < 0 || isNaN(data12)){
+const err22 = {instancePath:instancePath+"/score_tokens",schemaPath:"#/properties/score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.score_tokens,data:data12};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -1849,8 +1982,12 @@ vErrors.push(err22);
 }
 errors++;
 }
-if(!((data14 === "corrected") || (data14 === "reference"))){
-const err23 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/enum",keyword:"enum",params:{allowedValues: schema12.properties.compat.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.compat.enum,parentSchema:schema12.properties.compat,data:data14};
+}
+}
+if(data.score_context_tokens !== undefined){
+let data13 = data.score_context_tokens;
+if((typeof data13 !== "boolean") && (data13 !== null)){
+const err23 = {instancePath:instancePath+"/score_context_tokens",schemaPath:"#/properties/score_context_tokens/type",keyword:"type",params:{type: schema12.properties.score_context_tokens.type},message:"must be boolean,null",schema:schema12.properties.score_context_tokens.type,parentSchema:schema12.properties.score_context_tokens,data:data13};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -1860,10 +1997,10 @@ vErrors.push(err23);
 errors++;
 }
 }
-if(data.channel_multiple !== undefined){
-let data15 = data.channel_multiple;
-if((!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))) && (data15 !== null)){
-const err24 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/type",keyword:"type",params:{type: schema12.properties.channel_multiple.type},message:"must be integer,null",schema:schema12.properties.channel_multiple.type,parentSchema:schema12.properties.channel_multiple,data:data15};
+if(data.selection_interval !== undefined){
+let data14 = data.selection_interval;
+if(!(((typeof data14 == "number") && (!(data14 % 1) && !isNaN(data14))) && (isFinite(data14)))){
+const err24 = {instancePath:instancePath+"/selection_interval",schemaPath:"#/properties/selection_interval/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.selection_interval.type,parentSchema:schema12.properties.selection_interval,data:data14};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -1872,9 +2009,9 @@ vErrors.push(err24);
 }
 errors++;
 }
-if((typeof data15 == "number") && (isFinite(data15))){
-if(data15 < 1 || isNaN(data15)){
-const err25 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.channel_multiple,data:data15};
+if((typeof data14 == "number") && (isFinite(data14))){
+if(data14 < 1 || isNaN(data14)){
+const err25 = {instancePath:instancePath+"/selection_interval",schemaPath:"#/properties/selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.selection_interval,data:data14};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -1885,12 +2022,10 @@ errors++;
 }
 }
 }
-if(data.sparsity !== undefined){
-let data16 = data.sparsity;
-if(data16 && typeof data16 == "object" && !Array.isArray(data16)){
-for(const key1 in data16){
-if(!(pattern2.test(key1))){
-const err26 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema12.properties.sparsity,data:data16};
+if(data.dense_every !== undefined){
+let data15 = data.dense_every;
+if(!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))){
+const err26 = {instancePath:instancePath+"/dense_every",schemaPath:"#/properties/dense_every/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.dense_every.type,parentSchema:schema12.properties.dense_every,data:data15};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -1899,13 +2034,9 @@ vErrors.push(err26);
 }
 errors++;
 }
-}
-for(const key2 in data16){
-if(pattern2.test(key2)){
-let data17 = data16[key2];
-if((typeof data17 == "number") && (isFinite(data17))){
-if(data17 < 0 || isNaN(data17)){
-const err27 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data17};
+if((typeof data15 == "number") && (isFinite(data15))){
+if(data15 < 0 || isNaN(data15)){
+const err27 = {instancePath:instancePath+"/dense_every",schemaPath:"#/properties/dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.dense_every,data:data15};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -1914,8 +2045,12 @@ vErrors.push(err27);
 }
 errors++;
 }
-if(data17 >= 1 || isNaN(data17)){
-const err28 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data17};
+}
+}
+if(data.gradient !== undefined){
+let data16 = data.gradient;
+if(typeof data16 !== "string"){
+const err28 = {instancePath:instancePath+"/gradient",schemaPath:"#/properties/gradient/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.gradient.type,parentSchema:schema12.properties.gradient,data:data16};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -1924,9 +2059,8 @@ vErrors.push(err28);
 }
 errors++;
 }
-}
-else {
-const err29 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data17};
+if(!(((data16 === "exact") || (data16 === "cut")) || (data16 === "straight_through"))){
+const err29 = {instancePath:instancePath+"/gradient",schemaPath:"#/properties/gradient/enum",keyword:"enum",params:{allowedValues: schema12.properties.gradient.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.gradient.enum,parentSchema:schema12.properties.gradient,data:data16};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -1936,10 +2070,10 @@ vErrors.push(err29);
 errors++;
 }
 }
-}
-}
-else {
-const err30 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.properties.sparsity.type,parentSchema:schema12.properties.sparsity,data:data16};
+if(data.predictor_basepath !== undefined){
+let data17 = data.predictor_basepath;
+if((typeof data17 !== "string") && (data17 !== null)){
+const err30 = {instancePath:instancePath+"/predictor_basepath",schemaPath:"#/properties/predictor_basepath/type",keyword:"type",params:{type: schema12.properties.predictor_basepath.type},message:"must be string,null",schema:schema12.properties.predictor_basepath.type,parentSchema:schema12.properties.predictor_basepath,data:data17};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -1949,9 +2083,10 @@ vErrors.push(err30);
 errors++;
 }
 }
-}
-else {
-const err31 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.type,parentSchema:schema12,data};
+if(data.ffn_sparsity !== undefined){
+let data18 = data.ffn_sparsity;
+if((typeof data18 !== "string") && (data18 !== null)){
+const err31 = {instancePath:instancePath+"/ffn_sparsity",schemaPath:"#/properties/ffn_sparsity/type",keyword:"type",params:{type: schema12.properties.ffn_sparsity.type},message:"must be string,null",schema:schema12.properties.ffn_sparsity.type,parentSchema:schema12.properties.ffn_sparsity,data:data18};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -1960,12 +2095,149 @@ vErrors.push(err31);
 }
 errors++;
 }
+}
+if(data.qkvo_sparsity !== undefined){
+let data19 = data.qkvo_sparsity;
+if((typeof data19 !== "string") && (data19 !== null)){
+const err32 = {instancePath:instancePath+"/qkvo_sparsity",schemaPath:"#/properties/qkvo_sparsity/type",keyword:"type",params:{type: schema12.properties.qkvo_sparsity.type},message:"must be string,null",schema:schema12.properties.qkvo_sparsity.type,parentSchema:schema12.properties.qkvo_sparsity,data:data19};
+if(vErrors === null){
+vErrors = [err32];
+}
+else {
+vErrors.push(err32);
+}
+errors++;
+}
+}
+if(data.compat !== undefined){
+let data20 = data.compat;
+if(typeof data20 !== "string"){
+const err33 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.compat.type,parentSchema:schema12.properties.compat,data:data20};
+if(vErrors === null){
+vErrors = [err33];
+}
+else {
+vErrors.push(err33);
+}
+errors++;
+}
+if(!((data20 === "corrected") || (data20 === "reference"))){
+const err34 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/enum",keyword:"enum",params:{allowedValues: schema12.properties.compat.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.compat.enum,parentSchema:schema12.properties.compat,data:data20};
+if(vErrors === null){
+vErrors = [err34];
+}
+else {
+vErrors.push(err34);
+}
+errors++;
+}
+}
+if(data.channel_multiple !== undefined){
+let data21 = data.channel_multiple;
+if((!(((typeof data21 == "number") && (!(data21 % 1) && !isNaN(data21))) && (isFinite(data21)))) && (data21 !== null)){
+const err35 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/type",keyword:"type",params:{type: schema12.properties.channel_multiple.type},message:"must be integer,null",schema:schema12.properties.channel_multiple.type,parentSchema:schema12.properties.channel_multiple,data:data21};
+if(vErrors === null){
+vErrors = [err35];
+}
+else {
+vErrors.push(err35);
+}
+errors++;
+}
+if((typeof data21 == "number") && (isFinite(data21))){
+if(data21 < 1 || isNaN(data21)){
+const err36 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.channel_multiple,data:data21};
+if(vErrors === null){
+vErrors = [err36];
+}
+else {
+vErrors.push(err36);
+}
+errors++;
+}
+}
+}
+if(data.sparsity !== undefined){
+let data22 = data.sparsity;
+if(data22 && typeof data22 == "object" && !Array.isArray(data22)){
+for(const key1 in data22){
+if(!(pattern2.test(key1))){
+const err37 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema12.properties.sparsity,data:data22};
+if(vErrors === null){
+vErrors = [err37];
+}
+else {
+vErrors.push(err37);
+}
+errors++;
+}
+}
+for(const key2 in data22){
+if(pattern2.test(key2)){
+let data23 = data22[key2];
+if((typeof data23 == "number") && (isFinite(data23))){
+if(data23 < 0 || isNaN(data23)){
+const err38 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data23};
+if(vErrors === null){
+vErrors = [err38];
+}
+else {
+vErrors.push(err38);
+}
+errors++;
+}
+if(data23 >= 1 || isNaN(data23)){
+const err39 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data23};
+if(vErrors === null){
+vErrors = [err39];
+}
+else {
+vErrors.push(err39);
+}
+errors++;
+}
+}
+else {
+const err40 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data23};
+if(vErrors === null){
+vErrors = [err40];
+}
+else {
+vErrors.push(err40);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err41 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.properties.sparsity.type,parentSchema:schema12.properties.sparsity,data:data22};
+if(vErrors === null){
+vErrors = [err41];
+}
+else {
+vErrors.push(err41);
+}
+errors++;
+}
+}
+}
+else {
+const err42 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.type,parentSchema:schema12,data};
+if(vErrors === null){
+vErrors = [err42];
+}
+else {
+vErrors.push(err42);
+}
+errors++;
+}
 validate11.errors = vErrors;
 return errors === 0;
 }
 
 export const validate_hub = validate12;
-const schema13 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:hub","title":"config.json of a SparseLoRA model on the hub","type":"object","properties":{"base_model":{"type":["string","null"],"description":"Hub id of the model that the predictors belong to."},"predictor_rank":{"type":"integer","minimum":1,"default":8,"description":"Rank of the SVD predictors."},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"modes":{"type":"object","description":"Sparsities to choose from, by name: o1 (conservative), o2 (aggressive).","minProperties":1,"additionalProperties":{"type":"object","properties":{"layer_sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["layer_sparsity"],"additionalProperties":false}}},"required":["modes"],"additionalProperties":false};
+const schema13 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:hub","title":"config.json of a SparseLoRA model on the hub","type":"object","properties":{"base_model":{"type":["string","null"],"description":"Hub id of the model that the predictors belong to."},"predictor_rank":{"type":"integer","minimum":0,"default":8,"description":"Rank of the predictors."},"predictor_mode":{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$","description":"Mode of the predictors; svd_<rank> where it is not said."},"calibration_tokens":{"type":"integer","minimum":1,"description":"Tokens to which the predictors were fitted."},"calibration_data":{"type":["string","null"],"description":"Tells the data to which the predictors were fitted."},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"modes":{"type":"object","description":"Sparsities to choose from, by name: o1 (conservative), o2 (aggressive).","minProperties":1,"additionalProperties":{"type":"object","properties":{"layer_sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["layer_sparsity"],"additionalProperties":false}}},"required":["modes"],"additionalProperties":false};
 
 function validate12(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 /*# sourceURL="urn:spft:config:hub" */;
@@ -1983,7 +2255,7 @@ vErrors.push(err0);
 errors++;
 }
 for(const key0 in data){
-if(!(((((key0 === "base_model") || (key0 === "predictor_rank")) || (key0 === "start_step")) || (key0 === "end_step")) || (key0 === "modes"))){
+if(!((((((((key0 === "base_model") || (key0 === "predictor_rank")) || (key0 === "predictor_mode")) || (key0 === "calibration_tokens")) || (key0 === "calibration_data")) || (key0 === "start_step")) || (key0 === "end_step")) || (key0 === "modes"))){
 const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema13,data};
 if(vErrors === null){
 vErrors = [err1];
@@ -2020,8 +2292,8 @@ vErrors.push(err3);
 errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
-if(data1 < 1 || isNaN(data1)){
-const err4 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema13.properties.predictor_rank,data:data1};
+if(data1 < 0 || isNaN(data1)){
+const err4 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.predictor_rank,data:data1};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -2032,11 +2304,11 @@ errors++;
 }
 }
 }
-if(data.start_step !== undefined){
-let data2 = data.start_step;
-if((typeof data2 == "number") && (isFinite(data2))){
-if(data2 < 0 || isNaN(data2)){
-const err5 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.start_step,data:data2};
+if(data.predictor_mode !== undefined){
+let data2 = data.predictor_mode;
+if(typeof data2 === "string"){
+if(!pattern0.test(data2)){
+const err5 = {instancePath:instancePath+"/predictor_mode",schemaPath:"#/properties/predictor_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema13.properties.predictor_mode,data:data2};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -2047,7 +2319,7 @@ errors++;
 }
 }
 else {
-const err6 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.start_step.type,parentSchema:schema13.properties.start_step,data:data2};
+const err6 = {instancePath:instancePath+"/predictor_mode",schemaPath:"#/properties/predictor_mode/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema13.properties.predictor_mode.type,parentSchema:schema13.properties.predictor_mode,data:data2};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -2057,11 +2329,10 @@ vErrors.push(err6);
 errors++;
 }
 }
-if(data.end_step !== undefined){
-let data3 = data.end_step;
-if((typeof data3 == "number") && (isFinite(data3))){
-if(data3 < 0 || isNaN(data3)){
-const err7 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.end_step,data:data3};
+if(data.calibration_tokens !== undefined){
+let data3 = data.calibration_tokens;
+if(!(((typeof data3 == "number") && (!(data3 % 1) && !isNaN(data3))) && (isFinite(data3)))){
+const err7 = {instancePath:instancePath+"/calibration_tokens",schemaPath:"#/properties/calibration_tokens/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema13.properties.calibration_tokens.type,parentSchema:schema13.properties.calibration_tokens,data:data3};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -2070,9 +2341,9 @@ vErrors.push(err7);
 }
 errors++;
 }
-}
-else {
-const err8 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.end_step.type,parentSchema:schema13.properties.end_step,data:data3};
+if((typeof data3 == "number") && (isFinite(data3))){
+if(data3 < 1 || isNaN(data3)){
+const err8 = {instancePath:instancePath+"/calibration_tokens",schemaPath:"#/properties/calibration_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema13.properties.calibration_tokens,data:data3};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -2082,11 +2353,11 @@ vErrors.push(err8);
 errors++;
 }
 }
-if(data.modes !== undefined){
-let data4 = data.modes;
-if(data4 && typeof data4 == "object" && !Array.isArray(data4)){
-if(Object.keys(data4).length < 1){
-const err9 = {instancePath:instancePath+"/modes",schemaPath:"#/properties/modes/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema13.properties.modes,data:data4};
+}
+if(data.calibration_data !== undefined){
+let data4 = data.calibration_data;
+if((typeof data4 !== "string") && (data4 !== null)){
+const err9 = {instancePath:instancePath+"/calibration_data",schemaPath:"#/properties/calibration_data/type",keyword:"type",params:{type: schema13.properties.calibration_data.type},message:"must be string,null",schema:schema13.properties.calibration_data.type,parentSchema:schema13.properties.calibration_data,data:data4};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -2095,11 +2366,12 @@ vErrors.push(err9);
 }
 errors++;
 }
-for(const key1 in data4){
-let data5 = data4[key1];
-if(data5 && typeof data5 == "object" && !Array.isArray(data5)){
-if(data5.layer_sparsity === undefined){
-const err10 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/required",keyword:"required",params:{missingProperty: "layer_sparsity"},message:"must have required property '"+"layer_sparsity"+"'",schema:schema13.properties.modes.additionalProperties.required,parentSchema:schema13.properties.modes.additionalProperties,data:data5};
+}
+if(data.start_step !== undefined){
+let data5 = data.start_step;
+if((typeof data5 == "number") && (isFinite(data5))){
+if(data5 < 0 || isNaN(data5)){
+const err10 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.start_step,data:data5};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -2108,9 +2380,9 @@ vErrors.push(err10);
 }
 errors++;
 }
-for(const key2 in data5){
-if(!(key2 === "layer_sparsity")){
-const err11 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema13.properties.modes.additionalProperties,data:data5};
+}
+else {
+const err11 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.start_step.type,parentSchema:schema13.properties.start_step,data:data5};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -2120,12 +2392,11 @@ vErrors.push(err11);
 errors++;
 }
 }
-if(data5.layer_sparsity !== undefined){
-let data6 = data5.layer_sparsity;
-if(data6 && typeof data6 == "object" && !Array.isArray(data6)){
-for(const key3 in data6){
-if(!(pattern2.test(key3))){
-const err12 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity",schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity,data:data6};
+if(data.end_step !== undefined){
+let data6 = data.end_step;
+if((typeof data6 == "number") && (isFinite(data6))){
+if(data6 < 0 || isNaN(data6)){
+const err12 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.end_step,data:data6};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -2135,12 +2406,8 @@ vErrors.push(err12);
 errors++;
 }
 }
-for(const key4 in data6){
-if(pattern2.test(key4)){
-let data7 = data6[key4];
-if((typeof data7 == "number") && (isFinite(data7))){
-if(data7 < 0 || isNaN(data7)){
-const err13 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data7};
+else {
+const err13 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.end_step.type,parentSchema:schema13.properties.end_step,data:data6};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -2149,8 +2416,12 @@ vErrors.push(err13);
 }
 errors++;
 }
-if(data7 >= 1 || isNaN(data7)){
-const err14 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data7};
+}
+if(data.modes !== undefined){
+let data7 = data.modes;
+if(data7 && typeof data7 == "object" && !Array.isArray(data7)){
+if(Object.keys(data7).length < 1){
+const err14 = {instancePath:instancePath+"/modes",schemaPath:"#/properties/modes/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema13.properties.modes,data:data7};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -2159,9 +2430,11 @@ vErrors.push(err14);
 }
 errors++;
 }
-}
-else {
-const err15 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data7};
+for(const key1 in data7){
+let data8 = data7[key1];
+if(data8 && typeof data8 == "object" && !Array.isArray(data8)){
+if(data8.layer_sparsity === undefined){
+const err15 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/required",keyword:"required",params:{missingProperty: "layer_sparsity"},message:"must have required property '"+"layer_sparsity"+"'",schema:schema13.properties.modes.additionalProperties.required,parentSchema:schema13.properties.modes.additionalProperties,data:data8};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -2170,11 +2443,9 @@ vErrors.push(err15);
 }
 errors++;
 }
-}
-}
-}
-else {
-const err16 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity",schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.type,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity,data:data6};
+for(const key2 in data8){
+if(!(key2 === "layer_sparsity")){
+const err16 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema13.properties.modes.additionalProperties,data:data8};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -2184,9 +2455,12 @@ vErrors.push(err16);
 errors++;
 }
 }
-}
-else {
-const err17 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.additionalProperties.type,parentSchema:schema13.properties.modes.additionalProperties,data:data5};
+if(data8.layer_sparsity !== undefined){
+let data9 = data8.layer_sparsity;
+if(data9 && typeof data9 == "object" && !Array.isArray(data9)){
+for(const key3 in data9){
+if(!(pattern2.test(key3))){
+const err17 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity",schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity,data:data9};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -2196,9 +2470,12 @@ vErrors.push(err17);
 errors++;
 }
 }
-}
-else {
-const err18 = {instancePath:instancePath+"/modes",schemaPath:"#/properties/modes/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.type,parentSchema:schema13.properties.modes,data:data4};
+for(const key4 in data9){
+if(pattern2.test(key4)){
+let data10 = data9[key4];
+if((typeof data10 == "number") && (isFinite(data10))){
+if(data10 < 0 || isNaN(data10)){
+const err18 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data10};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -2207,10 +2484,8 @@ vErrors.push(err18);
 }
 errors++;
 }
-}
-}
-else {
-const err19 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.type,parentSchema:schema13,data};
+if(data10 >= 1 || isNaN(data10)){
+const err19 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data10};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -2219,12 +2494,72 @@ vErrors.push(err19);
 }
 errors++;
 }
+}
+else {
+const err20 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity/" + key4.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data10};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err21 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/layer_sparsity",schemaPath:"#/properties/modes/additionalProperties/properties/layer_sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.additionalProperties.properties.layer_sparsity.type,parentSchema:schema13.properties.modes.additionalProperties.properties.layer_sparsity,data:data9};
+if(vErrors === null){
+vErrors = [err21];
+}
+else {
+vErrors.push(err21);
+}
+errors++;
+}
+}
+}
+else {
+const err22 = {instancePath:instancePath+"/modes/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/modes/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.additionalProperties.type,parentSchema:schema13.properties.modes.additionalProperties,data:data8};
+if(vErrors === null){
+vErrors = [err22];
+}
+else {
+vErrors.push(err22);
+}
+errors++;
+}
+}
+}
+else {
+const err23 = {instancePath:instancePath+"/modes",schemaPath:"#/properties/modes/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.properties.modes.type,parentSchema:schema13.properties.modes,data:data7};
+if(vErrors === null){
+vErrors = [err23];
+}
+else {
+vErrors.push(err23);
+}
+errors++;
+}
+}
+}
+else {
+const err24 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema13.type,parentSchema:schema13,data};
+if(vErrors === null){
+vErrors = [err24];
+}
+else {
+vErrors.push(err24);
+}
+errors++;
+}
 validate12.errors = vErrors;
 return errors === 0;
 }
 
 export const validate_hub_run = validate13;
-const schema14 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:hub-run","title":"sparselora_config.json of a SparseLoRA run: one mode of the hub layout","type":"object","properties":{"layer_sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false},"predictor_rank":{"type":"integer","minimum":1,"default":8,"description":"Rank of the SVD predictors."},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"path":{"type":["string","null"],"description":"Where the predictors are."}},"required":["layer_sparsity"],"additionalProperties":false};
+const schema14 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:hub-run","title":"sparselora_config.json of a SparseLoRA run: one mode of the hub layout","type":"object","properties":{"layer_sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false},"predictor_rank":{"type":"integer","minimum":0,"default":8,"description":"Rank of the predictors."},"predictor_mode":{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$","description":"Mode of the predictors; svd_<rank> where it is not said."},"calibration_tokens":{"type":"integer","minimum":1,"description":"Tokens to which the predictors were fitted."},"calibration_data":{"type":["string","null"],"description":"Tells the data to which the predictors were fitted."},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"path":{"type":["string","null"],"description":"Where the predictors are."}},"required":["layer_sparsity"],"additionalProperties":false};
 
 function validate13(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 /*# sourceURL="urn:spft:config:hub-run" */;
@@ -2242,7 +2577,7 @@ vErrors.push(err0);
 errors++;
 }
 for(const key0 in data){
-if(!(((((key0 === "layer_sparsity") || (key0 === "predictor_rank")) || (key0 === "start_step")) || (key0 === "end_step")) || (key0 === "path"))){
+if(!((((((((key0 === "layer_sparsity") || (key0 === "predictor_rank")) || (key0 === "predictor_mode")) || (key0 === "calibration_tokens")) || (key0 === "calibration_data")) || (key0 === "start_step")) || (key0 === "end_step")) || (key0 === "path"))){
 const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema14,data};
 if(vErrors === null){
 vErrors = [err1];
@@ -2330,8 +2665,8 @@ vErrors.push(err7);
 errors++;
 }
 if((typeof data2 == "number") && (isFinite(data2))){
-if(data2 < 1 || isNaN(data2)){
-const err8 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema14.properties.predictor_rank,data:data2};
+if(data2 < 0 || isNaN(data2)){
+const err8 = {instancePath:instancePath+"/predictor_rank",schemaPath:"#/properties/predictor_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.predictor_rank,data:data2};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -2342,11 +2677,11 @@ errors++;
 }
 }
 }
-if(data.start_step !== undefined){
-let data3 = data.start_step;
-if((typeof data3 == "number") && (isFinite(data3))){
-if(data3 < 0 || isNaN(data3)){
-const err9 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.start_step,data:data3};
+if(data.predictor_mode !== undefined){
+let data3 = data.predictor_mode;
+if(typeof data3 === "string"){
+if(!pattern0.test(data3)){
+const err9 = {instancePath:instancePath+"/predictor_mode",schemaPath:"#/properties/predictor_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema14.properties.predictor_mode,data:data3};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -2357,7 +2692,7 @@ errors++;
 }
 }
 else {
-const err10 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.start_step.type,parentSchema:schema14.properties.start_step,data:data3};
+const err10 = {instancePath:instancePath+"/predictor_mode",schemaPath:"#/properties/predictor_mode/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema14.properties.predictor_mode.type,parentSchema:schema14.properties.predictor_mode,data:data3};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -2367,11 +2702,10 @@ vErrors.push(err10);
 errors++;
 }
 }
-if(data.end_step !== undefined){
-let data4 = data.end_step;
-if((typeof data4 == "number") && (isFinite(data4))){
-if(data4 < 0 || isNaN(data4)){
-const err11 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.end_step,data:data4};
+if(data.calibration_tokens !== undefined){
+let data4 = data.calibration_tokens;
+if(!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))){
+const err11 = {instancePath:instancePath+"/calibration_tokens",schemaPath:"#/properties/calibration_tokens/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema14.properties.calibration_tokens.type,parentSchema:schema14.properties.calibration_tokens,data:data4};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -2380,9 +2714,9 @@ vErrors.push(err11);
 }
 errors++;
 }
-}
-else {
-const err12 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.end_step.type,parentSchema:schema14.properties.end_step,data:data4};
+if((typeof data4 == "number") && (isFinite(data4))){
+if(data4 < 1 || isNaN(data4)){
+const err12 = {instancePath:instancePath+"/calibration_tokens",schemaPath:"#/properties/calibration_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema14.properties.calibration_tokens,data:data4};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -2392,10 +2726,11 @@ vErrors.push(err12);
 errors++;
 }
 }
-if(data.path !== undefined){
-let data5 = data.path;
+}
+if(data.calibration_data !== undefined){
+let data5 = data.calibration_data;
 if((typeof data5 !== "string") && (data5 !== null)){
-const err13 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/type",keyword:"type",params:{type: schema14.properties.path.type},message:"must be string,null",schema:schema14.properties.path.type,parentSchema:schema14.properties.path,data:data5};
+const err13 = {instancePath:instancePath+"/calibration_data",schemaPath:"#/properties/calibration_data/type",keyword:"type",params:{type: schema14.properties.calibration_data.type},message:"must be string,null",schema:schema14.properties.calibration_data.type,parentSchema:schema14.properties.calibration_data,data:data5};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -2405,14 +2740,77 @@ vErrors.push(err13);
 errors++;
 }
 }
-}
-else {
-const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema14.type,parentSchema:schema14,data};
+if(data.start_step !== undefined){
+let data6 = data.start_step;
+if((typeof data6 == "number") && (isFinite(data6))){
+if(data6 < 0 || isNaN(data6)){
+const err14 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.start_step,data:data6};
 if(vErrors === null){
 vErrors = [err14];
 }
 else {
 vErrors.push(err14);
+}
+errors++;
+}
+}
+else {
+const err15 = {instancePath:instancePath+"/start_step",schemaPath:"#/properties/start_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.start_step.type,parentSchema:schema14.properties.start_step,data:data6};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+if(data.end_step !== undefined){
+let data7 = data.end_step;
+if((typeof data7 == "number") && (isFinite(data7))){
+if(data7 < 0 || isNaN(data7)){
+const err16 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema14.properties.end_step,data:data7};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+}
+else {
+const err17 = {instancePath:instancePath+"/end_step",schemaPath:"#/properties/end_step/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema14.properties.end_step.type,parentSchema:schema14.properties.end_step,data:data7};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+}
+if(data.path !== undefined){
+let data8 = data.path;
+if((typeof data8 !== "string") && (data8 !== null)){
+const err18 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/type",keyword:"type",params:{type: schema14.properties.path.type},message:"must be string,null",schema:schema14.properties.path.type,parentSchema:schema14.properties.path,data:data8};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+}
+else {
+const err19 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema14.type,parentSchema:schema14,data};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
 }
 errors++;
 }

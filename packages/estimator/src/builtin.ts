@@ -1,8 +1,9 @@
 /** @file The modes that are there from the start, registered as a user's own would be. Importing this file registers them. */
 import { EstimatorError } from './errors.js';
 import { oracleEstimator } from './oracle.js';
-import { type EstimatorRequest, registerEstimator } from './registry.js';
-import { svdEstimator } from './svd.js';
+import type { Predictors } from './predictors.js';
+import { type EstimatorRequest, type PredictorKind, registerEstimator } from './registry.js';
+import { staticEstimator, svdEstimator } from './svd.js';
 import type { SparsityEstimator } from './types.js';
 
 /** Leaves every layer dense. */
@@ -17,11 +18,20 @@ export function denseEstimator(mode = 'dense'): SparsityEstimator {
   };
 }
 
-async function svdOf(request: EstimatorRequest, rank: number, applies: 'gather' | 'mask'): Promise<SparsityEstimator> {
-  if (!request.predictors) {
-    throw new EstimatorError(`mode '${request.mode}' needs predictors; pass createEstimator a way to get them`);
-  }
-  return svdEstimator(request.mode, await request.predictors(rank), { ...request, applies });
+const FROM_WEIGHTS: PredictorKind = { calibrated: false, norms: false };
+
+async function svdOf(
+  request: EstimatorRequest,
+  rank: number,
+  applies: 'gather' | 'mask' = 'gather',
+  kind: PredictorKind = FROM_WEIGHTS,
+): Promise<SparsityEstimator> {
+  return svdEstimator(request.mode, await predictorsOf(request, rank, kind), { ...request, applies });
+}
+
+function predictorsOf(request: EstimatorRequest, rank: number, kind: PredictorKind): Promise<Predictors> {
+  if (request.predictors) return request.predictors(rank, kind);
+  throw new EstimatorError(`mode '${request.mode}' needs predictors; pass createEstimator a way to get them`);
 }
 
 registerEstimator(/^(?:dense|none)$/, ({ mode }) => denseEstimator(mode), {
@@ -29,7 +39,24 @@ registerEstimator(/^(?:dense|none)$/, ({ mode }) => denseEstimator(mode), {
   examples: ['dense', 'none'],
 });
 
-registerEstimator(/^svd_([1-9]\d*)$/, (request, [, rank]) => svdOf(request, Number(rank), 'gather'), {
+registerEstimator(
+  /^calibrated_([1-9]\d*)(_static)?$/,
+  (request, [, rank, norms]) =>
+    svdOf(request, Number(rank), 'gather', { calibrated: true, norms: norms !== undefined }),
+  {
+    title: 'calibrated_<rank>[_static]',
+    examples: ['calibrated_4', 'calibrated_8', 'calibrated_16', 'calibrated_32', 'calibrated_8_static'],
+  },
+);
+
+registerEstimator(
+  /^static$/,
+  async (request) =>
+    staticEstimator(request.mode, await predictorsOf(request, 0, { calibrated: true, norms: true }), request),
+  { title: 'static', examples: ['static'] },
+);
+
+registerEstimator(/^svd_([1-9]\d*)$/, (request, [, rank]) => svdOf(request, Number(rank)), {
   title: 'svd_<rank>',
   examples: ['svd_4', 'svd_8', 'svd_16', 'svd_32'],
 });

@@ -1,8 +1,15 @@
 export { denseEstimator } from './builtin.js';
+export {
+  buildCalibratedPredictor,
+  type CalibratedBuildOptions,
+  calibratedPredictors,
+} from './calibrated-predictor.js';
+export { type Calibration, type CalibrationData, type CalibrationOptions, calibrate } from './calibration.js';
 export { EstimatorError, PredictorError } from './errors.js';
 export { fingerprintOf, type ModelFingerprint } from './fingerprint.js';
 export { combineQueryKeyScores, outputColumns, queryChannels } from './head-channels.js';
 export { buildPredictor, type LowRank, type LowRankOptions } from './low-rank.js';
+export { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
 export { type AttentionOracle, type MlpOracle, type OracleRules, oracleEstimator, parseOracle } from './oracle.js';
 export {
   assertPredictorShapes,
@@ -20,6 +27,7 @@ export {
   type BuildOptions,
   type BuildProgress,
   buildPredictors,
+  type CalibrationRecord,
   type LayerPredictors,
   type PredictedLayers,
   type PredictedShape,
@@ -35,9 +43,12 @@ export {
   type EstimatorRequest,
   knownModes,
   type ModeDescription,
+  type PredictorKind,
   registerEstimator,
 } from './registry.js';
+export { reusingEstimator } from './reuse.js';
 export { isSparseStep, type RunPosition, type SparsitySchedule } from './schedule.js';
+export { type ScoreRows, scoreRows, spacedRows } from './score-rows.js';
 export {
   type AttentionScores,
   type Scores,
@@ -50,13 +61,11 @@ export {
   getSpftModel,
   type LayerSummary,
   type ModuleSummary,
-  type PredictorRequest,
-  type PredictorSource,
   type SparsityAttachable,
   type SparsityConfig,
   SpftModel,
   type SpftOptions,
 } from './spft-model.js';
-export { type SvdOptions, svdEstimator } from './svd.js';
+export { SCORE_TOKENS, type SvdOptions, staticEstimator, svdEstimator } from './svd.js';
 export { denseTokens, type TokenPolicy } from './token-policy.js';
 export type * from './types.js';

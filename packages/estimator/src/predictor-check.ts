@@ -2,11 +2,21 @@
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { fingerprintOf } from './fingerprint.js';
-import { type PredictedLayers, type Predictors, predictedProjections, projectionShape } from './predictors.js';
+import {
+  normNames,
+  type PredictedLayers,
+  type Predictors,
+  predictedProjections,
+  projectionShape,
+} from './predictors.js';
 import type { SparsityHost } from './types.js';
 
 export interface PredictorDemands {
   readonly rank?: number;
+  /** Fitted to data, or made from the weights alone. */
+  readonly calibrated?: boolean;
+  /** Norms for those `layers` must be there. */
+  readonly norms?: boolean;
   /** Layers that must have predictors. */
   readonly layers?: PredictedLayers;
   /** Where the predictors are from, for messages. */
@@ -19,10 +29,16 @@ const WHAT_TO_DO = 'build them again (spft predictor build) or point to those of
 export function assertPredictorShapes(
   predictors: Predictors,
   host: SparsityHost,
-  { rank, layers, source = 'predictors' }: PredictorDemands = {},
+  { rank, calibrated, norms = false, layers, source = 'predictors' }: PredictorDemands = {},
 ): void {
   if (rank !== undefined && predictors.rank !== rank) {
     throw new PredictorError(`${source}: wanted rank ${rank}, found rank ${predictors.rank}; ${WHAT_TO_DO}`);
+  }
+  if (calibrated !== undefined && calibrated !== (predictors.calibration !== null)) {
+    throw new PredictorError(
+      `${source}: wanted predictors ${calibrated ? 'fitted to data (calibrated)' : 'of the weights alone (svd)'}, found those of mode ` +
+        `${predictors.mode}; name another directory and they are built there`,
+    );
   }
   for (const [name, { a, b }] of predictors.projections) {
     const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1]);
@@ -40,7 +56,15 @@ export function assertPredictorShapes(
       );
     }
   }
-  const missing = layers ? missingProjections(predictors, layers) : [];
+  for (const [name, norm] of predictors.norms) {
+    const wanted = name.endsWith('.mlp') ? host.intermediateSize : projectionShape(name, host)[0];
+    if (norm.size !== wanted) {
+      throw new PredictorError(
+        `${source}: the norms of ${name} are ${norm.size}, wanted ${wanted}; they were made for another model: ${WHAT_TO_DO}`,
+      );
+    }
+  }
+  const missing = layers ? missingProjections(predictors, layers, { norms }) : [];
   if (missing.length > 0) {
     throw new PredictorError(
       `${source}: none for ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ` and ${missing.length - 3} more` : ''}; ${WHAT_TO_DO}`,
@@ -48,9 +72,17 @@ export function assertPredictorShapes(
   }
 }
 
-/** Projections that `layers` asks for and `predictors` lacks. */
-export function missingProjections(predictors: Predictors, layers: PredictedLayers): string[] {
-  return predictedProjections(layers).filter((name) => !predictors.projections.has(name));
+/** Projections that `layers` asks for and `predictors` lacks, and norms where these are wanted. */
+export function missingProjections(
+  predictors: Predictors,
+  layers: PredictedLayers,
+  { norms = false }: { readonly norms?: boolean } = {},
+): string[] {
+  const factors = predictors.rank === 0 ? [] : predictedProjections(layers);
+  return [
+    ...factors.filter((name) => !predictors.projections.has(name)),
+    ...(norms ? normNames(layers).filter((name) => !predictors.norms.has(name)) : []),
+  ];
 }
 
 /**

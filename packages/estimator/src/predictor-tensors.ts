@@ -8,7 +8,7 @@ import type { ModelFingerprint } from './fingerprint.js';
 import type { LowRank } from './low-rank.js';
 import { assertPredictorShapes, assertPredictorsOf } from './predictor-check.js';
 import { factorsByProjection, type HostMatrix, readFactor } from './predictor-names.js';
-import { Predictors, projectionShape } from './predictors.js';
+import { type CalibrationRecord, Predictors, projectionShape } from './predictors.js';
 import type { SparsityHost } from './types.js';
 
 /** How elements are stored; bf16 as upstream runs them, an 8B model's at rank 8 in 28 MB. */
@@ -24,12 +24,18 @@ export async function predictorTensors(
     tensors[`${name}.w1`] = { dtype, shape: a.shape, data: (await a.data()) as Float32Array };
     tensors[`${name}.w2`] = { dtype, shape: b.shape, data: (await b.data()) as Float32Array };
   }
-  const { fingerprint, rank } = predictors;
+  const { fingerprint, rank, calibration } = predictors;
+  for (const [name, norm] of predictors.norms) {
+    tensors[`${name}.rms`] = { dtype, shape: norm.shape, data: (await norm.data()) as Float32Array };
+  }
   return {
     tensors,
     metadata: {
       format: 'pt',
       predictor_rank: String(rank),
+      predictor_mode: predictors.mode,
+      ...(calibration && { calibration_tokens: String(calibration.tokens) }),
+      ...(calibration?.data && { calibration_data: calibration.data }),
       ...(fingerprint && { base_model_shape: fingerprint.shape, base_model_checksum: fingerprint.weights }),
     },
   };
@@ -38,6 +44,8 @@ export async function predictorTensors(
 export interface ReadPredictorOptions {
   /** Wanted rank; a file of another one fails. */
   readonly rank?: number;
+  /** Whether they are to be fitted to data; either will do where it is not said. */
+  readonly calibrated?: boolean;
   /** Name of the file, for messages. */
   readonly source?: string;
 }
@@ -49,18 +57,20 @@ export interface ReadPredictorOptions {
 export async function readPredictors(
   file: SafetensorsFile,
   host: SparsityHost,
-  { rank: wanted, source = 'predictors' }: ReadPredictorOptions = {},
+  { rank: wanted, calibrated, source = 'predictors' }: ReadPredictorOptions = {},
 ): Promise<Predictors> {
   const factors = factorsByProjection(file.names, source);
-  if (factors.size === 0) {
+  const normNames = file.names.filter((name) => RMS.test(name));
+  if (factors.size === 0 && normNames.length === 0) {
     throw new PredictorError(
       `${source}: holds no predictors; they are tensors named model.layers.N.mlp.gate_proj.w1, …, or layers.N.mlp_low_rank_a, …; ` +
         `found ${file.names.slice(0, 3).join(', ') || 'nothing'}`,
     );
   }
   const projections = new Map<string, LowRank>();
+  const norms = new Map<string, tf.Tensor1D>();
   try {
-    let rank: number | null = null;
+    let rank: number | null = factors.size === 0 ? 0 : null;
     for (const [name, { w1, w2 }] of factors) {
       const [first, second] = [await readFactor(file, w1, source), await readFactor(file, w2, source)];
       const [out, inputs] = projectionShape(name, host);
@@ -79,14 +89,26 @@ export async function readPredictors(
         );
       }
     }
-    const predictors = new Predictors(rank!, projections, fingerprintIn(file.metadata));
-    assertPredictorShapes(predictors, host, { rank: wanted, source });
+    for (const name of normNames) {
+      norms.set(RMS.exec(name)![1]!, tf.tensor1d(await file.float32(name)));
+    }
+    const record = calibrationIn(file.metadata, norms.size > 0);
+    const predictors = new Predictors(rank!, projections, fingerprintIn(file.metadata), record, norms);
+    assertPredictorShapes(predictors, host, { rank: wanted, calibrated, source });
     await assertPredictorsOf(predictors, host, source);
     return predictors;
   } catch (error) {
-    new Predictors(0, projections, null).dispose();
+    new Predictors(0, projections, null, null, norms).dispose();
     throw error;
   }
+}
+
+/** Root mean squares of channels, as `static` has them. */
+const RMS = /^((?:model\.)layers\.\d+\.(?:mlp|self_attn\.[qkv]_proj))\.rms$/;
+
+function calibrationIn(metadata: Readonly<Record<string, string>>, hasNorms: boolean): CalibrationRecord | null {
+  const { calibration_tokens: tokens, calibration_data: data = null } = metadata;
+  return tokens === undefined && !hasNorms ? null : { tokens: Number(tokens ?? 0), data };
 }
 
 /** Factors [in, r] and [r, out], each possibly stored transposed, as tensors; null when they fit no rank. */

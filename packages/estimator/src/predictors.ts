@@ -2,6 +2,7 @@
  * @file The predictors of a model: which projections have one, building them from the weights, and what they weigh.
  */
 
+import type * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { fingerprintOf, type ModelFingerprint } from './fingerprint.js';
 import { buildPredictor, type LowRank, type LowRankOptions } from './low-rank.js';
@@ -35,6 +36,14 @@ function projectionNames(layer: number, module: keyof typeof MODULES): string[] 
   return MODULES[module].map((projection) => `model.layers.${layer}.${module}.${projection}_proj`);
 }
 
+/** On what predictors were fitted. */
+export interface CalibrationRecord {
+  /** Tokens that were seen. */
+  readonly tokens: number;
+  /** Tells the data from others; null where it was not said. */
+  readonly data: string | null;
+}
+
 /** Low-rank predictors by projection. Owns their tensors. */
 export class Predictors {
   readonly layers: ReadonlyMap<number, LayerPredictors>;
@@ -42,11 +51,16 @@ export class Predictors {
   /**
    * @param projections by full name, e.g. `model.layers.0.mlp.gate_proj`; taken over.
    * @param fingerprint of the model that they were made from; null where a file does not say.
+   * @param calibration null for those made from the weights alone.
+   * @param norms root mean square of each channel on the calibration's data, by `model.layers.N.mlp` and `model.layers.N.self_attn.q_proj`, …;
+   * taken over.
    */
   constructor(
     readonly rank: number,
     readonly projections: ReadonlyMap<string, LowRank>,
     readonly fingerprint: ModelFingerprint | null,
+    readonly calibration: CalibrationRecord | null = null,
+    readonly norms: ReadonlyMap<string, tf.Tensor1D> = new Map(),
   ) {
     const indices = [...projections.keys()].map((name) => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1]));
     this.layers = new Map(
@@ -64,7 +78,23 @@ export class Predictors {
       a.dispose();
       b.dispose();
     }
+    for (const norm of this.norms.values()) norm.dispose();
   }
+
+  /** The mode that these serve, as files say it: `svd_8`, `calibrated_8`, `calibrated_8_static`, `static`. */
+  get mode(): string {
+    const norms = this.norms.size > 0 ? 'static' : '';
+    if (this.rank === 0) return norms;
+    return [this.calibration ? `calibrated_${this.rank}` : `svd_${this.rank}`, ...(norms ? [norms] : [])].join('_');
+  }
+}
+
+/** Names of the norms that layers need. */
+export function normNames(layers: PredictedLayers): string[] {
+  return [...layers].flatMap(([layer, { mlp, selfAttn }]) => [
+    ...(mlp ? [`model.layers.${layer}.mlp`] : []),
+    ...(selfAttn ? projectionNames(layer, 'self_attn') : []),
+  ]);
 }
 
 export interface BuildProgress {

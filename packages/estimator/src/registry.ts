@@ -10,6 +10,14 @@ import { EstimatorError } from './errors.js';
 import type { Predictors } from './predictors.js';
 import type { Compat, SparsityEstimator } from './types.js';
 
+/** What predictors are made of. */
+export interface PredictorKind {
+  /** Fitted to data; else made from the weights alone. */
+  readonly calibrated: boolean;
+  /** With the root mean square of each channel on the data. */
+  readonly norms: boolean;
+}
+
 /** What an estimator may need to know when it is made. */
 export interface EstimatorRequest {
   /** The config's `mode`. */
@@ -24,10 +32,17 @@ export interface EstimatorRequest {
   readonly qkvoSeqAvg: boolean;
   /** Score the MLP on sequence means instead of all tokens (`mlp_seq_avg`). */
   readonly mlpSeqAvg: boolean;
+  /** How many tokens of each sequence give the scores, 0 for all; null: by the mode and the `…SeqAvg` keys (`score_tokens`). */
+  readonly scoreTokens?: number | null;
+  /** Whether sparse tokens alone give the scores; null: by the mode (`score_context_tokens`). */
+  readonly scoreContextTokens?: boolean | null;
   /** Which kinds of module will be sparse, so that a mode that cannot serve one refuses before training. */
   readonly modules: { readonly mlp: boolean; readonly selfAttn: boolean };
-  /** Predictors of this rank for the model, found or built; the estimator takes ownership. Absent where there is no model to build from. */
-  readonly predictors?: (rank: number) => Promise<Predictors>;
+  /**
+   * Predictors of this rank for the model, found or built; the estimator takes ownership. Absent where there is no model to build from.
+   * @param kind default: made from the weights alone, without norms.
+   */
+  readonly predictors?: (rank: number, kind?: PredictorKind) => Promise<Predictors>;
 }
 
 /** Makes an estimator for a mode that its pattern matched; `match` is the result of `pattern.exec(mode)`. */

@@ -24,4 +24,13 @@ describe('isSparseStep()', () => {
   it('takes 1 as all of the run: starting there is never', () => {
     expect(sparseSteps(1, 1)).toEqual([]);
   });
+
+  it('makes every n-th step dense', () => {
+    const steps = Array.from({ length: 9 }, (_, step) => step);
+    const sparse = (denseEvery: number) =>
+      steps.filter((step) => isSparseStep({ startStep: 0, endStep: 1, denseEvery }, { step, maxSteps: 9 }));
+    expect(sparse(3)).toEqual([0, 1, 3, 4, 6, 7]);
+    expect(sparse(1)).toEqual([]);
+    expect(sparse(0)).toEqual(steps);
+  });
 });

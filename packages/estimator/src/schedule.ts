@@ -6,6 +6,8 @@
 export interface SparsitySchedule {
   readonly startStep: number;
   readonly endStep: number;
+  /** Every so many-th of the steps from the first on is dense; 0 or absent: none. */
+  readonly denseEvery?: number;
 }
 
 /** Where a run is: `step` counts finished optimizer steps, so the first step of a run is step 0. */
@@ -14,9 +16,13 @@ export interface RunPosition {
   readonly maxSteps: number;
 }
 
-/** Whether a step is sparse: start ≤ step < end. */
-export function isSparseStep({ startStep, endStep }: SparsitySchedule, { step, maxSteps }: RunPosition): boolean {
+/** Whether a step is sparse: start ≤ step < end, and not one of those that `denseEvery` makes dense. */
+export function isSparseStep(
+  { startStep, endStep, denseEvery = 0 }: SparsitySchedule,
+  { step, maxSteps }: RunPosition,
+): boolean {
   const start = startStep <= 1 ? startStep * maxSteps : startStep;
   const end = endStep <= 1 ? endStep * maxSteps : endStep;
+  if (denseEvery > 0 && (step + 1) % denseEvery === 0) return false;
   return start <= step && step < end;
 }

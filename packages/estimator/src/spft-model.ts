@@ -5,11 +5,14 @@
 import { matchLayers, type SpftConfig, snakeCase } from '@spft/config';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
+import type { CalibrationData } from './calibration.js';
 import { EstimatorError } from './errors.js';
 import { predictorsDigest } from './fingerprint.js';
+import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
 import { assertPredictorShapes } from './predictor-check.js';
-import { type BuildProgress, buildPredictors, type PredictedLayers, Predictors } from './predictors.js';
+import { type BuildProgress, Predictors } from './predictors.js';
 import { assertKnownMode, createEstimator } from './registry.js';
+import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
@@ -32,7 +35,13 @@ export type SparsityConfig = Pick<
   | 'mlpSeqAvg'
   | 'compat'
   | 'channelMultiple'
-> & { readonly source?: SpftConfig['source'] };
+> &
+  Partial<
+    Pick<
+      SpftConfig,
+      'skipTailTokens' | 'scoreTokens' | 'scoreContextTokens' | 'selectionInterval' | 'denseEvery' | 'gradient'
+    >
+  > & { readonly source?: SpftConfig['source'] };
 
 /** A model to which sparsity can be attached, or one that wraps such a model (a `PeftModel`). */
 export type SparsityAttachable =
@@ -41,17 +50,6 @@ export type SparsityAttachable =
   | { readonly base: SparsityAttachable }
   | { readonly model: SparsityAttachable };
 
-/** What is asked of a source of predictors. */
-export interface PredictorRequest {
-  readonly host: SparsityHost;
-  readonly layers: PredictedLayers;
-  readonly rank: number;
-  readonly onProgress?: (progress: BuildProgress) => void;
-}
-
-/** Where predictors come from; `predictorDirectory` of `@spft/estimator/node` finds them on disk and builds what is missing. */
-export type PredictorSource = (request: PredictorRequest) => Promise<Predictors>;
-
 export interface SpftOptions {
   /** Overrides the config's. */
   readonly compat?: Compat;
@@ -59,6 +57,8 @@ export interface SpftOptions {
   readonly channelMultiple?: number;
   /** Predictors (taken over), or where they come from; default: built from the weights, in memory. */
   readonly predictors?: Predictors | PredictorSource;
+  /** Data to which predictors of calibrated modes are fitted, where they have to be built. */
+  readonly calibration?: CalibrationData;
   readonly onProgress?: (progress: BuildProgress) => void;
   readonly listener?: SelectionListener;
 }
@@ -94,7 +94,11 @@ export async function getSpftModel<M extends SparsityAttachable>(
   }
 
   let predictors: Predictors | null = null;
-  const estimator = await createEstimator({
+  const interval = config.selectionInterval ?? 1;
+  if (!Number.isInteger(interval) || interval < 1) {
+    throw new RangeError(`getSpftModel: selectionInterval must be a whole number ≥ 1, got ${interval}`);
+  }
+  const chooser = await createEstimator({
     mode: config.mode,
     heads: host.headLayout,
     compat,
@@ -102,19 +106,25 @@ export async function getSpftModel<M extends SparsityAttachable>(
     qkPerHead: config.qkPerHead,
     qkvoSeqAvg: config.qkvoSeqAvg,
     mlpSeqAvg: config.mlpSeqAvg,
+    scoreTokens: config.scoreTokens,
+    scoreContextTokens: config.scoreContextTokens,
     modules: {
       mlp: [...layers.values()].some(({ mlp }) => mlp > 0),
       selfAttn: [...layers.values()].some(({ selfAttn }) => selfAttn > 0),
     },
-    predictors: async (rank) => {
-      const request = { host, layers, rank, onProgress: options.onProgress };
+    predictors: async (rank, kind) => {
+      const { calibration, onProgress } = options;
+      const request = { host, layers, rank, kind, calibration, onProgress };
       predictors = await obtainPredictors(request, options.predictors);
       return predictors;
     },
   });
-  const plan: SparsityPlan = { estimator, layers, compat, enabled: true, listener: options.listener ?? null };
+  const at = { step: 0 };
+  const estimator = interval > 1 ? reusingEstimator(chooser, interval, () => at.step) : chooser;
+  const { gradient = 'exact' } = config;
+  const plan: SparsityPlan = { estimator, layers, compat, gradient, enabled: true, listener: options.listener ?? null };
   host.setSparsity(plan);
-  const spft = new SpftModel(model, host, plan, { ...config, compat, channelMultiple }, predictors);
+  const spft = new SpftModel(model, host, plan, { ...config, compat, channelMultiple }, predictors, at);
   plan.training = spft;
   return spft;
 }
@@ -123,15 +133,16 @@ export async function getSpftModel<M extends SparsityAttachable>(
 const CUDA_CHANNEL_MULTIPLE = 16;
 
 async function obtainPredictors(request: PredictorRequest, given: SpftOptions['predictors']): Promise<Predictors> {
-  const { host, layers, rank, onProgress } = request;
-  if (given === undefined) return buildPredictors(host, layers, rank, { onProgress });
+  const { host, layers, rank, kind } = request;
+  const demands = { rank, calibrated: kind?.calibrated ?? false, norms: kind?.norms, layers };
+  if (given === undefined) return makePredictors(request);
   if (given instanceof Predictors) {
-    assertPredictorShapes(given, host, { rank, layers });
+    assertPredictorShapes(given, host, demands);
     return given;
   }
   const found = await given(request);
   try {
-    assertPredictorShapes(found, host, { rank, layers });
+    assertPredictorShapes(found, host, demands);
   } catch (error) {
     found.dispose();
     throw error;
@@ -206,6 +217,7 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
     readonly config: SparsityConfig & { readonly channelMultiple: number },
     /** Of the estimator, which owns them; null where it needs none. */
     private readonly predictors: Pick<Predictors, 'projections'> | null = null,
+    private readonly at: { step: number } = { step: 0 },
   ) {}
 
   /** Itself: by this a trainer knows which tokens are dense, and tells where the run is. */
@@ -242,6 +254,7 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
 
   /** Switches sparsity on or off for the step that begins, by `start_step` and `end_step`; returns whether it is on. */
   update(position: RunPosition): boolean {
+    this.at.step = position.step;
     this.plan.enabled = isSparseStep(this.config, position);
     return this.plan.enabled;
   }

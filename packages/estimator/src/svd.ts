@@ -1,36 +1,63 @@
 /**
- * @file The SVD estimator (mode `svd_<rank>`): a low-rank predictor of each projection scores its channels from the layer's input alone
- * (SparseLoRA, section 3; upstream `spft/modules/pred.py`).
+ * @file The estimators by predictors: a low-rank predictor of each projection scores its channels from the layer's input alone (SparseLoRA,
+ * section 3; upstream `spft/modules/pred.py`). Modes `svd_<rank>`; `calibrated_<rank>`, whose predictors are fitted to data; `static`, by the
+ * norms that channels had on the data, without a look at the batch; and the product of the last two.
  */
-import { gatedScores, gramScoresOfAll, sequenceMeans } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
+import { gatedScores, gramScoresOfAll } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
 import type { LayerPredictors, Predictors } from './predictors.js';
+import { type ScoreRows, scoreRows } from './score-rows.js';
 import { type ScoringFunctions, type SelectionRules, scoringEstimator } from './scoring.js';
-import type { MlpContext, SparsityEstimator } from './types.js';
+import type { SparsityEstimator } from './types.js';
 
 export interface SvdOptions extends SelectionRules {
   /** MLP scores from the mean token of each sequence (default), or from all tokens. */
   readonly mlpSeqAvg?: boolean;
   /** Attention scores from the mean token of each sequence, or from all tokens (default). */
   readonly qkvoSeqAvg?: boolean;
+  /** Scores from so many tokens of each sequence, 0 for all: instead of what the two above say. Default for calibrated predictors 16. */
+  readonly scoreTokens?: number | null;
+  /** Scores from the sparse tokens alone. Default: true for calibrated predictors, else false. */
+  readonly scoreContextTokens?: boolean | null;
   /** `mask` for `oracle…svd_<rank>`: the same choice, applied to dense activations. */
   readonly applies?: 'gather' | 'mask';
 }
 
+/** Tokens of a sequence that calibrated predictors look at: on a real model they choose as well as all do (docs/ACCURACY.md). */
+export const SCORE_TOKENS = 16;
+
 /** Takes ownership of `predictors`. */
 export function svdEstimator(mode: string, predictors: Predictors, options: SvdOptions = {}): SparsityEstimator {
   const { mlpSeqAvg = true, qkvoSeqAvg = false, compat = 'corrected', applies = 'gather' } = options;
+  const calibrated = predictors.calibration !== null;
+  const count = options.scoreTokens ?? (calibrated ? SCORE_TOKENS : null);
+  const contextOnly = options.scoreContextTokens ?? calibrated;
+  const rule = (average: boolean): ScoreRows => ({
+    tokens: count === null ? (average ? 'mean' : 'all') : count === 0 ? 'all' : count,
+    contextOnly,
+  });
+  const [ofMlp, ofAttention] = [rule(mlpSeqAvg), rule(qkvoSeqAvg)];
+  const norm = (name: string) => predictors.norms.get(`model.layers.${name}`);
+  const weighed = (scores: tf.Tensor1D, name: string): tf.Tensor1D => {
+    const norms = norm(name);
+    return norms ? (tf.mul(scores, norms) as tf.Tensor1D) : scores;
+  };
   const scoring: ScoringFunctions = {
     needs: 'input',
     applies,
-    scoreMlp: (context) => mlpScores(context, ofLayer(predictors, context.layer, 'mlp'), mlpSeqAvg),
+    scoreMlp({ layer, input, layout }) {
+      const { gate, up } = ofLayer(predictors, layer, 'mlp');
+      return weighed(gatedScores(scoreRows(input, layout, ofMlp), gate, up), `${layer}.mlp`);
+    },
     scoreAttention({ layer, input, layout, heads }) {
       const { q, k, v } = ofLayer(predictors, layer, 'selfAttn');
-      const x = qkvoSeqAvg ? sequenceMeans(input, layout) : input;
-      const [scoreQ, scoreK, scoreV] = gramScoresOfAll(x, [q, k, v]) as [tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
-      return { qk: combineQueryKeyScores(scoreQ, scoreK, heads, compat), v: scoreV };
+      const scores = gramScoresOfAll(scoreRows(input, layout, ofAttention), [q, k, v]);
+      const [scoreQ, scoreK, scoreV] = (['q', 'k', 'v'] as const).map((part, n) =>
+        weighed(scores[n]!, `${layer}.self_attn.${part}_proj`),
+      );
+      return { qk: combineQueryKeyScores(scoreQ!, scoreK!, heads, compat), v: scoreV! };
     },
     dispose: () => predictors.dispose(),
   };
@@ -38,13 +65,26 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
   return { ...scoringEstimator(mode, scoring, options), ignoresZeroRows: true };
 }
 
-/** L2 norm over sequences (or tokens) of silu(x·A_gate·B_gate) ⊙ (x·A_up·B_up): [I]. */
-function mlpScores(
-  { input, layout }: MlpContext,
-  { gate, up }: NonNullable<LayerPredictors['mlp']>,
-  average: boolean,
-): tf.Tensor1D {
-  return gatedScores(average ? sequenceMeans(input, layout) : input, gate, up);
+/** Keeps the channels that were strongest on the data, whatever the batch. Takes ownership of `predictors`, which need norms alone. */
+export function staticEstimator(mode: string, predictors: Predictors, options: SelectionRules = {}): SparsityEstimator {
+  const norm = (name: string): tf.Tensor1D => {
+    const found = predictors.norms.get(`model.layers.${name}`);
+    if (found) return found;
+    throw new PredictorError(`predictors: no norms of layers.${name}; calibrate every sparse layer`);
+  };
+  return scoringEstimator(
+    mode,
+    {
+      needs: 'input',
+      scoreMlp: ({ layer }) => norm(`${layer}.mlp`),
+      scoreAttention: ({ layer, heads }) => {
+        const [q, k, v] = (['q', 'k', 'v'] as const).map((part) => norm(`${layer}.self_attn.${part}_proj`));
+        return { qk: combineQueryKeyScores(q!, k!, heads, options.compat ?? 'corrected'), v: v! };
+      },
+      dispose: () => predictors.dispose(),
+    },
+    options,
+  );
 }
 
 function ofLayer<M extends 'mlp' | 'selfAttn'>(predictors: Predictors, layer: number, module: M) {

@@ -32,6 +32,24 @@ describe('denseTokens()', () => {
     expect(dense({ skipSinkTokens: 5 })).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
   });
 
+  it('skips the tail of each prompt, from the row that predicts the first output on', () => {
+    expect(dense({ skipOutputTokens: true, skipTailTokens: 1 })).toEqual([0, 1, 1, 1, 0, 0, 1, 1, 1, 0]);
+    expect(dense({ skipTailTokens: 2 })).toEqual([1, 1, 0, 0, 0, 1, 1, 0, 0, 0]);
+    expect(dense({ skipOutputTokens: true, skipTailTokens: 99 })).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+  });
+
+  it('skips the tail before each labelled span of a conversation', () => {
+    const labels = [X, X, X, 7, 7, X, X, X, 7];
+    const flags = [...denseTokens(labels, [9], { ...NONE, skipOutputTokens: true, skipTailTokens: 2 })];
+    expect(flags).toEqual([0, 1, 1, 1, 1, 0, 1, 1, 1]);
+  });
+
+  it('in reference begins the rectangle so many columns earlier', () => {
+    expect(dense({ skipOutputTokens: true, skipTailTokens: 1, compat: 'reference' })).toEqual([
+      1, 1, 1, 1, 0, 0, 1, 1, 1, 1,
+    ]);
+  });
+
   it('skips as many random tokens as a sequence has outputs, the same for the same seed', () => {
     const flags = dense({ skipRandomTokens: true }, 3);
     expect([count(flags.slice(0, 4)), count(flags.slice(4))]).toEqual([2, 2]);
@@ -91,6 +109,9 @@ describe('denseTokens()', () => {
     expect(() => denseTokens([X], [2], NONE)).toThrow('lengths sum to 2, but there are 1 labels');
     expect(() => denseTokens([X], [1], { ...NONE, skipSinkTokens: 1.5 })).toThrow(
       'skipSinkTokens must be a whole number',
+    );
+    expect(() => denseTokens([X], [1], { ...NONE, skipTailTokens: -1 })).toThrow(
+      'skipTailTokens must be a whole number',
     );
     expect(() => denseTokens([X], [1], { ...NONE, sparseOutputTokens: 2 })).toThrow(
       'sparseOutputTokens must lie in [0, 1]',

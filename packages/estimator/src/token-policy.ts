@@ -16,6 +16,11 @@ export interface TokenPolicy {
   readonly skipOutputTokens: boolean;
   /** The first n tokens of each sequence are dense. */
   readonly skipSinkTokens: number;
+  /**
+   * The last n tokens before each labelled span are dense, so from 1 on the row that predicts the first output token. Default 0, as upstream. An
+   * adapter learns from these rows what kind of answer is asked for (docs/ACCURACY.md).
+   */
+  readonly skipTailTokens?: number;
   /** Random tokens are dense: in each sequence as many as it has output tokens, at least one. */
   readonly skipRandomTokens: boolean;
   /** With `skipOutputTokens`: the fraction of output tokens, drawn at random, that is sparse all the same. */
@@ -52,6 +57,10 @@ export function denseTokens(
   if (!(policy.sparseOutputTokens >= 0 && policy.sparseOutputTokens <= 1)) {
     throw new RangeError(`denseTokens: sparseOutputTokens must lie in [0, 1], got ${policy.sparseOutputTokens}`);
   }
+  const { skipTailTokens = 0 } = policy;
+  if (!Number.isInteger(skipTailTokens) || skipTailTokens < 0) {
+    throw new RangeError(`denseTokens: skipTailTokens must be a whole number ≥ 0, got ${skipTailTokens}`);
+  }
   return policy.compat === 'reference'
     ? denseColumns(labels, lengths, policy, seed)
     : denseByToken(labels, lengths, policy, seed);
@@ -73,6 +82,10 @@ function denseByToken(
   let start = 0;
   lengths.forEach((length, b) => {
     dense.fill(1, start, start + Math.min(policy.skipSinkTokens, length));
+    for (let t = start + 1; t < start + length; t++) {
+      const begins = labels[t] !== IGNORED && labels[t - 1] === IGNORED;
+      if (begins) dense.fill(1, Math.max(start, t - (policy.skipTailTokens ?? 0)), t);
+    }
     if (policy.skipRandomTokens) {
       let outputs = 0;
       for (let t = start; t < start + length; t++) if (labels[t] !== IGNORED) outputs++;
@@ -130,9 +143,10 @@ function denseColumns(
         end = Math.max(end, offset + t + 1);
       }
     });
+    const tail = first - (policy.skipTailTokens ?? 0);
     const sparse = new Set(sparseAgain(Math.max(0, end - first), policy.sparseOutputTokens, seed));
     eachSequence((b, start) =>
-      mark(b, start, (column) => column >= first && column < end && !sparse.has(column - first)),
+      mark(b, start, (column) => column >= tail && column < end && !sparse.has(column - first)),
     );
   }
   return dense;

@@ -9,6 +9,13 @@ import type * as tf from '@tensorflow/tfjs';
 /** `corrected`: the mathematics of what was computed. `reference`: the three defects of the original reproduced (PARITY.md). */
 export type Compat = 'corrected' | 'reference';
 
+/**
+ * What the backward pass does with a frozen product of which a sparse row computed a part. `exact`: the gradient of what was computed. `cut`: none,
+ * as upstream has it where a layer carries an adapter, so gradients flow through adapters and the residual alone. `straight_through`: that of the
+ * whole product, as if nothing had been dropped.
+ */
+export type SparseGradient = 'exact' | 'cut' | 'straight_through';
+
 /** Common to both contexts. All tensors belong to the caller; [T, …] rows are in the layout's row order. */
 export interface LayerContext {
   readonly layer: number;
@@ -80,6 +87,8 @@ export interface SparsityPlan {
   /** Sparsity (fraction dropped) by layer index; a missing layer is dense. */
   readonly layers: ReadonlyMap<number, { readonly mlp: number; readonly selfAttn: number }>;
   readonly compat: Compat;
+  /** Default `exact`; `compat: 'reference'` cuts whatever this says. */
+  readonly gradient?: SparseGradient;
   /** Switched by the schedule (`start_step`, `end_step`); a disabled plan computes densely. */
   enabled: boolean;
   listener: SelectionListener | null;

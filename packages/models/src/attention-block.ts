@@ -17,7 +17,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, type OutputRows, SEED_PART, type Step } from './step.js';
+import { blockSparsity, type OutputRows, SEED_PART, type Step, sparseGradient } from './step.js';
 
 interface Projections {
   readonly q: tf.Tensor2D;
@@ -72,12 +72,12 @@ export class AttentionBlock {
     keep: AttentionSelection,
     denseTokens: number,
   ): tf.Tensor2D {
-    const cut = step.plan?.compat === 'reference';
+    const gradient = sparseGradient(step);
     const call = this.#call(step, 'o');
-    const layer = cut ? null : this.o.frozen(keep.o, call);
+    const layer = gradient === 'exact' ? this.o.frozen(keep.o, call) : null;
     const denseRows = keep.o === null ? mixed.shape[0] : denseTokens;
     if (layer) return projectColumns(mixed, residual, layer, denseRows);
-    const base = projectKeptColumns(this.o, sliceRows(mixed, denseRows), keep.o, cut);
+    const base = projectKeptColumns(this.o, sliceRows(mixed, denseRows), keep.o, gradient);
     return tf.add(residual, this.o.adapt(mixed, base, call));
   }
 
@@ -86,16 +86,18 @@ export class AttentionBlock {
   }
 
   #project(x: tf.Tensor2D, step: Step, keep: AttentionSelection): Projections {
-    const cut = step.plan?.compat === 'reference';
+    const gradient = sparseGradient(step);
     const parts = ['q', 'k', 'v'] as const;
-    const layers = parts.map((part) => (cut ? null : this[part].frozen(keep[part], this.#call(step, part))));
+    const layers = parts.map((part) =>
+      gradient === 'exact' ? this[part].frozen(keep[part], this.#call(step, part)) : null,
+    );
     if (layers.every((layer) => layer !== null)) {
       const [q, k, v] = projectRows(x, layers, step.layout.denseTokens);
       return { q: q!, k: k!, v: v! };
     }
     const rows = sliceRows(x, keep === DENSE ? x.shape[0] : step.layout.denseTokens);
     const [q, k, v] = parts.map((part) =>
-      this[part].adapt(x, projectKeptRows(this[part], rows, keep[part], cut), this.#call(step, part)),
+      this[part].adapt(x, projectKeptRows(this[part], rows, keep[part], gradient), this.#call(step, part)),
     );
     return { q: q!, k: k!, v: v! };
   }

@@ -33,11 +33,19 @@ export interface FlopsMethod {
   readonly adapters?: { readonly rank: number; readonly targets: readonly string[]; readonly dora?: boolean };
   /** As in a `SparsityPlan` of an estimator that gathers; leave out for dense. An oracle saves nothing, so it is dense here. */
   readonly sparsity?: ReadonlyMap<number, { readonly mlp: number; readonly selfAttn: number }>;
-  /** Rank of the SVD predictors; 0 counts no estimator. */
+  /** Rank of the predictors; 0 counts no estimator. */
   readonly predictorRank?: number;
+  /** Rows that give the scores: the mean of each sequence (default for the MLP), all tokens (default for attention), or so many a sequence. */
+  readonly scoreRows?: { readonly mlp?: ScoreRowCount; readonly selfAttn?: ScoreRowCount };
+  /** Steps that a choice of channels is used for. Default 1. */
+  readonly selectionInterval?: number;
+  /** What the backward does with sparse products; default `exact`. */
+  readonly gradient?: 'exact' | 'cut' | 'straight_through';
   /** Kept channels are rounded up to a multiple of it. Default 1. */
   readonly channelMultiple?: number;
 }
+
+export type ScoreRowCount = 'mean' | 'all' | number;
 
 export interface StepFlops {
   readonly frozen: number;
@@ -67,6 +75,9 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
   const { hiddenSize: H, numAttentionHeads: N, numKeyValueHeads: K, headDim: d, intermediateSize: I } = shape;
   const { tokens: T, denseTokens: D, sequenceStarts } = tokens.layout;
   const { adapters: adapter, channelMultiple: multiple = 1, predictorRank: p = 0 } = method;
+  const sequences = sequenceStarts.length - 1;
+  const rowsScored = (count: ScoreRowCount) =>
+    count === 'all' ? T : count === 'mean' ? sequences : Math.min(T, count * sequences);
   let [frozen, adapters, estimator] = [0, 0, 0];
   for (let layer = 0; layer < shape.numHiddenLayers; layer++) {
     const drop = (T > D && method.sparsity?.get(layer)) || { mlp: 0, selfAttn: 0 };
@@ -79,18 +90,22 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
       const density = drop[block] > 0 ? keptChannels(unit, drop[block], multiple) / unit : 1;
       const sparseSize = side === 'out' ? out * density * inputs : out * inputs * density;
       const dense = drop[block] > 0 ? (endsEarly ? rows : D) : rows;
-      frozen += 2 * 2 * (dense * out * inputs + (rows - dense) * sparseSize);
+      const backward = { exact: sparseSize, cut: 0, straight_through: out * inputs }[method.gradient ?? 'exact'];
+      frozen += 2 * (2 * dense * out * inputs + (rows - dense) * (sparseSize + backward));
       if (!adapter?.targets.includes(name)) continue;
       adapters += 3 * 2 * rows * adapter.rank * (inputs + out);
       // DoRA's norm of W + s·B·A, which carries no gradient.
       if (adapter.dora) adapters += 2 * adapter.rank * inputs * out;
     }
     if (p > 0 && T > D) {
-      // Attention: x·A of q, k and v and its Gram matrix; MLP: the mean of each sequence through both predictors.
-      if (drop.selfAttn > 0) estimator += 2 * T * p * (3 * H + 3 * p) + 2 * p * p * (N * d + 2 * K * d);
-      if (drop.mlp > 0) estimator += 2 * 2 * (sequenceStarts.length - 1) * p * (H + I);
+      // Attention: x·A of q, k and v and its Gram matrix; MLP: each row through both predictors.
+      const attentionRows = rowsScored(method.scoreRows?.selfAttn ?? 'all');
+      const mlpRows = rowsScored(method.scoreRows?.mlp ?? 'mean');
+      if (drop.selfAttn > 0) estimator += 2 * attentionRows * p * (3 * H + 3 * p) + 2 * p * p * (N * d + 2 * K * d);
+      if (drop.mlp > 0) estimator += 2 * 2 * mlpRows * p * (H + I);
     }
   }
+  estimator /= method.selectionInterval ?? 1;
   let pairs = 0;
   for (let b = 0; b + 1 < sequenceStarts.length; b++) {
     const length = sequenceStarts[b + 1]! - sequenceStarts[b]!;

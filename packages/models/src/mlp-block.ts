@@ -1,6 +1,7 @@
 /**
  * @file Gated MLP of one decoder layer, down(silu(gate(x)) ⊙ up(x)), over the kept intermediate channels (upstream `spft/modules/mlp.py`).
  */
+import type { SparseGradient } from '@spft/estimator';
 import {
   type ChannelSelection,
   gatedMlp,
@@ -21,7 +22,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, type OutputRows, SEED_PART, type Step } from './step.js';
+import { blockSparsity, type OutputRows, SEED_PART, type Step, sparseGradient } from './step.js';
 
 const PARTS = ['gate', 'up', 'down'] as const;
 
@@ -46,7 +47,8 @@ export class MlpBlock {
     const keep = gathers ? this.#select(x, step, sparsity) : null;
     const masks = sparsity > 0 && !gathers;
     const plain = [this.gate, this.up, this.down].every(({ adapter }) => adapter === null);
-    if (!plain || masks) {
+    const throughDropped = keep !== null && sparseGradient(step) === 'straight_through';
+    if (!plain || masks || throughDropped) {
       const y =
         (masks ? null : this.#withBranches(x, residual, step, keep)) ??
         (tf.add(residual, this.#stepwise(x, step, sparsity, keep, masks)) as tf.Tensor2D);
@@ -64,7 +66,7 @@ export class MlpBlock {
   #withBranches(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, keep: ChannelSelection | null): tf.Tensor2D | null {
     const [gate, up, down] = PARTS.map((part) => this[part].frozen(keep, this.#call(step, part)));
     if (!gate || !up || !down) return null;
-    if (keep !== null && ((gate.lora === null && up.lora === null) || step.plan?.compat === 'reference')) return null;
+    if (keep !== null && ((gate.lora === null && up.lora === null) || sparseGradient(step) !== 'exact')) return null;
     const denseRows = keep ? step.layout.denseTokens : x.shape[0];
     const [g, u] = projectRows(x, [gate, up], denseRows);
     return projectColumns(swiglu(g!, u!), residual, down, denseRows);
@@ -80,14 +82,15 @@ export class MlpBlock {
     }
     if (keep === null) return this.#down(this.#activations(x, step), step);
     const rows = sliceRows(x, denseTokens);
-    const atFullWidth = this.gate.adapter !== null || this.up.adapter !== null;
+    const through = sparseGradient(step) === 'straight_through';
+    const atFullWidth = through || this.gate.adapter !== null || this.up.adapter !== null;
     return atFullWidth ? this.#atFullWidth(rows, keep, step) : this.#atKeptWidth(rows, keep, step);
   }
 
   /** Nothing but the kept channels exists on sparse rows, unless an adapter on down wants its whole input. */
   #atKeptWidth(x: RowSlices, keep: ChannelSelection, step: Step): tf.Tensor2D {
     const { gate, up, down } = this;
-    const cut = this.#cuts(down, step);
+    const cut = this.#gradient(down, step) === 'cut';
     const dense = x.dense && swiglu(gate.base(x.dense), up.base(x.dense));
     const sparse =
       x.sparse &&
@@ -112,7 +115,7 @@ export class MlpBlock {
   /** Every channel on every row, as an adapter on gate or up gives all of them a term. */
   #atFullWidth(x: RowSlices, keep: ChannelSelection, step: Step): tf.Tensor2D {
     const project = (part: 'gate' | 'up') => {
-      const base = projectKeptRows(this[part], x, keep, this.#cuts(this[part], step));
+      const base = projectKeptRows(this[part], x, keep, this.#gradient(this[part], step));
       return this[part].adapt(x.all, base, this.#call(step, part));
     };
     const activations = swiglu(project('gate'), project('up'));
@@ -120,7 +123,7 @@ export class MlpBlock {
       this.down,
       sliceRows(activations, step.layout.denseTokens),
       keep,
-      this.#cuts(this.down, step),
+      this.#gradient(this.down, step),
     );
     return this.down.adapt(activations, base, this.#call(step, 'down'));
   }
@@ -139,8 +142,9 @@ export class MlpBlock {
   }
 
   /** The original cuts the sparse product only of layers that carry an adapter: plain ones are its `in` and `out` modes, which track. */
-  #cuts(layer: LinearLayer, step: Step): boolean {
-    return step.plan?.compat === 'reference' && layer.adapter !== null;
+  #gradient(layer: LinearLayer, step: Step): SparseGradient {
+    const gradient = sparseGradient(step);
+    return gradient === 'cut' && layer.adapter === null ? 'exact' : gradient;
   }
 
   #call(step: Step, part: 'gate' | 'up' | 'down') {

@@ -117,6 +117,50 @@ describe.each(TEST_BACKENDS)('sparsity on %s', (backend) => {
     expect(() => expectAllClose('logits', adapted.logits, idle)).toThrow('differ');
   });
 
+  it('cuts the gradient as reference does where the key says so, with the channel maps that are right', async () => {
+    // As many kv heads as heads, so that the two compats choose the same channels.
+    const model = await tinyModel({ numKeyValueHeads: 4 });
+    attachAdapters(model, ALL_PROJECTIONS);
+    const batch = tinyBatch(BATCH);
+    const sparsity = plan(fixedEstimator('gather'));
+    const cut = run(model, { ...sparsity, gradient: 'cut' }, batch);
+    expectSame(cut, run(model, { ...sparsity, compat: 'reference' }, batch));
+    expect(() => expectSame(cut, run(model, sparsity, batch))).toThrow('differ');
+  });
+
+  it('lets gradients straight through: the value of the kept channels, the gradient of all', async () => {
+    const model = await tinyModel({ numHiddenLayers: 2 });
+    // The adapter below the sparse layer is reached through its o alone: attention of one token is v, the same for every channel.
+    attachAdapters(model, ['o_proj']);
+    const layers = new Map([[1, { mlp: 0.5, selfAttn: 0 }]]);
+    const batch = tinyBatch(BATCH);
+    const exact = run(model, plan(fixedEstimator('gather'), 'corrected', layers), batch);
+    const through = run(
+      model,
+      { ...plan(fixedEstimator('gather'), 'corrected', layers), gradient: 'straight_through' },
+      batch,
+    );
+    expectAllClose('logits', through.logits, exact.logits);
+    // All channels of gate and up are taken, but a dropped channel's activation is zero on both sides of the product.
+    for (const [name, gradient] of exact.gradients) {
+      expectAllClose(name, through.gradients.get(name)!, gradient, TOLERANCE.gradient);
+    }
+    attachAdapters(model, ALL_PROJECTIONS);
+    const both = new Map([[1, { mlp: 0.5, selfAttn: 0.5 }]]);
+    const sparse = run(model, plan(fixedEstimator('gather'), 'corrected', both), batch);
+    const straight = run(
+      model,
+      { ...plan(fixedEstimator('gather'), 'corrected', both), gradient: 'straight_through' },
+      batch,
+    );
+    expectAllClose('logits', straight.logits, sparse.logits);
+    expect(() => expectSame(straight, sparse)).toThrow('differ');
+    await expectNoLeak(() => {
+      const { gradients } = lossAndGradients(model, batch);
+      expect(gradients.size).toBeGreaterThan(0);
+    });
+  });
+
   it.each(['corrected', 'reference'] as const)(
     'has the gradients of finite differences exactly if %s is corrected',
     async (compat) => {

@@ -1,5 +1,5 @@
 /** @file What every layer of one forward pass shares. */
-import type { SparsityPlan } from '@spft/estimator';
+import type { SparseGradient, SparsityPlan } from '@spft/estimator';
 import type { PackedLayout } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 
@@ -27,6 +27,11 @@ export interface OutputRows {
 export function blockSparsity(step: Step, layer: number, module: 'mlp' | 'selfAttn'): number {
   const nothingSparse = step.layout.denseTokens === step.layout.tokens;
   return nothingSparse ? 0 : (step.plan?.layers.get(layer)?.[module] ?? 0);
+}
+
+/** What the backward pass does with the sparse products of a step. */
+export function sparseGradient({ plan }: Step): SparseGradient {
+  return plan?.compat === 'reference' ? 'cut' : (plan?.gradient ?? 'exact');
 }
 
 /** Last part of a seed's path: which random choice of a layer it is for. */

@@ -12,6 +12,7 @@ export type { StoredType } from './contract/layers.js';
 export * from './contract/step-recorder.js';
 export type * from './contract/types.js';
 export { BATCHED_MATMUL, batchedMatMul } from './engine/batched-matmul.js';
+export { matMul2d } from './engine/matmul.js';
 export { hasKernel, runOp, withoutKernels } from './engine/op.js';
 export { stopGradient } from './engine/stop-gradient.js';
 export {

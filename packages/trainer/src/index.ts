@@ -101,6 +101,7 @@ export { median, StepClock, type StepSummary } from './loop/step-clock.js';
 export { Trainer } from './loop/trainer.js';
 export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
 export { resolveArgs, type TrainingArgs } from './loop/training-args.js';
+export { type CalibrationSamplesOptions, calibrationData } from './plan/calibration-data.js';
 export {
   clockTime,
   ProgressCallback,

@@ -4,7 +4,13 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { SpftConfig, TrainConfig } from '@spft/config';
 import { loadSpftConfig } from '@spft/config/node';
-import { assertKnownMode, getSpftModel, type SparsityAttachable, type SpftModel } from '@spft/estimator';
+import {
+  assertKnownMode,
+  type CalibrationData,
+  getSpftModel,
+  type SparsityAttachable,
+  type SpftModel,
+} from '@spft/estimator';
 import { predictorDirectory } from '@spft/estimator/node';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
@@ -37,15 +43,19 @@ export async function predictorPlace(
   opened: OpenedModel,
   rank: number,
   output: Output,
+  calibrated: { readonly mode: string; readonly data?: string } | null = null,
 ): Promise<string> {
   const { predictorPath, predictorBasepath: base } = config;
   if (predictorPath !== null) return existsSync(predictorPath) ? predictorPath : locateModel(predictorPath, output);
   const name = shortName(opened.name);
   // Two models of one name are no conflict where we choose the place.
-  if (base === null)
-    return join(predictorCache(output.io.env), `${name}-${opened.fingerprint.slice(0, 12)}`, `r_${rank}`);
+  if (base === null) {
+    // Nor are two datasets, or two templates around one.
+    const leaf = calibrated ? [calibrated.mode, ...(calibrated.data ? [calibrated.data] : [])].join('-') : `r_${rank}`;
+    return join(predictorCache(output.io.env), `${name}-${opened.fingerprint.slice(0, 12)}`, leaf);
+  }
   const isThere = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(base, file)));
-  return isThere ? base : join(base, name, `r_${rank}`);
+  return isThere ? base : join(base, name, calibrated ? calibrated.mode : `r_${rank}`);
 }
 
 /**
@@ -57,14 +67,25 @@ export async function attachSparsity<M extends SparsityAttachable>(
   opened: OpenedModel,
   config: SpftConfig,
   output: Output,
+  calibration?: CalibrationData,
 ): Promise<SpftModel<M>> {
   let building: ReturnType<Output['task']> | null = null;
   let place = '';
   try {
     const spft = await getSpftModel(model, config, {
+      ...(calibration ? { calibration } : {}),
       predictors: async (request) => {
-        place = await predictorPlace(config, opened, request.rank, output);
-        return predictorDirectory(place)(request);
+        const calibrated = request.kind?.calibrated ? { mode: config.mode, data: calibration?.data } : null;
+        place = await predictorPlace(config, opened, request.rank, output, calibrated);
+        const found = await predictorDirectory(place)(request);
+        const { calibration: record } = found;
+        if (calibrated?.data !== undefined && record !== null && record.data !== calibrated.data) {
+          output.note(
+            `predictors in ${place} were fitted to other data than this run's (${record.data ?? 'unnamed'}, ${record.tokens} tokens); ` +
+              'they choose less well than those of its own would: remove predictor_basepath, or build them again, if the tasks differ',
+          );
+        }
+        return found;
       },
       onProgress: ({ done, total, name }) => {
         building ??= output.task(`predictors in ${place}`);

@@ -1,11 +1,13 @@
 /** @file Everything that a run needs, read and put together, before anything is written: data, model, adapter, sparsity. */
 import { resolve } from 'node:path';
 import type { SpftConfig, TrainConfig } from '@spft/config';
-import type { SpftModel } from '@spft/estimator';
+import { type CalibrationData, type SpftModel, denseTokens as tokensDense } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import {
   type CheckpointStore,
+  calibrationData,
+  type DenseTokens,
   type EvaluationTask,
   type PromptTemplate,
   type Sample,
@@ -43,6 +45,12 @@ export interface OpenRun {
   readonly statistics: SparsityStatistics | null;
 }
 
+/** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */
+export function calibrationOf(opened: OpenedModel, { source }: RunSamples, sparsity: SpftConfig): CalibrationData {
+  const denseTokens: DenseTokens = (labels, lengths, seed) => tokensDense(labels, lengths, sparsity, seed);
+  return calibrationData(opened.model, source, { denseTokens });
+}
+
 /** @param cleanup gets what is to be done in the end, whatever comes of it; the last one first. */
 export async function openRun(
   request: TrainingRequest,
@@ -73,7 +81,8 @@ export async function openRun(
 
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
-  const spft = sparsity && (await attachSparsity(peft, opened, sparsity, output));
+  const spft =
+    sparsity && (await attachSparsity(peft, opened, sparsity, output, calibrationOf(opened, samples, sparsity)));
   if (spft) cleanup.push(() => spft.dispose());
   const statistics = spft && new SparsityStatistics(spft.plan, { layerCount: opened.model.layerCount });
   if (statistics) cleanup.push(() => statistics.dispose());

@@ -1,5 +1,5 @@
 /** @file What share of a dense step's arithmetic a run's sparse steps take, counted over batches as they will come. */
-import type { SpftModel } from '@spft/estimator';
+import { SCORE_TOKENS, type SparsityConfig, type SpftModel } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type LlamaForCausalLM, stepFlops } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import { collate, epochSteps, type SampleSource, type Trainer } from '@spft/trainer';
@@ -17,7 +17,8 @@ export function runFlopsShare(
   trainer: Trainer,
 ): number {
   if (spft === null || spft.plan.estimator.applies !== 'gather') return 1;
-  const rank = /^svd_(\d+)$/.exec(spft.plan.estimator.mode)?.[1];
+  const { mode } = spft.plan.estimator;
+  const rank = /^(?:svd|calibrated)_(\d+)/.exec(mode)?.[1];
   const method: FlopsMethod = {
     adapters: {
       rank: peft.config.r,
@@ -27,6 +28,9 @@ export function runFlopsShare(
     sparsity: spft.plan.layers,
     predictorRank: Number(rank ?? 0),
     channelMultiple: spft.config.channelMultiple,
+    scoreRows: scoreRowsOf(spft.config),
+    selectionInterval: spft.config.selectionInterval,
+    gradient: spft.config.compat === 'reference' ? 'cut' : spft.config.gradient,
   };
   const { sparsity: _, predictorRank: __, ...dense } = method;
   let [sparseTotal, denseTotal] = [0, 0];
@@ -43,4 +47,16 @@ export function runFlopsShare(
     }
   }
   return sparseTotal / denseTotal;
+}
+
+/** Which rows a config's scores are taken from, as the estimator has it. */
+export function scoreRowsOf({
+  mode,
+  scoreTokens,
+  mlpSeqAvg,
+  qkvoSeqAvg,
+}: Pick<SparsityConfig, 'mode' | 'scoreTokens' | 'mlpSeqAvg' | 'qkvoSeqAvg'>): NonNullable<FlopsMethod['scoreRows']> {
+  const count = scoreTokens ?? (mode.startsWith('calibrated') ? SCORE_TOKENS : null);
+  if (count !== null) return { mlp: count === 0 ? 'all' : count, selfAttn: count === 0 ? 'all' : count };
+  return { mlp: mlpSeqAvg ? 'mean' : 'all', selfAttn: qkvoSeqAvg ? 'mean' : 'all' };
 }

@@ -9,6 +9,7 @@ import { expectAllClose } from '../../../../test/support/allclose.js';
 import { useBackend } from '../../../../test/support/backends.js';
 import { expectNoLeak } from '../../../../test/support/leaks.js';
 import { fakeHost } from '../../test/fake-host.js';
+import { calibratedPredictors } from '../calibrated-predictor.js';
 import { buildPredictors, type LowRank, type Predictors } from '../predictors.js';
 import { loadOrBuildPredictors, loadPredictors, savePredictors } from './storage.js';
 
@@ -206,5 +207,64 @@ describe('loadOrBuildPredictors()', () => {
     );
     await expect(loadOrBuildPredictors(fakeHost(), { dir, rank: 4 })).rejects.toThrow('wanted rank 4, found rank 3');
     expect((await stat(join(dir, 'model.safetensors'))).mtimeMs).toBe(before.mtimeMs);
+  });
+});
+
+describe('calibrated predictors on disk', () => {
+  const kind = { calibrated: true, norms: true };
+  const layers = new Map([[1, { mlp: true, selfAttn: true }]]);
+  const calibrated = async (host: ReturnType<typeof fakeHost>) => {
+    const inputs = tf.tensor2d(
+      Array.from({ length: 5 * 12 }, (_, i) => Math.sin(i)),
+      [5, 12],
+    );
+    const norm = (n: number) => tf.tensor1d(Array.from({ length: n }, (_, i) => i + 1));
+    return calibratedPredictors(host, layers, 3, {
+      ...{ tokens: 40, data: 'mine' },
+      inputs: new Map([
+        ['model.layers.1.mlp', inputs],
+        ['model.layers.1.self_attn', inputs],
+      ]),
+      norms: new Map([
+        ['model.layers.1.mlp', norm(20)],
+        ['model.layers.1.self_attn.q_proj', norm(16)],
+        ['model.layers.1.self_attn.k_proj', norm(8)],
+        ['model.layers.1.self_attn.v_proj', norm(8)],
+      ]),
+      dispose() {},
+    });
+  };
+
+  it('are read back with mode, data and norms, and the directory says the mode', async () => {
+    const host = fakeHost();
+    const made = await calibrated(host);
+    await savePredictors(made, dir);
+    const found = await loadOrBuildPredictors(host, { dir, rank: 3, layers, kind });
+    expect([found.mode, found.calibration]).toEqual(['calibrated_3_static', { tokens: 40, data: 'mine' }]);
+    expectAllClose('norm', found.norms.get('model.layers.1.mlp')!, made.norms.get('model.layers.1.mlp')!);
+    expectSame(found, made, 1e-2);
+    expect(JSON.parse(await readFile(join(dir, 'config.json'), 'utf8'))).toEqual({
+      ...{ predictor_rank: 3, predictor_mode: 'calibrated_3_static' },
+      ...{ calibration_tokens: 40, calibration_data: 'mine' },
+    });
+  });
+
+  it('are not taken for those of the weights, nor the other way round', async () => {
+    const host = fakeHost();
+    await savePredictors(await calibrated(host), dir);
+    await expect(loadOrBuildPredictors(host, { dir, rank: 3, layers })).rejects.toThrow(
+      'wanted predictors of the weights alone (svd), found those of mode calibrated_3_static',
+    );
+    await savePredictors(await buildPredictors(host, layers, 3), dir);
+    await expect(loadOrBuildPredictors(host, { dir, rank: 3, layers, kind })).rejects.toThrow(
+      'wanted predictors fitted to data (calibrated), found those of mode svd_3',
+    );
+  });
+
+  it('of another model are refused', async () => {
+    await savePredictors(await calibrated(fakeHost()), dir);
+    await expect(loadOrBuildPredictors(fakeHost({ seed: 2 }), { dir, rank: 3, layers, kind })).rejects.toThrow(
+      'made from other weights',
+    );
   });
 });

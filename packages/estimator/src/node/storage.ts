@@ -12,18 +12,14 @@ import {
   writeFileAtomically,
   writeSafetensors,
 } from '@spft/safetensors/node';
+import type { CalibrationData } from '../calibration.js';
 import { PredictorError } from '../errors.js';
+import { makePredictors, type PredictorSource } from '../make-predictors.js';
 import { missingProjections } from '../predictor-check.js';
 import { factorsByProjection } from '../predictor-names.js';
 import { type PredictorDtype, predictorTensors, readPredictors } from '../predictor-tensors.js';
-import {
-  type BuildOptions,
-  buildPredictors,
-  type PredictedLayers,
-  Predictors,
-  predictedProjections,
-} from '../predictors.js';
-import type { PredictorSource } from '../spft-model.js';
+import { type BuildOptions, type PredictedLayers, Predictors, predictedProjections } from '../predictors.js';
+import type { PredictorKind } from '../registry.js';
 import type { SparsityHost } from '../types.js';
 
 /** Name of the file that says what a predictor directory holds. */
@@ -43,7 +39,16 @@ export async function savePredictors(
   const { tensors, metadata } = await predictorTensors(predictors, dtype);
   // The tensors last: predictors are there when this file is, and it says all that reading them needs.
   const path = join(dir, PREDICTOR_CONFIG_FILE);
-  const config = { ...(await readJsonObject(path)), predictor_rank: predictors.rank };
+  const { rank, mode, calibration } = predictors;
+  const config = {
+    ...(await readJsonObject(path)),
+    predictor_rank: rank,
+    ...(calibration && {
+      predictor_mode: mode,
+      calibration_tokens: calibration.tokens,
+      calibration_data: calibration.data,
+    }),
+  };
   await writeFileAtomically(path, (handle) => handle.writeFile(`${JSON.stringify(config, null, 2)}\n`));
   await writeSafetensors(join(dir, MODEL_FILE), tensors, metadata);
 }
@@ -56,7 +61,7 @@ export async function savePredictors(
 export async function loadPredictors(
   host: SparsityHost,
   path: string,
-  options: { readonly rank?: number } = {},
+  options: { readonly rank?: number; readonly calibrated?: boolean } = {},
 ): Promise<Predictors> {
   const file = await open(path);
   if (file === null) {
@@ -77,6 +82,10 @@ export interface LoadOrBuildOptions extends BuildOptions {
   /** Layers that need predictors; default: all. */
   readonly layers?: PredictedLayers;
   readonly dtype?: PredictorDtype;
+  /** Default: from the weights alone. */
+  readonly kind?: PredictorKind;
+  /** Data for calibrated ones; needed where they are not there yet. */
+  readonly calibration?: CalibrationData;
 }
 
 /**
@@ -86,26 +95,27 @@ export interface LoadOrBuildOptions extends BuildOptions {
  */
 export async function loadOrBuildPredictors(
   host: SparsityHost,
-  { dir, rank, layers = everyLayer(host), dtype, ...build }: LoadOrBuildOptions,
+  { dir, rank, layers = everyLayer(host), dtype, kind = FROM_WEIGHTS, calibration, ...build }: LoadOrBuildOptions,
 ): Promise<Predictors> {
   const file = await open(dir);
   await file?.close();
-  const found = file === null ? null : await loadPredictors(host, dir, { rank });
-  if (found && missingProjections(found, layers).length === 0) return found;
+  const { calibrated, norms } = kind;
+  const found = file === null ? null : await loadPredictors(host, dir, { rank, calibrated });
+  if (found && missingProjections(found, layers, { norms }).length === 0) return found;
   if (found && (await stat(dir)).isFile()) {
+    const missing = missingProjections(found, layers, { norms });
     found.dispose();
-    throw new PredictorError(
-      `${dir}: lacks ${missingProjections(found, layers)[0]}; name a directory to have it built there`,
-    );
+    throw new PredictorError(`${dir}: lacks ${missing[0]}; name a directory to have it built there`);
   }
   try {
-    const built = await buildPredictors(host, found ? remaining(layers, found) : layers, rank, build);
+    const { onProgress, ...options } = build;
+    // What is fitted to data is fitted to the same data in every layer, so all of it is made anew.
+    const wanted = found && !calibrated ? remaining(layers, found) : layers;
+    const built = await makePredictors({ host, layers: wanted, rank, kind, calibration, onProgress }, options);
     try {
-      const all = new Predictors(
-        rank,
-        new Map([...(found?.projections ?? []), ...built.projections]),
-        built.fingerprint,
-      );
+      const all = calibrated
+        ? built
+        : new Predictors(rank, new Map([...(found?.projections ?? []), ...built.projections]), built.fingerprint);
       await savePredictors(all, dir, { dtype });
     } finally {
       built.dispose();
@@ -113,16 +123,18 @@ export async function loadOrBuildPredictors(
   } finally {
     found?.dispose();
   }
-  return loadPredictors(host, dir, { rank });
+  return loadPredictors(host, dir, { rank, calibrated });
 }
+
+const FROM_WEIGHTS: PredictorKind = { calibrated: false, norms: false };
 
 /** A source for `getSpftModel`: predictors live in `dir`, and are built there when missing. */
 export function predictorDirectory(
   dir: string,
-  options: Omit<LoadOrBuildOptions, 'dir' | 'rank' | 'layers' | 'onProgress'> = {},
+  options: Omit<LoadOrBuildOptions, 'dir' | 'rank' | 'layers' | 'kind' | 'calibration' | 'onProgress'> = {},
 ): PredictorSource {
-  return ({ host, layers, rank, onProgress }) =>
-    loadOrBuildPredictors(host, { ...options, dir, layers, rank, onProgress });
+  return ({ host, layers, rank, kind, calibration, onProgress }) =>
+    loadOrBuildPredictors(host, { ...options, dir, layers, rank, kind, calibration, onProgress });
 }
 
 function everyLayer({ layerCount }: SparsityHost): PredictedLayers {
@@ -135,7 +147,7 @@ async function assertReplaceable(dir: string): Promise<void> {
   if (file === null) return;
   const { names } = file;
   await file.close();
-  if (factorsByProjection(names, dir).size === 0) {
+  if (factorsByProjection(names, dir).size === 0 && !names.every((name) => name.endsWith('.rms'))) {
     throw new PredictorError(
       `${dir}: holds weights that are no predictors (${names[0] ?? 'an empty file'}); name another directory`,
     );

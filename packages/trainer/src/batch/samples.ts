@@ -132,7 +132,7 @@ export function checkTokens(
 const isId = (value: number, vocabSize: number): boolean => Number.isInteger(value) && value >= 0 && value < vocabSize;
 
 /** A digest of every token and label (FNV-1a over 32-bit words): whether a resumed run has the data of the one it continues. */
-export function samplesDigest(samples: readonly PreparedSample[]): string {
+export function samplesDigest(samples: readonly Sample[]): string {
   let h = 0x811c9dc5 | 0;
   const add = (word: number) => {
     h = Math.imul(h ^ word, 0x01000193);

@@ -1,0 +1,82 @@
+/**
+ * @file Which rows of a layer's input the scores are taken from: the mean token of each sequence (the original's), every token, or a fixed
+ * number a sequence, which chooses as well as every token does at a fraction of the cost (docs/ACCURACY.md).
+ *
+ * Of all tokens, or of the sparse ones alone. The kept channels serve sparse tokens only, and what labelled tokens have a say in would carry
+ * labels into the context.
+ */
+import { gatherRows, type PackedLayout, sequenceMeans } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+
+export interface ScoreRows {
+  /** `mean` of each sequence, `all` tokens, or so many of each sequence, evenly spaced. */
+  readonly tokens: 'mean' | 'all' | number;
+  /** Sparse tokens alone. */
+  readonly contextOnly: boolean;
+}
+
+/** Every layer of a step asks for those of the same layout. */
+const known = new WeakMap<PackedLayout, Map<string, Int32Array>>();
+const contexts = new WeakMap<PackedLayout, PackedLayout>();
+
+/**
+ * @param x [T, H] in the layout's row order.
+ * @returns [n, H], owned by the caller; may be x itself.
+ */
+export function scoreRows(x: tf.Tensor2D, layout: PackedLayout, { tokens, contextOnly }: ScoreRows): tf.Tensor2D {
+  const { denseTokens } = layout;
+  if (typeof tokens === 'number') return gatherRows(x, tf.tensor1d(spacedRows(layout, tokens, contextOnly), 'int32'));
+  const isPart = contextOnly && denseTokens > 0;
+  const rows = isPart ? tf.slice(x, [denseTokens, 0], [layout.tokens - denseTokens, x.shape[1]]) : x;
+  return tokens === 'all' ? rows : sequenceMeans(rows, isPart ? contextOf(layout) : layout);
+}
+
+/** Rows of up to `count` tokens of each sequence, evenly spaced, its first among them. The same array each time. */
+export function spacedRows(layout: PackedLayout, count: number, contextOnly: boolean): Int32Array {
+  const ofLayout = known.get(layout) ?? new Map<string, Int32Array>();
+  known.set(layout, ofLayout);
+  const key = `${count} ${contextOnly}`;
+  const made = ofLayout.get(key);
+  if (made) return made;
+  const rows: number[] = [];
+  eachSequence(layout, contextOnly, (ofSequence) => {
+    const n = Math.min(count, ofSequence.length);
+    for (let i = 0; i < n; i++) rows.push(ofSequence[Math.floor((i * ofSequence.length) / n)]!);
+  });
+  const result = Int32Array.from(rows);
+  ofLayout.set(key, result);
+  return result;
+}
+
+function eachSequence(layout: PackedLayout, contextOnly: boolean, visit: (rows: number[]) => void): void {
+  const { sequenceStarts, rowOfToken, denseTokens } = layout;
+  for (let b = 0; b + 1 < sequenceStarts.length; b++) {
+    const rows: number[] = [];
+    for (let token = sequenceStarts[b]!; token < sequenceStarts[b + 1]!; token++) {
+      const row = rowOfToken[token]!;
+      if (!contextOnly || row >= denseTokens) rows.push(row);
+    }
+    visit(rows);
+  }
+}
+
+/** The sparse rows of a layout as a layout of their own, as far as means need one. */
+function contextOf(layout: PackedLayout): PackedLayout {
+  const made = contexts.get(layout);
+  if (made) return made;
+  const starts = [0];
+  const rowOfToken: number[] = [];
+  eachSequence(layout, true, (rows) => {
+    for (const row of rows) rowOfToken.push(row - layout.denseTokens);
+    starts.push(rowOfToken.length);
+  });
+  const result = {
+    ...layout,
+    tokens: rowOfToken.length,
+    denseTokens: 0,
+    sequenceStarts: Int32Array.from(starts),
+    rowOfToken: Int32Array.from(rowOfToken),
+  };
+  contexts.set(layout, result);
+  return result;
+}
