@@ -6,50 +6,67 @@
 import type { KernelName } from '@spft/sparse-ops/backend';
 import type { BlasKernel } from '../shared/call.js';
 import { attention, attentionGrad } from './attention/packed-attention.js';
+import { rope } from './attention/rope.js';
+import { columnDots } from './engine/column-dots.js';
+import { transpose2d } from './engine/transpose.js';
 import { linearCrossEntropy } from './loss/linear-cross-entropy.js';
-import * as rows from './norm/token-wise.js';
-import * as linear from './project/linear.js';
-import * as lora from './project/lora.js';
-import * as columns from './select/columns.js';
-import * as optimizer from './update/optimizer-update.js';
+import { swiglu, swigluGrad } from './mlp/swiglu.js';
+import { rmsNorm, rmsNormGrad } from './norm/rms-norm.js';
+import { doraLinear, doraLinearGrad, doraNorms } from './project/dora-linear.js';
+import { dropout } from './project/dropout.js';
+import { linear, linearGrad } from './project/linear.js';
+import { linearKeptColumns, linearKeptColumnsGrad } from './project/linear-kept-columns.js';
+import { linearKeptRows, linearKeptRowsGrad } from './project/linear-kept-rows.js';
+import { loraLinear, loraLinearGrad } from './project/lora-linear.js';
+import { columnNorms } from './select/column-norms.js';
+import { gatherColumns, gatherColumnsTransposed } from './select/gather-columns.js';
+import { gramScores, gramScoresGrad } from './select/gram-scores.js';
+import { maskColumns } from './select/mask-columns.js';
+import { scatterColumns } from './select/scatter-columns.js';
+import { topKSelection } from './select/top-k-selection.js';
+import { gatherRows, gatherRowsGrad } from './tokens/gather-rows.js';
+import { sequenceMeans } from './tokens/sequence-means.js';
+import { joinRows, splitRows } from './tokens/split-rows.js';
+import { globalNorm } from './update/global-norm.js';
+import { adamw, sgd } from './update/optimizer-update.js';
 
 export const SPFT_KERNELS = {
-  SpftAdamw: optimizer.adamw,
-  SpftColumnDots: columns.columnDots,
-  SpftColumnNorms: columns.columnNorms,
-  SpftDoraLinear: lora.doraLinear,
-  SpftDoraLinearGrad: lora.doraLinearGrad,
-  SpftDoraNorms: lora.doraNorms,
-  SpftDropout: rows.dropout,
-  SpftGatherColumns: columns.gatherColumns,
-  SpftGatherColumnsTransposed: columns.gatherColumnsTransposed,
-  SpftGatherRows: rows.gatherRows,
-  SpftGatherRowsGrad: rows.gatherRowsGrad,
-  SpftGlobalNorm: optimizer.globalNorm,
-  SpftGramScores: columns.gramScores,
-  SpftGramScoresGrad: columns.gramScoresGrad,
-  SpftJoinRows: rows.joinRows,
-  SpftLinear: linear.linear,
+  SpftAdamw: adamw,
+  SpftColumnDots: columnDots,
+  SpftColumnNorms: columnNorms,
+  SpftDoraLinear: doraLinear,
+  SpftDoraLinearGrad: doraLinearGrad,
+  SpftDoraNorms: doraNorms,
+  SpftDropout: dropout,
+  SpftGatherColumns: gatherColumns,
+  SpftGatherColumnsTransposed: gatherColumnsTransposed,
+  SpftGatherRows: gatherRows,
+  SpftGatherRowsGrad: gatherRowsGrad,
+  SpftGlobalNorm: globalNorm,
+  SpftGramScores: gramScores,
+  SpftGramScoresGrad: gramScoresGrad,
+  SpftJoinRows: joinRows,
+  SpftLinear: linear,
   SpftLinearCrossEntropy: linearCrossEntropy,
-  SpftLinearGrad: linear.linearGrad,
-  SpftLinearKeptColumns: linear.linearKeptColumns,
-  SpftLinearKeptColumnsGrad: linear.linearKeptColumnsGrad,
-  SpftLinearKeptRows: linear.linearKeptRows,
-  SpftLinearKeptRowsGrad: linear.linearKeptRowsGrad,
-  SpftLoraLinear: lora.loraLinear,
-  SpftLoraLinearGrad: lora.loraLinearGrad,
-  SpftMaskColumns: columns.maskColumns,
+  SpftLinearGrad: linearGrad,
+  SpftLinearKeptColumns: linearKeptColumns,
+  SpftLinearKeptColumnsGrad: linearKeptColumnsGrad,
+  SpftLinearKeptRows: linearKeptRows,
+  SpftLinearKeptRowsGrad: linearKeptRowsGrad,
+  SpftLoraLinear: loraLinear,
+  SpftLoraLinearGrad: loraLinearGrad,
+  SpftMaskColumns: maskColumns,
   SpftPackedAttention: attention,
   SpftPackedAttentionGrad: attentionGrad,
-  SpftRmsNorm: rows.rmsNorm,
-  SpftRmsNormGrad: rows.rmsNormGrad,
-  SpftRope: rows.rope,
-  SpftScatterColumns: columns.scatterColumns,
-  SpftSequenceMeans: columns.sequenceMeans,
-  SpftSgd: optimizer.sgd,
-  SpftSplitRows: rows.splitRows,
-  SpftSwiglu: rows.swiglu,
-  SpftSwigluGrad: rows.swigluGrad,
-  SpftTopKSelection: columns.topKSelection,
-  SpftTranspose2d: columns.transpose2d,
+  SpftRmsNorm: rmsNorm,
+  SpftRmsNormGrad: rmsNormGrad,
+  SpftRope: rope,
+  SpftScatterColumns: scatterColumns,
+  SpftSequenceMeans: sequenceMeans,
+  SpftSgd: sgd,
+  SpftSplitRows: splitRows,
+  SpftSwiglu: swiglu,
+  SpftSwigluGrad: swigluGrad,
+  SpftTopKSelection: topKSelection,
+  SpftTranspose2d: transpose2d,
 } satisfies { readonly [Name in KernelName]?: BlasKernel<Name> };

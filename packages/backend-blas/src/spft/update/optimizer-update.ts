@@ -1,4 +1,4 @@
-/** @file Steps of an optimizer over all tensors, and the norm of all gradients. */
+/** @file One step of AdamW or SGD over all tensors. */
 import type * as tf from '@tensorflow/tfjs-core';
 import { sizeOf } from '../../backend.js';
 import type { BlasKernel, Call } from '../../shared/call.js';
@@ -50,15 +50,4 @@ export const sgd: BlasKernel<'SpftSgd'> = (call, inputs, { count, learningRate, 
     call.pool.call('sgd', 0, size, p, g, m, call.at(outputs[n]!), newM, ...numbers);
   });
   return outputs;
-};
-
-export const globalNorm: BlasKernel<'SpftGlobalNorm'> = (call, inputs, { count }) => {
-  const norm = call.output([]);
-  let sum = 0;
-  for (let n = 0; n < count; n++) {
-    const t = inputs[`t${n}`]!;
-    sum += call.pool.kernels.squares(call.at(t), sizeOf(t.shape));
-  }
-  call.values(norm)[0] = Math.sqrt(sum);
-  return norm;
 };

@@ -1,0 +1,33 @@
+/** @file Kept rows or columns of a frozen weight, gathered first, which takes a hundredth of the product. */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Place } from '../../backend.js';
+import type { Call } from '../../shared/call.js';
+import { copyRows } from '../tokens/gather-rows.js';
+
+/** Kept rows of a weight [out, in], in scratch. */
+export function keptRows(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo): Place {
+  const n = weight.shape[1]!;
+  const kept = indices.shape[0]!;
+  const place = call.scratch(kept * n);
+  const from = call.backend.placeLasting(weight);
+  if (from !== null) call.share('gatherRows', kept, n, from, n, call.at(indices), place);
+  else copyRows(call.values(weight), call.values(indices), n, call.backend.heap.f32(place, kept * n));
+  return place;
+}
+
+/** Kept columns of a weight [out, in], as [out, kept] in scratch. */
+export function keptColumns(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo): Place {
+  const [rows, n] = weight.shape as [number, number];
+  const kept = indices.shape[0]!;
+  const place = call.scratch(rows * kept);
+  call.share('gatherColumns', rows, kept, call.at(weight), n, call.at(indices), kept, place);
+  return place;
+}
+
+export function keptOf(call: Call, bias: tf.TensorInfo, indices: tf.TensorInfo): Place {
+  const [from, kept] = [call.values(bias), call.values(indices)];
+  const place = call.scratch(kept.length);
+  const to = call.backend.heap.f32(place, kept.length);
+  for (let i = 0; i < kept.length; i++) to[i] = from[kept[i]!]!;
+  return place;
+}
