@@ -12,12 +12,14 @@ const heads = { hiddenSize: 256, intermediateSize: 512, numAttentionHeads: 2, nu
 const shape = { ...LLAMA3_8B, ...heads, vocabSize: 512, numHiddenLayers: 2 };
 
 describeCuda('the benchmark of a GPU', () => {
-  it('verifies LoRA, SparseLoRA and DoRA', { timeout: 120_000 }, async () => {
+  it('verifies LoRA, SparseLoRA and DoRA, and the first two on a base in FP8', { timeout: 120_000 }, async () => {
     const before = tf.memory().numTensors;
     const said: string[] = [];
     const verified = await verifyOnDevice(CONFIGS, (line) => said.push(line), { shape });
-    expect(verified.map((fact) => fact.split(' in bf16')[0])).toEqual(['dense LoRA', 'SparseLoRA', 'DoRA']);
-    expect(said).toHaveLength(3);
+    expect(verified.map((fact) => fact.split(/( in bf16)? against/)[0])).toEqual([
+      ...['dense LoRA', 'SparseLoRA', 'DoRA', 'dense LoRA on a base in FP8', 'SparseLoRA on a base in FP8'],
+    ]);
+    expect(said).toHaveLength(5);
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -33,8 +35,8 @@ describeCuda('the benchmark of a GPU', () => {
     );
   });
 
-  it('measures a row', { timeout: 120_000 }, async () => {
-    const model = await randomLlama(shape);
+  it.each(['bf16', 'fp8'] as const)('measures a row in %s', { timeout: 120_000 }, async (basePrecision) => {
+    const model = await randomLlama(shape, 'bf16', { basePrecision });
     const row = {
       name: 'small',
       dora: false,
@@ -50,7 +52,9 @@ describeCuda('the benchmark of a GPU', () => {
       losses: [expect.any(Number), expect.any(Number), expect.any(Number)],
     });
     expect(result.launches).toBeGreaterThan(50);
-    expect(result.profile!.map(({ name }) => name)).toContain('packed_attention');
+    const names = result.profile!.map(({ name }) => name);
+    expect(names).toContain('packed_attention');
+    expect(names.includes('transpose_bytes')).toBe(basePrecision === 'fp8');
     expect(result.peakGiB).toBeLessThanOrEqual(result.reservedGiB!);
     model.dispose();
   });

@@ -4,6 +4,7 @@
  */
 import { type CudaBackend, randomTensor } from '@spft/backend-cuda';
 import type { LlamaForCausalLM } from '@spft/models';
+import { formOf, storeAs } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { RowBatch } from './llama.js';
 
@@ -60,6 +61,7 @@ export function floorMilliseconds(
 ): number {
   const backend = tf.backend() as CudaBackend;
   const frozen = products(model, batch, kept);
+  const ofForm = codesFloor(backend, frozen);
   const most = Math.max(...frozen.map(({ rows, out, inputs }) => rows * Math.max(out, inputs)));
   const [x, y] = [1, 2].map((seed) =>
     randomTensor([most], { seed, distribution: 'normal', deviation: 0.05, physical: 'bf16' }),
@@ -68,10 +70,12 @@ export function floorMilliseconds(
   const round = () => {
     for (const { weight, rows, out, inputs } of frozen) {
       const [a, d] = [backend.address(x), backend.address(y)];
+      if (ofForm?.(weight, rows, out, inputs, d)) continue;
       backend.multiply({ ...types, m: rows, n: out, k: inputs, transposeB: true, a, b: backend.address(weight), d });
     }
     for (const { weight, rows, out, inputs } of [...frozen].reverse()) {
       const [a, d] = [backend.address(x), backend.address(y)];
+      if (ofForm?.(weight, rows, inputs, out, d)) continue;
       backend.multiply({ ...types, m: rows, n: inputs, k: out, a, b: backend.address(weight), d });
     }
   };
@@ -79,5 +83,33 @@ export function floorMilliseconds(
   round();
   const taken = Array.from({ length: repeats }, () => backend.device.milliseconds(round));
   tf.dispose([x, y]);
+  ofForm?.end();
   return taken.sort((a, b) => a - b)[Math.floor(repeats / 2)]!;
+}
+
+/**
+ * Products of matrices in FP8, both operands codes. Gradients' products have the same bytes in the other shape, as if the transposed codes were there.
+ * Null where no matrix is in FP8.
+ */
+function codesFloor(backend: CudaBackend, frozen: readonly Frozen[]) {
+  const coded = frozen.filter(({ weight }) => formOf(weight) === 'fp8');
+  if (coded.length === 0) return null;
+  const [rows, columns] = [
+    Math.max(...coded.map(({ rows }) => rows)),
+    Math.max(...coded.flatMap(({ out, inputs }) => [out, inputs])),
+  ];
+  const x = randomTensor([rows, columns], { seed: 3, distribution: 'normal', deviation: 0.05, physical: 'bf16' });
+  const codes = storeAs(x as tf.Tensor2D, 'fp8');
+  x.dispose();
+  const scales = tf.ones([rows]);
+  const run = (weight: tf.Tensor2D, m: number, n: number, k: number, d: number): boolean => {
+    if (formOf(weight) !== 'fp8') return false;
+    const [a, scaleA] = [backend.address(codes), backend.address(scales)];
+    backend.multiply({
+      ...{ m, n, k, transposeB: true, type: 'e4m3', outputType: 'bf16', a, b: backend.address(weight), d },
+      ...{ scaleA, scaledByRow: backend.scalesRows },
+    });
+    return true;
+  };
+  return Object.assign(run, { end: () => tf.dispose([codes, scales]) });
 }

@@ -5,8 +5,10 @@ import {
   IGNORE_INDEX,
   type LlamaConfig,
   LlamaForCausalLM,
+  type LoadOptions,
   llamaTensors,
   type PackedBatch,
+  type WeightSource,
 } from '@spft/models';
 import { packTokens } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
@@ -27,11 +29,15 @@ export const LLAMA3_8B: LlamaConfig = {
   ...{ initializerRange: 0.02, bosTokenId: null, eosTokenIds: [], padTokenId: null },
 };
 
-/** Weights of transformers' initialisation: normal with the config's deviation, norms 1. @param physical of matrices. */
-export function randomLlama(config: LlamaConfig, physical: 'bf16' | 'f32' = 'bf16'): Promise<LlamaForCausalLM> {
+/** Weights of transformers' initialisation: normal with the config's deviation, norms 1. @param physical of matrices. @param options how they are stored. */
+export function randomLlama(
+  config: LlamaConfig,
+  physical: 'bf16' | 'f32' = 'bf16',
+  options: LoadOptions = {},
+): Promise<LlamaForCausalLM> {
   const shapes = llamaTensors(config);
   const names = [...shapes.keys()];
-  return LlamaForCausalLM.fromWeights(config, {
+  const source: WeightSource = {
     names,
     entry: (name) => ({ shape: shapes.get(name)! }),
     float32: async () => {
@@ -54,7 +60,8 @@ export function randomLlama(config: LlamaConfig, physical: 'bf16' | 'f32' = 'bf1
       made.dispose();
       return wide;
     },
-  });
+  };
+  return LlamaForCausalLM.fromWeights(config, source, options);
 }
 
 export interface RowBatch extends PackedBatch {

@@ -7,16 +7,18 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import '@spft/backend-cuda';
 import type { CudaBackend } from '@spft/backend-cuda';
+import type { LlamaForCausalLM } from '@spft/models';
 import * as tf from '@tensorflow/tfjs';
 import { LLAMA3_8B, randomLlama } from './llama.js';
 import { measureRow, type RowResult } from './measure.js';
 import { peerRow } from './peer.js';
-import { rowsNamed } from './rows.js';
+import { ROWS, rowsNamed } from './rows.js';
 import { verifyOnDevice } from './verify.js';
 
 const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's shape with random weights, beside their floors and PyTorch.
 
-  --rows LIST        dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048 (default all)
+  --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_fp8, sparselora_math10k_fp8,
+                     sparselora_csr_fp8, sparselora_math10k_fp8_two_copies (default all)
   --steps N          timed steps (default 50), --warmup N steps before (default 20), --profile N steps profiled (default 2)
   --floor N          rounds of the floor (default 10)
   --layers N         layers of the model (default 32), for trying things
@@ -28,7 +30,7 @@ const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's s
 
 const { values: flags } = parseArgs({
   options: {
-    ...{ rows: { type: 'string', default: 'dense_lora,sparselora_math10k,sparselora_csr,dora,dense_lora_2x2048' } },
+    ...{ rows: { type: 'string', default: ROWS.map(({ name }) => name).join() } },
     ...{
       steps: { type: 'string', default: '50' },
       warmup: { type: 'string', default: '20' },
@@ -83,12 +85,20 @@ async function main(): Promise<void> {
   Object.assign(result, { device: backend.device.info.name, driver: backend.device.info.driver });
   const verified = flags.no_verify ? [] : await verifyOnDevice(flags.configs, say);
   const config = { ...LLAMA3_8B, numHiddenLayers: Number(flags.layers) };
-  const started = performance.now();
-  const model = await randomLlama(config);
-  backend.device.synchronize();
-  say(`model in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  // Of one form at a time, as a step's memory counts all that is on the GPU.
+  let model: LlamaForCausalLM | null = null;
+  let stored = '';
   for (const row of rowsNamed(flags.rows)) {
     try {
+      const { basePrecision = 'bf16', keepTransposed = false } = row;
+      if (model === null || stored !== `${basePrecision} ${keepTransposed}`) {
+        model?.dispose();
+        const started = performance.now();
+        model = await randomLlama(config, 'bf16', { basePrecision, keepTransposed });
+        stored = `${basePrecision} ${keepTransposed}`;
+        backend.device.synchronize();
+        say(`model in ${basePrecision} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+      }
       const options = { steps: Number(flags.steps), warmup: Number(flags.warmup), profiled: Number(flags.profile) };
       rows.push(await measureRow(model, row, { ...options, floorRounds: Number(flags.floor), configs: flags.configs }));
       say(line(rows.at(-1)!));
@@ -100,7 +110,7 @@ async function main(): Promise<void> {
     }
     save({ verified });
   }
-  model.dispose();
+  model?.dispose();
 }
 
 function line(row: RowResult | undefined): string {

@@ -3,6 +3,10 @@
 export interface Row {
   readonly name: string;
   readonly dora: boolean;
+  /** How the frozen linear layers are stored; bf16 where it is not said. */
+  readonly basePrecision?: 'fp8';
+  /** Whether the transposed weights are kept too. */
+  readonly keepTransposed?: boolean;
   /** A file of configs/sparsity, or null for dense. */
   readonly sparsity: string | null;
   readonly batch: number;
@@ -14,15 +18,31 @@ export interface Row {
 }
 
 const BATCH = { batch: 8, length: 512, labelled: 128 } as const;
+const FP8 = { basePrecision: 'fp8' } as const;
 const MATH = 'llama3-8b-math10k.yaml';
 const CSR = 'llama3-8b-csr.yaml';
 
 export const ROWS: readonly Row[] = [
-  { name: 'dense_lora', dora: false, sparsity: null, ...BATCH, target: { ms: 205, gib: 28 } },
-  { name: 'sparselora_math10k', dora: false, sparsity: MATH, ...BATCH, target: { ms: 105, gib: 23 } },
-  { name: 'sparselora_csr', dora: false, sparsity: CSR, ...BATCH, labelled: 3, target: { ms: 145, gib: 25 } },
+  { name: 'dense_lora', dora: false, sparsity: null, ...BATCH, target: { ms: 196, gib: 27 } },
+  { name: 'sparselora_math10k', dora: false, sparsity: MATH, ...BATCH, target: { ms: 97, gib: 23 } },
+  { name: 'sparselora_csr', dora: false, sparsity: CSR, ...BATCH, labelled: 3, target: { ms: 133, gib: 25 } },
   { name: 'dora', dora: true, sparsity: null, ...BATCH, target: null },
   { name: 'dense_lora_2x2048', dora: false, sparsity: null, batch: 2, length: 2048, labelled: 512, target: null },
+  { name: 'dense_lora_fp8', dora: false, ...FP8, sparsity: null, ...BATCH, target: { ms: 118, gib: 20 } },
+  { name: 'sparselora_math10k_fp8', dora: false, ...FP8, sparsity: MATH, ...BATCH, target: { ms: 68, gib: 17 } },
+  {
+    name: 'sparselora_csr_fp8',
+    dora: false,
+    ...FP8,
+    sparsity: CSR,
+    ...BATCH,
+    labelled: 3,
+    target: { ms: 88, gib: 18 },
+  },
+  {
+    ...{ name: 'sparselora_math10k_fp8_two_copies', dora: false, ...FP8, keepTransposed: true },
+    ...{ sparsity: MATH, ...BATCH, target: null },
+  },
 ];
 
 /** Rows by name, in the order of the table. @throws RangeError for one that there is not. */

@@ -21,6 +21,10 @@ const TITLES: Readonly<Record<string, string>> = {
   dense_lora: '**spft**, LoRA',
   sparselora_math10k: '**spft**, SparseLoRA `llama3-8b-math10k`',
   sparselora_csr: '**spft**, SparseLoRA `llama3-8b-csr`, 3 labelled tokens a sequence',
+  dense_lora_fp8: '**spft**, LoRA on a base in FP8',
+  sparselora_math10k_fp8: '**spft**, SparseLoRA `llama3-8b-math10k` on a base in FP8',
+  sparselora_math10k_fp8_two_copies: 'the same, transposed weights kept',
+  sparselora_csr_fp8: '**spft**, SparseLoRA `llama3-8b-csr` on a base in FP8',
   dora: '**spft**, DoRA',
   dense_lora_2x2048: '**spft**, LoRA, 2 × 2048 tokens',
 };

@@ -29,6 +29,7 @@ const seed = { minimum: 0, maximum: 4294967295 };
 
 export const OPTIMIZERS = ['adamw_torch', 'adamw_torch_fused', 'adamw_hf', 'adamw', 'sgd'] as const;
 export const SCHEDULERS = ['linear', 'cosine', 'constant', 'constant_with_warmup'] as const;
+export const BASE_PRECISIONS = ['bf16', 'fp8'] as const;
 export const STRATEGIES = ['no', 'steps', 'epoch'] as const;
 export const REPORTERS = ['none', 'all', 'jsonl', 'html'] as const;
 
@@ -129,6 +130,15 @@ export const TRAIN_KEYS = {
   dataSeed: optional(integer(seed), null, 'Seed of shuffling alone; seed if not given.'),
   bf16: boolean(false, 'Compute in bfloat16 where the backend can; others compute in float32.'),
   fp16: boolean(false, 'Compute in float16 where the backend can; others compute in float32.'),
+  basePrecision: choice(
+    BASE_PRECISIONS,
+    'bf16',
+    'Frozen weights: bf16 as the backend has them, or fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on.',
+  ),
+  fp8KeepTransposed: boolean(
+    false,
+    'With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.',
+  ),
   gradientCheckpointing: boolean(false, 'Recompute activations in the backward pass: less memory, more time.'),
   dataloaderNumWorkers: integer(0, 'Workers that prepare batches; batches are prepared in line when 0.', atLeast0),
   ddpFindUnusedParameters: optional(boolean(), null, "PyTorch's; accepted and without effect."),

@@ -2,6 +2,7 @@
  * @file Which model predictors were made from: its sizes, and a checksum of a sample of its weights. Sizes alone do not tell a base model
  * from its instruct version.
  */
+import { originalSample, spreadPlaces } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { LowRank } from './low-rank.js';
 import type { SparsityHost } from './types.js';
@@ -12,9 +13,6 @@ export interface ModelFingerprint {
   /** 16 hexadecimal digits. */
   readonly weights: string;
 }
-
-/** Values read of each sampled weight. */
-const SAMPLE = 64;
 
 /** Reads a few kilobytes back from the device. */
 export async function fingerprintOf(host: SparsityHost): Promise<ModelFingerprint> {
@@ -44,8 +42,11 @@ export async function predictorsDigest(projections: ReadonlyMap<string, LowRank>
 }
 
 async function sample(weight: tf.Tensor2D): Promise<Float32Array> {
-  const places = Int32Array.from({ length: SAMPLE }, (_, i) => Math.floor(((i + 0.5) * weight.size) / SAMPLE));
-  const values = tf.tidy(() => tf.gather(tf.reshape(weight, [weight.size]), tf.tensor1d(places, 'int32')));
+  const original = originalSample(weight);
+  if (original) return original.spread;
+  const places = tf.tensor1d(spreadPlaces(weight.size), 'int32');
+  const values = tf.tidy(() => tf.gather(tf.reshape(weight, [weight.size]), places));
+  places.dispose();
   const data = await values.data<'float32'>();
   values.dispose();
   return data;

@@ -13,7 +13,7 @@ export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchEr
 export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
 export { type LlamaConfig, llamaConfigJson, llamaTensors, parseLlamaConfig } from './llama-config.js';
-export type { LlamaParts, LoadOptions } from './load-weights.js';
+export { BASE_PRECISIONS, type BasePrecision, type LlamaParts, type LoadOptions } from './load-weights.js';
 export { deriveSeed } from './seed.js';
 export { checkVocabulary, createTokenizer, type TokenizerFiles } from './tokenizer/hugging-face-tokenizer.js';
 export type {

@@ -8,6 +8,7 @@ import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimat
 import { type AdapterHost, baseFingerprint, type LinearAdapter } from '@spft/peft';
 import {
   constant,
+  formOf,
   gatherRows,
   type HeadLayout,
   isRecording,
@@ -88,7 +89,12 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   /** Fingerprint of the frozen weights, and what the attached plan says of itself. */
   async identity(): Promise<Record<string, string>> {
     const base = await baseFingerprint(this);
-    return { base, ...(await this.sparsity?.sparsityIdentity?.()) };
+    const forms = new Set([...this.linears.values()].flatMap(({ weight }) => formOf(weight) ?? []));
+    return {
+      base,
+      ...(forms.size > 0 && { base_precision: [...forms].join('+') }),
+      ...(await this.sparsity?.sparsityIdentity?.()),
+    };
   }
 
   get headLayout(): HeadLayout {

@@ -1,4 +1,5 @@
 /** @file A base model's fingerprint, by which an adapter notices that it is loaded onto another model of the same shape. */
+import { originalSample } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { AdapterHost } from './types.js';
 
@@ -6,8 +7,8 @@ import type { AdapterHost } from './types.js';
 const SAMPLE = 64;
 
 /**
- * 64 bits in hexadecimal (FNV-1a) over name, shape and first values of every linear layer. Values are rounded to bfloat16 first, so that a
- * model is the same in float32 and in bfloat16.
+ * 64 bits in hexadecimal (FNV-1a) over name, shape and first values of every linear layer. Values are rounded to bfloat16 first, and are those before
+ * a weight was stored in a form such as FP8, so that a model is the same in float32, in bfloat16 and in a form: an adapter goes from one to the other.
  * @param original weight to take for a layer instead of the host's, where an adapter is merged into it.
  */
 export async function baseFingerprint(
@@ -20,13 +21,14 @@ export async function baseFingerprint(
   };
   const samples = [...host.linears.values()].map((linear) => {
     const weight = original(linear.name) ?? linear.weight;
-    return { linear, values: tf.slice(weight, [0, 0], [1, Math.min(SAMPLE, linear.inFeatures)]) };
+    const values = tf.slice(weight, [0, 0], [1, Math.min(SAMPLE, linear.inFeatures)]);
+    return { linear, values, original: originalSample(weight)?.first };
   });
   try {
-    for (const { linear, values } of samples) {
+    for (const { linear, values, original } of samples) {
       for (const byte of new TextEncoder().encode(`${linear.name} ${linear.outFeatures}x${linear.inFeatures};`))
         add(byte);
-      for (const bits of new Uint32Array(Float32Array.from(await values.data()).buffer)) {
+      for (const bits of new Uint32Array((original?.slice() ?? Float32Array.from(await values.data())).buffer)) {
         const rounded = (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
         add(rounded & 0xff);
         add(rounded >>> 8);

@@ -17,11 +17,14 @@ export { hasKernel, runOp, withoutKernels } from './engine/op.js';
 export { stopGradient } from './engine/stop-gradient.js';
 export {
   formOf,
+  type OriginalSample,
+  originalSample,
   requireForm,
   STORED_FORMS,
   type StoreAsOptions,
   StoredFormError,
   type StoredFormName,
+  spreadPlaces,
   storeAs,
 } from './engine/stored-form.js';
 export {

@@ -1,6 +1,6 @@
 /** @file A base model with its tokenizer, from a directory or the hub, with progress. */
 import { basename } from 'node:path';
-import { type LlamaConfig, LlamaForCausalLM, llamaTensors, type Tokenizer } from '@spft/models';
+import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, llamaTensors, type Tokenizer } from '@spft/models';
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
@@ -19,17 +19,21 @@ export interface OpenedModel {
   readonly isFloat32: boolean;
 }
 
+/** Which revision of the hub's, and how its frozen weights are stored. */
+export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
+  Pick<LoadOptions, 'basePrecision' | 'keepTransposed'>;
+
 /**
  * Opens a model on the active backend; its weights are downloaded where they are missing. The caller disposes `model`.
  * @param nameOrDirectory a directory, or an id on the hub.
- * @throws ModelError, SafetensorsError or HubError saying what is wrong and what to do.
+ * @throws ModelError, SafetensorsError, StoredFormError or HubError saying what is wrong and what to do.
  */
 export async function openModel(
   nameOrDirectory: string,
   output: Output,
-  hub: Pick<DownloadOptions, 'revision'> = {},
+  { revision, basePrecision = 'bf16', keepTransposed }: OpenModelOptions = {},
 ): Promise<OpenedModel> {
-  const path = await locateModel(nameOrDirectory, output, hub);
+  const path = await locateModel(nameOrDirectory, output, revision === undefined ? {} : { revision });
   const status = output.task(`model ${nameOrDirectory}`);
   try {
     // Before the weights: it is small, and what is wrong with it would be wrong after them too.
@@ -39,10 +43,11 @@ export async function openModel(
       const { config, weights, fingerprint } = directory;
       requireAddressable(nameOrDirectory, config);
       const model = await LlamaForCausalLM.fromWeights(config, weights, {
+        ...{ basePrecision, keepTransposed },
         onProgress: (loaded, total) => status.update(loaded / total),
       });
       const parameters = `${(model.parameterCount / 1e6).toFixed(1)} M parameters, ${model.layerCount} layers`;
-      status.done(parameters);
+      status.done(basePrecision === 'bf16' ? parameters : `${parameters}, frozen weights in ${basePrecision}`);
       const isFloat32 = weights.entry('model.embed_tokens.weight').dtype === 'F32';
       return { name: nameOrDirectory, directory: path, model, tokenizer, fingerprint, isFloat32 };
     } finally {

@@ -71,7 +71,10 @@ export async function openRun(
   const tasks = asked.evalDataset === null ? [] : await openTasks(asked.evalDataset, output, config.skipBadRows);
 
   const { name: backend } = await openBackend(request.backend, output);
-  const opened = request.opened ?? (await openModel(asked.model, output, { revision: request.revision }));
+  const { basePrecision, fp8KeepTransposed: keepTransposed } = config;
+  const opened =
+    request.opened ??
+    (await openModel(asked.model, output, { revision: request.revision, basePrecision, keepTransposed }));
   if (!request.opened) cleanup.push(() => opened.model.dispose());
   const isNamed = request.template !== undefined || config.chatTemplateFormat !== null;
   const choice = templateForRecords(records.train, { template: asked.template, isNamed }, opened.tokenizer, output);

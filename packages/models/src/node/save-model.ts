@@ -10,6 +10,7 @@ import {
   writeFileAtomically,
   writeSafetensorsModel,
 } from '@spft/safetensors/node';
+import { formOf } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
@@ -25,6 +26,8 @@ export interface SavableModel {
 export interface SaveModelOptions {
   /** Type of the weights in the file; `bf16` rounds to the nearest. Default `bf16`, as the hub's models mostly are. */
   readonly dtype?: 'bf16' | 'f32';
+  /** Writes weights that are in a form such as FP8 as the numbers that the form has, which are not those that the model came with. Default false. */
+  readonly fromForms?: boolean;
   /** The model's original directory: its config.json is kept but for the dtype, and generation config and tokenizer files are copied. */
   readonly source?: string;
   /** Weights are divided into files of at most this size. Default 5e9. */
@@ -46,10 +49,12 @@ const COPIED = [
 /**
  * Writes config.json, weights, and what `source` has of generation config and tokenizer. The directory appears whole or not at all; one of
  * that name is replaced if it is a model's or empty, and stays as it was when anything fails before.
- * @throws ModelError when something else is at `dir`, or the model lacks tensors. @throws SafetensorsError when the disk does not take it.
+ * @throws ModelError when something else is at `dir`, the model lacks tensors, or has some in a form that `fromForms` does not allow.
+ * @throws SafetensorsError when the disk does not take it.
  */
 export async function saveModel(dir: string, model: SavableModel, options: SaveModelOptions = {}): Promise<void> {
-  const { dtype = 'bf16', source, maxShardBytes } = options;
+  const { dtype = 'bf16', source, maxShardBytes, fromForms = false } = options;
+  if (!fromForms) requirePlain(model);
   const target = resolve(dir);
   await clearLeftovers(target);
   const replaced = await existing(target);
@@ -90,6 +95,16 @@ async function clearLeftovers(target: string): Promise<void> {
   const [first] = there ? [] : await leftoversOf(target, 'old');
   if (first !== undefined) await rename(first, target);
   await removeLeftovers(target, 'old');
+}
+
+/** Rounded weights are not written for the original ones unasked. */
+function requirePlain({ tensors }: SavableModel): void {
+  const [first, ...others] = [...tensors].filter(([, tensor]) => formOf(tensor) !== null);
+  if (!first) return;
+  throw new ModelError(
+    `'${first[0]}'${others.length > 0 ? ` and ${others.length} other weights are` : ' is'} in ${formOf(first[1])}: what would be written are numbers ` +
+      'rounded to that. Load the model without basePrecision to write it as it came, or pass fromForms to write what is there',
+  );
 }
 
 /** Whether a directory is there that may be replaced. */

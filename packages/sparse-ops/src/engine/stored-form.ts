@@ -24,11 +24,41 @@ export interface StoreAsOptions {
   readonly keepTransposed?: boolean;
 }
 
+/** Some numbers of a matrix as it was before it was stored in a form, by which a model is known again. */
+export interface OriginalSample {
+  /** The beginning of its first row. */
+  readonly first: Float32Array;
+  /** At `spreadPlaces`. */
+  readonly spread: Float32Array;
+}
+
+interface Stored extends OriginalSample {
+  readonly form: StoredFormName;
+}
+
 /** By dataId, which clones share. */
-const forms = new WeakMap<tf.DataId, StoredFormName>();
+const stored = new WeakMap<tf.DataId, Stored>();
 
 /** The form that a matrix was stored in; null for plain numbers. */
-export const formOf = (x: tf.Tensor): StoredFormName | null => forms.get(x.dataId) ?? null;
+export const formOf = (x: tf.Tensor): StoredFormName | null => stored.get(x.dataId)?.form ?? null;
+
+/** What is remembered of a matrix in a form; null for plain ones, which can be looked at. */
+export const originalSample = (x: tf.Tensor): OriginalSample | null => stored.get(x.dataId) ?? null;
+
+/** Numbers of each kind in a sample. */
+const SAMPLE = 64;
+
+/** Places spread evenly over so many numbers. */
+export const spreadPlaces = (size: number): Int32Array =>
+  Int32Array.from({ length: SAMPLE }, (_, i) => Math.floor(((i + 0.5) * size) / SAMPLE));
+
+function sampleOf(x: tf.Tensor2D): OriginalSample {
+  return tf.tidy(() => {
+    const read = (values: tf.Tensor) => values.dataSync() as Float32Array;
+    const first = read(tf.slice(x, [0, 0], [1, Math.min(SAMPLE, x.shape[1])]));
+    return { first, spread: read(tf.gather(tf.reshape(x, [x.size]), tf.tensor1d(spreadPlaces(x.size), 'int32'))) };
+  });
+}
 
 /** @throws StoredFormError where the active backend cannot store matrices so. */
 export function requireForm(form: StoredFormName): void {
@@ -41,6 +71,7 @@ export function requireForm(form: StoredFormName): void {
 
 /**
  * A frozen matrix in another form, whose values are those of x rounded to it.
+ * Reads a few numbers back: for loading, not for a step.
  * @returns owned by the caller. Not differentiable.
  * @throws StoredFormError where the active backend has no forms; the backend's own error where the device cannot do it.
  */
@@ -50,7 +81,9 @@ export function storeAs(
   { keepTransposed = false }: StoreAsOptions = {},
 ): tf.Tensor2D {
   requireForm(form);
-  const stored = noGradient(() => runKernel('SpftStoreAs', { x }, { form, keepTransposed }));
-  forms.set(stored.dataId, form);
-  return stored;
+  return noGradient(() => {
+    const made = runKernel('SpftStoreAs', { x }, { form, keepTransposed });
+    stored.set(made.dataId, { form, ...sampleOf(x) });
+    return made;
+  });
 }

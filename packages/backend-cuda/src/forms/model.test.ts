@@ -1,0 +1,82 @@
+/** @file A model whose linear layers are in FP8: what it is known by, what is saved of it, and what its adapter is merged into. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LlamaForCausalLM } from '@spft/models';
+import { saveModel } from '@spft/models/node';
+import { baseFingerprint, getPeftModel } from '@spft/peft';
+import { formOf } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { expect, it } from 'vitest';
+import { fingerprintOf } from '../../../estimator/src/fingerprint.js';
+import { sourceOf, TINY, tinyWeights } from '../../../models/test/tiny.js';
+import { e4m3WeightReference } from '../../../sparse-ops/src/engine/e4m3.reference.js';
+import { roundToBf16 } from '../../test/compare.js';
+import { cuda, describeCuda } from '../../test/cuda.js';
+
+const CONFIG = { ...TINY, hiddenSize: 32, intermediateSize: 48, headDim: 8, numHiddenLayers: 2 };
+const QUERY = 'model.layers.0.self_attn.q_proj';
+
+describeCuda('a model with basePrecision fp8', () => {
+  it('has its linear layers in FP8 and nothing else, and is the same base as in bf16 to adapters and predictors', async () => {
+    const before = [tf.memory().numTensors, cuda().numDataIds()];
+    const weights = tinyWeights(CONFIG);
+    const progress: number[] = [];
+    const [plain, model] = [
+      await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(weights)),
+      await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(weights), {
+        basePrecision: 'fp8',
+        onProgress: (loaded) => progress.push(loaded),
+      }),
+    ];
+    expect(progress).toEqual([...weights.keys()].map((_, n) => n + 1));
+    for (const [name, tensor] of model.tensors)
+      expect([name, formOf(tensor)]).toEqual([name, /proj/.test(name) ? 'fp8' : null]);
+    const { data } = weights.get(`${QUERY}.weight`)!;
+    expect(model.frozenWeight(QUERY).dataSync()).toEqual(e4m3WeightReference(data));
+    expect(await baseFingerprint(model)).toBe(await baseFingerprint(plain));
+    expect(await fingerprintOf(model)).toEqual(await fingerprintOf(plain));
+    expect(await plain.identity()).not.toHaveProperty('base_precision');
+    expect(await model.identity()).toMatchObject({ base_precision: 'fp8' });
+    plain.dispose();
+    model.dispose();
+    expect([tf.memory().numTensors, cuda().numDataIds()]).toEqual(before);
+  });
+
+  it('merges adapters into plain weights, and takes them back', async () => {
+    const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), { basePrecision: 'fp8' });
+    const peft = getPeftModel(model, { r: 4, loraAlpha: 8, targetModules: ['q_proj'] });
+    const original = model.frozenWeight(QUERY).dataSync();
+    // Far below FP8's steps, which a merged weight in FP8 would lose.
+    for (const [name, variable] of peft.variables)
+      if (name.includes('lora_B')) variable.assign(tf.fill(variable.shape, 1e-2));
+    const merged = peft.mergedWeight(QUERY);
+
+    expect(formOf(merged)).toBeNull();
+    const moved = (merged.dataSync() as Float32Array).filter((x, n) => x !== roundToBf16(original[n]!)).length;
+    expect(moved).toBeGreaterThan(0.5 * original.length);
+    merged.dispose();
+    peft.merge();
+    expect(formOf(model.frozenWeight(QUERY))).toBeNull();
+    peft.unmerge();
+    expect(model.frozenWeight(QUERY).dataSync()).toEqual(original);
+    expect(formOf(model.frozenWeight(QUERY))).toBe('fp8');
+    peft.dispose();
+    model.dispose();
+  });
+
+  it('is not saved as if it were the original', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'spft-fp8-'));
+    const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), { basePrecision: 'fp8' });
+    try {
+      const path = join(directory, 'model');
+      await expect(saveModel(path, model)).rejects.toThrow(
+        '13 other weights are in fp8: what would be written are numbers rounded to that',
+      );
+      await saveModel(path, model, { fromForms: true });
+    } finally {
+      model.dispose();
+      await rm(directory, { recursive: true });
+    }
+  });
+});
