@@ -3,7 +3,7 @@
 /* biome-ignore-all lint: compiled */
 "use strict";
 export const validate_train = validate10;
-const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
+const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"base_precision":{"description":"Frozen weights: bf16 as the backend has them, or fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on.","default":"bf16","type":"string","enum":["bf16","fp8"]},"fp8_keep_transposed":{"description":"With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
 const func2 = Object.prototype.hasOwnProperty;
 const pattern0 = new RegExp("^[A-Za-z][A-Za-z0-9_.:+-]*$", "u");
 
@@ -1070,10 +1070,10 @@ vErrors.push(err84);
 errors++;
 }
 }
-if(data.gradient_checkpointing !== undefined){
-let data51 = data.gradient_checkpointing;
-if(typeof data51 !== "boolean"){
-const err85 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data51};
+if(data.base_precision !== undefined){
+let data51 = data.base_precision;
+if(typeof data51 !== "string"){
+const err85 = {instancePath:instancePath+"/base_precision",schemaPath:"#/properties/base_precision/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.base_precision.type,parentSchema:schema11.properties.base_precision,data:data51};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -1082,11 +1082,8 @@ vErrors.push(err85);
 }
 errors++;
 }
-}
-if(data.dataloader_num_workers !== undefined){
-let data52 = data.dataloader_num_workers;
-if(!(((typeof data52 == "number") && (!(data52 % 1) && !isNaN(data52))) && (isFinite(data52)))){
-const err86 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data52};
+if(!((data51 === "bf16") || (data51 === "fp8"))){
+const err86 = {instancePath:instancePath+"/base_precision",schemaPath:"#/properties/base_precision/enum",keyword:"enum",params:{allowedValues: schema11.properties.base_precision.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.base_precision.enum,parentSchema:schema11.properties.base_precision,data:data51};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -1095,9 +1092,11 @@ vErrors.push(err86);
 }
 errors++;
 }
-if((typeof data52 == "number") && (isFinite(data52))){
-if(data52 < 0 || isNaN(data52)){
-const err87 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data52};
+}
+if(data.fp8_keep_transposed !== undefined){
+let data52 = data.fp8_keep_transposed;
+if(typeof data52 !== "boolean"){
+const err87 = {instancePath:instancePath+"/fp8_keep_transposed",schemaPath:"#/properties/fp8_keep_transposed/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp8_keep_transposed.type,parentSchema:schema11.properties.fp8_keep_transposed,data:data52};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -1107,11 +1106,10 @@ vErrors.push(err87);
 errors++;
 }
 }
-}
-if(data.ddp_find_unused_parameters !== undefined){
-let data53 = data.ddp_find_unused_parameters;
-if((typeof data53 !== "boolean") && (data53 !== null)){
-const err88 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data53};
+if(data.gradient_checkpointing !== undefined){
+let data53 = data.gradient_checkpointing;
+if(typeof data53 !== "boolean"){
+const err88 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data53};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -1121,10 +1119,10 @@ vErrors.push(err88);
 errors++;
 }
 }
-if(data.peft !== undefined){
-let data54 = data.peft;
-if((typeof data54 !== "string") && (data54 !== null)){
-const err89 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data54};
+if(data.dataloader_num_workers !== undefined){
+let data54 = data.dataloader_num_workers;
+if(!(((typeof data54 == "number") && (!(data54 % 1) && !isNaN(data54))) && (isFinite(data54)))){
+const err89 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data54};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -1133,11 +1131,9 @@ vErrors.push(err89);
 }
 errors++;
 }
-}
-if(data.lora_r !== undefined){
-let data55 = data.lora_r;
-if(!(((typeof data55 == "number") && (!(data55 % 1) && !isNaN(data55))) && (isFinite(data55)))){
-const err90 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data55};
+if((typeof data54 == "number") && (isFinite(data54))){
+if(data54 < 0 || isNaN(data54)){
+const err90 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data54};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -1146,9 +1142,12 @@ vErrors.push(err90);
 }
 errors++;
 }
-if((typeof data55 == "number") && (isFinite(data55))){
-if(data55 < 1 || isNaN(data55)){
-const err91 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data55};
+}
+}
+if(data.ddp_find_unused_parameters !== undefined){
+let data55 = data.ddp_find_unused_parameters;
+if((typeof data55 !== "boolean") && (data55 !== null)){
+const err91 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data55};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -1158,12 +1157,10 @@ vErrors.push(err91);
 errors++;
 }
 }
-}
-if(data.lora_alpha !== undefined){
-let data56 = data.lora_alpha;
-if((typeof data56 == "number") && (isFinite(data56))){
-if(data56 <= 0 || isNaN(data56)){
-const err92 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data56};
+if(data.peft !== undefined){
+let data56 = data.peft;
+if((typeof data56 !== "string") && (data56 !== null)){
+const err92 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data56};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -1173,8 +1170,10 @@ vErrors.push(err92);
 errors++;
 }
 }
-else {
-const err93 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data56};
+if(data.lora_r !== undefined){
+let data57 = data.lora_r;
+if(!(((typeof data57 == "number") && (!(data57 % 1) && !isNaN(data57))) && (isFinite(data57)))){
+const err93 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data57};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -1183,12 +1182,9 @@ vErrors.push(err93);
 }
 errors++;
 }
-}
-if(data.lora_dropout !== undefined){
-let data57 = data.lora_dropout;
 if((typeof data57 == "number") && (isFinite(data57))){
-if(data57 < 0 || isNaN(data57)){
-const err94 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data57};
+if(data57 < 1 || isNaN(data57)){
+const err94 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data57};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -1197,8 +1193,13 @@ vErrors.push(err94);
 }
 errors++;
 }
-if(data57 >= 1 || isNaN(data57)){
-const err95 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data57};
+}
+}
+if(data.lora_alpha !== undefined){
+let data58 = data.lora_alpha;
+if((typeof data58 == "number") && (isFinite(data58))){
+if(data58 <= 0 || isNaN(data58)){
+const err95 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data58};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -1209,7 +1210,7 @@ errors++;
 }
 }
 else {
-const err96 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data57};
+const err96 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data58};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -1219,10 +1220,11 @@ vErrors.push(err96);
 errors++;
 }
 }
-if(data.lora_target_modules !== undefined){
-let data58 = data.lora_target_modules;
-if((typeof data58 !== "string") && (!(Array.isArray(data58)))){
-const err97 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data58};
+if(data.lora_dropout !== undefined){
+let data59 = data.lora_dropout;
+if((typeof data59 == "number") && (isFinite(data59))){
+if(data59 < 0 || isNaN(data59)){
+const err97 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data59};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -1231,12 +1233,8 @@ vErrors.push(err97);
 }
 errors++;
 }
-if(Array.isArray(data58)){
-const len3 = data58.length;
-for(let i3=0; i3<len3; i3++){
-let data59 = data58[i3];
-if(typeof data59 !== "string"){
-const err98 = {instancePath:instancePath+"/lora_target_modules/" + i3,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data59};
+if(data59 >= 1 || isNaN(data59)){
+const err98 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data59};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -1246,12 +1244,8 @@ vErrors.push(err98);
 errors++;
 }
 }
-}
-}
-if(data.use_rslora !== undefined){
-let data60 = data.use_rslora;
-if(typeof data60 !== "boolean"){
-const err99 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data60};
+else {
+const err99 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data59};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -1261,10 +1255,10 @@ vErrors.push(err99);
 errors++;
 }
 }
-if(data.spft !== undefined){
-let data61 = data.spft;
-if((typeof data61 !== "string") && (data61 !== null)){
-const err100 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data61};
+if(data.lora_target_modules !== undefined){
+let data60 = data.lora_target_modules;
+if((typeof data60 !== "string") && (!(Array.isArray(data60)))){
+const err100 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data60};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -1273,11 +1267,12 @@ vErrors.push(err100);
 }
 errors++;
 }
-}
-if(data.spft_mode !== undefined){
-let data62 = data.spft_mode;
-if((typeof data62 !== "string") && (data62 !== null)){
-const err101 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data62};
+if(Array.isArray(data60)){
+const len3 = data60.length;
+for(let i3=0; i3<len3; i3++){
+let data61 = data60[i3];
+if(typeof data61 !== "string"){
+const err101 = {instancePath:instancePath+"/lora_target_modules/" + i3,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data61};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -1286,9 +1281,13 @@ vErrors.push(err101);
 }
 errors++;
 }
-if(typeof data62 === "string"){
-if(!pattern0.test(data62)){
-const err102 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data62};
+}
+}
+}
+if(data.use_rslora !== undefined){
+let data62 = data.use_rslora;
+if(typeof data62 !== "boolean"){
+const err102 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data62};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -1298,11 +1297,10 @@ vErrors.push(err102);
 errors++;
 }
 }
-}
-if(data.spft_predictor_basepath !== undefined){
-let data63 = data.spft_predictor_basepath;
+if(data.spft !== undefined){
+let data63 = data.spft;
 if((typeof data63 !== "string") && (data63 !== null)){
-const err103 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data63};
+const err103 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data63};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -1312,10 +1310,10 @@ vErrors.push(err103);
 errors++;
 }
 }
-if(data.spft_skip_sink_tokens !== undefined){
-let data64 = data.spft_skip_sink_tokens;
-if((!(((typeof data64 == "number") && (!(data64 % 1) && !isNaN(data64))) && (isFinite(data64)))) && (data64 !== null)){
-const err104 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data64};
+if(data.spft_mode !== undefined){
+let data64 = data.spft_mode;
+if((typeof data64 !== "string") && (data64 !== null)){
+const err104 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data64};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -1324,9 +1322,9 @@ vErrors.push(err104);
 }
 errors++;
 }
-if((typeof data64 == "number") && (isFinite(data64))){
-if(data64 < 0 || isNaN(data64)){
-const err105 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data64};
+if(typeof data64 === "string"){
+if(!pattern0.test(data64)){
+const err105 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data64};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -1337,10 +1335,10 @@ errors++;
 }
 }
 }
-if(data.spft_skip_output_tokens !== undefined){
-let data65 = data.spft_skip_output_tokens;
-if((typeof data65 !== "boolean") && (data65 !== null)){
-const err106 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data65};
+if(data.spft_predictor_basepath !== undefined){
+let data65 = data.spft_predictor_basepath;
+if((typeof data65 !== "string") && (data65 !== null)){
+const err106 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data65};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -1350,10 +1348,10 @@ vErrors.push(err106);
 errors++;
 }
 }
-if(data.spft_skip_tail_tokens !== undefined){
-let data66 = data.spft_skip_tail_tokens;
+if(data.spft_skip_sink_tokens !== undefined){
+let data66 = data.spft_skip_sink_tokens;
 if((!(((typeof data66 == "number") && (!(data66 % 1) && !isNaN(data66))) && (isFinite(data66)))) && (data66 !== null)){
-const err107 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data66};
+const err107 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data66};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -1364,7 +1362,7 @@ errors++;
 }
 if((typeof data66 == "number") && (isFinite(data66))){
 if(data66 < 0 || isNaN(data66)){
-const err108 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data66};
+const err108 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data66};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -1375,10 +1373,10 @@ errors++;
 }
 }
 }
-if(data.spft_skip_random_tokens !== undefined){
-let data67 = data.spft_skip_random_tokens;
+if(data.spft_skip_output_tokens !== undefined){
+let data67 = data.spft_skip_output_tokens;
 if((typeof data67 !== "boolean") && (data67 !== null)){
-const err109 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data67};
+const err109 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data67};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -1388,10 +1386,10 @@ vErrors.push(err109);
 errors++;
 }
 }
-if(data.spft_start_step !== undefined){
-let data68 = data.spft_start_step;
-if((!((typeof data68 == "number") && (isFinite(data68)))) && (data68 !== null)){
-const err110 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data68};
+if(data.spft_skip_tail_tokens !== undefined){
+let data68 = data.spft_skip_tail_tokens;
+if((!(((typeof data68 == "number") && (!(data68 % 1) && !isNaN(data68))) && (isFinite(data68)))) && (data68 !== null)){
+const err110 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data68};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -1402,7 +1400,7 @@ errors++;
 }
 if((typeof data68 == "number") && (isFinite(data68))){
 if(data68 < 0 || isNaN(data68)){
-const err111 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data68};
+const err111 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data68};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -1413,10 +1411,10 @@ errors++;
 }
 }
 }
-if(data.spft_end_step !== undefined){
-let data69 = data.spft_end_step;
-if((!((typeof data69 == "number") && (isFinite(data69)))) && (data69 !== null)){
-const err112 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data69};
+if(data.spft_skip_random_tokens !== undefined){
+let data69 = data.spft_skip_random_tokens;
+if((typeof data69 !== "boolean") && (data69 !== null)){
+const err112 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data69};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -1425,9 +1423,11 @@ vErrors.push(err112);
 }
 errors++;
 }
-if((typeof data69 == "number") && (isFinite(data69))){
-if(data69 < 0 || isNaN(data69)){
-const err113 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data69};
+}
+if(data.spft_start_step !== undefined){
+let data70 = data.spft_start_step;
+if((!((typeof data70 == "number") && (isFinite(data70)))) && (data70 !== null)){
+const err113 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data70};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -1436,12 +1436,9 @@ vErrors.push(err113);
 }
 errors++;
 }
-}
-}
-if(data.spft_sparse_lora_branch !== undefined){
-let data70 = data.spft_sparse_lora_branch;
-if((typeof data70 !== "boolean") && (data70 !== null)){
-const err114 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data70};
+if((typeof data70 == "number") && (isFinite(data70))){
+if(data70 < 0 || isNaN(data70)){
+const err114 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data70};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -1451,10 +1448,11 @@ vErrors.push(err114);
 errors++;
 }
 }
-if(data.spft_qk_per_head !== undefined){
-let data71 = data.spft_qk_per_head;
-if((typeof data71 !== "boolean") && (data71 !== null)){
-const err115 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data71};
+}
+if(data.spft_end_step !== undefined){
+let data71 = data.spft_end_step;
+if((!((typeof data71 == "number") && (isFinite(data71)))) && (data71 !== null)){
+const err115 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data71};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -1463,11 +1461,9 @@ vErrors.push(err115);
 }
 errors++;
 }
-}
-if(data.spft_qkvo_seq_avg !== undefined){
-let data72 = data.spft_qkvo_seq_avg;
-if((typeof data72 !== "boolean") && (data72 !== null)){
-const err116 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data72};
+if((typeof data71 == "number") && (isFinite(data71))){
+if(data71 < 0 || isNaN(data71)){
+const err116 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data71};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -1477,10 +1473,11 @@ vErrors.push(err116);
 errors++;
 }
 }
-if(data.spft_mlp_seq_avg !== undefined){
-let data73 = data.spft_mlp_seq_avg;
-if((typeof data73 !== "boolean") && (data73 !== null)){
-const err117 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data73};
+}
+if(data.spft_sparse_lora_branch !== undefined){
+let data72 = data.spft_sparse_lora_branch;
+if((typeof data72 !== "boolean") && (data72 !== null)){
+const err117 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data72};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -1490,10 +1487,10 @@ vErrors.push(err117);
 errors++;
 }
 }
-if(data.spft_sparse_output_tokens !== undefined){
-let data74 = data.spft_sparse_output_tokens;
-if((!((typeof data74 == "number") && (isFinite(data74)))) && (data74 !== null)){
-const err118 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data74};
+if(data.spft_qk_per_head !== undefined){
+let data73 = data.spft_qk_per_head;
+if((typeof data73 !== "boolean") && (data73 !== null)){
+const err118 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data73};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -1502,9 +1499,11 @@ vErrors.push(err118);
 }
 errors++;
 }
-if((typeof data74 == "number") && (isFinite(data74))){
-if(data74 > 1 || isNaN(data74)){
-const err119 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data74};
+}
+if(data.spft_qkvo_seq_avg !== undefined){
+let data74 = data.spft_qkvo_seq_avg;
+if((typeof data74 !== "boolean") && (data74 !== null)){
+const err119 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data74};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -1513,8 +1512,11 @@ vErrors.push(err119);
 }
 errors++;
 }
-if(data74 < 0 || isNaN(data74)){
-const err120 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data74};
+}
+if(data.spft_mlp_seq_avg !== undefined){
+let data75 = data.spft_mlp_seq_avg;
+if((typeof data75 !== "boolean") && (data75 !== null)){
+const err120 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data75};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -1524,11 +1526,10 @@ vErrors.push(err120);
 errors++;
 }
 }
-}
-if(data.spft_score_tokens !== undefined){
-let data75 = data.spft_score_tokens;
-if((!(((typeof data75 == "number") && (!(data75 % 1) && !isNaN(data75))) && (isFinite(data75)))) && (data75 !== null)){
-const err121 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data75};
+if(data.spft_sparse_output_tokens !== undefined){
+let data76 = data.spft_sparse_output_tokens;
+if((!((typeof data76 == "number") && (isFinite(data76)))) && (data76 !== null)){
+const err121 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data76};
 if(vErrors === null){
 vErrors = [err121];
 }
@@ -1537,9 +1538,9 @@ vErrors.push(err121);
 }
 errors++;
 }
-if((typeof data75 == "number") && (isFinite(data75))){
-if(data75 < 0 || isNaN(data75)){
-const err122 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data75};
+if((typeof data76 == "number") && (isFinite(data76))){
+if(data76 > 1 || isNaN(data76)){
+const err122 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data76};
 if(vErrors === null){
 vErrors = [err122];
 }
@@ -1548,12 +1549,8 @@ vErrors.push(err122);
 }
 errors++;
 }
-}
-}
-if(data.spft_score_context_tokens !== undefined){
-let data76 = data.spft_score_context_tokens;
-if((typeof data76 !== "boolean") && (data76 !== null)){
-const err123 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data76};
+if(data76 < 0 || isNaN(data76)){
+const err123 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data76};
 if(vErrors === null){
 vErrors = [err123];
 }
@@ -1563,10 +1560,11 @@ vErrors.push(err123);
 errors++;
 }
 }
-if(data.spft_selection_interval !== undefined){
-let data77 = data.spft_selection_interval;
+}
+if(data.spft_score_tokens !== undefined){
+let data77 = data.spft_score_tokens;
 if((!(((typeof data77 == "number") && (!(data77 % 1) && !isNaN(data77))) && (isFinite(data77)))) && (data77 !== null)){
-const err124 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data77};
+const err124 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data77};
 if(vErrors === null){
 vErrors = [err124];
 }
@@ -1576,8 +1574,8 @@ vErrors.push(err124);
 errors++;
 }
 if((typeof data77 == "number") && (isFinite(data77))){
-if(data77 < 1 || isNaN(data77)){
-const err125 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data77};
+if(data77 < 0 || isNaN(data77)){
+const err125 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data77};
 if(vErrors === null){
 vErrors = [err125];
 }
@@ -1588,10 +1586,10 @@ errors++;
 }
 }
 }
-if(data.spft_dense_every !== undefined){
-let data78 = data.spft_dense_every;
-if((!(((typeof data78 == "number") && (!(data78 % 1) && !isNaN(data78))) && (isFinite(data78)))) && (data78 !== null)){
-const err126 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data78};
+if(data.spft_score_context_tokens !== undefined){
+let data78 = data.spft_score_context_tokens;
+if((typeof data78 !== "boolean") && (data78 !== null)){
+const err126 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data78};
 if(vErrors === null){
 vErrors = [err126];
 }
@@ -1600,9 +1598,11 @@ vErrors.push(err126);
 }
 errors++;
 }
-if((typeof data78 == "number") && (isFinite(data78))){
-if(data78 < 0 || isNaN(data78)){
-const err127 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data78};
+}
+if(data.spft_selection_interval !== undefined){
+let data79 = data.spft_selection_interval;
+if((!(((typeof data79 == "number") && (!(data79 % 1) && !isNaN(data79))) && (isFinite(data79)))) && (data79 !== null)){
+const err127 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data79};
 if(vErrors === null){
 vErrors = [err127];
 }
@@ -1611,12 +1611,9 @@ vErrors.push(err127);
 }
 errors++;
 }
-}
-}
-if(data.spft_gradient !== undefined){
-let data79 = data.spft_gradient;
-if((typeof data79 !== "string") && (data79 !== null)){
-const err128 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data79};
+if((typeof data79 == "number") && (isFinite(data79))){
+if(data79 < 1 || isNaN(data79)){
+const err128 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data79};
 if(vErrors === null){
 vErrors = [err128];
 }
@@ -1625,8 +1622,12 @@ vErrors.push(err128);
 }
 errors++;
 }
-if(!((((data79 === "exact") || (data79 === "cut")) || (data79 === "straight_through")) || (data79 === null))){
-const err129 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data79};
+}
+}
+if(data.spft_dense_every !== undefined){
+let data80 = data.spft_dense_every;
+if((!(((typeof data80 == "number") && (!(data80 % 1) && !isNaN(data80))) && (isFinite(data80)))) && (data80 !== null)){
+const err129 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data80};
 if(vErrors === null){
 vErrors = [err129];
 }
@@ -1635,11 +1636,9 @@ vErrors.push(err129);
 }
 errors++;
 }
-}
-if(data.eval_only !== undefined){
-let data80 = data.eval_only;
-if(typeof data80 !== "boolean"){
-const err130 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data80};
+if((typeof data80 == "number") && (isFinite(data80))){
+if(data80 < 0 || isNaN(data80)){
+const err130 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data80};
 if(vErrors === null){
 vErrors = [err130];
 }
@@ -1649,10 +1648,11 @@ vErrors.push(err130);
 errors++;
 }
 }
-if(data.enable_unsloth !== undefined){
-let data81 = data.enable_unsloth;
-if(typeof data81 !== "boolean"){
-const err131 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data81};
+}
+if(data.spft_gradient !== undefined){
+let data81 = data.spft_gradient;
+if((typeof data81 !== "string") && (data81 !== null)){
+const err131 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data81};
 if(vErrors === null){
 vErrors = [err131];
 }
@@ -1661,11 +1661,8 @@ vErrors.push(err131);
 }
 errors++;
 }
-}
-if(data.benchmark !== undefined){
-let data82 = data.benchmark;
-if(typeof data82 !== "boolean"){
-const err132 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data82};
+if(!((((data81 === "exact") || (data81 === "cut")) || (data81 === "straight_through")) || (data81 === null))){
+const err132 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data81};
 if(vErrors === null){
 vErrors = [err132];
 }
@@ -1675,14 +1672,53 @@ vErrors.push(err132);
 errors++;
 }
 }
-}
-else {
-const err133 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(data.eval_only !== undefined){
+let data82 = data.eval_only;
+if(typeof data82 !== "boolean"){
+const err133 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data82};
 if(vErrors === null){
 vErrors = [err133];
 }
 else {
 vErrors.push(err133);
+}
+errors++;
+}
+}
+if(data.enable_unsloth !== undefined){
+let data83 = data.enable_unsloth;
+if(typeof data83 !== "boolean"){
+const err134 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data83};
+if(vErrors === null){
+vErrors = [err134];
+}
+else {
+vErrors.push(err134);
+}
+errors++;
+}
+}
+if(data.benchmark !== undefined){
+let data84 = data.benchmark;
+if(typeof data84 !== "boolean"){
+const err135 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data84};
+if(vErrors === null){
+vErrors = [err135];
+}
+else {
+vErrors.push(err135);
+}
+errors++;
+}
+}
+}
+else {
+const err136 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err136];
+}
+else {
+vErrors.push(err136);
 }
 errors++;
 }
