@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import type Koffi from 'koffi';
 import { BlasError } from '../errors.js';
 import { type Vendor, vendorOf } from './candidates.js';
+import { withBestCore } from './core-type.js';
 
 /** An address in the process, in bytes. Addresses of user space stay below 2⁵³. */
 export type NativeAddress = number;
@@ -30,6 +31,8 @@ export interface Blas {
   readonly vendor: Vendor;
   /** As the library describes itself, in one line. */
   readonly version: string;
+  /** What is to be said of its choice of kernels, or null. */
+  readonly note: string | null;
   readonly integerBits: 32 | 64;
   readonly sgemm: Sgemm;
   readonly declaration: SgemmDeclaration;
@@ -65,12 +68,16 @@ function loadKoffi(): typeof Koffi {
   }
 }
 
-/** @throws BlasError with the reason when it cannot be loaded or does not compute. */
-export function loadBlas(path: string): Blas {
+/**
+ * @param flags of the processor, for tests.
+ * @throws BlasError with the reason when it cannot be loaded or does not compute.
+ */
+export function loadBlas(path: string, flags?: ReadonlySet<string>): Blas {
   const koffi = loadKoffi();
   let library: Library;
+  let note: string | null;
   try {
-    library = koffi.load(path);
+    ({ library, note } = withBestCore(koffi, () => koffi.load(path), flags));
   } catch (error) {
     throw new BlasError(`${path} cannot be loaded: ${reasonOf(error)}`);
   }
@@ -91,7 +98,7 @@ export function loadBlas(path: string): Blas {
   checkProduct(path, sgemm, addressOf);
   const vendor = vendorOf(path);
   const version = versionOf(library, suffix) ?? vendor;
-  return { path, vendor, version, integerBits, sgemm, declaration: { path, prototype }, setThreads, addressOf };
+  return { path, vendor, version, integerBits, sgemm, note, declaration: { path, prototype }, setThreads, addressOf };
 }
 
 /**

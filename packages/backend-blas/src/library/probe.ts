@@ -45,7 +45,8 @@ function look({ SPFT_BLAS: asked, SPFT_THREADS: threadsAsked }: BlasEnvironment)
   for (const path of asked ? [asked] : candidates()) {
     try {
       const blas = loadBlas(path);
-      const detail = `${blas.version} (${path}), ${threads} thread${threads === 1 ? '' : 's'}`;
+      const note = blas.note ? `; ${blas.note}` : '';
+      const detail = `${blas.version} (${path}), ${threads} thread${threads === 1 ? '' : 's'}${note}`;
       return { available: true, detail, blas, threads };
     } catch (error) {
       if (!(error instanceof BlasError)) throw error;
