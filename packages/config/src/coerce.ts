@@ -1,5 +1,5 @@
 /**
- * @file The spellings that a value may have, brought to the one that the schema describes: `a,b` for a list, `none` for null, and for
+ * @file The spellings that a value may have, brought to the one that the schema describes: `a,b` for a list, `a=1,b=2` for one of pairs, which files may give as an object, `none` for null, and for
  * flags, which are all strings, numbers and booleans. What cannot be read is left as it is, for validation to report.
  */
 import type { KeySpec } from './key-table.js';
@@ -16,8 +16,13 @@ const NO = /^(false|f|no|n|off|0)$/i;
 export function readFileValue(spec: KeySpec<unknown>, value: unknown): unknown {
   if (spec.switchable && typeof value === 'boolean') return value ? 'true' : null;
   if (spec.nullable && typeof value === 'string' && /^(none|null)$/i.test(value)) return null;
+  if (spec.type === 'list' && typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return Object.entries(value).map(([name, one]) => `${name}=${one}`);
+  }
   if (spec.type === 'list' && typeof value === 'string') {
-    return value
+    // transformers takes an object as JSON on the command line.
+    const inside = /^\s*\{(.*)\}\s*$/s.exec(value)?.[1]?.replaceAll('"', '').replaceAll(':', '=').replaceAll(' ', '');
+    return (inside ?? value)
       .split(',')
       .map((item) => item.trim())
       .filter((item) => item !== '');

@@ -18,6 +18,24 @@ const linesOf = (text: string | null, overrides?: TrainOverrides): string[] => {
 };
 
 describe('parseTrainConfig()', () => {
+  it('takes parameters of the schedule as pairs, as an object and as JSON', () => {
+    const wanted = { lrSchedulerKwargs: ['num_cycles=2', 'power=0.5'] };
+    expect(parseTrainConfig('lr_scheduler_kwargs: {num_cycles: 2, power: 0.5}', 't.yaml')).toMatchObject(wanted);
+    for (const text of ['num_cycles=2,power=0.5', '{"num_cycles": 2, "power": 0.5}']) {
+      expect(parseTrainConfig(null, '', { lr_scheduler_kwargs: text })).toMatchObject(wanted);
+    }
+  });
+
+  it('takes a share of the run for steps, and no broken number', () => {
+    expect(parseTrainConfig('logging_steps: 0.1\nsave_steps: 50', 't.yaml')).toMatchObject({
+      loggingSteps: 0.1,
+      saveSteps: 50,
+    });
+    expect(() => parseTrainConfig('save_steps: 2.5', 't.yaml')).toThrow(
+      't.yaml:1: save_steps: expected a whole number of steps, or a share of the run below 1, found 2.5',
+    );
+  });
+
   it('has a default for every key without file and flags', () => {
     const config = parse(null);
     expect(Object.keys(config)).toEqual(Object.keys(TRAIN_KEYS));
@@ -89,7 +107,7 @@ describe('parseTrainConfig()', () => {
       't.yaml:3: learning_rate: expected a number of at least 0, found the string "0.9"; remove the quotes',
       't.yaml:4: num_train_epochs: expected a number above 0, found -1',
       't.yaml:5: bf16: expected true or false, found the string "yes"; write true, without quotes',
-      't.yaml:6: lr_scheduler_type: expected one of linear, cosine, constant, constant_with_warmup, found the string "cosin"; did you mean cosine?',
+      't.yaml:6: lr_scheduler_type: expected one of linear, cosine, constant, constant_with_warmup, cosine_with_restarts, polynomial, inverse_sqrt, warmup_stable_decay, found the string "cosin"; did you mean cosine?',
       't.yaml:7: per_device_train_batch_size: expected a whole number of at least 1, found 1.5',
       't.yaml:8: lora_dropout: expected a number of at least 0 and below 1, found 1',
       't.yaml:9: dataset: expected a string (or none), found 3; put it in quotes',
@@ -101,15 +119,15 @@ describe('parseTrainConfig()', () => {
   });
 
   it('names the flag where a flag is wrong, together with what is wrong in the file', () => {
-    const flags = { '--learning-rate': 'fast', lora_rnk: '3', optim: 'adam', seed: true, report_to: 'wandb' };
+    const flags = { '--learning-rate': 'fast', lora_rnk: '3', optim: 'adam', seed: true, report_to: 'mlflow' };
     expect(linesOf('max_steps: x', flags)).toEqual([
       't.yaml:1: max_steps: expected a whole number of at least -1, found the string "x"',
       expect.stringMatching(
         /^--lora_rnk: there is no such key; did you mean lora_r\? .*lora_r, lora_alpha, lora_dropout/,
       ),
-      '--optim: expected one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, found the string "adam"; did you mean adamw?',
+      '--optim: expected one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, lion, adafactor, found the string "adam"; did you mean adamw?',
       '--learning_rate: expected a number of at least 0, found the string "fast"',
-      '--report_to.0: expected one of none, all, jsonl, html, found the string "wandb"',
+      '--report_to.0: expected one of none, all, jsonl, html, tensorboard, wandb, found the string "mlflow"',
       '--seed: expected a whole number of at least 0 and at most 4294967295, found true',
     ]);
   });

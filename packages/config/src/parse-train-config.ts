@@ -118,6 +118,14 @@ function conflictsOf(given: Readonly<Record<string, unknown>>, place: (name: str
   if (bf16 === true && fp16 === true) {
     problems.push({ ...place('fp16'), message: 'bf16 and fp16 are both true; keep one' });
   }
+  for (const name of ['logging_steps', 'eval_steps', 'save_steps']) {
+    const steps = given[name];
+    if (typeof steps !== 'number' || steps < 1 || Number.isInteger(steps)) continue;
+    problems.push({
+      ...place(name),
+      message: `expected a whole number of steps, or a share of the run below 1, found ${steps}`,
+    });
+  }
   if (longest !== undefined && row !== undefined && longest !== row) {
     problems.push({
       ...place('max_seq_length'),

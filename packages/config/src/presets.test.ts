@@ -81,7 +81,7 @@ const TRAIN: [string, Record<string, unknown>][] = [
     'glue_train.yaml',
     {
       ...{ maxSeqLength: 128, modelMaxLength: 128, perDeviceTrainBatchSize: 8, learningRate: 5e-5, numTrainEpochs: 5 },
-      ...{ evalStrategy: 'epoch', lrSchedulerType: 'linear', loggingSteps: 500, saveStrategy: 'steps' },
+      ...{ evalStrategy: 'epoch', lrSchedulerType: 'linear', loggingSteps: null, saveStrategy: 'steps' },
     },
   ],
   [

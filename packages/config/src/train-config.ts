@@ -27,11 +27,22 @@ const positive = { exclusiveMinimum: 0 };
 /** Unsigned 32-bit, as numpy and PyTorch's set_seed take. */
 const seed = { minimum: 0, maximum: 4294967295 };
 
-export const OPTIMIZERS = ['adamw_torch', 'adamw_torch_fused', 'adamw_hf', 'adamw', 'sgd'] as const;
-export const SCHEDULERS = ['linear', 'cosine', 'constant', 'constant_with_warmup'] as const;
+export const OPTIMIZERS = [
+  'adamw_torch',
+  'adamw_torch_fused',
+  'adamw_hf',
+  'adamw',
+  'sgd',
+  'lion',
+  'adafactor',
+] as const;
+export const SCHEDULERS = [
+  ...(['linear', 'cosine', 'constant', 'constant_with_warmup'] as const),
+  ...(['cosine_with_restarts', 'polynomial', 'inverse_sqrt', 'warmup_stable_decay'] as const),
+] as const;
 export const BASE_PRECISIONS = ['bf16', 'fp8'] as const;
 export const STRATEGIES = ['no', 'steps', 'epoch'] as const;
-export const REPORTERS = ['none', 'all', 'jsonl', 'html'] as const;
+export const REPORTERS = ['none', 'all', 'jsonl', 'html', 'tensorboard', 'wandb'] as const;
 
 /** The table, in the order in which `--help` shows it. */
 export const TRAIN_KEYS = {
@@ -76,6 +87,8 @@ export const TRAIN_KEYS = {
   perDeviceTrainBatchSize: integer(8, 'Samples per forward pass in training.', atLeast1),
   perDeviceEvalBatchSize: integer(8, 'Samples per forward pass in evaluation.', atLeast1),
   gradientAccumulationSteps: integer(1, 'Forward passes per optimizer step.', atLeast1),
+  groupByLength: boolean(false, 'Batches of samples of about the same length.'),
+  dataloaderDropLast: boolean(false, 'Leave out the last batch of an epoch where it is not full.'),
 
   // Optimizer and schedule.
   optim: choice(OPTIMIZERS, 'adamw_torch', 'Optimizer; the adamw variants are one and the same here.'),
@@ -87,6 +100,12 @@ export const TRAIN_KEYS = {
   momentum: number(0, 'Momentum of SGD.', belowOne),
   maxGradNorm: number(1, 'Clip gradients to this global norm; 0 for no clipping.', atLeast0),
   lrSchedulerType: choice(SCHEDULERS, 'linear', 'How the learning rate develops after warm-up.'),
+  lrSchedulerKwargs: list(
+    [],
+    'Parameters of the schedule as NAME=NUMBER joined by commas, or an object: num_cycles (cosine_with_restarts, warmup_stable_decay), lr_end, power (polynomial), timescale (inverse_sqrt), num_decay_steps, min_lr_ratio (warmup_stable_decay).',
+  ),
+  labelSmoothingFactor: number(0, 'So much of a label is spread over the whole vocabulary.', belowOne),
+  neftuneNoiseAlpha: optional(number(positive), null, 'Noise on the embeddings in training (NEFTune); 5 is usual.'),
   warmupRatio: number(0, 'Fraction of all steps over which the learning rate rises from 0.', fraction),
   warmupSteps: integer(
     0,
@@ -98,15 +117,27 @@ export const TRAIN_KEYS = {
   outputDir: text('trainer_output', 'Directory for checkpoints, adapter, logs and report.'),
   runName: optional(text(), null, 'Name of the run in logs and report.'),
   reportTo: list(['all'], 'Where logs go besides the progress bar, joined by commas.', REPORTERS),
-  loggingSteps: integer(500, 'Steps between log lines.', atLeast1),
+  loggingStrategy: choice(STRATEGIES, 'steps', 'When to write log lines.'),
+  loggingSteps: optional(
+    number(positive),
+    null,
+    'Steps between log lines; below 1 a share of the run. If not given, a tenth of the run, at most 500.',
+  ),
+  loggingFirstStep: boolean(false, 'Log the first step too.'),
   evalStrategy: choice(STRATEGIES, 'no', 'When to evaluate during training.'),
   evalSteps: optional(
-    integer(atLeast1),
+    number(positive),
     null,
-    'Steps between evaluations when eval_strategy is steps; logging_steps if not given.',
+    'Steps between evaluations when eval_strategy is steps; below 1 a share of the run; logging_steps if not given.',
   ),
+  evalOnStart: boolean(false, 'Evaluate before the first step too.'),
   saveStrategy: choice(STRATEGIES, 'steps', 'When to write checkpoints.'),
-  saveSteps: integer(500, 'Steps between checkpoints when save_strategy is steps.', atLeast1),
+  saveSteps: number(
+    500,
+    'Steps between checkpoints when save_strategy is steps; below 1 a share of the run.',
+    positive,
+  ),
+  saveOnlyModel: boolean(false, 'Checkpoints without optimizer, which no run can be continued from.'),
   saveTotalLimit: optional(
     integer(atLeast1),
     null,

@@ -21,6 +21,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer } from './decoder-layer.js';
+import { embeddingNoise } from './embedding-noise.js';
 import { batchRows, checkIds, requireLengths } from './labelled-rows.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
@@ -43,6 +44,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   #plan: SparsityPlan | null = null;
   /** Counts what was attached and replaced. */
   #attached = 0;
+  /** [H], the mean of the head's rows, once label smoothing has asked for it. */
+  #meanHead: tf.Tensor1D | null = null;
 
   private constructor(
     readonly config: LlamaConfig,
@@ -166,7 +169,10 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       const hidden = this.#hidden(layout, rows.ids, options, outputRows);
       const normed = rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
       const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(rows.lossLabels, 'int32'));
-      return tf.div(sum, options.normalizer) as tf.Scalar;
+      const { labelSmoothing = 0 } = options;
+      const smoothed =
+        labelSmoothing > 0 ? tf.add(sum, this.#smoothing(normed, rows.lossLabels, labelSmoothing)) : sum;
+      return tf.div(smoothed, options.normalizer) as tf.Scalar;
     });
   }
 
@@ -183,6 +189,19 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     rows: (batch) => batchRows(batch, this.config.vocabSize),
     loss: (batch, options) => this.#loss(batch, options),
   };
+
+  /**
+   * What label smoothing adds to the cross-entropy: the smoothed loss (1 − ε)·(lse − z_y) + ε·(lse − mean z) is that of the label plus
+   * ε·(z_y − mean z), and logits are linear in the hidden state, so that of the whole vocabulary only the mean row of the head is needed.
+   */
+  #smoothing(normed: tf.Tensor2D, labels: Int32Array, epsilon: number): tf.Scalar {
+    const { lmHead } = this.parts;
+    const rows = noGradient(() => {
+      this.#meanHead ??= tf.keep(tf.tidy(() => tf.mean(lmHead, 0) as tf.Tensor1D));
+      return tf.mul(tf.sub(gatherRows(lmHead, tf.tensor1d(labels, 'int32')), this.#meanHead), epsilon);
+    });
+    return tf.sum(tf.mul(normed, constant(rows)));
+  }
 
   /**
    * Logits of every token: for tests and small inputs, as a loss needs those of labelled tokens alone and generation the last ones.
@@ -218,6 +237,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const { embedTokens, layers, norm, lmHead } = this.parts;
     tf.dispose([embedTokens, norm, lmHead]);
     this.#rope.dispose();
+    this.#meanHead?.dispose();
+    this.#meanHead = null;
     for (const layer of layers) layer.dispose();
   }
 
@@ -235,6 +256,11 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const plan = this.#plan?.enabled ? this.#plan : null;
     const step: Step = { layout, cos, sin, training, seed, plan };
     let x = constant(this.#embed(ids));
+    const { neftuneNoiseAlpha = 0 } = options;
+    if (training && neftuneNoiseAlpha > 0) {
+      const noise = embeddingNoise(layout, this.hiddenSize, neftuneNoiseAlpha, seed);
+      x = constant(tf.add(x, tf.tensor2d(noise, [layout.tokens, this.hiddenSize])));
+    }
     const { layers } = this.parts;
     if (layers.length === 0) return outputRows ? gatherRows(x, outputRows.rows) : x;
     for (const [n, layer] of layers.entries()) {

@@ -41,6 +41,10 @@ export interface ForwardOptions {
   readonly seed: number;
   /** Recompute each decoder layer in the backward pass instead of keeping its activations. */
   readonly gradientCheckpointing?: boolean;
+  /** Share of each label that is spread over the whole vocabulary (transformers' `LabelSmoother`). Default 0. */
+  readonly labelSmoothing?: number;
+  /** NEFTune: uniform noise on the embeddings of up to alpha / √(length · hidden size); 0 for none, the default. */
+  readonly neftuneNoiseAlpha?: number;
 }
 
 /** What the trainer needs of a model; `PeftModel` and `SpftModel` around `LlamaForCausalLM` implement it. */

@@ -94,14 +94,22 @@ export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep
 export { seedFrom, shuffledOrder } from './loop/random.js';
 export { RecordedSteps, type StepResult, type StepRules, type StepValues } from './loop/recorded-steps.js';
 export { epochSteps, planRun, type RunPlan } from './loop/run-plan.js';
-export { learningRateFactor, type Schedule, type ScheduleName, warmupSteps } from './loop/schedule.js';
+export {
+  learningRateFactor,
+  type Schedule,
+  type ScheduleName,
+  scheduleParameters,
+  warmupSteps,
+} from './loop/schedule.js';
 export { type ScheduledSparsity, SpftCallback } from './loop/spft-callback.js';
 export type { LogEntry, TrainerControl, TrainerState } from './loop/state.js';
 export { median, StepClock, type StepSummary } from './loop/step-clock.js';
 export { Trainer } from './loop/trainer.js';
 export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
-export { resolveArgs, type TrainingArgs } from './loop/training-args.js';
+export { resolveArgs, type StepArgs, stepsOf, type TrainingArgs } from './loop/training-args.js';
 export { type CalibrationSamplesOptions, calibrationData } from './plan/calibration-data.js';
+export { metricNames } from './record/metric-names.js';
+export { type MetricSink, ModuleStatistics } from './record/module-statistics.js';
 export {
   clockTime,
   ProgressCallback,

@@ -51,9 +51,13 @@ export function checkRequest(request: TrainingRequest) {
   ];
   if (missing.length > 0)
     throw new CliError(`training needs ${missing.join(' and ')}, as a flag or in the --config file`);
-  if (config.evalStrategy !== 'no' && request.validation === undefined && config.evalDataset === null) {
+  if (
+    (config.evalStrategy !== 'no' || config.evalOnStart) &&
+    request.validation === undefined &&
+    config.evalDataset === null
+  ) {
     throw new CliError(
-      `eval_strategy is ${config.evalStrategy}, but there is nothing to evaluate on; give --validation FILE|FRACTION (loss) or --eval_dataset (accuracy), or set it to no`,
+      `${config.evalStrategy === 'no' ? 'eval_on_start is true' : `eval_strategy is ${config.evalStrategy}`}, but there is nothing to evaluate on; give --validation FILE|FRACTION (loss) or --eval_dataset (accuracy), or set it to no`,
     );
   }
   const orphans = config.spft === null ? [...(request.flags ?? [])].filter((flag) => /^-*spft[_A-Z-]/.test(flag)) : [];

@@ -4,11 +4,24 @@
  * Nothing is written before everything that was given has been read and fits together.
  */
 import { join } from 'node:path';
-import { SpftConfig, trainConfigToObject } from '@spft/config';
+import { SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/config';
 import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
-import { type CheckpointStore, type EvaluationResult, Trainer, type TrainerCallback } from '@spft/trainer';
-import { JsonlLogger, terminalProgress, writeMetrics, writeReport } from '@spft/trainer/node';
+import {
+  type CheckpointStore,
+  type EvaluationResult,
+  ModuleStatistics,
+  Trainer,
+  type TrainerCallback,
+} from '@spft/trainer';
+import {
+  JsonlLogger,
+  TensorBoardLogger,
+  terminalProgress,
+  WandbLogger,
+  writeMetrics,
+  writeReport,
+} from '@spft/trainer/node';
 import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
 import { type OpenRun, openRun } from '../steps/open-run.js';
@@ -60,15 +73,20 @@ async function train(
     );
   const interruption = new AbortController();
   const watch = new RunWatch();
+  const sinks = writes ? dashboards(asked.reports, directory, name, config, sparsity) : [];
+  const modules = spft && sinks.length > 0 ? new ModuleStatistics(spft.plan, sinks) : null;
   const trainer = new Trainer({
     model: spft ?? peft,
     samples: samples.source,
     args: asked.args,
+    ...(modules && spft ? { denseTokens: modules.counting((...batch) => spft.denseTokens(...batch)) } : {}),
     ...(open.evalSamples ? { evalSamples: open.evalSamples } : {}),
     ...(tasks.length > 0 && !open.evalSamples ? { evaluator: async () => accuracies(await evaluate()) } : {}),
     callbacks: [
       watch,
       ...(statistics ? [statistics] : []),
+      ...sinks,
+      ...(modules ? [modules] : []),
       ...(writes && asked.reports.has('jsonl') ? [new JsonlLogger(join(directory, 'log.jsonl'), { run: name })] : []),
       ...(request.callbacks ?? []),
     ],
@@ -121,6 +139,23 @@ async function train(
     if (report !== null) await writeReport(report, reportOf(complete, config));
     return complete;
   }
+}
+
+/** What shows a run in a browser while it runs. */
+function dashboards(
+  reports: ReadonlySet<string>,
+  directory: string,
+  name: string,
+  config: TrainConfig,
+  sparsity: SpftConfig | null,
+): (TensorBoardLogger | WandbLogger)[] {
+  const settings = { ...trainConfigToObject(config), sparsity: sparsity && SpftConfig.toObject(sparsity) };
+  return [
+    ...(reports.has('tensorboard')
+      ? [new TensorBoardLogger(join(directory, 'tensorboard', name.replaceAll('/', '-')))]
+      : []),
+    ...(reports.has('wandb') ? [new WandbLogger({ name, config: settings, directory: join(directory, 'wandb') })] : []),
+  ];
 }
 
 /** What every checkpoint gets besides, so that PEFT can load it. */

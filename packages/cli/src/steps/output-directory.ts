@@ -16,6 +16,8 @@ const OWN = [
   'log.jsonl',
   'report.html',
   'metrics.json',
+  'tensorboard',
+  'wandb',
 ];
 
 /**
@@ -60,7 +62,7 @@ export async function inDirectory<T>(
     if (!resumes && !overwrite) await refuseOtherRun(directory, store);
     if (overwrite) {
       for (const { location } of (await store.list()).complete) await store.remove(location);
-      for (const name of OWN) await rm(join(directory, name), { force: true });
+      for (const name of OWN) await rm(join(directory, name), { force: true, recursive: true });
     }
     for (const name of OWN) await removeLeftovers(join(directory, name));
     return await work();

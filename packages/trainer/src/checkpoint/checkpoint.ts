@@ -66,7 +66,7 @@ export async function packCheckpoint(
   const { variables, optimizer, schedule, args, data, identity } = parts;
   const place = { step: state.globalStep, lastCheckpoint };
   const json = jsonBytes;
-  return new Map([
+  const all = new Map([
     [VARIABLES, serializeSafetensors(await hostTensors(variables, place), { format: 'pt' })],
     [
       OPTIMIZER,
@@ -91,6 +91,8 @@ export async function packCheckpoint(
     [ARGS, json(args)],
     [IDENTITY, json(identity)],
   ]);
+  if (args.saveOnlyModel) all.delete(OPTIMIZER);
+  return all;
 }
 
 async function hostTensors(variables: ReadonlyMap<string, tf.Variable>, place: FinitePlace) {
@@ -123,6 +125,11 @@ export async function unpackCheckpoint(
     );
   }
   const notices = compareIdentity(files, parts.identity);
+  if (!files.has(OPTIMIZER)) {
+    throw mismatch(
+      'it was written with save_only_model and has no optimizer, so no run can be continued from it; its adapter can be loaded',
+    );
+  }
   const moments = await openTensors(files, OPTIMIZER);
   const { optimizer: name, steps } = moments.metadata;
   if (Number(steps) !== state.globalStep) {

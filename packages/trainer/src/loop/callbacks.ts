@@ -6,10 +6,10 @@
  */
 import type { TrainableModel } from '@spft/models';
 import type { LogEntry, TrainerControl, TrainerState } from './state.js';
-import type { TrainingArgs } from './training-args.js';
+import type { StepArgs } from './training-args.js';
 
 export interface TrainerContext {
-  readonly args: TrainingArgs;
+  readonly args: StepArgs;
   readonly state: Readonly<TrainerState>;
   /** Set its flags to steer the loop. */
   readonly control: TrainerControl;

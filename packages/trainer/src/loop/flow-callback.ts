@@ -7,9 +7,9 @@ import type { TrainerCallback, TrainerContext } from './callbacks.js';
 export class DefaultFlowCallback implements TrainerCallback {
   onStepEnd({ args, state, control }: TrainerContext): void {
     const { globalStep } = state;
-    const evalSteps = args.evalSteps ?? args.loggingSteps;
-    if (globalStep % args.loggingSteps === 0) control.shouldLog = true;
-    if (args.evalStrategy === 'steps' && globalStep % evalSteps === 0) control.shouldEvaluate = true;
+    if (args.loggingStrategy === 'steps' && globalStep % args.loggingSteps === 0) control.shouldLog = true;
+    if (args.loggingFirstStep && globalStep === 1) control.shouldLog = true;
+    if (args.evalStrategy === 'steps' && globalStep % args.evalSteps === 0) control.shouldEvaluate = true;
     if (args.saveStrategy === 'steps' && globalStep % args.saveSteps === 0) control.shouldSave = true;
     if (globalStep >= state.maxSteps) {
       control.shouldTrainingStop = true;
@@ -19,6 +19,7 @@ export class DefaultFlowCallback implements TrainerCallback {
   }
 
   onEpochEnd({ args, control }: TrainerContext): void {
+    if (args.loggingStrategy === 'epoch') control.shouldLog = true;
     if (args.evalStrategy === 'epoch') control.shouldEvaluate = true;
     if (args.saveStrategy === 'epoch') control.shouldSave = true;
   }

@@ -16,12 +16,14 @@ export interface OptimizerStep {
 
 /** Updates the variables that it was made for; owns its moments. */
 export interface Optimizer {
-  /** `adamw` or `sgd`: checkpoints of one do not fit the other. */
+  /** `adamw`, `sgd`, `lion` or `adafactor`: checkpoints of one do not fit the other. */
   readonly name: string;
   /** Steps taken. */
   readonly steps: number;
   /** @param gradients one for each variable, in order; not disposed here. */
   step(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
+  /** Whether what varies from step to step is in `numbers`, so that a step may be recorded. */
+  readonly records: boolean;
   /** The same without counting the step: what a recorded step does. */
   update(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
   /** What varies from step to step, for the inputs of a recorded one: by name, for the step that comes next. */
@@ -46,7 +48,9 @@ export function createOptimizer(variables: ReadonlyMap<string, tf.Variable>, arg
   if (variables.size === 0) {
     throw new TrainerError('options', 'the model has no trainable variable; attach an adapter first (getPeftModel)');
   }
-  return args.optim === 'sgd' ? new Sgd(variables, args) : new AdamW(variables, args);
+  if (args.optim === 'sgd') return new Sgd(variables, args);
+  if (args.optim === 'lion') return new Lion(variables, args);
+  return args.optim === 'adafactor' ? new Adafactor(variables, args) : new AdamW(variables, args);
 }
 
 /** Variables that are updated together. */
@@ -109,12 +113,20 @@ abstract class MomentOptimizer implements Optimizer {
 
   abstract update(gradients: readonly tf.Tensor[], options: OptimizerStep): void;
 
+  readonly records: boolean = true;
+
   protected abstract numbersOf(group: Group, learningRate: number): readonly number[];
 
   /** An input of a recorded step, where it is one. */
   protected recorded({ inputs }: OptimizerStep, { name }: Group): { readonly numbers?: Float32Array } {
     const numbers = inputs?.[name];
     return numbers instanceof Float32Array ? { numbers } : {};
+  }
+
+  protected rememberAs(kind: string, name: string, shape: readonly number[]): tf.Variable {
+    const moment = tf.tidy(() => tf.variable(tf.zeros([...shape]), false));
+    this.moments.set(`${kind}.${name}`, moment);
+    return moment;
   }
 
   protected remember(kind: string): tf.Variable[] {
@@ -191,5 +203,102 @@ class Sgd extends MomentOptimizer {
 
   protected override numbersOf(_: Group, learningRate: number): readonly number[] {
     return sgdNumbers({ learningRate });
+  }
+}
+
+/** Lion (arXiv 2302.06675): the sign of a mix of momentum and gradient; half of AdamW's memory. */
+class Lion extends MomentOptimizer {
+  readonly name = 'lion';
+  override readonly records = false;
+  readonly #momenta: readonly tf.Variable[];
+
+  constructor(
+    variables: ReadonlyMap<string, tf.Variable>,
+    readonly args: OptimizerArgs,
+  ) {
+    super(variables, args.weightDecay);
+    this.#momenta = this.remember('exp_avg');
+  }
+
+  protected override numbersOf(): readonly number[] {
+    return [];
+  }
+
+  override update(gradients: readonly tf.Tensor[], { learningRate, gradientScale }: OptimizerStep): void {
+    const { adamBeta1: beta1, adamBeta2: beta2, weightDecay } = this.args;
+    this.parameters.forEach((parameter, n) => {
+      tf.tidy(() => {
+        const momentum = this.#momenta[n]!;
+        const gradient = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
+        const mix = tf.add(tf.mul(momentum, beta1), tf.mul(gradient, 1 - beta1));
+        // As a difference of comparisons: the wasm backend has no kernel for the sign.
+        const sign = tf.sub(tf.cast(tf.greater(mix, 0), 'float32'), tf.cast(tf.less(mix, 0), 'float32'));
+        const decay = UNDECAYED.test(this.names[n]!) ? 0 : weightDecay;
+        parameter.assign(tf.sub(tf.mul(parameter, 1 - learningRate * decay), tf.mul(sign, learningRate)));
+        momentum.assign(tf.add(tf.mul(momentum, beta2), tf.mul(gradient, 1 - beta2)));
+      });
+    });
+  }
+}
+
+/** transformers' constants: eps[0], clip_threshold, decay_rate. */
+const [SQUARE_EPSILON, CLIP, DECAY_RATE] = [1e-30, 1, -0.8];
+
+/**
+ * Adafactor (arXiv 1804.04235) as transformers' Trainer sets it: the given rate, no scaling by the parameter's size, no momentum. Of a
+ * matrix only the means of rows and columns of the squared gradient are remembered.
+ */
+class Adafactor extends MomentOptimizer {
+  readonly name = 'adafactor';
+  override readonly records = false;
+  readonly #squares: readonly (readonly [row: tf.Variable, column: tf.Variable] | readonly [whole: tf.Variable])[];
+
+  constructor(
+    variables: ReadonlyMap<string, tf.Variable>,
+    readonly args: OptimizerArgs,
+  ) {
+    super(variables, args.weightDecay);
+    this.#squares = this.parameters.map(({ shape }, n) => {
+      const name = this.names[n]!;
+      return shape.length < 2
+        ? ([this.rememberAs('exp_avg_sq', name, shape)] as const)
+        : ([
+            this.rememberAs('exp_avg_sq_row', name, shape.slice(0, -1)),
+            this.rememberAs('exp_avg_sq_col', name, [...shape.slice(0, -2), shape.at(-1)!]),
+          ] as const);
+    });
+  }
+
+  protected override numbersOf(): readonly number[] {
+    return [];
+  }
+
+  override update(gradients: readonly tf.Tensor[], { learningRate, gradientScale }: OptimizerStep): void {
+    const beta2 = 1 - (this.steps + 1) ** DECAY_RATE;
+    const { weightDecay } = this.args;
+    this.parameters.forEach((parameter, n) => {
+      tf.tidy(() => {
+        const gradient = gradientScale ? tf.mul(gradients[n]!, gradientScale) : gradients[n]!;
+        const square = tf.add(tf.square(gradient), SQUARE_EPSILON);
+        const [row, column] = this.#squares[n]!;
+        let scale: tf.Tensor;
+        const mix = (old: tf.Variable, now: tf.Tensor) =>
+          old.assign(tf.add(tf.mul(old, beta2), tf.mul(now, 1 - beta2)));
+        if (column === undefined) {
+          mix(row, square);
+          scale = tf.rsqrt(row);
+        } else {
+          mix(row, tf.mean(square, -1));
+          mix(column, tf.mean(square, -2));
+          const ofRows = tf.rsqrt(tf.div(row, tf.mean(row, -1, true)));
+          scale = tf.mul(tf.expandDims(ofRows, -1), tf.expandDims(tf.rsqrt(column), -2));
+        }
+        const update = tf.mul(gradient, scale);
+        const size = tf.sqrt(tf.mean(tf.square(update)));
+        const clipped = tf.div(update, tf.maximum(tf.div(size, CLIP), 1));
+        const decay = UNDECAYED.test(this.names[n]!) ? 0 : weightDecay;
+        parameter.assign(tf.sub(tf.mul(parameter, 1 - learningRate * decay), tf.mul(clipped, learningRate)));
+      });
+    });
   }
 }

@@ -18,12 +18,12 @@ import { seedFrom } from './random.js';
 import { RecordedSteps } from './recorded-steps.js';
 import type { RunPlan } from './run-plan.js';
 import type { TrainerOptions } from './trainer-options.js';
-import type { TrainingArgs } from './training-args.js';
+import type { StepArgs } from './training-args.js';
 
 /** What a runner has from its trainer; nothing of it is owned here. */
 export interface StepRunnerParts {
   readonly options: TrainerOptions;
-  readonly args: TrainingArgs;
+  readonly args: StepArgs;
   readonly samples: SampleSource;
   readonly denseTokens: DenseTokens | undefined;
   readonly optimizer: Optimizer;
@@ -101,6 +101,8 @@ export class StepRunner {
           training: true,
           seed: seeds[n]!,
           gradientCheckpointing: args.gradientCheckpointing,
+          labelSmoothing: args.labelSmoothingFactor,
+          neftuneNoiseAlpha: args.neftuneNoiseAlpha ?? 0,
           normalizer,
         });
         gradients.add(result.gradients);
@@ -139,6 +141,8 @@ export class StepRunner {
     const { options, args, samples, optimizer, callbacks, notify, plan, dataSeed, from } = this.#parts;
     const { model, recordSteps = true } = options;
     if (!recordSteps || !model.recordable) return null;
+    // What these draw or choose on the host is no input of a recording.
+    if (!optimizer.records || args.labelSmoothingFactor > 0 || args.neftuneNoiseAlpha || args.groupByLength) return null;
     const looks = callbacks.some((callback) => callback.onSubstepEnd || callback.onPreOptimizerStep);
     const sizes = () =>
       looks || this.#checksEveryStep

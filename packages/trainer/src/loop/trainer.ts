@@ -20,17 +20,17 @@ import { DefaultFlowCallback } from './flow-callback.js';
 import { readsAreFree } from './host-reads.js';
 import { createOptimizer, type Optimizer } from './optimizer.js';
 import { epochSteps, planRun, type RunPlan } from './run-plan.js';
-import { learningRateFactor, type Schedule, warmupSteps } from './schedule.js';
+import { learningRateFactor, type Schedule, scheduleParameters, warmupSteps } from './schedule.js';
 import { SpftCallback } from './spft-callback.js';
 import { initialState, type LogEntry, type TrainerControl, type TrainerState } from './state.js';
 import { StepClock } from './step-clock.js';
 import { StepRunner } from './step-runner.js';
 import type { TrainerOptions, TrainOutput } from './trainer-options.js';
-import { resolveArgs, type TrainingArgs } from './training-args.js';
+import { resolveArgs, type StepArgs, stepsOf } from './training-args.js';
 
 /** Fine-tunes what is trainable in a model. One trainer makes one run. */
 export class Trainer {
-  readonly args: TrainingArgs;
+  readonly args: StepArgs;
   readonly plan: RunPlan;
   readonly schedule: Schedule;
   readonly clock = new StepClock();
@@ -54,22 +54,24 @@ export class Trainer {
   constructor(options: TrainerOptions) {
     const { model, longSamples, unlabelledSamples, progress, callbacks = [] } = options;
     this.#options = options;
-    this.args = resolveArgs(options.args ?? {});
+    const args = resolveArgs(options.args ?? {});
     this.#notify =
       options.notify ?? (progress ? (message) => progress.note(message) : (message) => console.warn(message));
 
-    const { modelMaxLength: maxLength, saveTotalLimit: limit } = this.args;
+    const { modelMaxLength: maxLength, saveTotalLimit: limit } = args;
     const rules = { maxLength, vocabSize: model.vocabSize, longSamples, unlabelledSamples };
     this.#samples = isSampleSource(options.samples) ? options.samples : this.#prepared(options.samples, rules);
     this.#evalSamples = options.evalSamples ? prepareSamples(options.evalSamples, rules).samples : null;
-    this.#checkOptions();
-
-    this.plan = planRun(this.#samples.length, this.args);
+    this.plan = planRun(this.#samples.length, args);
     const { maxSteps, epochs } = this.plan;
+    this.args = { ...args, ...stepsOf(args, maxSteps) };
+    this.#checkOptions();
     this.schedule = {
       name: this.args.lrSchedulerType,
       totalSteps: maxSteps,
       warmupSteps: warmupSteps(maxSteps, this.args),
+      learningRate: this.args.learningRate,
+      parameters: scheduleParameters(this.args.lrSchedulerType, this.args.lrSchedulerKwargs),
     };
     this.#data = {
       seed: this.args.seed,
@@ -113,11 +115,11 @@ export class Trainer {
 
   #checkOptions(): void {
     const { evaluator, checkpoints } = this.#options;
-    const { evalStrategy, loadBestModelAtEnd, resumeFromCheckpoint } = this.args;
-    if (evalStrategy !== 'no' && !this.#evalSamples && !evaluator) {
+    const { evalStrategy, evalOnStart, loadBestModelAtEnd, resumeFromCheckpoint } = this.args;
+    if ((evalStrategy !== 'no' || evalOnStart) && !this.#evalSamples && !evaluator) {
       throw new TrainerError(
         'options',
-        `eval_strategy is ${evalStrategy}: give evalSamples or an evaluator, or set it to no`,
+        `${evalOnStart ? 'eval_on_start is true' : `eval_strategy is ${evalStrategy}`}: give evalSamples or an evaluator, or set it to ${evalOnStart ? 'false' : 'no'}`,
       );
     }
     if ((loadBestModelAtEnd || resumeFromCheckpoint) && !checkpoints) {
@@ -156,6 +158,7 @@ export class Trainer {
       });
       const started = performance.now();
       await fire(this.#callbacks, 'onTrainBegin', this.#context());
+      if (this.args.evalOnStart && this.state.globalStep === 0) await this.evaluate();
 
       const { stepsPerEpoch, epochs } = this.plan;
       for (let epoch = Math.floor(this.state.globalStep / stepsPerEpoch); epoch < epochs; epoch++) {
@@ -183,7 +186,8 @@ export class Trainer {
     const { stepsPerEpoch, batchesPerEpoch, accumulation } = this.plan;
     this.control.shouldEpochStop = false;
     await fire(this.#callbacks, 'onEpochBegin', this.#context());
-    const steps = epochSteps(this.plan, this.#data.dataSeed, epoch);
+    const lengthOf = (sample: number) => this.#samples.sample(sample).inputIds.length;
+    const steps = epochSteps(this.plan, this.#data.dataSeed, epoch, this.args.groupByLength ? lengthOf : undefined);
     for (let step = this.state.globalStep - epoch * stepsPerEpoch; step < stepsPerEpoch; step++) {
       const batches = steps[step]!.map((batch) => batch.map((sample) => this.#samples.sample(sample)));
       const epochAfter = epoch + Math.min(batchesPerEpoch, (step + 1) * accumulation) / batchesPerEpoch;

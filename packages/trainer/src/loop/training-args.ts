@@ -1,7 +1,7 @@
 /**
  * @file The training keys that the loop itself obeys, out of the table of all training keys in `@spft/config`.
  */
-import { shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
+import { type KeySpec, shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
 import { TrainerError } from '../errors.js';
 
 const KEYS = [
@@ -20,9 +20,18 @@ const KEYS = [
   'momentum',
   'maxGradNorm',
   'lrSchedulerType',
+  'lrSchedulerKwargs',
+  'labelSmoothingFactor',
+  'neftuneNoiseAlpha',
   'warmupRatio',
   'warmupSteps',
+  'groupByLength',
+  'dataloaderDropLast',
+  'loggingStrategy',
   'loggingSteps',
+  'loggingFirstStep',
+  'evalOnStart',
+  'saveOnlyModel',
   'evalStrategy',
   'evalSteps',
   'saveStrategy',
@@ -59,9 +68,15 @@ export function resolveArgs(given: Partial<TrainingArgs>): TrainingArgs {
   return resolved;
 }
 
-function problemOf(key: (typeof KEYS)[number], value: string | number | boolean): string | null {
-  const { type, range, values } = TRAIN_KEYS[key];
+const STEPS: ReadonlySet<string> = new Set(['loggingSteps', 'evalSteps', 'saveSteps']);
+
+function problemOf(key: (typeof KEYS)[number], value: string | number | boolean | readonly string[]): string | null {
+  const { type, range, values } = TRAIN_KEYS[key] as KeySpec<unknown>;
   const name = snakeCase(key);
+  if (type === 'list') return Array.isArray(value) ? null : `${name}: wanted a list, found ${shortJson(value)}`;
+  if (STEPS.has(key) && typeof value === 'number' && value > 1 && !Number.isInteger(value)) {
+    return `${name}: wanted a whole number of steps, or a share of the run below 1, found ${value}`;
+  }
   const wanted = type === 'integer' ? 'number' : type;
   if (typeof value !== wanted) return `${name}: wanted a ${type}, found ${shortJson(value)}`;
   if (values && !values.includes(value as string)) {
@@ -89,3 +104,31 @@ function bestModelProblems({ evalStrategy, saveStrategy }: TrainingArgs): string
   if (saveStrategy === 'no') problems.push(`${name}: needs save_strategy steps or epoch, found no`);
   return problems;
 }
+
+/** Log lines where `logging_steps` is not given: every tenth of a run, at least as often as transformers does. */
+const LOG_LINES = 10;
+const MOST_STEPS = 500;
+
+/** `*_steps` as whole steps of a run of so many: a number below 1 is a share of it, rounded up as transformers does. */
+export function stepsOf(
+  args: TrainingArgs,
+  maxSteps: number,
+): Pick<StepArgs, 'loggingSteps' | 'evalSteps' | 'saveSteps'> {
+  const whole = (steps: number) => (steps < 1 ? Math.max(1, Math.ceil(steps * maxSteps)) : steps);
+  const loggingSteps =
+    args.loggingSteps === null
+      ? Math.max(1, Math.min(MOST_STEPS, Math.floor(maxSteps / LOG_LINES)))
+      : whole(args.loggingSteps);
+  return {
+    loggingSteps,
+    evalSteps: args.evalSteps === null ? loggingSteps : whole(args.evalSteps),
+    saveSteps: whole(args.saveSteps),
+  };
+}
+
+/** Training arguments of a run whose length is known. */
+export type StepArgs = Omit<TrainingArgs, 'loggingSteps' | 'evalSteps' | 'saveSteps'> & {
+  readonly loggingSteps: number;
+  readonly evalSteps: number;
+  readonly saveSteps: number;
+};

@@ -12,6 +12,8 @@ export { type LoadedTask, loadTasks } from './evaluation/load-tasks.js';
 export { writeMetrics, writePredictions } from './evaluation/write-results.js';
 export { type FileSystem, nodeFileSystem } from './file-system.js';
 export { JsonlLogger } from './record/jsonl-logger.js';
+export { TensorBoardLogger } from './record/tensorboard-logger.js';
 export { type TerminalProgressOptions, type TextOutput, terminalProgress } from './record/terminal-progress.js';
+export { WandbLogger, type WandbOptions } from './record/wandb-logger.js';
 export { writeReport } from './report/write-report.js';
 export { type DirectoryLock, lockDirectory, refuseHeld } from './run-lock.js';

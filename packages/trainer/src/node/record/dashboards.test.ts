@@ -1,0 +1,145 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { useBackend } from '../../../../../test/support/backends.js';
+import { run } from '../../../test/toy-run.js';
+import { ModuleStatistics } from '../../record/module-statistics.js';
+import type { ListenablePlan } from '../../record/sparsity-statistics.js';
+import { TensorBoardLogger } from './tensorboard-logger.js';
+import { WandbLogger } from './wandb-logger.js';
+
+let directory: string;
+beforeEach(async () => {
+  await useBackend('cpu');
+  directory = await mkdtemp(join(tmpdir(), 'spft-dashboards-'));
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+/** Data of every record; lengths are believed, checksums are compared with a bitwise computation. */
+function records(file: Buffer): Buffer[] {
+  const crc = (bytes: Buffer) => {
+    let value = 0xffffffff;
+    for (const byte of bytes) {
+      value ^= byte;
+      for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0x82f63b78 : value >>> 1;
+    }
+    value = ~value >>> 0;
+    return (((value >>> 15) | (value << 17)) + 0xa282ead8) >>> 0;
+  };
+  const all: Buffer[] = [];
+  for (let at = 0; at < file.length; ) {
+    const length = Number(file.readBigUInt64LE(at));
+    expect(file.readUInt32LE(at + 8)).toBe(crc(file.subarray(at, at + 8)));
+    const data = file.subarray(at + 12, at + 12 + length);
+    expect(file.readUInt32LE(at + 12 + length)).toBe(crc(data));
+    all.push(data);
+    at += 16 + length;
+  }
+  return all;
+}
+
+describe('TensorBoardLogger', () => {
+  it('writes an event file with transformers’ tags, whole after every line', async () => {
+    await run({ args: { maxSteps: 2, loggingSteps: 1 }, callbacks: [new TensorBoardLogger(directory)] });
+    const [name] = await readdir(directory);
+    expect(name).toMatch(/^events\.out\.tfevents\.\d{10}\./);
+    const [first, ...rest] = records(await readFile(join(directory, name!)));
+    expect(first!.toString('latin1')).toContain('brain.Event:2');
+    const text = rest.map((data) => data.toString('latin1'));
+    expect(text).toHaveLength(3);
+    expect(text[0]).toContain('train/loss');
+    expect(text[0]).toContain('train/learning_rate');
+    expect(text[2]).toContain('train/train_runtime');
+    // Field 2 of an event is its step.
+    expect(rest.map((data) => [data[9], data[10]])).toEqual([
+      [0x10, 1],
+      [0x10, 2],
+      [0x10, 2],
+    ]);
+  });
+});
+
+describe('WandbLogger', () => {
+  const options = () => ({ name: 'n', config: { lr: 1 }, directory });
+  const args = { maxSteps: 2, loggingSteps: 1 };
+
+  it('keeps a run as JSON lines where there is no key, and says so', async () => {
+    const notes: string[] = [];
+    const logger = new WandbLogger({ ...options(), env: {}, load: () => Promise.reject(new Error('not asked')) });
+    await run({ args, callbacks: [logger], notify: (note) => notes.push(note) });
+    const lines = (await readFile(join(directory, 'offline-run.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((l) => JSON.parse(l));
+    expect(lines[0]).toEqual({ project: 'spft', name: 'n', config: { lr: 1 } });
+    expect(lines[1]).toMatchObject({ _step: 1, 'train/global_step': 1 });
+    expect(lines[1]['train/loss']).toBeGreaterThan(0);
+    expect(notes.join()).toContain('there is no WANDB_API_KEY, so nothing is sent');
+  });
+
+  it('sends what it logs by the SDK, and finishes', async () => {
+    const calls: unknown[] = [];
+    const sdk = {
+      init: async (given: unknown) => {
+        calls.push(given);
+        return {
+          log: (...given: unknown[]) => calls.push(given),
+          finish: async () => calls.push('finish'),
+          url: () => 'u',
+        };
+      },
+    };
+    const env = { WANDB_API_KEY: 'k'.repeat(40), WANDB_PROJECT: 'mine', WANDB_BASE_URL: 'http://127.0.0.1:1' };
+    await run({ args, callbacks: [new WandbLogger({ ...options(), env, load: async () => ({ default: sdk }) })] });
+    expect(calls[0]).toMatchObject({ project: 'mine', name: 'n', settings: { baseUrl: 'http://127.0.0.1:1' } });
+    expect(calls[1]).toEqual([expect.objectContaining({ 'train/global_step': 1 }), 1]);
+    expect(calls.at(-1)).toBe('finish');
+  });
+
+  it('refuses before the first step where the key is refused or the SDK is missing', async () => {
+    const env = { WANDB_API_KEY: 'k'.repeat(40) };
+    const refused = {
+      init: () => Promise.reject(Object.assign(new Error('x'), { response: { errors: [{ message: 'invalid key' }] } })),
+    };
+    const attempt = (load: () => Promise<unknown>) =>
+      run({ args, callbacks: [new WandbLogger({ ...options(), env, load })] });
+    await expect(attempt(async () => refused)).rejects.toThrow(
+      'wandb refuses the run (invalid key); check WANDB_API_KEY',
+    );
+    await expect(attempt(() => Promise.reject(new Error('gone')))).rejects.toThrow(
+      'needs the package @wandb/sdk, which is not installed',
+    );
+  });
+});
+
+describe('ModuleStatistics', () => {
+  it('gives the original’s names to what sparsity drops, beside another listener', async () => {
+    const plan: { listener: ((event: never) => void) | null } = { listener: null };
+    const got: Record<string, number>[] = [];
+    const statistics = new ModuleStatistics(plan as ListenablePlan, [
+      { values: (_, values) => void got.push({ ...values }) },
+    ]);
+    const denseTokens = statistics.counting((labels) => labels.map((label) => Number(label !== -100)));
+    const speak = {
+      onPreOptimizerStep: () => {
+        const outer = plan.listener!;
+        // As `SparsityStatistics` does for one step.
+        plan.listener = (event) => outer(event);
+        for (const [module, part] of [
+          ['mlp', 'mlp'],
+          ['self_attn', 'q'],
+        ]) {
+          plan.listener({ layer: 3, module, part, selection: { kept: 2, total: 8 } } as never);
+        }
+        plan.listener = outer;
+      },
+    };
+    await run({ args: { maxSteps: 2, loggingSteps: 1 }, denseTokens, callbacks: [statistics, speak] });
+    expect(plan.listener).toBeNull();
+    expect(got).toHaveLength(2);
+    const at = 'stats/base_model.model.model.layers.3';
+    expect(got[0]).toMatchObject({ [`${at}.mlp/sparsity/ffn`]: 0.75, [`${at}.self_attn/sparsity/q`]: 0.75 });
+    expect(got[0]![`${at}.mlp/token_split/dense`]).toBeGreaterThan(0);
+  });
+});
