@@ -20,7 +20,7 @@ describe('JsonlLogger', () => {
     await writeFile(path, before);
     const model = toyModel();
     const callbacks = [new JsonlLogger(path)];
-    await new Trainer({ model, samples: toySamples(8), args: { maxSteps: 1 }, callbacks }).train();
+    await new Trainer({ model, samples: toySamples(8), args: { loggingSteps: 500, maxSteps: 1 }, callbacks }).train();
     const text = await readFile(path, 'utf8');
     const events = text
       .split('\n')
