@@ -170,8 +170,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       const normed = rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
       const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(rows.lossLabels, 'int32'));
       const { labelSmoothing = 0 } = options;
-      const smoothed =
-        labelSmoothing > 0 ? tf.add(sum, this.#smoothing(normed, rows.lossLabels, labelSmoothing)) : sum;
+      const smoothed = labelSmoothing > 0 ? tf.add(sum, this.#smoothing(normed, rows.lossLabels, labelSmoothing)) : sum;
       return tf.div(smoothed, options.normalizer) as tf.Scalar;
     });
   }

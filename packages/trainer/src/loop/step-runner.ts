@@ -142,7 +142,8 @@ export class StepRunner {
     const { model, recordSteps = true } = options;
     if (!recordSteps || !model.recordable) return null;
     // What these draw or choose on the host is no input of a recording.
-    if (!optimizer.records || args.labelSmoothingFactor > 0 || args.neftuneNoiseAlpha || args.groupByLength) return null;
+    if (!optimizer.records || args.labelSmoothingFactor > 0 || args.neftuneNoiseAlpha || args.groupByLength)
+      return null;
     const looks = callbacks.some((callback) => callback.onSubstepEnd || callback.onPreOptimizerStep);
     const sizes = () =>
       looks || this.#checksEveryStep
