@@ -3,7 +3,7 @@
 /* biome-ignore-all lint: compiled */
 "use strict";
 export const validate_train = validate10;
-const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup"]},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html"]}},"logging_steps":{"description":"Steps between log lines.","default":500,"type":"integer","minimum":1},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; logging_steps if not given.","default":null,"type":["integer","null"],"minimum":1},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps.","default":500,"type":"integer","minimum":1},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"base_precision":{"description":"Frozen weights: bf16 as the backend has them, or fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on.","default":"bf16","type":"string","enum":["bf16","fp8"]},"fp8_keep_transposed":{"description":"With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
+const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"group_by_length":{"description":"Batches of samples of about the same length.","default":false,"type":"boolean"},"dataloader_drop_last":{"description":"Leave out the last batch of an epoch where it is not full.","default":false,"type":"boolean"},"optim":{"description":"Optimizer; the adamw variants are one and the same here.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd","lion","adafactor"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup","cosine_with_restarts","polynomial","inverse_sqrt","warmup_stable_decay"]},"lr_scheduler_kwargs":{"description":"Parameters of the schedule as NAME=NUMBER joined by commas, or an object: num_cycles (cosine_with_restarts, warmup_stable_decay), lr_end, power (polynomial), timescale (inverse_sqrt), num_decay_steps, min_lr_ratio (warmup_stable_decay).","default":[],"type":["string","array"],"items":{"type":"string"}},"label_smoothing_factor":{"description":"So much of a label is spread over the whole vocabulary.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"neftune_noise_alpha":{"description":"Noise on the embeddings in training (NEFTune); 5 is usual.","default":null,"type":["number","null"],"exclusiveMinimum":0},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html","tensorboard","wandb"]}},"logging_strategy":{"description":"When to write log lines.","default":"steps","type":"string","enum":["no","steps","epoch"]},"logging_steps":{"description":"Steps between log lines; below 1 a share of the run. If not given, a tenth of the run, at most 500.","default":null,"type":["number","null"],"exclusiveMinimum":0},"logging_first_step":{"description":"Log the first step too.","default":false,"type":"boolean"},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; below 1 a share of the run; logging_steps if not given.","default":null,"type":["number","null"],"exclusiveMinimum":0},"eval_on_start":{"description":"Evaluate before the first step too.","default":false,"type":"boolean"},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps; below 1 a share of the run.","default":500,"type":"number","exclusiveMinimum":0},"save_only_model":{"description":"Checkpoints without optimizer, which no run can be continued from.","default":false,"type":"boolean"},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16 where the backend can; others compute in float32.","default":false,"type":"boolean"},"base_precision":{"description":"Frozen weights: bf16 as the backend has them, or fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on.","default":"bf16","type":"string","enum":["bf16","fp8"]},"fp8_keep_transposed":{"description":"With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Linear layers that get an adapter, joined by commas; \"all-linear\" for all.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
 const func2 = Object.prototype.hasOwnProperty;
 const pattern0 = new RegExp("^[A-Za-z][A-Za-z0-9_.:+-]*$", "u");
 
@@ -400,10 +400,10 @@ errors++;
 }
 }
 }
-if(data.optim !== undefined){
-let data22 = data.optim;
-if(typeof data22 !== "string"){
-const err30 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.optim.type,parentSchema:schema11.properties.optim,data:data22};
+if(data.group_by_length !== undefined){
+let data22 = data.group_by_length;
+if(typeof data22 !== "boolean"){
+const err30 = {instancePath:instancePath+"/group_by_length",schemaPath:"#/properties/group_by_length/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.group_by_length.type,parentSchema:schema11.properties.group_by_length,data:data22};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -412,8 +412,11 @@ vErrors.push(err30);
 }
 errors++;
 }
-if(!(((((data22 === "adamw_torch") || (data22 === "adamw_torch_fused")) || (data22 === "adamw_hf")) || (data22 === "adamw")) || (data22 === "sgd"))){
-const err31 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/enum",keyword:"enum",params:{allowedValues: schema11.properties.optim.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.optim.enum,parentSchema:schema11.properties.optim,data:data22};
+}
+if(data.dataloader_drop_last !== undefined){
+let data23 = data.dataloader_drop_last;
+if(typeof data23 !== "boolean"){
+const err31 = {instancePath:instancePath+"/dataloader_drop_last",schemaPath:"#/properties/dataloader_drop_last/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.dataloader_drop_last.type,parentSchema:schema11.properties.dataloader_drop_last,data:data23};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -423,11 +426,10 @@ vErrors.push(err31);
 errors++;
 }
 }
-if(data.learning_rate !== undefined){
-let data23 = data.learning_rate;
-if((typeof data23 == "number") && (isFinite(data23))){
-if(data23 < 0 || isNaN(data23)){
-const err32 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.learning_rate,data:data23};
+if(data.optim !== undefined){
+let data24 = data.optim;
+if(typeof data24 !== "string"){
+const err32 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.optim.type,parentSchema:schema11.properties.optim,data:data24};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -436,9 +438,8 @@ vErrors.push(err32);
 }
 errors++;
 }
-}
-else {
-const err33 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.learning_rate.type,parentSchema:schema11.properties.learning_rate,data:data23};
+if(!(((((((data24 === "adamw_torch") || (data24 === "adamw_torch_fused")) || (data24 === "adamw_hf")) || (data24 === "adamw")) || (data24 === "sgd")) || (data24 === "lion")) || (data24 === "adafactor"))){
+const err33 = {instancePath:instancePath+"/optim",schemaPath:"#/properties/optim/enum",keyword:"enum",params:{allowedValues: schema11.properties.optim.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.optim.enum,parentSchema:schema11.properties.optim,data:data24};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -448,11 +449,11 @@ vErrors.push(err33);
 errors++;
 }
 }
-if(data.weight_decay !== undefined){
-let data24 = data.weight_decay;
-if((typeof data24 == "number") && (isFinite(data24))){
-if(data24 < 0 || isNaN(data24)){
-const err34 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.weight_decay,data:data24};
+if(data.learning_rate !== undefined){
+let data25 = data.learning_rate;
+if((typeof data25 == "number") && (isFinite(data25))){
+if(data25 < 0 || isNaN(data25)){
+const err34 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.learning_rate,data:data25};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -463,7 +464,7 @@ errors++;
 }
 }
 else {
-const err35 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.weight_decay.type,parentSchema:schema11.properties.weight_decay,data:data24};
+const err35 = {instancePath:instancePath+"/learning_rate",schemaPath:"#/properties/learning_rate/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.learning_rate.type,parentSchema:schema11.properties.learning_rate,data:data25};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -473,11 +474,11 @@ vErrors.push(err35);
 errors++;
 }
 }
-if(data.adam_beta1 !== undefined){
-let data25 = data.adam_beta1;
-if((typeof data25 == "number") && (isFinite(data25))){
-if(data25 < 0 || isNaN(data25)){
-const err36 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta1,data:data25};
+if(data.weight_decay !== undefined){
+let data26 = data.weight_decay;
+if((typeof data26 == "number") && (isFinite(data26))){
+if(data26 < 0 || isNaN(data26)){
+const err36 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.weight_decay,data:data26};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -486,8 +487,9 @@ vErrors.push(err36);
 }
 errors++;
 }
-if(data25 >= 1 || isNaN(data25)){
-const err37 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta1,data:data25};
+}
+else {
+const err37 = {instancePath:instancePath+"/weight_decay",schemaPath:"#/properties/weight_decay/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.weight_decay.type,parentSchema:schema11.properties.weight_decay,data:data26};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -497,8 +499,11 @@ vErrors.push(err37);
 errors++;
 }
 }
-else {
-const err38 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta1.type,parentSchema:schema11.properties.adam_beta1,data:data25};
+if(data.adam_beta1 !== undefined){
+let data27 = data.adam_beta1;
+if((typeof data27 == "number") && (isFinite(data27))){
+if(data27 < 0 || isNaN(data27)){
+const err38 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta1,data:data27};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -507,12 +512,8 @@ vErrors.push(err38);
 }
 errors++;
 }
-}
-if(data.adam_beta2 !== undefined){
-let data26 = data.adam_beta2;
-if((typeof data26 == "number") && (isFinite(data26))){
-if(data26 < 0 || isNaN(data26)){
-const err39 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta2,data:data26};
+if(data27 >= 1 || isNaN(data27)){
+const err39 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta1,data:data27};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -521,8 +522,9 @@ vErrors.push(err39);
 }
 errors++;
 }
-if(data26 >= 1 || isNaN(data26)){
-const err40 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta2,data:data26};
+}
+else {
+const err40 = {instancePath:instancePath+"/adam_beta1",schemaPath:"#/properties/adam_beta1/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta1.type,parentSchema:schema11.properties.adam_beta1,data:data27};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -532,8 +534,11 @@ vErrors.push(err40);
 errors++;
 }
 }
-else {
-const err41 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta2.type,parentSchema:schema11.properties.adam_beta2,data:data26};
+if(data.adam_beta2 !== undefined){
+let data28 = data.adam_beta2;
+if((typeof data28 == "number") && (isFinite(data28))){
+if(data28 < 0 || isNaN(data28)){
+const err41 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.adam_beta2,data:data28};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -542,12 +547,8 @@ vErrors.push(err41);
 }
 errors++;
 }
-}
-if(data.adam_epsilon !== undefined){
-let data27 = data.adam_epsilon;
-if((typeof data27 == "number") && (isFinite(data27))){
-if(data27 <= 0 || isNaN(data27)){
-const err42 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.adam_epsilon,data:data27};
+if(data28 >= 1 || isNaN(data28)){
+const err42 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.adam_beta2,data:data28};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -558,7 +559,7 @@ errors++;
 }
 }
 else {
-const err43 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_epsilon.type,parentSchema:schema11.properties.adam_epsilon,data:data27};
+const err43 = {instancePath:instancePath+"/adam_beta2",schemaPath:"#/properties/adam_beta2/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_beta2.type,parentSchema:schema11.properties.adam_beta2,data:data28};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -568,11 +569,11 @@ vErrors.push(err43);
 errors++;
 }
 }
-if(data.momentum !== undefined){
-let data28 = data.momentum;
-if((typeof data28 == "number") && (isFinite(data28))){
-if(data28 < 0 || isNaN(data28)){
-const err44 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.momentum,data:data28};
+if(data.adam_epsilon !== undefined){
+let data29 = data.adam_epsilon;
+if((typeof data29 == "number") && (isFinite(data29))){
+if(data29 <= 0 || isNaN(data29)){
+const err44 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.adam_epsilon,data:data29};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -581,8 +582,9 @@ vErrors.push(err44);
 }
 errors++;
 }
-if(data28 >= 1 || isNaN(data28)){
-const err45 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.momentum,data:data28};
+}
+else {
+const err45 = {instancePath:instancePath+"/adam_epsilon",schemaPath:"#/properties/adam_epsilon/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.adam_epsilon.type,parentSchema:schema11.properties.adam_epsilon,data:data29};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -592,8 +594,11 @@ vErrors.push(err45);
 errors++;
 }
 }
-else {
-const err46 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.momentum.type,parentSchema:schema11.properties.momentum,data:data28};
+if(data.momentum !== undefined){
+let data30 = data.momentum;
+if((typeof data30 == "number") && (isFinite(data30))){
+if(data30 < 0 || isNaN(data30)){
+const err46 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.momentum,data:data30};
 if(vErrors === null){
 vErrors = [err46];
 }
@@ -602,12 +607,8 @@ vErrors.push(err46);
 }
 errors++;
 }
-}
-if(data.max_grad_norm !== undefined){
-let data29 = data.max_grad_norm;
-if((typeof data29 == "number") && (isFinite(data29))){
-if(data29 < 0 || isNaN(data29)){
-const err47 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.max_grad_norm,data:data29};
+if(data30 >= 1 || isNaN(data30)){
+const err47 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.momentum,data:data30};
 if(vErrors === null){
 vErrors = [err47];
 }
@@ -618,7 +619,7 @@ errors++;
 }
 }
 else {
-const err48 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.max_grad_norm.type,parentSchema:schema11.properties.max_grad_norm,data:data29};
+const err48 = {instancePath:instancePath+"/momentum",schemaPath:"#/properties/momentum/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.momentum.type,parentSchema:schema11.properties.momentum,data:data30};
 if(vErrors === null){
 vErrors = [err48];
 }
@@ -628,10 +629,11 @@ vErrors.push(err48);
 errors++;
 }
 }
-if(data.lr_scheduler_type !== undefined){
-let data30 = data.lr_scheduler_type;
-if(typeof data30 !== "string"){
-const err49 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lr_scheduler_type.type,parentSchema:schema11.properties.lr_scheduler_type,data:data30};
+if(data.max_grad_norm !== undefined){
+let data31 = data.max_grad_norm;
+if((typeof data31 == "number") && (isFinite(data31))){
+if(data31 < 0 || isNaN(data31)){
+const err49 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.max_grad_norm,data:data31};
 if(vErrors === null){
 vErrors = [err49];
 }
@@ -640,8 +642,9 @@ vErrors.push(err49);
 }
 errors++;
 }
-if(!((((data30 === "linear") || (data30 === "cosine")) || (data30 === "constant")) || (data30 === "constant_with_warmup"))){
-const err50 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.lr_scheduler_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.lr_scheduler_type.enum,parentSchema:schema11.properties.lr_scheduler_type,data:data30};
+}
+else {
+const err50 = {instancePath:instancePath+"/max_grad_norm",schemaPath:"#/properties/max_grad_norm/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.max_grad_norm.type,parentSchema:schema11.properties.max_grad_norm,data:data31};
 if(vErrors === null){
 vErrors = [err50];
 }
@@ -651,11 +654,10 @@ vErrors.push(err50);
 errors++;
 }
 }
-if(data.warmup_ratio !== undefined){
-let data31 = data.warmup_ratio;
-if((typeof data31 == "number") && (isFinite(data31))){
-if(data31 > 1 || isNaN(data31)){
-const err51 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.warmup_ratio,data:data31};
+if(data.lr_scheduler_type !== undefined){
+let data32 = data.lr_scheduler_type;
+if(typeof data32 !== "string"){
+const err51 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lr_scheduler_type.type,parentSchema:schema11.properties.lr_scheduler_type,data:data32};
 if(vErrors === null){
 vErrors = [err51];
 }
@@ -664,8 +666,8 @@ vErrors.push(err51);
 }
 errors++;
 }
-if(data31 < 0 || isNaN(data31)){
-const err52 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_ratio,data:data31};
+if(!((((((((data32 === "linear") || (data32 === "cosine")) || (data32 === "constant")) || (data32 === "constant_with_warmup")) || (data32 === "cosine_with_restarts")) || (data32 === "polynomial")) || (data32 === "inverse_sqrt")) || (data32 === "warmup_stable_decay"))){
+const err52 = {instancePath:instancePath+"/lr_scheduler_type",schemaPath:"#/properties/lr_scheduler_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.lr_scheduler_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.lr_scheduler_type.enum,parentSchema:schema11.properties.lr_scheduler_type,data:data32};
 if(vErrors === null){
 vErrors = [err52];
 }
@@ -675,8 +677,10 @@ vErrors.push(err52);
 errors++;
 }
 }
-else {
-const err53 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.warmup_ratio.type,parentSchema:schema11.properties.warmup_ratio,data:data31};
+if(data.lr_scheduler_kwargs !== undefined){
+let data33 = data.lr_scheduler_kwargs;
+if((typeof data33 !== "string") && (!(Array.isArray(data33)))){
+const err53 = {instancePath:instancePath+"/lr_scheduler_kwargs",schemaPath:"#/properties/lr_scheduler_kwargs/type",keyword:"type",params:{type: schema11.properties.lr_scheduler_kwargs.type},message:"must be string,array",schema:schema11.properties.lr_scheduler_kwargs.type,parentSchema:schema11.properties.lr_scheduler_kwargs,data:data33};
 if(vErrors === null){
 vErrors = [err53];
 }
@@ -685,11 +689,12 @@ vErrors.push(err53);
 }
 errors++;
 }
-}
-if(data.warmup_steps !== undefined){
-let data32 = data.warmup_steps;
-if(!(((typeof data32 == "number") && (!(data32 % 1) && !isNaN(data32))) && (isFinite(data32)))){
-const err54 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.warmup_steps.type,parentSchema:schema11.properties.warmup_steps,data:data32};
+if(Array.isArray(data33)){
+const len2 = data33.length;
+for(let i2=0; i2<len2; i2++){
+let data34 = data33[i2];
+if(typeof data34 !== "string"){
+const err54 = {instancePath:instancePath+"/lr_scheduler_kwargs/" + i2,schemaPath:"#/properties/lr_scheduler_kwargs/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lr_scheduler_kwargs.items.type,parentSchema:schema11.properties.lr_scheduler_kwargs.items,data:data34};
 if(vErrors === null){
 vErrors = [err54];
 }
@@ -698,9 +703,14 @@ vErrors.push(err54);
 }
 errors++;
 }
-if((typeof data32 == "number") && (isFinite(data32))){
-if(data32 < 0 || isNaN(data32)){
-const err55 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_steps,data:data32};
+}
+}
+}
+if(data.label_smoothing_factor !== undefined){
+let data35 = data.label_smoothing_factor;
+if((typeof data35 == "number") && (isFinite(data35))){
+if(data35 < 0 || isNaN(data35)){
+const err55 = {instancePath:instancePath+"/label_smoothing_factor",schemaPath:"#/properties/label_smoothing_factor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.label_smoothing_factor,data:data35};
 if(vErrors === null){
 vErrors = [err55];
 }
@@ -709,12 +719,8 @@ vErrors.push(err55);
 }
 errors++;
 }
-}
-}
-if(data.output_dir !== undefined){
-let data33 = data.output_dir;
-if(typeof data33 !== "string"){
-const err56 = {instancePath:instancePath+"/output_dir",schemaPath:"#/properties/output_dir/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.output_dir.type,parentSchema:schema11.properties.output_dir,data:data33};
+if(data35 >= 1 || isNaN(data35)){
+const err56 = {instancePath:instancePath+"/label_smoothing_factor",schemaPath:"#/properties/label_smoothing_factor/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.label_smoothing_factor,data:data35};
 if(vErrors === null){
 vErrors = [err56];
 }
@@ -724,10 +730,8 @@ vErrors.push(err56);
 errors++;
 }
 }
-if(data.run_name !== undefined){
-let data34 = data.run_name;
-if((typeof data34 !== "string") && (data34 !== null)){
-const err57 = {instancePath:instancePath+"/run_name",schemaPath:"#/properties/run_name/type",keyword:"type",params:{type: schema11.properties.run_name.type},message:"must be string,null",schema:schema11.properties.run_name.type,parentSchema:schema11.properties.run_name,data:data34};
+else {
+const err57 = {instancePath:instancePath+"/label_smoothing_factor",schemaPath:"#/properties/label_smoothing_factor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.label_smoothing_factor.type,parentSchema:schema11.properties.label_smoothing_factor,data:data35};
 if(vErrors === null){
 vErrors = [err57];
 }
@@ -737,10 +741,10 @@ vErrors.push(err57);
 errors++;
 }
 }
-if(data.report_to !== undefined){
-let data35 = data.report_to;
-if((typeof data35 !== "string") && (!(Array.isArray(data35)))){
-const err58 = {instancePath:instancePath+"/report_to",schemaPath:"#/properties/report_to/type",keyword:"type",params:{type: schema11.properties.report_to.type},message:"must be string,array",schema:schema11.properties.report_to.type,parentSchema:schema11.properties.report_to,data:data35};
+if(data.neftune_noise_alpha !== undefined){
+let data36 = data.neftune_noise_alpha;
+if((!((typeof data36 == "number") && (isFinite(data36)))) && (data36 !== null)){
+const err58 = {instancePath:instancePath+"/neftune_noise_alpha",schemaPath:"#/properties/neftune_noise_alpha/type",keyword:"type",params:{type: schema11.properties.neftune_noise_alpha.type},message:"must be number,null",schema:schema11.properties.neftune_noise_alpha.type,parentSchema:schema11.properties.neftune_noise_alpha,data:data36};
 if(vErrors === null){
 vErrors = [err58];
 }
@@ -749,12 +753,9 @@ vErrors.push(err58);
 }
 errors++;
 }
-if(Array.isArray(data35)){
-const len2 = data35.length;
-for(let i2=0; i2<len2; i2++){
-let data36 = data35[i2];
-if(typeof data36 !== "string"){
-const err59 = {instancePath:instancePath+"/report_to/" + i2,schemaPath:"#/properties/report_to/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.report_to.items.type,parentSchema:schema11.properties.report_to.items,data:data36};
+if((typeof data36 == "number") && (isFinite(data36))){
+if(data36 <= 0 || isNaN(data36)){
+const err59 = {instancePath:instancePath+"/neftune_noise_alpha",schemaPath:"#/properties/neftune_noise_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.neftune_noise_alpha,data:data36};
 if(vErrors === null){
 vErrors = [err59];
 }
@@ -763,8 +764,13 @@ vErrors.push(err59);
 }
 errors++;
 }
-if(!((((data36 === "none") || (data36 === "all")) || (data36 === "jsonl")) || (data36 === "html"))){
-const err60 = {instancePath:instancePath+"/report_to/" + i2,schemaPath:"#/properties/report_to/items/enum",keyword:"enum",params:{allowedValues: schema11.properties.report_to.items.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.report_to.items.enum,parentSchema:schema11.properties.report_to.items,data:data36};
+}
+}
+if(data.warmup_ratio !== undefined){
+let data37 = data.warmup_ratio;
+if((typeof data37 == "number") && (isFinite(data37))){
+if(data37 > 1 || isNaN(data37)){
+const err60 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.warmup_ratio,data:data37};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -773,13 +779,8 @@ vErrors.push(err60);
 }
 errors++;
 }
-}
-}
-}
-if(data.logging_steps !== undefined){
-let data37 = data.logging_steps;
-if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
-const err61 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.logging_steps.type,parentSchema:schema11.properties.logging_steps,data:data37};
+if(data37 < 0 || isNaN(data37)){
+const err61 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_ratio,data:data37};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -788,9 +789,9 @@ vErrors.push(err61);
 }
 errors++;
 }
-if((typeof data37 == "number") && (isFinite(data37))){
-if(data37 < 1 || isNaN(data37)){
-const err62 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.logging_steps,data:data37};
+}
+else {
+const err62 = {instancePath:instancePath+"/warmup_ratio",schemaPath:"#/properties/warmup_ratio/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.warmup_ratio.type,parentSchema:schema11.properties.warmup_ratio,data:data37};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -800,11 +801,10 @@ vErrors.push(err62);
 errors++;
 }
 }
-}
-if(data.eval_strategy !== undefined){
-let data38 = data.eval_strategy;
-if(typeof data38 !== "string"){
-const err63 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.eval_strategy.type,parentSchema:schema11.properties.eval_strategy,data:data38};
+if(data.warmup_steps !== undefined){
+let data38 = data.warmup_steps;
+if(!(((typeof data38 == "number") && (!(data38 % 1) && !isNaN(data38))) && (isFinite(data38)))){
+const err63 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.warmup_steps.type,parentSchema:schema11.properties.warmup_steps,data:data38};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -813,8 +813,9 @@ vErrors.push(err63);
 }
 errors++;
 }
-if(!(((data38 === "no") || (data38 === "steps")) || (data38 === "epoch"))){
-const err64 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.eval_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.eval_strategy.enum,parentSchema:schema11.properties.eval_strategy,data:data38};
+if((typeof data38 == "number") && (isFinite(data38))){
+if(data38 < 0 || isNaN(data38)){
+const err64 = {instancePath:instancePath+"/warmup_steps",schemaPath:"#/properties/warmup_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.warmup_steps,data:data38};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -824,10 +825,11 @@ vErrors.push(err64);
 errors++;
 }
 }
-if(data.eval_steps !== undefined){
-let data39 = data.eval_steps;
-if((!(((typeof data39 == "number") && (!(data39 % 1) && !isNaN(data39))) && (isFinite(data39)))) && (data39 !== null)){
-const err65 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/type",keyword:"type",params:{type: schema11.properties.eval_steps.type},message:"must be integer,null",schema:schema11.properties.eval_steps.type,parentSchema:schema11.properties.eval_steps,data:data39};
+}
+if(data.output_dir !== undefined){
+let data39 = data.output_dir;
+if(typeof data39 !== "string"){
+const err65 = {instancePath:instancePath+"/output_dir",schemaPath:"#/properties/output_dir/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.output_dir.type,parentSchema:schema11.properties.output_dir,data:data39};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -836,9 +838,11 @@ vErrors.push(err65);
 }
 errors++;
 }
-if((typeof data39 == "number") && (isFinite(data39))){
-if(data39 < 1 || isNaN(data39)){
-const err66 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.eval_steps,data:data39};
+}
+if(data.run_name !== undefined){
+let data40 = data.run_name;
+if((typeof data40 !== "string") && (data40 !== null)){
+const err66 = {instancePath:instancePath+"/run_name",schemaPath:"#/properties/run_name/type",keyword:"type",params:{type: schema11.properties.run_name.type},message:"must be string,null",schema:schema11.properties.run_name.type,parentSchema:schema11.properties.run_name,data:data40};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -848,11 +852,10 @@ vErrors.push(err66);
 errors++;
 }
 }
-}
-if(data.save_strategy !== undefined){
-let data40 = data.save_strategy;
-if(typeof data40 !== "string"){
-const err67 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.save_strategy.type,parentSchema:schema11.properties.save_strategy,data:data40};
+if(data.report_to !== undefined){
+let data41 = data.report_to;
+if((typeof data41 !== "string") && (!(Array.isArray(data41)))){
+const err67 = {instancePath:instancePath+"/report_to",schemaPath:"#/properties/report_to/type",keyword:"type",params:{type: schema11.properties.report_to.type},message:"must be string,array",schema:schema11.properties.report_to.type,parentSchema:schema11.properties.report_to,data:data41};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -861,8 +864,12 @@ vErrors.push(err67);
 }
 errors++;
 }
-if(!(((data40 === "no") || (data40 === "steps")) || (data40 === "epoch"))){
-const err68 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.save_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.save_strategy.enum,parentSchema:schema11.properties.save_strategy,data:data40};
+if(Array.isArray(data41)){
+const len3 = data41.length;
+for(let i3=0; i3<len3; i3++){
+let data42 = data41[i3];
+if(typeof data42 !== "string"){
+const err68 = {instancePath:instancePath+"/report_to/" + i3,schemaPath:"#/properties/report_to/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.report_to.items.type,parentSchema:schema11.properties.report_to.items,data:data42};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -871,11 +878,8 @@ vErrors.push(err68);
 }
 errors++;
 }
-}
-if(data.save_steps !== undefined){
-let data41 = data.save_steps;
-if(!(((typeof data41 == "number") && (!(data41 % 1) && !isNaN(data41))) && (isFinite(data41)))){
-const err69 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.save_steps.type,parentSchema:schema11.properties.save_steps,data:data41};
+if(!((((((data42 === "none") || (data42 === "all")) || (data42 === "jsonl")) || (data42 === "html")) || (data42 === "tensorboard")) || (data42 === "wandb"))){
+const err69 = {instancePath:instancePath+"/report_to/" + i3,schemaPath:"#/properties/report_to/items/enum",keyword:"enum",params:{allowedValues: schema11.properties.report_to.items.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.report_to.items.enum,parentSchema:schema11.properties.report_to.items,data:data42};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -884,9 +888,13 @@ vErrors.push(err69);
 }
 errors++;
 }
-if((typeof data41 == "number") && (isFinite(data41))){
-if(data41 < 1 || isNaN(data41)){
-const err70 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_steps,data:data41};
+}
+}
+}
+if(data.logging_strategy !== undefined){
+let data43 = data.logging_strategy;
+if(typeof data43 !== "string"){
+const err70 = {instancePath:instancePath+"/logging_strategy",schemaPath:"#/properties/logging_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.logging_strategy.type,parentSchema:schema11.properties.logging_strategy,data:data43};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -895,12 +903,8 @@ vErrors.push(err70);
 }
 errors++;
 }
-}
-}
-if(data.save_total_limit !== undefined){
-let data42 = data.save_total_limit;
-if((!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))) && (data42 !== null)){
-const err71 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/type",keyword:"type",params:{type: schema11.properties.save_total_limit.type},message:"must be integer,null",schema:schema11.properties.save_total_limit.type,parentSchema:schema11.properties.save_total_limit,data:data42};
+if(!(((data43 === "no") || (data43 === "steps")) || (data43 === "epoch"))){
+const err71 = {instancePath:instancePath+"/logging_strategy",schemaPath:"#/properties/logging_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.logging_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.logging_strategy.enum,parentSchema:schema11.properties.logging_strategy,data:data43};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -909,9 +913,11 @@ vErrors.push(err71);
 }
 errors++;
 }
-if((typeof data42 == "number") && (isFinite(data42))){
-if(data42 < 1 || isNaN(data42)){
-const err72 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_total_limit,data:data42};
+}
+if(data.logging_steps !== undefined){
+let data44 = data.logging_steps;
+if((!((typeof data44 == "number") && (isFinite(data44)))) && (data44 !== null)){
+const err72 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/type",keyword:"type",params:{type: schema11.properties.logging_steps.type},message:"must be number,null",schema:schema11.properties.logging_steps.type,parentSchema:schema11.properties.logging_steps,data:data44};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -920,12 +926,9 @@ vErrors.push(err72);
 }
 errors++;
 }
-}
-}
-if(data.load_best_model_at_end !== undefined){
-let data43 = data.load_best_model_at_end;
-if(typeof data43 !== "boolean"){
-const err73 = {instancePath:instancePath+"/load_best_model_at_end",schemaPath:"#/properties/load_best_model_at_end/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.load_best_model_at_end.type,parentSchema:schema11.properties.load_best_model_at_end,data:data43};
+if((typeof data44 == "number") && (isFinite(data44))){
+if(data44 <= 0 || isNaN(data44)){
+const err73 = {instancePath:instancePath+"/logging_steps",schemaPath:"#/properties/logging_steps/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.logging_steps,data:data44};
 if(vErrors === null){
 vErrors = [err73];
 }
@@ -935,10 +938,11 @@ vErrors.push(err73);
 errors++;
 }
 }
-if(data.metric_for_best_model !== undefined){
-let data44 = data.metric_for_best_model;
-if((typeof data44 !== "string") && (data44 !== null)){
-const err74 = {instancePath:instancePath+"/metric_for_best_model",schemaPath:"#/properties/metric_for_best_model/type",keyword:"type",params:{type: schema11.properties.metric_for_best_model.type},message:"must be string,null",schema:schema11.properties.metric_for_best_model.type,parentSchema:schema11.properties.metric_for_best_model,data:data44};
+}
+if(data.logging_first_step !== undefined){
+let data45 = data.logging_first_step;
+if(typeof data45 !== "boolean"){
+const err74 = {instancePath:instancePath+"/logging_first_step",schemaPath:"#/properties/logging_first_step/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.logging_first_step.type,parentSchema:schema11.properties.logging_first_step,data:data45};
 if(vErrors === null){
 vErrors = [err74];
 }
@@ -948,10 +952,10 @@ vErrors.push(err74);
 errors++;
 }
 }
-if(data.greater_is_better !== undefined){
-let data45 = data.greater_is_better;
-if((typeof data45 !== "boolean") && (data45 !== null)){
-const err75 = {instancePath:instancePath+"/greater_is_better",schemaPath:"#/properties/greater_is_better/type",keyword:"type",params:{type: schema11.properties.greater_is_better.type},message:"must be boolean,null",schema:schema11.properties.greater_is_better.type,parentSchema:schema11.properties.greater_is_better,data:data45};
+if(data.eval_strategy !== undefined){
+let data46 = data.eval_strategy;
+if(typeof data46 !== "string"){
+const err75 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.eval_strategy.type,parentSchema:schema11.properties.eval_strategy,data:data46};
 if(vErrors === null){
 vErrors = [err75];
 }
@@ -960,11 +964,8 @@ vErrors.push(err75);
 }
 errors++;
 }
-}
-if(data.resume_from_checkpoint !== undefined){
-let data46 = data.resume_from_checkpoint;
-if(((typeof data46 !== "string") && (typeof data46 !== "boolean")) && (data46 !== null)){
-const err76 = {instancePath:instancePath+"/resume_from_checkpoint",schemaPath:"#/properties/resume_from_checkpoint/type",keyword:"type",params:{type: schema11.properties.resume_from_checkpoint.type},message:"must be string,boolean,null",schema:schema11.properties.resume_from_checkpoint.type,parentSchema:schema11.properties.resume_from_checkpoint,data:data46};
+if(!(((data46 === "no") || (data46 === "steps")) || (data46 === "epoch"))){
+const err76 = {instancePath:instancePath+"/eval_strategy",schemaPath:"#/properties/eval_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.eval_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.eval_strategy.enum,parentSchema:schema11.properties.eval_strategy,data:data46};
 if(vErrors === null){
 vErrors = [err76];
 }
@@ -974,10 +975,10 @@ vErrors.push(err76);
 errors++;
 }
 }
-if(data.seed !== undefined){
-let data47 = data.seed;
-if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
-const err77 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.seed.type,parentSchema:schema11.properties.seed,data:data47};
+if(data.eval_steps !== undefined){
+let data47 = data.eval_steps;
+if((!((typeof data47 == "number") && (isFinite(data47)))) && (data47 !== null)){
+const err77 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/type",keyword:"type",params:{type: schema11.properties.eval_steps.type},message:"must be number,null",schema:schema11.properties.eval_steps.type,parentSchema:schema11.properties.eval_steps,data:data47};
 if(vErrors === null){
 vErrors = [err77];
 }
@@ -987,8 +988,8 @@ vErrors.push(err77);
 errors++;
 }
 if((typeof data47 == "number") && (isFinite(data47))){
-if(data47 > 4294967295 || isNaN(data47)){
-const err78 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.seed,data:data47};
+if(data47 <= 0 || isNaN(data47)){
+const err78 = {instancePath:instancePath+"/eval_steps",schemaPath:"#/properties/eval_steps/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.eval_steps,data:data47};
 if(vErrors === null){
 vErrors = [err78];
 }
@@ -997,8 +998,12 @@ vErrors.push(err78);
 }
 errors++;
 }
-if(data47 < 0 || isNaN(data47)){
-const err79 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.seed,data:data47};
+}
+}
+if(data.eval_on_start !== undefined){
+let data48 = data.eval_on_start;
+if(typeof data48 !== "boolean"){
+const err79 = {instancePath:instancePath+"/eval_on_start",schemaPath:"#/properties/eval_on_start/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_on_start.type,parentSchema:schema11.properties.eval_on_start,data:data48};
 if(vErrors === null){
 vErrors = [err79];
 }
@@ -1008,11 +1013,10 @@ vErrors.push(err79);
 errors++;
 }
 }
-}
-if(data.data_seed !== undefined){
-let data48 = data.data_seed;
-if((!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))) && (data48 !== null)){
-const err80 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/type",keyword:"type",params:{type: schema11.properties.data_seed.type},message:"must be integer,null",schema:schema11.properties.data_seed.type,parentSchema:schema11.properties.data_seed,data:data48};
+if(data.save_strategy !== undefined){
+let data49 = data.save_strategy;
+if(typeof data49 !== "string"){
+const err80 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.save_strategy.type,parentSchema:schema11.properties.save_strategy,data:data49};
 if(vErrors === null){
 vErrors = [err80];
 }
@@ -1021,9 +1025,8 @@ vErrors.push(err80);
 }
 errors++;
 }
-if((typeof data48 == "number") && (isFinite(data48))){
-if(data48 > 4294967295 || isNaN(data48)){
-const err81 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.data_seed,data:data48};
+if(!(((data49 === "no") || (data49 === "steps")) || (data49 === "epoch"))){
+const err81 = {instancePath:instancePath+"/save_strategy",schemaPath:"#/properties/save_strategy/enum",keyword:"enum",params:{allowedValues: schema11.properties.save_strategy.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.save_strategy.enum,parentSchema:schema11.properties.save_strategy,data:data49};
 if(vErrors === null){
 vErrors = [err81];
 }
@@ -1032,8 +1035,12 @@ vErrors.push(err81);
 }
 errors++;
 }
-if(data48 < 0 || isNaN(data48)){
-const err82 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.data_seed,data:data48};
+}
+if(data.save_steps !== undefined){
+let data50 = data.save_steps;
+if((typeof data50 == "number") && (isFinite(data50))){
+if(data50 <= 0 || isNaN(data50)){
+const err82 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.save_steps,data:data50};
 if(vErrors === null){
 vErrors = [err82];
 }
@@ -1043,11 +1050,8 @@ vErrors.push(err82);
 errors++;
 }
 }
-}
-if(data.bf16 !== undefined){
-let data49 = data.bf16;
-if(typeof data49 !== "boolean"){
-const err83 = {instancePath:instancePath+"/bf16",schemaPath:"#/properties/bf16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bf16.type,parentSchema:schema11.properties.bf16,data:data49};
+else {
+const err83 = {instancePath:instancePath+"/save_steps",schemaPath:"#/properties/save_steps/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.save_steps.type,parentSchema:schema11.properties.save_steps,data:data50};
 if(vErrors === null){
 vErrors = [err83];
 }
@@ -1057,10 +1061,10 @@ vErrors.push(err83);
 errors++;
 }
 }
-if(data.fp16 !== undefined){
-let data50 = data.fp16;
-if(typeof data50 !== "boolean"){
-const err84 = {instancePath:instancePath+"/fp16",schemaPath:"#/properties/fp16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp16.type,parentSchema:schema11.properties.fp16,data:data50};
+if(data.save_only_model !== undefined){
+let data51 = data.save_only_model;
+if(typeof data51 !== "boolean"){
+const err84 = {instancePath:instancePath+"/save_only_model",schemaPath:"#/properties/save_only_model/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.save_only_model.type,parentSchema:schema11.properties.save_only_model,data:data51};
 if(vErrors === null){
 vErrors = [err84];
 }
@@ -1070,10 +1074,10 @@ vErrors.push(err84);
 errors++;
 }
 }
-if(data.base_precision !== undefined){
-let data51 = data.base_precision;
-if(typeof data51 !== "string"){
-const err85 = {instancePath:instancePath+"/base_precision",schemaPath:"#/properties/base_precision/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.base_precision.type,parentSchema:schema11.properties.base_precision,data:data51};
+if(data.save_total_limit !== undefined){
+let data52 = data.save_total_limit;
+if((!(((typeof data52 == "number") && (!(data52 % 1) && !isNaN(data52))) && (isFinite(data52)))) && (data52 !== null)){
+const err85 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/type",keyword:"type",params:{type: schema11.properties.save_total_limit.type},message:"must be integer,null",schema:schema11.properties.save_total_limit.type,parentSchema:schema11.properties.save_total_limit,data:data52};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -1082,8 +1086,9 @@ vErrors.push(err85);
 }
 errors++;
 }
-if(!((data51 === "bf16") || (data51 === "fp8"))){
-const err86 = {instancePath:instancePath+"/base_precision",schemaPath:"#/properties/base_precision/enum",keyword:"enum",params:{allowedValues: schema11.properties.base_precision.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.base_precision.enum,parentSchema:schema11.properties.base_precision,data:data51};
+if((typeof data52 == "number") && (isFinite(data52))){
+if(data52 < 1 || isNaN(data52)){
+const err86 = {instancePath:instancePath+"/save_total_limit",schemaPath:"#/properties/save_total_limit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.save_total_limit,data:data52};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -1093,10 +1098,11 @@ vErrors.push(err86);
 errors++;
 }
 }
-if(data.fp8_keep_transposed !== undefined){
-let data52 = data.fp8_keep_transposed;
-if(typeof data52 !== "boolean"){
-const err87 = {instancePath:instancePath+"/fp8_keep_transposed",schemaPath:"#/properties/fp8_keep_transposed/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp8_keep_transposed.type,parentSchema:schema11.properties.fp8_keep_transposed,data:data52};
+}
+if(data.load_best_model_at_end !== undefined){
+let data53 = data.load_best_model_at_end;
+if(typeof data53 !== "boolean"){
+const err87 = {instancePath:instancePath+"/load_best_model_at_end",schemaPath:"#/properties/load_best_model_at_end/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.load_best_model_at_end.type,parentSchema:schema11.properties.load_best_model_at_end,data:data53};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -1106,10 +1112,10 @@ vErrors.push(err87);
 errors++;
 }
 }
-if(data.gradient_checkpointing !== undefined){
-let data53 = data.gradient_checkpointing;
-if(typeof data53 !== "boolean"){
-const err88 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data53};
+if(data.metric_for_best_model !== undefined){
+let data54 = data.metric_for_best_model;
+if((typeof data54 !== "string") && (data54 !== null)){
+const err88 = {instancePath:instancePath+"/metric_for_best_model",schemaPath:"#/properties/metric_for_best_model/type",keyword:"type",params:{type: schema11.properties.metric_for_best_model.type},message:"must be string,null",schema:schema11.properties.metric_for_best_model.type,parentSchema:schema11.properties.metric_for_best_model,data:data54};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -1119,10 +1125,10 @@ vErrors.push(err88);
 errors++;
 }
 }
-if(data.dataloader_num_workers !== undefined){
-let data54 = data.dataloader_num_workers;
-if(!(((typeof data54 == "number") && (!(data54 % 1) && !isNaN(data54))) && (isFinite(data54)))){
-const err89 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data54};
+if(data.greater_is_better !== undefined){
+let data55 = data.greater_is_better;
+if((typeof data55 !== "boolean") && (data55 !== null)){
+const err89 = {instancePath:instancePath+"/greater_is_better",schemaPath:"#/properties/greater_is_better/type",keyword:"type",params:{type: schema11.properties.greater_is_better.type},message:"must be boolean,null",schema:schema11.properties.greater_is_better.type,parentSchema:schema11.properties.greater_is_better,data:data55};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -1131,9 +1137,11 @@ vErrors.push(err89);
 }
 errors++;
 }
-if((typeof data54 == "number") && (isFinite(data54))){
-if(data54 < 0 || isNaN(data54)){
-const err90 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data54};
+}
+if(data.resume_from_checkpoint !== undefined){
+let data56 = data.resume_from_checkpoint;
+if(((typeof data56 !== "string") && (typeof data56 !== "boolean")) && (data56 !== null)){
+const err90 = {instancePath:instancePath+"/resume_from_checkpoint",schemaPath:"#/properties/resume_from_checkpoint/type",keyword:"type",params:{type: schema11.properties.resume_from_checkpoint.type},message:"must be string,boolean,null",schema:schema11.properties.resume_from_checkpoint.type,parentSchema:schema11.properties.resume_from_checkpoint,data:data56};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -1143,11 +1151,10 @@ vErrors.push(err90);
 errors++;
 }
 }
-}
-if(data.ddp_find_unused_parameters !== undefined){
-let data55 = data.ddp_find_unused_parameters;
-if((typeof data55 !== "boolean") && (data55 !== null)){
-const err91 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data55};
+if(data.seed !== undefined){
+let data57 = data.seed;
+if(!(((typeof data57 == "number") && (!(data57 % 1) && !isNaN(data57))) && (isFinite(data57)))){
+const err91 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.seed.type,parentSchema:schema11.properties.seed,data:data57};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -1156,11 +1163,9 @@ vErrors.push(err91);
 }
 errors++;
 }
-}
-if(data.peft !== undefined){
-let data56 = data.peft;
-if((typeof data56 !== "string") && (data56 !== null)){
-const err92 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data56};
+if((typeof data57 == "number") && (isFinite(data57))){
+if(data57 > 4294967295 || isNaN(data57)){
+const err92 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.seed,data:data57};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -1169,11 +1174,8 @@ vErrors.push(err92);
 }
 errors++;
 }
-}
-if(data.lora_r !== undefined){
-let data57 = data.lora_r;
-if(!(((typeof data57 == "number") && (!(data57 % 1) && !isNaN(data57))) && (isFinite(data57)))){
-const err93 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data57};
+if(data57 < 0 || isNaN(data57)){
+const err93 = {instancePath:instancePath+"/seed",schemaPath:"#/properties/seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.seed,data:data57};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -1182,9 +1184,12 @@ vErrors.push(err93);
 }
 errors++;
 }
-if((typeof data57 == "number") && (isFinite(data57))){
-if(data57 < 1 || isNaN(data57)){
-const err94 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data57};
+}
+}
+if(data.data_seed !== undefined){
+let data58 = data.data_seed;
+if((!(((typeof data58 == "number") && (!(data58 % 1) && !isNaN(data58))) && (isFinite(data58)))) && (data58 !== null)){
+const err94 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/type",keyword:"type",params:{type: schema11.properties.data_seed.type},message:"must be integer,null",schema:schema11.properties.data_seed.type,parentSchema:schema11.properties.data_seed,data:data58};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -1193,13 +1198,9 @@ vErrors.push(err94);
 }
 errors++;
 }
-}
-}
-if(data.lora_alpha !== undefined){
-let data58 = data.lora_alpha;
 if((typeof data58 == "number") && (isFinite(data58))){
-if(data58 <= 0 || isNaN(data58)){
-const err95 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data58};
+if(data58 > 4294967295 || isNaN(data58)){
+const err95 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967295},message:"must be <= 4294967295",schema:4294967295,parentSchema:schema11.properties.data_seed,data:data58};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -1208,9 +1209,8 @@ vErrors.push(err95);
 }
 errors++;
 }
-}
-else {
-const err96 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data58};
+if(data58 < 0 || isNaN(data58)){
+const err96 = {instancePath:instancePath+"/data_seed",schemaPath:"#/properties/data_seed/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.data_seed,data:data58};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -1220,11 +1220,11 @@ vErrors.push(err96);
 errors++;
 }
 }
-if(data.lora_dropout !== undefined){
-let data59 = data.lora_dropout;
-if((typeof data59 == "number") && (isFinite(data59))){
-if(data59 < 0 || isNaN(data59)){
-const err97 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data59};
+}
+if(data.bf16 !== undefined){
+let data59 = data.bf16;
+if(typeof data59 !== "boolean"){
+const err97 = {instancePath:instancePath+"/bf16",schemaPath:"#/properties/bf16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bf16.type,parentSchema:schema11.properties.bf16,data:data59};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -1233,8 +1233,11 @@ vErrors.push(err97);
 }
 errors++;
 }
-if(data59 >= 1 || isNaN(data59)){
-const err98 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data59};
+}
+if(data.fp16 !== undefined){
+let data60 = data.fp16;
+if(typeof data60 !== "boolean"){
+const err98 = {instancePath:instancePath+"/fp16",schemaPath:"#/properties/fp16/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp16.type,parentSchema:schema11.properties.fp16,data:data60};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -1244,8 +1247,10 @@ vErrors.push(err98);
 errors++;
 }
 }
-else {
-const err99 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data59};
+if(data.base_precision !== undefined){
+let data61 = data.base_precision;
+if(typeof data61 !== "string"){
+const err99 = {instancePath:instancePath+"/base_precision",schemaPath:"#/properties/base_precision/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.base_precision.type,parentSchema:schema11.properties.base_precision,data:data61};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -1254,11 +1259,8 @@ vErrors.push(err99);
 }
 errors++;
 }
-}
-if(data.lora_target_modules !== undefined){
-let data60 = data.lora_target_modules;
-if((typeof data60 !== "string") && (!(Array.isArray(data60)))){
-const err100 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data60};
+if(!((data61 === "bf16") || (data61 === "fp8"))){
+const err100 = {instancePath:instancePath+"/base_precision",schemaPath:"#/properties/base_precision/enum",keyword:"enum",params:{allowedValues: schema11.properties.base_precision.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.base_precision.enum,parentSchema:schema11.properties.base_precision,data:data61};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -1267,12 +1269,11 @@ vErrors.push(err100);
 }
 errors++;
 }
-if(Array.isArray(data60)){
-const len3 = data60.length;
-for(let i3=0; i3<len3; i3++){
-let data61 = data60[i3];
-if(typeof data61 !== "string"){
-const err101 = {instancePath:instancePath+"/lora_target_modules/" + i3,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data61};
+}
+if(data.fp8_keep_transposed !== undefined){
+let data62 = data.fp8_keep_transposed;
+if(typeof data62 !== "boolean"){
+const err101 = {instancePath:instancePath+"/fp8_keep_transposed",schemaPath:"#/properties/fp8_keep_transposed/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.fp8_keep_transposed.type,parentSchema:schema11.properties.fp8_keep_transposed,data:data62};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -1282,12 +1283,10 @@ vErrors.push(err101);
 errors++;
 }
 }
-}
-}
-if(data.use_rslora !== undefined){
-let data62 = data.use_rslora;
-if(typeof data62 !== "boolean"){
-const err102 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data62};
+if(data.gradient_checkpointing !== undefined){
+let data63 = data.gradient_checkpointing;
+if(typeof data63 !== "boolean"){
+const err102 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data63};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -1297,10 +1296,10 @@ vErrors.push(err102);
 errors++;
 }
 }
-if(data.spft !== undefined){
-let data63 = data.spft;
-if((typeof data63 !== "string") && (data63 !== null)){
-const err103 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data63};
+if(data.dataloader_num_workers !== undefined){
+let data64 = data.dataloader_num_workers;
+if(!(((typeof data64 == "number") && (!(data64 % 1) && !isNaN(data64))) && (isFinite(data64)))){
+const err103 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data64};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -1309,11 +1308,9 @@ vErrors.push(err103);
 }
 errors++;
 }
-}
-if(data.spft_mode !== undefined){
-let data64 = data.spft_mode;
-if((typeof data64 !== "string") && (data64 !== null)){
-const err104 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data64};
+if((typeof data64 == "number") && (isFinite(data64))){
+if(data64 < 0 || isNaN(data64)){
+const err104 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data64};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -1322,9 +1319,12 @@ vErrors.push(err104);
 }
 errors++;
 }
-if(typeof data64 === "string"){
-if(!pattern0.test(data64)){
-const err105 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data64};
+}
+}
+if(data.ddp_find_unused_parameters !== undefined){
+let data65 = data.ddp_find_unused_parameters;
+if((typeof data65 !== "boolean") && (data65 !== null)){
+const err105 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data65};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -1334,11 +1334,10 @@ vErrors.push(err105);
 errors++;
 }
 }
-}
-if(data.spft_predictor_basepath !== undefined){
-let data65 = data.spft_predictor_basepath;
-if((typeof data65 !== "string") && (data65 !== null)){
-const err106 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data65};
+if(data.peft !== undefined){
+let data66 = data.peft;
+if((typeof data66 !== "string") && (data66 !== null)){
+const err106 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data66};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -1348,10 +1347,10 @@ vErrors.push(err106);
 errors++;
 }
 }
-if(data.spft_skip_sink_tokens !== undefined){
-let data66 = data.spft_skip_sink_tokens;
-if((!(((typeof data66 == "number") && (!(data66 % 1) && !isNaN(data66))) && (isFinite(data66)))) && (data66 !== null)){
-const err107 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data66};
+if(data.lora_r !== undefined){
+let data67 = data.lora_r;
+if(!(((typeof data67 == "number") && (!(data67 % 1) && !isNaN(data67))) && (isFinite(data67)))){
+const err107 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data67};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -1360,9 +1359,9 @@ vErrors.push(err107);
 }
 errors++;
 }
-if((typeof data66 == "number") && (isFinite(data66))){
-if(data66 < 0 || isNaN(data66)){
-const err108 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data66};
+if((typeof data67 == "number") && (isFinite(data67))){
+if(data67 < 1 || isNaN(data67)){
+const err108 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data67};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -1373,10 +1372,11 @@ errors++;
 }
 }
 }
-if(data.spft_skip_output_tokens !== undefined){
-let data67 = data.spft_skip_output_tokens;
-if((typeof data67 !== "boolean") && (data67 !== null)){
-const err109 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data67};
+if(data.lora_alpha !== undefined){
+let data68 = data.lora_alpha;
+if((typeof data68 == "number") && (isFinite(data68))){
+if(data68 <= 0 || isNaN(data68)){
+const err109 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data68};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -1386,10 +1386,8 @@ vErrors.push(err109);
 errors++;
 }
 }
-if(data.spft_skip_tail_tokens !== undefined){
-let data68 = data.spft_skip_tail_tokens;
-if((!(((typeof data68 == "number") && (!(data68 % 1) && !isNaN(data68))) && (isFinite(data68)))) && (data68 !== null)){
-const err110 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data68};
+else {
+const err110 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data68};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -1398,9 +1396,12 @@ vErrors.push(err110);
 }
 errors++;
 }
-if((typeof data68 == "number") && (isFinite(data68))){
-if(data68 < 0 || isNaN(data68)){
-const err111 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data68};
+}
+if(data.lora_dropout !== undefined){
+let data69 = data.lora_dropout;
+if((typeof data69 == "number") && (isFinite(data69))){
+if(data69 < 0 || isNaN(data69)){
+const err111 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data69};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -1409,12 +1410,8 @@ vErrors.push(err111);
 }
 errors++;
 }
-}
-}
-if(data.spft_skip_random_tokens !== undefined){
-let data69 = data.spft_skip_random_tokens;
-if((typeof data69 !== "boolean") && (data69 !== null)){
-const err112 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data69};
+if(data69 >= 1 || isNaN(data69)){
+const err112 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data69};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -1424,10 +1421,8 @@ vErrors.push(err112);
 errors++;
 }
 }
-if(data.spft_start_step !== undefined){
-let data70 = data.spft_start_step;
-if((!((typeof data70 == "number") && (isFinite(data70)))) && (data70 !== null)){
-const err113 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data70};
+else {
+const err113 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data69};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -1436,9 +1431,11 @@ vErrors.push(err113);
 }
 errors++;
 }
-if((typeof data70 == "number") && (isFinite(data70))){
-if(data70 < 0 || isNaN(data70)){
-const err114 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data70};
+}
+if(data.lora_target_modules !== undefined){
+let data70 = data.lora_target_modules;
+if((typeof data70 !== "string") && (!(Array.isArray(data70)))){
+const err114 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data70};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -1447,12 +1444,12 @@ vErrors.push(err114);
 }
 errors++;
 }
-}
-}
-if(data.spft_end_step !== undefined){
-let data71 = data.spft_end_step;
-if((!((typeof data71 == "number") && (isFinite(data71)))) && (data71 !== null)){
-const err115 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data71};
+if(Array.isArray(data70)){
+const len4 = data70.length;
+for(let i4=0; i4<len4; i4++){
+let data71 = data70[i4];
+if(typeof data71 !== "string"){
+const err115 = {instancePath:instancePath+"/lora_target_modules/" + i4,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data71};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -1461,9 +1458,13 @@ vErrors.push(err115);
 }
 errors++;
 }
-if((typeof data71 == "number") && (isFinite(data71))){
-if(data71 < 0 || isNaN(data71)){
-const err116 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data71};
+}
+}
+}
+if(data.use_rslora !== undefined){
+let data72 = data.use_rslora;
+if(typeof data72 !== "boolean"){
+const err116 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data72};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -1473,11 +1474,10 @@ vErrors.push(err116);
 errors++;
 }
 }
-}
-if(data.spft_sparse_lora_branch !== undefined){
-let data72 = data.spft_sparse_lora_branch;
-if((typeof data72 !== "boolean") && (data72 !== null)){
-const err117 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data72};
+if(data.spft !== undefined){
+let data73 = data.spft;
+if((typeof data73 !== "string") && (data73 !== null)){
+const err117 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data73};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -1487,10 +1487,10 @@ vErrors.push(err117);
 errors++;
 }
 }
-if(data.spft_qk_per_head !== undefined){
-let data73 = data.spft_qk_per_head;
-if((typeof data73 !== "boolean") && (data73 !== null)){
-const err118 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data73};
+if(data.spft_mode !== undefined){
+let data74 = data.spft_mode;
+if((typeof data74 !== "string") && (data74 !== null)){
+const err118 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data74};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -1499,11 +1499,9 @@ vErrors.push(err118);
 }
 errors++;
 }
-}
-if(data.spft_qkvo_seq_avg !== undefined){
-let data74 = data.spft_qkvo_seq_avg;
-if((typeof data74 !== "boolean") && (data74 !== null)){
-const err119 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data74};
+if(typeof data74 === "string"){
+if(!pattern0.test(data74)){
+const err119 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data74};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -1513,10 +1511,11 @@ vErrors.push(err119);
 errors++;
 }
 }
-if(data.spft_mlp_seq_avg !== undefined){
-let data75 = data.spft_mlp_seq_avg;
-if((typeof data75 !== "boolean") && (data75 !== null)){
-const err120 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data75};
+}
+if(data.spft_predictor_basepath !== undefined){
+let data75 = data.spft_predictor_basepath;
+if((typeof data75 !== "string") && (data75 !== null)){
+const err120 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data75};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -1526,10 +1525,10 @@ vErrors.push(err120);
 errors++;
 }
 }
-if(data.spft_sparse_output_tokens !== undefined){
-let data76 = data.spft_sparse_output_tokens;
-if((!((typeof data76 == "number") && (isFinite(data76)))) && (data76 !== null)){
-const err121 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data76};
+if(data.spft_skip_sink_tokens !== undefined){
+let data76 = data.spft_skip_sink_tokens;
+if((!(((typeof data76 == "number") && (!(data76 % 1) && !isNaN(data76))) && (isFinite(data76)))) && (data76 !== null)){
+const err121 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data76};
 if(vErrors === null){
 vErrors = [err121];
 }
@@ -1539,8 +1538,8 @@ vErrors.push(err121);
 errors++;
 }
 if((typeof data76 == "number") && (isFinite(data76))){
-if(data76 > 1 || isNaN(data76)){
-const err122 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data76};
+if(data76 < 0 || isNaN(data76)){
+const err122 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data76};
 if(vErrors === null){
 vErrors = [err122];
 }
@@ -1549,8 +1548,12 @@ vErrors.push(err122);
 }
 errors++;
 }
-if(data76 < 0 || isNaN(data76)){
-const err123 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data76};
+}
+}
+if(data.spft_skip_output_tokens !== undefined){
+let data77 = data.spft_skip_output_tokens;
+if((typeof data77 !== "boolean") && (data77 !== null)){
+const err123 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data77};
 if(vErrors === null){
 vErrors = [err123];
 }
@@ -1560,11 +1563,10 @@ vErrors.push(err123);
 errors++;
 }
 }
-}
-if(data.spft_score_tokens !== undefined){
-let data77 = data.spft_score_tokens;
-if((!(((typeof data77 == "number") && (!(data77 % 1) && !isNaN(data77))) && (isFinite(data77)))) && (data77 !== null)){
-const err124 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data77};
+if(data.spft_skip_tail_tokens !== undefined){
+let data78 = data.spft_skip_tail_tokens;
+if((!(((typeof data78 == "number") && (!(data78 % 1) && !isNaN(data78))) && (isFinite(data78)))) && (data78 !== null)){
+const err124 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data78};
 if(vErrors === null){
 vErrors = [err124];
 }
@@ -1573,9 +1575,9 @@ vErrors.push(err124);
 }
 errors++;
 }
-if((typeof data77 == "number") && (isFinite(data77))){
-if(data77 < 0 || isNaN(data77)){
-const err125 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data77};
+if((typeof data78 == "number") && (isFinite(data78))){
+if(data78 < 0 || isNaN(data78)){
+const err125 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data78};
 if(vErrors === null){
 vErrors = [err125];
 }
@@ -1586,10 +1588,10 @@ errors++;
 }
 }
 }
-if(data.spft_score_context_tokens !== undefined){
-let data78 = data.spft_score_context_tokens;
-if((typeof data78 !== "boolean") && (data78 !== null)){
-const err126 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data78};
+if(data.spft_skip_random_tokens !== undefined){
+let data79 = data.spft_skip_random_tokens;
+if((typeof data79 !== "boolean") && (data79 !== null)){
+const err126 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data79};
 if(vErrors === null){
 vErrors = [err126];
 }
@@ -1599,10 +1601,10 @@ vErrors.push(err126);
 errors++;
 }
 }
-if(data.spft_selection_interval !== undefined){
-let data79 = data.spft_selection_interval;
-if((!(((typeof data79 == "number") && (!(data79 % 1) && !isNaN(data79))) && (isFinite(data79)))) && (data79 !== null)){
-const err127 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data79};
+if(data.spft_start_step !== undefined){
+let data80 = data.spft_start_step;
+if((!((typeof data80 == "number") && (isFinite(data80)))) && (data80 !== null)){
+const err127 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data80};
 if(vErrors === null){
 vErrors = [err127];
 }
@@ -1611,9 +1613,9 @@ vErrors.push(err127);
 }
 errors++;
 }
-if((typeof data79 == "number") && (isFinite(data79))){
-if(data79 < 1 || isNaN(data79)){
-const err128 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data79};
+if((typeof data80 == "number") && (isFinite(data80))){
+if(data80 < 0 || isNaN(data80)){
+const err128 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data80};
 if(vErrors === null){
 vErrors = [err128];
 }
@@ -1624,10 +1626,10 @@ errors++;
 }
 }
 }
-if(data.spft_dense_every !== undefined){
-let data80 = data.spft_dense_every;
-if((!(((typeof data80 == "number") && (!(data80 % 1) && !isNaN(data80))) && (isFinite(data80)))) && (data80 !== null)){
-const err129 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data80};
+if(data.spft_end_step !== undefined){
+let data81 = data.spft_end_step;
+if((!((typeof data81 == "number") && (isFinite(data81)))) && (data81 !== null)){
+const err129 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data81};
 if(vErrors === null){
 vErrors = [err129];
 }
@@ -1636,9 +1638,9 @@ vErrors.push(err129);
 }
 errors++;
 }
-if((typeof data80 == "number") && (isFinite(data80))){
-if(data80 < 0 || isNaN(data80)){
-const err130 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data80};
+if((typeof data81 == "number") && (isFinite(data81))){
+if(data81 < 0 || isNaN(data81)){
+const err130 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data81};
 if(vErrors === null){
 vErrors = [err130];
 }
@@ -1649,10 +1651,10 @@ errors++;
 }
 }
 }
-if(data.spft_gradient !== undefined){
-let data81 = data.spft_gradient;
-if((typeof data81 !== "string") && (data81 !== null)){
-const err131 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data81};
+if(data.spft_sparse_lora_branch !== undefined){
+let data82 = data.spft_sparse_lora_branch;
+if((typeof data82 !== "boolean") && (data82 !== null)){
+const err131 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data82};
 if(vErrors === null){
 vErrors = [err131];
 }
@@ -1661,8 +1663,11 @@ vErrors.push(err131);
 }
 errors++;
 }
-if(!((((data81 === "exact") || (data81 === "cut")) || (data81 === "straight_through")) || (data81 === null))){
-const err132 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data81};
+}
+if(data.spft_qk_per_head !== undefined){
+let data83 = data.spft_qk_per_head;
+if((typeof data83 !== "boolean") && (data83 !== null)){
+const err132 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data83};
 if(vErrors === null){
 vErrors = [err132];
 }
@@ -1672,10 +1677,10 @@ vErrors.push(err132);
 errors++;
 }
 }
-if(data.eval_only !== undefined){
-let data82 = data.eval_only;
-if(typeof data82 !== "boolean"){
-const err133 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data82};
+if(data.spft_qkvo_seq_avg !== undefined){
+let data84 = data.spft_qkvo_seq_avg;
+if((typeof data84 !== "boolean") && (data84 !== null)){
+const err133 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data84};
 if(vErrors === null){
 vErrors = [err133];
 }
@@ -1685,10 +1690,10 @@ vErrors.push(err133);
 errors++;
 }
 }
-if(data.enable_unsloth !== undefined){
-let data83 = data.enable_unsloth;
-if(typeof data83 !== "boolean"){
-const err134 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data83};
+if(data.spft_mlp_seq_avg !== undefined){
+let data85 = data.spft_mlp_seq_avg;
+if((typeof data85 !== "boolean") && (data85 !== null)){
+const err134 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data85};
 if(vErrors === null){
 vErrors = [err134];
 }
@@ -1698,10 +1703,10 @@ vErrors.push(err134);
 errors++;
 }
 }
-if(data.benchmark !== undefined){
-let data84 = data.benchmark;
-if(typeof data84 !== "boolean"){
-const err135 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data84};
+if(data.spft_sparse_output_tokens !== undefined){
+let data86 = data.spft_sparse_output_tokens;
+if((!((typeof data86 == "number") && (isFinite(data86)))) && (data86 !== null)){
+const err135 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data86};
 if(vErrors === null){
 vErrors = [err135];
 }
@@ -1710,15 +1715,187 @@ vErrors.push(err135);
 }
 errors++;
 }
-}
-}
-else {
-const err136 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if((typeof data86 == "number") && (isFinite(data86))){
+if(data86 > 1 || isNaN(data86)){
+const err136 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data86};
 if(vErrors === null){
 vErrors = [err136];
 }
 else {
 vErrors.push(err136);
+}
+errors++;
+}
+if(data86 < 0 || isNaN(data86)){
+const err137 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data86};
+if(vErrors === null){
+vErrors = [err137];
+}
+else {
+vErrors.push(err137);
+}
+errors++;
+}
+}
+}
+if(data.spft_score_tokens !== undefined){
+let data87 = data.spft_score_tokens;
+if((!(((typeof data87 == "number") && (!(data87 % 1) && !isNaN(data87))) && (isFinite(data87)))) && (data87 !== null)){
+const err138 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data87};
+if(vErrors === null){
+vErrors = [err138];
+}
+else {
+vErrors.push(err138);
+}
+errors++;
+}
+if((typeof data87 == "number") && (isFinite(data87))){
+if(data87 < 0 || isNaN(data87)){
+const err139 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data87};
+if(vErrors === null){
+vErrors = [err139];
+}
+else {
+vErrors.push(err139);
+}
+errors++;
+}
+}
+}
+if(data.spft_score_context_tokens !== undefined){
+let data88 = data.spft_score_context_tokens;
+if((typeof data88 !== "boolean") && (data88 !== null)){
+const err140 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data88};
+if(vErrors === null){
+vErrors = [err140];
+}
+else {
+vErrors.push(err140);
+}
+errors++;
+}
+}
+if(data.spft_selection_interval !== undefined){
+let data89 = data.spft_selection_interval;
+if((!(((typeof data89 == "number") && (!(data89 % 1) && !isNaN(data89))) && (isFinite(data89)))) && (data89 !== null)){
+const err141 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data89};
+if(vErrors === null){
+vErrors = [err141];
+}
+else {
+vErrors.push(err141);
+}
+errors++;
+}
+if((typeof data89 == "number") && (isFinite(data89))){
+if(data89 < 1 || isNaN(data89)){
+const err142 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data89};
+if(vErrors === null){
+vErrors = [err142];
+}
+else {
+vErrors.push(err142);
+}
+errors++;
+}
+}
+}
+if(data.spft_dense_every !== undefined){
+let data90 = data.spft_dense_every;
+if((!(((typeof data90 == "number") && (!(data90 % 1) && !isNaN(data90))) && (isFinite(data90)))) && (data90 !== null)){
+const err143 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data90};
+if(vErrors === null){
+vErrors = [err143];
+}
+else {
+vErrors.push(err143);
+}
+errors++;
+}
+if((typeof data90 == "number") && (isFinite(data90))){
+if(data90 < 0 || isNaN(data90)){
+const err144 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data90};
+if(vErrors === null){
+vErrors = [err144];
+}
+else {
+vErrors.push(err144);
+}
+errors++;
+}
+}
+}
+if(data.spft_gradient !== undefined){
+let data91 = data.spft_gradient;
+if((typeof data91 !== "string") && (data91 !== null)){
+const err145 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data91};
+if(vErrors === null){
+vErrors = [err145];
+}
+else {
+vErrors.push(err145);
+}
+errors++;
+}
+if(!((((data91 === "exact") || (data91 === "cut")) || (data91 === "straight_through")) || (data91 === null))){
+const err146 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data91};
+if(vErrors === null){
+vErrors = [err146];
+}
+else {
+vErrors.push(err146);
+}
+errors++;
+}
+}
+if(data.eval_only !== undefined){
+let data92 = data.eval_only;
+if(typeof data92 !== "boolean"){
+const err147 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data92};
+if(vErrors === null){
+vErrors = [err147];
+}
+else {
+vErrors.push(err147);
+}
+errors++;
+}
+}
+if(data.enable_unsloth !== undefined){
+let data93 = data.enable_unsloth;
+if(typeof data93 !== "boolean"){
+const err148 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data93};
+if(vErrors === null){
+vErrors = [err148];
+}
+else {
+vErrors.push(err148);
+}
+errors++;
+}
+}
+if(data.benchmark !== undefined){
+let data94 = data.benchmark;
+if(typeof data94 !== "boolean"){
+const err149 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data94};
+if(vErrors === null){
+vErrors = [err149];
+}
+else {
+vErrors.push(err149);
+}
+errors++;
+}
+}
+}
+else {
+const err150 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err150];
+}
+else {
+vErrors.push(err150);
 }
 errors++;
 }
