@@ -186,11 +186,6 @@ class RunWatch implements TrainerCallback {
     return new Promise((resume) => setImmediate(resume));
   }
 
-  /** Nor do the micro-batches of a long one. */
-  onSubstepEnd(): Promise<void> {
-    return this.onStepEnd();
-  }
-
   /** @throws what `work` throws, with the last good checkpoint named if the message does not do so itself. */
   async guard<T>(checkpoints: CheckpointStore, work: () => Promise<T>): Promise<T> {
     try {

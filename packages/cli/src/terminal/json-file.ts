@@ -1,12 +1,11 @@
 /** @file Summaries for programs: one JSON object, to a file that appears whole or to stdout (`-`). */
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeFileAtomically } from '@spft/safetensors/node';
+import { makeDirectory, writeFileAtomically } from '@spft/safetensors/node';
 import type { Output } from './output.js';
 
 /** Makes the directory of a file that is to be written at the end, so that a path that cannot be is told at the beginning. */
 export async function preparePath(path: string | undefined): Promise<void> {
-  if (path !== undefined && path !== '-') await mkdir(dirname(path), { recursive: true });
+  if (path !== undefined && path !== '-') await makeDirectory(dirname(path));
 }
 
 /** @param path file, `-` for stdout, undefined for nowhere. */

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { elementCount } from '@spft/safetensors';
 import {
   leftoversOf,
+  makeDirectory,
   removeLeftovers,
   type TensorsToWrite,
   temporaryPath,
@@ -58,7 +59,7 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
   const target = resolve(dir);
   await clearLeftovers(target);
   const replaced = await existing(target);
-  await mkdir(dirname(target), { recursive: true });
+  await makeDirectory(dirname(target));
   const fresh = temporaryPath(target);
   const old = temporaryPath(target, 'old');
   try {

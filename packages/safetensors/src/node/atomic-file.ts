@@ -1,8 +1,9 @@
 /**
  * @file A file that is there wholly or not at all: written beside under another name, flushed to the disk, then renamed over the old one.
  */
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeDirectory } from './directory.js';
 import { removeLeftovers, temporaryPath } from './leftovers.js';
 
 /**
@@ -11,7 +12,7 @@ import { removeLeftovers, temporaryPath } from './leftovers.js';
  */
 export async function writeFileAtomically(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   const dir = dirname(path);
-  await mkdir(dir, { recursive: true });
+  await makeDirectory(dir);
   await removeLeftovers(path);
   const temporary = temporaryPath(path);
   const handle = await open(temporary, 'wx');

@@ -1,5 +1,6 @@
 /** @file Public names of what needs Node. */
 export { syncDirectory, writeFileAtomically } from './atomic-file.js';
+export { makeDirectory } from './directory.js';
 export { isAlive, leftoversOf, removeLeftovers, temporaryPath } from './leftovers.js';
 export { MODEL_FILE, MODEL_INDEX_FILE, openSafetensorsModel } from './open-model.js';
 export { openSafetensors } from './open-safetensors.js';

@@ -64,8 +64,9 @@ describe('Trainer with checkpoints', () => {
     ] as const) {
       const checkpoints = memoryStore();
       const abort = new AbortController();
+      // From a turn of the event loop, as a signal comes: the micro-batches themselves leave none.
       const stop: TrainerCallback = {
-        onSubstepEnd: ({ state }) => (state.globalStep === step ? abort.abort() : undefined),
+        onStepBegin: ({ state }) => void (state.globalStep === step && setImmediate(() => abort.abort())),
       };
       const before = tf.memory().numTensors;
       const first = await run({ args, checkpoints, checkEveryStep, signal: abort.signal, callbacks: [stop] });

@@ -109,6 +109,7 @@ export class StepRunner {
         record.addLoss(result.loss, step + 1, indicesOf(batches[n]!));
         if (n + 1 === collated.length) break;
         await fire(callbacks, 'onSubstepEnd', context());
+        if (options.signal) await nextTurn();
         if (options.signal?.aborted) return false;
       }
       const norm = globalNorm(gradients.tensors);
@@ -161,6 +162,13 @@ export class StepRunner {
     return null;
   }
 }
+
+/** Micro-batches that compute synchronously leave no turn to whoever would abort the run. */
+const nextTurn = (): Promise<void> =>
+  new Promise((resume) => {
+    if (typeof setImmediate === 'function') setImmediate(resume);
+    else setTimeout(resume);
+  });
 
 const indicesOf = (samples: readonly PreparedSample[]): number[] => samples.map((sample) => sample.index);
 

@@ -1,8 +1,8 @@
 /**
  * @file The few file operations that checkpoints need, so that a test can let a disk be full.
  */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { syncDirectory } from '@spft/safetensors/node';
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { makeDirectory, syncDirectory } from '@spft/safetensors/node';
 
 export interface FileSystem {
   /** Writes a new file and waits until it is on the disk. */
@@ -29,9 +29,7 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   readFile: async (path) => new Uint8Array(await readFile(path)),
-  makeDirectory: async (path) => {
-    await mkdir(path, { recursive: true });
-  },
+  makeDirectory,
   async list(path) {
     try {
       return await readdir(path);

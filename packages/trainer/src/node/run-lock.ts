@@ -5,10 +5,10 @@
  * which fails where the name is taken. A dead holder's lock is never replaced, but outnumbered: of several processes that find the same dead one,
  * one alone gets the next number, and one that comes late, when that holder has come and gone, finds a number above its own and starts again.
  */
-import { link, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { isAlive, removeLeftovers, temporaryPath } from '@spft/safetensors/node';
+import { isAlive, makeDirectory, removeLeftovers, temporaryPath } from '@spft/safetensors/node';
 import { TrainerError } from '../errors.js';
 
 /** A directory that is this process's until it is released. */
@@ -35,7 +35,7 @@ const NAME = /^\.spft-lock\.(\d+)$/;
  * @throws TrainerError with reason `locked` where another process holds it, or held it on another machine.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   const me: Holder = {
     ...{ pid: process.pid, host: hostname(), began: await beginning(process.pid) },
     since: new Date().toISOString(),

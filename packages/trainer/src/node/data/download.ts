@@ -1,9 +1,9 @@
 /**
  * @file Fetches one file of a dataset: complete or not at all. It is written beside its place and renamed when all of it has come.
  */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { removeLeftovers, temporaryPath } from '@spft/safetensors/node';
+import { makeDirectory, removeLeftovers, temporaryPath } from '@spft/safetensors/node';
 import { DatasetError } from '../../data/dataset-error.js';
 
 export interface DatasetProgress {
@@ -79,7 +79,7 @@ async function store(
   let received = 0;
   let writing = true;
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     await removeLeftovers(path, 'partial');
     const file = await open(partial, 'wx');
     try {

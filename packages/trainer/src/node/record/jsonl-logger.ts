@@ -1,8 +1,9 @@
 /**
  * @file The log as JSON lines, one object a line, appended as it happens: readable while the run runs, and by any tool.
  */
-import { appendFile, mkdir, open } from 'node:fs/promises';
+import { appendFile, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeDirectory } from '@spft/safetensors/node';
 import type { TrainerCallback, TrainerContext } from '../../loop/callbacks.js';
 import type { LogEntry } from '../../loop/state.js';
 
@@ -17,7 +18,7 @@ export class JsonlLogger implements TrainerCallback {
   }
 
   async onTrainBegin({ args, state }: TrainerContext): Promise<void> {
-    await mkdir(dirname(this.#path), { recursive: true });
+    await makeDirectory(dirname(this.#path));
     await endLastLine(this.#path);
     await this.#append({ event: 'begin', step: state.globalStep, max_steps: state.maxSteps, args });
   }
