@@ -27,7 +27,7 @@ export function blockCases({ sequences, length, context, H, I, N, K, d, r, p, ke
   return [
     {
       name: 'project-rows',
-      kernels: [ops.PROJECT_ROWS, ops.PROJECT_ROWS_GRAD],
+      kernels: ['SpftProjectRows', 'SpftProjectRowsGrad'],
       make() {
         const [x, w, a, b] = [matrix(T, H), weight(I, H), weight(r, H), weight(I, r)];
         const layer = {
@@ -50,7 +50,7 @@ export function blockCases({ sequences, length, context, H, I, N, K, d, r, p, ke
     },
     {
       name: 'gated-mlp',
-      kernels: [ops.GATED_MLP, ops.GATED_MLP_GRAD],
+      kernels: ['SpftGatedMlp', 'SpftGatedMlpGrad'],
       make() {
         const [x, residual] = [matrix(T, H), matrix(T, H)];
         const [gate, up, down] = [weight(I, H), weight(I, H), weight(H, I)];
@@ -67,7 +67,7 @@ export function blockCases({ sequences, length, context, H, I, N, K, d, r, p, ke
     },
     {
       name: 'gated-scores',
-      kernels: [ops.GATED_SCORES],
+      kernels: ['SpftGatedScores'],
       make() {
         const x = matrix(sequences, H);
         const pairs = [0, 1].map(() => ({ a: weight(H, p), b: matrix(p, I) }));
@@ -86,7 +86,7 @@ export function blockCases({ sequences, length, context, H, I, N, K, d, r, p, ke
     },
     {
       name: 'query-channels',
-      kernels: [ops.QUERY_CHANNELS],
+      kernels: ['SpftQueryChannels'],
       make() {
         const layout = { heads: N, kvHeads: K, headDim: d };
         const some = topKReference(uniform(K * d, 78), Math.ceil((K * d) / 2));

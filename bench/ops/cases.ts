@@ -77,7 +77,7 @@ export function opCases(shape: OpShape): OpCase[] {
   return [
     {
       name: 'batched-matmul',
-      kernels: [ops.BATCHED_MATMUL],
+      kernels: ['SpftBatchedMatMul'],
       make() {
         const [a, b] = [matrix(N * length, d), matrix(N * length, d)];
         const shaped = [a, b].map(({ tensor }) => tf.reshape(tensor, [N, length, d]));
@@ -90,7 +90,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'column-norms',
-      kernels: [ops.COLUMN_NORMS],
+      kernels: ['SpftColumnNorms'],
       make() {
         const x = matrix(T, I);
         return {
@@ -102,7 +102,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'dora-linear',
-      kernels: [ops.DORA_LINEAR, ops.DORA_LINEAR_GRAD, ops.DORA_NORMS],
+      kernels: ['SpftDoraLinear', 'SpftDoraLinearGrad', 'SpftDoraNorms'],
       make() {
         const [x, base, A, B, w, m] = [
           matrix(T, H),
@@ -131,7 +131,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'dropout',
-      kernels: [ops.DROPOUT],
+      kernels: ['SpftDropout'],
       make() {
         const x = matrix(T, H);
         return {
@@ -144,7 +144,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'gather-columns',
-      kernels: [ops.GATHER_COLUMNS, ops.SCATTER_COLUMNS],
+      kernels: ['SpftGatherColumns', 'SpftScatterColumns'],
       make() {
         const [x, selection] = [matrix(S, I), keep()];
         return {
@@ -157,7 +157,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'gather-rows',
-      kernels: [ops.GATHER_ROWS, ops.GATHER_ROWS_GRAD],
+      kernels: ['SpftGatherRows', 'SpftGatherRowsGrad'],
       make() {
         const [x, rows] = [matrix(T, H), integers(D, T, 8)];
         const indices = tf.tensor1d(rows, 'int32');
@@ -171,7 +171,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'global-norm',
-      kernels: [ops.GLOBAL_NORM],
+      kernels: ['SpftGlobalNorm'],
       make() {
         const all = [matrix(r, H), matrix(H, r), matrix(r, I), matrix(I, r)];
         return {
@@ -184,7 +184,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'gram-scores',
-      kernels: [ops.GRAM_SCORES, ops.GRAM_SCORES_GRAD],
+      kernels: ['SpftGramScores', 'SpftGramScoresGrad'],
       make() {
         const [x, a, b] = [matrix(T, H), matrix(H, p, 1 / Math.sqrt(H)), matrix(p, I)];
         return {
@@ -196,7 +196,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'linear-cross-entropy',
-      kernels: [ops.LINEAR_CROSS_ENTROPY],
+      kernels: ['SpftLinearCrossEntropy'],
       make() {
         const [x, w, labels] = [matrix(D, H), weight(V, H), integers(D, V, 9)];
         const tensor = tf.tensor1d(labels, 'int32');
@@ -211,7 +211,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'linear-kept-columns',
-      kernels: [ops.LINEAR_KEPT_COLUMNS, ops.LINEAR_KEPT_COLUMNS_GRAD],
+      kernels: ['SpftLinearKeptColumns', 'SpftLinearKeptColumnsGrad'],
       make() {
         const [x, w, selection] = [matrix(S, kept), weight(H, I), keep()];
         return {
@@ -224,7 +224,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'linear-kept-rows',
-      kernels: [ops.LINEAR_KEPT_ROWS, ops.LINEAR_KEPT_ROWS_GRAD],
+      kernels: ['SpftLinearKeptRows', 'SpftLinearKeptRowsGrad'],
       make() {
         const [x, w, selection] = [matrix(S, H), weight(I, H), keep()];
         return {
@@ -237,7 +237,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'linear',
-      kernels: [ops.LINEAR, ops.LINEAR_GRAD],
+      kernels: ['SpftLinear', 'SpftLinearGrad'],
       make() {
         const [x, w] = [matrix(T, H), weight(I, H)];
         return {
@@ -259,7 +259,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'lora-linear',
-      kernels: [ops.LORA_LINEAR, ops.LORA_LINEAR_GRAD],
+      kernels: ['SpftLoraLinear', 'SpftLoraLinearGrad'],
       make() {
         const [x, base, A, B] = [matrix(T, H), matrix(T, H), weight(r, H), weight(H, r)];
         const shapes = { T, In: H, Out: H, r };
@@ -273,7 +273,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'mask-columns',
-      kernels: [ops.MASK_COLUMNS],
+      kernels: ['SpftMaskColumns'],
       make() {
         const [x, selection] = [matrix(T, I), keep()];
         return {
@@ -286,7 +286,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'optimizer-update',
-      kernels: [ops.ADAMW],
+      kernels: ['SpftAdamw'],
       make() {
         const [parameter, gradient] = [matrix(H, I), matrix(H, I)];
         const options = { learningRate: 0.01, weightDecay: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
@@ -308,7 +308,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'packed-attention',
-      kernels: [ops.PACKED_ATTENTION, ops.PACKED_ATTENTION_GRAD],
+      kernels: ['SpftPackedAttention', 'SpftPackedAttentionGrad'],
       make() {
         const [q, k, v] = [matrix(T, N * d), matrix(T, K * d), matrix(T, K * d)];
         return {
@@ -325,7 +325,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'rms-norm',
-      kernels: [ops.RMS_NORM, ops.RMS_NORM_GRAD],
+      kernels: ['SpftRmsNorm', 'SpftRmsNormGrad'],
       make() {
         const [x, w] = [matrix(T, H), vector(H, 1)];
         return {
@@ -338,7 +338,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'rope',
-      kernels: [ops.ROPE],
+      kernels: ['SpftRope'],
       make() {
         const [x, angles] = [matrix(T, N * d), uniform((T * d) / 2, 31)];
         const [cos, sin] = [angles.map(Math.cos), angles.map(Math.sin)];
@@ -363,7 +363,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'scatter-columns',
-      kernels: [ops.SCATTER_COLUMNS, ops.GATHER_COLUMNS],
+      kernels: ['SpftScatterColumns', 'SpftGatherColumns'],
       make() {
         const [x, selection] = [matrix(S, kept), keep()];
         return {
@@ -376,7 +376,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'sequence-means',
-      kernels: [ops.SEQUENCE_MEANS],
+      kernels: ['SpftSequenceMeans'],
       make() {
         const x = matrix(T, H);
         return {
@@ -388,7 +388,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'swiglu',
-      kernels: [ops.SWIGLU, ops.SWIGLU_GRAD],
+      kernels: ['SpftSwiglu', 'SpftSwigluGrad'],
       make() {
         const [gate, up] = [matrix(T, I), matrix(T, I)];
         return {
@@ -404,7 +404,7 @@ export function opCases(shape: OpShape): OpCase[] {
     },
     {
       name: 'top-k-selection',
-      kernels: [ops.TOP_K_SELECTION],
+      kernels: ['SpftTopKSelection'],
       make() {
         const scores = vector(I);
         return {

@@ -16,12 +16,10 @@ import { packedAttentionGradOnHost, packedAttentionOnHost } from '../kernels/hos
 import { packedAttentionGradOnWasm, packedAttentionOnWasm } from '../kernels/host/packed-attention-wasm.js';
 import { registerWasmKernel } from '../kernels/host/wasm-heap.js';
 
-export const PACKED_ATTENTION = 'SpftPackedAttention';
-export const PACKED_ATTENTION_GRAD = 'SpftPackedAttentionGrad';
-registerHostKernel(PACKED_ATTENTION, packedAttentionOnHost);
-registerHostKernel(PACKED_ATTENTION_GRAD, packedAttentionGradOnHost);
-registerWasmKernel(PACKED_ATTENTION, packedAttentionOnWasm);
-registerWasmKernel(PACKED_ATTENTION_GRAD, packedAttentionGradOnWasm);
+registerHostKernel('SpftPackedAttention', packedAttentionOnHost);
+registerHostKernel('SpftPackedAttentionGrad', packedAttentionGradOnHost);
+registerWasmKernel('SpftPackedAttention', packedAttentionOnWasm);
+registerWasmKernel('SpftPackedAttentionGrad', packedAttentionGradOnWasm);
 
 /** Index tensors between row order and [B, S] padded packed order, S the longest sequence. */
 interface Padding {
@@ -146,11 +144,11 @@ export function packedAttention(
     }
   }
   const [y] = recordOp<[tf.Tensor2D]>({
-    name: PACKED_ATTENTION,
+    name: 'SpftPackedAttention',
     inputs: { q, k, v },
     saves: [q, k, v],
     run() {
-      const [y, ...kept] = runOp(PACKED_ATTENTION, { q, k, v }, { layout, heads }, () => [
+      const [y, ...kept] = runOp('SpftPackedAttention', { q, k, v }, { layout, heads }, () => [
         forward(q, k, v, layout, heads),
       ]);
       // A kernel that gives more than the output wants all of it back.
@@ -159,7 +157,7 @@ export function packedAttention(
     gradient([dy], [q, k, v, y, ...kept]) {
       const inputs = { q: q!, k: k!, v: v!, dy: dy!, ...(y && { y }) };
       const others = Object.fromEntries(kept.map((t, n) => [`kept${n}`, t]));
-      const [dq, dk, dv] = runOp(PACKED_ATTENTION_GRAD, { ...inputs, ...others }, { layout, heads }, () =>
+      const [dq, dk, dv] = runOp('SpftPackedAttentionGrad', { ...inputs, ...others }, { layout, heads }, () =>
         backward([q, k, v, dy] as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D], layout, heads),
       );
       return { q: dq, k: dk, v: dv };

@@ -8,12 +8,10 @@ import { recomputedAs, recordOp } from '../engine/record-op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { ropeOnHost } from '../kernels/host/rope.js';
 
-/** Rotates by the angle of cos and sin, or by its opposite when the attribute `inverse` is set. */
-export const ROPE = 'SpftRope';
-registerHostKernel(ROPE, ropeOnHost);
+registerHostKernel('SpftRope', ropeOnHost);
 
 function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, headDim: number, inverse: boolean): tf.Tensor {
-  return runOp(ROPE, { x, cos, sin }, { headDim, inverse }, () => {
+  return runOp('SpftRope', { x, cos, sin }, { headDim, inverse }, () => {
     const [T, half] = cos.shape as [number, number];
     const heads = x.shape[1]! / headDim;
     const [first, second] = tf.split(tf.reshape(x, [T, heads, 2, half]), 2, 2) as [tf.Tensor, tf.Tensor];
@@ -42,7 +40,7 @@ export function rope(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, headDim
   }
   const turn = (x: tf.Tensor, [cos, sin]: readonly tf.Tensor[]) => rotate(x, cos!, sin!, headDim, false) as tf.Tensor2D;
   const [turned] = recordOp<[tf.Tensor2D]>({
-    name: ROPE,
+    name: 'SpftRope',
     inputs: { x },
     saves: [cos, sin],
     run: () => ({ outputs: [recomputedAs(turn(x, [cos, sin]), x, [cos, sin], turn)], kept: [] }),

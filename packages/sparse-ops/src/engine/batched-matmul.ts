@@ -10,12 +10,11 @@ import { registerWasmKernel } from '../kernels/host/wasm-heap.js';
 import { matMul2d, prefersPlainProducts } from './matmul.js';
 import { runOp } from './op.js';
 
-export const BATCHED_MATMUL = 'SpftBatchedMatMul';
-registerWasmKernel(BATCHED_MATMUL, batchedMatMulOnWasm);
+registerWasmKernel('SpftBatchedMatMul', batchedMatMulOnWasm);
 
 /** The product without a gradient of its own: for use inside ops. */
 export function batchedProduct(a: tf.Tensor3D, b: tf.Tensor3D, transposeA = false, transposeB = false): tf.Tensor3D {
-  return runOp(BATCHED_MATMUL, { a, b }, { transposeA, transposeB }, () => {
+  return runOp('SpftBatchedMatMul', { a, b }, { transposeA, transposeB }, () => {
     if (!prefersPlainProducts() || a.shape[0] === 0) return tf.matMul(a, b, transposeA, transposeB);
     const [as, bs] = [tf.unstack(a) as tf.Tensor2D[], tf.unstack(b) as tf.Tensor2D[]];
     return tf.stack(as.map((one, n) => matMul2d(one, bs[n]!, transposeA, transposeB))) as tf.Tensor3D;

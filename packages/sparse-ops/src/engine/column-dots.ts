@@ -4,12 +4,11 @@ import { columnDotsOnHost } from '../kernels/host/column-dots.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { runOp } from './op.js';
 
-export const COLUMN_DOTS = 'SpftColumnDots';
-registerHostKernel(COLUMN_DOTS, columnDotsOnHost);
+registerHostKernel('SpftColumnDots', columnDotsOnHost);
 
 /** @returns [n], owned by the caller. */
 export function columnDots(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor1D {
-  return runOp(COLUMN_DOTS, { a, b }, {}, () =>
+  return runOp('SpftColumnDots', { a, b }, {}, () =>
     a.size === 0 ? (tf.zeros([a.shape[1]]) as tf.Tensor1D) : (tf.sum(tf.mul(a, b), 0) as tf.Tensor1D),
   );
 }

@@ -7,16 +7,13 @@ import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { runOp } from './op.js';
 import { transpose2d } from './transpose.js';
 
-export const GATHER_COLUMNS = 'SpftGatherColumns';
-export const GATHER_COLUMNS_TRANSPOSED = 'SpftGatherColumnsTransposed';
-export const SCATTER_COLUMNS = 'SpftScatterColumns';
-registerHostKernel(GATHER_COLUMNS, gatherColumnsOnHost);
-registerHostKernel(GATHER_COLUMNS_TRANSPOSED, gatherColumnsTransposedOnHost);
-registerHostKernel(SCATTER_COLUMNS, scatterColumnsOnHost);
+registerHostKernel('SpftGatherColumns', gatherColumnsOnHost);
+registerHostKernel('SpftGatherColumnsTransposed', gatherColumnsTransposedOnHost);
+registerHostKernel('SpftScatterColumns', scatterColumnsOnHost);
 
 /** @returns [T, kept], owned by the caller. */
 export function takeColumns(x: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
-  return runOp(GATHER_COLUMNS, { x, indices }, {}, () =>
+  return runOp('SpftGatherColumns', { x, indices }, {}, () =>
     x.size === 0 || indices.size === 0
       ? tf.zeros([x.shape[0], indices.shape[0]])
       : (tf.gather(x, indices, 1) as tf.Tensor2D),
@@ -25,12 +22,12 @@ export function takeColumns(x: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
 
 /** @returns [kept, T], owned by the caller: what a plain product wants of a weight [out, in] whose inputs are selected. */
 export function takeColumnsTransposed(x: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
-  return runOp(GATHER_COLUMNS_TRANSPOSED, { x, indices }, {}, () => transpose2d(takeColumns(x, indices)));
+  return runOp('SpftGatherColumnsTransposed', { x, indices }, {}, () => transpose2d(takeColumns(x, indices)));
 }
 
 /** @returns [T, total], owned by the caller. */
 export function putColumns(x: tf.Tensor2D, indices: tf.Tensor1D, total: number): tf.Tensor2D {
-  return runOp(SCATTER_COLUMNS, { x, indices }, { total }, () => {
+  return runOp('SpftScatterColumns', { x, indices }, { total }, () => {
     const rows = x.shape[0];
     if (x.size === 0) return tf.zeros([rows, total]);
     // ScatterNd places rows, not columns.

@@ -4,13 +4,9 @@ import type { StoredType } from '../contract/layers.js';
 import { hasKernel, runOp } from './op.js';
 import { noGradient } from './tape.js';
 
-export const STORED_TENSOR = 'SpftStoredTensor';
-
-export const STORED_LIKE = 'SpftStoredLike';
-
 /** Whether the active backend takes tensors of this element type as they lie in a file. */
 export const takesStored = (dtype: string | undefined): dtype is StoredType =>
-  (dtype === 'BF16' || dtype === 'F16' || dtype === 'F32') && hasKernel(STORED_TENSOR);
+  (dtype === 'BF16' || dtype === 'F16' || dtype === 'F32') && hasKernel('SpftStoredTensor');
 
 /**
  * @param bytes row-major; may change after the call.
@@ -19,7 +15,7 @@ export const takesStored = (dtype: string | undefined): dtype is StoredType =>
  */
 export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: StoredType, shape: readonly number[]): T {
   return noGradient(() =>
-    runOp(STORED_TENSOR, {}, { bytes, stored, shape }, () => {
+    runOp('SpftStoredTensor', {}, { bytes, stored, shape }, () => {
       throw new TypeError(`storedTensor: backend '${tf.getBackend()}' takes no stored bytes; give it float32 values`);
     }),
   ) as T;
@@ -30,5 +26,5 @@ export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: Sto
  * @returns owned by the caller. Not differentiable.
  */
 export function storedLike<T extends tf.Tensor>(x: T, like: tf.Tensor): T {
-  return noGradient(() => runOp(STORED_LIKE, { x, like }, {}, () => tf.clone(x))) as T;
+  return noGradient(() => runOp('SpftStoredLike', { x, like }, {}, () => tf.clone(x))) as T;
 }

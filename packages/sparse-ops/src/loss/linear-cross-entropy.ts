@@ -12,8 +12,6 @@ import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { transpose2d } from '../engine/transpose.js';
 
-export const LINEAR_CROSS_ENTROPY = 'SpftLinearCrossEntropy';
-
 /** Logits of one chunk hold at most about so many numbers, unless `chunkRows` says otherwise: 32 MB. */
 const CHUNK_NUMBERS = 2 ** 23;
 
@@ -94,7 +92,7 @@ export function linearCrossEntropy(
   }
   const withGradient = isRecording();
   const [loss, dx] = noGradient(() =>
-    runOp(LINEAR_CROSS_ENTROPY, { x, weight, labels }, { chunkRows, withGradient }, () =>
+    runOp('SpftLinearCrossEntropy', { x, weight, labels }, { chunkRows, withGradient }, () =>
       allChunks(x, weight, labels, chunkRows, withGradient),
     ),
   );

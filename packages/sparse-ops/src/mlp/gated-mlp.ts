@@ -16,9 +16,6 @@ import { linearKeptRows } from '../project/linear-kept-rows.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
 import { swiglu } from './swiglu.js';
 
-export const GATED_MLP = 'SpftGatedMlp';
-export const GATED_MLP_GRAD = 'SpftGatedMlpGrad';
-
 /** A frozen weight [out, in] and its bias [out] or null. */
 export interface FrozenWeight {
   readonly weight: tf.Tensor2D;
@@ -80,22 +77,22 @@ export function gatedMlp(
         `[I, H], [I, H], [H, I] and [T, H] for x [${x.shape}]`,
     );
   }
-  if (!hasKernel(GATED_MLP) || !hasKernel(GATED_MLP_GRAD)) {
+  if (!hasKernel('SpftGatedMlp') || !hasKernel('SpftGatedMlpGrad')) {
     return tf.tidy(() => compose(x, residual, weights, keep, denseRows));
   }
   const [y] = recordOp<[tf.Tensor2D]>({
-    name: GATED_MLP,
+    name: 'SpftGatedMlp',
     inputs: { x, residual },
     saves: keep ? [keep.indices] : [],
     run() {
       const attributes = { weights, keep, denseRows };
-      const [y, ...kept] = runKernel(GATED_MLP, { x, residual }, attributes);
+      const [y, ...kept] = runKernel('SpftGatedMlp', { x, residual }, attributes);
       return { outputs: [y], kept };
     },
     gradient([dy], saved) {
       const living = keep && { ...keep, indices: saved[0] as tf.Tensor1D };
       const kept = Object.fromEntries(saved.slice(keep ? 1 : 0).map((t, n) => [`kept${n}`, t]));
-      const dx = runKernel(GATED_MLP_GRAD, { dy: dy!, ...kept }, { weights, keep: living, denseRows });
+      const dx = runKernel('SpftGatedMlpGrad', { dy: dy!, ...kept }, { weights, keep: living, denseRows });
       return { x: dx, residual: tf.clone(dy!) };
     },
   });

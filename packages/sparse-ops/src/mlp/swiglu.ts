@@ -8,10 +8,8 @@ import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { swigluGradOnHost, swigluOnHost } from '../kernels/host/swiglu.js';
 
-export const SWIGLU = 'SpftSwiglu';
-export const SWIGLU_GRAD = 'SpftSwigluGrad';
-registerHostKernel(SWIGLU, swigluOnHost);
-registerHostKernel(SWIGLU_GRAD, swigluGradOnHost);
+registerHostKernel('SpftSwiglu', swigluOnHost);
+registerHostKernel('SpftSwigluGrad', swigluGradOnHost);
 
 /**
  * @param gate [T, I].
@@ -25,10 +23,10 @@ export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
   }
   const op = tf.customGrad((...args) => {
     const [gate, up, save] = args as unknown as [tf.Tensor, tf.Tensor, tf.GradSaveFunc];
-    const value = runOp(SWIGLU, { gate, up }, {}, () => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up));
+    const value = runOp('SpftSwiglu', { gate, up }, {}, () => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up));
     save([gate, up]);
     const gradFunc = (dy: tf.Tensor, [gate, up]: tf.Tensor[]) =>
-      runOp(SWIGLU_GRAD, { gate: gate!, up: up!, dy }, {}, () => {
+      runOp('SpftSwigluGrad', { gate: gate!, up: up!, dy }, {}, () => {
         const sigmoid = tf.sigmoid(gate!);
         const silu = tf.mul(gate!, sigmoid);
         // silu' = σ + z·σ·(1 − σ) = σ + silu − silu·σ

@@ -7,9 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recomputed, recordOp } from '../engine/record-op.js';
 import { constant, isConstant, noGradient } from '../engine/tape.js';
-import { RMS_NORM, rmsNorm } from './rms-norm.js';
-
-export const RMS_NORM_RESIDUAL_GRAD = 'SpftRmsNormResidualGrad';
+import { rmsNorm } from './rms-norm.js';
 
 /**
  * @param x [T, H].
@@ -18,13 +16,13 @@ export const RMS_NORM_RESIDUAL_GRAD = 'SpftRmsNormResidualGrad';
  * @throws RangeError when the shapes do not fit.
  */
 export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number): [tf.Tensor2D, tf.Tensor2D] {
-  if (!hasKernel(RMS_NORM) || !hasKernel(RMS_NORM_RESIDUAL_GRAD)) return [rmsNorm(x, weight, eps), tf.clone(x)];
+  if (!hasKernel('SpftRmsNorm') || !hasKernel('SpftRmsNormResidualGrad')) return [rmsNorm(x, weight, eps), tf.clone(x)];
   if (x.rank !== 2 || weight.rank !== 1 || x.shape[1] !== weight.shape[0]) {
     throw new RangeError(
       `rmsNormResidual: x [${x.shape}] must be [T, H] with H the length of weight [${weight.shape}]`,
     );
   }
-  const norm = (x: tf.Tensor) => runKernel(RMS_NORM, { x, weight }, { eps });
+  const norm = (x: tf.Tensor) => runKernel('SpftRmsNorm', { x, weight }, { eps });
   if (isConstant(x)) {
     const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
     return [constant(recomputed(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
@@ -35,7 +33,7 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
     saves: [x],
     run: () => ({ outputs: [recomputed(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
     gradient: ([dy, dresidual], [x]) => ({
-      x: runKernel(RMS_NORM_RESIDUAL_GRAD, { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }),
+      x: runKernel('SpftRmsNormResidualGrad', { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }),
     }),
   });
 }

@@ -6,10 +6,8 @@ import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { rmsNormGradOnHost, rmsNormOnHost } from '../kernels/host/rms-norm.js';
 
-export const RMS_NORM = 'SpftRmsNorm';
-export const RMS_NORM_GRAD = 'SpftRmsNormGrad';
-registerHostKernel(RMS_NORM, rmsNormOnHost);
-registerHostKernel(RMS_NORM_GRAD, rmsNormGradOnHost);
+registerHostKernel('SpftRmsNorm', rmsNormOnHost);
+registerHostKernel('SpftRmsNormGrad', rmsNormGradOnHost);
 
 /** 1/√(mean(x²) + ε), [T, 1]. */
 const inverseRms = (x: tf.Tensor2D, eps: number): tf.Tensor2D =>
@@ -27,10 +25,10 @@ export function rmsNorm(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number): tf.Te
   }
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
-    const value = runOp(RMS_NORM, { x, weight }, { eps }, () => tf.mul(tf.mul(x, inverseRms(x, eps)), weight));
+    const value = runOp('SpftRmsNorm', { x, weight }, { eps }, () => tf.mul(tf.mul(x, inverseRms(x, eps)), weight));
     (save as tf.GradSaveFunc)([x]);
     const gradFunc = (dy: tf.Tensor, [x]: tf.Tensor[]) =>
-      runOp(RMS_NORM_GRAD, { x: x!, weight, dy }, { eps }, () => {
+      runOp('SpftRmsNormGrad', { x: x!, weight, dy }, { eps }, () => {
         const scale = inverseRms(x as tf.Tensor2D, eps);
         const normed = tf.mul(x!, scale);
         const g = tf.mul(dy, weight);

@@ -13,10 +13,6 @@ import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { checkLora } from './lora-linear.js';
 
-export const DORA_LINEAR = 'SpftDoraLinear';
-export const DORA_LINEAR_GRAD = 'SpftDoraLinearGrad';
-export const DORA_NORMS = 'SpftDoraNorms';
-
 /**
  * ‖W + s·B·A‖ of each output row: what DoRA's magnitude starts from, and divides by.
  * @param weight [out, in].
@@ -33,7 +29,7 @@ export function doraNorms(weight: tf.Tensor2D, loraA: tf.Tensor2D, loraB: tf.Ten
     );
   }
   return noGradient(() =>
-    runOp(DORA_NORMS, { weight, loraA, loraB }, { scaling }, () => {
+    runOp('SpftDoraNorms', { weight, loraA, loraB }, { scaling }, () => {
       const delta = matMul2d(tf.mul(loraB, scaling), loraA);
       return tf.sqrt(tf.sum(tf.square(tf.add(weight, delta)), 1)) as tf.Tensor1D;
     }),
@@ -80,7 +76,7 @@ export function doraLinear(
   const [y, h, norms] = noGradient(() => {
     const norms = doraNorms(weight, loraA, loraB, scaling);
     const tensors = { x, base, loraA, loraB, magnitude, norms, ...withBias };
-    const outputs = runOp(DORA_LINEAR, tensors, { scaling }, () => {
+    const outputs = runOp('SpftDoraLinear', tensors, { scaling }, () => {
       const h = matMul2d(x, loraA, false, true);
       const z = tf.add(centred(base), matMul2d(tf.mul(h, scaling), loraB, false, true));
       const y = tf.mul(z, tf.divNoNan(magnitude, norms));
@@ -100,7 +96,7 @@ export function doraLinear(
       const [x, base, loraA, loraB] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
       const [magnitude, h, norms] = saved.slice(4) as [tf.Tensor1D, tf.Tensor2D, tf.Tensor1D];
       const tensors = { x, base, h, loraA, loraB, magnitude, norms, dy, ...withBias };
-      return runOp(DORA_LINEAR_GRAD, tensors, { scaling }, () => {
+      return runOp('SpftDoraLinearGrad', tensors, { scaling }, () => {
         const c = tf.divNoNan(magnitude, norms);
         const dbase = tf.mul(dy, c) as tf.Tensor2D;
         const dh = tf.mul(matMul2d(dbase, loraB), scaling) as tf.Tensor2D;

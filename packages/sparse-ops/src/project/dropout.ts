@@ -6,11 +6,10 @@ import { runOp } from '../engine/op.js';
 import { dropInto, dropoutOnHost } from '../kernels/host/dropout.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 
-export const DROPOUT = 'SpftDropout';
-registerHostKernel(DROPOUT, dropoutOnHost);
+registerHostKernel('SpftDropout', dropoutOnHost);
 
 function drop(x: tf.Tensor, rate: number, seed: number): tf.Tensor {
-  return runOp(DROPOUT, { x }, { rate, seed }, () => {
+  return runOp('SpftDropout', { x }, { rate, seed }, () => {
     const mask = new Float32Array(x.size);
     dropInto(mask, new Float32Array(x.size).fill(1), rate, seed);
     return tf.mul(x, tf.tensor(mask, x.shape));

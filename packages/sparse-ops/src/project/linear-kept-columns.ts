@@ -12,9 +12,6 @@ import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 
-export const LINEAR_KEPT_COLUMNS = 'SpftLinearKeptColumns';
-export const LINEAR_KEPT_COLUMNS_GRAD = 'SpftLinearKeptColumnsGrad';
-
 /**
  * @param x [T, kept]: the kept columns of the layer's input, as `gatherColumns` or `linearKeptRows` gives them.
  * @param weight [out, in], frozen.
@@ -40,7 +37,7 @@ export function linearKeptColumns(
   const { indices } = keep;
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
-    const value = runOp(LINEAR_KEPT_COLUMNS, { x, weight, indices, ...(bias && { bias }) }, {}, () => {
+    const value = runOp('SpftLinearKeptColumns', { x, weight, indices, ...(bias && { bias }) }, {}, () => {
       const product = prefersPlainProducts()
         ? matMul2d(x, takeColumnsTransposed(weight, indices))
         : matMul2d(x, takeColumns(weight, indices), false, true);
@@ -49,7 +46,7 @@ export function linearKeptColumns(
     (save as tf.GradSaveFunc)([indices]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const indices = saved[0] as tf.Tensor1D;
-      return runOp(LINEAR_KEPT_COLUMNS_GRAD, { dy, weight, indices }, {}, () =>
+      return runOp('SpftLinearKeptColumnsGrad', { dy, weight, indices }, {}, () =>
         matMul2d(dy as tf.Tensor2D, takeColumns(weight, indices)),
       );
     };

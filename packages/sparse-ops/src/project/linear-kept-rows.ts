@@ -12,9 +12,6 @@ import { runOp } from '../engine/op.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 import { takeRows } from '../tokens/gather-rows.js';
 
-export const LINEAR_KEPT_ROWS = 'SpftLinearKeptRows';
-export const LINEAR_KEPT_ROWS_GRAD = 'SpftLinearKeptRowsGrad';
-
 const takeOfVector = (v: tf.Tensor1D, indices: tf.Tensor1D): tf.Tensor1D =>
   tf.reshape(takeRows(tf.reshape(v, [-1, 1]), indices), [-1]);
 
@@ -43,14 +40,14 @@ export function linearKeptRows(
   const { indices } = keep;
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
-    const value = runOp(LINEAR_KEPT_ROWS, { x, weight, indices, ...(bias && { bias }) }, {}, () => {
+    const value = runOp('SpftLinearKeptRows', { x, weight, indices, ...(bias && { bias }) }, {}, () => {
       const product = matMul2d(x, takeRows(weight, indices), false, true);
       return bias ? (tf.add(product, takeOfVector(bias, indices)) as tf.Tensor2D) : product;
     });
     (save as tf.GradSaveFunc)([indices]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const indices = saved[0] as tf.Tensor1D;
-      return runOp(LINEAR_KEPT_ROWS_GRAD, { dy, weight, indices }, {}, () =>
+      return runOp('SpftLinearKeptRowsGrad', { dy, weight, indices }, {}, () =>
         matMul2d(dy as tf.Tensor2D, takeRows(weight, indices)),
       );
     };

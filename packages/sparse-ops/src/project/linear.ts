@@ -6,9 +6,6 @@ import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { frozenProduct } from './frozen-product.js';
 
-export const LINEAR = 'SpftLinear';
-export const LINEAR_GRAD = 'SpftLinearGrad';
-
 /**
  * @param x [T, in].
  * @param weight [out, in], frozen.
@@ -28,7 +25,7 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
   const times = frozenProduct(weight);
   const op = tf.customGrad((input) => {
     const value = runOp(
-      LINEAR,
+      'SpftLinear',
       bias ? { x: input as tf.Tensor, weight, bias } : { x: input as tf.Tensor, weight },
       {},
       () => {
@@ -37,7 +34,7 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
       },
     );
     const gradFunc = (dy: tf.Tensor) =>
-      runOp(LINEAR_GRAD, { dy, weight }, {}, () => matMul2d(dy as tf.Tensor2D, weight));
+      runOp('SpftLinearGrad', { dy, weight }, {}, () => matMul2d(dy as tf.Tensor2D, weight));
     return { value, gradFunc };
   });
   return op(x) as tf.Tensor2D;

@@ -10,9 +10,6 @@ import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { checkMatrix } from '../select/selection.js';
 
-export const LORA_LINEAR = 'SpftLoraLinear';
-export const LORA_LINEAR_GRAD = 'SpftLoraLinearGrad';
-
 /** @throws RangeError unless x [T, in], base [T, out], A [r, in], B [out, r] fit. */
 export function checkLora(op: string, x: tf.Tensor2D, base: tf.Tensor2D, loraA: tf.Tensor2D, loraB: tf.Tensor2D): void {
   checkMatrix(op, 'x', x);
@@ -50,7 +47,7 @@ export function loraLinear(
 ): tf.Tensor2D {
   checkLora('loraLinear', x, base, loraA, loraB);
   const [y, h] = noGradient(() =>
-    runOp(LORA_LINEAR, { x, base, loraA, loraB }, { scaling }, () => {
+    runOp('SpftLoraLinear', { x, base, loraA, loraB }, { scaling }, () => {
       const h = matMul2d(x, loraA, false, true);
       return [tf.add(base, matMul2d(tf.mul(h, scaling), loraB, false, true)), h];
     }),
@@ -65,7 +62,7 @@ export function loraLinear(
     save([x, h, loraA, loraB]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const [x, h, loraA, loraB] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-      const [dx, dA, dB] = runOp(LORA_LINEAR_GRAD, { x, h, loraA, loraB, dy }, { scaling }, () => {
+      const [dx, dA, dB] = runOp('SpftLoraLinearGrad', { x, h, loraA, loraB, dy }, { scaling }, () => {
         const dh = tf.mul(matMul2d(dy as tf.Tensor2D, loraB), scaling) as tf.Tensor2D;
         const dB = matMul2d(dy as tf.Tensor2D, tf.mul(h, scaling), true, false);
         return [matMul2d(dh, loraA), thinProduct(dh, x), dB];

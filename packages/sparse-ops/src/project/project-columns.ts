@@ -21,9 +21,6 @@ import {
 import { linear } from './linear.js';
 import { linearKeptColumns } from './linear-kept-columns.js';
 
-export const PROJECT_COLUMNS = 'SpftProjectColumns';
-export const PROJECT_COLUMNS_GRAD = 'SpftProjectColumnsGrad';
-
 function compose(x: tf.Tensor2D, residual: tf.Tensor2D, layer: FrozenLayer, denseRows: number): tf.Tensor2D {
   const { weight, bias, keep } = layer;
   const base = keep
@@ -56,23 +53,23 @@ export function projectColumns(
   if (residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
     throw new RangeError(`projectColumns: residual [${residual.shape}] must be [${x.shape[0]},${weight.shape[0]}]`);
   }
-  if (!hasKernel(PROJECT_COLUMNS) || !hasKernel(PROJECT_COLUMNS_GRAD)) {
+  if (!hasKernel('SpftProjectColumns') || !hasKernel('SpftProjectColumnsGrad')) {
     return tf.tidy(() => compose(x, residual, layer, denseRows));
   }
   const branches = branchTensors([layer]);
   const [y] = recordOp<[tf.Tensor2D]>({
-    name: PROJECT_COLUMNS,
+    name: 'SpftProjectColumns',
     inputs: { x, residual, ...branches },
     saves: keep ? [x, keep.indices] : [x],
     run() {
-      const [y, ...kept] = runKernel(PROJECT_COLUMNS, { x, residual }, { layer, denseRows });
+      const [y, ...kept] = runKernel('SpftProjectColumns', { x, residual }, { layer, denseRows });
       return { outputs: [y], kept };
     },
     gradient([dy], [x, ...saved]) {
       const kept = keptInputs(nameKept([layer], saved.slice(keep ? 1 : 0)));
       const attributes = { layer: withIndices([layer], saved)[0]!, denseRows };
       const inputs = { x: x!, dy: dy!, ...kept };
-      const [dx, ...others] = runKernel(PROJECT_COLUMNS_GRAD, inputs, attributes);
+      const [dx, ...others] = runKernel('SpftProjectColumnsGrad', inputs, attributes);
       const ofBranch = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
       return { x: dx, residual: tf.clone(dy!), ...ofBranch };
     },

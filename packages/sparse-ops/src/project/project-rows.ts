@@ -24,9 +24,6 @@ import { linear } from './linear.js';
 import { linearKeptRows } from './linear-kept-rows.js';
 import { rescaleColumns } from './rescale-columns.js';
 
-export const PROJECT_ROWS = 'SpftProjectRows';
-export const PROJECT_ROWS_GRAD = 'SpftProjectRowsGrad';
-
 function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
   const rows = layers.some(({ keep }) => keep) ? sliceRows(x, denseRows) : { all: x, dense: x, sparse: null };
   return layers.map((layer) => {
@@ -51,16 +48,17 @@ function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: numb
  */
 export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
   for (const layer of layers) checkLayer('projectRows', x, layer, denseRows, 'outputs');
-  if (!hasKernel(PROJECT_ROWS) || !hasKernel(PROJECT_ROWS_GRAD)) return tf.tidy(() => compose(x, layers, denseRows));
+  if (!hasKernel('SpftProjectRows') || !hasKernel('SpftProjectRowsGrad'))
+    return tf.tidy(() => compose(x, layers, denseRows));
   const branches = branchTensors(layers);
   const withInput = !isConstant(x);
   const indices = layers.flatMap(({ keep }) => keep?.indices ?? []);
   return recordOp<tf.Tensor2D[]>({
-    name: PROJECT_ROWS,
+    name: 'SpftProjectRows',
     inputs: withInput ? { x, ...branches } : branches,
     saves: [x, ...indices],
     run() {
-      const made = runKernel(PROJECT_ROWS, { x }, { layers, denseRows });
+      const made = runKernel('SpftProjectRows', { x }, { layers, denseRows });
       const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
       for (const { layer, z, norms } of nameKept(layers, kept).rescaled) {
         const magnitude = layers[layer]!.lora!.magnitude!;
@@ -74,7 +72,7 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
       const kept = keptInputs(nameKept(layers, saved.slice(indices.length)));
       const inputs = { x: x!, ...Object.fromEntries(dys.map((dy, n) => [`dy${n}`, dy])), ...kept };
       const attributes = { layers: withIndices(layers, saved), denseRows, withInput };
-      const made = runKernel(PROJECT_ROWS_GRAD, inputs, attributes) as tf.Tensor[];
+      const made = runKernel('SpftProjectRowsGrad', inputs, attributes) as tf.Tensor[];
       const others = withInput ? made.slice(1) : made;
       const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
       return withInput ? { x: made[0]!, ...ofBranches } : ofBranches;

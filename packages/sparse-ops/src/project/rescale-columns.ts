@@ -2,9 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
 
-export const RESCALE_COLUMNS = 'SpftRescaleColumns';
-
 /** z ⊙ magnitude / norms [T, out], zero where a norm is; owned by the caller. */
 export function rescaleColumns(z: tf.Tensor2D, magnitude: tf.Tensor1D, norms: tf.Tensor1D): tf.Tensor2D {
-  return runOp(RESCALE_COLUMNS, { z, magnitude, norms }, {}, () => tf.mul(z, tf.divNoNan(magnitude, norms)));
+  return runOp('SpftRescaleColumns', { z, magnitude, norms }, {}, () => tf.mul(z, tf.divNoNan(magnitude, norms)));
 }

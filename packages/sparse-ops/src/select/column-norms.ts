@@ -4,8 +4,6 @@ import { columnDots } from '../engine/column-dots.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix } from './selection.js';
 
-export const COLUMN_NORMS = 'SpftColumnNorms';
-
 /**
  * @param x [T, n].
  * @returns [n], owned by the caller; zero without tokens. Differentiable in x; zero where a norm is.
@@ -14,7 +12,7 @@ export const COLUMN_NORMS = 'SpftColumnNorms';
 export function columnNorms(x: tf.Tensor2D): tf.Tensor1D {
   checkMatrix('columnNorms', 'x', x);
   const op = tf.customGrad((x, save) => {
-    const value = runOp(COLUMN_NORMS, { x: x as tf.Tensor }, {}, () =>
+    const value = runOp('SpftColumnNorms', { x: x as tf.Tensor }, {}, () =>
       tf.sqrt(columnDots(x as tf.Tensor2D, x as tf.Tensor2D)),
     ) as tf.Tensor1D;
     (save as tf.GradSaveFunc)([x as tf.Tensor, value]);

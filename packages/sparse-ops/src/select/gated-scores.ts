@@ -6,8 +6,6 @@ import { runOp } from '../engine/op.js';
 import { noGradient } from '../engine/tape.js';
 import { checkMatrix } from './selection.js';
 
-export const GATED_SCORES = 'SpftGatedScores';
-
 /** Of a projection: Wᵀ ≈ a·b. */
 export interface LowRankPair {
   /** [in, r]. */
@@ -44,6 +42,6 @@ export function gatedScores(x: tf.Tensor2D, gate: LowRankPair, up: LowRankPair):
     // Kernels may take it that both are of one rank.
     if (gate.a.shape[1] !== up.a.shape[1]) return tf.tidy(composition);
     const inputs = { x, gateA: gate.a, gateB: gate.b, upA: up.a, upB: up.b };
-    return runOp(GATED_SCORES, inputs, {}, composition);
+    return runOp('SpftGatedScores', inputs, {}, composition);
   });
 }

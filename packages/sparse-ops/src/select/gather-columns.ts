@@ -4,8 +4,6 @@ import type { ChannelSelection } from '../contract/types.js';
 import { putColumns, takeColumns } from '../engine/columns.js';
 import { checkMatrix, checkSelection } from './selection.js';
 
-export { GATHER_COLUMNS } from '../engine/columns.js';
-
 /**
  * @param x [T, n].
  * @param keep selection of the n columns; its indices must live until the gradient has been taken.

@@ -5,8 +5,6 @@ import { noGradient } from '../engine/tape.js';
 import type { LowRankPair } from './gated-scores.js';
 import { gramScores } from './gram-scores.js';
 
-export const GRAM_SCORES_OF_ALL = 'SpftGramScoresOfAll';
-
 /**
  * @param x [T, in].
  * @param predictors each of any rank and number of channels.
@@ -25,7 +23,7 @@ export function gramScoresOfAll(x: tf.Tensor2D, predictors: readonly LowRankPair
     inputs[`b${n}`] = b;
   });
   return noGradient(() =>
-    runOp(GRAM_SCORES_OF_ALL, inputs, { count: predictors.length }, () =>
+    runOp('SpftGramScoresOfAll', inputs, { count: predictors.length }, () =>
       predictors.map(({ a, b }) => gramScores(x, a, b)),
     ),
   ) as tf.Tensor1D[];

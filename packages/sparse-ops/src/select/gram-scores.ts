@@ -8,9 +8,6 @@ import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix } from './selection.js';
 
-export const GRAM_SCORES = 'SpftGramScores';
-export const GRAM_SCORES_GRAD = 'SpftGramScoresGrad';
-
 /**
  * @param x [T, in].
  * @param a [in, r], frozen.
@@ -27,7 +24,7 @@ export function gramScores(x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D): tf.T
   }
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
-    const value = runOp(GRAM_SCORES, { x, a, b }, {}, () => {
+    const value = runOp('SpftGramScores', { x, a, b }, {}, () => {
       const p = matMul2d(x, a);
       const squares = tf.sum(tf.mul(b, matMul2d(matMul2d(p, p, true, false), b)), 0);
       // Rounding may leave a zero norm slightly below zero.
@@ -36,7 +33,7 @@ export function gramScores(x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D): tf.T
     (save as tf.GradSaveFunc)([x, value]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const [x, scores] = saved as [tf.Tensor2D, tf.Tensor1D];
-      return runOp(GRAM_SCORES_GRAD, { x, a, b, scores, dy }, {}, () => {
+      return runOp('SpftGramScoresGrad', { x, a, b, scores, dy }, {}, () => {
         const weighted = tf.mul(b, tf.divNoNan(dy, scores)) as tf.Tensor2D;
         const dp = matMul2d(matMul2d(x, a), matMul2d(weighted, b, false, true));
         return matMul2d(dp, a, false, true);

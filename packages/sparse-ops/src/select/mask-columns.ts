@@ -2,15 +2,14 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { runOp } from '../engine/op.js';
-import { maskColumnsOnHost } from '../kernels/host/columns.js';
+import { maskColumnsOnHost } from '../kernels/host/mask-columns.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { checkMatrix, checkSelection } from './selection.js';
 
-export const MASK_COLUMNS = 'SpftMaskColumns';
-registerHostKernel(MASK_COLUMNS, maskColumnsOnHost);
+registerHostKernel('SpftMaskColumns', maskColumnsOnHost);
 
 function mask(x: tf.Tensor2D, { indices, kept, total }: ChannelSelection, fromRow: number): tf.Tensor2D {
-  return runOp(MASK_COLUMNS, { x, indices }, { fromRow }, () => {
+  return runOp('SpftMaskColumns', { x, indices }, { fromRow }, () => {
     const [rows, n] = x.shape;
     if (fromRow === rows || n === 0) return tf.clone(x);
     const ones = kept === 0 ? tf.zeros([total]) : tf.scatterND(tf.expandDims(indices, 1), tf.ones([kept]), [total]);

@@ -9,9 +9,6 @@ import { noGradient } from '../engine/tape.js';
 import { scatterColumns } from './scatter-columns.js';
 import { topKSelection } from './top-k-selection.js';
 
-export const COMBINE_QUERY_KEY_SCORES = 'SpftCombineQueryKeyScores';
-export const QUERY_CHANNELS = 'SpftQueryChannels';
-
 /** @throws RangeError when `channels` is not the kv channels of the layout. */
 function checkHeads(op: string, channels: number, { heads, kvHeads, headDim }: HeadLayout): void {
   if (channels !== kvHeads * headDim || heads % kvHeads !== 0) {
@@ -36,7 +33,7 @@ export function combineQueryKeyScores(scoreQ: tf.Tensor1D, scoreK: tf.Tensor1D, 
   }
   const group = heads / K;
   return noGradient(() =>
-    runOp(COMBINE_QUERY_KEY_SCORES, { scoreQ, scoreK }, { group, headDim: d }, () => {
+    runOp('SpftCombineQueryKeyScores', { scoreQ, scoreK }, { group, headDim: d }, () => {
       if (group === 1) return tf.mul(scoreQ, scoreK) as tf.Tensor1D;
       const ofGroup = tf.reshape(tf.mean(tf.reshape(scoreQ, [K, group, d]), 1), [K * d]);
       return tf.mul(ofGroup, scoreK) as tf.Tensor1D;
@@ -56,7 +53,7 @@ export function queryChannels(keep: ChannelSelection, layout: HeadLayout): Chann
   const [kept, total] = [keep.kept * group, keep.total * group];
   if (group === 1) return { indices: tf.clone(keep.indices), kept, total };
   const indices = noGradient(() =>
-    runOp(QUERY_CHANNELS, { indices: keep.indices }, { group, headDim: d }, () => {
+    runOp('SpftQueryChannels', { indices: keep.indices }, { group, headDim: d }, () => {
       // Ascending order on the device: one for each kept channel, spread over the group, and the places of the ones by top-k.
       const mask = scatterColumns(tf.ones([1, keep.kept]) as tf.Tensor2D, keep);
       const spread = tf.tile(tf.reshape(mask, [K, 1, d]), [1, group, 1]);

@@ -4,8 +4,6 @@ import type { ChannelSelection } from '../contract/types.js';
 import { putColumns, takeColumns } from '../engine/columns.js';
 import { checkMatrix, checkSelection } from './selection.js';
 
-export { SCATTER_COLUMNS } from '../engine/columns.js';
-
 /**
  * @param x [T, kept].
  * @param keep selection whose kept columns x holds; its indices must live until the gradient has been taken.

@@ -4,8 +4,6 @@ import type { ChannelSelection } from '../contract/types.js';
 import { runOp } from '../engine/op.js';
 import { noGradient } from '../engine/tape.js';
 
-export const TOP_K_SELECTION = 'SpftTopKSelection';
-
 /**
  * The `kept` channels of the highest scores; of equal scores the lower index first. Nothing is read back to the host.
  * @param scores [n].
@@ -20,7 +18,7 @@ export function topKSelection(scores: tf.Tensor1D, kept: number): ChannelSelecti
     throw new RangeError(`topKSelection: kept is ${kept}, must be a whole number from 1 to ${total}, the scores`);
   }
   const indices = noGradient(() =>
-    runOp(TOP_K_SELECTION, { scores }, { kept }, () => {
+    runOp('SpftTopKSelection', { scores }, { kept }, () => {
       const { indices } = tf.topk(scores, kept, true);
       // Ascending order without a sort: the largest of the negated, which float32 holds exactly up to 2²⁴ channels.
       const ascending = tf.topk(tf.neg(tf.cast(indices, 'float32')), kept, true).values;

@@ -2,17 +2,15 @@
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
-import { gatherRowsOnHost, scatterAddRowsOnHost } from '../kernels/host/rows.js';
+import { gatherRowsOnHost, scatterAddRowsOnHost } from '../kernels/host/gather-rows.js';
 import { checkMatrix } from '../select/selection.js';
 
-export const GATHER_ROWS = 'SpftGatherRows';
-export const GATHER_ROWS_GRAD = 'SpftGatherRowsGrad';
-registerHostKernel(GATHER_ROWS, gatherRowsOnHost);
-registerHostKernel(GATHER_ROWS_GRAD, scatterAddRowsOnHost);
+registerHostKernel('SpftGatherRows', gatherRowsOnHost);
+registerHostKernel('SpftGatherRowsGrad', scatterAddRowsOnHost);
 
 /** The rows without a gradient: for use inside ops. @returns [R, n], owned by the caller. */
 export function takeRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
-  return runOp(GATHER_ROWS, { x, rows }, {}, () =>
+  return runOp('SpftGatherRows', { x, rows }, {}, () =>
     x.size === 0 || rows.size === 0 ? tf.zeros([rows.shape[0], x.shape[1]]) : (tf.gather(x, rows) as tf.Tensor2D),
   );
 }
@@ -36,7 +34,7 @@ export function gatherRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
       value,
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
         const rows = saved[0]!;
-        return runOp(GATHER_ROWS_GRAD, { dy, rows }, { total }, () =>
+        return runOp('SpftGatherRowsGrad', { dy, rows }, { total }, () =>
           dy.size === 0 ? tf.zeros([total, n]) : tf.scatterND(tf.expandDims(rows, 1), dy, [total, n]),
         );
       },

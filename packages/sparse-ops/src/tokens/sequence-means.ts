@@ -8,8 +8,6 @@ import { matMul2d, thinProduct } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { checkMatrix } from '../select/selection.js';
 
-export const SEQUENCE_MEANS = 'SpftSequenceMeans';
-
 interface RowShares {
   readonly sequenceOfRow: Int32Array;
   readonly shares: Float32Array;
@@ -62,7 +60,7 @@ export function sequenceMeans(x: tf.Tensor2D, layout: PackedLayout): tf.Tensor2D
   const { rowOfToken, sequenceStarts } = layout;
   const rows = rowShares(layout);
   const op = tf.customGrad((x) => ({
-    value: runOp(SEQUENCE_MEANS, { x: x as tf.Tensor }, { ...rows, rowOfToken, sequenceStarts }, () =>
+    value: runOp('SpftSequenceMeans', { x: x as tf.Tensor }, { ...rows, rowOfToken, sequenceStarts }, () =>
       thinProduct(averagingMatrix(rows), x as tf.Tensor2D),
     ),
     gradFunc: (dy: tf.Tensor) => tf.tidy(() => matMul2d(averagingMatrix(rows), dy as tf.Tensor2D)),

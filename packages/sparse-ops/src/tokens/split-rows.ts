@@ -2,24 +2,22 @@
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
-import { joinRowsOnHost, splitRowsOnHost } from '../kernels/host/rows.js';
+import { joinRowsOnHost, splitRowsOnHost } from '../kernels/host/split-rows.js';
 import { checkMatrix } from '../select/selection.js';
 
-export const SPLIT_ROWS = 'SpftSplitRows';
-export const JOIN_ROWS = 'SpftJoinRows';
-registerHostKernel(SPLIT_ROWS, splitRowsOnHost);
-registerHostKernel(JOIN_ROWS, joinRowsOnHost);
+registerHostKernel('SpftSplitRows', splitRowsOnHost);
+registerHostKernel('SpftJoinRows', joinRowsOnHost);
 
 const split = (x: tf.Tensor2D, at: number): [tf.Tensor2D, tf.Tensor2D] =>
-  runOp(SPLIT_ROWS, { x }, { at }, () => tf.split(x, [at, x.shape[0] - at])) as [tf.Tensor2D, tf.Tensor2D];
+  runOp('SpftSplitRows', { x }, { at }, () => tf.split(x, [at, x.shape[0] - at])) as [tf.Tensor2D, tf.Tensor2D];
 
 const join = (first: tf.Tensor2D, second: tf.Tensor2D): tf.Tensor2D =>
-  runOp(JOIN_ROWS, { first, second }, {}, () => tf.concat([first, second]));
+  runOp('SpftJoinRows', { first, second }, {}, () => tf.concat([first, second]));
 
-// `tf.customGrad` takes ops of one output only: a gradient of two slices would be padded twice and added. So a kernel of SPLIT_ROWS is
+// `tf.customGrad` takes ops of one output only: a gradient of two slices would be padded twice and added. So a kernel of 'SpftSplitRows' is
 // recorded itself, with this gradient, and the composition is tf.split, whose gradient tfjs has.
 tf.registerGradient({
-  kernelName: SPLIT_ROWS,
+  kernelName: 'SpftSplitRows',
   gradFunc: (dys) => ({ x: () => join(...(dys as unknown as [tf.Tensor2D, tf.Tensor2D])) }),
 });
 

@@ -5,8 +5,7 @@ import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { globalNormOnHost } from '../kernels/host/optimizer-update.js';
 
-export const GLOBAL_NORM = 'SpftGlobalNorm';
-registerHostKernel(GLOBAL_NORM, globalNormOnHost);
+registerHostKernel('SpftGlobalNorm', globalNormOnHost);
 
 /**
  * √(Σ of the squares of every element of every tensor).
@@ -15,7 +14,7 @@ registerHostKernel(GLOBAL_NORM, globalNormOnHost);
 export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
   if (tensors.length === 0) return tf.scalar(0);
   const named = Object.fromEntries(tensors.map((t, n) => [`t${n}`, t]));
-  return runOp(GLOBAL_NORM, named, { count: tensors.length }, () => {
+  return runOp('SpftGlobalNorm', named, { count: tensors.length }, () => {
     const squares = tensors.map((t) => tf.sum(tf.square(t)));
     return tf.sqrt(addAll(squares)) as tf.Scalar;
   });

@@ -31,7 +31,7 @@ export function adamwReference(
   return result;
 }
 
-/** Takes one SGD step for each of `gradients`, starting without momentum. */
+/** Takes one 'SpftSgd' step for each of `gradients`, starting without momentum. */
 export function sgdReference(
   p: ArrayLike<number>,
   gradients: readonly ArrayLike<number>[],

@@ -10,10 +10,8 @@ import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { adamwOnHost, sgdOnHost } from '../kernels/host/optimizer-update.js';
 
-export const ADAMW = 'SpftAdamw';
-export const SGD = 'SpftSgd';
-registerHostKernel(ADAMW, adamwOnHost);
-registerHostKernel(SGD, sgdOnHost);
+registerHostKernel('SpftAdamw', adamwOnHost);
+registerHostKernel('SpftSgd', sgdOnHost);
 
 interface CommonOptions {
   readonly learningRate: number;
@@ -97,7 +95,7 @@ export function adamwNumbers(
   return [1 - learningRate * weightDecay, learningRate / (1 - beta1 ** step), Math.sqrt(1 - beta2 ** step)];
 }
 
-/** What of SGD varies from step to step. */
+/** What of 'SpftSgd' varies from step to step. */
 export const sgdNumbers = ({ learningRate }: Pick<SgdOptions, 'learningRate'>): readonly [learningRate: number] => [
   learningRate,
 ];
@@ -138,7 +136,7 @@ export function adamwUpdate(
     return [0, 1, 2].flatMap((output) => updated.map((tensors) => tensors[output]!));
   };
   update(
-    ADAMW,
+    'SpftAdamw',
     [
       ['p', parameters],
       ['g', gradients],
@@ -147,12 +145,12 @@ export function adamwUpdate(
     ],
     [parameters, firstMoments, secondMoments],
     gradientScale,
-    (named) => runOp(ADAMW, named, attributes, composition),
+    (named) => runOp('SpftAdamw', named, attributes, composition),
   );
 }
 
 /**
- * SGD with momentum as PyTorch has it (dampening 0, no Nesterov): weight decay is added to the gradient.
+ * 'SpftSgd' with momentum as PyTorch has it (dampening 0, no Nesterov): weight decay is added to the gradient.
  *
  * Assigns new values to parameters and momenta; gradients stay the caller's.
  * @param state `momenta` is not looked at when momentum is 0.
@@ -183,7 +181,7 @@ export function sgdUpdate(
     const moved = parameters.map((p, n) => tf.sub(p, tf.mul(steps[n]!, learningRate)));
     return momentum === 0 ? moved : [...moved, ...steps];
   };
-  update(SGD, roles, [parameters, momenta], gradientScale, (named) =>
-    runOp(SGD, named, { count, learningRate, weightDecay, momentum, ...recorded(options) }, composition),
+  update('SpftSgd', roles, [parameters, momenta], gradientScale, (named) =>
+    runOp('SpftSgd', named, { count, learningRate, weightDecay, momentum, ...recorded(options) }, composition),
   );
 }

@@ -1,13 +1,11 @@
-/**
- * @file Gathering, splitting and joining rows: copies of whole runs of memory.
+/** @file Rows by index, and their gradient: copies of whole runs of memory.
  *
- * wasm, 384 of 768 rows of 768 (Node 20, one thread of a Xeon): gather 0.14 ms, tf.gather 9 to 21; slice of 300 rows 0.05 ms, tf.slice 1.2
- * to 3, which copies its whole input first.
+ * wasm, 384 of 768 rows of 768 (Node 20, one thread of a Xeon): gather 0.14 ms, tf.gather 9 to 21.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HostKernel } from './host-kernel.js';
+import { type HostKernel } from './host-kernel.js';
 
-const columnsOf = (info: tf.TensorInfo): number => info.shape[1]!;
+export const columnsOf = (info: tf.TensorInfo): number => info.shape[1]!;
 
 /** Below so many columns a loop is faster than `set(subarray)` for each row. */
 const SHORT_ROW = 16;
@@ -35,30 +33,5 @@ export const scatterAddRowsOnHost: HostKernel<'SpftGatherRowsGrad'> = {
     for (let r = 0, p = 0; r < rows!.length; r++) {
       for (let q = rows![r]! * n, end = q + n; q < end; q++) dx![q]! += dy![p++]!;
     }
-  },
-};
-
-export const splitRowsOnHost: HostKernel<'SpftSplitRows'> = {
-  backends: ['cpu', 'wasm'],
-  outputs: ({ x }, { at }) => [
-    { shape: [at, columnsOf(x!)], dtype: 'float32' },
-    { shape: [x!.shape[0]! - at, columnsOf(x!)], dtype: 'float32' },
-  ],
-  run: ({ x }, [first, second], { at }, shapes) => {
-    const cut = at * columnsOf(shapes.x!);
-    first!.set(x!.subarray(0, cut));
-    second!.set(x!.subarray(cut));
-  },
-};
-
-export const joinRowsOnHost: HostKernel<'SpftJoinRows'> = {
-  backends: ['cpu', 'wasm'],
-  outputs: ({ first, second }) => ({
-    shape: [first!.shape[0]! + second!.shape[0]!, columnsOf(first!)],
-    dtype: 'float32',
-  }),
-  run: ({ first, second }, [y]) => {
-    y!.set(first!);
-    y!.set(second!, first!.length);
   },
 };
