@@ -4,7 +4,8 @@
  */
 import { type CudaBackend, randomTensor } from '@spft/backend-cuda';
 import type { LlamaForCausalLM } from '@spft/models';
-import { formOf, storeAs } from '@spft/sparse-ops';
+import { storeAs } from '@spft/sparse-ops';
+import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { RowBatch } from './llama.js';
 

@@ -5,7 +5,8 @@
 
 import { registerEstimator, type SparsityEstimator } from '@spft/estimator';
 import type { LlamaConfig } from '@spft/models';
-import { type ChannelSelection, withoutKernels } from '@spft/sparse-ops';
+import type { ChannelSelection } from '@spft/sparse-ops';
+import { withoutKernels } from '@spft/sparse-ops/backend';
 import * as tf from '@tensorflow/tfjs';
 import { LLAMA3_8B, randomLlama, rowBatch } from './llama.js';
 import { attach } from './method.js';

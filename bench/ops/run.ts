@@ -3,8 +3,8 @@
  * run. In turns, after both agree with the plain loops.
  */
 
-import { hasKernel, withoutKernels } from '@spft/sparse-ops';
 import type { KernelName } from '@spft/sparse-ops/backend';
+import { hasKernel, withoutKernels } from '@spft/sparse-ops/backend';
 import * as tf from '@tensorflow/tfjs';
 import { expectAllClose, TOLERANCE } from '../../test/support/allclose.js';
 import { type Environment, environment } from '../support/environment.js';

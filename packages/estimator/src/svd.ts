@@ -3,7 +3,8 @@
  * section 3; upstream `spft/modules/pred.py`). Modes `svd_<rank>`; `calibrated_<rank>`, whose predictors are fitted to data; `static`, by the
  * norms that channels had on the data, without a look at the batch; and the product of the last two.
  */
-import { gatedScores, gramScoresOfAll } from '@spft/sparse-ops';
+import { gatedScores } from '@spft/sparse-ops';
+import { gramScoresOfAll } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';

@@ -11,8 +11,8 @@ import {
   projectColumns,
   projectRows,
   rope,
-  sliceRows,
 } from '@spft/sparse-ops';
+import { sliceRows } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';

@@ -2,7 +2,7 @@
  * @file Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): a part of the forward keeps its input alone and is recomputed in the
  * backward pass.
  */
-import { orForgetTape } from '@spft/sparse-ops';
+import { orForgetTape } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 
 /**

@@ -1,6 +1,7 @@
 /** @file A frozen linear layer of the model with a slot for an adapter. */
 import type { AdapterCall, FrozenLinear, LinearAdapter } from '@spft/peft';
-import { type ChannelSelection, type FrozenLayer, keepTransposed, linear, releaseTransposed } from '@spft/sparse-ops';
+import { type ChannelSelection, type FrozenLayer, linear } from '@spft/sparse-ops';
+import { keepTransposed, releaseTransposed } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 
 /** Owns its weight and bias, not its adapter. */

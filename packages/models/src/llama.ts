@@ -7,17 +7,15 @@
 import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimator';
 import { type AdapterHost, baseFingerprint, type LinearAdapter } from '@spft/peft';
 import {
-  constant,
-  formOf,
   gatherRows,
   type HeadLayout,
-  isRecording,
   linear,
   linearCrossEntropy,
   noGradient,
   type PackedLayout,
   rmsNorm,
 } from '@spft/sparse-ops';
+import { constant, formOf, isRecording } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer } from './decoder-layer.js';

@@ -2,14 +2,8 @@
  * @file Builds the layers of a Llama from named weights, under the names of Hugging Face checkpoints. Every weight that the config calls for
  * must be there in its shape, and none may be left over: a leftover means that the file holds another architecture than its config says.
  */
-import {
-  requireForm,
-  type StoredFormName,
-  type StoredType,
-  storeAs,
-  storedTensor,
-  takesStored,
-} from '@spft/sparse-ops';
+import { type StoredFormName, type StoredType, storeAs, storedTensor, takesStored } from '@spft/sparse-ops';
+import { requireForm } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
 import { DecoderLayer } from './decoder-layer.js';

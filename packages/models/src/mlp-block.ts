@@ -6,18 +6,16 @@ import {
   type ChannelSelection,
   gatedMlp,
   gatherRows,
-  joinSlices,
   linearKeptColumns,
   linearKeptRows,
   maskColumns,
   noGradient,
   projectColumns,
   projectRows,
-  type RowSlices,
   scatterColumns,
-  sliceRows,
   swiglu,
 } from '@spft/sparse-ops';
+import { joinSlices, type RowSlices, sliceRows } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';

@@ -9,14 +9,13 @@ import type { SparseGradient } from '@spft/estimator';
 import {
   type ChannelSelection,
   gatherColumns,
-  joinSlices,
   linearKeptColumns,
   linearKeptRows,
   matMul2d,
   noGradient,
-  type RowSlices,
   scatterColumns,
 } from '@spft/sparse-ops';
+import { joinSlices, type RowSlices } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 

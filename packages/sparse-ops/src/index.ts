@@ -4,7 +4,6 @@ export {
   type Llama3RopeScaling,
   type RopeOptions,
   type RopeTables,
-  ropeFrequencies,
   ropeRows,
   ropeTables,
 } from './attention/rope-tables.js';
@@ -13,14 +12,10 @@ export * from './contract/step-recorder.js';
 export type * from './contract/types.js';
 export { batchedMatMul } from './engine/batched-matmul.js';
 export { matMul2d } from './engine/matmul.js';
-export { hasKernel, runOp, withoutKernels } from './engine/op.js';
 export { stopGradient } from './engine/stop-gradient.js';
 export {
-  formOf,
   type OriginalSample,
   originalSample,
-  requireForm,
-  STORED_FORMS,
   type StoreAsOptions,
   StoredFormError,
   type StoredFormName,
@@ -28,7 +23,7 @@ export {
   storeAs,
 } from './engine/stored-form.js';
 export { storedLike, storedTensor, takesStored } from './engine/stored-tensor.js';
-export { constant, isConstant, isRecording, noGradient, orForgetTape, takesKeptForLeak } from './engine/tape.js';
+export { noGradient } from './engine/tape.js';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './loss/linear-cross-entropy.js';
 export { type FrozenWeight, gatedMlp, type MlpWeights } from './mlp/gated-mlp.js';
 export { swiglu } from './mlp/swiglu.js';
@@ -37,7 +32,6 @@ export { rmsNormResidual } from './norm/rms-norm-residual.js';
 export { doraLinear, doraNorms } from './project/dora-linear.js';
 export { dropout } from './project/dropout.js';
 export type { FrozenLayer, LoraBranch } from './project/frozen-layer.js';
-export { keepTransposed, releaseTransposed } from './project/frozen-product.js';
 export { linear } from './project/linear.js';
 export { linearKeptColumns } from './project/linear-kept-columns.js';
 export { linearKeptRows } from './project/linear-kept-rows.js';
@@ -48,21 +42,12 @@ export { columnNorms } from './select/column-norms.js';
 export { gatedScores, type LowRankPair } from './select/gated-scores.js';
 export { gatherColumns } from './select/gather-columns.js';
 export { gramScores } from './select/gram-scores.js';
-export { gramScoresOfAll } from './select/gram-scores-of-all.js';
 export { keptChannels } from './select/kept-channels.js';
 export { maskColumns } from './select/mask-columns.js';
 export { combineQueryKeyScores, queryChannels } from './select/query-channels.js';
 export { scatterColumns } from './select/scatter-columns.js';
 export { topKSelection } from './select/top-k-selection.js';
 export { gatherRows } from './tokens/gather-rows.js';
-export {
-  fitsShape,
-  type LayoutShape,
-  longestSequence,
-  paddingSequences,
-  padLayout,
-} from './tokens/pad-layout.js';
-export { joinSlices, type RowSlices, sliceRows } from './tokens/row-slices.js';
 export { sequenceMeans } from './tokens/sequence-means.js';
 export { joinRows, splitRows } from './tokens/split-rows.js';
 export { packTokens, type TokenPartition } from './tokens/token-partition.js';
@@ -70,11 +55,9 @@ export { clipScale, globalNorm } from './update/global-norm.js';
 export {
   type AdamwOptions,
   type AdamwState,
-  adamwNumbers,
   adamwUpdate,
   type SgdOptions,
   type SgdState,
-  sgdNumbers,
   sgdUpdate,
   zeroMoments,
 } from './update/optimizer-update.js';

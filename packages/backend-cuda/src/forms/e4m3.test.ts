@@ -3,7 +3,6 @@ import {
   type ChannelSelection,
   doraNorms,
   type FrozenLayer,
-  formOf,
   gatedMlp,
   linear,
   linearKeptColumns,
@@ -13,6 +12,7 @@ import {
   storeAs,
   storedLike,
 } from '@spft/sparse-ops';
+import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, expect, it } from 'vitest';
 import {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { LlamaForCausalLM } from '@spft/models';
 import { saveModel } from '@spft/models/node';
 import { baseFingerprint, getPeftModel } from '@spft/peft';
-import { formOf } from '@spft/sparse-ops';
+import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { fingerprintOf } from '../../../estimator/src/fingerprint.js';

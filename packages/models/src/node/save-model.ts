@@ -11,7 +11,7 @@ import {
   writeFileAtomically,
   writeSafetensorsModel,
 } from '@spft/safetensors/node';
-import { formOf } from '@spft/sparse-ops';
+import { formOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';

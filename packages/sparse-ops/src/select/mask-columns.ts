@@ -2,8 +2,8 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { runOp } from '../engine/op.js';
-import { maskColumnsOnHost } from '../kernels/host/mask-columns.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
+import { maskColumnsOnHost } from '../kernels/host/mask-columns.js';
 import { checkMatrix, checkSelection } from './selection.js';
 
 registerHostKernel('SpftMaskColumns', maskColumnsOnHost);

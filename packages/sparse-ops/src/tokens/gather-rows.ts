@@ -1,8 +1,8 @@
 /** @file Rows of a matrix by index: embedding rows, rows that have a label, rows of a weight. */
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
-import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { gatherRowsOnHost, scatterAddRowsOnHost } from '../kernels/host/gather-rows.js';
+import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { checkMatrix } from '../select/selection.js';
 
 registerHostKernel('SpftGatherRows', gatherRowsOnHost);

@@ -1,6 +1,7 @@
 /** @file A batch in a shape that others fit too: the arrays of a recorded step, and the batch that they are. */
 import type { BatchRows, PreparedBatch } from '@spft/models';
-import { type PackedLayout, padLayout, type StepInputs } from '@spft/sparse-ops';
+import type { PackedLayout, StepInputs } from '@spft/sparse-ops';
+import { padLayout } from '@spft/sparse-ops/internals';
 import type { StepShape } from './step-shapes.js';
 
 /** No token, no row, no label. */

@@ -4,7 +4,8 @@
  * Known before the first step, as the order of samples is: sizes are grouped, always the two whose common shape costs the fewest rows.
  */
 import type { BatchRows } from '@spft/models';
-import { type LayoutShape, longestSequence, type PackedLayout, paddingSequences } from '@spft/sparse-ops';
+import type { PackedLayout } from '@spft/sparse-ops';
+import { type LayoutShape, longestSequence, paddingSequences } from '@spft/sparse-ops/internals';
 
 /** What a batch needs room for. */
 export interface BatchSize {

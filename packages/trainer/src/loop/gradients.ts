@@ -2,7 +2,7 @@
  * @file Loss and gradients of a micro-batch, and their sum over the micro-batches of a step. Nothing is read back to the host.
  */
 import type { ForwardOptions, PackedBatch, TrainableModel } from '@spft/models';
-import { orForgetTape } from '@spft/sparse-ops';
+import { orForgetTape } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 
 export interface LossAndGradients {

@@ -1,7 +1,8 @@
 /**
  * @file Optimizers: what they remember between steps, around the update ops of `@spft/sparse-ops`.
  */
-import { adamwNumbers, adamwUpdate, type StepInputs, sgdNumbers, sgdUpdate, zeroMoments } from '@spft/sparse-ops';
+import { adamwUpdate, type StepInputs, sgdUpdate, zeroMoments } from '@spft/sparse-ops';
+import { adamwNumbers, sgdNumbers } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { TrainerError } from '../errors.js';
 import type { TrainingArgs } from './training-args.js';

@@ -3,7 +3,7 @@
  * reading is not free, the indices stay on the device until that step is over.
  */
 import type { SelectionListener } from '@spft/estimator';
-import { takesKeptForLeak } from '@spft/sparse-ops';
+import { takesKeptForLeak } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { TrainerCallback, TrainerContext } from '../loop/callbacks.js';
 import { readsAreFree } from '../loop/host-reads.js';

@@ -6,7 +6,6 @@ import {
   gatherColumns,
   gatherRows,
   gramScores,
-  gramScoresOfAll,
   joinRows,
   maskColumns,
   packTokens,
@@ -16,6 +15,7 @@ import {
   splitRows,
   topKSelection,
 } from '@spft/sparse-ops';
+import { gramScoresOfAll } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { random, SEED } from '../../../test/compare.js';

@@ -3,7 +3,7 @@
  * wasm, 384 of 768 columns of 768 rows (Node 20, one thread of a Xeon): gather 0.9 ms, tf.gather 17 to 27; gathered and transposed at once
  * 0.65 ms; scatter 0.8 ms.
  */
-import { type HostKernel } from './host-kernel.js';
+import type { HostKernel } from './host-kernel.js';
 
 export const gatherColumnsOnHost: HostKernel<'SpftGatherColumns'> = {
   backends: ['cpu', 'wasm'],

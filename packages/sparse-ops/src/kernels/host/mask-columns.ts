@@ -1,5 +1,5 @@
 /** @file Columns that are not kept, zeroed on sparse rows. */
-import { type HostKernel } from './host-kernel.js';
+import type { HostKernel } from './host-kernel.js';
 
 export const maskColumnsOnHost: HostKernel<'SpftMaskColumns'> = {
   backends: ['cpu', 'wasm'],

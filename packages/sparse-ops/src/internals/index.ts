@@ -1,0 +1,9 @@
+/** @file `@spft/sparse-ops/internals`: what other packages of spft need of this one. It may change with any version. */
+export { ropeFrequencies } from '../attention/rope-tables.js';
+export { formOf, requireForm, STORED_FORMS } from '../engine/stored-form.js';
+export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
+export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
+export { gramScoresOfAll } from '../select/gram-scores-of-all.js';
+export { fitsShape, type LayoutShape, longestSequence, paddingSequences, padLayout } from '../tokens/pad-layout.js';
+export { joinSlices, type RowSlices, sliceRows } from '../tokens/row-slices.js';
+export { adamwNumbers, sgdNumbers } from '../update/optimizer-update.js';
