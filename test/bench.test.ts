@@ -85,7 +85,9 @@ describe('runOps()', () => {
     });
     const withReference = files.flatMap((file) => /^(?:.*\/)?(.+)\.reference\.ts$/.exec(file)?.[1] ?? []);
     const rows = opCases(SMALL).map(({ name }) => name);
-    expect([...rows].sort()).toEqual(withReference.sort());
+    // A form of numbers is no op: its products are timed by the GPU's bench.
+    const ops = withReference.filter((name) => name !== 'e4m3');
+    expect([...rows].sort()).toEqual(ops.sort());
   });
 
   it('verifies and times each of them, leaving nothing behind', () => {
