@@ -32,7 +32,7 @@ export interface ByteSource {
   readonly name?: string;
   readonly size: number;
   /** Bytes [begin, end), fresh: the caller may keep and change them. Never asked for more than there are. */
-  read(begin: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  read(begin: number, end: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -41,11 +41,13 @@ const CHUNK_BYTES = 16 * 1024 * 1024;
 
 /**
  * A safetensors file in memory.
- * @param bytes the whole file; not copied, so it must not change while tensors are read.
+ * @param source the whole file, in a Uint8Array or any subclass of it (Buffer) at any offset; not copied, so it must not change while tensors are read.
  * @param name its path or other name, for messages.
  * @throws SafetensorsError
  */
-export function parseSafetensors(bytes: Uint8Array, name?: string): SafetensorsFile {
+export function parseSafetensors(source: Uint8Array, name?: string): SafetensorsFile {
+  // A view of the plain class: what `slice` and `subarray` of a subclass do (Buffer's `slice` copies nothing) must not matter.
+  const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   const length = parseHeaderLength(bytes.subarray(0, 8), bytes.length, name);
   const header = parseHeader(bytes.subarray(8, 8 + length), bytes.length, name);
   return new SourceFile(header, {
@@ -61,9 +63,27 @@ export function parseSafetensors(bytes: Uint8Array, name?: string): SafetensorsF
  * @throws SafetensorsError; the source is then left open.
  */
 export async function openSource(source: ByteSource): Promise<SafetensorsFile> {
-  const prefix = await source.read(0, Math.min(8, source.size));
+  const prefix = await readFrom(source, 0, Math.min(8, source.size));
   const length = parseHeaderLength(prefix, source.size, source.name);
-  return new SourceFile(parseHeader(await source.read(8, 8 + length), source.size, source.name), source);
+  return new SourceFile(parseHeader(await readFrom(source, 8, 8 + length), source.size, source.name), source);
+}
+
+/** Bytes [begin, end) as a plain array that has its buffer to itself, whatever the source gives (a Buffer mostly shares a pool). */
+async function readFrom(source: ByteSource, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await source.read(begin, end);
+  if (bytes.byteLength !== end - begin) {
+    throw new SafetensorsError(
+      `wanted bytes [${begin}, ${end}), the source gave ${bytes.byteLength}; is the file complete?`,
+      {
+        file: source.name,
+      },
+    );
+  }
+  const isPlain = Object.getPrototypeOf(bytes) === Uint8Array.prototype && bytes.buffer instanceof ArrayBuffer;
+  if (isPlain && bytes.byteLength === bytes.buffer.byteLength) return bytes as Uint8Array<ArrayBuffer>;
+  const fresh = new Uint8Array(bytes.byteLength);
+  fresh.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  return fresh;
 }
 
 class SourceFile implements SafetensorsFile {
@@ -96,7 +116,7 @@ class SourceFile implements SafetensorsFile {
     if (!(from >= 0 && from <= until && until <= end - begin)) {
       throw new RangeError(`bytes: '${name}' has bytes [0, ${end - begin}), asked for [${from}, ${until})`);
     }
-    return this.source.read(begin + from, begin + until);
+    return readFrom(this.source, begin + from, begin + until);
   }
 
   async float32(name: string): Promise<Float32Array> {
@@ -150,7 +170,7 @@ class SourceFile implements SafetensorsFile {
   ): Promise<void> {
     const { dtype, begin, end } = this.entry(name);
     for (let at = begin; at < end; at += CHUNK_BYTES) {
-      use(await this.source.read(at, Math.min(end, at + CHUNK_BYTES)), (at - begin) / DTYPE_BYTES[dtype]);
+      use(await readFrom(this.source, at, Math.min(end, at + CHUNK_BYTES)), (at - begin) / DTYPE_BYTES[dtype]);
     }
   }
 

@@ -46,6 +46,16 @@ describe('parseSafetensors()', () => {
       fileOf(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x7d)),
       'the header is no valid UTF-8 JSON',
     ],
+    ...['1.0', '-0', '1e0', '0.0', '10E-1'].map((number): [string, Uint8Array, string] => [
+      `writes a whole number as ${number}`,
+      fileOf(
+        `{"a":{"dtype":"U8","shape":[${number}],"data_offsets":[0,${Math.round(Number(number))}]}}`,
+        Math.round(Number(number)),
+      ),
+      `the header has the number ${number}`,
+    ]),
+    ['begins with a blank', fileOf(' {}'), "the header must begin with '{'"],
+    ['is padded with line ends', fileOf('{}\n\n'), 'padded with other characters than spaces'],
     ['has a header that is an array', fileOf('[]'), 'wanted a JSON object, found []'],
     [
       'names a tensor twice',

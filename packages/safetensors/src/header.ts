@@ -6,6 +6,7 @@
  */
 import { DTYPE_BYTES, DTYPES, type Dtype, elementCount, isDtype } from './dtypes.js';
 import { SafetensorsError } from './errors.js';
+import { showValue as show } from './show-value.js';
 
 /** As in the original library: a longer header is an attack or an accident. */
 export const MAX_HEADER_BYTES = 100_000_000;
@@ -59,7 +60,7 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, file?: 
  * @throws SafetensorsError naming file and tensor.
  */
 export function parseHeader(json: Uint8Array, fileBytes: number, file?: string): Header {
-  const header = parseObject(json, file);
+  const { value: header, text } = parseObject(json, file);
   const dataStart = 8 + json.length;
   const dataBytes = fileBytes - dataStart;
   const metadata: Record<string, string> = Object.create(null);
@@ -104,6 +105,14 @@ export function parseHeader(json: Uint8Array, fileBytes: number, file?: string):
       { file },
     );
   }
+  // Last, as the other checks say more of a number that is wrong anyway.
+  const number = findOtherNumber(text);
+  if (number !== undefined) {
+    throw new SafetensorsError(
+      `the header has the number ${number}; the format knows whole numbers without sign, point or exponent: write the file again`,
+      { file },
+    );
+  }
   return { metadata, entries: new Map(tensors.map(({ name, entry }) => [name, entry])) };
 }
 
@@ -133,13 +142,13 @@ function parseEntry(
   const wanted = elementCount(shape) * DTYPE_BYTES[dtype];
   if (wanted !== end - begin) {
     throw fail(
-      `shape [${shape}] of ${dtype} takes ${wanted} bytes, but data_offsets [${begin}, ${end}] span ${end - begin}`,
+      `shape ${show(shape)} of ${dtype} takes ${wanted} bytes, but data_offsets [${begin}, ${end}] span ${end - begin}`,
     );
   }
   return { dtype, shape, begin: dataStart + begin, end: dataStart + end };
 }
 
-function parseObject(json: Uint8Array, file: string | undefined): Record<string, unknown> {
+function parseObject(json: Uint8Array, file: string | undefined): { value: Record<string, unknown>; text: string } {
   let text: string;
   let value: unknown;
   try {
@@ -152,6 +161,12 @@ function parseObject(json: Uint8Array, file: string | undefined): Record<string,
     );
   }
   if (!isRecord(value)) throw new SafetensorsError(`the header: wanted a JSON object, found ${show(value)}`, { file });
+  // Both from the format's description; the original library refuses such a file too.
+  if (text[0] !== '{') throw new SafetensorsError("the header must begin with '{'; write the file again", { file });
+  if (/[^ }]$/.test(text))
+    throw new SafetensorsError('the header is padded with other characters than spaces; write the file again', {
+      file,
+    });
   const twice = findDuplicateKey(text);
   if (twice !== undefined) {
     throw new SafetensorsError(
@@ -161,7 +176,23 @@ function parseObject(json: Uint8Array, file: string | undefined): Record<string,
       },
     );
   }
-  return value;
+  return { value, text };
+}
+
+/** First number of `json` (valid JSON) that is not written with digits alone; `JSON.parse` gives `1.0` and `-0` as the whole numbers 1 and 0. */
+function findOtherNumber(json: string): string | undefined {
+  for (let i = 0; i < json.length; i++) {
+    const c = json[i]!;
+    if (c === '"') {
+      for (i++; json[i] !== '"'; i++) if (json[i] === '\\') i++;
+    } else if (c === '-' || (c >= '0' && c <= '9')) {
+      const start = i;
+      while (i + 1 < json.length && /[-+.eE0-9]/.test(json[i + 1]!)) i++;
+      const number = json.slice(start, i + 1);
+      if (!/^\d+$/.test(number)) return show(number, 30).slice(1, -1);
+    }
+  }
+  return undefined;
 }
 
 /** First key that an object of `json` (valid JSON) has twice; `JSON.parse` keeps the last and says nothing. */
@@ -194,9 +225,4 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

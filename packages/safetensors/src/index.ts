@@ -4,3 +4,4 @@ export { DTYPE_BYTES, type Dtype, elementCount } from './dtypes.js';
 export { SafetensorsError } from './errors.js';
 export { type ByteSource, openSource, parseSafetensors, type SafetensorsFile } from './file.js';
 export { serializeSafetensors, type TensorData, type TensorSpec, type TensorToWrite } from './serialize.js';
+export { showValue } from './show-value.js';

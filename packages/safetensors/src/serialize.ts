@@ -4,6 +4,7 @@
 import { float32ToBfloat16, float32ToFloat16 } from './convert.js';
 import { DTYPE_BYTES, DTYPES, type Dtype, elementCount, isDtype } from './dtypes.js';
 import { SafetensorsError } from './errors.js';
+import { showValue } from './show-value.js';
 
 /** Raw little-endian bytes (Uint8Array), the typed array of the dtype, or for F16 and BF16 a Float32Array, which is rounded. */
 export type TensorData =
@@ -49,7 +50,7 @@ export function layoutSafetensors(
   if (metadata && Object.keys(metadata).length > 0) {
     for (const [key, value] of Object.entries(metadata)) {
       if (typeof value !== 'string') {
-        throw new SafetensorsError(`metadata '${key}': wanted a string, found ${JSON.stringify(value)}`, { file });
+        throw new SafetensorsError(`metadata '${key}': wanted a string, found ${showValue(value)}`, { file });
       }
     }
     json.push(['__metadata__', metadata]);
@@ -138,13 +139,13 @@ function checkSpec(tensor: string, dtype: Dtype, shape: readonly number[], file?
     throw new SafetensorsError(`the name is reserved by the format; name the tensor otherwise`, { file, tensor });
   }
   if (!isDtype(dtype)) {
-    throw new SafetensorsError(`dtype: wanted one of ${DTYPES.join(', ')}, found ${JSON.stringify(dtype)}`, {
+    throw new SafetensorsError(`dtype: wanted one of ${DTYPES.join(', ')}, found ${showValue(dtype)}`, {
       file,
       tensor,
     });
   }
   if (!Array.isArray(shape) || !shape.every((n) => Number.isSafeInteger(n) && n >= 0)) {
-    throw new SafetensorsError(`shape: wanted whole numbers, 0 or more, found ${JSON.stringify(shape)}`, {
+    throw new SafetensorsError(`shape: wanted whole numbers, 0 or more, found ${showValue(shape)}`, {
       file,
       tensor,
     });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { SafetensorsError } from '../errors.js';
 import { missingTensor, type SafetensorsFile } from '../file.js';
 import { findDuplicateKey } from '../header.js';
+import { showValue } from '../show-value.js';
 import { cannotRead, openSafetensors } from './open-safetensors.js';
 
 export const MODEL_FILE = 'model.safetensors';
@@ -70,7 +71,7 @@ function parseIndex(text: string, file: string): Map<string, string> {
   }
   const map = (index as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
-    throw new SafetensorsError(`wanted an object 'weight_map' from tensor to shard, found ${JSON.stringify(map)}`, {
+    throw new SafetensorsError(`wanted an object 'weight_map' from tensor to shard, found ${showValue(map)}`, {
       file,
     });
   }
@@ -81,8 +82,8 @@ function parseIndex(text: string, file: string): Map<string, string> {
   const entries = Object.entries(map as Record<string, unknown>);
   for (const [tensor, shard] of entries) {
     // A shard lies beside its index: a path could reach any file of the user's.
-    if (typeof shard !== 'string' || shard === '' || /[\\/]/.test(shard)) {
-      throw new SafetensorsError(`wanted the name of a shard file beside the index, found ${JSON.stringify(shard)}`, {
+    if (typeof shard !== 'string' || shard === '' || /[\\/\0]/.test(shard)) {
+      throw new SafetensorsError(`wanted the name of a shard file beside the index, found ${showValue(shard)}`, {
         file,
         tensor,
       });
