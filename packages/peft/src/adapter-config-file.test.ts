@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { GOLDEN_ADAPTERS, SHARED } from '../test/golden.js';
-import { adapterConfigText, decisiveFields, parseAdapterConfig } from './adapter-config-file.js';
+import { adapterConfigText, parseAdapterConfig } from './adapter-config-file.js';
+import { decisiveFields } from './decisive-fields.js';
 import { AdapterError } from './errors.js';
 import { completeLoraConfig } from './lora-config.js';
 

@@ -1,9 +1,11 @@
 /**
  * @file adapter_config.json: every field that PEFT 0.21 writes, in its order and spelling; fields that are not known here are kept.
  */
-import { AdapterError } from './errors.js';
+import { showValue } from '@spft/safetensors';
+import { AdapterError, firstOf } from './errors.js';
 import { completeLoraConfig, FILE_KEYS, type LoraConfig, type LoraConfigInput } from './lora-config.js';
 import { PythonFloat, pythonJson } from './python-json.js';
+import { declaredFields } from './registry.js';
 
 /** The release whose files these are. */
 export const PEFT_VERSION = '0.21.0';
@@ -36,62 +38,32 @@ const FIELD_DEFAULTS: Readonly<Record<string, unknown>> = {
   velora_config: null,
 };
 
-/** Fields that change what is computed or trained when they are set, other than those of `LoraConfig`. */
-const DECISIVE_FIELDS = [
-  'alora_invocation_tokens',
-  'arrow_config',
-  'bias',
-  'fan_in_fan_out',
-  'kasa_config',
-  'layer_replication',
-  'lora_bias',
-  'megatron_config',
-  'modules_to_save',
-  'monteclora_config',
-  'target_parameters',
-  'trainable_token_indices',
-  'use_bdlora',
-  'use_qalora',
-  'velora_config',
-] as const;
-
 const CONFIG_KEYS = Object.fromEntries(Object.entries(FILE_KEYS).map(([key, field]) => [field, key]));
 
-/** Python's truth of a value read from JSON. */
-const isSet = (value: unknown): boolean =>
-  Array.isArray(value)
-    ? value.length > 0
-    : typeof value === 'object' && value !== null
-      ? Object.keys(value).length > 0
-      : Boolean(value);
-
-/**
- * The fields of a config that ask for a variant of LoRA (or for something else beside it) by being set.
- * @param declared further fields that registered methods answer to.
- */
-export function decisiveFields(config: LoraConfig, declared: Iterable<string> = []): string[] {
-  const fields = new Set<string>(config.useDora ? ['use_dora'] : []);
-  for (const field of [...DECISIVE_FIELDS, ...declared]) {
-    const value = config.extra[field];
-    if (field === 'bias' ? value !== undefined && value !== 'none' : isSet(value)) fields.add(field);
-  }
-  return [...fields].sort();
+export interface ParseAdapterOptions {
+  /** Told what in the file has no effect. Default: the console. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /**
  * The config in an adapter_config.json.
  * @param json the parsed file.
  * @param file its path, for messages.
+ * @param options who is told of fields that neither PEFT nor a registered method knows.
  * @throws AdapterError when it is no adapter config, or a field of it has a value that it cannot have.
  */
-export function parseAdapterConfig(json: unknown, file = 'adapter_config.json'): LoraConfig {
+export function parseAdapterConfig(
+  json: unknown,
+  file = 'adapter_config.json',
+  { onWarning = (message) => console.warn(message) }: ParseAdapterOptions = {},
+): LoraConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new AdapterError(`${file}: wanted an object, found ${JSON.stringify(json)}`);
+    throw new AdapterError(`${file}: wanted an object, found ${showValue(json)}`);
   }
   const { peft_type: type, inference_mode: _, ...fields } = json as Record<string, unknown>;
   if (type !== 'LORA') {
     throw new AdapterError(
-      `${file}: peft_type: wanted "LORA", found ${JSON.stringify(type) ?? 'none'}; LoRA and its variants are what is read here`,
+      `${file}: peft_type: wanted "LORA", found ${type === undefined ? 'none' : showValue(type)}; LoRA and its variants are what is read here`,
     );
   }
   // Says nothing that counts here, and PEFT drops it from files too.
@@ -103,11 +75,33 @@ export function parseAdapterConfig(json: unknown, file = 'adapter_config.json'):
     if (key === undefined) extra[field] = value;
     else if (value !== null || NULLABLE.has(key)) input[key] = value;
   }
+  if (isDeep(extra))
+    throw new AdapterError(`${file}: is nested more than ${MAX_DEPTH} levels deep; no adapter's config is`);
+  const unknown = Object.keys(extra).filter(
+    (field) => !Object.hasOwn(FIELD_DEFAULTS, field) && !declaredFields().has(field),
+  );
+  if (unknown.length > 0) {
+    onWarning(
+      `${file}: ${firstOf(unknown.map((field) => field.slice(0, 60)))} ${unknown.length > 1 ? 'are' : 'is'} unknown to PEFT ${PEFT_VERSION} and to the registered methods, and ignored; was it saved by a newer version?`,
+    );
+  }
   try {
     return completeLoraConfig({ ...(input as LoraConfigInput), extra }, (key) => FILE_KEYS[key as 'r'] ?? key);
   } catch (error) {
     throw new AdapterError(`${file}: ${(error as Error).message}`, error);
   }
+}
+
+const MAX_DEPTH = 100;
+
+/** Whether a value is nested so deep that writing it would run out of stack; without a recursion of its own. */
+function isDeep(value: unknown): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return true;
+    level = level.flatMap((v) => (typeof v === 'object' && v !== null ? Object.values(v) : []));
+  }
+  return false;
 }
 
 /** Keys of which null is a value of its own; elsewhere PEFT's null means the default. */

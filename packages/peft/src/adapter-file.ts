@@ -3,10 +3,12 @@
  */
 import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
+import { differenceFromModel, isEmbeddingAdapter, isEmbeddingCopy } from './embedding-copies.js';
 import { AdapterError, firstOf } from './errors.js';
 import { completeLoraConfig, type LoraConfigInput } from './lora-config.js';
 import { toFileName } from './names.js';
-import { type AdapterParts, createAdapters, PeftModel, type PeftOptions } from './peft-model.js';
+import { type AdapterParts, adaptedLayers, createAdapters, PeftModel, type PeftOptions } from './peft-model.js';
+import { chooseMethod } from './registry.js';
 import type { AdapterHost } from './types.js';
 
 /** What PEFT writes as metadata. */
@@ -55,7 +57,7 @@ export async function adapterFromSafetensors<Base extends AdapterHost>(
   config: LoraConfigInput,
   options: PeftOptions = {},
 ): Promise<PeftModel<Base>> {
-  return loadAdapter(model, file instanceof Uint8Array ? parseSafetensors(file) : file, config, options);
+  return loadAdapter(model, ArrayBuffer.isView(file) ? parseSafetensors(file) : file, config, options);
 }
 
 /** @param verify a last check before the adapter is attached; what it throws is thrown. */
@@ -67,16 +69,28 @@ export async function loadAdapter<Base extends AdapterHost>(
   verify: () => Promise<void> = async () => {},
 ): Promise<PeftModel<Base>> {
   const complete = completeLoraConfig(config);
+  const { method, config: chosen } = chooseMethod(complete, options.method);
+  if (method.shapes) {
+    // Before anything of the sizes that the config asks for is allocated.
+    const wanted = adaptedLayers(model, chosen, false).flatMap(([linear, own]) =>
+      [...method.shapes!(linear, own)].map(
+        ([suffix, shape]) => [toFileName(`${linear.name}.${suffix}`), shape] as const,
+      ),
+    );
+    await compare(model, new Map(wanted), file);
+  }
   // The values come from the file, so how they would begin does not matter.
   const created = createAdapters(model, { ...complete, initLoraWeights: true }, options, false);
   const parts: AdapterParts = { ...created, config: { ...created.config, initLoraWeights: complete.initLoraWeights } };
   const loaded: [tf.Variable, tf.Tensor][] = [];
   try {
     const variables = variablesByFileName(parts);
-    compare(variables, file);
+    if (!method.shapes) await compare(model, new Map([...variables].map(([name, v]) => [name, v.shape])), file);
     await verify();
     for (const [name, variable] of variables) {
-      loaded.push([variable, tf.tensor(await file.float32(name), variable.shape, 'float32')]);
+      const values = await file.float32(name);
+      requireFinite(name, values);
+      loaded.push([variable, tf.tensor(values, variable.shape, 'float32')]);
     }
     for (const [variable, values] of loaded) variable.assign(values);
     return new PeftModel(model, parts);
@@ -88,6 +102,14 @@ export async function loadAdapter<Base extends AdapterHost>(
   }
 }
 
+function requireFinite(name: string, values: Float32Array): void {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return;
+  throw new AdapterError(
+    `${name}: element ${at} is ${values[at]}; an adapter with such values makes every output NaN: its training diverged, or the file is damaged. Use an earlier checkpoint`,
+  );
+}
+
 function variablesByFileName({ adapters }: AdapterParts): Map<string, tf.Variable> {
   const variables = new Map<string, tf.Variable>();
   for (const [linear, adapter] of adapters) {
@@ -96,32 +118,52 @@ function variablesByFileName({ adapters }: AdapterParts): Map<string, tf.Variabl
   return variables;
 }
 
-/** @throws AdapterError with everything in which the file is not what the variables want. */
-function compare(wanted: ReadonlyMap<string, tf.Variable>, file: SafetensorsFile): void {
+/** @throws AdapterError with everything in which the file is not what the adapters want. */
+async function compare(
+  model: AdapterHost,
+  wanted: ReadonlyMap<string, readonly number[]>,
+  file: SafetensorsFile,
+): Promise<void> {
   const missing: string[] = [];
   const shapes: string[] = [];
   const dtypes: string[] = [];
-  for (const [name, variable] of wanted) {
+  for (const [name, shape] of wanted) {
     if (!file.has(name)) {
       missing.push(name);
       continue;
     }
-    const { dtype, shape } = file.entry(name);
-    if (`${shape}` !== `${variable.shape}`) shapes.push(`${name}: wanted [${variable.shape}], found [${shape}]`);
-    if (!READ_DTYPES.includes(dtype)) dtypes.push(`${name}: wanted ${READ_DTYPES.join(', ')}, found ${dtype}`);
+    const found = file.entry(name);
+    if (`${found.shape}` !== `${shape}`) shapes.push(`${name}: wanted [${shape}], found [${found.shape}]`);
+    if (!READ_DTYPES.includes(found.dtype))
+      dtypes.push(`${name}: wanted ${READ_DTYPES.join(', ')}, found ${found.dtype}`);
   }
   const surplus = file.names.filter((name) => !wanted.has(name));
+  const copies: string[] = [];
+  for (const name of surplus.filter(isEmbeddingCopy)) {
+    const difference = await differenceFromModel(model, file, name);
+    if (difference !== null) copies.push(`${name} (${difference})`);
+  }
+  const onEmbedding = surplus.filter(isEmbeddingAdapter);
+  const others = surplus.filter((name) => !isEmbeddingCopy(name) && !isEmbeddingAdapter(name));
   const problems = [
     ['of another shape', shapes],
     ['of a dtype that is not read', dtypes],
     ['missing', missing],
-    ['that the config and this model have no place for', surplus],
+    ['of the embedding or the head with values of their own, which are not adapted here', copies],
+    ['of adapters on the embedding or the head, which are not adapted here', onEmbedding],
+    ['that the config and this model have no place for', others],
   ] as const;
   const found = problems.filter(([, names]) => names.length > 0);
   if (found.length === 0) return;
+  const isOtherModel = shapes.length + missing.length + others.length > 0;
+  const advice = isOtherModel
+    ? 'load it onto the base model that it was trained on, with the adapter_config.json that belongs to it'
+    : copies.length + onEmbedding.length > 0
+      ? 'adapters are read for linear layers inside the decoder; merge this one into its base with PEFT, and use the merged model'
+      : 'convert the file';
   throw new AdapterError(
     `the adapter is not one for this model (${wanted.size} tensors wanted, ${file.names.length} found):\n  ` +
       found.map(([what, names]) => `${names.length} ${what}: ${firstOf(names, 3)}`).join('\n  ') +
-      '\n  load it onto the base model that it was trained on, with the adapter_config.json that belongs to it',
+      `\n  ${advice}`,
   );
 }

@@ -7,7 +7,16 @@
  */
 import { doraLinear, doraNorms, type LoraBranch, linear as linearOp, storedLike } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { addedWeight, droppedInput, LORA_A, LORA_B, loraScaling, loraVariables, variableOf } from './lora.js';
+import {
+  addedWeight,
+  droppedInput,
+  LORA_A,
+  LORA_B,
+  loraScaling,
+  loraShapes,
+  loraVariables,
+  variableOf,
+} from './lora.js';
 import type { LoraConfig } from './lora-config.js';
 import type { AdapterCall, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
 
@@ -16,6 +25,7 @@ export const LORA_MAGNITUDE = 'lora_magnitude_vector.weight';
 export const doraMethod: AdapterMethod = {
   name: 'dora',
   fields: ['use_dora'],
+  shapes: (linear, config) => loraShapes(linear, config).set(LORA_MAGNITUDE, [linear.outFeatures]),
   create: (linear, config, seed) => new DoraAdapter(linear, config, seed),
 };
 

@@ -1,5 +1,10 @@
 /** @file Public names. */
-export { adapterConfigText, PEFT_VERSION, parseAdapterConfig } from './adapter-config-file.js';
+export {
+  adapterConfigText,
+  type ParseAdapterOptions,
+  PEFT_VERSION,
+  parseAdapterConfig,
+} from './adapter-config-file.js';
 export {
   ADAPTER_METADATA,
   type AdapterTensor,
@@ -9,6 +14,7 @@ export {
 } from './adapter-file.js';
 export { AdapterError } from './errors.js';
 export { baseFingerprint } from './fingerprint.js';
+export { type LinearMatch, LinearRegExp } from './linear-regexp.js';
 export {
   completeLoraConfig,
   type InitLoraWeights,

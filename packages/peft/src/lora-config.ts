@@ -2,6 +2,7 @@
  * @file The config of an adapter: PEFT's `LoraConfig` (0.21) in camel case, completed and validated. Its file form is in
  * adapter-config-file.ts.
  */
+import { showValue } from '@spft/safetensors';
 import { AdapterError } from './errors.js';
 
 /**
@@ -125,6 +126,14 @@ const CHECKS: Readonly<Record<Key, readonly [wanted: string, check: (v: unknown)
   extra: ['an object of fields of adapter_config.json', isObject],
 };
 
+/** How an adapter whose initialisation changed the base weights becomes a plain one, which loads here. */
+function convertHint(init: unknown): string {
+  return typeof init === 'string' && /^(pissa|olora|corda)/i.test(init)
+    ? `; '${init.slice(0, 30)}' changes the base weights, so its file fits no other base. Convert it in PEFT: save the untrained adapter (before training) to a ` +
+        'directory, and after training call save_pretrained(OUT, path_initial_model_for_weight_conversion=THAT_DIRECTORY), which writes a plain LoRA'
+    : '';
+}
+
 /**
  * Completes and validates a config.
  * @param nameOf how messages call a key; `adapter_config.json`'s names where the config comes from there.
@@ -142,7 +151,9 @@ export function completeLoraConfig(input: LoraConfigInput, nameOf: (key: string)
   }
   for (const [key, [wanted, check]] of Object.entries(CHECKS)) {
     if (!check(config[key]))
-      problems.push(`${nameOf(key)}: wanted ${wanted}, found ${JSON.stringify(config[key]) ?? config[key]}`);
+      problems.push(
+        `${nameOf(key)}: wanted ${wanted}, found ${showValue(config[key])}${key === 'initLoraWeights' ? convertHint(config[key]) : ''}`,
+      );
   }
   const complete = config as unknown as LoraConfig;
   if (complete.layersToTransform !== null && typeof splitNames(complete.targetModules) === 'string') {

@@ -13,8 +13,17 @@ export const LORA_B = 'lora_B.weight';
 export const loraMethod: AdapterMethod = {
   name: 'lora',
   fields: [],
+  shapes: loraShapes,
   create: (linear, config, seed) => new LoraAdapter(linear, config, seed),
 };
+
+/** Shapes of A and B. */
+export function loraShapes({ inFeatures, outFeatures }: FrozenLinear, { r }: LoraConfig): Map<string, number[]> {
+  return new Map([
+    [LORA_A, [r, inFeatures]],
+    [LORA_B, [outFeatures, r]],
+  ]);
+}
 
 /** What multiplies B·A. */
 export function loraScaling(config: Pick<LoraConfig, 'r' | 'loraAlpha' | 'useRslora'>): number {

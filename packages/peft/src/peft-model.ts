@@ -9,7 +9,7 @@ import { seedFor } from './init.js';
 import { completeLoraConfig, FILE_KEYS, type LoraConfig, type LoraConfigInput } from './lora-config.js';
 import { chooseMethod } from './registry.js';
 import { findTargets, targetModulesForFile } from './target-modules.js';
-import type { AdapterHost, AdapterMethod, LinearAdapter } from './types.js';
+import type { AdapterHost, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
 
 export interface PeftOptions {
   /** Of the initial values. Default 0. */
@@ -80,15 +80,35 @@ export function createAdapters(
   const names = [...model.linears.keys()];
   const adapters = new Map<string, LinearAdapter>();
   try {
-    for (const target of findTargets(names, config, strict)) {
-      const own = { ...config, r: target.r, loraAlpha: target.alpha };
-      adapters.set(target.name, method.create(model.linears.get(target.name)!, own, seedFor(seed, target.name)));
+    for (const [linear, own] of adaptedLayers(model, config, strict)) {
+      adapters.set(linear.name, method.create(linear, own, seedFor(seed, linear.name)));
     }
   } catch (error) {
     for (const adapter of adapters.values()) adapter.dispose();
     throw error;
   }
   return { method, adapters, config: { ...config, targetModules: targetModulesForFile(names, config.targetModules) } };
+}
+
+/** Beyond it a rank is a mistake or an attack: a weight's own rank is at most its smaller side. */
+const MAX_RANK_PER_SIDE = 4;
+const SMALL_RANK = 4096;
+
+/**
+ * The layers that get an adapter, each with its own config. Nothing is allocated.
+ * @throws AdapterError
+ */
+export function adaptedLayers(model: AdapterHost, config: LoraConfig, strict: boolean): [FrozenLinear, LoraConfig][] {
+  return findTargets([...model.linears.keys()], config, strict).map(({ name, r, alpha }) => {
+    const linear = model.linears.get(name)!;
+    const side = Math.max(linear.inFeatures, linear.outFeatures);
+    if (r > Math.max(SMALL_RANK, MAX_RANK_PER_SIDE * side)) {
+      throw new AdapterError(
+        `adapter config: r is ${r} for '${name}' [${linear.outFeatures}, ${linear.inFeatures}], whose own rank is at most ${Math.min(linear.inFeatures, linear.outFeatures)}; give a smaller r`,
+      );
+    }
+    return [linear, { ...config, r, loraAlpha: alpha }];
+  });
 }
 
 /** A model with adapters attached to it. */

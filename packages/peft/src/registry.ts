@@ -1,5 +1,5 @@
 /** @file The adapter methods there are, and which of them a config asks for. */
-import { decisiveFields } from './adapter-config-file.js';
+import { decisiveFields } from './decisive-fields.js';
 import { doraMethod } from './dora.js';
 import { AdapterError, firstOf } from './errors.js';
 import { loraMethod } from './lora.js';
@@ -30,6 +30,11 @@ export function registerAdapterMethod(method: AdapterMethod): () => void {
   return () => {
     if (methods.get(method.name) === method) methods.delete(method.name);
   };
+}
+
+/** Fields of adapter_config.json that registered methods answer to. */
+export function declaredFields(): Set<string> {
+  return new Set([...methods.values()].flatMap((method) => method.fields));
 }
 
 /** Names of the registered methods, those of this package first. */

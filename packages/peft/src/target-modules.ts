@@ -2,6 +2,7 @@
  * @file Which linear layers of a model get an adapter, and with what rank and alpha: PEFT 0.21's `check_target_module_exists` and
  * `get_pattern_key`.
  */
+import { showValue } from '@spft/safetensors';
 import { AdapterError, firstOf } from './errors.js';
 import { type LoraConfig, splitNames } from './lora-config.js';
 import { PythonRegExp } from './python-regexp.js';
@@ -15,6 +16,7 @@ export interface Target {
 
 /** PEFT leaves out the output embedding, which in every Llama-family model is called so. */
 const OUTPUT_HEAD = 'lm_head';
+const EMBEDDINGS = [OUTPUT_HEAD, 'embed_tokens'];
 
 /**
  * @param names full names of the linear layers, in model order.
@@ -32,12 +34,10 @@ export function findTargets(names: readonly string[], config: LoraConfig, strict
   if (targeted.length === 0) {
     const why =
       matched.length === 0
-        ? `target_modules ${JSON.stringify(config.targetModules)} fits none of the model's linear layers` +
-          (config.layersToTransform === null
-            ? ''
-            : ` in layers_to_transform ${JSON.stringify(config.layersToTransform)}`)
-        : `exclude_modules ${JSON.stringify(config.excludeModules)} leaves none of the layers that target_modules fits`;
-    throw new AdapterError(`${why}; the model has ${describeLayers(names)}`);
+        ? `target_modules ${showValue(config.targetModules, 200)} fits none of the model's linear layers` +
+          (config.layersToTransform === null ? '' : ` in layers_to_transform ${showValue(config.layersToTransform)}`)
+        : `exclude_modules ${showValue(config.excludeModules, 200)} leaves none of the layers that target_modules fits`;
+    throw new AdapterError(`${why}; the model has ${describeLayers(names)}${notAdapted(config.targetModules)}`);
   }
   const ranks = patterns('rank_pattern', config.rankPattern);
   const alphas = patterns('alpha_pattern', config.alphaPattern);
@@ -49,7 +49,9 @@ export function findTargets(names: readonly string[], config: LoraConfig, strict
       ...alphas.unused(targeted),
     ];
     if (idle.length > 0) {
-      throw new AdapterError(`${idle.join('; ')}; the model has ${describeLayers(names)}`);
+      throw new AdapterError(
+        `${idle.join('; ')}; the model has ${describeLayers(names)}${notAdapted(config.targetModules)}`,
+      );
     }
   }
   return targeted.map((name) => ({
@@ -70,6 +72,15 @@ export function targetModulesForFile(
   if (typeof split !== 'string' || split.toLowerCase() !== 'all-linear') return split;
   const targeted = names.filter((name) => lastPart(name) !== OUTPUT_HEAD);
   return [...new Set(targeted.map(lastPart))];
+}
+
+/** Words about the embedding and the head, where a list names them and they are none of the layers that the model lets adapt. */
+function notAdapted(targetModules: readonly string[] | string): string {
+  const split = splitNames(targetModules);
+  const named = typeof split === 'string' ? [] : split.filter((name) => EMBEDDINGS.includes(lastPart(name)));
+  return named.length === 0
+    ? ''
+    : `. ${firstOf(named)} ${named.length > 1 ? 'are' : 'is'} not adapted here: adapters are put on linear layers inside the decoder's layers; leave ${named.length > 1 ? 'them' : 'it'} out of target_modules`;
 }
 
 interface Matcher {
@@ -111,12 +122,12 @@ function layerFilter({ layersToTransform, layersPattern }: LoraConfig): (name: s
   const lists = typeof layersPattern === 'string' ? [layersPattern] : (layersPattern ?? []);
   const expressions =
     lists.length === 0 || lists[0] === ''
-      ? [/^.*?\.[^.]*\.(\d+)\./]
-      : lists.map((list) => new PythonRegExp(`(?:^|.*?\\.)${list}\\.(\\d+)\\.`, 'layers_pattern').atStart);
+      ? [new PythonRegExp('.*?\\.[^.]*\\.(\\d+)\\.', 'layers_pattern')]
+      : lists.map((list) => new PythonRegExp(`(?:^|.*?\\.)${list}\\.(\\d+)\\.`, 'layers_pattern'));
   return (name) => {
     for (const expression of expressions) {
-      const match = expression.exec(name);
-      if (match) return wanted.has(Number(match.at(-1)));
+      const match = expression.match(name);
+      if (match) return wanted.has(Number(match.groups.at(-1)));
     }
     return false;
   };

@@ -60,6 +60,11 @@ export interface AdapterMethod {
    */
   readonly fields: readonly string[];
   /**
+   * Shapes of the variables that `create` would make, by the same names. A file is compared with them before anything is allocated; without
+   * this method, after.
+   */
+  shapes?(linear: FrozenLinear, config: LoraConfig): ReadonlyMap<string, readonly number[]>;
+  /**
    * Makes the adapter with its initial values; it is not attached to anything yet.
    * @param config of this layer: `r` and `loraAlpha` are what rank_pattern and alpha_pattern give it.
    * @param seed different for each layer.
@@ -72,6 +77,8 @@ export interface AdapterMethod {
 export interface AdapterHost {
   /** Every linear layer that can be adapted, by full name, in model order. */
   readonly linears: ReadonlyMap<string, FrozenLinear>;
+  /** Frozen tensors by their names in a checkpoint, owned by the model: adapter files may hold copies of the embedding and the head. */
+  readonly tensors?: ReadonlyMap<string, tf.Tensor>;
   /** Parameters of the whole model without adapters; where a host does not say, those of its linear layers are counted. */
   readonly parameterCount?: number;
   /** Attaches an adapter to a layer, or removes it with null; the host does not dispose the old one. */

@@ -49,7 +49,11 @@ export async function loadAdapter(
   { allowOtherBase = false }: { readonly allowOtherBase?: boolean } = {},
 ): Promise<PeftModel<LlamaForCausalLM>> {
   try {
-    const peft = await loadPretrained(opened.model, directory, { trainable: false, allowOtherBase });
+    const peft = await loadPretrained(opened.model, directory, {
+      trainable: false,
+      allowOtherBase,
+      onWarning: (message) => output.note(message),
+    });
     output.note(`adapter ${directory}: ${peft.method.name}, r ${peft.config.r}, on ${peft.adapters.size} layers`);
     return peft;
   } catch (error) {

@@ -4,8 +4,9 @@
  */
 import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { showValue } from '@spft/safetensors';
 import { openSafetensors, writeFileAtomically, writeSafetensors } from '@spft/safetensors/node';
-import { adapterConfigText, parseAdapterConfig } from '../adapter-config-file.js';
+import { adapterConfigText, type ParseAdapterOptions, parseAdapterConfig } from '../adapter-config-file.js';
 import { ADAPTER_METADATA, adapterTensors, loadAdapter } from '../adapter-file.js';
 import { AdapterError } from '../errors.js';
 import { baseFingerprint } from '../fingerprint.js';
@@ -17,7 +18,7 @@ export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_MODEL_FILE = 'adapter_model.safetensors';
 const BASE_FILE = 'spft_base.json';
 
-export interface LoadOptions extends PeftOptions {
+export interface LoadOptions extends PeftOptions, ParseAdapterOptions {
   /** Whether the adapter can be trained on. Default true; PEFT's default is false. */
   readonly trainable?: boolean;
   /** Load it although the directory says that it was made for a base with other weights. Default false. */
@@ -38,9 +39,9 @@ export async function savePretrained(peft: PeftModel, dir: string): Promise<void
 }
 
 /** The config of the adapter in `dir`. @throws AdapterError when there is none, or it is no LoRA's. */
-export async function loadAdapterConfig(dir: string): Promise<LoraConfig> {
+export async function loadAdapterConfig(dir: string, options: ParseAdapterOptions = {}): Promise<LoraConfig> {
   const path = join(dir, ADAPTER_CONFIG_FILE);
-  return parseAdapterConfig(await readJson(path), path);
+  return parseAdapterConfig(await readJson(path), path, options);
 }
 
 /**
@@ -51,9 +52,9 @@ export async function loadAdapterConfig(dir: string): Promise<LoraConfig> {
 export async function loadPretrained<Base extends AdapterHost>(
   model: Base,
   dir: string,
-  { trainable = true, allowOtherBase = false, ...options }: LoadOptions = {},
+  { trainable = true, allowOtherBase = false, onWarning, ...options }: LoadOptions = {},
 ): Promise<PeftModel<Base>> {
-  const config = await loadAdapterConfig(dir);
+  const config = await loadAdapterConfig(dir, { onWarning });
   await requireWeights(dir);
   const file = await openSafetensors(join(dir, ADAPTER_MODEL_FILE));
   try {
@@ -77,7 +78,7 @@ async function compareFingerprint(model: AdapterHost, config: LoraConfig, dir: s
   const found = await baseFingerprint(model);
   if (fingerprint !== found) {
     throw new AdapterError(
-      `the adapter was trained on a base with other weights (fingerprint ${fingerprint}, this model's is ${found}); ` +
+      `the adapter was trained on a base with other weights (fingerprint ${typeof fingerprint === 'string' ? fingerprint.slice(0, 64) : showValue(fingerprint)}, this model's is ${found}); ` +
         `load it onto ${config.baseModelNameOrPath ? `'${config.baseModelNameOrPath}'` : 'that base'}, or pass allowOtherBase to use it nevertheless`,
     );
   }
