@@ -7,6 +7,9 @@ import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { type Asked, describe, type HttpOptions, reason, request, Transient, withRetries } from './http.js';
 import { HubError } from './hub-error.js';
 
+/** Beyond it a file whose size the hub does not say is given up. */
+const MAX_UNANNOUNCED = 2 ** 33;
+
 /** What the hub says of a file before it is fetched. */
 export interface FileInfo {
   /** Name of the blob: SHA-256 of a large file, git's SHA-1 of a small one. */
@@ -42,6 +45,11 @@ export function fileInfo(url: string, asked: Asked, options: HttpOptions): Promi
       // A compressed answer's length is not the file's.
       const plain = response.status < 300 && (headers.get('content-encoding') ?? 'identity') === 'identity';
       const size = headers.get('x-linked-size') ?? (plain ? headers.get('content-length') : null);
+      if (size !== null && !/^\d{1,15}$/.test(size)) {
+        throw new HubError(
+          `${describe(asked)}: the hub says its size is '${size.slice(0, 30)}'; check the endpoint (HF_ENDPOINT)`,
+        );
+      }
       return { etag: name, size: size === null ? null : Number(size) };
     }
     throw new HubError(`${describe(asked)}: the hub redirects in a circle; check the endpoint (HF_ENDPOINT)`);
@@ -70,7 +78,7 @@ export async function downloadFile(
     throw new HubError(
       cause.code === 'ENOSPC' || cause.code === 'EDQUOT'
         ? `${describe(asked)}: the disk is full; make room (${info.size ?? 'unknown'} bytes in all) and run it again: it goes on where it stopped`
-        : `${describe(asked)}: cannot be written to the cache: ${cause.message}`,
+        : `${describe(asked)}: ${cannotWrite(cause, path)}`,
       { cause },
     );
   }
@@ -110,6 +118,7 @@ async function append(
   let timer = setTimeout(() => idle.abort(), options.idleTimeoutMs);
   let file: FileHandle | undefined;
   let received = have;
+  let tooMuch = false;
   try {
     const response = await request(url, asked, options, {
       headers: have > 0 ? { range: `bytes=${have}-` } : {},
@@ -130,14 +139,30 @@ async function append(
       for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
         clearTimeout(timer);
         timer = setTimeout(() => idle.abort(), options.idleTimeoutMs);
+        if (info.size !== null && received + chunk.length > info.size) {
+          // Nothing beyond what was announced is written, and leaving the loop ends the connection.
+          tooMuch = true;
+          break;
+        }
         for (let at = 0; at < chunk.length; ) {
           at += (await file.write(chunk, at, chunk.length - at, received + at)).bytesWritten;
         }
         received += chunk.length;
+        if (info.size === null && received > MAX_UNANNOUNCED) {
+          throw new HubError(
+            `${describe(asked)}: the hub sent ${received} bytes without saying how many there are; check the endpoint (HF_ENDPOINT)`,
+          );
+        }
         onBytes(received);
       }
     }
     await file.sync();
+    if (tooMuch) {
+      await rm(partial, { force: true });
+      throw new HubError(
+        `${describe(asked)}: the hub sends more than the ${info.size} bytes that it announced; what came was deleted. Check the endpoint (HF_ENDPOINT), and try again`,
+      );
+    }
   } catch (cause) {
     if (cause instanceof Transient || cause instanceof HubError || isDiskError(cause)) throw cause;
     throw new Transient(`the connection broke after ${received} bytes (${reason(cause)})`, undefined, received > have, {
@@ -173,8 +198,13 @@ async function verify(partial: string, info: FileInfo, asked: Asked): Promise<vo
   );
 }
 
+/** What a person does about a cache that takes no files. */
+export function cannotWrite(cause: NodeJS.ErrnoException, path: string): string {
+  return `the cache of downloads takes no files (${path}: ${cause.message}); set HF_HUB_CACHE or HF_HOME to a directory that can be written`;
+}
+
 /** fetch's own errors are TypeErrors that hide the connection's; an error with a syscall of its own is the file system's. */
-function isDiskError(error: unknown): error is NodeJS.ErrnoException {
+export function isDiskError(error: unknown): error is NodeJS.ErrnoException {
   return (
     error instanceof Error &&
     !(error instanceof TypeError) &&

@@ -6,12 +6,13 @@
  * nothing after a 5xx, knows neither `HF_ENDPOINT` nor `HF_HUB_OFFLINE`, leaves no choice of files (Llama repositories hold the weights
  * twice), and writes to the console. So this is fetch and the cache's layout.
  */
-import { copyFile, lstat, mkdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { writeFileAtomically } from '@spft/safetensors/node';
-import { downloadFile, fileInfo } from './download-file.js';
-import { type Asked, type HttpOptions, reason, request, Transient, withRetries } from './http.js';
-import { HubError } from './hub-error.js';
+import { COMMIT, cachedSnapshot } from './cached-snapshot.js';
+import { cannotWrite, downloadFile, fileInfo, isDiskError } from './download-file.js';
+import { type Asked, bodyText, type HttpOptions, reason, request, Transient, withRetries } from './http.js';
+import { HubError, keepSecret } from './hub-error.js';
 import {
   cacheDirOf,
   type Environment,
@@ -20,6 +21,7 @@ import {
   isRepoId,
   type RepoType,
   repoFolder,
+  splitEndpoint,
   tokenOf,
 } from './repo-id.js';
 
@@ -61,8 +63,6 @@ export interface DownloadOptions {
   readonly env?: Environment;
 }
 
-const COMMIT = /^[0-9a-f]{40}$/;
-
 /**
  * Brings a repository into the cache, as far as it is not yet there.
  * @returns the directory of its snapshot.
@@ -79,13 +79,19 @@ export async function downloadModel(repoId: string, options: DownloadOptions = {
     throw new HubError(`${repoId}: '${revision}' is no revision; wanted a branch, tag or commit`);
   }
   const folder = join(cacheDirOf(options.cacheDir, env), repoFolder(repoType, repoId));
-  if (options.offline ?? isOffline(env)) return cachedSnapshot(folder, repoId, revision);
+  if (options.offline ?? isOffline(env)) {
+    return cachedSnapshot(folder, repoId, revision, repoType === 'model' && options.allowPatterns === undefined);
+  }
 
-  const endpoint = endpointOf(options.endpoint, env);
+  const { address: endpoint, basic } = splitEndpoint(endpointOf(options.endpoint, env));
+  const token = await tokenOf(options.token, env);
+  for (const secret of [token, basic]) if (secret !== undefined) keepSecret(secret);
   const prefix = repoType === 'dataset' ? 'datasets/' : '';
   const asked: Asked = { repoId, revision, page: `${endpoint}/${prefix}${repoId}` };
   const http: HttpOptions = {
-    token: await tokenOf(options.token, env),
+    token,
+    basic,
+    env,
     retries: options.retries ?? 5,
     retryDelayMs: options.retryDelayMs ?? 500,
     idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
@@ -116,17 +122,29 @@ export async function downloadModel(repoId: string, options: DownloadOptions = {
     const info = await fileInfo(url, askedFile, http);
     const blob = join(folder, 'blobs', info.etag);
     if (!(await exists(blob))) {
-      await mkdir(dirname(blob), { recursive: true });
+      await onDisk(blob, () => mkdir(dirname(blob), { recursive: true }));
       await downloadFile(url, blob, info, askedFile, http, (receivedBytes) =>
         options.onProgress?.({ file, fileIndex, files: chosen.length, receivedBytes, fileBytes: info.size }),
       );
     }
-    await point(pointer, blob);
+    await onDisk(pointer, () => point(pointer, blob));
   }
   // Last, so that whoever is offline finds a whole snapshot or the one before.
-  if (revision !== commit)
-    await writeFileAtomically(join(folder, 'refs', revision), (handle) => handle.writeFile(commit));
+  const ref = join(folder, 'refs', revision);
+  if (revision !== commit) {
+    await onDisk(ref, () => writeFileAtomically(ref, (handle) => handle.writeFile(commit)));
+  }
   return snapshot;
+
+  /** What the disk refuses is an error of the hub's cache. */
+  async function onDisk(path: string, write: () => Promise<unknown>): Promise<void> {
+    try {
+      await write();
+    } catch (cause) {
+      if (!isDiskError(cause)) throw cause;
+      throw new HubError(`${repoId}: ${cannotWrite(cause, path)}`, { cause });
+    }
+  }
 }
 
 /** A data set's repository, with all its files unless `allowPatterns` chooses. @returns and throws as `downloadModel`. */
@@ -134,30 +152,18 @@ export function downloadDataset(repoId: string, options: Omit<DownloadOptions, '
   return downloadModel(repoId, { ...options, repoType: 'dataset' });
 }
 
-async function cachedSnapshot(folder: string, repoId: string, revision: string): Promise<string> {
-  const commit = COMMIT.test(revision)
-    ? revision
-    : await readFile(join(folder, 'refs', revision), 'utf8').then(
-        (text) => text.trim(),
-        () => undefined,
-      );
-  const snapshot = commit !== undefined && COMMIT.test(commit) ? join(folder, 'snapshots', commit) : undefined;
-  if (snapshot !== undefined && (await exists(snapshot))) return snapshot;
-  throw new HubError(
-    `${repoId}: revision '${revision}' is not in the cache (${folder}) and the hub may not be asked (HF_HUB_OFFLINE, or the offline option); run once online, or copy the model's directory and give its path`,
-  );
-}
-
 async function listFiles(url: string, asked: Asked, http: HttpOptions): Promise<{ commit: string; files: string[] }> {
   const json = await withRetries(asked, http, async () => {
     const response = await request(url, asked, http, {});
     try {
-      return (await response.json()) as { sha?: unknown; siblings?: { rfilename?: unknown }[] } | null;
+      const text = await bodyText(response, MAX_LISTING);
+      return JSON.parse(text) as { sha?: unknown; siblings?: { rfilename?: unknown }[] } | null;
     } catch (cause) {
+      if (cause instanceof HubError) throw new HubError(`${asked.repoId}: ${cause.message}`, { cause });
       throw new Transient(`the hub's answer is no JSON (${reason(cause)})`, undefined, false, { cause });
     }
   });
-  const names = json?.siblings?.map((s) => s?.rfilename);
+  const names = Array.isArray(json?.siblings) ? json.siblings.map((s) => s?.rfilename) : undefined;
   if (
     typeof json?.sha !== 'string' ||
     !COMMIT.test(json.sha) ||
@@ -167,14 +173,42 @@ async function listFiles(url: string, asked: Asked, http: HttpOptions): Promise<
       `${asked.repoId}: the answer of ${url} names no commit and files; check the endpoint (HF_ENDPOINT)`,
     );
   }
+  checkNames(asked.repoId, names);
+  return { commit: json.sha, files: names };
+}
+
+/** @throws HubError when a name leads out of the cache, is none, or two cannot stand beside each other. */
+function checkNames(repoId: string, names: readonly string[]): void {
   const outside = names.find((name) => name.startsWith('/') || /(^|[\\/])\.\.?([\\/]|$)|\\|^[A-Za-z]:|\0/.test(name));
   if (outside !== undefined) {
     throw new HubError(
-      `${asked.repoId}: has a file named '${outside}', which leads out of the cache; it is not downloaded`,
+      `${repoId}: has a file named '${outside.slice(0, 100)}', which leads out of the cache; it is not downloaded`,
     );
   }
-  return { commit: json.sha, files: names };
+  const empty = names.find((name) => name.split('/').some((part) => part === '' || Buffer.byteLength(part) > 255));
+  if (empty !== undefined) {
+    throw new HubError(
+      `${repoId}: has a file named '${empty.slice(0, 100)}', which is no name of a file; check the endpoint (HF_ENDPOINT)`,
+    );
+  }
+  const folders = new Set(
+    names.flatMap((name) =>
+      name
+        .split('/')
+        .slice(0, -1)
+        .map((_, n, parts) => parts.slice(0, n + 1).join('/')),
+    ),
+  );
+  const both = names.find((name) => folders.has(name));
+  if (both !== undefined) {
+    throw new HubError(
+      `${repoId}: has '${both.slice(0, 100)}' both as a file and as a folder with files in it, which no disk can hold; check the endpoint (HF_ENDPOINT)`,
+    );
+  }
 }
+
+/** Bytes of a list of files; the longest on the hub are of some megabytes. */
+const MAX_LISTING = 2 ** 26;
 
 const MODEL_FILES =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^tokenizer\.model$|^chat_template\.jinja$|^additional_chat_templates\/[^/]+\.jinja$/;

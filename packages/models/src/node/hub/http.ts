@@ -1,10 +1,16 @@
 /** @file Requests to the hub: repeated while that can help, and answered by an error that says what to do where it cannot. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HubError } from './hub-error.js';
+import { fetchFor } from './proxy.js';
+import type { Environment } from './repo-id.js';
 
 export interface HttpOptions {
   /** Access token, sent to the hub and not to where it redirects. */
   readonly token?: string;
+  /** User and password of the endpoint in base64, sent where there is no token. */
+  readonly basic?: string;
+  /** Where the proxies are named. */
+  readonly env: Environment;
   /** How many times a request is repeated after a 5xx, 429 or a broken connection that brought nothing new. */
   readonly retries: number;
   /** Wait before the first repetition; doubled each time, at most 10 s. */
@@ -74,19 +80,21 @@ export async function request(
 ): Promise<Response> {
   let response: Response;
   try {
+    const fetch = await fetchFor(new URL(url), options.env);
     response = await fetch(url, {
       method: init.method ?? 'GET',
       // fetch leaves the authorization out when it follows a redirect to another host.
       headers: {
         'user-agent': 'spft',
         'accept-encoding': 'identity',
-        ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+        ...authorization(options),
         ...init.headers,
       },
       redirect: init.manual ? 'manual' : 'follow',
       signal: init.signal ?? AbortSignal.timeout(options.idleTimeoutMs),
     });
   } catch (cause) {
+    if (cause instanceof HubError) throw cause;
     throw new Transient(`no answer from ${new URL(url).origin} (${reason(cause)})`, undefined, false, { cause });
   }
   if (response.status < 400 || init.alsoFine?.includes(response.status)) return response;
@@ -103,6 +111,25 @@ export async function request(
     );
   }
   throw refusal(asked, status, response.headers, options.token !== undefined);
+}
+
+function authorization({ token, basic }: HttpOptions): { authorization?: string } {
+  if (token !== undefined) return { authorization: `Bearer ${token}` };
+  return basic === undefined ? {} : { authorization: `Basic ${basic}` };
+}
+
+/** An answer's body as text. @throws Transient when it is longer than `limit` bytes: no answer of a hub is. */
+export async function bodyText(response: Response, limit: number): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of (response.body ?? []) as unknown as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    // Leaving the loop cancels the body.
+    if (bytes > limit)
+      throw new HubError(`the hub's answer is longer than ${limit} bytes; check the endpoint (HF_ENDPOINT)`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function refusal(asked: Asked, status: number, headers: Headers, hadToken: boolean): HubError {
@@ -136,7 +163,9 @@ function refusal(asked: Asked, status: number, headers: Headers, hadToken: boole
         : `the repository has no such file at revision '${asked.revision}' (404)`,
     );
   }
-  return say(`the hub answers ${status}; ${headers.get('x-error-message') ?? 'check the endpoint (HF_ENDPOINT)'}`);
+  return say(
+    `the hub answers ${status}; ${headers.get('x-error-message')?.slice(0, 300) ?? 'check the endpoint (HF_ENDPOINT)'}`,
+  );
 }
 
 export function describe({ repoId, file }: Asked): string {

@@ -18,6 +18,24 @@ export function endpointOf(option: string | undefined, env: Environment): string
   return (option ?? (env.HF_ENDPOINT || 'https://huggingface.co')).replace(/\/+$/, '');
 }
 
+/**
+ * An endpoint and the user and password in it, which fetch does not take in an address: they go into a header.
+ * @throws HubError when it is no http address.
+ */
+export function splitEndpoint(endpoint: string): { readonly address: string; readonly basic: string | undefined } {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : null;
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    throw new HubError(
+      `the endpoint '${endpoint}' (HF_ENDPOINT, or the endpoint option) is no http:// or https:// address; mend it`,
+    );
+  }
+  if (url.username === '' && url.password === '') return { address: endpoint, basic: undefined };
+  const plain = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  url.username = '';
+  url.password = '';
+  return { address: url.href.replace(/\/+$/, ''), basic: Buffer.from(plain).toString('base64') };
+}
+
 /** The cache that all Hugging Face libraries share: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, or `hub` in `HF_HOME`. */
 export function cacheDirOf(option: string | undefined, env: Environment): string {
   return option ?? (env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(homeOf(env), 'hub'));
