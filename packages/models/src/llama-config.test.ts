@@ -129,10 +129,6 @@ describe('parseLlamaConfig()', () => {
     const { rope_theta, rope_scaling, ...rest } = llama32;
     const newer = { ...rest, rope_parameters: { ...rope_scaling, rope_theta } };
     expect(parseLlamaConfig(newer)).toEqual(parseLlamaConfig(llama32));
-    expect(parseLlamaConfig({ ...llama32, rope_parameters: { rope_type: 'default', rope_theta: 7 } })).toMatchObject({
-      ropeTheta: 7,
-      ropeScaling: null,
-    });
   });
 
   it("has transformers' defaults for what is not said", () => {
@@ -179,13 +175,13 @@ describe('parseLlamaConfig()', () => {
     ['another activation', { hidden_act: 'gelu' }, 'hidden_act: wanted \'silu\', found "gelu"'],
     [
       'an unknown scaling',
-      { rope_scaling: { type: 'linear', factor: 2 } },
-      "rope_scaling.rope_type: wanted 'default' or 'llama3', found \"linear\"",
+      { rope_scaling: { type: 'longrope', factor: 2 } },
+      "rope_scaling.rope_type: wanted 'default', 'linear', 'dynamic', 'yarn' or 'llama3', found \"longrope\"",
     ],
     [
       'an unknown scaling in the newer dialect',
-      { rope_parameters: { rope_type: 'yarn', rope_theta: 1e4 } },
-      "rope_parameters.rope_type: wanted 'default' or 'llama3', found \"yarn\"",
+      { rope_scaling: null, rope_parameters: { rope_type: 'su', rope_theta: 1e4 } },
+      "rope_parameters.rope_type: wanted 'default', 'linear', 'dynamic', 'yarn' or 'llama3', found \"su\"",
     ],
     [
       'a scaling that lacks a number',

@@ -2,8 +2,11 @@
  * @file `config.json` of a Llama model: typed, checked, both dialects. transformers 5 writes `rope_parameters`, earlier versions
  * `rope_theta` and `rope_scaling`. Defaults are those of transformers' `LlamaConfig`.
  */
-import type { Llama3RopeScaling } from '@spft/sparse-ops';
+import { showValue } from '@spft/safetensors';
+import type { RopeScaling } from '@spft/sparse-ops';
+import { isJson, type Json, Reader } from './config-reader.js';
 import { ModelError } from './errors.js';
+import { parseRope, ropeScalingJson } from './rope-config.js';
 
 /** The keys of config.json that say what is computed. */
 export interface LlamaConfig {
@@ -22,8 +25,8 @@ export interface LlamaConfig {
   readonly headDim: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
-  /** Llama 3.1's scaling, or null for none. */
-  readonly ropeScaling: Llama3RopeScaling | null;
+  /** How the context is stretched, or null for none. */
+  readonly ropeScaling: RopeScaling | null;
   readonly maxPositionEmbeddings: number;
   /** The embedding is the LM head too. */
   readonly tieWordEmbeddings: boolean;
@@ -39,59 +42,8 @@ export interface LlamaConfig {
   readonly padTokenId: number | null;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-const isJson = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Reads keys and collects what is wrong with them, so that all is said at once. */
-class Reader {
-  readonly problems: string[] = [];
-
-  constructor(
-    private readonly json: Json,
-    private readonly path = '',
-  ) {}
-
-  value(key: string): unknown {
-    return this.json[key];
-  }
-
-  number(key: string, fallback: number | undefined, wanted: string, holds: (n: number) => boolean): number {
-    const value = this.json[key] ?? fallback;
-    if (typeof value === 'number' && holds(value)) return value;
-    this.problems.push(`${this.path}${key}: wanted ${wanted}, found ${JSON.stringify(value) ?? 'nothing'}`);
-    return Number.NaN;
-  }
-
-  count(key: string, fallback?: number): number {
-    return this.number(key, fallback, 'a whole number above 0', (n) => Number.isSafeInteger(n) && n > 0);
-  }
-
-  positive(key: string, fallback?: number): number {
-    return this.number(key, fallback, 'a number above 0', (n) => Number.isFinite(n) && n > 0);
-  }
-
-  boolean(key: string, fallback: boolean): boolean {
-    const value = this.json[key] ?? fallback;
-    if (typeof value === 'boolean') return value;
-    this.problems.push(`${this.path}${key}: wanted true or false, found ${JSON.stringify(value)}`);
-    return fallback;
-  }
-
-  /** Ids of a key that may be null, one id or several. */
-  tokenIds(key: string, fallback: readonly number[]): readonly number[] {
-    const value = this.json[key];
-    if (value === undefined) return fallback;
-    if (value === null) return [];
-    const ids: unknown[] = Array.isArray(value) ? value : [value];
-    if (ids.every((id) => Number.isSafeInteger(id))) {
-      // Some configs say -1 for "none".
-      return (ids as number[]).filter((id) => id >= 0);
-    }
-    this.problems.push(`${this.path}${key}: wanted a token id, a list of them or null, found ${JSON.stringify(value)}`);
-    return fallback;
-  }
-}
+/** Models have a hundred or two; a list of the tensors of 1e9 layers would fill the memory before the first is looked for. */
+const MAX_LAYERS = 10_000;
 
 /**
  * @param json the parsed config.json.
@@ -100,7 +52,7 @@ class Reader {
  */
 export function parseLlamaConfig(json: unknown, file = 'config.json'): LlamaConfig {
   if (!isJson(json)) {
-    throw new ModelError(`${file}: wanted a JSON object, found ${JSON.stringify(json)?.slice(0, 80) ?? 'nothing'}`);
+    throw new ModelError(`${file}: wanted a JSON object, found ${showValue(json)}`);
   }
   checkArchitecture(json, file);
   const reader = new Reader(json);
@@ -118,18 +70,24 @@ export function parseLlamaConfig(json: unknown, file = 'config.json'): LlamaConf
     `a divisor of num_attention_heads (${numAttentionHeads})`,
     (n) => Number.isSafeInteger(n) && n > 0 && numAttentionHeads % n === 0,
   );
-  const rope = parseRope(json, reader);
+  const maxPositionEmbeddings = reader.count('max_position_embeddings', 2048);
+  const rope = parseRope(json, reader, { headDim, maxPositionEmbeddings });
   const config: LlamaConfig = {
     vocabSize: reader.count('vocab_size'),
     hiddenSize,
     intermediateSize: reader.count('intermediate_size'),
-    numHiddenLayers: reader.count('num_hidden_layers'),
+    numHiddenLayers: reader.number(
+      'num_hidden_layers',
+      undefined,
+      `a whole number from 1 to ${MAX_LAYERS}`,
+      (n) => Number.isSafeInteger(n) && n > 0 && n <= MAX_LAYERS,
+    ),
     numAttentionHeads,
     numKeyValueHeads,
     headDim,
     rmsNormEps: reader.positive('rms_norm_eps', 1e-6),
     ...rope,
-    maxPositionEmbeddings: reader.count('max_position_embeddings', 2048),
+    maxPositionEmbeddings,
     tieWordEmbeddings: reader.boolean('tie_word_embeddings', false),
     attentionBias: reader.boolean('attention_bias', false),
     mlpBias: reader.boolean('mlp_bias', false),
@@ -140,13 +98,11 @@ export function parseLlamaConfig(json: unknown, file = 'config.json'): LlamaConf
   };
   const act = json.hidden_act ?? 'silu';
   if (act !== 'silu' && act !== 'swish') {
-    reader.problems.push(
-      `hidden_act: wanted 'silu', found ${JSON.stringify(act)}; other activations are not computed here`,
-    );
+    reader.problems.push(`hidden_act: wanted 'silu', found ${showValue(act)}; other activations are not computed here`);
   }
   if ((json.attention_dropout ?? 0) !== 0) {
     reader.problems.push(
-      `attention_dropout: wanted 0, found ${JSON.stringify(json.attention_dropout)}; dropout in attention is not computed here, set 0 to train without`,
+      `attention_dropout: wanted 0, found ${showValue(json.attention_dropout)}; dropout in attention is not computed here, set 0 to train without`,
     );
   }
   if (reader.problems.length > 0) throw new ModelError(`${file}: ${reader.problems.join('\n  ')}`);
@@ -156,61 +112,29 @@ export function parseLlamaConfig(json: unknown, file = 'config.json'): LlamaConf
 function checkArchitecture(json: Json, file: string): void {
   const architectures = Array.isArray(json.architectures) ? json.architectures : [];
   const found =
-    architectures.length > 0 ? architectures.join(', ') : `model_type ${JSON.stringify(json.model_type) ?? 'nothing'}`;
+    architectures.length > 0
+      ? architectures
+          .slice(0, 4)
+          .map((name) => (typeof name === 'string' ? name.slice(0, 60) : showValue(name)))
+          .join(', ')
+      : `model_type ${showValue(json.model_type)}`;
   const isLlama =
     architectures.length > 0
       ? architectures.includes('LlamaForCausalLM') && (json.model_type ?? 'llama') === 'llama'
       : json.model_type === 'llama';
   if (!isLlama) {
     throw new ModelError(
-      `${file}: unsupported architecture ${found}${architectures.length > 0 && json.model_type !== undefined ? ` (model_type ${JSON.stringify(json.model_type)})` : ''}; ` +
+      `${file}: unsupported architecture ${found}${architectures.length > 0 && json.model_type !== undefined ? ` (model_type ${showValue(json.model_type)})` : ''}; ` +
         'supported is LlamaForCausalLM with model_type "llama": Llama 2, 3, 3.1, 3.2, SmolLM2 and others of their architecture',
     );
   }
   if (json.quantization_config != null) {
     const method = isJson(json.quantization_config) ? json.quantization_config.quant_method : undefined;
     throw new ModelError(
-      `${file}: the weights are quantized (quantization_config${method === undefined ? '' : `, ${JSON.stringify(method)}`}), which is not supported; ` +
+      `${file}: the weights are quantized (quantization_config${method === undefined ? '' : `, ${showValue(method)}`}), which is not supported; ` +
         'use the original model in bf16, f16 or f32',
     );
   }
-}
-
-/** Frequencies' base and scaling from either dialect; `rope_parameters` counts where both are there, as in transformers. */
-function parseRope(json: Json, top: Reader): Pick<LlamaConfig, 'ropeTheta' | 'ropeScaling'> {
-  const key = json.rope_parameters != null ? 'rope_parameters' : 'rope_scaling';
-  const rope = json[key] ?? {};
-  if (!isJson(rope)) {
-    top.problems.push(`${key}: wanted an object or null, found ${JSON.stringify(rope)}`);
-    return { ropeTheta: Number.NaN, ropeScaling: null };
-  }
-  const reader = new Reader(rope, `${key}.`);
-  const ropeTheta = rope.rope_theta === undefined ? top.positive('rope_theta', 10000) : reader.positive('rope_theta');
-  const type = rope.rope_type ?? rope.type ?? 'default';
-  let ropeScaling: Llama3RopeScaling | null = null;
-  if (type === 'llama3') {
-    ropeScaling = {
-      ropeType: 'llama3',
-      factor: reader.positive('factor'),
-      lowFreqFactor: reader.positive('low_freq_factor'),
-      highFreqFactor: reader.positive('high_freq_factor'),
-      originalMaxPositionEmbeddings: reader.count('original_max_position_embeddings'),
-    };
-    if (ropeScaling.highFreqFactor <= ropeScaling.lowFreqFactor) {
-      reader.problems.push(
-        `${key}.high_freq_factor: wanted more than low_freq_factor (${ropeScaling.lowFreqFactor}), found ${ropeScaling.highFreqFactor}`,
-      );
-    }
-  } else if (type !== 'default') {
-    reader.problems.push(
-      `${key}.rope_type: wanted 'default' or 'llama3', found ${JSON.stringify(type)}; other scalings are not computed here`,
-    );
-  }
-  if ((rope.partial_rotary_factor ?? 1) !== 1) {
-    reader.problems.push(`${key}.partial_rotary_factor: wanted 1, found ${JSON.stringify(rope.partial_rotary_factor)}`);
-  }
-  top.problems.push(...reader.problems);
-  return { ropeTheta, ropeScaling };
 }
 
 /** Every tensor that a checkpoint of this config holds, with its shape, by Hugging Face name in model order. */
@@ -241,7 +165,6 @@ export function llamaTensors(config: LlamaConfig): ReadonlyMap<string, readonly 
 
 /** config.json of a config, in the dialect that every version of transformers reads. */
 export function llamaConfigJson(config: LlamaConfig): Record<string, unknown> {
-  const scaling = config.ropeScaling;
   return {
     architectures: ['LlamaForCausalLM'],
     attention_bias: config.attentionBias,
@@ -261,13 +184,7 @@ export function llamaConfigJson(config: LlamaConfig): Record<string, unknown> {
     num_key_value_heads: config.numKeyValueHeads,
     pad_token_id: config.padTokenId,
     rms_norm_eps: config.rmsNormEps,
-    rope_scaling: scaling && {
-      factor: scaling.factor,
-      high_freq_factor: scaling.highFreqFactor,
-      low_freq_factor: scaling.lowFreqFactor,
-      original_max_position_embeddings: scaling.originalMaxPositionEmbeddings,
-      rope_type: 'llama3',
-    },
+    rope_scaling: config.ropeScaling && ropeScalingJson(config.ropeScaling),
     rope_theta: config.ropeTheta,
     tie_word_embeddings: config.tieWordEmbeddings,
     vocab_size: config.vocabSize,

@@ -26,6 +26,7 @@ import type { LlamaConfig } from './llama-config.js';
 import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
 import type { OutputRows, Step } from './step.js';
+import { aliased, resolveTying } from './tied-head.js';
 import type {
   ForwardOptions,
   PackedBatch,
@@ -55,7 +56,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   }
 
   /**
-   * A model with its weights on the active backend.
+   * A model with its weights on the active backend. Where the config ties the head to the embedding and the weights have another head, that
+   * one is used and `config` of the model says so.
    * @throws ModelError when a weight is missing, has another shape than the config says, or is left over.
    */
   static async fromWeights(
@@ -63,7 +65,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     weights: WeightSource,
     options: LoadOptions = {},
   ): Promise<LlamaForCausalLM> {
-    return new LlamaForCausalLM(config, await readLlama(config, weights, options));
+    const tying = await resolveTying(config, weights);
+    const source = aliased(weights, tying.standsFor);
+    return new LlamaForCausalLM(tying.config, await readLlama(tying.config, source, options));
   }
 
   get layerCount(): number {
@@ -176,7 +180,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   /** For recordings of steps; what is attached to the model is in the key. */
   readonly recordable: RecordableLoss = {
     key: (padded) => {
-      const { attentionBias, mlpBias } = this.config;
+      const { attentionBias, mlpBias, ropeScaling } = this.config;
+      // Its frequencies depend on the batch's longest sequence, which a recording does not read.
+      if (ropeScaling?.ropeType === 'dynamic') return null;
       const sparse = this.#plan?.enabled ?? false;
       // A listener reads what was chosen. Rows of padding must be zeros for estimators, and a bias is added to them too.
       const { listener, estimator } = sparse ? this.#plan! : { listener: null, estimator: null };

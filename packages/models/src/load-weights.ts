@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
 import { DecoderLayer } from './decoder-layer.js';
 import { ModelError } from './errors.js';
+import { requireFinite, requireFiniteStored } from './finite.js';
 import { LinearLayer } from './linear-layer.js';
 import { type LlamaConfig, llamaTensors } from './llama-config.js';
 import { MlpBlock } from './mlp-block.js';
@@ -44,8 +45,9 @@ export interface LoadOptions {
 const COMPUTED = /\.rotary_emb\.inv_freq$/;
 
 function check(config: LlamaConfig, source: WeightSource): void {
-  const wanted = llamaTensors(config);
   const found = new Set(source.names);
+  requireLayers(config, found.size);
+  const wanted = llamaTensors(config);
   const problems: string[] = [];
   for (const [name, shape] of wanted) {
     if (!found.has(name)) {
@@ -67,6 +69,14 @@ function check(config: LlamaConfig, source: WeightSource): void {
   const shown = problems.slice(0, 5);
   const rest = problems.length > shown.length ? [`and ${problems.length - shown.length} more`] : [];
   throw new ModelError(`weights do not fit config.json:\n  ${[...shown, ...rest].join('\n  ')}`);
+}
+
+/** @throws ModelError when the config has more layers than the file has tensors: before their names are listed. */
+export function requireLayers({ numHiddenLayers }: LlamaConfig, tensors: number): void {
+  if (numHiddenLayers <= tensors + 100) return;
+  throw new ModelError(
+    `config.json has num_hidden_layers ${numHiddenLayers}, but the weights are ${tensors} tensors; is it another model's config.json?`,
+  );
 }
 
 /** Bytes that are read ahead of the tensor that is wanted, where there is one so large. */
@@ -105,12 +115,17 @@ class Reader {
     const { source } = this;
     if (source.tensor) return source.tensor(name);
     const stored = this.#storedType(name);
-    if (stored === null) return tf.tensor(await source.float32(name), shape, 'float32');
+    if (stored === null) {
+      const values = await source.float32(name);
+      requireFinite(name, values);
+      return tf.tensor(values, shape, 'float32');
+    }
     this.#begin(name);
     this.#readAhead();
     const bytes = await this.#ahead.get(name)!;
     this.#ahead.delete(name);
     this.#aheadBytes -= this.#bytesOf(name);
+    requireFiniteStored(name, bytes, stored);
     return storedTensor(bytes, stored, shape);
   }
 

@@ -20,8 +20,12 @@ export class RopeCache {
     return ropeRows(this.#upTo(positions.reduce((most, p) => Math.max(most, p + 1), 1)), positions);
   }
 
-  /** The same, looked up on the device. @param positions below `most`; not read here. */
+  /**
+   * The same, looked up on the device. Not for dynamic scaling, which depends on positions that are not read here.
+   * @param positions below `most`.
+   */
   rowsOnDevice(positions: Int32Array, most: number): Tables {
+    if (this.options.scaling?.ropeType === 'dynamic') throw new Error('internal: a step with dynamic RoPE was recorded');
     const { cos, sin } = this.#deviceTables(most);
     return noGradient(() =>
       tf.tidy(() => {
@@ -37,8 +41,14 @@ export class RopeCache {
   }
 
   #upTo(needed: number): RopeTables {
+    const { scaling } = this.options;
+    if (scaling?.ropeType === 'dynamic' && needed > scaling.maxPositionEmbeddings) {
+      // Beyond the model's own context every length has frequencies of its own: those of the longest sequence here, as in transformers.
+      return ropeTables({ ...this.options, positions: needed, length: needed });
+    }
     if (this.#tables === null || this.#tables.positions < needed) {
-      this.#tables = ropeTables({ ...this.options, positions: 2 ** Math.ceil(Math.log2(Math.max(needed, 128))) });
+      const positions = 2 ** Math.ceil(Math.log2(Math.max(needed, 128)));
+      this.#tables = ropeTables({ ...this.options, positions, length: needed });
     }
     return this.#tables;
   }

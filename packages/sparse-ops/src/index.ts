@@ -1,7 +1,13 @@
 export { packedAttention } from './attention/packed-attention.js';
 export { rope } from './attention/rope.js';
+export type {
+  DynamicRopeScaling,
+  LinearRopeScaling,
+  Llama3RopeScaling,
+  RopeScaling,
+  YarnRopeScaling,
+} from './attention/rope-scaling.js';
 export {
-  type Llama3RopeScaling,
   type RopeOptions,
   type RopeTables,
   ropeRows,

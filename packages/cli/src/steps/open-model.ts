@@ -41,6 +41,7 @@ export async function openModel(
     const directory = await openModelDirectory(path);
     try {
       const { config, weights, fingerprint } = directory;
+      for (const notice of directory.notices) output.note(notice);
       requireAddressable(nameOrDirectory, config);
       const model = await LlamaForCausalLM.fromWeights(config, weights, {
         ...{ basePrecision, keepTransposed },

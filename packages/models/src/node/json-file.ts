@@ -1,6 +1,7 @@
 /** @file JSON files of a model directory. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { showValue } from '@spft/safetensors';
 import { ModelError } from '../errors.js';
 
 /** The text of a file, or undefined where there is none. */
@@ -36,5 +37,5 @@ export async function readJsonObjectIfThere(
   if (json === undefined || (typeof json === 'object' && json !== null && !Array.isArray(json))) {
     return json as Readonly<Record<string, unknown>> | undefined;
   }
-  throw new ModelError(`${join(dir, name)}: wanted a JSON object, found ${JSON.stringify(json).slice(0, 80)}`);
+  throw new ModelError(`${join(dir, name)}: wanted a JSON object, found ${showValue(json)}`);
 }

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { ModelError } from '../errors.js';
 import { checkVocabulary, createTokenizer } from '../tokenizer/hugging-face-tokenizer.js';
 import type { Tokenizer } from '../tokenizer/types.js';
+import { adapterHint } from './adapter-hint.js';
 import { readJsonIfThere, readJsonObjectIfThere, readTextIfThere } from './json-file.js';
 
 /**
@@ -16,7 +17,8 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const tokenizer = await readJsonIfThere(dir, 'tokenizer.json');
   if (tokenizer === undefined) {
     throw new ModelError(
-      `${dir}: wanted tokenizer.json in it, found none; a directory with tokenizer.model alone gets one by transformers' AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
+      (await adapterHint(dir)) ??
+        `${dir}: wanted tokenizer.json in it, found none; a directory with tokenizer.model alone gets one by transformers' AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
     );
   }
   const [config, specialTokensMap, modelConfig, generationConfig] = [

@@ -8,6 +8,9 @@ import { DTYPE_BYTES, elementCount, type SafetensorsFile } from '@spft/safetenso
 import { openSafetensorsModel } from '@spft/safetensors/node';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaTensors, parseLlamaConfig } from '../llama-config.js';
+import { requireLayers } from '../load-weights.js';
+import { aliased, resolveTying } from '../tied-head.js';
+import { adapterHint } from './adapter-hint.js';
 import { readJsonObjectIfThere } from './json-file.js';
 
 export interface ModelDirectory {
@@ -25,6 +28,8 @@ export interface ModelDirectory {
    * bytes. The same for one file and shards; another one for other weights or another dtype.
    */
   readonly fingerprint: string;
+  /** What a person should know of it although it can be used. */
+  readonly notices: readonly string[];
   /** Closes the weights' files. */
   close(): Promise<void>;
 }
@@ -47,15 +52,19 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
   const configJson = await readJsonObjectIfThere(path, 'config.json');
   if (!configJson) {
     throw new ModelError(
-      `${path}: wanted config.json in it, found none; is this a model directory as the Hugging Face hub has them? (An adapter has adapter_config.json: give its base model's directory.)`,
+      (await adapterHint(path)) ??
+        `${path}: wanted config.json in it, found none; is this a model directory as the Hugging Face hub has them?`,
     );
   }
   const generationConfigJson = (await readJsonObjectIfThere(path, 'generation_config.json')) ?? null;
   // As in transformers: instruct models have their ends of turn there and not always in config.json.
   const ends = generationConfigJson?.eos_token_id ?? configJson.eos_token_id;
-  const config = parseLlamaConfig({ ...configJson, eos_token_id: ends }, join(path, 'config.json'));
-  const weights = await openSafetensorsModel(path);
+  const parsed = parseLlamaConfig({ ...configJson, eos_token_id: ends }, join(path, 'config.json'));
+  const file = await openSafetensorsModel(path);
   try {
+    requireLayers(parsed, file.names.length);
+    const { config, standsFor, notice } = await resolveTying(parsed, file);
+    const weights = aliased(file, standsFor);
     checkWeights(path, config, weights);
     return {
       path,
@@ -64,10 +73,11 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
       generationConfigJson,
       weights,
       fingerprint: await fingerprintOf(config, weights),
+      notices: notice === null ? [] : [`${path}: ${notice}`],
       close: () => weights.close(),
     };
   } catch (error) {
-    await weights.close();
+    await file.close();
     throw error;
   }
 }

@@ -15,6 +15,7 @@ import { formOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
+import { effectiveRopeKey } from '../rope-config.js';
 import { readJsonObjectIfThere } from './json-file.js';
 
 /** What is written of a model; `LlamaForCausalLM` has it. */
@@ -67,7 +68,10 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
     const json =
       (source === undefined ? undefined : await readJsonObjectIfThere(source, 'config.json')) ??
       llamaConfigJson(model.config);
-    await writeJson(join(fresh, 'config.json'), withDtype(json, dtype === 'bf16' ? 'bfloat16' : 'float32'));
+    await writeJson(
+      join(fresh, 'config.json'),
+      withDtype(consistent(json, model.config), dtype === 'bf16' ? 'bfloat16' : 'float32'),
+    );
     if (source !== undefined) await copyBesideWeights(source, fresh);
     await writeSafetensorsModel(
       fresh,
@@ -142,6 +146,25 @@ function tensorsToWrite(
       return [name, { dtype: dtype === 'bf16' ? 'BF16' : 'F32', shape, data }];
     }),
   );
+}
+
+/**
+ * A source's config.json without what contradicts the model that is written: transformers would compute another one. Where both dialects of
+ * RoPE are there, only the one that counts stays, with its base; a head of its own is not called tied.
+ */
+function consistent(json: Readonly<Record<string, unknown>>, config: LlamaConfig): Record<string, unknown> {
+  const { rope_parameters: parameters, rope_scaling: scaling, ...rest } = json;
+  const hasBoth = parameters != null && scaling !== undefined;
+  const rope = !hasBoth
+    ? {
+        ...('rope_parameters' in json ? { rope_parameters: parameters } : {}),
+        ...('rope_scaling' in json ? { rope_scaling: scaling } : {}),
+      }
+    : effectiveRopeKey(json) === 'rope_scaling'
+      ? { rope_scaling: scaling, rope_theta: (scaling as { rope_theta?: unknown }).rope_theta ?? config.ropeTheta }
+      : { rope_parameters: parameters };
+  const tied = rest.tie_word_embeddings === true && !config.tieWordEmbeddings ? { tie_word_embeddings: false } : {};
+  return { ...rest, ...rope, ...tied };
 }
 
 /** The key is `dtype` since transformers 4.56, `torch_dtype` before. */

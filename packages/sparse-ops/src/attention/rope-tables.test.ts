@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';
 import { useBackend } from '../../../../test/support/backends.js';
-import { type Llama3RopeScaling, ropeFrequencies, ropeRows, ropeTables } from './rope-tables.js';
+import type { Llama3RopeScaling } from './rope-scaling.js';
+import { ropeFrequencies, ropeRows, ropeTables } from './rope-tables.js';
 
 const LLAMA_31: Llama3RopeScaling = {
   ropeType: 'llama3',
@@ -54,8 +55,8 @@ describe('ropeFrequencies()', () => {
 
   it('refuses odd heads and unknown scalings', () => {
     expect(() => ropeFrequencies({ headDim: 7, theta: 1e4 })).toThrow('headDim is 7');
-    const yarn = { ropeType: 'yarn' } as unknown as Llama3RopeScaling;
-    expect(() => ropeFrequencies({ headDim: 8, theta: 1e4, scaling: yarn })).toThrow("unknown ropeType 'yarn'");
+    const longrope = { ropeType: 'longrope' } as unknown as Llama3RopeScaling;
+    expect(() => ropeFrequencies({ headDim: 8, theta: 1e4, scaling: longrope })).toThrow("unknown ropeType 'longrope'");
   });
 });
 

@@ -1,19 +1,10 @@
 /**
  * @file Cosines and sines of rotary position embeddings, made once a model on the host.
  *
- * Same numbers as transformers' `_compute_default_rope_parameters` and `_compute_llama3_parameters` (modeling_rope_utils.py), which
- * calculate in float32: at position 100,000 the rounding of a frequency moves its angle by 0.01, so we round where they do.
+ * Same numbers as transformers' `compute_default_rope_parameters` and its scalings (rope-scaling.ts), which calculate in float32: at position 100,000 the rounding of a frequency moves its angle by 0.01, so we round where they do.
  */
 import * as tf from '@tensorflow/tfjs';
-
-/** Llama 3.1's scaling: long wavelengths are stretched by `factor`, short ones kept, those between interpolated. */
-export interface Llama3RopeScaling {
-  readonly ropeType: 'llama3';
-  readonly factor: number;
-  readonly lowFreqFactor: number;
-  readonly highFreqFactor: number;
-  readonly originalMaxPositionEmbeddings: number;
-}
+import { attentionFactorOf, plainFrequencies, type RopeScaling, scaledFrequencies } from './rope-scaling.js';
 
 export interface RopeOptions {
   /** d, even. */
@@ -22,7 +13,9 @@ export interface RopeOptions {
   readonly theta: number;
   /** Positions to make, from 0. */
   readonly positions: number;
-  readonly scaling?: Llama3RopeScaling | { readonly ropeType: 'default' } | null;
+  readonly scaling?: RopeScaling | { readonly ropeType: 'default' } | null;
+  /** Length of the longest sequence at hand; dynamic scaling depends on it beyond the model's own context. Default: `positions`. */
+  readonly length?: number;
 }
 
 /** Row p of `cos` and `sin` belongs to position p; column i to dimensions i and i + halfDim of a head. */
@@ -36,7 +29,7 @@ export interface RopeTables {
 
 const f32 = Math.fround;
 
-/** [halfDim] angle per position of each pair of dimensions, scaling applied. */
+/** [halfDim] angle per position of each pair of dimensions, scaling applied. @throws RangeError when headDim is odd or the scaling is of an unknown type. */
 export function ropeFrequencies(options: Omit<RopeOptions, 'positions'>): Float32Array {
   const { headDim, theta, scaling } = options;
   if (!Number.isInteger(headDim) || headDim < 2 || headDim % 2 !== 0) {
@@ -44,38 +37,22 @@ export function ropeFrequencies(options: Omit<RopeOptions, 'positions'>): Float3
       `ropeTables: headDim is ${headDim}; rotation pairs dimensions, so it must be even and positive`,
     );
   }
-  const frequencies = Float32Array.from(
-    { length: headDim / 2 },
-    (_, i) => 1 / f32(f32(theta) ** f32((2 * i) / headDim)),
-  );
-  if (scaling == null || scaling.ropeType === 'default') return frequencies;
-  if (scaling.ropeType !== 'llama3') {
-    throw new RangeError(
-      `ropeTables: unknown ropeType '${(scaling as { ropeType: string }).ropeType}'; 'default' and 'llama3' are known`,
-    );
-  }
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: context } = scaling;
-  const [longest, shortest] = [context / lowFreqFactor, context / highFreqFactor];
-  return frequencies.map((frequency) => {
-    const wavelength = f32((2 * Math.PI) / frequency);
-    if (wavelength < shortest) return frequency;
-    if (wavelength > longest) return frequency / factor;
-    const smooth = f32(f32(f32(context / wavelength) - lowFreqFactor) / (highFreqFactor - lowFreqFactor));
-    return f32(f32(f32(1 - smooth) * frequency) / factor) + f32(smooth * frequency);
-  });
+  if (scaling == null || scaling.ropeType === 'default') return plainFrequencies(headDim, theta);
+  return scaledFrequencies(headDim, theta, scaling, options.length ?? 0);
 }
 
 /** @throws RangeError when headDim is odd or the scaling is of an unknown type. */
 export function ropeTables(options: RopeOptions): RopeTables {
-  const frequencies = ropeFrequencies(options);
+  const frequencies = ropeFrequencies({ ...options, length: options.length ?? options.positions });
+  const factor = f32(attentionFactorOf(options.scaling));
   const halfDim = frequencies.length;
   const cos = new Float32Array(options.positions * halfDim);
   const sin = new Float32Array(options.positions * halfDim);
   for (let p = 0, at = 0; p < options.positions; p++) {
     for (let i = 0; i < halfDim; i++, at++) {
       const angle = f32(p * frequencies[i]!);
-      cos[at] = Math.cos(angle);
-      sin[at] = Math.sin(angle);
+      cos[at] = f32(Math.cos(angle)) * factor;
+      sin[at] = f32(Math.sin(angle)) * factor;
     }
   }
   return { cos, sin, positions: options.positions, halfDim };
