@@ -16,16 +16,23 @@ export function showValue(value: unknown, limit = 80): string {
 }
 
 function write(value: unknown, depth: number, parts: string[], room: { left: number }): void {
-  const put = (text: string) => {
+  const put = (text: string): void => {
     parts.push(text);
     room.left -= text.length;
   };
-  if (typeof value === 'string') return put(JSON.stringify(value.slice(0, room.left + 1)));
+  if (typeof value === 'string') {
+    put(JSON.stringify(value.slice(0, room.left + 1)));
+    return;
+  }
   if (typeof value !== 'object' || value === null) {
-    return put(Object.is(value, -0) ? '-0' : typeof value === 'bigint' ? `${value}n` : String(value));
+    put(Object.is(value, -0) ? '-0' : typeof value === 'bigint' ? `${value}n` : String(value));
+    return;
   }
   const isArray = Array.isArray(value);
-  if (depth >= MAX_DEPTH) return put(isArray ? '[…]' : '{…}');
+  if (depth >= MAX_DEPTH) {
+    put(isArray ? '[…]' : '{…}');
+    return;
+  }
   put(isArray ? '[' : '{');
   let first = true;
   // A loop over keys and not Object.entries: what is beyond the limit is not copied first.
