@@ -2,7 +2,7 @@
  * @file A model with adapters: `getPeftModel` makes it, `PeftModel` holds the adapters, their variables, and merges them.
  */
 import type * as tf from '@tensorflow/tfjs';
-import { decisiveFields } from './adapter-config-file.js';
+import { decisiveFields } from './decisive-fields.js';
 import { AdapterError } from './errors.js';
 import { baseFingerprint } from './fingerprint.js';
 import { seedFor } from './init.js';
