@@ -99,7 +99,9 @@ describe('saveModel()', () => {
   });
 
   it('keeps the dialect where only one is there', async () => {
-    const { rope_scaling, rope_theta, ...newer } = { ...llamaConfigJson(TINY), rope_parameters: both.rope_parameters };
+    const newer: Record<string, unknown> = { ...llamaConfigJson(TINY), rope_parameters: both.rope_parameters };
+    delete newer.rope_scaling;
+    delete newer.rope_theta;
     const dir = await directory(TINY, tinyWeights(TINY));
     await writeFile(join(dir, 'config.json'), JSON.stringify(newer));
     const merged = join(root, 'merged-newer');
