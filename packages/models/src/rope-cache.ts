@@ -25,7 +25,8 @@ export class RopeCache {
    * @param positions below `most`.
    */
   rowsOnDevice(positions: Int32Array, most: number): Tables {
-    if (this.options.scaling?.ropeType === 'dynamic') throw new Error('internal: a step with dynamic RoPE was recorded');
+    if (this.options.scaling?.ropeType === 'dynamic')
+      throw new Error('internal: a step with dynamic RoPE was recorded');
     const { cos, sin } = this.#deviceTables(most);
     return noGradient(() =>
       tf.tidy(() => {
