@@ -2,8 +2,8 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { MatrixType } from '../device/gemm.js';
-import { gatherColumns } from '../spft/select/columns.js';
-import { gatherRows } from '../spft/tokens/rows.js';
+import { gatherColumns } from '../spft/select/gather-columns.js';
+import { gatherRows } from '../spft/tokens/gather-rows.js';
 import { BYTES } from '../storage.js';
 import { type Rows, registerForm, type StoredForm, type Sum } from './form.js';
 

@@ -4,7 +4,9 @@ import { packedAttentionKernels } from './attention/packed-attention.js';
 import { ropeKernels } from './attention/rope.js';
 import type { CudaKernels } from './contract.js';
 import { batchedMatmulKernels } from './engine/batched-matmul.js';
+import { columnDotsKernels } from './engine/column-dots.js';
 import { storedTensorKernels } from './engine/stored-tensor.js';
+import { transposeKernels } from './engine/transpose.js';
 import { linearCrossEntropyKernels } from './loss/linear-cross-entropy.js';
 import { gatedMlpKernels } from './mlp/gated-mlp.js';
 import { swigluKernels } from './mlp/swiglu.js';
@@ -15,11 +17,16 @@ import { linearKernels } from './project/linear.js';
 import { loraLinearKernels } from './project/lora-linear.js';
 import { projectColumnsKernels } from './project/project-columns.js';
 import { projectRowsKernels } from './project/project-rows.js';
-import { columnDotsKernels } from './select/column-dots.js';
-import { columnsKernels } from './select/columns.js';
-import { scoresKernels } from './select/scores.js';
+import { columnNormsKernels } from './select/column-norms.js';
+import { gatedScoresKernels } from './select/gated-scores.js';
+import { gatherColumnsKernels } from './select/gather-columns.js';
+import { gramScoresKernels } from './select/gram-scores.js';
+import { maskColumnsKernels } from './select/mask-columns.js';
+import { scatterColumnsKernels } from './select/scatter-columns.js';
 import { topKSelectionKernels } from './select/top-k-selection.js';
-import { rowsKernels } from './tokens/rows.js';
+import { gatherRowsKernels } from './tokens/gather-rows.js';
+import { sequenceMeansKernels } from './tokens/sequence-means.js';
+import { splitRowsKernels } from './tokens/split-rows.js';
 import { optimizerUpdateKernels } from './update/optimizer-update.js';
 
 export const SPFT_KERNELS = {
@@ -38,10 +45,17 @@ export const SPFT_KERNELS = {
   ...projectColumnsKernels,
   ...projectRowsKernels,
   ...columnDotsKernels,
-  ...columnsKernels,
-  ...scoresKernels,
+  ...columnNormsKernels,
+  ...sequenceMeansKernels,
+  ...gatherColumnsKernels,
+  ...scatterColumnsKernels,
+  ...maskColumnsKernels,
+  ...transposeKernels,
+  ...gramScoresKernels,
+  ...gatedScoresKernels,
   ...topKSelectionKernels,
-  ...rowsKernels,
+  ...gatherRowsKernels,
+  ...splitRowsKernels,
   ...optimizerUpdateKernels,
 } satisfies CudaKernels;
 

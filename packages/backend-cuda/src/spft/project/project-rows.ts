@@ -7,7 +7,8 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { type Activations, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { gatherColumns, scatterColumns } from '../select/columns.js';
+import { gatherColumns } from '../select/gather-columns.js';
+import { scatterColumns } from '../select/scatter-columns.js';
 import {
   branchGradients,
   branchInputs,

@@ -1,0 +1,44 @@
+/** @file Scores of the gated MLP's channels by low-rank predictors of gate and up. */
+import type * as tf from '@tensorflow/tfjs';
+
+import type { CudaBackend } from '../../backend.js';
+import { inScope, typeOf } from '../../shared/tensors.js';
+import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
+import { C_TYPE } from '../../storage.js';
+import type { CudaKernels } from '../contract.js';
+
+type Info = tf.TensorInfo;
+
+/**
+ * Norm over rows of silu(x·gateA·gateB) ⊙ (x·upA·upB).
+ * @param x [B, in], few rows. @param gateA [in, r], as upA. @param gateB [r, n], as upB.
+ * @returns [n] in float, owned by the caller.
+ */
+export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: Info, upA: Info, upB: Info): Info {
+  const [rows, inputs] = x.shape as [number, number];
+  const [r, n] = gateB.shape as [number, number];
+  return inScope(backend, (scope) => {
+    const both = (one: Info, other: Info) => {
+      const type = typeOf(backend, one, other);
+      return [C_TYPE[type], ...[one, other].map((info) => scope.address(info, type))] as const;
+    };
+    const [A, ...ofA] = both(gateA, upA);
+    const [B, ...ofB] = both(gateB, upB);
+    const types = { X: C_TYPE[backend.physical(x)], TYPE_A: A, TYPE_B: B };
+    const p = backend.address(scope.temporary(backend.output([2, rows, r], 'float32', 'f32')));
+    const y = scope.output([n], 'float32', 'f32');
+    const low = backend.kernel('gated-scores', 'predict_low_rank', 'ppppii', types);
+    backend.launch(low, [rows, 2, Math.ceil(r / 8)], [256], [backend.address(x), ...ofA, p, inputs, r]);
+    const high = backend.kernel('gated-scores', 'gated_scores', 'ppppiii', types);
+    backend.launch(high, [Math.ceil(n / 128)], [128], [p, ...ofB, backend.address(y), rows, n, r]);
+    return y;
+  });
+}
+
+declareVariants('gated-scores', combinations({ X: FLOATS, TYPE_A: FLOATS, TYPE_B: FLOATS }));
+
+/** Kernels of the contract. */
+export const gatedScoresKernels = {
+  SpftGatedScores: ({ backend, inputs: { x, gateA, gateB, upA, upB } }) =>
+    gatedScores(backend, x, gateA, gateB, upA, upB),
+} satisfies CudaKernels;
