@@ -1,6 +1,5 @@
 /** @file Sums of products down columns. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import { inScope, typeOf } from '../../shared/tensors.js';
 import { C_TYPE } from '../../storage.js';

@@ -1,6 +1,5 @@
 /** @file The transpose of a matrix, or of its kept columns. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import type { CudaKernels } from '../contract.js';
 import { kernelOf } from '../select/column-moves.js';

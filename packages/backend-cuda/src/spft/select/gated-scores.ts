@@ -1,6 +1,5 @@
 /** @file Scores of the gated MLP's channels by low-rank predictors of gate and up. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import { inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';

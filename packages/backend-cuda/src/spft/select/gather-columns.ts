@@ -1,6 +1,5 @@
 /** @file Kept columns next to each other. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import type { CudaKernels } from '../contract.js';
 import { bytesOf, kernelOf } from './column-moves.js';

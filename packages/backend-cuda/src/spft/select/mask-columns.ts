@@ -1,6 +1,5 @@
 /** @file Columns that are not kept, zeroed on sparse rows. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import type { CudaKernels } from '../contract.js';
 import { kernelOf, overColumns } from './column-moves.js';

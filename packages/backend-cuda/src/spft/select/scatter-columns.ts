@@ -1,6 +1,5 @@
 /** @file Kept columns back in their places. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import type { CudaKernels } from '../contract.js';
 import { kernelOf, overColumns } from './column-moves.js';

@@ -1,6 +1,5 @@
 /** @file Means over the tokens of each sequence. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { C_TYPE } from '../../storage.js';

@@ -1,6 +1,5 @@
 /** @file Rows apart, which copies nothing, and together. */
 import type * as tf from '@tensorflow/tfjs';
-
 import type { CudaBackend } from '../../backend.js';
 import { inScope } from '../../shared/tensors.js';
 import { unitOf } from '../../shared/units.js';
