@@ -9,6 +9,7 @@ import { addEvalCommand } from './commands/eval.js';
 import { addGenerateCommand } from './commands/generate.js';
 import { addMergeCommand } from './commands/merge.js';
 import { addPredictorCommand } from './commands/predictor-build.js';
+import { addSparsityCommand } from './commands/sparsity-plan.js';
 import { addTrainCommand } from './commands/train.js';
 import type { CliIo } from './terminal/io.js';
 import { Output } from './terminal/output.js';
@@ -41,6 +42,7 @@ export function createProgram(io: CliIo): Command {
     addEvalCommand,
     addGenerateCommand,
     addPredictorCommand,
+    addSparsityCommand,
     addMergeCommand,
     addDataCommand,
     addConfigCommand,

@@ -107,7 +107,11 @@ export { median, StepClock, type StepSummary } from './loop/step-clock.js';
 export { Trainer } from './loop/trainer.js';
 export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
 export { resolveArgs, type StepArgs, stepsOf, type TrainingArgs } from './loop/training-args.js';
-export { type CalibrationSamplesOptions, calibrationData } from './plan/calibration-data.js';
+export { type CalibrationSamplesOptions, calibrationData, sampleEvenly } from './plan/calibration-data.js';
+export { everyLayer, layersOf, type PlanRequest, planSparsity, type SparsityPlanning } from './plan/plan-sparsity.js';
+export { type PlanTextFacts, planText } from './plan/plan-text.js';
+export { renderPlan } from './plan/render-plan.js';
+export { mostSaving, type PlanOption, type SolvedPlan, solvePlan } from './plan/solve-plan.js';
 export { metricNames } from './record/metric-names.js';
 export { type MetricSink, ModuleStatistics } from './record/module-statistics.js';
 export {

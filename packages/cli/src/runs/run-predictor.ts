@@ -7,11 +7,10 @@ import { type CalibrationData, type PredictedLayers, type PredictorKind, predict
 import { loadOrBuildPredictors } from '@spft/estimator/node';
 import { calibrationData, type DataRecord } from '@spft/trainer';
 import { CliError } from '../errors.js';
-import { predictorPlace } from '../steps/attach-sparsity.js';
+import { calibrationOf, predictorPlace } from '../steps/attach-sparsity.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openRecords, tokenize } from '../steps/open-data.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
-import { calibrationOf } from '../steps/open-run.js';
 import { DEFAULT_TEMPLATE, knownTemplate } from '../steps/template.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';

@@ -10,10 +10,13 @@ import {
   getSpftModel,
   type SparsityAttachable,
   type SpftModel,
+  denseTokens as tokensDense,
 } from '@spft/estimator';
 import { predictorDirectory } from '@spft/estimator/node';
+import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
+import type { RunSamples } from './open-data.js';
 import { locateModel, type OpenedModel, shortName } from './open-model.js';
 
 /** Where predictors are kept that no config has a place for. */
@@ -56,6 +59,12 @@ export async function predictorPlace(
   }
   const isThere = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(base, file)));
   return isThere ? base : join(base, name, calibrated ? calibrated.mode : `r_${rank}`);
+}
+
+/** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */
+export function calibrationOf(opened: OpenedModel, { source }: RunSamples, sparsity: SpftConfig): CalibrationData {
+  const denseTokens: DenseTokens = (labels, lengths, seed) => tokensDense(labels, lengths, sparsity, seed);
+  return calibrationData(opened.model, source, { denseTokens });
 }
 
 /**

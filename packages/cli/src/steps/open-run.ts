@@ -1,13 +1,11 @@
 /** @file Everything that a run needs, read and put together, before anything is written: data, model, adapter, sparsity. */
 import { resolve } from 'node:path';
 import type { SpftConfig, TrainConfig } from '@spft/config';
-import { type CalibrationData, type SpftModel, denseTokens as tokensDense } from '@spft/estimator';
+import type { SpftModel } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import {
   type CheckpointStore,
-  calibrationData,
-  type DenseTokens,
   type EvaluationTask,
   type PromptTemplate,
   type Sample,
@@ -19,11 +17,12 @@ import { openTasks } from '../runs/evaluate-model.js';
 import type { CheckedRequest, TrainingRequest } from '../runs/run-request.js';
 import type { Output } from '../terminal/output.js';
 import { newAdapter } from './attach-adapter.js';
-import { attachSparsity, readSparsity } from './attach-sparsity.js';
+import { attachSparsity, calibrationOf, readSparsity } from './attach-sparsity.js';
 import { openBackend } from './open-backend.js';
 import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
 import { type OpenedModel, openModel } from './open-model.js';
 import { refuseOtherRun } from './output-directory.js';
+import { autoBudget, plannedSparsity } from './plan.js';
 import { openTemplate } from './template.js';
 
 export interface OpenRun {
@@ -45,12 +44,6 @@ export interface OpenRun {
   readonly statistics: SparsityStatistics | null;
 }
 
-/** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */
-export function calibrationOf(opened: OpenedModel, { source }: RunSamples, sparsity: SpftConfig): CalibrationData {
-  const denseTokens: DenseTokens = (labels, lengths, seed) => tokensDense(labels, lengths, sparsity, seed);
-  return calibrationData(opened.model, source, { denseTokens });
-}
-
 /** @param cleanup gets what is to be done in the end, whatever comes of it; the last one first. */
 export async function openRun(
   request: TrainingRequest,
@@ -59,7 +52,8 @@ export async function openRun(
   cleanup: (() => void)[],
 ): Promise<OpenRun> {
   const { config } = request;
-  const sparsity = await readSparsity(config, request.flags, request.sparsityMode);
+  const auto = autoBudget(config.spft);
+  const file = auto ? null : await readSparsity(config, request.flags, request.sparsityMode);
   const directory = resolve(config.outputDir);
   const checkpoints = directoryCheckpoints(directory);
   // Looked at again when the directory is taken, which is not before everything fits together.
@@ -84,6 +78,9 @@ export async function openRun(
 
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
+  const sparsity = auto
+    ? await plannedSparsity({ peft, opened, samples, train: config, ...auto }, request.flags ?? [], output)
+    : file;
   const spft =
     sparsity && (await attachSparsity(peft, opened, sparsity, output, calibrationOf(opened, samples, sparsity)));
   if (spft) cleanup.push(() => spft.dispose());

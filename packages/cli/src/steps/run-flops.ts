@@ -17,21 +17,7 @@ export function runFlopsShare(
   trainer: Trainer,
 ): number {
   if (spft === null || spft.plan.estimator.applies !== 'gather') return 1;
-  const { mode } = spft.plan.estimator;
-  const rank = /^(?:svd|calibrated)_(\d+)/.exec(mode)?.[1];
-  const method: FlopsMethod = {
-    adapters: {
-      rank: peft.config.r,
-      targets: [...new Set([...peft.adapters.keys()].map((name) => name.split('.').at(-1)!))],
-      dora: peft.config.useDora,
-    },
-    sparsity: spft.plan.layers,
-    predictorRank: Number(rank ?? 0),
-    channelMultiple: spft.config.channelMultiple,
-    scoreRows: scoreRowsOf(spft.config),
-    selectionInterval: spft.config.selectionInterval,
-    gradient: spft.config.compat === 'reference' ? 'cut' : spft.config.gradient,
-  };
+  const method = flopsMethod(spft, peft);
   const { sparsity: _, predictorRank: __, ...dense } = method;
   let [sparseTotal, denseTotal] = [0, 0];
   const { args, plan } = trainer;
@@ -47,6 +33,24 @@ export function runFlopsShare(
     }
   }
   return sparseTotal / denseTotal;
+}
+
+/** What a step with this adapter and this sparsity is made of. */
+export function flopsMethod(spft: SpftModel, peft: PeftModel): FlopsMethod {
+  const rank = /^(?:svd|calibrated)_(\d+)/.exec(spft.plan.estimator.mode)?.[1];
+  return {
+    adapters: {
+      rank: peft.config.r,
+      targets: [...new Set([...peft.adapters.keys()].map((name) => name.split('.').at(-1)!))],
+      dora: peft.config.useDora,
+    },
+    sparsity: spft.plan.layers,
+    predictorRank: Number(rank ?? 0),
+    channelMultiple: spft.config.channelMultiple,
+    scoreRows: scoreRowsOf(spft.config),
+    selectionInterval: spft.config.selectionInterval,
+    gradient: spft.config.compat === 'reference' ? 'cut' : spft.config.gradient,
+  };
 }
 
 /** Which rows a config's scores are taken from, as the estimator has it. */

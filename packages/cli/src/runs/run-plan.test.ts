@@ -1,0 +1,73 @@
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { SpftConfig } from '@spft/config';
+import { describe, expect, it } from 'vitest';
+import { BASE, fails, scratch, works } from '../../test/run-cli.js';
+
+const at = scratch();
+const plan = (...more: string[]) => [
+  ...['sparsity', 'plan', '--model', BASE, '--dataset', at.train, '--samples', '4', '--levels', '0.5,0.9'],
+  ...['--tails', '4,8', ...more],
+];
+
+describe('spft sparsity plan', () => {
+  it('writes a file that a run takes, with the numbers, and the map; a second budget measures little', async () => {
+    const env = { XDG_CACHE_HOME: at.path('cache') };
+    const first = await works(plan('--flops', '0.8', '--out', at.path('plan.yaml'), '--json', at.path('plan.json')), {
+      env,
+    });
+    const text = await readFile(at.path('plan.yaml'), 'utf8');
+    const config = SpftConfig.fromText(text, 'plan.yaml');
+    expect(config).toMatchObject({ mode: 'calibrated_8', skipOutputTokens: true, channelMultiple: 8 });
+    expect(Object.keys(config.sparsity)).toHaveLength(8);
+    expect(text).toMatch(/layers\.1\.mlp: [\d.]+ {2}# 0\.5: [+−]\d/);
+    const numbers = JSON.parse(await readFile(at.path('plan.json'), 'utf8'));
+    expect(numbers.flops).toBeLessThanOrEqual(0.8);
+    // What the modules save adds up to what the plan saves: the count of the whole is within a hair of the budget's solution.
+    expect(numbers.flops).toBeGreaterThan(0.5);
+    expect(numbers.loss).toBeGreaterThan(0);
+    const page = await readFile(at.path('plan.html'), 'utf8');
+    expect(page).toContain('class="chosen"');
+    expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2);
+    expect(first.stderr).not.toContain('measurements were there');
+
+    const second = await works(plan('--max_loss', '0.2', '--out', at.path('second.yaml')), { env });
+    expect(second.stderr).toMatch(/plan: .*; \d+ measurements were there/);
+    const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('run'), '--max_steps', '2'];
+    const run = await works([...train, '--sparsity', at.path('plan.yaml')], { env });
+    expect(run.stdout).toMatch(/SparseLoRA/);
+    const auto = ['--sparsity', 'auto:0.8', '--overwrite_output_dir', '--quiet'];
+    await works([...train, ...auto], { env });
+    const described = JSON.parse(await readFile(at.path('run', 'spft_run.json'), 'utf8'));
+    expect(described.sparsity).toMatchObject({ mode: 'calibrated_8', skip_output_tokens: true });
+  });
+
+  it('says what a budget that cannot be met could be, and writes nothing', async () => {
+    const env = { XDG_CACHE_HOME: at.path('cache') };
+    const message = await fails(plan('--flops', '0.1', '--out', at.path('never.yaml')), { env });
+    expect(message).toMatch(/10\.0 % of the FLOPs cannot be met: with every module at 0\.9 a step takes [\d.]+ %/);
+    expect(message).toMatch(/ask for at least [\d.]+ %/);
+    expect([existsSync(at.path('never.yaml')), existsSync(at.path('never.html'))]).toEqual([false, false]);
+  });
+
+  it('refuses what contradicts itself, and to replace a file', async () => {
+    expect(await fails(plan('--out', at.path('x.yaml')))).toContain('one of them');
+    expect(await fails(plan('--flops', '0.5', '--max_loss', '1', '--out', at.path('x.yaml')))).toContain('one of them');
+    expect(await fails(plan('--flops', '1.5', '--out', at.path('x.yaml')))).toMatch(/from 0 to 1/);
+    await writeFile(at.path('there.yaml'), 'mine');
+    expect(await fails(plan('--flops', '0.8', '--out', at.path('there.yaml')))).toContain('is there already');
+    expect(await readFile(at.path('there.yaml'), 'utf8')).toBe('mine');
+    expect(
+      await fails(plan('--flops', '0.8', '--estimator', 'oracle_norm_ffn_attention_norm', '--out', at.path('x.yaml'))),
+    ).toContain('computes everything first');
+    const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('no'), '--max_steps', '1'];
+    expect(await fails([...train, '--sparsity', 'auto:2'])).toContain('wanted auto, or auto:SHARE');
+  });
+
+  it('of another model names the layers that this one lacks', async () => {
+    const text = 'mode: svd_8\nsparsity:\n  layers.9.mlp: 0.9\n';
+    await writeFile(at.path('other.yaml'), text);
+    const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('no'), '--max_steps', '1'];
+    expect(await fails([...train, '--sparsity', at.path('other.yaml')])).toMatch(/layers\.9\.mlp.*matches no layer/s);
+  });
+});

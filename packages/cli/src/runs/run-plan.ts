@@ -1,0 +1,93 @@
+/** @file Planning a sparsity file from the command line. */
+import { existsSync } from 'node:fs';
+import { loadTrainConfig } from '@spft/config/node';
+import { writeFileAtomically } from '@spft/safetensors/node';
+import { renderPlan } from '@spft/trainer';
+import { CliError } from '../errors.js';
+import { newAdapter } from '../steps/attach-adapter.js';
+import { openBackend } from '../steps/open-backend.js';
+import { openRecords, templateForRecords, tokenize } from '../steps/open-data.js';
+import { openModel } from '../steps/open-model.js';
+import { planFor } from '../steps/plan.js';
+import { DEFAULT_TEMPLATE, knownTemplate } from '../steps/template.js';
+import { preparePath, writeJson } from '../terminal/json-file.js';
+import type { Output } from '../terminal/output.js';
+
+export interface PlanCommand {
+  readonly modelNameOrPath: string;
+  readonly dataset: string;
+  readonly out: string;
+  readonly flops?: number;
+  readonly maxLoss?: number;
+  readonly estimator?: string;
+  readonly levels?: readonly number[];
+  readonly tails?: readonly number[];
+  readonly samples?: number;
+  /** Training file whose adapter and batch the FLOPs are counted for. */
+  readonly config?: string;
+  /** Over the training file's. */
+  readonly loraR?: number;
+  readonly loraTargetModules?: string;
+  readonly template?: string;
+  readonly modelMaxLength?: number;
+  readonly overwrite?: boolean;
+  readonly revision?: string;
+  readonly json?: string;
+  readonly backend?: string;
+}
+
+export async function runPlan(request: PlanCommand, output: Output): Promise<void> {
+  const { out, flops, maxLoss, estimator, levels, tails, samples: count } = request;
+  if ((flops === undefined) === (maxLoss === undefined)) {
+    throw new CliError('a plan needs a budget: --flops SHARE or --max_loss RISE, one of them');
+  }
+  const page = `${out.replace(/\.(ya?ml|json)$/, '')}.html`;
+  for (const path of [out, page]) {
+    if (existsSync(path) && !request.overwrite) {
+      throw new CliError(`${path}: is there already; name another --out, or give --overwrite`);
+    }
+  }
+  const train = await loadTrainConfig(request.config ?? null, {
+    dataset: request.dataset,
+    ...(request.modelMaxLength === undefined ? {} : { model_max_length: String(request.modelMaxLength) }),
+    ...(request.loraR === undefined ? {} : { lora_r: String(request.loraR) }),
+    ...(request.loraTargetModules === undefined ? {} : { lora_target_modules: request.loraTargetModules }),
+  });
+  await preparePath(out);
+  await preparePath(request.json);
+  const records = await openRecords(request.dataset, train, undefined, output);
+  await openBackend(request.backend, output);
+  const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
+  try {
+    const asked = { name: knownTemplate(request.template ?? DEFAULT_TEMPLATE.name), format: train.chatTemplateFormat };
+    const isNamed = request.template !== undefined;
+    const choice = templateForRecords(records.train, { template: asked, isNamed }, opened.tokenizer, output);
+    const samples = await tokenize(records.train, opened, choice, train, output);
+    const peft = newAdapter(opened, train, output);
+    try {
+      const { planning, facts, text } = await planFor(
+        { peft, opened, samples, train, flops, maxLoss, estimator, levels, tails, count },
+        output,
+      );
+      await writeFileAtomically(page, (handle) => handle.writeFile(renderPlan(planning, facts)));
+      await writeFileAtomically(out, (handle) => handle.writeFile(text));
+      output.print(`${out}: ${(100 * planning.flops).toFixed(1)} % of the FLOPs; the map: ${page}`);
+      const { sparsity, sensitivity, tails: found, ...numbers } = planning;
+      await writeJson(
+        request.json,
+        {
+          ...{ ...numbers, out, page, mode: facts.mode },
+          ...{ sparsity: Object.fromEntries(sparsity), tails: Object.fromEntries(found) },
+          sensitivity: Object.fromEntries(
+            [...sensitivity].map(([module, rises]) => [module, Object.fromEntries(rises)]),
+          ),
+        },
+        output,
+      );
+    } finally {
+      peft.dispose();
+    }
+  } finally {
+    opened.model.dispose();
+  }
+}

@@ -1,0 +1,150 @@
+/** @file A sparsity planned for a model and data: what `spft sparsity plan` does, and `spft train --sparsity auto` before it trains. */
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { SpftConfig, type TrainConfig } from '@spft/config';
+import type { LlamaForCausalLM } from '@spft/models';
+import type { PeftModel } from '@spft/peft';
+import { writeFileAtomically } from '@spft/safetensors/node';
+import { everyLayer, type PlanTextFacts, planSparsity, planText, type SparsityPlanning } from '@spft/trainer';
+import * as tf from '@tensorflow/tfjs';
+import { CliError } from '../errors.js';
+import type { Output } from '../terminal/output.js';
+import { attachSparsity, calibrationOf, predictorCache } from './attach-sparsity.js';
+import type { RunSamples } from './open-data.js';
+import { type OpenedModel, shortName } from './open-model.js';
+import { flopsMethod } from './run-flops.js';
+
+/** How far a plan may go. */
+export interface PlanBudget {
+  /** Share of a dense step's FLOPs. */
+  readonly flops?: number;
+  /** Rise of the loss before training. */
+  readonly maxLoss?: number;
+}
+
+export interface PlanAsked extends PlanBudget {
+  readonly peft: PeftModel<LlamaForCausalLM>;
+  readonly opened: OpenedModel;
+  readonly samples: RunSamples;
+  readonly train: Pick<TrainConfig, 'dataset' | 'spftMode' | 'spftPredictorBasepath' | 'perDeviceTrainBatchSize'>;
+  /** Default `calibrated_8`. */
+  readonly estimator?: string;
+  readonly levels?: readonly number[];
+  readonly tails?: readonly number[];
+  /** Samples that are measured on. */
+  readonly count?: number;
+}
+
+export interface Planned {
+  readonly planning: SparsityPlanning;
+  readonly facts: PlanTextFacts;
+  readonly text: string;
+}
+
+/** Without a number a plan may raise the loss by so much. */
+const AUTO_MAX_LOSS = 0.1;
+/** On a CPU kept counts are whole SIMD vectors; tensor cores want 16 (`getSpftModel` has that by itself). */
+const CPU_MULTIPLE = 8;
+
+/** The budget of `auto` or `auto:0.6`; null where the key names a file. @throws CliError when the number is none. */
+export function autoBudget(spft: string | null): PlanBudget | null {
+  const found = /^auto(?::(.*))?$/.exec(spft ?? '');
+  if (found === null) return null;
+  const number = found[1];
+  if (number === undefined) return { maxLoss: AUTO_MAX_LOSS };
+  const flops = number.trim() === '' ? Number.NaN : Number(number);
+  if (flops > 0 && flops < 1) return { flops };
+  throw new CliError(
+    `--sparsity ${spft}: wanted auto, or auto:SHARE with a share of FLOPs between 0 and 1, e.g. auto:0.6`,
+  );
+}
+
+/** The planned config of a run; its text is kept beside the measurements. */
+export async function plannedSparsity(
+  asked: PlanAsked & { readonly train: TrainConfig },
+  flags: Iterable<string>,
+  output: Output,
+): Promise<SpftConfig> {
+  const { train } = asked;
+  const { text } = await planFor({ ...asked, estimator: train.spftMode ?? undefined }, output);
+  const path = join(planDirectory(asked.opened, output), 'auto.yaml');
+  await writeFileAtomically(path, (handle) => handle.writeFile(text));
+  output.note(`sparsity planned: ${path}`);
+  return SpftConfig.fromText(text, path, { train, flags });
+}
+
+/**
+ * Measures and solves; what was measured before on the same model, data and estimator is not measured again, so an interrupted plan goes on.
+ * @throws TrainerError when the budget cannot be met, saying what can.
+ */
+export async function planFor(asked: PlanAsked, output: Output): Promise<Planned> {
+  const { peft, opened, samples, train, estimator = 'calibrated_8', levels, tails, count = 16, flops, maxLoss } = asked;
+  const { layerCount } = opened.model;
+  const onCpu = ['blas', 'wasm', 'cpu', 'tensorflow'].includes(tf.getBackend());
+  const channelMultiple = onCpu ? CPU_MULTIPLE : null;
+  const config = SpftConfig.fromObject({
+    mode: estimator,
+    ...{ skip_output_tokens: true, skip_tail_tokens: 16, channel_multiple: channelMultiple },
+    predictor_basepath: train.spftPredictorBasepath,
+    sparsity: everyLayer(layerCount),
+  });
+  const calibration = calibrationOf(opened, samples, config);
+  const spft = await attachSparsity(peft, opened, config, output, calibration);
+  const status = output.task('plan');
+  try {
+    if (spft.plan.estimator.applies !== 'gather') {
+      throw new CliError(`a plan needs an estimator that saves arithmetic; '${estimator}' computes everything first`);
+    }
+    const data = `${samples.source.digest.slice(0, 16)}-${calibration.data ?? ''}`;
+    const path = join(planDirectory(opened, output), `${estimator}-${data}-${count}-${tf.getBackend()}.json`);
+    const known = await readMeasurements(path);
+    const reused = known.size;
+    const save = () =>
+      writeFileAtomically(path, (handle) => handle.writeFile(JSON.stringify(Object.fromEntries(known), null, 1)));
+    await mkdir(dirname(path), { recursive: true });
+    let measured = 0;
+    const planning = await planSparsity({
+      ...{ spft, shape: opened.model.config, samples: samples.source, known: new Map(known) },
+      ...{ flops, maxLoss, levels, tails, count },
+      batchSize: train.perDeviceTrainBatchSize,
+      method: flopsMethod(spft, peft),
+      onMeasured: async (key, loss) => {
+        known.set(key, loss);
+        if (++measured % 8 === 0) await save();
+        // Ctrl-C and the bar get a turn.
+        await new Promise(setImmediate);
+      },
+      onProgress: (done, total, what) => status.update(Math.min(1, done / Math.max(1, total)), what),
+    });
+    await save();
+    status.done(
+      `${planning.sparsity.size} of ${2 * layerCount} modules sparse, ${(100 * planning.flops).toFixed(1)} % of the FLOPs, loss before ` +
+        `training ${planning.denseLoss.toFixed(3)} → ${planning.loss.toFixed(3)}${reused > 0 ? `; ${reused} measurements were there` : ''}`,
+    );
+    const facts: PlanTextFacts = {
+      ...{ mode: estimator, model: opened.name, dataset: train.dataset ?? '', backend: tf.getBackend() },
+      ...{ channelMultiple, layerCount },
+    };
+    return { planning, facts, text: planText(planning, facts) };
+  } catch (error) {
+    status.fail();
+    throw error;
+  } finally {
+    spft.dispose();
+  }
+}
+
+function planDirectory(opened: OpenedModel, output: Output): string {
+  const model = `${shortName(opened.name)}-${opened.fingerprint.slice(0, 12)}`;
+  return join(dirname(predictorCache(output.io.env)), 'plans', model);
+}
+
+/** Losses that an earlier plan measured; a file that is broken is as good as none. */
+async function readMeasurements(path: string): Promise<Map<string, number>> {
+  try {
+    const value = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+    return new Map(Object.entries(value).filter((entry): entry is [string, number] => Number.isFinite(entry[1])));
+  } catch {
+    return new Map();
+  }
+}

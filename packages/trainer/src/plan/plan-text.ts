@@ -1,0 +1,44 @@
+/** @file A plan as a sparsity file in the original's format, its numbers as comments. */
+import type { SparsityPlanning } from './plan-sparsity.js';
+
+export interface PlanTextFacts {
+  readonly mode: string;
+  readonly model: string;
+  readonly dataset: string;
+  readonly backend: string;
+  /** Kept channels are rounded up to a multiple of it; null: as the backend has it. */
+  readonly channelMultiple: number | null;
+  readonly layerCount: number;
+}
+
+/** YAML; ends with a newline. */
+export function planText(planning: SparsityPlanning, facts: PlanTextFacts): string {
+  const { denseLoss, loss, flops, skipTailTokens, sparsity, sensitivity } = planning;
+  const oneLine = (text: string) => text.replace(/\s+/g, ' ');
+  const lines = [
+    `# Planned for ${oneLine(facts.model)} on ${oneLine(facts.dataset)}, backend ${facts.backend}: a sparse step takes ${(100 * flops).toFixed(1)} % of a dense one's FLOPs.`,
+    `# Loss of ${planning.labelledTokens} labelled tokens (${planning.samples} samples) before training: dense ${denseLoss.toFixed(4)}, with this plan ${loss.toFixed(4)}.`,
+    '# What each number of dense tokens at the end of a prompt comes to:',
+    ...[...planning.tails].map(([tail, found]) =>
+      found === null
+        ? `#   ${tail}: the budget cannot be met`
+        : `#   ${tail}: loss ${found.loss.toFixed(4)} at ${(100 * found.flops).toFixed(1)} %`,
+    ),
+    `mode: ${facts.mode}`,
+    'skip_output_tokens: true',
+    `skip_tail_tokens: ${skipTailTokens}`,
+    ...(facts.channelMultiple === null ? [] : [`channel_multiple: ${facts.channelMultiple}`]),
+    '# Behind each: how much the loss rises with this module alone at each sparsity.',
+    'sparsity:',
+  ];
+  for (let layer = 0; layer < facts.layerCount; layer++) {
+    for (const part of ['mlp', 'self_attn']) {
+      const module = `layers.${layer}.${part}`;
+      const rises = [...(sensitivity.get(module) ?? [])].map(([level, rise]) => `${level}: ${signed(rise)}`);
+      lines.push(`  ${module}: ${sparsity.get(module) ?? 0}${rises.length > 0 ? `  # ${rises.join(', ')}` : ''}`);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
