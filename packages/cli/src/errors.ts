@@ -40,22 +40,30 @@ export function isExpected(error: unknown): error is Error & { readonly code: st
   return error instanceof Error && String((error as { code?: unknown }).code).startsWith('SPFT_');
 }
 
-const ADVICE: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full; make room and run it again',
-  EDQUOT: 'the disk quota is used up; make room and run it again',
-  EACCES: 'permission denied; choose another place or change its permissions',
-  EPERM: 'not permitted; choose another place or change its permissions',
-  EROFS: 'the file system is read-only; choose another place',
-  ENOENT: 'there is no such file or directory; check the path',
-  ENOTDIR: 'a part of this path is a file, not a directory; check the path',
-  EISDIR: 'this is a directory; name a file',
-  EMFILE: 'too many open files; raise the limit (ulimit -n)',
+/** What a refusal means, and what helps. */
+const REFUSALS: Readonly<Record<string, readonly [reason: string, advice: string]>> = {
+  ENOSPC: ['the disk is full', 'make room and run it again'],
+  EDQUOT: ['the disk quota is used up', 'make room and run it again'],
+  EACCES: ['permission denied', 'choose another place or change its permissions'],
+  EPERM: ['not permitted', 'choose another place or change its permissions'],
+  EROFS: ['the file system is read-only', 'choose another place'],
+  ENOENT: ['there is no such file or directory', 'check the path'],
+  ENOTDIR: ['a part of this path is a file, not a directory', 'check the path'],
+  EEXIST: ['there is a file of this name', 'choose another place'],
+  EISDIR: ['this is a directory', 'name a file'],
+  EMFILE: ['too many open files', 'raise the limit (ulimit -n)'],
 };
+
+/** Why the system refuses a path, in words. */
+export function refusalReason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return REFUSALS[code ?? '']?.[0] ?? message;
+}
 
 /** A refusal of the operating system in words; null for anything else. */
 function systemMessage(error: unknown): string | null {
   if (!(error instanceof Error)) return null;
   const { code, path, syscall } = error as NodeJS.ErrnoException;
   if (syscall === undefined || code === undefined) return null;
-  return `${path === undefined ? '' : `${path}: `}${ADVICE[code] ?? error.message}`;
+  return `${path === undefined ? '' : `${path}: `}${REFUSALS[code]?.join('; ') ?? error.message}`;
 }

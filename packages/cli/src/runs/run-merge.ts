@@ -6,6 +6,7 @@ import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openModel } from '../steps/open-model.js';
+import { requireWritable } from '../steps/writable.js';
 import type { Output } from '../terminal/output.js';
 
 export interface MergeRequest {
@@ -32,6 +33,7 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
       `${out}: is not empty (${there.slice(0, 3).join(', ')}); name another --out, or give --force to replace a model there`,
     );
   }
+  await requireWritable(out, '--out', 'name another');
   await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   try {

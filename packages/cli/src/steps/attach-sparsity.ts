@@ -12,7 +12,7 @@ import {
   type SpftModel,
   denseTokens as tokensDense,
 } from '@spft/estimator';
-import { predictorDirectory } from '@spft/estimator/node';
+import { cachedPredictors, predictorDirectory } from '@spft/estimator/node';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
@@ -86,7 +86,10 @@ export async function attachSparsity<M extends SparsityAttachable>(
       predictors: async (request) => {
         const calibrated = request.kind?.calibrated ? { mode: config.mode, data: calibration?.data } : null;
         place = await predictorPlace(config, opened, request.rank, output, calibrated);
-        const found = await predictorDirectory(place)(request);
+        const ours = config.predictorPath === null && config.predictorBasepath === null;
+        const warn = (message: string) => output.warn(`${message}; SPFT_PREDICTORS names another place for them`);
+        const source = ours ? cachedPredictors(place, warn) : predictorDirectory(place);
+        const found = await source(request);
         const { calibration: record } = found;
         if (calibrated?.data !== undefined && record !== null && record.data !== calibrated.data) {
           output.note(

@@ -24,6 +24,7 @@ import { type OpenedModel, openModel } from './open-model.js';
 import { refuseOtherRun } from './output-directory.js';
 import { autoBudget, plannedSparsity } from './plan.js';
 import { openTemplate } from './template.js';
+import { requireWritable } from './writable.js';
 
 export interface OpenRun {
   readonly backend: string;
@@ -57,7 +58,10 @@ export async function openRun(
   const directory = resolve(config.outputDir);
   const checkpoints = directoryCheckpoints(directory);
   // Looked at again when the directory is taken, which is not before everything fits together.
-  if (!config.benchmark) await refuseHeld(directory);
+  if (!config.benchmark) {
+    await requireWritable(directory, 'output_dir', 'name another --output_dir');
+    await refuseHeld(directory);
+  }
   if (config.resumeFromCheckpoint === null && !request.overwrite && !config.benchmark) {
     await refuseOtherRun(directory, checkpoints);
   }

@@ -1,3 +1,4 @@
+export { cachedPredictors } from './cached-predictors.js';
 export {
   type LoadOrBuildOptions,
   loadOrBuildPredictors,
