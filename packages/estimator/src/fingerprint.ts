@@ -31,17 +31,25 @@ export async function fingerprintOf(host: SparsityHost): Promise<ModelFingerprin
   return { shape, weights: hash.hex() };
 }
 
-/** 16 hexadecimal digits of a sample of every predictor's factors, with their names and sizes. */
-export async function predictorsDigest(projections: ReadonlyMap<string, LowRank>): Promise<string> {
+/** 16 hexadecimal digits of a sample of every predictor's factors and of the norms, with their names and sizes. */
+export async function predictorsDigest({
+  projections,
+  norms,
+}: {
+  readonly projections: ReadonlyMap<string, LowRank>;
+  readonly norms: ReadonlyMap<string, tf.Tensor1D>;
+}): Promise<string> {
   const hash = new Fnv1a();
-  for (const [name, { a, b }] of projections) {
-    for (const byte of new TextEncoder().encode(`${name} ${a.shape} ${b.shape};`)) hash.add16(byte);
-    for (const factor of [a, b]) for (const value of await sample(factor)) hash.add16(bfloat16Bits(value));
+  const tensors: [string, tf.Tensor][] = [...norms];
+  for (const [name, { a, b }] of projections) tensors.push([`${name}.a`, a], [`${name}.b`, b]);
+  for (const [name, tensor] of tensors) {
+    for (const byte of new TextEncoder().encode(`${name} ${tensor.shape};`)) hash.add16(byte);
+    for (const value of await sample(tensor)) hash.add16(bfloat16Bits(value));
   }
   return hash.hex();
 }
 
-async function sample(weight: tf.Tensor2D): Promise<Float32Array> {
+async function sample(weight: tf.Tensor): Promise<Float32Array> {
   const original = originalSample(weight);
   if (original) return original.spread;
   const places = tf.tensor1d(spreadPlaces(weight.size), 'int32');

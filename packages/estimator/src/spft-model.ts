@@ -216,7 +216,7 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
     /** As given, with `compat` and `channelMultiple` as they are in force. */
     readonly config: SparsityConfig & { readonly channelMultiple: number },
     /** Of the estimator, which owns them; null where it needs none. */
-    private readonly predictors: Pick<Predictors, 'projections'> | null = null,
+    private readonly predictors: Pick<Predictors, 'projections' | 'norms'> | null = null,
     private readonly at: { step: number } = { step: 0 },
   ) {}
 
@@ -275,7 +275,7 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
       texts[`sparsity.${snakeCase(key)}`] =
         key === 'sparsity' ? sparsityText(this.config.sparsity) : JSON.stringify(value);
     }
-    if (this.predictors !== null) texts['sparsity.predictors'] = await predictorsDigest(this.predictors.projections);
+    if (this.predictors !== null) texts['sparsity.predictors'] = await predictorsDigest(this.predictors);
     return texts;
   }
 
