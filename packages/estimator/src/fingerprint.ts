@@ -39,9 +39,14 @@ export async function predictorsDigest({
   readonly projections: ReadonlyMap<string, LowRank>;
   readonly norms: ReadonlyMap<string, tf.Tensor1D>;
 }): Promise<string> {
-  const hash = new Fnv1a();
   const tensors: [string, tf.Tensor][] = [...norms];
   for (const [name, { a, b }] of projections) tensors.push([`${name}.a`, a], [`${name}.b`, b]);
+  return tensorsDigest(tensors);
+}
+
+/** 16 hexadecimal digits of names, shapes and a sample of each tensor, rounded to bf16. */
+export async function tensorsDigest(tensors: Iterable<readonly [name: string, tensor: tf.Tensor]>): Promise<string> {
+  const hash = new Fnv1a();
   for (const [name, tensor] of tensors) {
     for (const byte of new TextEncoder().encode(`${name} ${tensor.shape};`)) hash.add16(byte);
     for (const value of await sample(tensor)) hash.add16(bfloat16Bits(value));

@@ -6,7 +6,7 @@ export {
 } from './calibrated-predictor.js';
 export { type Calibration, type CalibrationData, type CalibrationOptions, calibrate } from './calibration.js';
 export { EstimatorError, PredictorError } from './errors.js';
-export { fingerprintOf, type ModelFingerprint } from './fingerprint.js';
+export { fingerprintOf, type ModelFingerprint, tensorsDigest } from './fingerprint.js';
 export { combineQueryKeyScores, outputColumns, queryChannels } from './head-channels.js';
 export { buildPredictor, type LowRank, type LowRankOptions } from './low-rank.js';
 export { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';

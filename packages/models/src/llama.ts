@@ -4,7 +4,7 @@
  * Activations are [T, …] over the tokens of a packed batch, in the layout's row order from the embedding to the loss; positions start anew
  * with each sequence.
  */
-import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimator';
+import { type SparsityHost, type SparsityPlan, type TrainingSparsity, tensorsDigest } from '@spft/estimator';
 import { type AdapterHost, baseFingerprint, type LinearAdapter } from '@spft/peft';
 import {
   gatherRows,
@@ -95,8 +95,10 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   async identity(): Promise<Record<string, string>> {
     const base = await baseFingerprint(this);
     const forms = new Set([...this.linears.values()].flatMap(({ weight }) => formOf(weight) ?? []));
+    const linears = new Set([...this.linears.keys()].map((name) => `${name}.weight`));
     return {
       base,
+      'base.others': await tensorsDigest([...this.tensors].filter(([name]) => !linears.has(name))),
       ...(forms.size > 0 && { base_precision: [...forms].join('+') }),
       ...(await this.sparsity?.sparsityIdentity?.()),
     };

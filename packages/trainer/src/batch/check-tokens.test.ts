@@ -49,7 +49,7 @@ describe('collate()', () => {
 describe('Trainer', () => {
   beforeAll(() => useBackend('cpu'));
 
-  it("holds samples against its model's vocabulary before anything is trained", () => {
+  it("holds samples against its model's vocabulary before anything is trained", async () => {
     const toy = toyModel();
     const model = { variables: toy.variables, loss: toy.loss, vocabSize: 3 };
     const error = { code: 'SPFT_TRAINER', reason: 'samples' };
@@ -58,6 +58,12 @@ describe('Trainer', () => {
     expect(make([fine])).toThrow(expect.objectContaining(error));
     const small = { inputIds: [1, 2], labels: [-100, 2] };
     expect(make([small], [fine])).toThrow('sample 0, token 2');
+    // What comes from elsewhere is looked at when it comes.
+    const source = { length: 1, digest: 'x', sample: () => ({ ...fine, index: 0 }) };
+    const trainer = new Trainer({ model, samples: source, args: { maxSteps: 1 }, notify: () => undefined });
+    await expect(trainer.train()).rejects.toThrow(
+      'sample 0, token 2: wanted as id a whole number from 0 to 2, found 3',
+    );
     toy.dispose();
   });
 });

@@ -19,6 +19,8 @@ export interface CollateOptions {
   /** Every token is dense when not given. */
   readonly denseTokens?: DenseTokens;
   readonly seed?: number;
+  /** Token ids and labels are below it; not checked where it is not known. */
+  readonly vocabSize?: number | undefined;
 }
 
 export interface CollatedBatch extends PackedBatch {
@@ -31,14 +33,14 @@ export interface CollatedBatch extends PackedBatch {
  * @throws TrainerError when no token of the batch has a label, or an id or a label is none.
  */
 export function collate(samples: readonly Sample[], options: CollateOptions = {}): CollatedBatch {
-  const { denseTokens, seed = 0 } = options;
+  const { denseTokens, seed = 0, vocabSize } = options;
   const lengths = samples.map((sample) => sample.inputIds.length);
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const inputIds = new Int32Array(tokens);
   const labels = new Int32Array(tokens);
   let [start, labelCount] = [0, 0];
   for (const [n, sample] of samples.entries()) {
-    checkTokens(sample, 'batch', indexOf(sample, n));
+    checkTokens(sample, 'batch', indexOf(sample, n), vocabSize);
     inputIds.set(sample.inputIds, start);
     labels.set(sample.labels, start);
     labelCount += countLabels(sample.labels);

@@ -1,4 +1,5 @@
 /** @file JSON files of a checkpoint, and what is said of one that cannot be continued. */
+import { shortJson } from '@spft/config';
 import { TrainerError } from '../errors.js';
 
 export const mismatch = (what: string): TrainerError =>
@@ -19,6 +20,13 @@ export function checkpointJson(files: ReadonlyMap<string, Uint8Array>, name: str
   } catch (error) {
     throw new TrainerError('checkpoint', `${name}: not JSON: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** @throws TrainerError when the file is missing or no JSON object. */
+export function checkpointObject(files: ReadonlyMap<string, Uint8Array>, name: string): Record<string, unknown> {
+  const value = checkpointJson(files, name);
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new TrainerError('checkpoint', `${name}: wanted an object, found ${shortJson(value)}`);
 }
 
 export const jsonBytes = (value: unknown): Uint8Array =>

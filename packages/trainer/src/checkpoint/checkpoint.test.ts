@@ -131,6 +131,31 @@ describe('Trainer with checkpoints', () => {
     );
   });
 
+  it.each(['rng_state.json', 'training_args.json', 'trainer_state.json', 'model_identity.json'])(
+    'refuses what no run has written in %s by its own error',
+    async (name) => {
+      const checkpoints = memoryStore();
+      await run({ args: { maxSteps: 2 }, checkpoints });
+      const files = checkpoints.saved.get('memory/checkpoint-2')!;
+      const value = JSON.parse(new TextDecoder().decode(files.get(name)));
+      let deep: unknown = 1;
+      for (let level = 0; level < 20_000; level++) deep = [deep];
+      const wrong = [null, 7, 'x', [], deep, Object.fromEntries(Object.keys(value).map((key) => [key, deep]))];
+      for (const json of wrong) {
+        // JSON.stringify cannot go so deep.
+        const text = json === deep ? `${'['.repeat(20_000)}${']'.repeat(20_000)}` : stringify(json, deep);
+        const broken = new Map(files).set(name, new TextEncoder().encode(text));
+        checkpoints.saved.set('memory/checkpoint-2', broken);
+        const resumed = run({ args: { maxSteps: 3 }, checkpoints }, {}, true);
+        // Other training keys are said, and the run goes on; what is no keys at all is refused.
+        if (name === 'training_args.json' && json !== null && typeof json === 'object' && !Array.isArray(json))
+          await resumed;
+        else await expect(resumed).rejects.toMatchObject({ code: 'SPFT_TRAINER', reason: 'checkpoint' });
+        checkpoints.saved.delete('memory/checkpoint-3');
+      }
+    },
+  );
+
   it('says which settings changed when a run is resumed', async () => {
     const checkpoints = memoryStore();
     await run({ args: { maxSteps: 2 }, checkpoints });
@@ -155,3 +180,9 @@ describe('Trainer with checkpoints', () => {
     });
   });
 });
+
+/** JSON with a value that is too deep for JSON.stringify in place of each `deep`. */
+function stringify(json: unknown, deep: unknown): string {
+  const text = JSON.stringify(json, (_, value) => (value === deep ? 'DEEP' : value));
+  return text.replaceAll('"DEEP"', `${'['.repeat(20_000)}${']'.repeat(20_000)}`);
+}

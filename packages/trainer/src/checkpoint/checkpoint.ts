@@ -13,13 +13,14 @@
  *
  * An adapter as PEFT reads it (`adapter_model.safetensors`, `adapter_config.json`) comes in by the trainer's `checkpointFiles`.
  */
+import { shortJson } from '@spft/config';
 import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
 import type { Optimizer } from '../loop/optimizer.js';
 import { learningRateFactor, type Schedule } from '../loop/schedule.js';
 import { stateFromJson, stateToJson, type TrainerState } from '../loop/state.js';
 import type { TrainingArgs } from '../loop/training-args.js';
-import { bytesOf, checkpointJson, jsonBytes, mismatch } from './checkpoint-json.js';
+import { bytesOf, checkpointJson, checkpointObject, jsonBytes, mismatch } from './checkpoint-json.js';
 import { type FinitePlace, requireFinite } from './finite.js';
 import { compareIdentity, IDENTITY, type ModelIdentity } from './identity.js';
 import type { CheckpointFiles } from './store.js';
@@ -117,7 +118,7 @@ export async function unpackCheckpoint(
   run: { maxSteps: number; numTrainEpochs: number },
 ): Promise<{ state: TrainerState; unloggedLosses: number[]; notices: string[] }> {
   const { variables, optimizer, data } = parts;
-  checkData(checkpointJson(files, RNG) as Partial<DataIdentity>, data);
+  checkData(checkpointObject(files, RNG), data);
   const { state, unloggedLosses } = stateFromJson(checkpointJson(files, STATE), run);
   if (state.globalStep > run.maxSteps) {
     throw mismatch(
@@ -145,7 +146,7 @@ export async function unpackCheckpoint(
   ];
   assign(tensors);
   optimizer.resumeAt(Number(steps));
-  return { state, unloggedLosses, notices: [...notices, ...changedArgs(checkpointJson(files, ARGS), parts.args)] };
+  return { state, unloggedLosses, notices: [...notices, ...changedArgs(checkpointObject(files, ARGS), parts.args)] };
 }
 
 /** Puts a checkpoint's variables alone into a model: the best one, after training. */
@@ -197,35 +198,50 @@ async function readTensors(
 }
 
 /** With other data, or another order of it, a resumed run would be neither the old one nor a new one. */
-function checkData(saved: Partial<DataIdentity>, current: DataIdentity): void {
+function checkData(saved: Readonly<Record<string, unknown>>, current: DataIdentity): void {
   const keys = Object.keys(current) as (keyof DataIdentity)[];
   const different = keys.filter((key) => saved[key] !== current[key]);
   if (different.length > 0) {
-    const list = different.map((key) => `${key} was ${saved[key]}, is ${current[key]}`).join('; ');
+    const list = different.map((key) => `${key} was ${shown(saved[key])}, is ${current[key]}`).join('; ');
     throw mismatch(`the data or its order changed: ${list}. Restore them, or start a new run`);
   }
 }
 
-/** Settings that shape the mathematics: said aloud, the new ones hold. */
-const MATTERING = [
-  'learningRate',
-  'lrSchedulerType',
-  'warmupRatio',
-  'warmupSteps',
-  'numTrainEpochs',
-  'maxSteps',
-  'weightDecay',
-  'adamBeta1',
-  'adamBeta2',
-  'adamEpsilon',
-  'momentum',
-  'maxGradNorm',
-] as const satisfies readonly (keyof TrainingArgs)[];
+/** Keys that shape no step to come, or are compared as what they come to: the order of the data, the samples' tokens, the optimizer's name. */
+const INDIFFERENT: ReadonlySet<string> = new Set<keyof TrainingArgs>([
+  'loggingStrategy',
+  'loggingSteps',
+  'loggingFirstStep',
+  'evalOnStart',
+  'evalStrategy',
+  'evalSteps',
+  'saveStrategy',
+  'saveSteps',
+  'saveTotalLimit',
+  'saveOnlyModel',
+  'perDeviceEvalBatchSize',
+  'loadBestModelAtEnd',
+  'metricForBestModel',
+  'greaterIsBetter',
+  'resumeFromCheckpoint',
+  'gradientCheckpointing',
+  'seed',
+  'dataSeed',
+  'perDeviceTrainBatchSize',
+  'gradientAccumulationSteps',
+  'modelMaxLength',
+  'optim',
+]);
 
-function changedArgs(saved: unknown, current: TrainingArgs): string[] {
-  const before = (saved ?? {}) as Partial<TrainingArgs>;
-  return MATTERING.filter((key) => before[key] !== current[key]).map(
-    (key) =>
-      `${key} was ${before[key]} in the checkpoint and is ${current[key]} now: the run will not be the one that was interrupted`,
-  );
+/** Of settings that shape the mathematics the new ones hold, and that is said. */
+function changedArgs(before: Readonly<Record<string, unknown>>, current: TrainingArgs): string[] {
+  return Object.entries(current)
+    .filter(([key, now]) => !INDIFFERENT.has(key) && key in before && shortJson(before[key]) !== shortJson(now))
+    .map(
+      ([key, now]) =>
+        `${key} was ${shown(before[key])} in the checkpoint and is ${shown(now)} now: the run will not be the one that was interrupted`,
+    );
 }
+
+/** A text as it is, anything else as short JSON. */
+const shown = (value: unknown): string => (typeof value === 'string' ? value.slice(0, 60) : shortJson(value));

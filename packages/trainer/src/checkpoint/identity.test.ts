@@ -62,9 +62,10 @@ describe('a checkpoint', () => {
     expect(await resumed({ plain: true })).toEqual(goesOn);
     const refusals: [Changed, string | RegExp][] = [
       [
-        { otherBase: true },
+        { otherBase: 'model.layers.0.mlp.down_proj.weight' },
         /it is of another model: base was [0-9a-f]{16}, is [0-9a-f]{16}\. Give the run what it had/,
       ],
+      [{ otherBase: 'model.norm.weight' }, /another model: base\.others was/],
       [{ lora: { loraAlpha: 8 } }, 'adapter.lora_alpha was 4, is 8'],
       [{ lora: { loraDropout: 0.1 } }, 'adapter.lora_dropout was 0, is 0.1'],
       [{ lora: { useRslora: true } }, 'adapter.use_rslora was false, is true'],
@@ -110,6 +111,7 @@ describe('a checkpoint', () => {
       'the checkpoint does not say of which base, adapter and sparsity it is',
     );
     await expect(go((texts) => ({ ...texts, base: 'x' }))).rejects.toThrow('base was x, is not given');
-    await expect(go(() => ['x'] as never)).rejects.toThrow('model_identity.json wants an object of texts');
+    await expect(go(() => ['x'] as never)).rejects.toThrow('model_identity.json: wanted an object, found ["x"]');
+    await expect(go(() => ({ base: 1 }) as never)).rejects.toThrow('model_identity.json wants an object of texts');
   });
 });

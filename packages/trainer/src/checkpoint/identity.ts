@@ -4,7 +4,7 @@
  */
 import type { TrainableModel } from '@spft/models';
 import * as tf from '@tensorflow/tfjs';
-import { checkpointJson, mismatch } from './checkpoint-json.js';
+import { checkpointObject, mismatch } from './checkpoint-json.js';
 import type { CheckpointFiles } from './store.js';
 
 /** Short texts by name: `base`, `adapter.lora_alpha`, `sparsity.mode`, … */
@@ -30,7 +30,7 @@ export function compareIdentity(files: CheckpointFiles, current: ModelIdentity):
       'the checkpoint does not say of which base, adapter and sparsity it is, as those of earlier versions do not: not compared',
     ];
   }
-  const saved = textsOf(checkpointJson(files, IDENTITY));
+  const saved = textsOf(checkpointObject(files, IDENTITY));
   const notices: string[] = [];
   const refused: string[] = [];
   const spaces = new Set(Object.keys(saved).map(spaceOf));
@@ -55,9 +55,7 @@ export function compareIdentity(files: CheckpointFiles, current: ModelIdentity):
 /** `adapter` of `adapter.lora_alpha`. */
 const spaceOf = (name: string): string => name.split('.')[0]!;
 
-function textsOf(json: unknown): Record<string, string> {
-  const entries = typeof json === 'object' && json !== null && !Array.isArray(json) ? Object.entries(json) : null;
-  if (entries?.every(([, text]) => typeof text === 'string'))
-    return Object.fromEntries(entries) as Record<string, string>;
+function textsOf(json: Record<string, unknown>): Record<string, string> {
+  if (Object.values(json).every((text) => typeof text === 'string')) return json as Record<string, string>;
   throw mismatch(`${IDENTITY} wants an object of texts`);
 }

@@ -28,7 +28,7 @@ export async function evaluateLoss(
   };
   try {
     for (let start = 0; start < samples.length; start += batchSize) {
-      const batch = collate(samples.slice(start, start + batchSize));
+      const batch = collate(samples.slice(start, start + batchSize), { vocabSize: model.vocabSize });
       // The mean of the batch, times its labels again: a sum of thousands of losses would lose digits in float32.
       const mean = tf.tidy(() => model.loss(batch, { training: false, seed: 0, normalizer: batch.labelCount }));
       losses.push(tf.tidy(() => tf.mul(mean, batch.labelCount)));

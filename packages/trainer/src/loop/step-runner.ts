@@ -127,9 +127,10 @@ export class StepRunner {
   }
 
   #collate(batches: Batches, step: number): CollatedStep {
-    const { denseTokens, args } = this.#parts;
+    const { denseTokens, args, options } = this.#parts;
+    const { vocabSize } = options.model;
     const seeds = batches.map((_, n) => seedFrom(args.seed, step, n));
-    return { seeds, collated: batches.map((batch, n) => collate(batch, { denseTokens, seed: seeds[n] })) };
+    return { seeds, collated: batches.map((batch, n) => collate(batch, { denseTokens, vocabSize, seed: seeds[n] })) };
   }
 
   #prepare(collated: readonly CollatedBatch[]): PreparedBatch[] {

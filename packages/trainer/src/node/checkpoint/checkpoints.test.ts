@@ -144,6 +144,18 @@ describe('directoryCheckpoints()', () => {
     const manifest = join(location, 'manifest.json');
     await writeFile(manifest, (await readFile(manifest, 'utf8')).replace('a.bin', '../a.bin'));
     await expect(store.read(location)).rejects.toThrow('which is no plain file name');
+    const whole = { format: 'spft-checkpoint', version: 1, step: 1 };
+    for (const files of [null, [], 'x', { 'a.bin': null }, { 'a.bin': { bytes: '5', sha256: 'x' } }, { 'a.bin': 7 }]) {
+      await writeFile(manifest, JSON.stringify({ ...whole, files }));
+      await expect(store.read(location)).rejects.toThrow(
+        'manifest.json wants bytes and sha256 of each of its files, found',
+      );
+    }
+    const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+    for (const text of ['null', '7', '[]', `{"format": ${deep}}`]) {
+      await writeFile(manifest, text);
+      await expect(store.read(location)).rejects.toThrow('manifest.json wants format spft-checkpoint version 1, found');
+    }
     await writeFile(manifest, '{"format": "spft-checkpoint", "ver');
     await expect(store.read(location)).rejects.toMatchObject({ code: 'SPFT_TRAINER', reason: 'checkpoint' });
   });

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
+import { shortJson } from '@spft/config';
 import { isAlive } from '@spft/safetensors/node';
 import type { CheckpointEntry, CheckpointFiles, CheckpointStore } from '../../checkpoint/store.js';
 import { TrainerError } from '../../errors.js';
@@ -145,10 +146,14 @@ async function readCheckpoint(fs: FileSystem, location: string): Promise<Checkpo
   } catch (error) {
     throw damaged(`${MANIFEST} is not JSON: ${(error as Error).message}`, error);
   }
-  if (manifest?.format !== FORMAT || manifest.version !== 1 || typeof manifest.files !== 'object') {
+  if (manifest?.format !== FORMAT || manifest.version !== 1) {
+    const { format, version } = manifest ?? {};
     throw damaged(
-      `${MANIFEST} wants format ${FORMAT} version 1, found ${manifest?.format} version ${manifest?.version}`,
+      `${MANIFEST} wants format ${FORMAT} version 1, found ${shortJson(format)} version ${shortJson(version)}`,
     );
+  }
+  if (!isFileTable(manifest.files)) {
+    throw damaged(`${MANIFEST} wants bytes and sha256 of each of its files, found ${shortJson(manifest.files)}`);
   }
   const files = new Map<string, Uint8Array>();
   for (const [name, expected] of Object.entries(manifest.files)) {
@@ -166,6 +171,15 @@ async function readCheckpoint(fs: FileSystem, location: string): Promise<Checkpo
     files.set(name, bytes);
   }
   return files;
+}
+
+function isFileTable(value: unknown): value is Manifest['files'] {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((entry) => Number.isInteger(entry?.bytes) && typeof entry.sha256 === 'string')
+  );
 }
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
