@@ -17,8 +17,8 @@ const SPARSITY = { mode: 'svd_2', skip_output_tokens: true, sparsity: { 'layers.
 interface Changed {
   readonly lora?: LoraConfigInput;
   readonly sparsity?: Readonly<Record<string, unknown>> | null;
-  /** One value of one frozen weight is another. */
-  readonly otherBase?: boolean;
+  /** Name of a frozen weight of which one value is another. */
+  readonly otherBase?: string;
   /** Give the trainer the adapters' model, not the sparse one around it. */
   readonly plain?: boolean;
 }
@@ -29,7 +29,7 @@ describe('a checkpoint', () => {
 
   async function train(steps: number, changed: Changed, resumeFromCheckpoint: boolean): Promise<string[]> {
     const weights = tinyWeights(TINY);
-    if (changed.otherBase) weights.get('model.layers.0.mlp.down_proj.weight')!.data[1]! += 0.5;
+    if (changed.otherBase) weights.get(changed.otherBase)!.data[1]! += 0.5;
     const model = await LlamaForCausalLM.fromWeights(TINY, sourceOf(weights));
     const peft = getPeftModel(model, { ...LORA, ...changed.lora });
     const sparsity = changed.sparsity === null ? null : SpftConfig.fromObject({ ...SPARSITY, ...changed.sparsity });
