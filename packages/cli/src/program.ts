@@ -7,6 +7,7 @@ import { addDataCommand } from './commands/data-show.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addEvalCommand } from './commands/eval.js';
 import { addGenerateCommand } from './commands/generate.js';
+import { addGlueCommand } from './commands/glue.js';
 import { addMergeCommand } from './commands/merge.js';
 import { addPredictorCommand } from './commands/predictor-build.js';
 import { addSparsityCommand } from './commands/sparsity-plan.js';
@@ -44,6 +45,7 @@ export function createProgram(io: CliIo): Command {
     addPredictorCommand,
     addSparsityCommand,
     addMergeCommand,
+    addGlueCommand,
     addDataCommand,
     addConfigCommand,
     addDoctorCommand,

@@ -12,6 +12,7 @@ export { type SamplingOptions, sampleToken } from './generation/sampling.js';
 export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchError } from './labelled-rows.js';
 export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
+export { type ClassifierOptions, floatLabel, LlamaForSequenceClassification, SCORE } from './llama-classifier.js';
 export { type LlamaConfig, llamaConfigJson, llamaTensors, parseLlamaConfig } from './llama-config.js';
 export { BASE_PRECISIONS, type BasePrecision, type LlamaParts, type LoadOptions } from './load-weights.js';
 export { deriveSeed } from './seed.js';

@@ -223,6 +223,21 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     });
   }
 
+  /**
+   * Some rows of the last hidden state after the last norm: what a head of another kind is put on.
+   * @param rows ascending, of the layout.
+   * @returns [rows.length, H], owned by the caller.
+   */
+  normedRows(batch: PackedBatch, rows: Int32Array, options: ForwardOptions): tf.Tensor2D {
+    const { layout, inputIds } = batch;
+    return tf.tidy(() => {
+      const ids = layout.tokenOfRow.map((token) => inputIds[token]!);
+      const dense = rows.filter((row) => row < layout.denseTokens).length;
+      const hidden = this.#hidden(layout, ids, options, { rows: tf.tensor1d(rows, 'int32'), dense });
+      return rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
+    });
+  }
+
   /** cos and sin [positions.length, d/2], owned by the caller. */
   ropeRows(positions: Int32Array): { cos: tf.Tensor2D; sin: tf.Tensor2D } {
     return this.#rope.rows(positions);

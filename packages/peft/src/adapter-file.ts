@@ -110,11 +110,12 @@ function requireFinite(name: string, values: Float32Array): void {
   );
 }
 
-function variablesByFileName({ adapters }: AdapterParts): Map<string, tf.Variable> {
+function variablesByFileName({ adapters, saved }: AdapterParts): Map<string, tf.Variable> {
   const variables = new Map<string, tf.Variable>();
   for (const [linear, adapter] of adapters) {
     for (const [suffix, variable] of adapter.variables) variables.set(toFileName(`${linear}.${suffix}`), variable);
   }
+  for (const [name, variable] of saved) variables.set(toFileName(name), variable);
   return variables;
 }
 

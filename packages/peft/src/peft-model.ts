@@ -8,6 +8,7 @@ import { baseFingerprint } from './fingerprint.js';
 import { seedFor } from './init.js';
 import { completeLoraConfig, FILE_KEYS, type LoraConfig, type LoraConfigInput } from './lora-config.js';
 import { chooseMethod } from './registry.js';
+import { savedModules } from './saved-modules.js';
 import { findTargets, targetModulesForFile } from './target-modules.js';
 import type { AdapterHost, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
 
@@ -66,6 +67,8 @@ export interface AdapterParts {
   readonly config: LoraConfig;
   readonly method: AdapterMethod;
   readonly adapters: ReadonlyMap<string, LinearAdapter>;
+  /** Variables of `modules_to_save`, which the model owns, by parameter name. */
+  readonly saved: ReadonlyMap<string, tf.Variable>;
 }
 
 /** Makes the adapters that `config` asks for, without touching `model`. @throws AdapterError */
@@ -76,7 +79,10 @@ export function createAdapters(
   strict: boolean,
 ): AdapterParts {
   refuseSecondSet(model);
-  const { method, config } = chooseMethod(asked, name);
+  const { variables: saved, rest } = savedModules(model, asked, strict);
+  const { method, config: chosen } = chooseMethod(rest, name);
+  const config =
+    rest === asked ? chosen : { ...chosen, extra: { ...chosen.extra, modules_to_save: asked.extra.modules_to_save } };
   const names = [...model.linears.keys()];
   const adapters = new Map<string, LinearAdapter>();
   try {
@@ -87,7 +93,12 @@ export function createAdapters(
     for (const adapter of adapters.values()) adapter.dispose();
     throw error;
   }
-  return { method, adapters, config: { ...config, targetModules: targetModulesForFile(names, config.targetModules) } };
+  return {
+    method,
+    adapters,
+    saved,
+    config: { ...config, targetModules: targetModulesForFile(names, config.targetModules) },
+  };
 }
 
 /** Beyond it a rank is a mistake or an attack: a weight's own rank is at most its smaller side. */
@@ -135,6 +146,7 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     for (const [linear, adapter] of this.adapters) {
       for (const [suffix, variable] of adapter.variables) parameters.set(`${linear}.${suffix}`, variable);
     }
+    for (const [name, variable] of parts.saved) parameters.set(name, variable);
     this.parameters = parameters;
     this.trainable = parameters;
     for (const [name, adapter] of this.adapters) base.setAdapter(name, adapter);

@@ -79,6 +79,11 @@ export interface AdapterHost {
   readonly linears: ReadonlyMap<string, FrozenLinear>;
   /** Frozen tensors by their names in a checkpoint, owned by the model: adapter files may hold copies of the embedding and the head. */
   readonly tensors?: ReadonlyMap<string, tf.Tensor>;
+  /**
+   * What `modules_to_save` may name: variables of modules that are trained in full and saved with an adapter, by parameter name, e.g.
+   * `score.weight`. Owned by the host.
+   */
+  readonly savedModules?: ReadonlyMap<string, tf.Variable>;
   /** Parameters of the whole model without adapters; where a host does not say, those of its linear layers are counted. */
   readonly parameterCount?: number;
   /** Attaches an adapter to a layer, or removes it with null; the host does not dispose the old one. */

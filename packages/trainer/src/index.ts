@@ -87,6 +87,10 @@ export {
   type TaskKind,
   taskKind,
 } from './evaluation/tasks.js';
+export { classify, type GlueEvaluation } from './glue/evaluate.js';
+export { type GlueExample, glueSample, parseGlueRow } from './glue/examples.js';
+export { accuracy, f1, glueMetrics, matthewsCorrelation, pearson, spearman } from './glue/metrics.js';
+export { GLUE_TASKS, type GlueMetric, type GlueTask, glueTask } from './glue/tasks.js';
 export type { StepContext, TrainerCallback, TrainerContext } from './loop/callbacks.js';
 export { DefaultFlowCallback } from './loop/flow-callback.js';
 export { GradientSum, type LossAndGradients, lossAndGradients } from './loop/gradients.js';

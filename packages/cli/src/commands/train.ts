@@ -53,17 +53,22 @@ export const addTrainCommand: AddCommand = (program, context) => {
     { name: 'revision', value: '<name>', description: 'branch, tag or commit of the model on the hub' },
     { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },
   ]);
-  let group = '';
-  for (const row of trainKeyRows()) {
-    group = GROUPS[row.key] ?? group;
-    addFlag(command, { ...keyFlag(row), group });
-  }
+  addTrainingKeys(command);
   command.action(async (_: unknown, self: Command) => {
     const { output, backend } = context(self);
     const { runTrain } = await import('../runs/run-train.js');
     await runTrain(splitFlags(self), backend, output);
   });
 };
+
+/** Every training key as a flag, in groups. */
+export function addTrainingKeys(command: Command): void {
+  let group = '';
+  for (const row of trainKeyRows()) {
+    group = GROUPS[row.key] ?? group;
+    addFlag(command, { ...keyFlag(row), group });
+  }
+}
 
 function keyFlag({ key, name, defaultText, description }: TrainKeyRow): FlagSpec {
   const { type, values, nullable } = TRAIN_KEYS[key] as { type: string; values?: readonly string[]; nullable: boolean };
@@ -90,7 +95,7 @@ function keyFlag({ key, name, defaultText, description }: TrainKeyRow): FlagSpec
 }
 
 /** The training keys that were given, and the other flags. */
-function splitFlags(command: Command): TrainFlags {
+export function splitFlags(command: Command): TrainFlags {
   const keys: Record<string, string | boolean> = {};
   const rest: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(command.opts<Record<string, unknown>>())) {

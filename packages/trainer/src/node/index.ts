@@ -11,6 +11,7 @@ export { type TokenizeDatasetOptions, type TokenizedDataset, tokenizeDataset } f
 export { type LoadedTask, loadTasks } from './evaluation/load-tasks.js';
 export { writeMetrics, writePredictions } from './evaluation/write-results.js';
 export { type FileSystem, nodeFileSystem } from './file-system.js';
+export { GLUE_DATASET, type GlueData, type GlueDataOptions, loadGlue } from './glue/load-glue.js';
 export { JsonlLogger } from './record/jsonl-logger.js';
 export { TensorBoardLogger } from './record/tensorboard-logger.js';
 export { type TerminalProgressOptions, type TextOutput, terminalProgress } from './record/terminal-progress.js';
