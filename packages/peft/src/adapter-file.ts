@@ -9,6 +9,7 @@ import { completeLoraConfig, type LoraConfigInput } from './lora-config.js';
 import { toFileName } from './names.js';
 import { type AdapterParts, adaptedLayers, createAdapters, PeftModel, type PeftOptions } from './peft-model.js';
 import { chooseMethod } from './registry.js';
+import { savedModules } from './saved-modules.js';
 import type { AdapterHost } from './types.js';
 
 /** What PEFT writes as metadata. */
@@ -69,7 +70,8 @@ export async function loadAdapter<Base extends AdapterHost>(
   verify: () => Promise<void> = async () => {},
 ): Promise<PeftModel<Base>> {
   const complete = completeLoraConfig(config);
-  const { method, config: chosen } = chooseMethod(complete, options.method);
+  const { variables: saved, rest } = savedModules(model, complete, false);
+  const { method, config: chosen } = chooseMethod(rest, options.method);
   if (method.shapes) {
     // Before anything of the sizes that the config asks for is allocated.
     const wanted = adaptedLayers(model, chosen, false).flatMap(([linear, own]) =>
@@ -77,7 +79,8 @@ export async function loadAdapter<Base extends AdapterHost>(
         ([suffix, shape]) => [toFileName(`${linear.name}.${suffix}`), shape] as const,
       ),
     );
-    await compare(model, new Map(wanted), file);
+    const ofSaved = [...saved].map(([name, variable]) => [toFileName(name), variable.shape] as const);
+    await compare(model, new Map([...wanted, ...ofSaved]), file);
   }
   // The values come from the file, so how they would begin does not matter.
   const created = createAdapters(model, { ...complete, initLoraWeights: true }, options, false);
