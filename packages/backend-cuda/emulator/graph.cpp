@@ -12,8 +12,10 @@ typedef std::vector<emulator::Work> Nodes;
 std::mutex mutex;
 uint64_t captured_stream;  // 0 for none: the default stream cannot be captured
 bool lost;
-Nodes nodes;
-std::map<uint64_t, std::shared_ptr<Nodes>> graphs, executables;
+// Never destroyed: what they hold is code of other libraries too, which may be unloaded before this one when the process ends.
+Nodes& nodes = *new Nodes;
+auto& graphs = *new std::map<uint64_t, std::shared_ptr<Nodes>>;
+auto& executables = *new std::map<uint64_t, std::shared_ptr<Nodes>>;
 
 }  // namespace
 

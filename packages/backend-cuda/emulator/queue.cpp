@@ -10,7 +10,8 @@ namespace emulator {
 namespace {
 
 std::mutex mutex;
-std::deque<Work> queue;
+// Never destroyed, as graph.cpp's.
+std::deque<Work>& queue = *new std::deque<Work>;
 uint64_t asked, done;
 
 // Does the first piece of work, if there is one.
