@@ -60,6 +60,13 @@ __device__ __forceinline__ float scale_for(u32 most) {
 // 1 / scale of a power of two.
 __device__ __forceinline__ float inverse_of(float scale) { return __uint_as_float(0x7f000000u - __float_as_uint(scale)); }
 
+// The greatest magnitude among eight numbers and `most`.
+template <typename T> __device__ __forceinline__ u32 most_of(const Octet<T>& octet, u32 most) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) most = max(most, magnitude_of(octet[i]));
+  return most;
+}
+
 // The greatest of all threads of a block, whose count must be a multiple of 32. `of_warp` is 32 numbers of shared memory.
 __device__ __forceinline__ u32 block_most(u32 x, u32* of_warp) {
   x = __reduce_max_sync(0xffffffffu, x);

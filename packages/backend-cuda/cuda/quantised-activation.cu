@@ -5,13 +5,6 @@
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
 
-// The greatest magnitude among eight numbers and `most`.
-__device__ __forceinline__ u32 most_of(const Octet<X>& octet, u32 most) {
-#pragma unroll
-  for (int i = 0; i < 8; i++) most = max(most, magnitude_of(octet[i]));
-  return most;
-}
-
 // Codes of eight numbers.
 __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float inverse) {
   float v[8];

@@ -1,7 +1,7 @@
 // RMSNorm of rows of n numbers, and its gradient. A block has a row and holds it in registers, each thread OCTETS octets of it, as they are stored: so
 // more threads have room, and more loads are under way. Rows that are longer are read twice instead (`_long`). X is the type of x, y and dy, W that of
-// the weight.
-#include "octets.cuh"
+// the weight. Where `codes` is not null, a row's codes in E4M3 and their scale are written too.
+#include "e4m3.cuh"
 
 // Both sums over the block, in every thread, with one barrier. Once a kernel.
 __device__ __forceinline__ void block_sums(float& a, float& b) {
@@ -29,7 +29,27 @@ template <typename T> __device__ __forceinline__ void load_row(const T* from, in
   }
 }
 
-extern "C" __global__ void rms_norm(const X* x, const W* weight, X* y, int n, float eps, int aligned) {
+// Codes of a row that was written, and their scale. Once a kernel.
+__device__ __forceinline__ void write_codes(const Octet<X> (&row)[OCTETS], u8* codes, float* scales, int n) {
+  __shared__ u32 of_warp[32];
+  u32 most = 0;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) most = most_of(row[o], most);
+  const float scale = scale_for(block_most(most, of_warp)), inverse = inverse_of(scale);
+  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+  e4m3* to = (e4m3*)codes + (i64)blockIdx.x * n;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    if (at >= n) break;
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = row[o][i] * inverse;
+    store_vector<8>(to + at, v);
+  }
+}
+
+extern "C" __global__ void rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, int n, float eps, int aligned) {
   const i64 begin = (i64)blockIdx.x * n;
   Octet<X> row[OCTETS];
   Octet<W> w[OCTETS];
@@ -50,11 +70,15 @@ extern "C" __global__ void rms_norm(const X* x, const W* weight, X* y, int n, fl
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = row[o][i] * scale * w[o][i];
     store_octet(y + begin + at, n - at, aligned, v);
+    // As it is written.
+    row[o].hold(v);
   }
+  if (codes) write_codes(row, codes, scales, n);
 }
 
 // dx = s·(g − s²·x·mean(g·x)) with g = dy·w and s = 1/√(mean(x²) + ε), plus `residual`, the gradient that x gets elsewhere, unless it is null.
-extern "C" __global__ void rms_norm_grad(const X* x, const W* weight, const X* dy, const X* residual, X* dx, int n, float eps, int aligned) {
+extern "C" __global__ void rms_norm_grad(const X* x, const W* weight, const X* dy, const X* residual, X* dx, u8* codes, float* scales, int n, float eps,
+                                         int aligned) {
   const i64 begin = (i64)blockIdx.x * n;
   Octet<X> row[OCTETS], g[OCTETS], besides[OCTETS];
   Octet<W> w[OCTETS];
@@ -84,7 +108,9 @@ extern "C" __global__ void rms_norm_grad(const X* x, const W* weight, const X* d
       if (residual) v[i] += besides[o][i];
     }
     store_octet(dx + begin + at, n - at, aligned, v);
+    row[o].hold(v);
   }
+  if (codes) write_codes(row, codes, scales, n);
 }
 #endif
 

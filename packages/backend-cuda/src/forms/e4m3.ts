@@ -12,6 +12,7 @@ import { CudaFormError } from '../errors.js';
 import { aligned } from '../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { C_TYPE } from '../storage.js';
+import { writtenAlong } from './codes-along.js';
 import { keptRowsUnpacked, registerForm, type StoredForm, type Sum } from './form.js';
 import { multiplyPlain, PlainRows, plainForm, plainRows } from './plain.js';
 import { type QuantisedRows, quantiseByScale, quantiseRows, scaleOfAll } from './quantised-rows.js';
@@ -122,7 +123,8 @@ function multiplyCodes(
 
 const e4m3Form: StoredForm = {
   keyOf: (weight) => (fits(weight) ? 'e4m3' : 'plain'),
-  rowsOf: (backend, x, weight, type) => (fits(weight) ? quantiseRows(backend, x) : plainRows(backend, x, type)),
+  rowsOf: (backend, x, weight, type) =>
+    fits(weight) ? (writtenAlong(backend, x) ?? quantiseRows(backend, x)) : plainRows(backend, x, type),
   times(backend, x, weight, sum) {
     if (x instanceof PlainRows) multiplyPlain(backend, x, weight, true, sum);
     else {

@@ -53,6 +53,7 @@ export const spreadPlaces = (size: number): Int32Array =>
   Int32Array.from({ length: SAMPLE }, (_, i) => Math.floor(((i + 0.5) * size) / SAMPLE));
 
 function sampleOf(x: tf.Tensor2D): OriginalSample {
+  if (x.size === 0) return { first: new Float32Array(), spread: new Float32Array() };
   return tf.tidy(() => {
     const read = (values: tf.Tensor) => values.dataSync() as Float32Array;
     const first = read(tf.slice(x, [0, 0], [1, Math.min(SAMPLE, x.shape[1])]));

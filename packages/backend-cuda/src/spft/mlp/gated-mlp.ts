@@ -8,7 +8,15 @@ import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { runsOnCodes } from '../../forms/e4m3.js';
-import { formOf, keptColumns, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import {
+  type Activations,
+  formOf,
+  keptColumns,
+  keptRows,
+  timesTransposed,
+  timesWeight,
+  withActivations,
+} from '../../forms/form.js';
 import {
   quantisedActivation,
   quantisedActivationGrad,
@@ -54,20 +62,18 @@ function multiplyDown(
 /** Rows that compute every channel. @returns gate and up, for the backward. */
 function denseForward(
   backend: CudaBackend,
-  x: TensorInfo,
+  x: Activations,
   residual: TensorInfo,
   { gate, up, down }: KernelMlpWeights,
   y: TensorInfo,
   type: Type,
 ): TensorInfo[] {
-  const [rows, channels] = [x.shape[0]!, gate.weight.shape[0]!];
-  const made = withActivations(backend, x, type, (x) =>
-    [gate, up].map(({ weight, bias }) => {
-      const z = backend.output([rows, channels], 'float32', type);
-      timesWeight(backend, x, weight, { d: backend.address(z), type, beta: beginWithBias(backend, z, bias) });
-      return z;
-    }),
-  );
+  const [rows, channels] = [y.shape[0]!, gate.weight.shape[0]!];
+  const made = [gate, up].map(({ weight, bias }) => {
+    const z = backend.output([rows, channels], 'float32', type);
+    timesWeight(backend, x, weight, { d: backend.address(z), type, beta: beginWithBias(backend, z, bias) }, 0, rows);
+    return z;
+  });
   const [g, u] = made.map((z) => placeOf(backend, z)) as [Place, Place];
   multiplyDown(backend, g, u, down.weight, residual, y, type);
   return made;
@@ -96,7 +102,7 @@ function beginBothHalves(
 /** Rows that compute the kept channels. @returns gate and up side by side, and the gathered weights. */
 function sparseForward(
   backend: CudaBackend,
-  x: TensorInfo,
+  x: Activations,
   residual: TensorInfo,
   { gate, up, down }: KernelMlpWeights,
   { indices, kept }: Selection,
@@ -104,9 +110,10 @@ function sparseForward(
   type: Type,
 ): TensorInfo[] {
   const both = keptRows(backend, [gate.weight, up.weight], indices);
-  const z = backend.output([x.shape[0]!, 2 * kept], 'float32', type);
+  const [T, rows] = [x.x.shape[0]!, y.shape[0]!];
+  const z = backend.output([rows, 2 * kept], 'float32', type);
   const beta = beginBothHalves(backend, z, [gate.bias, up.bias], indices, kept);
-  withActivations(backend, x, type, (x) => timesWeight(backend, x, both, { d: backend.address(z), type, beta }));
+  timesWeight(backend, x, both, { d: backend.address(z), type, beta }, T - rows, T);
   const columns = keptColumns(backend, down.weight, indices);
   multiplyDown(backend, placeOf(backend, z), placeOf(backend, z, kept), columns, residual, y, type);
   return [z, both, columns];
@@ -116,47 +123,54 @@ const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({ backend, inputs, attributes: { w
   const { gate, down } = weights;
   const T = inputs.x.shape[0]!;
   const type = activationType(backend, inputs.x, gate.weight);
-  const [x, residual] = [backend.as(inputs.x, type), backend.as(inputs.residual, type)];
+  const residual = backend.as(inputs.residual, type);
   const y = backend.output(inputs.residual.shape, 'float32', type);
   const D = keep ? denseRows : T;
   const kept: TensorInfo[] = [];
-  const slice = (from: number, to: number) => [x, residual, y].map((t) => rowsOf(backend, t, from, to)) as Slices;
-  if (D > 0) {
-    const slices = slice(0, D);
-    kept.push(...denseForward(backend, slices[0], slices[1], weights, slices[2], type));
-    for (const t of slices) backend.release(t);
-  }
-  if (keep && D < T) {
-    const slices = slice(D, T);
-    kept.push(...sparseForward(backend, slices[0], slices[1], weights, keep, slices[2], type));
-    for (const t of slices) backend.release(t);
-  }
+  const slice = (from: number, to: number) => [residual, y].map((t) => rowsOf(backend, t, from, to)) as Slices;
+  withActivations(backend, inputs.x, type, (x) => {
+    if (D > 0) {
+      const slices = slice(0, D);
+      kept.push(...denseForward(backend, x, slices[0], weights, slices[1], type));
+      for (const t of slices) backend.release(t);
+    }
+    if (keep && D < T) {
+      const slices = slice(D, T);
+      kept.push(...sparseForward(backend, x, slices[0], weights, keep, slices[1], type));
+      for (const t of slices) backend.release(t);
+    }
+  });
   if (down.bias) addRows(backend, y, down.bias);
-  backend.release(x);
   backend.release(residual);
   return [y, ...kept];
 };
 
-type Slices = [TensorInfo, TensorInfo, TensorInfo];
+type Slices = [residual: TensorInfo, y: TensorInfo];
 
-/** dh = dy·W. @param weight of down, or its kept columns. */
-function gradientOfDown(backend: CudaBackend, dy: TensorInfo, weight: TensorInfo, type: Type): TensorInfo {
-  const dh = backend.output([dy.shape[0]!, weight.shape[1]!], 'float32', type);
-  const sum = { d: backend.address(dh), type };
-  withActivations(backend, dy, type, (dy) => timesTransposed(backend, dy, weight, sum));
+/** dh = dy·W of rows [from, to). @param weight of down, or its kept columns. */
+function gradientOfDown(
+  backend: CudaBackend,
+  dy: Activations,
+  weight: TensorInfo,
+  from: number,
+  to: number,
+): TensorInfo {
+  const { type } = dy;
+  const dh = backend.output([to - from, weight.shape[1]!], 'float32', type);
+  timesTransposed(backend, dy, weight, { d: backend.address(dh), type }, from, to);
   return dh;
 }
 
 function denseBackward(
   backend: CudaBackend,
-  dy: TensorInfo,
+  dy: Activations,
   [ofGate, ofUp]: readonly TensorInfo[],
   { gate, up, down }: KernelMlpWeights,
   dx: TensorInfo,
   type: Type,
 ): void {
   // Holds the gradient of up from the activation on: one matrix [D, I] less.
-  const dh = gradientOfDown(backend, dy, down.weight, type);
+  const dh = gradientOfDown(backend, dy, down.weight, 0, dx.shape[0]!);
   const [rows, columns] = dh.shape as [number, number];
   const extent = { rows, columns, type };
   const [g, u, d] = [ofGate!, ofUp!, dh].map((t) => placeOf(backend, t)) as [Place, Place, Place];
@@ -182,12 +196,13 @@ function denseBackward(
 
 function sparseBackward(
   backend: CudaBackend,
-  dy: TensorInfo,
+  dy: Activations,
   [z, both, columns]: readonly TensorInfo[],
   dx: TensorInfo,
   type: Type,
 ): void {
-  const dh = gradientOfDown(backend, dy, columns!, type);
+  const T = dy.x.shape[0]!;
+  const dh = gradientOfDown(backend, dy, columns!, T - dx.shape[0]!, T);
   const [rows, kept] = dh.shape as [number, number];
   const extent = { rows, columns: kept, type };
   const parts = { gate: placeOf(backend, z!), up: placeOf(backend, z!, kept), dy: placeOf(backend, dh) };
@@ -218,21 +233,19 @@ const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({
   const D = keep ? denseRows : T;
   const type =
     kept.length > 0 ? (backend.physical(kept[0]!) as Type) : activationType(backend, inputs.dy!, weights.gate.weight);
-  const dy = backend.as(inputs.dy!, type);
   const dx = backend.output([T, weights.gate.weight.shape[1]!], 'float32', type);
-  if (D > 0) {
-    const [dyDense, dxDense] = [rowsOf(backend, dy, 0, D), rowsOf(backend, dx, 0, D)];
-    denseBackward(backend, dyDense, kept, weights, dxDense, type);
-    backend.release(dyDense);
-    backend.release(dxDense);
-  }
-  if (keep && D < T) {
-    const [dySparse, dxSparse] = [rowsOf(backend, dy, D, T), rowsOf(backend, dx, D, T)];
-    sparseBackward(backend, dySparse, kept.slice(D > 0 ? 2 : 0), dxSparse, type);
-    backend.release(dySparse);
-    backend.release(dxSparse);
-  }
-  backend.release(dy);
+  withActivations(backend, inputs.dy!, type, (dy) => {
+    if (D > 0) {
+      const dxDense = rowsOf(backend, dx, 0, D);
+      denseBackward(backend, dy, kept, weights, dxDense, type);
+      backend.release(dxDense);
+    }
+    if (keep && D < T) {
+      const dxSparse = rowsOf(backend, dx, D, T);
+      sparseBackward(backend, dy, kept.slice(D > 0 ? 2 : 0), dxSparse, type);
+      backend.release(dxSparse);
+    }
+  });
   return dx;
 };
 

@@ -1,6 +1,7 @@
 /** @file RMSNorm with a frozen weight, and its gradient: rows in registers, sums in float. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import { codesAlong } from '../../forms/codes-along.js';
 import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
@@ -14,13 +15,17 @@ const octetsFor = (n: number): 1 | 4 => (n <= 8 * 1024 ? 1 : 4);
 /** A block of threads has a row: enough of them to hold it, at most 1024. */
 const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
 
-/** Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any. */
+/**
+ * Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any.
+ * @param along where it writes codes too; asked by the one that can.
+ */
 function overRows(
   backend: CudaBackend,
   entry: string,
   types: { readonly X: string; readonly W: string },
   [rows, n]: readonly [number, number],
   addresses: readonly number[],
+  along: () => readonly [codes: number, scales: number],
   eps: number,
 ): void {
   const threads = threadsFor(n);
@@ -30,8 +35,8 @@ function overRows(
     return;
   }
   const defines = { ...types, OCTETS: octetsFor(n) };
-  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length)}ifi`, defines);
-  backend.launch(kernel, [rows], [threads], [...addresses, n, eps, aligned(n, ...addresses)]);
+  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length + 2)}ifi`, defines);
+  backend.launch(kernel, [rows], [threads], [...addresses, ...along(), n, eps, aligned(n, ...addresses)]);
 }
 
 /**
@@ -46,7 +51,8 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
     const y = scope.output([rows, n], 'float32', X);
     if (n === 0) return y;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
-    overRows(backend, 'rms_norm', types, [rows, n], [from, backend.address(weight), backend.address(y)], eps);
+    const addresses = [from, backend.address(weight), backend.address(y)];
+    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => codesAlong(backend, y, 'rows', weight), eps);
     return y;
   });
 }
@@ -72,7 +78,8 @@ export function rmsNormGrad(
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     const besides = residual ? scope.address(residual, X) : 0;
     const addresses = [of!, backend.address(weight), along!, besides, backend.address(dx)];
-    overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, eps);
+    const codes = () => codesAlong(backend, dx, 'gradient', weight);
+    overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, codes, eps);
     return dx;
   });
 }
