@@ -26,6 +26,74 @@ const answering = (status: number, headers = {}) => {
   };
 };
 
+describe('an adapter and sparsity of the hub', () => {
+  it('are found by their ids, once, with the predictors beside a hub layout', async () => {
+    const train = [
+      'train',
+      '--model',
+      BASE,
+      '--dataset',
+      at.train,
+      '--max_steps',
+      '1',
+      '--per_device_train_batch_size',
+      '2',
+    ];
+    const made = at.path('made');
+    await works([...train, '--output_dir', made, '--quiet']);
+    await works(['predictor', 'build', '--model', BASE, '--rank', '8', '--out', at.path('layout'), '--quiet']);
+    const layers = { 'layers.1.mlp': 0.9, 'layers.2.self_attn': 0.5 };
+    const files: Record<string, Buffer> = {
+      'config.json': Buffer.from(JSON.stringify({ predictor_rank: 8, modes: { o1: { layer_sparsity: layers } } })),
+      'model.safetensors': await readFile(at.path('layout', 'model.safetensors')),
+      'pytorch_model.bin': Buffer.alloc(8),
+    };
+    for (const name of ['adapter_config.json', 'adapter_model.safetensors', 'spft_run.json', 'spft_base.json']) {
+      files[name] = await readFile(join(made, name));
+    }
+    await hub.stop();
+    hub = await new HubServer(files, 'acme/both').start();
+    vi.stubEnv('HF_ENDPOINT', hub.endpoint);
+
+    const sparse = [...train, '--sparsity', 'acme/both', '--output_dir', at.path('sparse')];
+    const { stderr } = await works(sparse);
+    expect(stderr).toMatch(/predictors in .*models--acme--both/);
+    expect(stderr).toContain('sparsity svd_8: channels kept');
+    const answer = await works([
+      'generate',
+      '--model',
+      BASE,
+      '--adapter',
+      'acme/both',
+      '--prompt',
+      'Max',
+      '--max_new_tokens',
+      '2',
+    ]);
+    expect(answer.stderr).toMatch(/adapter .*models--acme--both.*: lora, r 32/);
+    await works(['merge', '--model', BASE, '--adapter', 'acme/both', '--out', at.path('merged')]);
+    expect(hub.requests.some((request) => request.includes('pytorch_model.bin'))).toBe(false);
+    hub.requests.length = 0;
+    await works(['eval', '--model', BASE, '--adapter', 'acme/both', '--dataset', at.test, '--limit', '1']);
+    expect(hub.requests.filter((request) => request.startsWith('STORAGE'))).toEqual([]);
+  }, 60_000);
+
+  it('are not looked for there by a mistyped path, and say what to do where the hub has none', async () => {
+    const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('never')];
+    hub.requests.length = 0;
+    expect(await fails([...train, '--sparsity', 'configs/mine.yaml'])).toContain('configs/mine.yaml: does not exist');
+    expect(await fails([...train, '--sparsity', './acme/sparse'])).toContain('./acme/sparse: does not exist');
+    expect(hub.requests).toEqual([]);
+    answering(404, { 'x-error-code': 'RepoNotFound' });
+    for (const argv of [
+      [...train, '--sparsity', 'acme/none'],
+      ['generate', '--model', BASE, '--adapter', 'acme/none', '--prompt', 'x'],
+    ]) {
+      expect(await fails(argv)).toMatch(/acme\/none.*there is nothing of the name 'acme\/none' here either/);
+    }
+  });
+});
+
 describe('a model of the hub', () => {
   it('is downloaded once, into the cache of Hugging Face', async () => {
     const { stdout, stderr } = await works(generate);

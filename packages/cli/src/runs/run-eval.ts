@@ -2,6 +2,7 @@
 import type { EvaluationResult } from '@spft/trainer';
 import { writePredictions } from '@spft/trainer/node';
 import { loadAdapter } from '../steps/attach-adapter.js';
+import { locateAdapter } from '../steps/locate-repo.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openModel } from '../steps/open-model.js';
 import { chooseTemplate, DEFAULT_TEMPLATE, openTemplate } from '../steps/template.js';
@@ -28,14 +29,15 @@ export interface EvalRequest {
 
 export async function runEval(request: EvalRequest, output: Output): Promise<EvaluationResult[]> {
   const started = performance.now();
-  const choice = await chooseTemplate(request.template, request.adapter, DEFAULT_TEMPLATE);
+  const adapter = request.adapter === undefined ? undefined : await locateAdapter(request.adapter, output);
+  const choice = await chooseTemplate(request.template, adapter, DEFAULT_TEMPLATE);
   const tasks = await openTasks(request.dataset, output, request.skipBadRows);
   await preparePath(request.json);
   await preparePath(request.predictions);
   const { name: backend } = await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   try {
-    const peft = request.adapter === undefined ? null : await loadAdapter(opened, request.adapter, output, request);
+    const peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
     // Merged it computes the same, faster; the base is ours alone.
     peft?.merge({ reversible: false });
     try {

@@ -5,6 +5,7 @@ import { type ChatMessage, type GenerateOptions, generate, type Tokenizer } from
 import { type PromptTemplate, tokenizePrompt } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
+import { locateAdapter } from '../steps/locate-repo.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
 import { chooseTemplate, NO_TEMPLATE, openTemplate } from '../steps/template.js';
@@ -31,13 +32,14 @@ export interface GenerateRequest {
 }
 
 export async function runGenerate(request: GenerateRequest, output: Output): Promise<void> {
-  const { prompt, chat = false, adapter } = request;
+  const { prompt, chat = false } = request;
   if (prompt === '') throw new CliError('--prompt is empty; give a text, or leave it out to read lines from stdin');
   if (request.template !== undefined && chat) {
     throw new CliError('--template and --chat are two ways to make a prompt; give one');
   }
   // `spft generate … | head`: whoever reads has had enough.
   output.io.onReaderGone?.(() => process.exit(0));
+  const adapter = request.adapter === undefined ? undefined : await locateAdapter(request.adapter, output);
   const choice = chat ? NO_TEMPLATE : await chooseTemplate(request.template, adapter, NO_TEMPLATE);
   await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });

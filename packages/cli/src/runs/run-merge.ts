@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { saveModel } from '@spft/models/node';
 import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
+import { locateAdapter } from '../steps/locate-repo.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openModel } from '../steps/open-model.js';
 import { requireWritable } from '../steps/writable.js';
@@ -34,14 +35,15 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
     );
   }
   await requireWritable(out, '--out', 'name another');
+  const adapter = await locateAdapter(request.adapter, output);
   await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   try {
     const isBase = async (dir: string) => (await realpath(dir)) === (await realpath(out).catch(() => resolve(out)));
-    for (const source of [opened.directory, request.adapter]) {
+    for (const source of [opened.directory, adapter]) {
       if (await isBase(source)) throw new CliError(`${out}: is what the merged model is made from; name another --out`);
     }
-    const peft = await loadAdapter(opened, request.adapter, output, request);
+    const peft = await loadAdapter(opened, adapter, output, request);
     const dtype = request.dtype ?? (opened.isFloat32 ? 'f32' : 'bf16');
     const status = output.task(`merge into ${out}`);
     try {

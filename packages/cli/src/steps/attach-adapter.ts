@@ -5,6 +5,7 @@ import { AdapterError, getPeftModel, type PeftModel } from '@spft/peft';
 import { loadPretrained } from '@spft/peft/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
+import { locateAdapter } from './locate-repo.js';
 import type { OpenedModel } from './open-model.js';
 
 /** The training keys that make an adapter. */
@@ -38,7 +39,7 @@ export function newAdapter(opened: OpenedModel, keys: AdapterKeys, output: Outpu
 }
 
 /**
- * Puts the adapter of a directory on the model, not to be trained.
+ * Puts the adapter of a directory, or of a repository on the hub, on the model, not to be trained.
  * @param allowOtherBase use it although it was trained on other weights.
  * @throws AdapterError when it is none, or not one for this model; SafetensorsError when its file is damaged.
  */
@@ -49,7 +50,7 @@ export async function loadAdapter(
   { allowOtherBase = false }: { readonly allowOtherBase?: boolean } = {},
 ): Promise<PeftModel<LlamaForCausalLM>> {
   try {
-    const peft = await loadPretrained(opened.model, directory, {
+    const peft = await loadPretrained(opened.model, await locateAdapter(directory, output), {
       trainable: false,
       allowOtherBase,
       onWarning: (message) => output.note(message),

@@ -16,6 +16,7 @@ import { cachedPredictors, predictorDirectory } from '@spft/estimator/node';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
+import { locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
 import { locateModel, type OpenedModel, shortName } from './open-model.js';
 
@@ -27,15 +28,19 @@ export function predictorCache(env: Readonly<Record<string, string | undefined>>
 /**
  * The sparsity of a run: the file of the key `spft`, with the `spft_` keys; null for a dense run.
  * @param flags keys that were given as flags: they win over the file.
- * @throws ConfigError with every problem; EstimatorError when no estimator claims the mode.
+ * @param output with it, the name may be a repository's on the hub, whose download is shown.
+ * @throws ConfigError with every problem; EstimatorError when no estimator claims the mode; HubError where it names a repository that the hub
+ * does not give.
  */
 export async function readSparsity(
   train: TrainConfig,
   flags: Iterable<string> = [],
   hubMode?: string,
+  output?: Output,
 ): Promise<SpftConfig | null> {
   if (train.spft === null) return null;
-  const config = await loadSpftConfig(train.spft, { train, flags, hubMode });
+  const path = output ? await locateSparsity(train.spft, output) : train.spft;
+  const config = await loadSpftConfig(path, { train, flags, hubMode });
   assertKnownMode(config.mode);
   return config;
 }

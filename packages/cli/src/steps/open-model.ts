@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { bytes } from '../terminal/table.js';
+import { downloadWithProgress } from './locate-repo.js';
 
 export interface OpenedModel {
   /** As it was named: a directory or an id on the hub. */
@@ -80,27 +81,9 @@ export async function locateModel(
   output: Output,
   hub: Pick<DownloadOptions, 'revision'> = {},
 ): Promise<string> {
-  let download: ReturnType<Output['task']> | null = null;
-  let received = 0;
-  try {
-    const path = await resolveModelDirectory(nameOrDirectory, {
-      ...hub,
-      onProgress: ({ file, fileIndex, files, receivedBytes, fileBytes }) => {
-        download ??= output.task(`download ${nameOrDirectory}`);
-        received = Math.max(received, receivedBytes);
-        const size = fileBytes === null ? '' : ` of ${bytes(fileBytes)}`;
-        download.update(
-          fileBytes === null ? null : receivedBytes / fileBytes,
-          `${fileIndex + 1}/${files} ${file}${size}`,
-        );
-      },
-    });
-    (download as ReturnType<Output['task']> | null)?.done(path);
-    return path;
-  } catch (error) {
-    (download as ReturnType<Output['task']> | null)?.fail();
-    throw error;
-  }
+  return downloadWithProgress(nameOrDirectory, output, (onProgress) =>
+    resolveModelDirectory(nameOrDirectory, { ...hub, onProgress }),
+  );
 }
 
 /** A short name for files and logs: `base` of `models/base/`, `SmolLM2-135M` of `HuggingFaceTB/SmolLM2-135M`. */

@@ -54,7 +54,7 @@ export async function openRun(
 ): Promise<OpenRun> {
   const { config } = request;
   const auto = autoBudget(config.spft);
-  const file = auto ? null : await readSparsity(config, request.flags, request.sparsityMode);
+  const file = auto ? null : await readSparsity(config, request.flags, request.sparsityMode, output);
   const directory = resolve(config.outputDir);
   const checkpoints = directoryCheckpoints(directory);
   // Looked at again when the directory is taken, which is not before everything fits together.
