@@ -29,6 +29,12 @@ export const LLAMA3_8B: LlamaConfig = {
   ...{ initializerRange: 0.02, bosTokenId: null, eosTokenIds: [], padTokenId: null },
 };
 
+export const SMOLLM2_135M: LlamaConfig = {
+  ...LLAMA3_8B,
+  ...{ vocabSize: 49152, hiddenSize: 576, intermediateSize: 1536, numHiddenLayers: 30 },
+  ...{ numAttentionHeads: 9, numKeyValueHeads: 3, headDim: 64, ropeTheta: 100_000, tieWordEmbeddings: true },
+};
+
 /** Weights of transformers' initialisation: normal with the config's deviation, norms 1. @param physical of matrices. @param options how they are stored. */
 export function randomLlama(
   config: LlamaConfig,

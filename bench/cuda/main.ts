@@ -9,20 +9,21 @@ import '@spft/backend-cuda';
 import type { CudaBackend } from '@spft/backend-cuda';
 import type { LlamaForCausalLM } from '@spft/models';
 import * as tf from '@tensorflow/tfjs';
-import { LLAMA3_8B, randomLlama } from './llama.js';
+import { LLAMA3_8B, randomLlama, SMOLLM2_135M } from './llama.js';
 import { measureRow, type RowResult } from './measure.js';
 import { peerRow } from './peer.js';
 import { ROWS, rowsNamed } from './rows.js';
 import { verifyOnDevice } from './verify.js';
 
-const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's shape with random weights, beside their floors and PyTorch.
+const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's and SmolLM2's shapes with random weights, beside their floors and PyTorch.
 
   --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_fp8, sparselora_math10k_fp8,
-                     sparselora_csr_fp8, sparselora_math10k_fp8_two_copies (default all)
+                     sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, smollm2_lora, smollm2_sparselora (default all)
   --steps N          timed steps (default 50), --warmup N steps before (default 20), --profile N steps profiled (default 2)
   --floor N          rounds of the floor (default 10)
   --layers N         layers of the model (default 32), for trying things
-  --peer FILE        PyTorch's bench (torch_lora_bench.py), --peer_modes LIST of hf, liger, liger_full, dora, liger_2x2048
+  --peer FILE        PyTorch's bench (bench/cuda/torch_peer.py), --peer_modes LIST of hf, liger, liger_full, dora, liger_2x2048, smollm2,
+                     smollm2_compile, smollm2_compile_graphs
   --configs DIR      sparsity files (default configs/sparsity)
   --no_verify        skips the verification
   --note TEXT        goes into the result
@@ -41,7 +42,10 @@ const { values: flags } = parseArgs({
       layers: { type: 'string', default: '32' },
       json: { type: 'string' },
     },
-    ...{ peer: { type: 'string' }, peer_modes: { type: 'string', default: 'hf,liger,liger_full,dora,liger_2x2048' } },
+    ...{
+      peer: { type: 'string' },
+      peer_modes: { type: 'string', default: 'hf,liger,liger_full,dora,liger_2x2048,smollm2,smollm2_compile' },
+    },
     ...{ configs: { type: 'string', default: 'configs/sparsity' }, no_verify: { type: 'boolean', default: false } },
     ...{ note: { type: 'string' }, commit: { type: 'string' }, help: { type: 'boolean' } },
   },
@@ -84,20 +88,22 @@ async function main(): Promise<void> {
   const backend = tf.backend() as CudaBackend;
   Object.assign(result, { device: backend.device.info.name, driver: backend.device.info.driver });
   const verified = flags.no_verify ? [] : await verifyOnDevice(flags.configs, say);
-  const config = { ...LLAMA3_8B, numHiddenLayers: Number(flags.layers) };
   // Of one form at a time, as a step's memory counts all that is on the GPU.
   let model: LlamaForCausalLM | null = null;
   let stored = '';
   for (const row of rowsNamed(flags.rows)) {
     try {
-      const { basePrecision = 'bf16', keepTransposed = false } = row;
-      if (model === null || stored !== `${basePrecision} ${keepTransposed}`) {
+      const { shape = 'llama3', basePrecision = 'bf16', keepTransposed = false } = row;
+      const wanted = `${shape} ${basePrecision} ${keepTransposed}`;
+      if (model === null || stored !== wanted) {
         model?.dispose();
         const started = performance.now();
+        const small = shape === 'smollm2';
+        const config = small ? SMOLLM2_135M : { ...LLAMA3_8B, numHiddenLayers: Number(flags.layers) };
         model = await randomLlama(config, 'bf16', { basePrecision, keepTransposed });
-        stored = `${basePrecision} ${keepTransposed}`;
+        stored = wanted;
         backend.device.synchronize();
-        say(`model in ${basePrecision} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+        say(`${shape} in ${basePrecision} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
       }
       const options = { steps: Number(flags.steps), warmup: Number(flags.warmup), profiled: Number(flags.profile) };
       rows.push(await measureRow(model, row, { ...options, floorRounds: Number(flags.floor), configs: flags.configs }));
@@ -115,11 +121,11 @@ async function main(): Promise<void> {
 
 function line(row: RowResult | undefined): string {
   if (!row) return '';
-  const { name, msPerStep, p20, p80, tokensPerSecond, peakGiB, floorMs, hostMs, launches } = row;
+  const { name, msPerStep, p20, p80, tokensPerSecond, peakGiB, floorMs, hostMs, launches, firstStepsMs } = row;
   const rest =
     floorMs === undefined
       ? ''
-      : `, floor ${floorMs}, host ${hostMs}, ${launches} launches, loss ${row.losses?.join(' ')}`;
+      : `, floor ${floorMs}, host ${hostMs} (first ${firstStepsMs?.join(', ')}), ${launches} launches, loss ${row.losses?.join(' ')}`;
   return `${name}: ${msPerStep} ms (${p20}–${p80}), ${tokensPerSecond} tokens/s, ${peakGiB} GiB (${row.reservedGiB ?? '–'} reserved)${rest}`;
 }
 

@@ -30,14 +30,20 @@ export interface RowResult {
   readonly reservedGiB?: number;
   /** Milliseconds of the step's frozen products alone, repeated. */
   readonly floorMs?: number;
-  /** Milliseconds of the host for one step, launching. */
+  /** Milliseconds of the host alone for one step: launching, with a GPU that has nothing else to do and is not waited for. */
   readonly hostMs?: number;
+  /** Kernels and products that the host launched for a step one by one; 0 where it launched a graph. */
   readonly launches?: number;
+  /** Milliseconds that the first step took on the host, and the second, which is recorded. */
+  readonly firstStepsMs?: readonly number[];
   readonly predictorSeconds?: number;
   readonly losses?: readonly number[];
   /** Milliseconds a step by kernel, largest first. */
   readonly profile?: readonly { readonly name: string; readonly calls: number; readonly ms: number }[];
 }
+
+/** Steps of which the host's time is measured. */
+const HOST_STEPS = 7;
 
 /** @throws Error when a loss is not finite: what was timed would be no training. */
 export async function measureRow(model: LlamaForCausalLM, row: Row, options: MeasureOptions): Promise<RowResult> {
@@ -47,24 +53,34 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
   const method = await attach(model, row, configs);
   const batch = rowBatch(model.config.vocabSize, row);
   const losses: tf.Scalar[] = [];
-  const first = method.step(batch);
-  device.synchronize();
+  const firstStepsMs: number[] = [];
+  const first = timed(() => {
+    const loss = method.step(batch);
+    device.synchronize();
+    return loss;
+  }, firstStepsMs);
   backend.memoryPool.resetPeak();
-  for (let n = 1; n < warmup; n++) losses.push(method.step(batch));
+  for (let n = 1; n < warmup; n++)
+    losses.push(n === 1 ? timed(() => method.step(batch), firstStepsMs) : method.step(batch));
   const events = [device.recordEvent()];
   const before = backend.launches;
-  const started = performance.now();
   for (let n = 0; n < steps; n++) {
     losses.push(method.step(batch));
     events.push(device.recordEvent());
   }
-  const hostMs = (performance.now() - started) / steps;
   const after = backend.launches;
   device.synchronize();
   const taken = quantiles(events.slice(1).map((event, n) => device.elapsed(events[n]!, event)));
   const peakGiB = backend.memoryPool.peakBytes / 2 ** 30;
   const reservedGiB = backend.memoryPool.peakReservedBytes / 2 ** 30;
   for (const event of events) device.call('cuEventDestroy_v2', event);
+  const hostTimes: number[] = [];
+  for (let n = 0; n < HOST_STEPS; n++) {
+    device.synchronize();
+    losses.push(timed(() => method.step(batch), hostTimes));
+  }
+  device.synchronize();
+  const hostMs = quantiles(hostTimes).p50;
 
   const profile =
     profiled === 0
@@ -89,6 +105,7 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
     reservedGiB: round(reservedGiB),
     ...(floorMs !== undefined && { floorMs: round(floorMs) }),
     hostMs: round(hostMs),
+    firstStepsMs: firstStepsMs.map(round),
     launches: (after.kernels + after.products - before.kernels - before.products) / steps,
     ...(row.sparsity !== null && { predictorSeconds: round(method.predictorSeconds) }),
     losses: [values[0]!, values[1]!, values.at(-1)!].map((x) => Math.round(x * 1e4) / 1e4),
@@ -98,6 +115,14 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
       ms: Math.round((1000 * milliseconds) / profiled) / 1000,
     })),
   };
+}
+
+/** Runs `f` and adds the milliseconds that it takes to a list. */
+function timed<T>(f: () => T, to: number[]): T {
+  const started = performance.now();
+  const value = f();
+  to.push(performance.now() - started);
+  return value;
 }
 
 const round = (x: number): number => Math.round(x * 100) / 100;

@@ -1,20 +1,23 @@
 /** @file A row as a user would train it: adapters of `@spft/peft`, sparsity of `@spft/estimator`, gradients and AdamW of `@spft/trainer`. */
+import { SpftConfig } from '@spft/config';
 import { loadSpftConfig } from '@spft/config/node';
 import { getSpftModel, type LayerSummary, type SpftModel, type SpftOptions } from '@spft/estimator';
 import type { LlamaForCausalLM, TrainableModel } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
-import { clipScale, globalNorm } from '@spft/sparse-ops';
-import { createOptimizer, lossAndGradients, resolveArgs } from '@spft/trainer';
+import { clipScale, globalNorm, type StepRecorder } from '@spft/sparse-ops';
+import { createOptimizer, lossAndGradients, RecordedSteps, resolveArgs, sizeOf } from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
 import type { RowBatch } from './llama.js';
 import type { Row } from './rows.js';
 
 export interface RowMethod {
   readonly variables: ReadonlyMap<string, tf.Variable>;
-  /** Forward, backward, clipping, AdamW; the loss, owned by the caller and not read back. */
+  /** Forward, backward, clipping, AdamW, as a recorded step where the backend records; the loss, owned by the caller and not read back. */
   step(batch: RowBatch): tf.Scalar;
   /** Loss and gradients by variable. Owned by the caller. */
   gradients(batch: RowBatch): { readonly loss: tf.Scalar; readonly gradients: ReadonlyMap<string, tf.Tensor> };
+  /** What recorded the steps so far; null where nothing does. */
+  readonly recorder: StepRecorder | null;
   /** Seconds that the predictors took; 0 without. */
   readonly predictorSeconds: number;
   /** What a sparse step computes; null for a dense method. */
@@ -25,17 +28,18 @@ export interface RowMethod {
 /** Attaches the row's adapters and sparsity to the model. @param mode instead of the file's. */
 export async function attach(
   model: LlamaForCausalLM,
-  row: Pick<Row, 'dora' | 'sparsity'>,
+  row: Pick<Row, 'dora' | 'sparsity' | 'targetModules'>,
   configs: string,
   { mode, ...options }: SpftOptions & { readonly mode?: string } = {},
 ): Promise<RowMethod> {
-  const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
+  const targetModules = [...(row.targetModules ?? ['q_proj', 'k_proj', 'v_proj', 'o_proj'])];
   const peft = getPeftModel(model, { r: 32, loraAlpha: 64, targetModules, useDora: row.dora }, { seed: 1 });
   let spft: SpftModel | null = null;
   let predictorSeconds = 0;
   if (row.sparsity !== null) {
-    const whole = await loadSpftConfig(`${configs}/${row.sparsity}`);
-    const sparsity = ofSoManyLayers(whole.sparsity, model.layerCount);
+    const ofFile = typeof row.sparsity === 'string';
+    const whole = ofFile ? await loadSpftConfig(`${configs}/${row.sparsity}`) : SpftConfig.fromObject(row.sparsity);
+    const sparsity = ofFile ? ofSoManyLayers(whole.sparsity, model.layerCount) : whole.sparsity;
     const started = performance.now();
     spft = await getSpftModel(peft, { ...whole, sparsity, ...(mode && { mode }) }, options);
     predictorSeconds = (performance.now() - started) / 1000;
@@ -44,11 +48,26 @@ export async function attach(
   const optimizer = createOptimizer(trained.variables, resolveArgs({}));
   const run = (batch: RowBatch) =>
     lossAndGradients(trained, batch, { training: true, seed: 3, normalizer: batch.labelledTokens });
+  let recorded: RecordedSteps | null | undefined;
+  const prepared = (batch: RowBatch) => ({ layout: batch.layout, rows: trained.recordable!.rows(batch) });
+  const recordedStep = (batch: RowBatch): tf.Scalar | null => {
+    const batches = [prepared(batch)];
+    const rules = { maxGradNorm: 1, gradientCheckpointing: false };
+    recorded ??= RecordedSteps.of(trained, optimizer, rules, () =>
+      batches.map(({ layout, rows }) => sizeOf(layout, rows)),
+    );
+    const values = { batches, seeds: [3], normalizer: batch.labelledTokens, learningRate: 3e-4 };
+    const result = recorded?.step(values);
+    result?.gradientNorm.dispose();
+    return result?.losses[0] ?? null;
+  };
   return {
     variables: trained.variables,
     predictorSeconds,
     summary: () => spft?.summary() ?? null,
     step(batch) {
+      const done = recordedStep(batch);
+      if (done) return done;
       const { loss, gradients } = run(batch);
       const gradientScale = tf.tidy(() => clipScale(globalNorm(gradients), 1));
       optimizer.step(gradients, { learningRate: 3e-4, gradientScale });
@@ -59,7 +78,11 @@ export async function attach(
       const { loss, gradients } = run(batch);
       return { loss, gradients: new Map([...trained.variables.keys()].map((name, n) => [name, gradients[n]!])) };
     },
+    get recorder() {
+      return recorded?.recorder ?? null;
+    },
     dispose() {
+      recorded?.dispose();
       optimizer.dispose();
       spft?.dispose();
       peft.dispose();

@@ -1,14 +1,19 @@
-/** @file What is measured on a GPU: the rows of the project's table (DESIGN section 5), all on Llama-3-8B's shape with random weights. */
+/** @file What is measured on a GPU: the rows of the project's table (DESIGN section 5), on Llama-3-8B's shape and SmolLM2-135M's with random weights. */
+import type { SpftConfig } from '@spft/config';
 
 export interface Row {
   readonly name: string;
+  /** Whose shape; Llama-3-8B's where it is not said. */
+  readonly shape?: 'smollm2';
   readonly dora: boolean;
+  /** Layers with adapters; q, k, v and o where it is not said. */
+  readonly targetModules?: readonly string[];
   /** How the frozen linear layers are stored; bf16 where it is not said. */
   readonly basePrecision?: 'fp8';
   /** Whether the transposed weights are kept too. */
   readonly keepTransposed?: boolean;
-  /** A file of configs/sparsity, or null for dense. */
-  readonly sparsity: string | null;
+  /** A file of configs/sparsity, a config, or null for dense. */
+  readonly sparsity: string | Parameters<typeof SpftConfig.fromObject>[0] | null;
   readonly batch: number;
   /** Tokens of a sequence, and how many of them, at its end, carry a label. */
   readonly length: number;
@@ -21,6 +26,19 @@ const BATCH = { batch: 8, length: 512, labelled: 128 } as const;
 const FP8 = { basePrecision: 'fp8' } as const;
 const MATH = 'llama3-8b-math10k.yaml';
 const CSR = 'llama3-8b-csr.yaml';
+
+/** 16 samples of 130 tokens on a small model, with adapters everywhere: what the host's speed decides. */
+const SMOLLM2 = {
+  shape: 'smollm2',
+  ...{ dora: false, batch: 16, length: 130, labelled: 32 },
+  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+} as const;
+/** 26 of its 30 layers. */
+const SMOLLM2_SPARSE = {
+  mode: 'svd_8',
+  skip_output_tokens: true,
+  sparsity: Object.fromEntries(Array.from({ length: 26 }, (_, n) => [`layers.${n + 2}.mlp`, 0.75])),
+};
 
 export const ROWS: readonly Row[] = [
   { name: 'dense_lora', dora: false, sparsity: null, ...BATCH, target: { ms: 196, gib: 27 } },
@@ -43,6 +61,8 @@ export const ROWS: readonly Row[] = [
     ...{ name: 'sparselora_math10k_fp8_two_copies', dora: false, ...FP8, keepTransposed: true },
     ...{ sparsity: MATH, ...BATCH, target: null },
   },
+  { name: 'smollm2_lora', ...SMOLLM2, sparsity: null, target: { ms: 15, gib: 2 } },
+  { name: 'smollm2_sparselora', ...SMOLLM2, sparsity: SMOLLM2_SPARSE, target: { ms: 15, gib: 2 } },
 ];
 
 /** Rows by name, in the order of the table. @throws RangeError for one that there is not. */

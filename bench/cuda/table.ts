@@ -27,25 +27,37 @@ const TITLES: Readonly<Record<string, string>> = {
   sparselora_csr_fp8: '**spft**, SparseLoRA `llama3-8b-csr` on a base in FP8',
   dora: '**spft**, DoRA',
   dense_lora_2x2048: '**spft**, LoRA, 2 × 2048 tokens',
+  torch_smollm2: 'SmolLM2-135M, 16 × 130 tokens: PyTorch + PEFT',
+  torch_smollm2_compile: 'the same, `torch.compile`',
+  torch_smollm2_compile_graphs: 'the same, `torch.compile(mode="reduce-overhead")`',
+  smollm2_lora: 'SmolLM2-135M, 16 × 130 tokens: **spft**, LoRA',
+  smollm2_sparselora: 'the same, SparseLoRA',
 };
+
+/** Of the host alone, where it was measured without the GPU's share. */
+const hostOf = ({ name, hostMs, firstStepsMs }: RowResult): number | undefined =>
+  firstStepsMs || name.startsWith('torch_') ? hostMs : undefined;
 
 /** In the order of the titles. */
 export function gpuTable({ rows }: Pick<GpuResult, 'rows'>): string {
   const place = ({ name }: RowResult) => Object.keys(TITLES).indexOf(name);
+  const hasHost = rows.some((row) => hostOf(row) !== undefined);
   const lines = [...rows]
     .sort((a, b) => place(a) - place(b))
-    .map(({ name, msPerStep, tokensPerSecond, peakGiB, floorMs }) =>
+    .map((row) =>
       [
-        TITLES[name] ?? name,
-        msPerStep.toFixed(1),
-        `${tokensPerSecond}`,
-        peakGiB.toFixed(1),
-        floorMs?.toFixed(1) ?? '',
+        TITLES[row.name] ?? row.name,
+        row.msPerStep.toFixed(1),
+        `${row.tokensPerSecond}`,
+        row.peakGiB.toFixed(1),
+        ...(hasHost ? [hostOf(row)?.toFixed(1) ?? ''] : []),
+        row.floorMs?.toFixed(1) ?? '',
       ].join(' | '),
     );
+  const host = hasHost ? ' host alone, ms |' : '';
   return [
-    '| | ms/step | tokens/s | peak GiB | frozen products alone, ms |',
-    '|---|--:|--:|--:|--:|',
+    `| | ms/step | tokens/s | peak GiB |${host} frozen products alone, ms |`,
+    `|---|--:|--:|--:|${hasHost ? '--:|' : ''}--:|`,
     ...lines.map((l) => `| ${l} |`),
   ].join('\n');
 }
