@@ -51,9 +51,13 @@ export class Recording {
     return this.arena !== null;
   }
 
-  /** @throws CaptureError in a captured run. */
+  /** Whether a watched run did something for the first time, as it must not be done in a captured one: it says nothing of the next run's memory. */
+  didAnew = false;
+
+  /** What happens once, or must not happen at all in a step that is recorded. @throws CaptureError in a captured run. */
   refuse(what: string): void {
     if (this.arena) throw new CaptureError(what);
+    this.didAnew = true;
   }
 
   /** Of a watched run: notes an allocation. */

@@ -1,8 +1,8 @@
 /**
  * @file Steps as CUDA graphs: sparse-ops' `StepRecorder`.
  *
- * A key's first step is watched: the host does it, products are timed, kernels compiled, and what it allocates and launches is noted. Its second is
- * captured, and both must have launched the same. From then on a step is an upload of its inputs and one launch. Whatever a graph uses that was there
+ * A key's first steps are watched: the host does them, products are timed, kernels compiled, and what is allocated and launched is noted. The one after
+ * the first in which nothing was new is captured, and both must have launched the same. From then on a step is an upload of its inputs and one launch. Whatever a graph uses that was there
  * before it is held, and looked at before each launch: a variable that got other memory (a checkpoint was loaded) means a new recording.
  */
 
@@ -26,6 +26,8 @@ interface Slot {
   graph: Graph | null;
   /** Recordings that were given up. */
   failures: number;
+  /** Watched runs in which something was new. */
+  news: number;
 }
 
 interface Options {
@@ -33,6 +35,10 @@ interface Options {
   readonly notify?: (message: string) => void;
 }
 
+/** After so many watched runs with something new a step is captured all the same. */
+const MOST_NEWS = 2;
+/** Why a step has no graph. */
+const NO_ROOM = 'there is no room for their memory beside what is held';
 /** After so many recordings that were given up a key's steps are done by the host. */
 const MOST_FAILURES = 2;
 
@@ -46,6 +52,7 @@ export class CudaStepRecorder {
   readonly #memory: Block[] = [];
   readonly #counts = { replayed: 0, plain: 0, recorded: 0 };
   #told = false;
+  #noRoom = false;
 
   constructor(backend: RecorderHost, { graphs = 8, notify = (message) => console.warn(message) }: Options = {}) {
     if (!(Number.isInteger(graphs) && graphs > 0))
@@ -69,7 +76,7 @@ export class CudaStepRecorder {
     if (device.profiler) return this.#plainly(slot, work, 'they are profiled');
     if (slot.graph && !slot.graph.isValid()) this.#drop(slot);
     if (!slot.graph) {
-      if (slot.failures >= MOST_FAILURES) return this.#plainly(slot, work);
+      if (this.#noRoom || slot.failures >= MOST_FAILURES) return this.#plainly(slot, work);
       if (!slot.watched) return this.#watch(slot, work);
       const problem = this.#record(slot, work);
       if (problem !== null) {
@@ -86,8 +93,7 @@ export class CudaStepRecorder {
   dispose(): void {
     for (const slot of this.#slots.values()) this.#forget(slot);
     this.#slots.clear();
-    for (const block of this.#memory) this.#backend.memoryPool.release(block);
-    this.#memory.length = 0;
+    this.#giveUpMemory();
   }
 
   #slot(key: string, given: StepInputs): Slot {
@@ -102,7 +108,7 @@ export class CudaStepRecorder {
       this.#slots.delete(oldest);
       this.#forget(slot);
     }
-    const made: Slot = { inputs: new Inputs(this.#backend, given), watched: null, graph: null, failures: 0 };
+    const made: Slot = { inputs: new Inputs(this.#backend, given), watched: null, graph: null, failures: 0, news: 0 };
     this.#slots.set(key, made);
     return made;
   }
@@ -120,6 +126,8 @@ export class CudaStepRecorder {
     const recording = new Recording(slot.inputs.places, null);
     const outputs = this.#observed(slot, work, recording);
     const trace = recording.trace(outputs.map(({ dataId }) => this.#backend.data.get(dataId).block));
+    // What is new in every run is no obstacle by being new: the capture will say what it is.
+    if (recording.didAnew && ++slot.news < MOST_NEWS) return outputs;
     slot.watched = { log: recording.log, trace, fixedBytes: recording.fixedBytes };
     return outputs;
   }
@@ -129,11 +137,23 @@ export class CudaStepRecorder {
     slot.inputs.upload(this.#backend);
     device.recording = recording;
     try {
+      this.#counts.plain++;
       return work(slot.inputs.arrays);
+    } catch (error) {
+      if (!(error instanceof CudaOutOfMemoryError) || this.#memory.length === 0) throw error;
     } finally {
       device.recording = null;
-      this.#counts.plain++;
     }
+    // A step by the host needs memory of its own beside that of the graphs: where there is not enough for both, the graphs go.
+    this.#noRoom = true;
+    for (const each of this.#slots.values()) this.#drop(each);
+    this.#giveUpMemory();
+    return this.#plainly(slot, work, NO_ROOM);
+  }
+
+  #giveUpMemory(): void {
+    for (const block of this.#memory) this.#backend.memoryPool.release(block);
+    this.#memory.length = 0;
   }
 
   /** Captures a step into `slot.graph`. @returns why that cannot be, or null. @throws what `work` throws by itself. */
@@ -150,8 +170,9 @@ export class CudaStepRecorder {
       return null;
     } catch (error) {
       if (fixed) memoryPool.release(fixed);
+      if ([...this.#slots.values()].every(({ graph }) => graph === null)) this.#giveUpMemory();
       if (error instanceof CaptureError) return error.message;
-      if (error instanceof CudaOutOfMemoryError) return 'there is no room for its memory beside what is held';
+      if (error instanceof CudaOutOfMemoryError) return NO_ROOM;
       if (error instanceof CudaError && (error.call.startsWith('cuGraph') || error.status === CUDA_ERROR_OUT_OF_MEMORY))
         return error.message;
       throw error;
