@@ -37,6 +37,7 @@ export function reusingEstimator(inner: SparsityEstimator, interval: number, ste
     mode: inner.mode,
     needs: inner.needs,
     applies: inner.applies,
+    remembers: true,
     // The sparsity is part of the key: a plan may be changed between steps.
     selectMlp: (context) =>
       reuse(`${context.layer} mlp ${context.sparsity}`, () => ({ mlp: inner.selectMlp(context) })).mlp,

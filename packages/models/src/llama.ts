@@ -188,7 +188,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       const sparse = this.#plan?.enabled ?? false;
       // A listener reads what was chosen. Rows of padding must be zeros for estimators, and a bias is added to them too.
       const { listener, estimator } = sparse ? this.#plan! : { listener: null, estimator: null };
-      if (listener || (estimator && padded && (attentionBias || mlpBias || !estimator.ignoresZeroRows))) return null;
+      if (listener || estimator?.remembers) return null;
+      if (estimator && padded && (attentionBias || mlpBias || !estimator.ignoresZeroRows)) return null;
       return `${this.#attached} ${sparse ? 'sparse' : 'dense'}`;
     },
     rows: (batch) => batchRows(batch, this.config.vocabSize),
