@@ -13,26 +13,25 @@ export interface Space {
 
 /** What the driver's own allocations are aligned to at least. */
 const ALIGNMENT = 512;
+const rounded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** Spaces lie so far apart in the arena's own numbers: where they lie on the device decides nothing, and none touches another. */
+const APART = 2 ** 44;
 
 interface Span {
-  address: number;
+  at: number;
   bytes: number;
 }
 
 export class Arena {
-  /** By address. */
+  readonly #spaces: readonly Space[];
+  /** In order of their places. */
   readonly #free: Span[];
   readonly #used = new Map<number, number>();
 
-  /** Largest end of what was given out in a space, in bytes from its begin. */
-  readonly #ends: number[];
-
-  constructor(readonly spaces: readonly Space[]) {
-    this.#free = spaces
-      .map(({ address, bytes }) => ({ address, bytes }))
-      .filter(({ bytes }) => bytes > 0)
-      .sort((a, b) => a.address - b.address);
-    this.#ends = spaces.map(() => 0);
+  constructor(spaces: readonly Space[]) {
+    this.#spaces = spaces;
+    this.#free = spaces.map(({ bytes }, n) => ({ at: n * APART, bytes: bytes - (bytes % ALIGNMENT) }));
   }
 
   /** Places given out and not taken back. */
@@ -40,80 +39,95 @@ export class Arena {
     return this.#used.size;
   }
 
-  /** Bytes of space `n` that were ever used. */
-  reached(n: number): number {
-    return this.#ends[n]!;
-  }
-
   /** An address with `bytes` behind it, in the smallest span that has room; null where none has. */
   allocate(bytes: number): number | null {
-    const size = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-    let best = -1;
-    for (let n = 0; n < this.#free.length; n++) {
-      const span = this.#free[n]!;
-      if (span.bytes >= size && (best < 0 || span.bytes < this.#free[best]!.bytes)) best = n;
-    }
-    if (best < 0) return null;
-    const span = this.#free[best]!;
-    const { address } = span;
-    if (span.bytes === size) this.#free.splice(best, 1);
+    const size = rounded(bytes);
+    let best: Span | null = null;
+    for (const span of this.#free) if (span.bytes >= size && (best === null || span.bytes < best.bytes)) best = span;
+    if (best === null) return null;
+    const { at } = best;
+    if (best.bytes === size) this.#free.splice(this.#free.indexOf(best), 1);
     else {
-      span.address += size;
-      span.bytes -= size;
+      best.at += size;
+      best.bytes -= size;
     }
-    this.#used.set(address, size);
-    const n = this.spaces.findIndex((space) => address >= space.address && address < space.address + space.bytes);
-    this.#ends[n] = Math.max(this.#ends[n]!, address + size - this.spaces[n]!.address);
-    return address;
+    this.#used.set(at, size);
+    return this.#spaces[Math.floor(at / APART)]!.address + (at % APART);
   }
 
   free(address: number): void {
-    const bytes = this.#used.get(address);
+    const n = this.#spaces.findIndex((space) => address >= space.address && address < space.address + space.bytes);
+    const at = n * APART + address - (this.#spaces[n]?.address ?? 0);
+    const bytes = this.#used.get(at);
     if (bytes === undefined) throw new Error(`internal: nothing of the arena is at ${address}`);
-    this.#used.delete(address);
+    this.#used.delete(at);
     const free = this.#free;
     let [low, high] = [0, free.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (free[middle]!.address < address) low = middle + 1;
+      if (free[middle]!.at < at) low = middle + 1;
       else high = middle;
     }
     const [before, after] = [free[low - 1], free[low]];
-    const joinsBefore =
-      before !== undefined && before.address + before.bytes === address && this.#together(before.address, address);
-    const joinsAfter =
-      after !== undefined && address + bytes === after.address && this.#together(address, after.address);
+    const joinsBefore = before !== undefined && before.at + before.bytes === at;
+    const joinsAfter = after !== undefined && at + bytes === after.at;
     if (joinsBefore && joinsAfter) {
       before.bytes += bytes + after.bytes;
       free.splice(low, 1);
     } else if (joinsBefore) before.bytes += bytes;
     else if (joinsAfter) {
-      after.address = address;
+      after.at = at;
       after.bytes += bytes;
-    } else free.splice(low, 0, { address, bytes });
-  }
-
-  /** Two spaces may lie one after the other; what is given out lies in one. */
-  #together(a: number, b: number): boolean {
-    return this.spaces.some(
-      ({ address, bytes }) => a >= address && b < address + bytes && b >= address && a < address + bytes,
-    );
+    } else free.splice(low, 0, { at, bytes });
   }
 }
 
 /** What a step allocated and freed, in order: n ≥ 0 allocates so many bytes, −1 − k frees the k-th allocation. */
 export type AllocationTrace = readonly number[];
 
-/** Address of a space that is not there yet: far from all of the device's. */
-const VIRTUAL = 2 ** 50;
-
-/** Bytes that a step of this trace needs beside what `spaces` have. */
-export function bytesMissing(trace: AllocationTrace, spaces: readonly Space[]): number {
-  const arena = new Arena([...spaces, { address: VIRTUAL, bytes: 2 ** 50 }]);
+/** Bytes of the first allocation that has no room; 0 where all have. */
+function firstWithoutRoom(trace: AllocationTrace, spaces: readonly Space[]): number {
+  const arena = new Arena(spaces);
   const places: number[] = [];
   for (const entry of trace) {
-    if (entry >= 0) places.push(arena.allocate(entry)!);
-    else arena.free(places[-1 - entry]!);
+    if (entry < 0) {
+      arena.free(places[-1 - entry]!);
+      continue;
+    }
+    const place = arena.allocate(entry);
+    if (place === null) return rounded(entry);
+    places.push(place);
   }
-  return arena.reached(spaces.length);
+  return 0;
+}
+
+/** Most bytes at one time. */
+function peakOf(trace: AllocationTrace): number {
+  const sizes: number[] = [];
+  let [now, peak] = [0, 0];
+  for (const entry of trace) {
+    if (entry >= 0) sizes.push(rounded(entry));
+    now += entry >= 0 ? sizes.at(-1)! : -sizes[-1 - entry]!;
+    peak = Math.max(peak, now);
+  }
+  return peak;
+}
+
+/** Beyond all of the device's addresses. */
+const NOWHERE = 2 ** 49;
+
+/**
+ * Bytes of the space that a step of this trace needs beside `spaces`: 0 where these are enough. Tried out, as how memory is broken up depends on how
+ * much there is.
+ */
+export function bytesMissing(trace: AllocationTrace, spaces: readonly Space[]): number {
+  const total = spaces.reduce((sum, { bytes }) => sum + bytes, 0);
+  let missing = firstWithoutRoom(trace, spaces) === 0 ? 0 : Math.max(ALIGNMENT, rounded(peakOf(trace) - total));
+  while (missing > 0) {
+    const short = firstWithoutRoom(trace, [...spaces, { address: NOWHERE, bytes: missing }]);
+    if (short === 0) break;
+    // A hundredth at a time at least, so that few tries are enough.
+    missing += Math.max(short, rounded(missing / 100));
+  }
+  return missing;
 }
