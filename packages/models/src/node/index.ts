@@ -1,8 +1,17 @@
 /** @file Public names of what needs Node. */
 export { type FromPretrainedOptions, fromPretrained, resolveModelDirectory } from './from-pretrained.js';
 export { type DownloadOptions, type DownloadProgress, downloadDataset, downloadModel } from './hub/download.js';
-export { HubError } from './hub/hub-error.js';
-export { cacheDirOf, type Environment, endpointOf, isOffline, isRepoId, tokenOf } from './hub/repo-id.js';
+export { HubError, keepSecret, withoutSecrets } from './hub/hub-error.js';
+export { fetchFor } from './hub/proxy.js';
+export {
+  cacheDirOf,
+  type Environment,
+  endpointOf,
+  isOffline,
+  isRepoId,
+  splitEndpoint,
+  tokenOf,
+} from './hub/repo-id.js';
 export { loadTokenizer } from './load-tokenizer.js';
 export { type ModelDirectory, openModelDirectory } from './model-directory.js';
 export { type SavableModel, type SaveModelOptions, saveModel } from './save-model.js';

@@ -1,7 +1,9 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type FileServer, serveFiles } from '../../../test/file-server.js';
 import { DatasetError } from '../../data/dataset-error.js';
 import { type DatasetProgress, fetchDataset } from './download.js';
@@ -44,6 +46,58 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await rm(directory, { recursive: true });
+});
+
+describe('fetchDataset() by way of others', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it("goes through the user's proxy, unless NO_PROXY names the host", async () => {
+    const through: string[] = [];
+    const proxy = createServer((request, response) => {
+      through.push(`${request.url} ${request.headers['proxy-authorization']}`);
+      response.writeHead(200, { 'content-length': body.length }).end(body);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const { port } = proxy.address() as AddressInfo;
+    for (const name of ['http_proxy', 'all_proxy', 'no_proxy', 'NO_PROXY', 'ALL_PROXY']) vi.stubEnv(name, '');
+    vi.stubEnv('HTTP_PROXY', `http://ann:secret1@127.0.0.1:${port}`);
+    await fetchDataset('http://nowhere.invalid/x.json', join(directory, 'proxied.json'));
+    expect(await readFile(join(directory, 'proxied.json'), 'utf8')).toBe(body);
+    expect(through).toEqual([`http://nowhere.invalid/x.json Basic ${btoa('ann:secret1')}`]);
+    vi.stubEnv('NO_PROXY', '127.0.0.1');
+    await fetchDataset(`${server.url}/good.json`, join(directory, 'direct.json'));
+    expect(through).toHaveLength(1);
+    proxy.closeAllConnections();
+    await new Promise((resolve) => proxy.close(resolve));
+  });
+
+  it('sends a user and password of the address in a header, and says them nowhere', async () => {
+    const seen: (string | undefined)[] = [];
+    const guarded = await serveFiles({
+      '/good.json': ({ headers }, response) => {
+        seen.push(headers.authorization);
+        response.writeHead(200, { 'content-length': body.length }).end(body);
+      },
+    });
+    const at = guarded.url.replace('http://', 'http://ann:pass%20word@');
+    const progress: string[] = [];
+    const onProgress = ({ url }: DatasetProgress) => void progress.push(url);
+    await fetchDataset(`${at}/good.json`, join(directory, 'guarded.json'), { onProgress });
+    expect(seen).toEqual([`Basic ${btoa('ann:pass word')}`]);
+    expect(new Set(progress)).toEqual(new Set([`${guarded.url}/good.json`]));
+    const refusals = [
+      `${at}/none.json`,
+      'http://ann:password@127.0.0.1:1/x.json',
+      'ftp://ann:password@host/x.json',
+      'ann:password',
+    ];
+    for (const address of refusals) {
+      const refusal = fetchDataset(address, join(directory, 'x.json'));
+      await expect(refusal).rejects.toBeInstanceOf(DatasetError);
+      if (address.includes('@')) await expect(refusal).rejects.not.toThrow(/pass/);
+    }
+    await guarded.close();
+  });
 });
 
 describe('fetchDataset()', () => {

@@ -3,6 +3,7 @@
  */
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { fetchFor, HubError, keepSecret, splitEndpoint, withoutSecrets } from '@spft/models/node';
 import { makeDirectory, removeLeftovers, temporaryPath } from '@spft/safetensors/node';
 import { DatasetError } from '../../data/dataset-error.js';
 
@@ -21,8 +22,13 @@ export interface FetchOptions {
   readonly idleTimeoutMs?: number;
 }
 
-/** @throws DatasetError when the server refuses, has no such file, fails or stops midway, or the file cannot be written; nothing is left behind. */
-export async function fetchDataset(url: string, path: string, options: FetchOptions = {}): Promise<void> {
+/**
+ * Fetches by way of the user's proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A user and password in the address go into a header and
+ * into no message.
+ * @throws DatasetError when the server refuses, has no such file, fails or stops midway, or the file cannot be written; nothing is left behind.
+ */
+export async function fetchDataset(address: string, path: string, options: FetchOptions = {}): Promise<void> {
+  const { url, headers } = requestOf(address, path);
   const idle = new AbortController();
   const { idleTimeoutMs = 30_000 } = options;
   const giveUp = () => idle.abort(new Error(`nothing came for ${idleTimeoutMs / 1000} s`));
@@ -32,7 +38,7 @@ export async function fetchDataset(url: string, path: string, options: FetchOpti
     timer = setTimeout(giveUp, idleTimeoutMs);
   };
   try {
-    const response = await answer(url, path, idle.signal);
+    const response = await answer(url, path, headers, idle.signal);
     await store(response, url, path, { ...options, awake });
   } finally {
     clearTimeout(timer);
@@ -41,12 +47,31 @@ export async function fetchDataset(url: string, path: string, options: FetchOpti
   }
 }
 
-async function answer(url: string, path: string, signal: AbortSignal): Promise<Response> {
+function requestOf(address: string, path: string): { url: string; headers: Record<string, string> } {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    throw failure(address, path, `is no http:// or https:// address; mend it (SPFT_DATASETS_URL)`);
+  }
+  // Without compression the announced length is that of the file.
+  const headers = { 'user-agent': 'spft', 'accept-encoding': 'identity' };
+  const { address: plain, basic } = splitEndpoint(address);
+  if (basic === undefined) return { url: address, headers };
+  keepSecret(basic);
+  return { url: plain, headers: { ...headers, authorization: `Basic ${basic}` } };
+}
+
+async function answer(
+  url: string,
+  path: string,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+): Promise<Response> {
   let response: Response;
   try {
-    // Without compression the announced length is that of the file.
-    response = await fetch(url, { headers: { 'user-agent': 'spft', 'accept-encoding': 'identity' }, signal });
+    const fetch = await fetchFor(new URL(url), process.env);
+    response = await fetch(url, { headers, signal });
   } catch (cause) {
+    if (cause instanceof HubError) throw cause;
     throw failure(url, path, `no answer (${reason(cause)}); check the connection`, { cause });
   }
   if (response.ok) return response;
@@ -130,7 +155,8 @@ function failure(
   problem: string,
   options: { readonly status?: number; readonly cause?: unknown } = {},
 ): DatasetError {
-  return new DatasetError(`${url}: ${problem}; or put the file at ${path} yourself`, { file: path, ...options });
+  const message = withoutSecrets(`${url}: ${problem}; or put the file at ${path} yourself`);
+  return new DatasetError(message, { file: path, ...options });
 }
 
 /** fetch says "fetch failed" or "terminated" and hides why in the cause. */
