@@ -56,7 +56,9 @@ export class Modules {
 
   /** An image from disk that the driver does not take, though it is whole (of another GPU's driver, say), is compiled anew. */
   #load(file: string, defines: Defines): number {
-    const load = (anew: boolean) => this.#device.handle('cuModuleLoadData', this.#image(file, defines, anew));
+    // The driver takes what is no image for text, which ends with a zero.
+    const load = (anew: boolean) =>
+      this.#device.handle('cuModuleLoadData', Buffer.concat([this.#image(file, defines, anew), Buffer.alloc(8)]));
     try {
       return load(false);
     } catch (error) {
