@@ -244,6 +244,11 @@ export class CudaBackend extends tf.KernelBackend {
     this.#gemm.multiply(product);
   }
 
+  /** Makes what products of codes want and no step may make for the first time. */
+  expectCodes(): void {
+    this.#gemm.expectCodes();
+  }
+
   /** Whether a product of codes can have a scale for each row of activations (gemm.ts). */
   get scalesRows(): boolean {
     return this.#gemm.scalesRows;

@@ -171,6 +171,11 @@ export class Gemm {
       added, c, written, d, proposals.address(place), workspace, WORKSPACE, stream);
   }
 
+  /** Makes what products of e4m3 want beside their operands: a recorded step must find it. */
+  expectCodes(): void {
+    if (this.scalesRows) this.#onesFor(1);
+  }
+
   /** Whether products of e4m3 can have a scale for each row of a: cuBLASLt 12.9 on Hopper. Else there is one for all of it. */
   get scalesRows(): boolean {
     const [major, minor] = this.#device.info.capability;

@@ -12,7 +12,7 @@ import { CudaFormError } from '../errors.js';
 import { aligned } from '../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { C_TYPE } from '../storage.js';
-import { writtenAlong } from './codes-along.js';
+import { wantCodes, writtenAlong } from './codes-along.js';
 import { keptRowsUnpacked, registerForm, type StoredForm, type Sum } from './form.js';
 import { multiplyPlain, PlainRows, plainForm, plainRows } from './plain.js';
 import { type QuantisedRows, quantiseByScale, quantiseRows, scaleOfAll } from './quantised-rows.js';
@@ -68,6 +68,10 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
     }
     quantiseByScale(backend, x, backend.address(codes), block.address);
     backend.setCodebook(codes, { block, scale: scale[0]!, keepsTransposed });
+    if (fits(codes)) {
+      wantCodes(backend, codes.shape);
+      backend.expectCodes();
+    }
     return codes;
   } finally {
     backend.memoryPool.release(block);

@@ -44,6 +44,8 @@ interface Run {
 interface Wanted {
   readonly sparse?: boolean;
   readonly dropout?: number;
+  /** Frozen weights in FP8, with adapters on attention's alone and kept channels that products on codes can take. */
+  readonly fp8?: boolean;
   readonly args?: TrainerOptions['args'];
   readonly options?: Partial<TrainerOptions>;
 }
@@ -68,9 +70,11 @@ function recording(how: 'graphs' | 'host' | 'none'): void {
 
 afterEach(() => vi.restoreAllMocks());
 
-async function makeModel({ sparse = false, dropout = 0 }: Wanted) {
-  const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)));
-  const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+async function makeModel({ sparse = false, dropout = 0, fp8 = false }: Wanted) {
+  const options = { basePrecision: fp8 ? ('fp8' as const) : ('bf16' as const) };
+  const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), options);
+  const ofMlp = fp8 ? [] : ['gate_proj', 'up_proj', 'down_proj'];
+  const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', ...ofMlp];
   const peft = getPeftModel(model, { r: 4, loraAlpha: 8, loraDropout: dropout, targetModules });
   const config = {
     mode: 'svd_4',
@@ -78,17 +82,19 @@ async function makeModel({ sparse = false, dropout = 0 }: Wanted) {
     start_step: 0.1,
     end_step: 0.9,
   };
-  const spft = sparse ? await getSpftModel(peft, SpftConfig.fromObject(config), { channelMultiple: 1 }) : null;
+  const spft = sparse
+    ? await getSpftModel(peft, SpftConfig.fromObject(config), { channelMultiple: fp8 ? 16 : 1 })
+    : null;
   return { model, peft, spft };
 }
 
 async function run(
   how: 'graphs' | 'host' | 'none',
-  { sparse = false, dropout = 0, args, options }: Wanted = {},
+  { sparse = false, dropout = 0, fp8 = false, args, options }: Wanted = {},
 ): Promise<Run> {
   recording(how);
   const before = tf.memory().numTensors;
-  const { model, peft, spft } = await makeModel({ sparse, dropout });
+  const { model, peft, spft } = await makeModel({ sparse, dropout, fp8 });
   const memory: number[] = [];
   const messages: string[] = [];
   const trainer = new Trainer({
@@ -120,6 +126,7 @@ describeCuda('training by recorded steps', () => {
     ['LoRA', {}],
     ['SparseLoRA with its schedule', { sparse: true }],
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
+    ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],
   ] as const satisfies readonly (readonly [string, Wanted])[]) {
     it(`gives the bits of the same steps by the host: ${name}`, { timeout: 300_000 }, async () => {

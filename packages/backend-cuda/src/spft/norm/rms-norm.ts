@@ -52,7 +52,7 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
     if (n === 0) return y;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     const addresses = [from, backend.address(weight), backend.address(y)];
-    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => codesAlong(backend, y, 'rows', weight), eps);
+    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => codesAlong(backend, y, 'rows'), eps);
     return y;
   });
 }
@@ -78,7 +78,7 @@ export function rmsNormGrad(
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     const besides = residual ? scope.address(residual, X) : 0;
     const addresses = [of!, backend.address(weight), along!, besides, backend.address(dx)];
-    const codes = () => codesAlong(backend, dx, 'gradient', weight);
+    const codes = () => codesAlong(backend, dx, 'gradient');
     overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, codes, eps);
     return dx;
   });
