@@ -19,6 +19,7 @@ import { table } from '../terminal/table.js';
 import { locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
 import { locateModel, type OpenedModel, shortName } from './open-model.js';
+import { requireWritable } from './writable.js';
 
 /** Where predictors are kept that no config has a place for. */
 export function predictorCache(env: Readonly<Record<string, string | undefined>>): string {
@@ -93,6 +94,9 @@ export async function attachSparsity<M extends SparsityAttachable>(
         place = await predictorPlace(config, opened, request.rank, output, calibrated);
         const ours = config.predictorPath === null && config.predictorBasepath === null;
         const warn = (message: string) => output.warn(`${message}; SPFT_PREDICTORS names another place for them`);
+        // Before minutes of building what could not be kept.
+        if (!ours && !existsSync(place))
+          await requireWritable(place, "the predictors' directory", 'name another predictor_basepath');
         const source = ours ? cachedPredictors(place, warn) : predictorDirectory(place);
         const found = await source(request);
         const { calibration: record } = found;
