@@ -8,10 +8,9 @@ import {
   gatherRows,
   linearKeptColumns,
   linearKeptRows,
+  loraMlp,
   maskColumns,
   noGradient,
-  projectColumns,
-  projectRows,
   scatterColumns,
   swiglu,
 } from '@spft/sparse-ops';
@@ -66,8 +65,7 @@ export class MlpBlock {
     if (!gate || !up || !down) return null;
     if (keep !== null && ((gate.lora === null && up.lora === null) || sparseGradient(step) !== 'exact')) return null;
     const denseRows = keep ? step.layout.denseTokens : x.shape[0];
-    const [g, u] = projectRows(x, [gate, up], denseRows);
-    return projectColumns(swiglu(g!, u!), residual, down, denseRows);
+    return loraMlp(x, residual, { gate, up, down }, keep, denseRows);
   }
 
   /** mlp(x) layer by layer, for masks and for adapters of other kinds. */

@@ -1,0 +1,4 @@
+/** @file Says what the example shows. */
+import { run } from './custom-backend.js';
+
+await run((line) => console.log(line));
