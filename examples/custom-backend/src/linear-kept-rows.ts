@@ -4,10 +4,10 @@
  */
 import type { SpftKernels } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
-import type { MyBackend } from './backend.js';
+import type { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 
 /** Inputs and attributes are typed by the contract: a name that it does not have does not compile, and `bias` may be missing. */
-export const linearKeptRows: SpftKernels<MyBackend>['SpftLinearKeptRows'] = ({ backend, inputs }) => {
+export const linearKeptRows: SpftKernels<MathBackendCPU>['SpftLinearKeptRows'] = ({ backend, inputs }) => {
   const { x, weight, indices, bias } = inputs;
   const numbers = (info: TensorInfo) => backend.data.get(info.dataId).values as Float32Array;
   const [T, In] = x.shape as [number, number];

@@ -233,7 +233,7 @@ export const TRAIN_KEYS = {
   evalOnly: boolean(false, 'Evaluate the adapter in output_dir; do not train.'),
   enableUnsloth: boolean(
     false,
-    "Upstream's switch for Unsloth: adapters on all seven projections, as it does; nothing else.",
+    "Upstream's switch for Unsloth: adapters on all seven projections, as it does; the fused functions are always on here.",
   ),
   benchmark: boolean(false, 'Measure the speed of steps and stop.'),
 } satisfies KeyTable;

@@ -46,6 +46,23 @@ describe('spft train', () => {
     expect(stderr).toContain('trainable params: 20,480');
   });
 
+  it("says what Unsloth's switch still does", async () => {
+    const { stderr } = await works(train('unsloth', '--max-steps', '1', '--enable_unsloth'));
+    expect(stderr).toContain('enable_unsloth: LoRA over q, k, v, over o and over the MLP');
+    expect(stderr).toContain('are fused functions here, always');
+    expect(await json('unsloth', 'adapter_config.json')).toMatchObject({
+      target_modules: expect.arrayContaining([
+        'gate_proj',
+        'up_proj',
+        'down_proj',
+        'q_proj',
+        'k_proj',
+        'v_proj',
+        'o_proj',
+      ]),
+    });
+  });
+
   it('trains DoRA, and writes a checkpoint that PEFT could load', async () => {
     await works(train('dora', '--peft', 'dora', '--max-steps', '1'));
     await useBackend('wasm');

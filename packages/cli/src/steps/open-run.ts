@@ -80,6 +80,12 @@ export async function openRun(
   const samples = await tokenize(records.train, opened, choice, config, output, visitsOf(asked.args));
   const evalSamples = records.validation && (await heldOut(records.validation, opened, choice, config, output));
 
+  if (config.enableUnsloth) {
+    output.note(
+      'enable_unsloth: LoRA over q, k, v, over o and over the MLP, RMSNorm, RoPE, SwiGLU and the loss are fused functions here, always; ' +
+        'what the switch still does is to put adapters on all seven projections, as the original',
+    );
+  }
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
   const sparsity = auto
