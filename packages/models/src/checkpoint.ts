@@ -2,23 +2,8 @@
  * @file Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): a part of the forward keeps its input alone and is recomputed in the
  * backward pass.
  */
-import { orForgetTape } from '@spft/sparse-ops/internals';
+import { gradientsOnOwnTape } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
-
-/**
- * d f/d xs for an upstream gradient, on a tape of its own. tfjs's engine has one tape, which a backward pass in progress still needs and
- * a second `tf.grads` would replace and drop; so it is put aside for the while.
- */
-function gradientsAside(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
-  const engine = tf.engine();
-  const { state } = engine;
-  const { activeTape } = state;
-  try {
-    return orForgetTape(() => engine.gradients(f, xs, dy, true).grads);
-  } finally {
-    state.activeTape = activeTape;
-  }
-}
 
 /**
  * f(x, constants), equal to calling it, whose backward pass recomputes it.
@@ -41,7 +26,7 @@ export function checkpoint<C extends readonly tf.Tensor[]>(
     const gradFunc = (dy: tf.Tensor, [x, ...constants]: tf.Tensor[]) =>
       tf.tidy(() => {
         const inputs = [x!, ...variables];
-        const grads = gradientsAside(() => recompute(x as tf.Tensor2D, constants as unknown as C), inputs, dy);
+        const grads = gradientsOnOwnTape(() => recompute(x as tf.Tensor2D, constants as unknown as C), inputs, dy);
         return inputs.map((input, n) => grads[n] ?? tf.zerosLike(input));
       });
     return { value, gradFunc };

@@ -1,6 +1,6 @@
 /** @file Whether operations are being recorded for a gradient, and how to keep some from it. */
 import * as tf from '@tensorflow/tfjs';
-import { isOffTape, offTape } from './tfjs-internals.js';
+import { forgetTape, isOffTape, offTape } from './tfjs-internals.js';
 
 /** Whether an op called now would be recorded for a gradient. */
 export function isRecording(): boolean {
@@ -29,25 +29,12 @@ export function constant<T extends tf.Tensor>(tensor: T): T {
 /** Whether `constant` was said of it. */
 export const isConstant = (tensor: tf.Tensor): boolean => constants.has(tensor);
 
-/** What is used of tfjs's engine beyond its typings. */
-interface Tape {
-  readonly state: {
-    readonly gradientDepth: number;
-    activeTape: readonly { readonly saved?: readonly tf.Tensor[] | null }[] | null;
-  };
-}
-
 /** Runs `take`; where it throws (no memory left, say), what tfjs's tape has kept for the backward is given back, which tfjs does not do. */
 export function orForgetTape<T>(take: () => T): T {
   try {
     return take();
   } catch (error) {
-    const { state } = tf.engine() as unknown as Tape;
-    if (state.gradientDepth === 0 && state.activeTape) {
-      for (const { saved } of state.activeTape)
-        for (const tensor of saved ?? []) if (!tensor.isDisposed) tensor.dispose();
-      state.activeTape = null;
-    }
+    forgetTape();
     throw error;
   }
 }

@@ -2,7 +2,15 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';
 import { useBackend } from '../../../../test/support/backends.js';
-import { addTapeNode, isInnerGradient, isOffTape, offTape, shareClonesOnWasm } from './tfjs-internals.js';
+import {
+  addTapeNode,
+  forgetTape,
+  gradientsOnOwnTape,
+  isInnerGradient,
+  isOffTape,
+  offTape,
+  shareClonesOnWasm,
+} from './tfjs-internals.js';
 
 /** Versions of tfjs with which this file was tried and passed; try a new one before it is added. */
 const TRIED = ['4.22.0'];
@@ -79,6 +87,39 @@ describe('the internals of tfjs that are used', () => {
     expect(seen).toEqual([false]);
     tf.grad((x) => tf.grad(op)(x))(tf.tensor1d([3])).dispose();
     expect(seen).toContain(true);
+  });
+});
+
+describe('forgetTape() and gradientsOnOwnTape()', () => {
+  beforeAll(() => useBackend('cpu'));
+  const fails = (): never => {
+    throw new Error('in the middle');
+  };
+
+  it('give back what a forward that failed had kept', () => {
+    const x = tf.tensor1d([1, 2]);
+    const before = tf.memory().numTensors;
+    const f = (x: tf.Tensor) => tf.tidy(() => tf.mul(tf.exp(tf.square(x)), fails()));
+    expect(() => tf.grad(f)(x)).toThrow('in the middle');
+    forgetTape();
+    expect(tf.memory().numTensors).toBe(before);
+    expect(() => gradientsOnOwnTape(() => f(x), [x], x)).toThrow('in the middle');
+    expect(tf.memory().numTensors).toBe(before);
+    expectAllClose('dx', tf.grad((x) => tf.square(x))(x), [2, 4]);
+  });
+
+  it('take a gradient within a backward pass, which goes on after it', () => {
+    const op = (x: tf.Tensor) =>
+      tf.customGrad((x, save) => {
+        (save as tf.GradSaveFunc)([x as tf.Tensor]);
+        return {
+          value: tf.square(x as tf.Tensor),
+          gradFunc: (dy: tf.Tensor, [x]: tf.Tensor[]) => gradientsOnOwnTape(() => tf.square(x!), [x!], dy)[0]!,
+        };
+      })(x);
+    expectAllClose('dx', tf.grad((x) => op(op(x)))(tf.tensor1d([1, 2])), [4, 32]);
+    const y = tf.tensor1d([3]);
+    expect(gradientsOnOwnTape(() => tf.square(y), [y, tf.tensor1d([1])], tf.ones([1]))[1]).toBeNull();
   });
 });
 

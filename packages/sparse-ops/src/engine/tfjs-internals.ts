@@ -14,7 +14,17 @@ interface Engine {
     saved: readonly tf.Tensor[],
     attributes: object,
   ): void;
-  readonly state: { readonly gradientDepth: number; kernelDepth: number };
+  gradients(
+    f: () => tf.Tensor,
+    xs: tf.Tensor[],
+    dy: tf.Tensor,
+    allowNoGradients: boolean,
+  ): { readonly grads: readonly (tf.Tensor | undefined)[] };
+  readonly state: {
+    readonly gradientDepth: number;
+    kernelDepth: number;
+    activeTape: readonly { readonly saved?: readonly tf.Tensor[] | null }[] | null;
+  };
 }
 
 const engine = () => tf.engine() as unknown as Engine;
@@ -42,6 +52,36 @@ export const isOffTape = (): boolean => engine().state.kernelDepth > 0;
 
 /** Whether a gradient is being taken of what takes a gradient: then a node of the tape is asked more than once. */
 export const isInnerGradient = (): boolean => engine().state.gradientDepth > 0;
+
+/** Gives back what the tape keeps for a backward pass that will not come, as after an error: tfjs keeps it. Nothing within a gradient. */
+export function forgetTape(): void {
+  const { state } = engine();
+  if (state.gradientDepth > 0 || !state.activeTape) return;
+  for (const { saved } of state.activeTape) {
+    for (const tensor of saved ?? []) if (!tensor.isDisposed) tensor.dispose();
+  }
+  state.activeTape = null;
+}
+
+/**
+ * d f/d xs for an upstream gradient, on a tape of its own. tfjs's engine has one tape, which a backward pass in progress still needs and a second
+ * `tf.grads` would replace and drop; so it is put aside for the while.
+ * @returns a gradient for each of `xs`, null for one that f does not depend on; owned by the caller. Where it fails nothing of it is left.
+ */
+export function gradientsOnOwnTape(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
+  const { state } = engine();
+  const { activeTape } = state;
+  try {
+    return engine()
+      .gradients(f, xs, dy, true)
+      .grads.map((gradient) => gradient ?? null);
+  } catch (error) {
+    forgetTape();
+    throw error;
+  } finally {
+    state.activeTape = activeTape;
+  }
+}
 
 /** What is used of a wasm backend here. */
 interface ReferenceCounting {

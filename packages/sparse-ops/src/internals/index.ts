@@ -2,6 +2,7 @@
 export { ropeFrequencies } from '../attention/rope-tables.js';
 export { formOf, requireForm, STORED_FORMS } from '../engine/stored-form.js';
 export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
+export { gradientsOnOwnTape } from '../engine/tfjs-internals.js';
 export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
 export { gramScoresOfAll } from '../select/gram-scores-of-all.js';
 export { fitsShape, type LayoutShape, longestSequence, paddingSequences, padLayout } from '../tokens/pad-layout.js';
