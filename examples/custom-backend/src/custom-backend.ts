@@ -1,5 +1,6 @@
 /** @file A sparse linear layer on the backend, forward and backward, with our kernel and without. */
-import { linearKeptRows, topKSelection, withoutKernels } from '@spft/sparse-ops';
+import { linearKeptRows, topKSelection } from '@spft/sparse-ops';
+import { withoutKernels } from '@spft/sparse-ops/backend';
 import { kernelsOf } from '@spft/sparse-ops/conformance';
 import * as tf from '@tensorflow/tfjs';
 import { BACKEND_NAME, registerMyBackend } from './backend.js';

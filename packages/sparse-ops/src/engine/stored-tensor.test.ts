@@ -4,7 +4,7 @@ import { expectAllClose } from '../../../../test/support/allclose.js';
 import { useBackend } from '../../../../test/support/backends.js';
 import { expectNoLeak } from '../../../../test/support/leaks.js';
 import { registerSpftKernels } from '../contract/register.js';
-import { STORED_TENSOR, storedLike, storedTensor, takesStored } from './stored-tensor.js';
+import { storedLike, storedTensor, takesStored } from './stored-tensor.js';
 
 interface CpuBackend extends tf.KernelBackend {
   makeTensorInfo(shape: number[], dtype: string, values: Float32Array): tf.TensorInfo;
@@ -15,7 +15,7 @@ const bytes = () => new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer);
 describe('storedTensor()', () => {
   beforeAll(() => useBackend('cpu'));
   afterEach(() => {
-    if (tf.getKernel(STORED_TENSOR, 'cpu')) tf.unregisterKernel(STORED_TENSOR, 'cpu');
+    if (tf.getKernel('SpftStoredTensor', 'cpu')) tf.unregisterKernel('SpftStoredTensor', 'cpu');
   });
   const register = () =>
     registerSpftKernels<CpuBackend>('cpu', {
