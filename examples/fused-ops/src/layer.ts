@@ -31,6 +31,7 @@ export interface Batch {
   readonly labels: tf.Tensor1D;
 }
 
+/** tfjs takes a seed of 0 for none. */
 const random = (shape: number[], scale: number, seed: number) => tf.randomNormal(shape, 0, scale, 'float32', seed);
 
 export function makeLayer(): Layer {
@@ -40,7 +41,7 @@ export function makeLayer(): Layer {
     ...{ gate: [CHANNELS, HIDDEN], up: [CHANNELS, HIDDEN], down: [HIDDEN, CHANNELS] },
   };
   const of = <T>(make: (out: number, inputs: number, seed: number) => T) =>
-    Object.fromEntries(PROJECTIONS.map((name, n) => [name, make(...sizes[name], n)])) as Record<Projection, T>;
+    Object.fromEntries(PROJECTIONS.map((name, n) => [name, make(...sizes[name], n + 1)])) as Record<Projection, T>;
   const variables: tf.Variable[] = [];
   const variable = (tensor: tf.Tensor) => {
     variables.push(tf.variable(tensor));

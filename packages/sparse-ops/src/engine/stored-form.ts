@@ -83,8 +83,10 @@ export function storeAs(
 ): tf.Tensor2D {
   requireForm(form);
   return noGradient(() => {
+    // Read before there is something to give back.
+    const sample = sampleOf(x);
     const made = runKernel('SpftStoreAs', { x }, { form, keepTransposed });
-    stored.set(made.dataId, { form, ...sampleOf(x) });
+    stored.set(made.dataId, { form, ...sample });
     return made;
   });
 }
