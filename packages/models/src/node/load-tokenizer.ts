@@ -1,6 +1,7 @@
 /** @file The tokenizer of a model directory. */
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { showValue } from '@spft/safetensors';
 import { ModelError } from '../errors.js';
 import { checkVocabulary, createTokenizer } from '../tokenizer/hugging-face-tokenizer.js';
 import type { Tokenizer } from '../tokenizer/types.js';
@@ -21,18 +22,22 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
         `${dir}: wanted tokenizer.json in it, found none; a directory with tokenizer.model alone gets one by transformers' AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
     );
   }
-  const [config, specialTokensMap, modelConfig, generationConfig] = [
+  const [config, specialTokensMap, addedTokens, modelConfig, generationConfig] = [
     await readJsonIfThere(dir, 'tokenizer_config.json'),
     await readJsonIfThere(dir, 'special_tokens_map.json'),
+    await readJsonIfThere(dir, 'added_tokens.json'),
     (await readJsonObjectIfThere(dir, 'config.json')) ?? {},
     (await readJsonObjectIfThere(dir, 'generation_config.json')) ?? {},
   ];
-  const id = (key: string) => firstId(generationConfig[key]) ?? firstId(modelConfig[key]);
+  const id = (key: string) =>
+    firstId(generationConfig[key], `generation_config.json: ${key}`) ??
+    firstId(modelConfig[key], `config.json: ${key}`);
   try {
     const made = createTokenizer({
       tokenizer,
       config,
       specialTokensMap,
+      addedTokens,
       chatTemplates: await readChatTemplates(dir),
       bosTokenId: id('bos_token_id'),
       eosTokenId: id('eos_token_id'),
@@ -46,9 +51,12 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   }
 }
 
-function firstId(value: unknown): number | undefined {
+/** One id, or the first of several; −1 and null mean none. @throws ModelError when it is no whole number. */
+function firstId(value: unknown, where: string): number | undefined {
   const id: unknown = Array.isArray(value) ? value[0] : value;
-  return typeof id === 'number' && id >= 0 ? id : undefined;
+  if (id === null || id === undefined) return undefined;
+  if (Number.isSafeInteger(id)) return (id as number) >= 0 ? (id as number) : undefined;
+  throw new ModelError(`${where}: wanted a token id, a list of them or null, found ${showValue(value)}`);
 }
 
 /** `chat_template.jinja` as `default`, the others by their file's name, as transformers saves them. */

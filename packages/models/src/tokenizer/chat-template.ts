@@ -1,6 +1,7 @@
-/** @file Chat templates: which there are, and rendering one, by Hugging Face's Jinja. */
-import { Template } from '@huggingface/jinja';
+/** @file Chat templates: which there are, and rendering one. */
+import { showValue } from '@spft/safetensors';
 import { ModelError } from '../errors.js';
+import { parseTemplate, render } from './jinja/index.js';
 import type { ChatMessage, ChatTemplateOptions } from './types.js';
 
 /**
@@ -12,10 +13,12 @@ export function chatTemplatesOf(value: unknown): Map<string, string> {
   if (typeof value === 'string') return new Map([['default', value]]);
   const named: [unknown, unknown][] = Array.isArray(value)
     ? value.map((t) => [t?.name, t?.template])
-    : Object.entries(value);
+    : typeof value === 'object'
+      ? Object.entries(value)
+      : [[null, null]];
   if (named.some(([name, template]) => typeof name !== 'string' || typeof template !== 'string')) {
     throw new ModelError(
-      `tokenizer_config.json: chat_template: wanted a string or a list of {name, template}, found ${JSON.stringify(value).slice(0, 120)}`,
+      `tokenizer_config.json: chat_template: wanted a string or a list of {name, template}, found ${showValue(value, 120)}`,
     );
   }
   return new Map(named as [string, string][]);
@@ -33,14 +36,23 @@ export function renderChatTemplate(
 ): string {
   const source = chooseTemplate(templates, options);
   try {
-    return new Template(source).render({
+    return render(parseTemplate(source), {
+      // As transformers gives them: None where there are none, and not undefined.
+      tools: null,
+      documents: null,
       ...tokens,
       ...options.variables,
       messages,
       add_generation_prompt: options.addGenerationPrompt ?? false,
     });
   } catch (cause) {
-    throw new ModelError(`the chat template refuses these messages: ${(cause as Error).message}`, { cause });
+    const { message } = cause as Error;
+    throw new ModelError(
+      cause instanceof RangeError
+        ? 'the chat template or a message is nested too deep'
+        : `the chat template refuses these messages: ${message.slice(0, 500)}`,
+      { cause },
+    );
   }
 }
 
