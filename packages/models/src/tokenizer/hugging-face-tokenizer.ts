@@ -80,7 +80,7 @@ class HuggingFaceTokenizer implements Tokenizer {
 
   encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
     // A half of a surrogate pair is no character; every encoder makes this of it.
-    const ids = this.#pipeline.encode(text.toWellFormed());
+    const ids = this.#pipeline.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'));
     return addSpecialTokens ? [...this.#before, ...ids, ...this.#after] : ids;
   }
 

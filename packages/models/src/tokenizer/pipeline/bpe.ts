@@ -1,7 +1,7 @@
 /** @file The model of tokenizer.json: byte-pair encoding, which all Llama-family models have, by the library's merging. */
-import { BPE as LibraryBpe } from '@huggingface/tokenizers';
 import { showValue } from '@spft/safetensors';
 import { ModelError } from '../../errors.js';
+import { BPE } from './library.js';
 import { asArray, asObject, Fields, refuse } from './reading.js';
 
 export interface Bpe {
@@ -10,10 +10,6 @@ export interface Bpe {
   readonly tokens: ReadonlyMap<number, string>;
   /** @throws ModelError where a piece has no token and there is none for unknown ones. */
   encode(piece: string): readonly number[];
-}
-
-interface Library {
-  bpe(piece: string): string[];
 }
 
 /** @throws ModelError when it is another model, or a field of it cannot be heeded. */
@@ -50,8 +46,7 @@ export function bpeOf(value: unknown): Bpe {
     fields.boolean('ignore_merges', false),
   ];
   fields.done();
-  const Library = LibraryBpe as unknown as new (config: object) => Library;
-  const inner = new Library({ type: 'BPE', vocab: Object.fromEntries(vocab), merges });
+  const inner = new BPE({ type: 'BPE', vocab: Object.fromEntries(vocab), merges });
   const isKnown = (c: string) => vocab.has(c) || (fallback && bytesOf(c, vocab) !== undefined);
   const known = (piece: string) =>
     Array.from(piece).every(isKnown) ? piece : Array.from(piece).filter(isKnown).join('');
@@ -116,7 +111,7 @@ function mergesOf(value: unknown, vocab: ReadonlyMap<string, number>): [string, 
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string')) {
       return refuse(`model.merges[${n}]`, 'two tokens', merge);
     }
-    for (const token of [pair[0], pair[1], pair[0] + pair[1]] as string[]) {
+    for (const token of [pair[0]!, pair[1]!, pair[0]! + pair[1]!] as string[]) {
       if (!vocab.has(token))
         refuse(`model.merges[${n}]`, `tokens of the vocabulary ('${token.slice(0, 40)}' is none)`, merge);
     }

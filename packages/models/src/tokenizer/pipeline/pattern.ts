@@ -3,10 +3,10 @@
  * JavaScript's. Expressions that models are published with run on V8's matcher and are known to need time in proportion to the text; any other
  * one runs on the linear-time matcher, since one bad expression in a downloaded file must not hang a program.
  */
-import { SplitPreTokenizer } from '@huggingface/tokenizers';
 import { LinearRegExp } from '@spft/peft';
 import { showValue } from '@spft/safetensors';
 import { ModelError } from '../../errors.js';
+import { SplitPreTokenizer } from './library.js';
 import { asObject, refuse } from './reading.js';
 
 export interface Pattern {
@@ -61,9 +61,12 @@ export function patternOf(value: unknown, where: string): Pattern {
   const source = pattern.Regex;
   if (typeof source !== 'string') return refuse(where, '{"String": …} or {"Regex": …}', value);
   try {
-    const Split = SplitPreTokenizer as unknown as new (config: object) => { pattern: RegExp | null };
-    const converted = new Split({ type: 'Split', pattern: { Regex: source }, behavior: 'Isolated', invert: false })
-      .pattern!;
+    const converted = new SplitPreTokenizer({
+      type: 'Split',
+      pattern: { Regex: source },
+      behavior: 'Isolated',
+      invert: false,
+    }).pattern!;
     return KNOWN.has(source) ? native(converted) : linear(new LinearRegExp(converted.source));
   } catch (cause) {
     if (cause instanceof ModelError) throw cause;
