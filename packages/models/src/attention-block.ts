@@ -17,7 +17,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, type OutputRows, SEED_PART, type Step, sparseGradient } from './step.js';
+import { adapterCall, blockSparsity, type OutputRows, SEED_PART, type Step, sparseGradient } from './step.js';
 
 interface Projections {
   readonly q: tf.Tensor2D;
@@ -82,7 +82,7 @@ export class AttentionBlock {
   }
 
   #call(step: Step, part: 'q' | 'k' | 'v' | 'o') {
-    return { training: step.training, seed: deriveSeed(step.seed, this.layer, SEED_PART[part]) };
+    return adapterCall(step, this.layer, SEED_PART[part]);
   }
 
   #project(x: tf.Tensor2D, step: Step, keep: AttentionSelection): Projections {

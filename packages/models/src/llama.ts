@@ -25,6 +25,7 @@ import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
 import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
+import { deriveSeed } from './seed.js';
 import type { OutputRows, Step } from './step.js';
 import { aliased, resolveTying } from './tied-head.js';
 import type {
@@ -166,7 +167,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
 
   #loss(
     { layout, rows }: PreparedBatch,
-    options: ForwardOptions & { readonly normalizer: number | tf.Scalar },
+    options: ForwardOptions & { readonly normalizer: number | tf.Scalar; readonly maskSeeds?: Int32Array },
   ): tf.Scalar {
     return tf.tidy(() => {
       const outputRows = { rows: tf.tensor1d(rows.lossRows, 'int32'), dense: rows.denseLossRows };
@@ -193,6 +194,12 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       return `${this.#attached} ${sparse ? 'sparse' : 'dense'}`;
     },
     rows: (batch) => batchRows(batch, this.config.vocabSize),
+    maskSeeds: (seed) =>
+      Int32Array.from(
+        this.parts.layers.flatMap(({ linears }, layer) =>
+          linears.map(({ adapter }, part) => adapter?.maskSeed?.(deriveSeed(seed, layer, part)) ?? 0),
+        ),
+      ),
     loss: (batch, options) => this.#loss(batch, options),
   };
 
@@ -267,7 +274,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   #hidden(
     layout: PackedLayout,
     ids: Int32Array,
-    options: ForwardOptions,
+    options: ForwardOptions & { readonly maskSeeds?: Int32Array },
     outputRows: OutputRows | null = null,
   ): tf.Tensor2D {
     const { positionOfRow, longest } = layout;
@@ -275,7 +282,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       longest === undefined ? this.ropeRows(positionOfRow) : this.#rope.rowsOnDevice(positionOfRow, longest);
     const { training, seed } = options;
     const plan = this.#plan?.enabled ? this.#plan : null;
-    const step: Step = { layout, cos, sin, training, seed, plan };
+    const step: Step = { layout, cos, sin, training, seed, maskSeeds: options.maskSeeds ?? null, plan };
     let x = constant(this.#embed(ids));
     const { neftuneNoiseAlpha = 0 } = options;
     if (training && neftuneNoiseAlpha > 0) {

@@ -19,7 +19,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 import { deriveSeed } from './seed.js';
 import { projectKeptColumns, projectKeptRows } from './sparse-projection.js';
-import { blockSparsity, type OutputRows, SEED_PART, type Step, sparseGradient } from './step.js';
+import { adapterCall, blockSparsity, type OutputRows, SEED_PART, type Step, sparseGradient } from './step.js';
 
 const PARTS = ['gate', 'up', 'down'] as const;
 
@@ -144,7 +144,7 @@ export class MlpBlock {
   }
 
   #call(step: Step, part: 'gate' | 'up' | 'down') {
-    return { training: step.training, seed: deriveSeed(step.seed, this.layer, SEED_PART[part]) };
+    return adapterCall(step, this.layer, SEED_PART[part]);
   }
 
   #select(x: tf.Tensor2D, step: Step, sparsity: number, activations?: tf.Tensor2D): ChannelSelection | null {

@@ -1,7 +1,9 @@
 /** @file What every layer of one forward pass shares. */
 import type { SparseGradient, SparsityPlan } from '@spft/estimator';
+import type { AdapterCall } from '@spft/peft';
 import type { PackedLayout } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
+import { deriveSeed } from './seed.js';
 
 /** Owned by the model, which made it; layers dispose none of it. */
 export interface Step {
@@ -11,6 +13,8 @@ export interface Step {
   readonly sin: tf.Tensor2D;
   readonly training: boolean;
   readonly seed: number;
+  /** [layers · MASKED] seeds of adapters' masks, an input of a recorded step; null outside of one. */
+  readonly maskSeeds: Int32Array | null;
   /** Null where every layer is dense: no plan, or one that is switched off. */
   readonly plan: SparsityPlan | null;
 }
@@ -32,6 +36,15 @@ export function blockSparsity(step: Step, layer: number, module: 'mlp' | 'selfAt
 /** What the backward pass does with the sparse products of a step. */
 export function sparseGradient({ plan }: Step): SparseGradient {
   return plan?.compat === 'reference' ? 'cut' : (plan?.gradient ?? 'exact');
+}
+
+/** Linear layers of a layer: those that may have an adapter. */
+export const MASKED = 7;
+
+/** What an adapter is told in a call. @param part 0 to 6, q to down. */
+export function adapterCall({ training, seed, maskSeeds }: Step, layer: number, part: number): AdapterCall {
+  const maskSeedAt = maskSeeds && { values: maskSeeds, index: layer * MASKED + part };
+  return { training, seed: deriveSeed(seed, layer, part), ...(maskSeedAt && { maskSeedAt }) };
 }
 
 /** Last part of a seed's path: which random choice of a layer it is for. */

@@ -74,6 +74,8 @@ export interface TrainableModel {
 export interface RecordedLossOptions extends ForwardOptions {
   /** Labelled tokens of the whole optimizer step. */
   readonly normalizer: tf.Scalar;
+  /** `maskSeeds` of the seed. */
+  readonly maskSeeds: Int32Array;
 }
 
 /** What a loss depends on beside batch, options and variables, for recordings of it (sparse-ops' `StepRecorder`). */
@@ -86,6 +88,8 @@ export interface RecordableLoss {
   key(padded: boolean): string | null;
   /** The batch's rows. @throws RangeError for ids without an embedding, or where nothing has a label. */
   rows(batch: PackedBatch): BatchRows;
+  /** Seeds of adapters' masks, of a micro-batch's seed; always as many. */
+  maskSeeds(seed: number): Int32Array;
   /** The model's loss; what comes from the host is read of the batch's arrays, whole. */
   loss(batch: PreparedBatch, options: RecordedLossOptions): tf.Scalar;
 }

@@ -7,6 +7,7 @@
  */
 import { doraLinear, doraNorms, type LoraBranch, linear as linearOp, storedLike } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
+import { seedFor } from './init.js';
 import {
   addedWeight,
   droppedInput,
@@ -71,6 +72,10 @@ class DoraAdapter implements LinearAdapter {
     if (this.linear.bias !== null || (call.training && this.rate > 0)) return null;
     const [a, b] = [this.a, this.b] as tf.Tensor[] as [tf.Tensor2D, tf.Tensor2D];
     return { a, b, scaling: this.scaling, magnitude: this.magnitude as tf.Tensor as tf.Tensor1D };
+  }
+
+  maskSeed(seed: number): number {
+    return seedFor(seed, this.linear.name);
   }
 
   mergedWeight(): tf.Tensor2D {

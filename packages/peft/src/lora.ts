@@ -62,7 +62,7 @@ export function addedWeight(weight: tf.Tensor2D, a: tf.Variable, b: tf.Variable,
 /** What of an adapter's input is left by dropout: `x` itself where there is none. */
 export function droppedInput(x: tf.Tensor2D, rate: number, linear: FrozenLinear, call: AdapterCall): tf.Tensor2D {
   // The name makes the masks of q, k and v differ, although one seed is given to the whole layer.
-  return call.training && rate > 0 ? dropout(x, rate, seedFor(call.seed, linear.name)) : x;
+  return call.training && rate > 0 ? dropout(x, rate, seedFor(call.seed, linear.name), call.maskSeedAt) : x;
 }
 
 class LoraAdapter implements LinearAdapter {
@@ -101,6 +101,10 @@ class LoraAdapter implements LinearAdapter {
   branch(call: AdapterCall): LoraBranch | null {
     if (call.training && this.rate > 0) return null;
     return { a: this.a as tf.Tensor as tf.Tensor2D, b: this.b as tf.Tensor as tf.Tensor2D, scaling: this.scaling };
+  }
+
+  maskSeed(seed: number): number {
+    return seedFor(seed, this.linear.name);
   }
 
   mergedWeight(): tf.Tensor2D {

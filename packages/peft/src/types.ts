@@ -3,7 +3,7 @@
  * others can from outside; a model implements `AdapterHost`.
  */
 
-import type { ChannelSelection, LoraBranch } from '@spft/sparse-ops';
+import type { ChannelSelection, LoraBranch, SeedPlace } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import type { LoraConfig } from './lora-config.js';
 
@@ -24,6 +24,8 @@ export interface AdapterCall {
   readonly training: boolean;
   /** Seed of this layer's dropout in this micro-batch: the same seed gives the same mask. Adapters mix their layer's name into it. */
   readonly seed: number;
+  /** Where an input of a recorded step has what `maskSeed` makes of the seed. */
+  readonly maskSeedAt?: SeedPlace;
 }
 
 /** An adapter on one linear layer. It owns its variables. */
@@ -45,6 +47,8 @@ export interface LinearAdapter {
    * hand it to an op that computes the base as well. Null, or no such method, where it is something else.
    */
   branch?(call: AdapterCall): LoraBranch | null;
+  /** The seed of its mask, of a call's seed: what varies in a recorded step. None: its steps are recorded with what else it does. */
+  maskSeed?(seed: number): number;
   /** Weight [out, in] of a plain linear layer that computes the same, stored as the frozen one is (`storedLike`); owned by the caller. */
   mergedWeight(): tf.Tensor2D;
   dispose(): void;

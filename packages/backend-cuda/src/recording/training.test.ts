@@ -123,7 +123,7 @@ async function run(
 
 describeCuda('training by recorded steps', () => {
   for (const [name, wanted] of [
-    ['LoRA', {}],
+    ['LoRA with dropout', { dropout: 0.2 }],
     ['SparseLoRA with its schedule', { sparse: true }],
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
     ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
@@ -158,7 +158,7 @@ describeCuda('rows of padding', () => {
         sequences: size.sequences + 3 * more,
         longest: size.longest + more,
       };
-      const options = { training: true, seed: 1, normalizer };
+      const options = { training: true, seed: 1, normalizer, maskSeeds: model.recordable.maskSeeds(1) };
       const { value, grads } = tf.variableGrads(
         () => model.recordable.loss(padBatch(prepared, shape), options),
         [...model.variables.values()],

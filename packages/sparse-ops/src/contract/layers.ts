@@ -5,7 +5,7 @@
  * calls a TensorInfo, which every `tf.Tensor` is.
  */
 import type * as tf from '@tensorflow/tfjs';
-import type { HeadLayout, PackedLayout } from './types.js';
+import type { HeadLayout, PackedLayout, SeedPlace } from './types.js';
 
 /** The channels of a layer that sparse rows compute. */
 export interface KernelSelection {
@@ -93,6 +93,8 @@ export interface DropoutAttributes {
   /** Probability that an element becomes 0; the others are multiplied by 1/(1 − rate). */
   readonly rate: number;
   readonly seed: number;
+  /** Where a recorded step has the seed. */
+  readonly seedAt?: SeedPlace;
 }
 
 export interface LinearCrossEntropyAttributes {

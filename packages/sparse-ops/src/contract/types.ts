@@ -38,6 +38,12 @@ export interface PackedLayout {
   readonly longest?: number;
 }
 
+/** Where an input of a recorded step has a seed: the number that is there differs from step to step. */
+export interface SeedPlace {
+  readonly values: Int32Array;
+  readonly index: number;
+}
+
 /** The attention heads of one layer. */
 export interface HeadLayout {
   /** N. */

@@ -88,6 +88,7 @@ export class RecordedSteps {
     if (modelKey === null) return null;
     const inputs: StepInputs = {
       ...Object.assign({}, ...padded.map(batchInputs)),
+      ...Object.fromEntries(seeds.map((seed, n) => [`maskSeeds${n}`, this.#loss.maskSeeds(seed)])),
       normalizer: Float32Array.of(normalizer),
       ...this.#optimizer.numbers(learningRate),
     };
@@ -108,7 +109,8 @@ export class RecordedSteps {
     try {
       seeds.forEach((seed, n) => {
         const batch = batchOfInputs(inputs, n, shape);
-        const options = { training: true, seed, gradientCheckpointing, normalizer };
+        const maskSeeds = inputs[`maskSeeds${n}`] as Int32Array;
+        const options = { training: true, seed, gradientCheckpointing, normalizer, maskSeeds };
         const result = gradientsOf(() => this.#loss.loss(batch, options), variables);
         gradients.add(result.gradients);
         results.push(result.loss);
