@@ -16,7 +16,8 @@ const TURNS = 3;
 export class AlgorithmChoices {
   readonly #path: string;
   readonly #chosen: Map<string, string>;
-  readonly #tunes = process.env.SPFT_CUDA_TUNE !== '0';
+  /** False where the first proposal is taken always. */
+  readonly tunes = process.env.SPFT_CUDA_TUNE !== '0';
 
   /** @param version of cuBLASLt. */
   constructor({ info }: Device, version: string) {
@@ -28,7 +29,7 @@ export class AlgorithmChoices {
   /** What was chosen for `product`, as a place among the `algorithms` that are proposed for another; undefined where it is not among them. */
   known(product: string, algorithms: readonly string[]): number | undefined {
     const place = algorithms.indexOf(this.#chosen.get(product) ?? '');
-    return this.#tunes && place >= 0 ? place : undefined;
+    return this.tunes && place >= 0 ? place : undefined;
   }
 
   /**
@@ -36,7 +37,7 @@ export class AlgorithmChoices {
    * @param time infinity for one that fails.
    */
   of(product: string, algorithms: readonly string[], time: (place: number) => number): number {
-    if (!this.#tunes) return 0;
+    if (!this.tunes) return 0;
     const known = this.known(product, algorithms) ?? this.#ofOthers(product, algorithms);
     if (known !== undefined) return known;
     // In turns: the longer a GPU works, the lower its clock, and all of them should feel that alike.
@@ -60,7 +61,7 @@ export class AlgorithmChoices {
   /** Takes `algorithm` for `product` from now on, also in other processes: what was chosen for it before has failed. */
   choose(product: string, algorithm: string): void {
     this.#chosen.set(product, algorithm);
-    if (!this.#tunes) return;
+    if (!this.tunes) return;
     const all = { ...Object.fromEntries(this.#chosen), ...Object.fromEntries(this.#read()), [product]: algorithm };
     writeCached(this.#path, Buffer.from(JSON.stringify(all)));
   }

@@ -275,13 +275,13 @@ export class Gemm {
   #choose(product: Product, plan: Plan): number {
     const { m, n, k, batch = 1 } = product;
     const { proposals, key } = plan;
-    if (proposals.count === 1 || m * n * k * batch < WORTH_TIMING) return 0;
+    if (!this.#choices.tunes || proposals.count === 1 || m * n * k * batch < WORTH_TIMING) return 0;
+    const names = proposals.names(this.#functions);
+    // Its own, be it one that takes the place of another, borrowed or timed, which has failed.
+    const own = this.#choices.known(key, names);
+    if (own !== undefined) return own;
     const other = similar(product);
     if (other.m !== m || other.k !== k) {
-      const names = proposals.names(this.#functions);
-      // Its own where what was borrowed has failed.
-      const own = this.#choices.known(key, names);
-      if (own !== undefined) return own;
       const lent = this.#plan(other);
       // -1 where it is not proposed for this product.
       return Math.max(0, names.indexOf(lent.proposals.name(lent.place, this.#functions)));
@@ -289,8 +289,7 @@ export class Gemm {
     const timer = this.#timer(product);
     if (timer === null) return 0;
     try {
-      const names = proposals.names(this.#functions, TIMED);
-      return this.#choices.of(key, names, (place) => timer.time(plan, place));
+      return this.#choices.of(key, names.slice(0, TIMED), (place) => timer.time(plan, place));
     } finally {
       timer.end();
     }

@@ -44,8 +44,8 @@ export class Proposals {
     return this.#results.memory.toString('hex', at, at + ALGORITHM_BYTES);
   }
 
-  /** The names of the first `most`. */
-  names(functions: CublasLtFunctions, most = this.count): string[] {
-    return Array.from({ length: Math.min(most, this.count) }, (_, place) => this.name(place, functions));
+  /** The names of all. */
+  names(functions: CublasLtFunctions): string[] {
+    return Array.from({ length: this.count }, (_, place) => this.name(place, functions));
   }
 }
