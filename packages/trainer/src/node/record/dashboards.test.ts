@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -76,6 +76,14 @@ describe('WandbLogger', () => {
     expect(lines[1]).toMatchObject({ _step: 1, 'train/global_step': 1 });
     expect(lines[1]['train/loss']).toBeGreaterThan(0);
     expect(notes.join()).toContain('there is no WANDB_API_KEY, so nothing is sent');
+  });
+
+  it('goes on in the file of a run that was killed in the middle of a line', async () => {
+    const path = join(directory, 'offline-run.jsonl');
+    await writeFile(path, '{"name":"n"}\n{"_step":1}\n{"_st');
+    await run({ args, callbacks: [new WandbLogger({ ...options(), env: {} })] });
+    const lines = (await readFile(path, 'utf8')).trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line)._step)).toEqual([undefined, 1, undefined, 1, 2, 2]);
   });
 
   it('sends what it logs by the SDK, and finishes', async () => {

@@ -2,13 +2,14 @@
  * @file Weights & Biases, by its own `@wandb/sdk` where the user has installed it. Without a key (or with `WANDB_MODE=offline`) nothing is
  * sent: the SDK has no offline mode of its own, so the run is kept as JSON lines.
  */
-import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TrainerError } from '../../errors.js';
 import type { TrainerCallback, TrainerContext } from '../../loop/callbacks.js';
 import type { LogEntry } from '../../loop/state.js';
 import { metricNames } from '../../record/metric-names.js';
 import type { MetricSink } from '../../record/module-statistics.js';
+import { endLastLine } from './end-last-line.js';
 
 export interface WandbOptions {
   /** Name of the run. */
@@ -52,7 +53,9 @@ export class WandbLogger implements TrainerCallback, MetricSink {
     if (mode !== 'online') {
       await mkdir(directory, { recursive: true });
       this.#file = join(directory, 'offline-run.jsonl');
-      await writeFile(this.#file, `${JSON.stringify({ project, name, config })}\n`);
+      // Of a run that goes on, what is there stays.
+      await endLastLine(this.#file);
+      await appendFile(this.#file, `${JSON.stringify({ project, name, config })}\n`);
       notify(
         `wandb: ${env.WANDB_API_KEY ? 'WANDB_MODE is offline' : 'there is no WANDB_API_KEY'}, so nothing is sent; the run is kept in ${this.#file}`,
       );
