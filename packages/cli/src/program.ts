@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import type { GlobalFlags } from './commands/add-command.js';
+import { addArcCommand, addHumanEvalCommand, addMtBenchCommand } from './commands/benchmarks.js';
 import { addConfigCommand } from './commands/config-check.js';
 import { addDataCommand } from './commands/data-show.js';
 import { addDoctorCommand } from './commands/doctor.js';
@@ -46,6 +47,9 @@ export function createProgram(io: CliIo): Command {
     addSparsityCommand,
     addMergeCommand,
     addGlueCommand,
+    addHumanEvalCommand,
+    addMtBenchCommand,
+    addArcCommand,
     addDataCommand,
     addConfigCommand,
     addDoctorCommand,

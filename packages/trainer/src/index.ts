@@ -14,6 +14,36 @@ export {
   samplesDigest,
 } from './batch/samples.js';
 export { type BatchSize, joinSizes, type StepShape, StepShapes, sizeOf } from './batch/step-shapes.js';
+export {
+  ARC_ANSWER,
+  ARC_COLOURS,
+  type ArcAnswer,
+  type ArcPair,
+  type ArcScore,
+  type ArcTask,
+  arcMessages,
+  type Grid,
+  gridOf,
+  gridText,
+  parseArcTask,
+  parseGrid,
+  sameGrid,
+  scoreArc,
+} from './benchmarks/arc.js';
+export { type ArcRow, type AugmentOptions, arcRows } from './benchmarks/arc-augment.js';
+export { type HumanEvalProblem, humanEvalPrompt, parseProblem, passAtK, programOf } from './benchmarks/human-eval.js';
+export { firstBlock, INSTRUCTION_SETS, type InstructionSet } from './benchmarks/instruction-sets.js';
+export {
+  MT_BENCH_TEMPERATURES,
+  type MtBenchJudgment,
+  type MtBenchModel,
+  type MtBenchQuestion,
+  type MtBenchRule,
+  mtBenchTable,
+  parseJudgment,
+  parseQuestion,
+  ratingOf,
+} from './benchmarks/mt-bench.js';
 export { betterMetric } from './checkpoint/best-metric.js';
 export {
   type DataIdentity,

@@ -49,6 +49,10 @@ export const addTrainCommand: AddCommand = (program, context) => {
       description: 'so many questions of each set of eval_dataset',
       parse: positiveInteger,
     },
+    {
+      name: 'save_merged',
+      description: 'also write base and adapter as one model to merged/ in output_dir (--dataset wizardlm does)',
+    },
     { name: 'overwrite_output_dir', description: 'replace an earlier run in output_dir' },
     { name: 'revision', value: '<name>', description: 'branch, tag or commit of the model on the hub' },
     { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },

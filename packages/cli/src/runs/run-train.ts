@@ -1,4 +1,5 @@
 /** @file Training from the command line: flags over file, then the run, then its result as table and JSON. */
+import { join } from 'node:path';
 import type { TrainConfig } from '@spft/config';
 import { loadTrainConfig } from '@spft/config/node';
 import { CliError } from '../errors.js';
@@ -8,6 +9,7 @@ import type { Output } from '../terminal/output.js';
 import { bytes, percent, table } from '../terminal/table.js';
 import { evaluationSummary, evaluationTable } from './evaluate-model.js';
 import { runEval } from './run-eval.js';
+import { runMerge } from './run-merge.js';
 import { ignoredKeys } from './run-request.js';
 import { runTraining, type TrainingRun } from './run-training.js';
 
@@ -20,6 +22,7 @@ export interface TrainFlags {
   readonly validation?: string;
   readonly evalLimit?: number;
   readonly overwriteOutputDir?: boolean;
+  readonly saveMerged?: boolean;
   readonly revision?: string;
   readonly json?: string;
 }
@@ -57,6 +60,11 @@ export async function runTrain(flags: TrainFlags, backend: string | undefined, o
   output.print(resultTable(run));
   if (run.evaluations.length > 0) output.print(evaluationTable(run.evaluations));
   if (run.report !== null) output.note(`report: ${run.report}`);
+  if (flags.saveMerged || /^wizardlm(=|$)/.test(config.dataset ?? '')) {
+    const merged = join(run.outputDir, 'merged');
+    const request = { adapter: run.outputDir, out: merged, force: true, revision: flags.revision, backend };
+    await runMerge({ modelNameOrPath: config.modelNameOrPath!, ...request }, output);
+  }
   await writeJson(flags.json, summaryOf(run, config, (performance.now() - started) / 1000), output);
 }
 

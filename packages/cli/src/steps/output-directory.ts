@@ -18,6 +18,7 @@ const OWN = [
   'metrics.json',
   'tensorboard',
   'wandb',
+  'merged',
 ];
 
 /**

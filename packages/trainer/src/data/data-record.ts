@@ -11,6 +11,8 @@ import { type InstructionRecord, parseRecord, shown } from './record.js';
 export interface CompletionRecord {
   readonly prompt: string;
   readonly completion: string;
+  /** Left out where it does not fit the maximum, instead of cut. */
+  readonly whole?: boolean;
   readonly source?: RowSource;
 }
 

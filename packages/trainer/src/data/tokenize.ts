@@ -60,7 +60,11 @@ export function tokenizeRecord(tokenizer: Coder, record: DataRecord, options: To
             trainOnInputs,
           );
   const truncated = whole.inputIds.length > maxLength;
-  if (truncated) whole.inputIds.length = whole.labels.length = maxLength;
+  if (truncated) {
+    whole.inputIds.length = whole.labels.length = maxLength;
+    // Without a label nothing is learned of it, and it is counted.
+    if (isCompletion(record) && record.whole) whole.labels.fill(IGNORED_LABEL);
+  }
   return { ...whole, truncated };
 }
 

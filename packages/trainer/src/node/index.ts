@@ -4,6 +4,7 @@ export { directoryFiles, type HubDataset, hubFiles, parseHubDataset } from './da
 export { readDataRows } from './data/data-rows.js';
 export { type DatasetOptions, type LoadedDataset, loadDataset, locateFiles } from './data/dataset.js';
 export { type DatasetProgress, type FetchOptions, fetchDataset } from './data/download.js';
+export { loadNamedSet, NAMED_SETS, readArcTasks } from './data/named-sets.js';
 export { type Row, readRows } from './data/read-rows.js';
 export { readTable, type TableFormat, type TableOptions, tableFormat } from './data/read-table.js';
 export { readTokens, tokenCacheDirectory, tokensKey, writeTokens } from './data/token-cache.js';

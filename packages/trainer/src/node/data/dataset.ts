@@ -11,6 +11,7 @@ import { at, type BadRow, DatasetError, type RowSource } from '../../data/datase
 import { directoryFiles, hubFiles, parseHubDataset } from './data-directory.js';
 import { readDataRows } from './data-rows.js';
 import { type FetchOptions, fetchDataset } from './download.js';
+import { loadNamedSet, NAMED_SETS } from './named-sets.js';
 
 export interface DatasetOptions extends FetchOptions {
   /** Where datasets with names lie and are downloaded to. Default: `SPFT_DATASETS`, else `datasets` in the working directory. */
@@ -53,6 +54,13 @@ export interface LoadedDataset {
 export async function loadDataset(spec: string, options: DatasetOptions = {}): Promise<LoadedDataset> {
   const loaded: LoadedDataset = { records: [], badRows: [], files: [] };
   for (const part of specParts(spec)) {
+    const named = existsSync(part) ? null : await loadNamedSet(part, options);
+    if (named !== null) {
+      for (const record of named.records) loaded.records.push(record);
+      for (const bad of named.badRows) loaded.badRows.push(bad);
+      loaded.files.push(...named.files);
+      continue;
+    }
     for (const file of await locateFiles(part, options)) {
       if (options.limit !== undefined && loaded.records.length >= options.limit) break;
       const limit = options.limit === undefined ? undefined : options.limit - loaded.records.length;
@@ -89,9 +97,9 @@ export async function locateFiles(part: string, options: DatasetOptions): Promis
     const revision = hub.revision ?? options.revision ?? null;
     return hubFiles({ ...hub, revision }, choice, { onProgress: options.onHubProgress });
   }
-  const near = nearestName(part, TRAINING_SET_NAMES);
+  const near = nearestName(part, [...TRAINING_SET_NAMES, ...NAMED_SETS]);
   throw new DatasetError(
-    `there is no dataset '${part}': no such file, no such name, and no id on the hub (OWNER/NAME)${near === null ? '' : `; did you mean '${near}'?`} (names: ${TRAINING_SET_NAMES.join(', ')})`,
+    `there is no dataset '${part}': no such file, no such name, and no id on the hub (OWNER/NAME)${near === null ? '' : `; did you mean '${near}'?`} (names: ${[...TRAINING_SET_NAMES, ...NAMED_SETS].join(', ')})`,
     { file: part },
   );
 }
