@@ -7,8 +7,9 @@ import { IGNORED_LABEL } from '../batch/samples.js';
 import type { ConversationRecord } from './conversation.js';
 import { at, DatasetError } from './dataset-error.js';
 import type { PromptTemplate } from './prompt.js';
+import { commonLength, tokensBefore } from './token-position.js';
 
-type Coder = Pick<Tokenizer, 'encode' | 'decode'>;
+type Encoder = Pick<Tokenizer, 'encode'>;
 
 /** Characters of the whole text that a message's loss covers. */
 interface Span {
@@ -22,7 +23,7 @@ interface Span {
  * @throws DatasetError when the template refuses the conversation, or renders it so that a message cannot be found again.
  */
 export function tokenizeConversation(
-  tokenizer: Coder,
+  tokenizer: Encoder,
   record: ConversationRecord,
   template: Required<Pick<PromptTemplate, 'conversation'>> & Pick<PromptTemplate, 'addSpecialTokens'>,
 ): { inputIds: number[]; labels: number[] } {
@@ -71,31 +72,19 @@ export function tokenizeConversation(
   return { inputIds, labels };
 }
 
-function commonLength(a: string, b: string): number {
-  let length = 0;
-  while (length < a.length && length < b.length && a.charCodeAt(length) === b.charCodeAt(length)) length++;
-  return length;
-}
-
 /**
  * How many tokens the text's first `position` characters are: exactly, where a token ends there, as is usual because templates put special
  * tokens around turns; else without (`down`) or with (`up`) the token that reaches over it.
  */
 function tokenAt(
-  tokenizer: Coder,
+  tokenizer: Encoder,
   ids: readonly number[],
   text: string,
   position: number,
   rounding: 'up' | 'down',
   addSpecialTokens = true,
 ): number {
-  const before = tokenizer.encode(text.slice(0, position), { addSpecialTokens });
-  let common = 0;
-  while (common < before.length && common < ids.length && ids[common] === before[common]) common++;
-  if (common === before.length) return common;
-  const rest = tokenizer.decode(before.slice(common)).length;
-  let count = common;
-  while (count < ids.length && tokenizer.decode(ids.slice(common, count + 1)).length <= rest) count++;
-  const isExact = tokenizer.decode(ids.slice(common, count)).length === rest;
+  const encode = (part: string) => tokenizer.encode(part, { addSpecialTokens });
+  const { count, isExact } = tokensBefore(encode, ids, text, position);
   return isExact || rounding === 'down' ? count : Math.min(ids.length, count + 1);
 }

@@ -9,9 +9,9 @@ import { type DataRecord, isCompletion, isConversation, isText } from './data-re
 import { at, DatasetError } from './dataset-error.js';
 import { type PromptFields, type PromptTemplate, promptTemplate } from './prompt.js';
 import { type ResponseField, responseOf } from './record.js';
+import { commonLength, tokensBefore } from './token-position.js';
 import { tokenizeConversation } from './tokenize-conversation.js';
 
-type Coder = Pick<Tokenizer, 'encode' | 'decode' | 'eosTokenId'>;
 type Encoder = Pick<Tokenizer, 'encode' | 'eosTokenId'>;
 
 export interface TokenizeOptions {
@@ -41,7 +41,7 @@ export interface TokenizedSample extends Sample {
  * - Of a text every token does.
  * @throws DatasetError when the template cannot take the conversation.
  */
-export function tokenizeRecord(tokenizer: Coder, record: DataRecord, options: TokenizeOptions): TokenizedSample {
+export function tokenizeRecord(tokenizer: Encoder, record: DataRecord, options: TokenizeOptions): TokenizedSample {
   const { maxLength, trainOnInputs = false } = options;
   if (!(Number.isInteger(maxLength) && maxLength > 0)) {
     throw new RangeError(`tokenizeRecord: maxLength is ${maxLength}, must be a positive whole number`);
@@ -81,7 +81,7 @@ function textSample(tokenizer: Encoder, text: string): Labelled {
 }
 
 function promptSample(
-  tokenizer: Coder,
+  tokenizer: Encoder,
   template: PromptTemplate,
   fields: PromptFields,
   response: string,
@@ -93,13 +93,12 @@ function promptSample(
   const inputIds = tokenizer.encode(text, { addSpecialTokens });
   const ends = template.full !== undefined || eos === null || inputIds.at(-1) === eos;
   if (!ends) inputIds.push(eos);
-  const prompt = trainOnInputs ? [] : promptIds(tokenizer, template, template.prompt(fields));
-  const context = contextLength(tokenizer, inputIds, prompt, response);
+  const context = trainOnInputs ? 0 : contextLength(tokenizer, template, inputIds, text, template.prompt(fields));
   return { inputIds, labels: inputIds.slice().fill(IGNORED_LABEL, 0, context) };
 }
 
 function conversationSample(
-  tokenizer: Coder,
+  tokenizer: Encoder,
   record: ConversationRecord,
   template: PromptTemplate,
   trainOnInputs: boolean,
@@ -122,19 +121,14 @@ function conversationSample(
  * tokenised otherwise before a response than alone: `␣|␣` and `␣|␣t|rue`, where masking two tokens would leave `rue` to learn from.
  */
 function contextLength(
-  tokenizer: Pick<Tokenizer, 'decode'>,
+  tokenizer: Encoder,
+  template: PromptTemplate,
   ids: readonly number[],
-  prompt: readonly number[],
-  response: string,
+  text: string,
+  prompt: string,
 ): number {
-  let common = 0;
-  while (common < prompt.length && ids[common] === prompt[common]) common++;
-  if (common === prompt.length) return common;
-  const wanted = response.trim();
-  const isWhole = (start: number) => tokenizer.decode(ids.slice(start), { skipSpecialTokens: true }).includes(wanted);
-  let length = Math.min(prompt.length, ids.length);
-  while (length > common && !isWhole(length)) length--;
-  return length;
+  // A chat template may render the exchange otherwise than its beginning: then what both have in common is context.
+  return tokensBefore((part) => promptIds(tokenizer, template, part), ids, text, commonLength(text, prompt)).count;
 }
 
 /** The ids of the prompt that a model continues in evaluation. */
@@ -170,7 +164,7 @@ export interface TokenizedRecords {
  * @throws DatasetError when no label is left in a record, or in any.
  */
 export function tokenizeRecords(
-  tokenizer: Coder,
+  tokenizer: Encoder,
   records: readonly DataRecord[],
   options: TokenizeAllOptions,
 ): TokenizedRecords {
