@@ -141,6 +141,12 @@ describe('readRows()', () => {
     expect(await rowsOf('none.json', ' [ ] ')).toEqual([]);
   });
 
+  it('gives up a file that unpacks to hundreds of times its size', async () => {
+    const bomb = gzipSync(Buffer.alloc(2 ** 27, 0x20));
+    await expect(rowsOf('bomb.jsonl.gz', bomb)).rejects.toThrow(DatasetError);
+    await expect(rowsOf('bomb.json.gz', bomb)).rejects.toThrow('damaged or made to harm');
+  });
+
   it('says what is wrong with a file that cannot be read', async () => {
     const gzip = gzipSync(JSON.stringify(Array.from({ length: 2000 }, (_, i) => i * 7919)));
     await expect(rowsOf('cut.json.gz', gzip.subarray(0, gzip.length / 2))).rejects.toThrow('is damaged gzip');

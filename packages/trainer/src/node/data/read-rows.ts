@@ -66,6 +66,11 @@ class Gathered {
   }
 }
 
+/** Text packs to a tenth, records that repeat much to a fiftieth; a gzip bomb to a thousandth. */
+const MAX_RATIO = 250;
+/** Bytes of which nothing is asked. */
+const FREE_BYTES = 2 ** 26;
+
 /** The text of a file in pieces, decompressed where its first bytes are gzip's. */
 export async function* textOf(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -75,10 +80,22 @@ export async function* textOf(path: string): AsyncGenerator<string> {
     const bytes: AsyncIterable<Uint8Array> = gunzip ?? file;
     // A failure of the file reaches the reader through the stream that it reads.
     const piped = gunzip ? pipeline(file, gunzip).catch(() => {}) : null;
-    for await (const chunk of bytes) yield decoder.decode(chunk, { stream: true });
+    let unpacked = 0;
+    for await (const chunk of bytes) {
+      unpacked += chunk.length;
+      if (gunzip && unpacked > FREE_BYTES && unpacked > MAX_RATIO * file.bytesRead) {
+        file.destroy();
+        throw new DatasetError(
+          `${path}: ${file.bytesRead} bytes of gzip hold more than ${unpacked}: no text packs so well, so this is damaged or made to harm; unpack it and look`,
+          { file: path },
+        );
+      }
+      yield decoder.decode(chunk, { stream: true });
+    }
     await piped;
     yield decoder.decode();
   } catch (cause) {
+    if (cause instanceof DatasetError) throw cause;
     throw new DatasetError(`${path}: ${readProblem(cause as NodeJS.ErrnoException)}`, { file: path, cause });
   }
 }
