@@ -73,7 +73,7 @@ export function configOf(config: unknown, map: unknown): TokenizerConfig {
 function decoder(value: unknown): AddedToken[] {
   const where = 'tokenizer_config.json: added_tokens_decoder';
   return Object.entries(object(value, where)).map(([key, token]) => {
-    if (!/^\d{1,15}$/.test(key)) throw new ModelError(`${where}: wanted token ids as keys, found ${showValue(key)}`);
+    if (!/^\d{1,9}$/.test(key)) throw new ModelError(`${where}: wanted token ids as keys, found ${showValue(key)}`);
     return addedTokenOf(
       typeof token === 'string' ? { content: token, special: true } : withoutType(token),
       `added_tokens_decoder['${key}']`,

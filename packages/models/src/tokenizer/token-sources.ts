@@ -6,6 +6,7 @@ import { showValue } from '@spft/safetensors';
 import { ModelError } from '../errors.js';
 import type { TokenizerConfig } from './config.js';
 import type { AddedToken } from './pipeline/added-tokens.js';
+import { isTokenId } from './pipeline/reading.js';
 
 interface Known {
   idOf(token: string): number | undefined;
@@ -73,7 +74,7 @@ function fromFile(value: unknown): AddedToken[] {
     throw new ModelError(`added_tokens.json: wanted an object from token to id, found ${showValue(value)}`);
   }
   return Object.entries(value).map(([content, id]) => {
-    if (!Number.isSafeInteger(id) || id < 0) {
+    if (!isTokenId(id)) {
       throw new ModelError(
         `added_tokens.json: ${showValue(content, 40)}: wanted a token id, a whole number, found ${showValue(id)}`,
       );

@@ -148,6 +148,7 @@ describe('createTokenizer()', () => {
       'wanted a token id, a whole number, 0 or more, found 1.5',
     ],
     ['a vocabulary of negative ids', model({ vocab: { a: -1 } }), 'found -1'],
+    ['a vocabulary of ids beyond 32 bits', model({ vocab: { a: 2 ** 53 - 1 } }), 'wanted a token id'],
     ['a vocabulary of texts', model({ vocab: { a: '1' } }), 'found "1"'],
     ['a vocabulary that is a list', model({ vocab: [] }), 'model.vocab: wanted an object'],
     ['an added token with a fraction for id', token({ id: 2.5 }), 'added_tokens[0].id: wanted a token id'],

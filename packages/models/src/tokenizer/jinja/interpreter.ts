@@ -312,7 +312,7 @@ class Interpreter {
       caller === undefined ? call : { args: call.args, named: new Map([...call.named, ['caller', caller]]) };
     if (called instanceof Func) return called.call(given);
     if (called instanceof Instance && called.call) return called.call(given);
-    return fail(`'${typeName(called)}' object is not callable`);
+    return fail(`a value of type '${typeName(called)}' cannot be called`);
   }
 
   #value(expression: Expression, scope: Scope): Value {

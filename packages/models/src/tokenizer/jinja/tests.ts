@@ -111,7 +111,7 @@ export function contains(container: Value, value: Value): boolean {
   if (container instanceof Undefined || container instanceof List || container instanceof Iterable) {
     return iterate(container).some((item) => isEqual(item, value));
   }
-  return fail(`argument of type '${typeName(container)}' is not iterable`);
+  return fail(`nothing can be in a value of type '${typeName(container)}'`);
 }
 
 /** The test `name`. */

@@ -207,7 +207,7 @@ export function iterate(value: Value): readonly Value[] {
   if (value instanceof Dict) return value.keys();
   if (typeof value === 'string') return Array.from(value);
   if (value instanceof Undefined) return [];
-  return fail(`'${typeName(value)}' object is not iterable`);
+  return fail(`a value of type '${typeName(value)}' cannot be looped over`);
 }
 
 export function lengthOf(value: Value): number {

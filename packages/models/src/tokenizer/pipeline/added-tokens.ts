@@ -4,7 +4,7 @@
  */
 import { ModelError } from '../../errors.js';
 import type { Normalizer } from './normalizers.js';
-import { Fields, isSpace, refuse, WORD } from './reading.js';
+import { Fields, isSpace, isTokenId, refuse, WORD } from './reading.js';
 
 export interface AddedToken {
   readonly id: number;
@@ -22,8 +22,7 @@ export function addedTokenOf(value: unknown, where: string, id?: number): AddedT
   const fields = new Fields(value, where);
   const special = fields.boolean('special', false);
   const found = id ?? fields.raw('id');
-  if (!Number.isSafeInteger(found) || (found as number) < 0)
-    refuse(`${where}.id`, 'a token id, a whole number, 0 or more', found);
+  if (!isTokenId(found)) refuse(`${where}.id`, 'a token id, a whole number, 0 or more', found);
   const token = {
     id: found as number,
     content: fields.string('content'),

@@ -2,7 +2,7 @@
 import { showValue } from '@spft/safetensors';
 import { ModelError } from '../../errors.js';
 import { BPE } from './library.js';
-import { asArray, asObject, Fields, refuse } from './reading.js';
+import { asArray, asObject, Fields, isTokenId, refuse } from './reading.js';
 
 export interface Bpe {
   /** Ids by token. */
@@ -95,10 +95,10 @@ function vocabularyOf(value: unknown): Map<string, number> {
   if (value === undefined) throw new ModelError('tokenizer.json: wanted a vocabulary in model.vocab, found none');
   const vocab = new Map<string, number>();
   for (const [token, id] of Object.entries(asObject(value, 'model.vocab'))) {
-    if (!Number.isSafeInteger(id) || (id as number) < 0) {
+    if (!isTokenId(id)) {
       refuse(`model.vocab[${showValue(token, 40)}]`, 'a token id, a whole number, 0 or more', id);
     }
-    vocab.set(token, id as number);
+    vocab.set(token, id);
   }
   if (vocab.size === 0) throw new ModelError('tokenizer.json: wanted a vocabulary in model.vocab, found none');
   return vocab;

@@ -1,6 +1,6 @@
 /** @file Tokens that are put around a text: what of the Rust library's post-processors counts for one text. */
 import { ModelError } from '../../errors.js';
-import { asArray, asObject, Fields, refuse } from './reading.js';
+import { asArray, asObject, Fields, isTokenId, refuse } from './reading.js';
 
 export interface Around {
   readonly before: readonly number[];
@@ -98,5 +98,5 @@ function template(fields: Fields, idOf: (token: string) => number | undefined): 
 }
 
 function wholeId(value: unknown, where: string): number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : refuse(where, 'a token id', value);
+  return isTokenId(value) ? value : refuse(where, 'a token id', value);
 }

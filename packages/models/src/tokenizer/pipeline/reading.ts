@@ -18,6 +18,10 @@ export function asArray(value: unknown, where: string): readonly unknown[] {
   return Array.isArray(value) ? value : refuse(where, 'an array', value);
 }
 
+/** Ids are kept in 32 bits. */
+export const isTokenId = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
+
 /** Fields of one part, each read once; `done` refuses the rest. */
 export class Fields {
   readonly #json: Json;
