@@ -5,22 +5,7 @@ import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
 import { bf16Tensor, roundToBf16 } from '../../test/compare.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
-import { CudaOutOfMemoryError } from '../index.js';
-
-/** Fails as the GPU does when it has no memory left. */
-function failAllocation(nth: number): () => boolean {
-  const { memoryPool } = cuda();
-  const { allocate } = memoryPool;
-  let calls = 0;
-  memoryPool.allocate = (bytes, by) => {
-    if (++calls === nth) throw new CudaOutOfMemoryError(bytes, 0, 0, []);
-    return allocate.call(memoryPool, bytes, by);
-  };
-  return () => {
-    memoryPool.allocate = allocate;
-    return calls >= nth;
-  };
-}
+import { failAllocation } from '../../test/failing-allocations.js';
 
 const common = { backend: 'cuda', describe, it, failAllocation, held: () => cuda().memoryPool.bytes };
 

@@ -17,9 +17,10 @@ interface Counting {
 class Journal {
   /** Kernels that run, one within the other. */
   #depth = 0;
-  /** In order: a tensor, and the change of its count. */
+  /** In order: a tensor, and the change of its references. Of these `#count` are of now, the others are written over: to cut and grow is slow. */
   readonly #tensors: object[] = [];
   readonly #changes: number[] = [];
+  #count = 0;
 
   constructor(private readonly backend: Counting) {
     const { write, incRef, disposeData } = backend;
@@ -40,13 +41,13 @@ class Journal {
 
   #note(dataId: object, change: number): void {
     if (this.#depth === 0) return;
-    this.#tensors.push(dataId);
-    this.#changes.push(change);
+    this.#tensors[this.#count] = dataId;
+    this.#changes[this.#count++] = change;
   }
 
   /** Runs a kernel; what it has taken by then is given back where it throws. */
   guard(kernelFunc: tf.KernelFunc, params: Parameters<tf.KernelFunc>[0]): ReturnType<tf.KernelFunc> {
-    const from = this.#tensors.length;
+    const from = this.#count;
     this.#depth++;
     let failed = true;
     try {
@@ -57,10 +58,7 @@ class Journal {
       this.#depth--;
       if (failed) this.#giveBack(from);
       // What a kernel within another took is the outer one's until that is through.
-      if (failed || this.#depth === 0) {
-        this.#tensors.length = from;
-        this.#changes.length = from;
-      }
+      if (failed || this.#depth === 0) this.#count = from;
     }
   }
 
@@ -70,7 +68,7 @@ class Journal {
     this.#depth = 0;
     try {
       const counts = new Map<object, number>();
-      for (let n = from; n < this.#tensors.length; n++) {
+      for (let n = from; n < this.#count; n++) {
         const tensor = this.#tensors[n]!;
         counts.set(tensor, (counts.get(tensor) ?? 0) + this.#changes[n]!);
       }
