@@ -53,7 +53,7 @@ sanitized=''
 if [ -n "$sanitizer" ]; then
   # Kernels are compiled by now. Tests that want errors of the driver have no place here; what is slow below it takes a minute a test.
   run sanitized-tests "$(left)" env SPFT_TEST_BACKENDS=cuda SPFT_CUDA_TUNE=0 NO_COLOR=1 "$sanitizer" --tool memcheck --report-api-errors no \
-    --target-processes all --error-exitcode 9 $vitest --testTimeout=240000 --hookTimeout=240000 packages/backend-cuda/src/kernels packages/sparse-ops &
+    --target-processes all --error-exitcode 9 $vitest --testTimeout=240000 --hookTimeout=240000 packages/backend-cuda/src/spft packages/backend-cuda/src/tfjs packages/backend-cuda/src/forms packages/sparse-ops &
   sanitized="$sanitized $!"
   for tool in ${few:+memcheck racecheck}; do
     run "$tool" "$(left)" env SPFT_BACKEND=cuda SPFT_CUDA_TUNE=0 "$sanitizer" --tool $tool --error-exitcode 9 node $parity "$few" &

@@ -2,7 +2,7 @@
 import { countLabelledTokens, generate, type LlamaForCausalLM, type PackedBatch } from '@spft/models';
 import { packTokens } from '@spft/sparse-ops';
 import { type GoldenBatch, readBatch, realRows, rowsBefore } from './batch.js';
-import { BF16_TOLERANCE, type Checks } from './checks.js';
+import type { Checks } from './checks.js';
 import { GoldenError, GoldenFile, type GoldenModel } from './golden.js';
 
 /** Tokens that the golden files decode after the prompt. */
@@ -48,14 +48,19 @@ export async function checkDense(
     ...greedy.data.slice(row * width + prompt, (row + 1) * width),
   ]);
   const expectedTokens = theirs.flat();
-  const close = () => rowsBefore(batch, prompt).every((row, n) => areGreedy(model, row, theirs[n]!));
+  const close = () => rowsBefore(batch, prompt).every((row, n) => areGreedy(model, row, theirs[n]!, checks.rounding));
   const tied = checks.precision.name === 'bf16' && String(ours) !== String(expectedTokens) && close();
   checks.same(`${label} greedy`, tied ? expectedTokens : ours, expectedTokens);
   return [file, batch];
 }
 
-/** Whether each of `tokens` after `prompt` is the likeliest but for bf16's rounding: what follows one of two equals may be anything. */
-function areGreedy(model: LlamaForCausalLM, prompt: readonly number[], tokens: readonly number[]): boolean {
+/** Whether each of `tokens` after `prompt` is the likeliest but for the rounding: what follows one of two equals may be anything. */
+function areGreedy(
+  model: LlamaForCausalLM,
+  prompt: readonly number[],
+  tokens: readonly number[],
+  rounding: number,
+): boolean {
   const end = tokens.findIndex((token) => model.config.eosTokenIds.includes(token));
   const wanted = end < 0 ? tokens : tokens.slice(0, end + 1);
   const ids = Int32Array.from([...prompt, ...wanted]);
@@ -65,6 +70,6 @@ function areGreedy(model: LlamaForCausalLM, prompt: readonly number[], tokens: r
   return wanted.every((token, n) => {
     const row = logits.subarray((prompt.length + n - 1) * V, (prompt.length + n) * V);
     const [most, scale] = row.reduce(([a, b], z) => [Math.max(a, z), Math.max(b, Math.abs(z))], [-Infinity, 0]);
-    return row[token]! >= most! - BF16_TOLERANCE.output * scale!;
+    return row[token]! >= most! - rounding * scale!;
   });
 }

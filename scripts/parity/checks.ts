@@ -23,14 +23,23 @@ export const TOLERANCE = {
  * must have the golden one's direction to 0.2. A choice between channels or tokens whose scores such errors change is no failure. What has to be the
  * same bits has to be it in either.
  */
-export type Precision = { readonly name: 'float32'; readonly factor: number } | { readonly name: 'bf16' };
+export type Precision =
+  | { readonly name: 'float32'; readonly factor: number }
+  | { readonly name: 'bf16'; readonly tolerance: Readonly<Record<keyof typeof BF16_TOLERANCE, number>> };
 
 export const BF16_TOLERANCE = { output: 2e-2, allGradients: 2.5e-2, gradient: 4.5e-2, change: 0.2 } as const;
+
+/**
+ * With frozen weights in FP8 (`SPFT_BASE_PRECISION=fp8`): weights, activations and gradients are rounded to four significant bits before they meet, each
+ * by 2.6 % in the mean.
+ */
+export const FP8_TOLERANCE = { output: 0.2, allGradients: 0.26, gradient: 0.5, change: 0.9 } as const;
 
 /** On cuda sums run in another order and products are fused, over thousands of threads: ten times what the cpu is allowed. */
 export function precisionOf(backend: string, env: Readonly<Record<string, string | undefined>>): Precision {
   if (backend !== 'cuda') return { name: 'float32', factor: 1 };
-  return env.SPFT_CUDA_PRECISION === 'float32' ? { name: 'float32', factor: 10 } : { name: 'bf16' };
+  if (env.SPFT_CUDA_PRECISION === 'float32') return { name: 'float32', factor: 10 };
+  return { name: 'bf16', tolerance: env.SPFT_BASE_PRECISION === 'fp8' ? FP8_TOLERANCE : BF16_TOLERANCE };
 }
 
 type Numbers = ArrayLike<number>;
@@ -44,10 +53,15 @@ export class Checks {
     readonly precision: Precision = { name: 'float32', factor: 1 },
   ) {}
 
+  /** How far an output may be off, as a share of the largest; of float32's own exactness where that is what counts. */
+  get rounding(): number {
+    return this.precision.name === 'bf16' ? this.precision.tolerance.output : TOLERANCE.output.relative;
+  }
+
   /** Every element within absolute + relative · max|expected|; NaN never is. In bf16, in norm. */
   close(name: string, actual: Numbers, expected: Numbers, kind: keyof typeof TOLERANCE): void {
     if (this.precision.name === 'bf16') {
-      this.#inNorm(name, actual, expected, BF16_TOLERANCE[kind]);
+      this.#inNorm(name, actual, expected, this.precision.tolerance[kind]);
       return;
     }
     const { factor } = this.precision;
@@ -79,7 +93,7 @@ export class Checks {
       name,
       actual,
       expected,
-      precision.name === 'bf16' ? BF16_TOLERANCE[kind] : precision.factor * tolerance,
+      precision.name === 'bf16' ? precision.tolerance[kind] : precision.factor * tolerance,
     );
   }
 

@@ -13,7 +13,8 @@ import { Checks, precisionOf } from './checks.js';
 import { findModels, GoldenError, type GoldenFile, type GoldenModel } from './golden.js';
 
 async function checkModel(golden: GoldenModel, checks: Checks): Promise<GoldenFile[]> {
-  const model = await fromPretrained(golden.model);
+  const basePrecision = process.env.SPFT_BASE_PRECISION === 'fp8' ? 'fp8' : 'bf16';
+  const model = await fromPretrained(golden.model, { basePrecision });
   const [dense, batch] = await checkDense(golden, model, checks);
   const files = [dense];
   for (const { name, dir } of golden.adapters) {

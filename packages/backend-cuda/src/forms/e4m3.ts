@@ -3,7 +3,7 @@
  * bf16 and half of its bytes, with activations and gradients quantised on the fly (quantised-rows.ts).
  *
  * One scale a matrix: a scale moves the range of codes and leaves their precision alone, and weights fill 17 powers of two hardly ever; a scale for each
- * output channel came out the same to two digits (PARITY.md). cuBLASLt takes both operands with the inner dimension along memory, so gradients need the
+ * output channel came out the same to three digits (PARITY.md). cuBLASLt takes both operands with the inner dimension along memory, so gradients need the
  * transposed codes: made for each product (33 µs for 59 MB on an H200), or kept, for as much memory again.
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
