@@ -62,6 +62,7 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
   backend.memoryPool.resetPeak();
   for (let n = 1; n < warmup; n++)
     losses.push(n === 1 ? timed(() => method.step(batch), firstStepsMs) : method.step(batch));
+  const held = { bytes: backend.memoryPool.bytes, tensors: backend.numDataIds(), counts: method.recorder?.counts };
   const events = [device.recordEvent()];
   const before = backend.launches;
   for (let n = 0; n < steps; n++) {
@@ -69,6 +70,14 @@ export async function measureRow(model: LlamaForCausalLM, row: Row, options: Mea
     events.push(device.recordEvent());
   }
   const after = backend.launches;
+  // A loss a step is kept.
+  const [bytes, tensors] = [backend.memoryPool.bytes - held.bytes, backend.numDataIds() - held.tensors];
+  const settled = held.counts?.recorded === method.recorder?.counts.recorded;
+  if (settled && (bytes > 16 * steps || tensors > steps)) {
+    throw new Error(
+      `${row.name}: ${steps} steps left ${tensors} tensors and ${bytes} bytes behind, where a loss each was wanted`,
+    );
+  }
   device.synchronize();
   const taken = quantiles(events.slice(1).map((event, n) => device.elapsed(events[n]!, event)));
   const peakGiB = backend.memoryPool.peakBytes / 2 ** 30;
