@@ -46,6 +46,14 @@ describe('StepShapes', () => {
     for (const each of sizes) expect(shapes.of(each)).toEqual(each);
   });
 
+  it('has sequences for padding where micro-batches of a step differ, though every step is of the same size', () => {
+    const step = joinSizes([size(10, 33), size(7, 30)]);
+    const shape = new StepShapes([step, step], 8).of(step);
+    expect(shape).toMatchObject({ denseRows: 10, sparseRows: 33 });
+    expect(shape.sequences).toBeGreaterThanOrEqual(8 + Math.ceil(6 / shape.longest));
+    expect(shape).not.toHaveProperty('mixed');
+  });
+
   it('makes a shape for a size that nobody foresaw, and keeps it for others', () => {
     const shapes = new StepShapes([size(10, 33)], 8);
     const made = shapes.of(size(100, 333));
@@ -68,6 +76,8 @@ describe('sizeOf() and joinSizes()', () => {
     expect(measured).toEqual({
       ...{ denseRows: 3, sparseRows: 5, denseLossRows: 2, sparseLossRows: 1, sequences: 2, longest: 5 },
     });
-    expect(joinSizes([measured, { ...measured, denseRows: 9, longest: 4 }])).toEqual({ ...measured, denseRows: 9 });
+    expect(joinSizes([measured, { ...measured }])).toEqual(measured);
+    const joined = joinSizes([measured, { ...measured, denseRows: 9, longest: 4 }]);
+    expect(joined).toEqual({ ...measured, denseRows: 9, mixed: true });
   });
 });

@@ -16,6 +16,8 @@ export interface BatchSize {
   readonly sparseLossRows: number;
   readonly sequences: number;
   readonly longest: number;
+  /** Of several batches, not all of which fill it. */
+  readonly mixed?: boolean;
 }
 
 /** A layout's shape, with room for rows that have a loss. */
@@ -43,6 +45,7 @@ export function sizeOf(layout: PackedLayout, { lossRows, denseLossRows }: BatchR
 /** Room for each of the sizes. */
 export function joinSizes(sizes: readonly BatchSize[]): BatchSize {
   const most = (of: (size: BatchSize) => number) => sizes.reduce((high, size) => Math.max(high, of(size)), 0);
+  const mixed = sizes.some((size) => size.mixed || nameOf(size) !== nameOf(sizes[0]!));
   return {
     denseRows: most((size) => size.denseRows),
     sparseRows: most((size) => size.sparseRows),
@@ -50,6 +53,7 @@ export function joinSizes(sizes: readonly BatchSize[]): BatchSize {
     sparseLossRows: most((size) => size.sparseLossRows),
     sequences: most((size) => size.sequences),
     longest: most((size) => size.longest),
+    ...(mixed && { mixed }),
   };
 }
 
@@ -132,12 +136,12 @@ export class StepShapes {
   }
 
   get all(): readonly StepShape[] {
-    return this.#sizes.map((size) => (this.#exact ? size : padded(size)));
+    return this.#sizes.map((size) => (this.#exact && !size.mixed ? size : padded(size)));
   }
 
   /** The shape with the fewest rows that has room; a new one for a size that was not foreseen. */
   of(size: BatchSize): StepShape {
-    if (this.#exact && this.#sizes.some((known) => nameOf(known) === nameOf(size))) return size;
+    if (this.#exact && !size.mixed && this.#sizes.some((known) => nameOf(known) === nameOf(size))) return size;
     let best: BatchSize | null = null;
     for (const known of this.#sizes) {
       if (fits(size, known) && (best === null || rowsOf(known) < rowsOf(best))) best = known;
@@ -151,7 +155,7 @@ export class StepShapes {
 }
 
 /** With sequences for all the padding that there can be. */
-function padded(size: BatchSize): StepShape {
+function padded({ mixed: _, ...size }: BatchSize): StepShape {
   const { denseRows, sparseRows, longest } = size;
   return { ...size, sequences: size.sequences + paddingSequences(denseRows + sparseRows, longest) };
 }
