@@ -2,7 +2,9 @@
 import { EstimatorError } from './errors.js';
 import { oracleEstimator } from './oracle.js';
 import type { Predictors } from './predictors.js';
+import { deriveSeed, randomUniform } from './random.js';
 import { type EstimatorRequest, type PredictorKind, registerEstimator } from './registry.js';
+import { scoringEstimator } from './scoring.js';
 import { staticEstimator, svdEstimator } from './svd.js';
 import type { SparsityEstimator } from './types.js';
 
@@ -55,6 +57,27 @@ registerEstimator(
     staticEstimator(request.mode, await predictorsOf(request, 0, { calibrated: true, norms: true }), request),
   { title: 'static', examples: ['static'] },
 );
+
+/** Keeps channels at random, anew for each batch: the yardstick that any other choice has to beat at the same arithmetic. */
+export function randomEstimator(request: EstimatorRequest): SparsityEstimator {
+  const draw = (channels: number, seed: number) => {
+    const uniform = randomUniform(seed);
+    return Float32Array.from({ length: channels }, uniform);
+  };
+  return scoringEstimator(
+    request.mode,
+    {
+      scoreMlp: ({ channels, seed }) => draw(channels, seed),
+      scoreAttention: ({ heads, seed }) => {
+        const scores = draw(heads.kvHeads * heads.headDim, seed);
+        return { qk: scores, v: draw(scores.length, deriveSeed(seed, 1)) };
+      },
+    },
+    request,
+  );
+}
+
+registerEstimator(/^random$/, randomEstimator, { title: 'random', examples: ['random'] });
 
 registerEstimator(/^svd_([1-9]\d*)$/, (request, [, rank]) => svdOf(request, Number(rank)), {
   title: 'svd_<rank>',

@@ -1,4 +1,4 @@
-export { denseEstimator } from './builtin.js';
+export { denseEstimator, randomEstimator } from './builtin.js';
 export {
   buildCalibratedPredictor,
   type CalibratedBuildOptions,

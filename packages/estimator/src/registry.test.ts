@@ -77,7 +77,7 @@ describe('createEstimator()', () => {
     const error = await createEstimator(request(mode)).catch((e: unknown) => e as EstimatorError);
     expect(error).toMatchObject({ code: 'SPFT_ESTIMATOR' });
     expect(String(error)).toContain(
-      `mode '${mode}' belongs to no estimator; known modes: dense, calibrated_<rank>[_static], static, svd_<rank>, oracle_svd_<rank>`,
+      `mode '${mode}' belongs to no estimator; known modes: dense, calibrated_<rank>[_static], static, random, svd_<rank>, oracle_svd_<rank>`,
     );
     expect(String(error)).toContain(`did you mean '${nearest}'?`);
   });

@@ -1,0 +1,230 @@
+/** @file One job of the study in a process of its own: a plan, or a run with its evaluation. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { main, Output, openBackend, processIo, runTraining } from '@spft/cli';
+import { loadTrainConfig } from '@spft/config/node';
+import type { EvaluationResult } from '@spft/trainer';
+import type { Job, TaskName } from './methods.js';
+
+export interface JobSetting {
+  readonly model: string;
+  readonly data: string;
+  readonly directory: string;
+  readonly backend: string;
+  readonly steps: Readonly<Record<TaskName, number>>;
+  readonly learningRate: Readonly<Record<TaskName, number>>;
+  readonly batchSize: number;
+  readonly rank: number;
+  readonly template: string;
+  /** Samples that a plan is measured on. */
+  readonly planSamples: number;
+  /** Questions of a set; all where null. */
+  readonly questions: number | null;
+  readonly maxNewTokens?: number;
+}
+
+/** What the adapter says about form and content of the answers to MAWPS. */
+export interface FormCounts {
+  readonly questions: number;
+  /** Begin with an equation, `X=…`. */
+  readonly equation: number;
+  /** … whose value is right. */
+  readonly rightEquation: number;
+  /** Whatever the form, the final number is right. */
+  readonly rightNumber: number;
+}
+
+export interface JobResult {
+  readonly accuracies: Readonly<Record<string, number>>;
+  /** Share of the most frequent right answer of each set. */
+  readonly majority: Readonly<Record<string, number>>;
+  readonly form: FormCounts | null;
+  readonly flopsShare: number;
+  readonly secondsPerStep: number | null;
+  readonly trainLoss: number | null;
+  /** Mean over the last quarter of the steps. */
+  readonly lastTrainLoss: number | null;
+  /** Of held-out rows, densely. */
+  readonly denseHeldOutLoss: number | null;
+  readonly steps: number;
+  readonly seconds: number;
+}
+
+const TASKS: Readonly<
+  Record<TaskName, { readonly train: string; readonly held: string; readonly sets: string | null }>
+> = {
+  math: { train: 'math-train.json', held: 'math-held.json', sets: 'mawps=mawps.json+gsm8k=gsm8k.json' },
+  csr: {
+    train: 'csr-train.json',
+    held: 'csr-held.json',
+    sets: 'arc-easy=arc.json+openbookqa=openbookqa.json+boolq=boolq.json',
+  },
+  'random-answers': { train: 'random-train.json', held: 'csr-held.json', sets: null },
+};
+
+const trainFile = (setting: JobSetting, task: TaskName) => join(setting.data, TASKS[task].train);
+
+/** The arguments of a plan for a task within a budget. */
+export function planArguments(
+  setting: JobSetting,
+  task: TaskName,
+  estimator: string,
+  flops: number,
+  out: string,
+): string[] {
+  return [
+    ...[
+      '--backend',
+      setting.backend,
+      'sparsity',
+      'plan',
+      '--model',
+      setting.model,
+      '--dataset',
+      trainFile(setting, task),
+    ],
+    ...[
+      '--flops',
+      String(flops),
+      '--estimator',
+      estimator,
+      '--out',
+      out,
+      '--overwrite',
+      '--samples',
+      String(setting.planSamples),
+    ],
+    ...['--lora_r', String(setting.rank), '--lora_target_modules', 'all-linear', '--template', setting.template],
+    ...['--model_max_length', '256', '--json', `${out}.json`],
+  ];
+}
+
+export async function plan(argv: readonly string[]): Promise<void> {
+  const code = await main(argv);
+  if (code !== 0) process.exitCode = code;
+}
+
+/** Trains if the job does, evaluates, and gives the numbers. */
+export async function runJob(
+  job: Job,
+  setting: JobSetting,
+  sparsityFile: string | null,
+  output: Output,
+): Promise<JobResult> {
+  const started = performance.now();
+  const { train, held, sets } = TASKS[job.task];
+  const steps = job.trains ? setting.steps[job.task] : 1;
+  const spec = sets === null ? null : sets.replace(/=/g, `=${setting.data}/`);
+  const keys: Record<string, string> = {
+    model: setting.model,
+    dataset: join(setting.data, train),
+    ...(spec === null ? {} : { eval_dataset: spec }),
+    peft: job.peft,
+    ...{ lora_r: String(setting.rank), lora_alpha: String(2 * setting.rank), lora_target_modules: 'all-linear' },
+    ...{ max_steps: String(steps), warmup_steps: String(Math.ceil(steps / 20)), lr_scheduler_type: 'cosine' },
+    // A base is evaluated as a run whose adapter learns nothing.
+    learning_rate: job.trains ? String(setting.learningRate[job.task]) : '0',
+    ...{ per_device_train_batch_size: String(setting.batchSize), per_device_eval_batch_size: '32' },
+    ...{ model_max_length: '256', seed: String(job.seed), logging_steps: '5', save_strategy: 'no' },
+    ...{ eval_strategy: 'steps', eval_steps: String(steps) },
+    output_dir: setting.directory,
+    ...(sparsityFile === null ? {} : { spft: sparsityFile }),
+  };
+  const { model, ...rest } = keys;
+  const config = await loadTrainConfig(null, { ...rest, model_name_or_path: model! });
+  await openBackend(setting.backend, output);
+  const run = await runTraining(
+    {
+      ...{ config, backend: setting.backend, template: setting.template, overwrite: true },
+      validation: join(setting.data, held),
+      ...(setting.questions === null ? {} : { evalLimit: setting.questions }),
+    },
+    output,
+  );
+  const history = run.training.state.logHistory;
+  const losses = history.flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
+  const last = losses.slice(-Math.max(1, Math.floor(losses.length / 4)));
+  const evaluated = history.flatMap((entry) => (entry.eval_loss === undefined ? [] : [entry.eval_loss])).at(-1) ?? null;
+  return {
+    accuracies: Object.fromEntries(run.evaluations.map(({ task, accuracy }) => [task, accuracy])),
+    majority: Object.fromEntries(run.evaluations.map((one) => [one.task, majorityOf(one)])),
+    form: formOf(run.evaluations.find(({ task }) => task === 'mawps')),
+    flopsShare: run.flopsShare,
+    secondsPerStep: run.training.speed.secondsPerStep,
+    trainLoss: job.trains ? run.training.trainLoss : null,
+    lastTrainLoss: job.trains ? last.reduce((sum, loss) => sum + loss, 0) / last.length : null,
+    denseHeldOutLoss: evaluated,
+    steps: job.trains ? run.training.globalStep : 0,
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+function majorityOf({ predictions }: EvaluationResult): number {
+  const counts = new Map<string, number>();
+  for (const { expected } of predictions) counts.set(expected, (counts.get(expected) ?? 0) + 1);
+  return Math.max(0, ...counts.values()) / predictions.length;
+}
+
+/** Form and content apart: whether training could see the question shows in the form alone. */
+export function formOf(result: EvaluationResult | undefined): FormCounts | null {
+  if (result === undefined) return null;
+  let [equation, rightEquation, rightNumber] = [0, 0, 0];
+  for (const { output, expected, correct } of result.predictions) {
+    if (correct) rightNumber++;
+    const found = /^\s*X\s*=\s*([-+*/().\d\s]+)/i.exec(output);
+    if (!found) continue;
+    equation++;
+    const value = valueOfExpression(found[1]!);
+    if (value !== null && Math.abs(value - Number(expected)) <= 0.001) rightEquation++;
+  }
+  return { questions: result.predictions.length, equation, rightEquation, rightNumber };
+}
+
+/** Of an expression of numbers, + − * / and parentheses; null where it is none. A full stop after the last number is none of it. */
+export function valueOfExpression(text: string): number | null {
+  const tokens = text.match(/\d+\.?\d*|\.\d+|[-+*/()]/g) ?? [];
+  let at = 0;
+  const primary = (): number => {
+    const token = tokens[at++];
+    if (token === '(') {
+      const value = sum();
+      if (tokens[at++] !== ')') throw new SyntaxError('parenthesis');
+      return value;
+    }
+    if (token === '-') return -primary();
+    if (token === '+') return primary();
+    if (token === undefined || !/\d/.test(token)) throw new SyntaxError('number');
+    return Number(token);
+  };
+  const product = (): number => {
+    let value = primary();
+    while (tokens[at] === '*' || tokens[at] === '/')
+      value = tokens[at++] === '*' ? value * primary() : value / primary();
+    return value;
+  };
+  const sum = (): number => {
+    let value = product();
+    while (tokens[at] === '+' || tokens[at] === '-')
+      value = tokens[at++] === '+' ? value + product() : value - product();
+    return value;
+  };
+  try {
+    const value = sum();
+    return Number.isFinite(value) ? value : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** `job FILE`: what the driver starts; reads what to do, writes what came of it. */
+export async function jobFromFile(path: string): Promise<void> {
+  const { job, setting, sparsityFile, result } = JSON.parse(await readFile(path, 'utf8')) as {
+    job: Job;
+    setting: JobSetting;
+    sparsityFile: string | null;
+    result: string;
+  };
+  const numbers = await runJob(job, setting, sparsityFile, new Output(processIo(), true));
+  await writeFile(result, JSON.stringify(numbers));
+}

