@@ -55,6 +55,17 @@ describe.each(TEST_BACKENDS)('adapter files on %s', (backend) => {
     expectAllClose('y', host.forward(name, x), peft.base.forward(name, x), { relative: 0, absolute: 0 });
   });
 
+  it.each([Number.NaN, Number.NEGATIVE_INFINITY])('are not written with %d in them', async (value) => {
+    const { peft } = await written();
+    const [name, variable] = [...peft.parameters].at(-1)!;
+    const values = (await variable.data<'float32'>()).slice();
+    values[1] = value;
+    variable.assign(tf.tensor(values, variable.shape));
+    await expect(adapterToSafetensors(peft)).rejects.toThrow(
+      `base_model.model.${name.replace('_vector.weight', '_vector')}: element 1 is ${value}, so the adapter is not written`,
+    );
+  });
+
   it.each(['F16', 'BF16'] as const)('are read in %s', async (dtype) => {
     const { tensors, peft } = await written();
     for (const [name, tensor] of Object.entries(tensors)) tensors[name] = { ...tensor, dtype };

@@ -24,17 +24,30 @@ export interface AdapterTensor {
   readonly data: () => Promise<Float32Array>;
 }
 
-/** Tensors of adapter_model.safetensors by their names there. */
+/** Tensors of adapter_model.safetensors by their names there; reading one that is not finite throws AdapterError. */
 export function adapterTensors(peft: PeftModel): Record<string, AdapterTensor> {
   return Object.fromEntries(
     [...peft.parameters].map(([name, variable]) => [
       toFileName(name),
-      { dtype: 'F32', shape: variable.shape, data: () => variable.data() as Promise<Float32Array> },
+      { dtype: 'F32', shape: variable.shape, data: () => finiteValues(toFileName(name), variable) },
     ]),
   );
 }
 
-/** The bytes of adapter_model.safetensors, as PEFT writes them: float32, in its order. */
+/** An adapter that makes every output NaN is no result: it is not written. */
+async function finiteValues(name: string, variable: tf.Variable): Promise<Float32Array> {
+  const values = await variable.data<'float32'>();
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return values;
+  throw new AdapterError(
+    `${name}: element ${at} is ${values[at]}, so the adapter is not written: its training diverged; go on from an earlier checkpoint, with a lower learning rate`,
+  );
+}
+
+/**
+ * The bytes of adapter_model.safetensors, as PEFT writes them: float32, in its order.
+ * @throws AdapterError when a value is NaN or infinite.
+ */
 export async function adapterToSafetensors(peft: PeftModel): Promise<Uint8Array> {
   const tensors = await Promise.all(
     Object.entries(adapterTensors(peft)).map(async ([name, { data, ...spec }]) => [
