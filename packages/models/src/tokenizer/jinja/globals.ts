@@ -1,7 +1,20 @@
 /** @file Names that every template knows: jinja2's, and those that transformers adds. */
 import { bind, toInt } from './arguments.js';
 import { strftime } from './strftime.js';
-import { Dict, Func, fail, Instance, Iterable, iterate, List, MAX_RANGE, str, Tuple, type Value } from './values.js';
+import {
+  charge,
+  Dict,
+  Func,
+  fail,
+  Instance,
+  Iterable,
+  iterate,
+  List,
+  MAX_RANGE,
+  str,
+  Tuple,
+  type Value,
+} from './values.js';
 
 /** New ones for every rendering: cyclers have a state. */
 export function globals(): Map<string, Value> {
@@ -41,6 +54,7 @@ const range = ({ args }: { readonly args: readonly Value[] }): Value => {
   if (length > MAX_RANGE) {
     fail(`Range too big. The sandbox blocks ranges larger than MAX_RANGE (${MAX_RANGE}).`);
   }
+  charge(length);
   const items = Array.from({ length }, (_, n) => BigInt(start + n * step));
   return new Iterable('range', items, `range(${start}, ${stop}${step === 1 ? '' : `, ${step}`})`);
 };

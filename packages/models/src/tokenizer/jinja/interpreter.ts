@@ -12,6 +12,8 @@ import { contains, testOf } from './tests.js';
 import {
   bounded,
   type Call,
+  charge,
+  chargeFor,
   compare,
   Dict,
   Func,
@@ -22,6 +24,7 @@ import {
   isEqual,
   iterate,
   List,
+  startMeter,
   str,
   Tuple,
   truth,
@@ -30,8 +33,6 @@ import {
   type Value,
 } from './values.js';
 
-/** More than any conversation needs; a second or two. */
-const MAX_STEPS = 5_000_000;
 const MAX_DEPTH = 200;
 
 class Scope {
@@ -57,11 +58,15 @@ export function render(body: Body, variables: Readonly<Record<string, unknown>>)
   for (const [name, value] of Object.entries(variables)) {
     if (value !== undefined) top.variables.set(name, fromJavaScript(value));
   }
-  return new Interpreter().text(body, top);
+  const meter = startMeter();
+  try {
+    return new Interpreter().text(body, top);
+  } finally {
+    meter.restore();
+  }
 }
 
 class Interpreter {
-  #steps = 0;
   #depth = 0;
   #out: string[] = [];
   #length = 0;
@@ -81,12 +86,12 @@ class Interpreter {
 
   #write(text: string): void {
     this.#length += text.length;
-    if (this.#length > 2 ** 25) fail('the template writes too much');
+    if (this.#length > 2 ** 24) fail('the template writes too much');
     this.#out.push(text);
   }
 
   #step(): void {
-    if (++this.#steps > MAX_STEPS) fail(`the template takes more than ${MAX_STEPS} steps`);
+    charge(2);
   }
 
   #body(body: Body, scope: Scope): Flow {
@@ -167,6 +172,7 @@ class Interpreter {
       this.#body(statement.otherwise, new Scope(scope));
       return;
     }
+    const usesLoop = mentions(statement.body, 'loop');
     let last: Value | undefined;
     const changed = new Func('changed', ({ args }) => {
       const now = new Tuple(args);
@@ -174,9 +180,7 @@ class Interpreter {
       last = now;
       return differs;
     });
-    for (const [n, item] of items.entries()) {
-      this.#step();
-      const inner = new Scope(scope);
+    const loop = (n: number) => {
       const attributes = new Map<string, Value>([
         ['index', BigInt(n + 1)],
         ['index0', BigInt(n)],
@@ -205,8 +209,13 @@ class Interpreter {
             }
           }
         : undefined;
+      return new Instance('LoopContext', attributes, again);
+    };
+    for (const [n, item] of items.entries()) {
+      this.#step();
+      const inner = new Scope(scope);
       this.#assign(target, item, inner);
-      inner.variables.set('loop', new Instance('LoopContext', attributes, again));
+      if (usesLoop) inner.variables.set('loop', loop(n));
       if (this.#body(statement.body, inner) === 'break') break;
     }
   }
@@ -307,6 +316,7 @@ class Interpreter {
   #call(expression: Extract<Expression, { type: 'call' }>, scope: Scope, caller?: Value): Value {
     const called = this.#value(expression.value, scope);
     const call = this.#arguments(expression.args, scope);
+    for (const value of call.args) chargeFor(value);
     if (called instanceof Undefined) return fail(called.message);
     const given =
       caller === undefined ? call : { args: call.args, named: new Map([...call.named, ['caller', caller]]) };
@@ -346,8 +356,12 @@ class Interpreter {
         const left = this.#value(expression.left, scope);
         return truth(left) ? left : this.#value(expression.right, scope);
       }
-      case 'binary':
-        return binary(expression.operator, this.#value(expression.left, scope), this.#value(expression.right, scope));
+      case 'binary': {
+        const [left, right] = [this.#value(expression.left, scope), this.#value(expression.right, scope)];
+        chargeFor(left);
+        chargeFor(right);
+        return binary(expression.operator, left, right);
+      }
       case 'concat':
         return bounded(expression.items.map((item) => str(this.#value(item, scope))).join(''));
       case 'compare':
@@ -360,6 +374,7 @@ class Interpreter {
       case 'attribute': {
         const value = this.#value(expression.value, scope);
         if (value instanceof Undefined) return fail(value.message);
+        if (typeof value === 'string') chargeFor(value);
         const { name } = expression;
         const found = attributeOf(value, name) ?? (value instanceof Dict ? value.get(name) : undefined);
         return found === undefined ? new Undefined(`'${typeName(value)} object' has no attribute '${name}'`) : found;
@@ -370,14 +385,15 @@ class Interpreter {
         return fail('a slice stands only in brackets behind a value');
       case 'call':
         return this.#call(expression, scope);
-      case 'filter':
-        return filterOf(expression.name)(
-          this.#value(expression.value!, scope),
-          this.#arguments(expression.args, scope),
-        );
+      case 'filter': {
+        const value = this.#value(expression.value!, scope);
+        chargeFor(value);
+        return filterOf(expression.name)(value, this.#arguments(expression.args, scope));
+      }
       case 'test': {
         const test = testOf(expression.name);
         const value = this.#value(expression.value, scope);
+        chargeFor(value);
         return test(value, this.#arguments(expression.args, scope).args);
       }
     }
@@ -387,6 +403,8 @@ class Interpreter {
     let left = this.#value(first, scope);
     for (const [operator, next] of rest) {
       const right = this.#value(next, scope);
+      chargeFor(left);
+      chargeFor(right);
       if (!holds(operator, left, right)) return false;
       left = right;
     }
@@ -395,6 +413,7 @@ class Interpreter {
 
   #item({ value: of, key }: Extract<Expression, { type: 'item' }>, scope: Scope): Value {
     const value = this.#value(of, scope);
+    if (typeof value === 'string' || key.type === 'slice') chargeFor(value);
     if (key.type !== 'slice') return itemOf(value, this.#value(key, scope));
     if (value instanceof Undefined) return fail(value.message);
     const part = (e: Expression | null) => {

@@ -9,13 +9,21 @@ export const isSpace = (c: string): boolean => SPACE.test(c);
 
 /** `strip`, `lstrip` and `rstrip`: white space, or any of `characters`. */
 export function strip(text: string, characters: string | null, left: boolean, right: boolean): string {
-  const all = Array.from(text);
   const set = characters === null ? null : new Set(characters);
   const isOut = (c: string) => (set === null ? isSpace(c) : set.has(c));
-  let [start, end] = [0, all.length];
-  if (left) while (start < end && isOut(all[start]!)) start++;
-  if (right) while (end > start && isOut(all[end - 1]!)) end--;
-  return all.slice(start, end).join('');
+  let [start, end] = [0, text.length];
+  while (left && start < end) {
+    const c = String.fromCodePoint(text.codePointAt(start)!);
+    if (!isOut(c)) break;
+    start += c.length;
+  }
+  while (right && end > start) {
+    const isPair = end - start > 1 && text.codePointAt(end - 2)! > 0xffff;
+    const c = text.slice(isPair ? end - 2 : end - 1, end);
+    if (!isOut(c)) break;
+    end -= c.length;
+  }
+  return text.slice(start, end);
 }
 
 /** `split` and `rsplit` at white space or at a separator, at most `limit` times (−1: as often as there are). */

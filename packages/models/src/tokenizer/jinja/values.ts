@@ -106,13 +106,43 @@ export class Instance extends Obj {
 }
 
 /** Strings longer than this come of a loop that doubles them. */
-export const MAX_TEXT = 2 ** 25;
+export const MAX_TEXT = 2 ** 23;
 /** As in jinja2's sandbox. */
 export const MAX_RANGE = 100_000;
 const MAX_DEPTH = 100;
 
 export function fail(message: string): never {
   throw new TemplateError(message);
+}
+
+/** What a rendering may still do, in looks at a value; one rendering runs at a time. */
+const meter = { left: 0 };
+
+/** More than any conversation needs; some seconds at most. */
+export const MAX_WORK = 10_000_000;
+
+/** Starts counting anew; `restore` goes on with the count before. */
+export function startMeter(): { restore(): void } {
+  const { left } = meter;
+  meter.left = MAX_WORK;
+  return {
+    restore() {
+      meter.left = left;
+    },
+  };
+}
+
+/** @throws TemplateError when a template has done too much. */
+export function charge(work: number): void {
+  meter.left -= work;
+  if (meter.left < 0) fail(`the template takes more than ${MAX_WORK} steps`);
+}
+
+/** What looking at the whole of a value costs. */
+export function chargeFor(value: Value): void {
+  if (typeof value === 'string') charge(value.length >>> 3);
+  else if (value instanceof List || value instanceof Iterable) charge(value.items.length);
+  else if (value instanceof Dict) charge(value.size);
 }
 
 export function bounded(text: string): string {
