@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import type { GlobalFlags } from './commands/add-command.js';
+import { addAnalyzeCommand } from './commands/analyze.js';
 import { addArcCommand, addHumanEvalCommand, addMtBenchCommand } from './commands/benchmarks.js';
 import { addConfigCommand } from './commands/config-check.js';
 import { addDataCommand } from './commands/data-show.js';
@@ -50,6 +51,7 @@ export function createProgram(io: CliIo): Command {
     addHumanEvalCommand,
     addMtBenchCommand,
     addArcCommand,
+    addAnalyzeCommand,
     addDataCommand,
     addConfigCommand,
     addDoctorCommand,

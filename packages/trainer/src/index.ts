@@ -44,6 +44,7 @@ export {
   parseQuestion,
   ratingOf,
 } from './benchmarks/mt-bench.js';
+export { type MetricStatistics, statisticsByMetric, statisticsOf } from './benchmarks/run-statistics.js';
 export { betterMetric } from './checkpoint/best-metric.js';
 export {
   type DataIdentity,

@@ -78,3 +78,13 @@ describe('@spft/config', () => {
     expect(Object.keys(result.metafile.inputs).filter((input) => input.includes('node:'))).toEqual([]);
   });
 });
+
+describe('loadSpftConfig() of what the newer generation saves', () => {
+  it('takes sparselora_config.json beside an adapter', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'spft-saved-'));
+    const saved = { layer_sparsity: { 'layers.1.mlp': 0.9 }, predictor_rank: 4, start_step: 0.05, end_step: 1 };
+    await writeFile(join(directory, 'sparselora_config.json'), JSON.stringify(saved));
+    expect(await loadSpftConfig(directory)).toMatchObject({ mode: 'svd_4', startStep: 0.05, skipOutputTokens: true });
+    await rm(directory, { recursive: true });
+  });
+});

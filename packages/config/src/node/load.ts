@@ -10,14 +10,14 @@ import { readConfigText } from './read-text.js';
 
 /**
  * Reads a sparsity file, or a hub layout.
- * @param path of a YAML or JSON file, or of a directory with a hub layout's `config.json`.
+ * @param path of a YAML or JSON file, or of a directory with a hub layout's `config.json` or a saved `sparselora_config.json`.
  * @throws ConfigError with every problem, each with file and line.
  */
 export async function loadSpftConfig(
   path: string,
   options: Omit<SpftConfigOptions, 'directory'> = {},
 ): Promise<SpftConfig> {
-  const file = (await isDirectory(path)) ? join(path, 'config.json') : path;
+  const file = await fileOf(path);
   return SpftConfig.fromText(await readConfigText(file), file, { ...options, directory: dirname(file) });
 }
 
@@ -38,15 +38,28 @@ export type AnyConfig =
 
 /**
  * Reads a file of either kind, told by its keys.
- * @param path of a YAML or JSON file, or of a directory with a hub layout's `config.json`.
+ * @param path of a YAML or JSON file, or of a directory with a hub layout's `config.json` or a saved `sparselora_config.json`.
  * @throws ConfigError with every problem, each with file and line.
  */
 export async function loadAnyConfig(path: string): Promise<AnyConfig> {
-  const file = (await isDirectory(path)) ? join(path, 'config.json') : path;
+  const file = await fileOf(path);
   const { value } = parseConfigText(await readConfigText(file), file);
   return configKindOf(value) === 'sparsity'
     ? { kind: 'sparsity', config: await loadSpftConfig(file) }
     : { kind: 'train', config: await loadTrainConfig(file) };
+}
+
+/** The file of a directory: a hub layout's, or what the newer generation saves beside an adapter. */
+async function fileOf(path: string): Promise<string> {
+  if (!(await isDirectory(path))) return path;
+  const layout = join(path, 'config.json');
+  const saved = join(path, 'sparselora_config.json');
+  const isThere = (file: string) =>
+    stat(file).then(
+      () => true,
+      () => false,
+    );
+  return !(await isThere(layout)) && (await isThere(saved)) ? saved : layout;
 }
 
 async function isDirectory(path: string): Promise<boolean> {
