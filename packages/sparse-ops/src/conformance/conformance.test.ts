@@ -1,10 +1,12 @@
 /** @file The conformance suite on this package's own kernels, and that it finds what is wrong. */
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../../../../test/support/backends.js';
 import '../index.js';
 import type { KernelName } from '../contract/kernels.js';
 import { registerSpftKernels } from '../contract/register.js';
+import { meetBackend } from '../engine/meet-backend.js';
+import { registerSimdKernels, unregisterSimdKernels } from '../kernels/simd/register.js';
 import { describeConformance, kernelsOf, kernelsWithoutCase } from './index.js';
 
 for (const backend of ['cpu', 'wasm']) {
@@ -13,6 +15,24 @@ for (const backend of ['cpu', 'wasm']) {
     describeConformance({ backend, describe, it });
   });
 }
+
+describe('wasm where SIMD kernels cannot run', () => {
+  beforeAll(async () => {
+    await useBackend('wasm');
+    meetBackend();
+    unregisterSimdKernels();
+  });
+  afterAll(registerSimdKernels);
+  // Those that SIMD kernels take the place of.
+  const only: KernelName[] = [
+    'SpftPackedAttention',
+    'SpftPackedAttentionGrad',
+    'SpftRope',
+    'SpftAdamw',
+    'SpftTranspose2d',
+  ];
+  describeConformance({ backend: 'wasm', describe, it, only });
+});
 
 it('has a case for every kernel of the contract', () => {
   expect(kernelsWithoutCase()).toEqual([]);
