@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { main, Output, openBackend, processIo, runTraining } from '@spft/cli';
 import { loadTrainConfig } from '@spft/config/node';
 import type { EvaluationResult } from '@spft/trainer';
+import { type FormCounts, formOf } from './form.js';
 import type { Job, TaskName } from './methods.js';
 
 export interface JobSetting {
@@ -21,17 +22,6 @@ export interface JobSetting {
   /** Questions of a set; all where null. */
   readonly questions: number | null;
   readonly maxNewTokens?: number;
-}
-
-/** What the adapter says about form and content of the answers to MAWPS. */
-export interface FormCounts {
-  readonly questions: number;
-  /** Begin with an equation, `X=…`. */
-  readonly equation: number;
-  /** … whose value is right. */
-  readonly rightEquation: number;
-  /** Whatever the form, the final number is right. */
-  readonly rightNumber: number;
 }
 
 export interface JobResult {
@@ -163,58 +153,6 @@ function majorityOf({ predictions }: EvaluationResult): number {
   const counts = new Map<string, number>();
   for (const { expected } of predictions) counts.set(expected, (counts.get(expected) ?? 0) + 1);
   return Math.max(0, ...counts.values()) / predictions.length;
-}
-
-/** Form and content apart: whether training could see the question shows in the form alone. */
-export function formOf(result: EvaluationResult | undefined): FormCounts | null {
-  if (result === undefined) return null;
-  let [equation, rightEquation, rightNumber] = [0, 0, 0];
-  for (const { output, expected, correct } of result.predictions) {
-    if (correct) rightNumber++;
-    const found = /^\s*X\s*=\s*([-+*/().\d\s]+)/i.exec(output);
-    if (!found) continue;
-    equation++;
-    const value = valueOfExpression(found[1]!);
-    if (value !== null && Math.abs(value - Number(expected)) <= 0.001) rightEquation++;
-  }
-  return { questions: result.predictions.length, equation, rightEquation, rightNumber };
-}
-
-/** Of an expression of numbers, + − * / and parentheses; null where it is none. A full stop after the last number is none of it. */
-export function valueOfExpression(text: string): number | null {
-  const tokens = text.match(/\d+\.?\d*|\.\d+|[-+*/()]/g) ?? [];
-  let at = 0;
-  const primary = (): number => {
-    const token = tokens[at++];
-    if (token === '(') {
-      const value = sum();
-      if (tokens[at++] !== ')') throw new SyntaxError('parenthesis');
-      return value;
-    }
-    if (token === '-') return -primary();
-    if (token === '+') return primary();
-    if (token === undefined || !/\d/.test(token)) throw new SyntaxError('number');
-    return Number(token);
-  };
-  const product = (): number => {
-    let value = primary();
-    while (tokens[at] === '*' || tokens[at] === '/')
-      value = tokens[at++] === '*' ? value * primary() : value / primary();
-    return value;
-  };
-  const sum = (): number => {
-    let value = product();
-    while (tokens[at] === '+' || tokens[at] === '-')
-      value = tokens[at++] === '+' ? value + product() : value - product();
-    return value;
-  };
-  try {
-    const value = sum();
-    return Number.isFinite(value) ? value : null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }
 
 /** `job FILE`: what the driver starts; reads what to do, writes what came of it. */

@@ -1,7 +1,8 @@
 /** @file The jobs' numbers as the committed result: a row for each method, estimator and task, over seeds; and the docs' table and plot from it. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { FormCounts, JobResult } from './job.js';
+import type { FormCounts } from './form.js';
+import type { JobResult } from './job.js';
 
 type Line = JobResult & {
   readonly method: string;

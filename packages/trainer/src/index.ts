@@ -143,6 +143,7 @@ export { Trainer } from './loop/trainer.js';
 export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
 export { resolveArgs, type StepArgs, stepsOf, type TrainingArgs } from './loop/training-args.js';
 export { type CalibrationSamplesOptions, calibrationData, sampleEvenly } from './plan/calibration-data.js';
+export { jumpWarning, type LossJump, lossJump } from './plan/loss-jump.js';
 export { everyLayer, layersOf, type PlanRequest, planSparsity, type SparsityPlanning } from './plan/plan-sparsity.js';
 export { type PlanTextFacts, planText } from './plan/plan-text.js';
 export { renderPlan } from './plan/render-plan.js';

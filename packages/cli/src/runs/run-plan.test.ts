@@ -64,6 +64,19 @@ describe('spft sparsity plan', () => {
     expect(await fails([...train, '--sparsity', 'auto:2'])).toContain('wanted auto, or auto:SHARE');
   });
 
+  it('is advised where a file makes the first sparse loss jump', async () => {
+    const layers = [0, 1, 2].map((n) => `  layers.${n}.mlp: 0.97`).join('\n');
+    await writeFile(at.path('random.yaml'), `mode: random\nskip_output_tokens: false\nsparsity:\n${layers}\n`);
+    const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('far'), '--max_steps', '1'];
+    const { stderr } = await works([...train, '--sparsity', at.path('random.yaml')]);
+    expect(stderr).toMatch(
+      /warning: the first sparse step's loss will be [\d.]+ where a dense one's is [\d.]+ \(\+\d+ %\)/,
+    );
+    expect(stderr).toContain('let spft sparsity plan measure this model');
+    expect(stderr).toContain('losses of sparse steps are not comparable with dense ones');
+    expect(await readFile(at.path('far', 'report.html'), 'utf8')).toContain('not comparable with dense ones');
+  });
+
   it('of another model names the layers that this one lacks', async () => {
     const text = 'mode: svd_8\nsparsity:\n  layers.9.mlp: 0.9\n';
     await writeFile(at.path('other.yaml'), text);

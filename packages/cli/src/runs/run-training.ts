@@ -5,12 +5,17 @@
  */
 import { join } from 'node:path';
 import { SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/config';
+import type { SpftModel } from '@spft/estimator';
+import type { LlamaForCausalLM } from '@spft/models';
 import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
 import {
   type CheckpointStore,
   type EvaluationResult,
+  jumpWarning,
+  lossJump,
   ModuleStatistics,
+  type SampleSource,
   Trainer,
   type TrainerCallback,
 } from '@spft/trainer';
@@ -112,6 +117,9 @@ async function train(
     }
 
     const { training, finished } = await watch.guard(checkpoints, async () => {
+      // A choice that is used for several steps must not be made here.
+      const isTold = spft !== null && !config.benchmark && (sparsity?.selectionInterval ?? 1) === 1;
+      if (isTold && config.resumeFromCheckpoint === null) await tellOfSparseLoss(spft, samples.source, output);
       const training = await untilInterrupted(output, interruption, () => trainer.train());
       const finished = !interruption.signal.aborted || training.globalStep >= trainer.plan.maxSteps;
       if (finished && writes) await savePretrained(peft, directory);
@@ -156,6 +164,22 @@ function dashboards(
       : []),
     ...(reports.has('wandb') ? [new WandbLogger({ name, config: settings, directory: join(directory, 'wandb') })] : []),
   ];
+}
+
+/** Sparse losses are not what dense ones are: said once, and a warning where they are far apart. */
+async function tellOfSparseLoss(
+  spft: SpftModel<PeftModel<LlamaForCausalLM>>,
+  samples: SampleSource,
+  output: Output,
+): Promise<void> {
+  const jump = await lossJump(spft, samples);
+  if (jump === null) return;
+  const warning = jumpWarning(jump);
+  if (warning !== null) output.warn(warning);
+  output.note(
+    `losses of sparse steps are not comparable with dense ones (before training ${jump.sparse.toFixed(3)} and ${jump.dense.toFixed(3)}): ` +
+      'compare runs by eval_strategy, whose losses are dense',
+  );
 }
 
 /** What every checkpoint gets besides, so that PEFT can load it. */

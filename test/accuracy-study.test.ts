@@ -1,0 +1,74 @@
+/** @file The study's own arithmetic: what counts as an equation, rows over seeds, the page. */
+import { describe, expect, it } from 'vitest';
+import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
+import { rowOf } from '../scripts/accuracy/merge.js';
+import { jobKey, paperFile, studyJobs } from '../scripts/accuracy/methods.js';
+import { between, plotOf, tableOf } from '../scripts/accuracy/pages.js';
+
+describe('formOf()', () => {
+  it('reads an expression, or none', () => {
+    expect(valueOfExpression('((22.0-14.0)/4.0)')).toBe(2);
+    expect(valueOfExpression('2 + 3*-4')).toBe(-10);
+    expect(valueOfExpression('8 / 0')).toBeNull();
+    expect(valueOfExpression('(2 + ')).toBeNull();
+  });
+
+  it('counts form and content apart', () => {
+    const answer = (output: string, expected: string, correct: boolean) => ({
+      output,
+      expected,
+      correct,
+      predicted: null,
+    });
+    const predictions = [
+      answer('X=(3+4)\nThe answer is 7.', '7', true),
+      answer('X=3+4. The answer is 8.', '7', false),
+      answer('X=3*4', '7', false),
+      answer('She has 3 + 4 = 7. The answer is 7.', '7', true),
+    ];
+    expect(formOf({ predictions })).toEqual({ questions: 4, equation: 3, rightEquation: 2, rightNumber: 2 });
+    expect(formOf(undefined)).toBeNull();
+  });
+});
+
+describe('the study', () => {
+  const line = (seed: number, accuracy: number) => ({
+    ...{
+      method: 'LoRA',
+      estimator: 'none',
+      task: 'math',
+      seed,
+      accuracies: { mawps: accuracy },
+      majority: { mawps: 0.05 },
+    },
+    ...{ form: null, flopsShare: 1, secondsPerStep: 0.1, trainLoss: 1, lastTrainLoss: 0.5, denseHeldOutLoss: 0.6 },
+    ...{ steps: 9, seconds: 1 },
+  });
+
+  it('gives the mean over seeds with its interval', () => {
+    const row = rowOf([line(1, 0.4), line(0, 0.3), line(2, 0.5)]);
+    expect(row).toMatchObject({ seeds: [0, 1, 2], accuracies: [0.3, 0.4, 0.5] });
+    expect(row.mean).toBeCloseTo(0.4, 9);
+    expect(row.halfInterval).toBeCloseTo((4.303 * 0.1) / Math.sqrt(3), 6);
+    expect(rowOf([line(0, 0.3)]).halfInterval).toBeNull();
+  });
+
+  it('has each job once, those of the first seed before the others', () => {
+    const jobs = studyJobs([0, 1, 2]);
+    expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
+    const second = jobs.findIndex(({ seed }) => seed === 1);
+    expect(jobs.slice(0, second).filter(({ method }) => method.startsWith('SparseLoRA')).length).toBeGreaterThan(7);
+  });
+
+  it('writes files that a run takes, and replaces what stands between marks alone', () => {
+    const file = paperFile({ kind: 'paper', mlp: 0.9, attention: 0.5, keys: { mode: 'static' } }, 6);
+    expect(file).toContain('mode: static\n');
+    expect(file).toContain('layers.3.mlp: 0.9\n  layers.3.self_attn: 0.5');
+    expect(file).toContain('layers.5.mlp: 0\n');
+    expect(between('a <!-- x -->old<!-- /x --> b', 'x', 'new')).toBe('a <!-- x -->\n\nnew\n\n<!-- /x --> b');
+    expect(() => between('a', 'x', 'new')).toThrow('lacks');
+    const rows = [rowOf([line(0, 0.3)])];
+    expect(tableOf(rows, 'math')).toContain('| LoRA | none | 1 | 100.0 % | 30.0 | 30.0 |');
+    expect(plotOf(rows)).toContain('<circle');
+  });
+});
