@@ -12,6 +12,7 @@ import {
   type Call,
   compare,
   Dict,
+  either,
   fail,
   Iterable,
   isEqual,
@@ -311,7 +312,7 @@ const length: Filter = (value) => BigInt(lengthOf(value));
 const defaulted: Filter = (value, call) => {
   const { default_value, boolean } = bind('default', call, ['default_value?', 'boolean?']);
   const isMissing = value instanceof Undefined || (truth(boolean ?? false) && !truth(value));
-  return isMissing ? (default_value ?? '') : value;
+  return isMissing ? either(default_value, () => '') : value;
 };
 
 const FILTERS: Readonly<Record<string, Filter>> = {
@@ -322,7 +323,10 @@ const FILTERS: Readonly<Record<string, Filter>> = {
   },
   attr: (value, call) => {
     const name = str(bind('attr', call, ['name']).name);
-    return attributeOf(value, name) ?? new Undefined(`'${typeName(value)} object' has no attribute '${name}'`);
+    return either(
+      attributeOf(value, name),
+      () => new Undefined(`'${typeName(value)} object' has no attribute '${name}'`),
+    );
   },
   batch: batches,
   capitalize: (value) => text.capitalize(str(value)),
@@ -355,9 +359,9 @@ const FILTERS: Readonly<Record<string, Filter>> = {
     );
     return `${fixed((base * bytes) / base ** (n + 2), 1)} ${units[n]}`;
   },
-  first: (value) => iterate(value)[0] ?? new Undefined('No first item, sequence was empty.'),
+  first: (value) => either(iterate(value)[0], () => new Undefined('No first item, sequence was empty.')),
   float: (value, call) => {
-    const fallback = bind('float', call, ['default?']).default ?? 0;
+    const fallback = either(bind('float', call, ['default?']).default, () => 0);
     if (typeof value === 'string') return asFloat(value) ?? fallback;
     return isNumber(value) ? Number(asNumber(value)) : fallback;
   },
@@ -370,7 +374,11 @@ const FILTERS: Readonly<Record<string, Filter>> = {
   indent,
   int: (value, call) => {
     const { default: fallback, base } = bind('int', call, ['default?', 'base?']);
-    return toInteger(value, fallback ?? 0n, toInt(base, 10));
+    return toInteger(
+      value,
+      either(fallback, () => 0n),
+      toInt(base, 10),
+    );
   },
   items: (value) => {
     if (value instanceof Undefined) return generator([]);
@@ -386,7 +394,7 @@ const FILTERS: Readonly<Record<string, Filter>> = {
         .join(d === undefined ? '' : str(d)),
     );
   },
-  last: (value) => iterate(value).at(-1) ?? new Undefined('No last item, sequence was empty.'),
+  last: (value) => either(iterate(value).at(-1), () => new Undefined('No last item, sequence was empty.')),
   length,
   list: (value) => asList(iterate(value)),
   lower: (value) => str(value).toLowerCase(),

@@ -16,6 +16,7 @@ import {
   chargeFor,
   compare,
   Dict,
+  either,
   Func,
   fail,
   fromJavaScript,
@@ -157,7 +158,7 @@ class Interpreter {
 
   #for(statement: Extract<Body[number], { type: 'for' }>, scope: Scope, depth: number, given?: Value): void {
     if (depth > 50) fail('a recursive loop is nested too deep');
-    const iterable = given ?? this.#value(statement.iterable, scope);
+    const iterable = either(given, () => this.#value(statement.iterable, scope));
     let items = iterate(iterable);
     const { test, target } = statement;
     if (test) {
@@ -191,9 +192,12 @@ class Interpreter {
         ['length', BigInt(items.length)],
         ['depth', BigInt(depth)],
         ['depth0', BigInt(depth - 1)],
-        ['previtem', items[n - 1] ?? (n > 0 ? null : new Undefined('there is no previous item'))],
-        ['nextitem', items[n + 1] ?? (n + 1 < items.length ? null : new Undefined('there is no next item'))],
-        ['cycle', new Func('cycle', ({ args }) => args[n % args.length] ?? fail('no items for cycling given'))],
+        ['previtem', either(items[n - 1], () => new Undefined('there is no previous item'))],
+        ['nextitem', either(items[n + 1], () => new Undefined('there is no next item'))],
+        [
+          'cycle',
+          new Func('cycle', ({ args }) => either(args[n % args.length], () => fail('no items for cycling given'))),
+        ],
         ['changed', changed],
       ]);
       const again = statement.recursive
@@ -201,7 +205,12 @@ class Interpreter {
             const [out, length] = [this.#out, this.#length];
             this.#out = [];
             try {
-              this.#for(statement, scope, depth + 1, next ?? fail('loop() needs an iterable'));
+              this.#for(
+                statement,
+                scope,
+                depth + 1,
+                either(next, () => fail('loop() needs an iterable')),
+              );
               return this.#out.join('');
             } finally {
               this.#out = out;
@@ -263,7 +272,7 @@ class Interpreter {
             left.delete(parameter);
           }
           const fallback = defaults[n - (names.length - defaults.length)];
-          value ??= fallback ? this.#value(fallback, inner) : undefined;
+          if (value === undefined && fallback) value = this.#value(fallback, inner);
           inner.variables.set(
             parameter,
             value === undefined ? new Undefined(`parameter '${parameter}' was not provided`) : value,
@@ -376,7 +385,8 @@ class Interpreter {
         if (value instanceof Undefined) return fail(value.message);
         if (typeof value === 'string') chargeFor(value);
         const { name } = expression;
-        const found = attributeOf(value, name) ?? (value instanceof Dict ? value.get(name) : undefined);
+        const own = attributeOf(value, name);
+        const found = own === undefined && value instanceof Dict ? value.get(name) : own;
         return found === undefined ? new Undefined(`'${typeName(value)} object' has no attribute '${name}'`) : found;
       }
       case 'item':

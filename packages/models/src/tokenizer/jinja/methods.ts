@@ -6,6 +6,7 @@ import {
   bounded,
   type Call,
   Dict,
+  either,
   Func,
   fail,
   fromJavaScript,
@@ -147,11 +148,12 @@ const STRING: Readonly<Record<string, Method<string>>> = {
   isspace: (self) => self !== '' && Array.from(self).every(text.isSpace),
   istitle: (self) => text.isTitle(self),
   isprintable: (self) => Array.from(self).every((c) => c === ' ' || !/[\p{C}\p{Z}]/u.test(c)),
-  format: (self, { args, named }) => braceFormat(self, args, (name) => named.get(name) ?? fail(`'${name}'`), fieldOf),
+  format: (self, { args, named }) =>
+    braceFormat(self, args, (name) => either(named.get(name), () => fail(`'${name}'`)), fieldOf),
   format_map: (self, call) => {
     const { mapping } = bind('format_map', call, ['mapping']);
     if (!(mapping instanceof Dict)) return fail('format_map needs a dict');
-    return braceFormat(self, [], (name) => mapping.get(name) ?? fail(`'${name}'`), fieldOf);
+    return braceFormat(self, [], (name) => either(mapping.get(name), () => fail(`'${name}'`)), fieldOf);
   },
 };
 
@@ -161,9 +163,11 @@ function justified(self: string, call: Call, where: 'left' | 'right' | 'center')
 }
 
 function fieldOf(value: Value, name: string, isItem: boolean): Value {
-  if (!isItem) return attributeOf(value, name) ?? fail(`'${typeName(value)}' object has no attribute '${name}'`);
-  if (value instanceof Dict) return value.get(name) ?? fail(`'${name}'`);
-  if (value instanceof List && /^\d+$/.test(name)) return value.items[Number(name)] ?? fail('list index out of range');
+  if (!isItem)
+    return either(attributeOf(value, name), () => fail(`'${typeName(value)}' object has no attribute '${name}'`));
+  if (value instanceof Dict) return either(value.get(name), () => fail(`'${name}'`));
+  if (value instanceof List && /^\d+$/.test(name))
+    return either(value.items[Number(name)], () => fail('list index out of range'));
   return fail(`'${typeName(value)}' object is not subscriptable`);
 }
 

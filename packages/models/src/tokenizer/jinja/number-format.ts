@@ -3,6 +3,7 @@ import {
   asNumber,
   bounded,
   Dict,
+  either,
   fail,
   floatRepr,
   isNumber,
@@ -187,7 +188,7 @@ export function percentFormat(text: string, values: Value, named?: ReadonlyMap<s
       let value: Value;
       if (key === undefined) value = take();
       else if (mapping instanceof Dict) {
-        value = mapping.get(key) ?? (mapping.has(key) ? null : fail(`'${key}'`));
+        value = either(mapping.get(key), () => fail(`'${key}'`));
         next = list.length;
       } else return fail('format requires a mapping');
       return oneValue(value, flags, w, p, type);

@@ -111,6 +111,11 @@ export const MAX_TEXT = 2 ** 23;
 export const MAX_RANGE = 100_000;
 const MAX_DEPTH = 100;
 
+/** `value`, or what `otherwise` gives where there is none; None is a value, which `??` would take for none. */
+export function either(value: Value | undefined, otherwise: () => Value): Value {
+  return value === undefined ? otherwise() : value;
+}
+
 export function fail(message: string): never {
   throw new TemplateError(message);
 }
