@@ -13,25 +13,28 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
   store_vector<8>((e4m3*)to, v);
 }
 
-extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, int columns, int stride) {
+// Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room.
+extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, u8* up_codes, float* up_scales, int columns,
+                                                int stride) {
   __shared__ u32 of_warp[32];
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
   codes += (i64)blockIdx.x * columns;
-  Octet<X> y[OCTETS];
-  u32 most = 0;
+  Octet<X> y[OCTETS], u[OCTETS];
+  u32 most = 0, most_up = 0;
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     if (at >= columns) break;
-    Octet<X> g, u;
+    Octet<X> g;
     g.load(gate + at, 8, true);
-    u.load(up + at, 8, true);
+    u[o].load(up + at, 8, true);
     float v[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = g[i] * sigmoid(g[i]) * u[i];
+    for (int i = 0; i < 8; i++) v[i] = g[i] * sigmoid(g[i]) * u[o][i];
     y[o].hold(v);
     most = most_of(y[o], most);
+    most_up = most_of(u[o], most_up);
   }
   const float scale = scale_for(block_most(most, of_warp)), inverse = inverse_of(scale);
   if (threadIdx.x == 0) scales[blockIdx.x] = scale;
@@ -41,14 +44,31 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
     if (at >= columns) break;
     store_codes(codes + at, y[o], inverse);
   }
+  if (!up_codes) return;
+  up_codes += (i64)blockIdx.x * columns;
+  // All threads are through with what this writes to.
+  __syncthreads();
+  const float up_scale = scale_for(block_most(most_up, of_warp)), up_inverse = inverse_of(up_scale);
+  if (threadIdx.x == 0) up_scales[blockIdx.x] = up_scale;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    if (at >= columns) break;
+    store_codes(up_codes + at, u[o], up_inverse);
+  }
 }
 
-// codes [rows, 2 * columns]: gradients of gate, then those of up, with one scale.
-extern "C" __global__ void quantised_activation_grad(const X* gate, const X* up, const X* dy, u8* codes, float* scales, int columns, int stride) {
+// codes [rows, 2 * columns]: gradients of gate, then those of up, with one scale. Up is read from `up_codes` and `up_scales` where these are not null.
+extern "C" __global__ void quantised_activation_grad(const X* gate, const X* up, const X* dy, u8* codes, float* scales, const u8* up_codes,
+                                                     const float* up_scales, int columns, int stride) {
   __shared__ u32 of_warp[32];
   gate += (i64)blockIdx.x * stride;
-  up += (i64)blockIdx.x * stride;
   dy += (i64)blockIdx.x * columns;
+  float up_scale = 1.0f;
+  if (up_codes) {
+    up_codes += (i64)blockIdx.x * columns;
+    up_scale = up_scales[blockIdx.x];
+  } else up += (i64)blockIdx.x * stride;
   codes += (i64)blockIdx.x * 2 * columns;
   Octet<X> dgate[OCTETS], dup[OCTETS];
   u32 most = 0;
@@ -56,16 +76,17 @@ extern "C" __global__ void quantised_activation_grad(const X* gate, const X* up,
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     if (at >= columns) break;
-    Octet<X> g, u, d;
+    Octet<X> g, d;
     g.load(gate + at, 8, true);
-    u.load(up + at, 8, true);
     d.load(dy + at, 8, true);
-    float dg[8], du[8];
+    float u[8], dg[8], du[8];
+    if (up_codes) load_vector<8>((const e4m3*)up_codes + at, u);
+    else load_vector<8>(up + at, u);
 #pragma unroll
     for (int i = 0; i < 8; i++) {
       const float s = sigmoid(g[i]);
       const float silu = g[i] * s;
-      dg[i] = d[i] * u[i] * (s + silu - silu * s);
+      dg[i] = d[i] * (u[i] * up_scale) * (s + silu - silu * s);
       du[i] = d[i] * silu;
     }
     dgate[o].hold(dg);

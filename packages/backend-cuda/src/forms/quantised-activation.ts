@@ -26,6 +26,14 @@ const octetsFor = (columns: number) =>
 
 const threadsFor = (columns: number, octets: number) => Math.max(32, 32 * Math.ceil(columns / (8 * octets * 32)));
 
+/** Addresses of codes [rows, columns] and of a scale for each row. */
+export interface Codes {
+  readonly codes: number;
+  readonly scales: number;
+}
+
+const addressesOf = (codes: Codes | null): number[] => (codes ? [codes.codes, codes.scales] : [0, 0]);
+
 /** Whether these places allow it: rows in registers, accesses of 16 bytes, and products with a scale for each row. */
 export const quantisesActivations = (
   backend: CudaBackend,
@@ -37,26 +45,36 @@ export const quantisesActivations = (
   octetsFor(columns) !== undefined &&
   places.every(({ address, stride }) => address % 16 === 0 && (stride * BYTES[type]) % 16 === 0);
 
-/** Codes of silu(gate) ⊙ up, where `quantisesActivations` says so. Gate and up have the same stride. Owned by the caller. */
-export function quantisedActivation(backend: CudaBackend, gate: Place, up: Place, extent: Extent): QuantisedRows {
+/**
+ * Codes of silu(gate) ⊙ up, where `quantisesActivations` says so. Gate and up have the same stride. Owned by the caller.
+ * @param ofUp where up's own codes go, for its gradient.
+ */
+export function quantisedActivation(
+  backend: CudaBackend,
+  gate: Place,
+  up: Place,
+  extent: Extent,
+  ofUp: Codes | null = null,
+): QuantisedRows {
   const { columns } = extent;
-  return codesOf(backend, extent, columns, 'quantised_activation', 'ppppii', (codes, scales) => [
-    ...[gate.address, up.address, codes, scales, columns, gate.stride],
+  return codesOf(backend, extent, columns, 'quantised_activation', 'ppppppii', (codes, scales) => [
+    ...[gate.address, up.address, codes, scales, ...addressesOf(ofUp), columns, gate.stride],
   ]);
 }
 
 /**
  * Codes of the gradients of gate and of up, side by side with one scale a row; owned by the caller.
- * @param dy its rows lie one after the other.
+ * @param up its numbers, or the codes that `quantisedActivation` wrote. @param dy its rows lie one after the other.
  */
 export function quantisedActivationGrad(
   backend: CudaBackend,
-  { gate, up, dy }: { readonly gate: Place; readonly up: Place; readonly dy: Place },
+  { gate, up, dy }: { readonly gate: Place; readonly up: Place | Codes; readonly dy: Place },
   extent: Extent,
 ): QuantisedRows {
   const { columns } = extent;
-  return codesOf(backend, extent, 2 * columns, 'quantised_activation_grad', 'pppppii', (codes, scales) => [
-    ...[gate.address, up.address, dy.address, codes, scales, columns, gate.stride],
+  const [plain, coded] = 'scales' in up ? [0, up] : [up.address, null];
+  return codesOf(backend, extent, 2 * columns, 'quantised_activation_grad', 'pppppppii', (codes, scales) => [
+    ...[gate.address, plain, dy.address, codes, scales, ...addressesOf(coded), columns, gate.stride],
   ]);
 }
 

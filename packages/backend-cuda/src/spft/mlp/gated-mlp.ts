@@ -1,7 +1,7 @@
 /**
  * @file The frozen gated MLP on top of a residual stream (`gatedMlp` of sparse-ops).
  *
- * Kept for the backward: gate and up of dense rows, [D, I] each; of sparse rows both side by side, [S, 2·kept]; the kept rows of gate and up one
+ * Kept for the backward: gate and up of dense rows, [D, I] each (of weights in FP8 up as codes, with its scales [D]); of sparse rows both side by side, [S, 2·kept]; the kept rows of gate and up one
  * below the other, [2·kept, H], so that one product makes or takes both; the kept columns of down, [H, kept].
  */
 import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
@@ -18,6 +18,7 @@ import {
   withActivations,
 } from '../../forms/form.js';
 import {
+  type Codes,
   quantisedActivation,
   quantisedActivationGrad,
   quantisesActivations,
@@ -43,12 +44,13 @@ function multiplyDown(
   residual: TensorInfo,
   y: TensorInfo,
   type: Type,
+  ofUp: Codes | null = null,
 ): void {
   const [rows, columns] = [y.shape[0]!, weight.shape[1]!];
   const extent = { rows, columns, type };
   const sum = { d: backend.address(y), c: backend.address(residual), type, beta: 1 } as const;
   if (runsOnCodes(backend, weight) && quantisesActivations(backend, extent, [gate, up])) {
-    const h = quantisedActivation(backend, gate, up, extent);
+    const h = quantisedActivation(backend, gate, up, extent, ofUp);
     formOf(backend, weight).times(backend, h, weight, sum);
     h.release();
     return;
@@ -75,8 +77,17 @@ function denseForward(
     return z;
   });
   const [g, u] = made.map((z) => placeOf(backend, z)) as [Place, Place];
-  multiplyDown(backend, g, u, down.weight, residual, y, type);
-  return made;
+  const onCodes = [gate, up, down].every(({ weight }) => runsOnCodes(backend, weight));
+  if (!onCodes || !quantisesActivations(backend, { rows, columns: channels, type }, [g, u])) {
+    multiplyDown(backend, g, u, down.weight, residual, y, type);
+    return made;
+  }
+  // What the gradient multiplies up by is rounded as coarsely: up is kept as codes, in half of its room.
+  const kept = [backend.output([rows, channels], 'bool'), backend.output([rows])] as const;
+  const ofUp = { codes: backend.address(kept[0]), scales: backend.address(kept[1]) };
+  multiplyDown(backend, g, u, down.weight, residual, y, type, ofUp);
+  backend.release(made[1]!);
+  return [made[0]!, ...kept];
 }
 
 /** Begins z [rows, 2·kept] with the kept numbers of each bias in its half; a half without one begins with zeros, as one product adds to both. */
@@ -164,7 +175,7 @@ function gradientOfDown(
 function denseBackward(
   backend: CudaBackend,
   dy: Activations,
-  [ofGate, ofUp]: readonly TensorInfo[],
+  [ofGate, ofUp, scales]: readonly TensorInfo[],
   { gate, up, down }: KernelMlpWeights,
   dx: TensorInfo,
   type: Type,
@@ -175,9 +186,9 @@ function denseBackward(
   const extent = { rows, columns, type };
   const [g, u, d] = [ofGate!, ofUp!, dh].map((t) => placeOf(backend, t)) as [Place, Place, Place];
   const sum = { d: backend.address(dx), type };
-  const onCodes = [gate, up].every(({ weight }) => runsOnCodes(backend, weight));
-  if (onCodes && quantisesActivations(backend, extent, [g, u, d])) {
-    const both = quantisedActivationGrad(backend, { gate: g, up: u, dy: d }, extent);
+  if (scales) {
+    const codes = { codes: u.address, scales: backend.address(scales) };
+    const both = quantisedActivationGrad(backend, { gate: g, up: codes, dy: d }, extent);
     backend.release(dh);
     const halves = [both.sliceColumns(0, columns), both.sliceColumns(columns, 2 * columns)];
     [gate, up].forEach(({ weight }, n) => {
@@ -234,15 +245,17 @@ const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({
   const type =
     kept.length > 0 ? (backend.physical(kept[0]!) as Type) : activationType(backend, inputs.dy!, weights.gate.weight);
   const dx = backend.output([T, weights.gate.weight.shape[1]!], 'float32', type);
+  // Gate and up of dense rows; of up in codes the scales too.
+  const ofDense = D === 0 ? 0 : backend.physical(kept[1]!) === 'u8' ? 3 : 2;
   withActivations(backend, inputs.dy!, type, (dy) => {
     if (D > 0) {
       const dxDense = rowsOf(backend, dx, 0, D);
-      denseBackward(backend, dy, kept, weights, dxDense, type);
+      denseBackward(backend, dy, kept.slice(0, ofDense), weights, dxDense, type);
       backend.release(dxDense);
     }
     if (keep && D < T) {
       const dxSparse = rowsOf(backend, dx, D, T);
-      sparseBackward(backend, dy, kept.slice(D > 0 ? 2 : 0), dxSparse, type);
+      sparseBackward(backend, dy, kept.slice(ofDense), dxSparse, type);
       backend.release(dxSparse);
     }
   });
