@@ -10,6 +10,7 @@ import { isTokenId } from './pipeline/reading.js';
 
 interface Known {
   idOf(token: string): number | undefined;
+  tokenOf(id: number): string | undefined;
   readonly nextId: number;
   readonly added: readonly AddedToken[];
 }
@@ -27,12 +28,19 @@ export function addTokens(config: TokenizerConfig, addedTokens: unknown, known: 
     added.set(token.content, token);
     if (token.id >= nextId) nextId = token.id + 1;
   };
-  const listed = config.addedTokensDecoder ?? (addedTokens == null ? [] : fromFile(addedTokens));
+  const specials = new Set([...Object.values(config.named), ...config.special]);
+  const listed = config.addedTokensDecoder ?? (addedTokens == null ? [] : fromFile(addedTokens, specials));
   for (const token of [...listed].sort((a, b) => a.id - b.id)) {
     const id = idOf(token.content);
     if (id !== undefined && id !== token.id) {
       throw new ModelError(
         `the tokenizer's files disagree: '${token.content.slice(0, 60)}' has the id ${token.id} in ${config.addedTokensDecoder ? 'added_tokens_decoder' : 'added_tokens.json'} and ${id} in tokenizer.json; take both from one model`,
+      );
+    }
+    const other = known.tokenOf(token.id);
+    if (id === undefined && other !== undefined) {
+      throw new ModelError(
+        `the tokenizer's files disagree: the id ${token.id} is '${token.content.slice(0, 60)}' in ${config.addedTokensDecoder ? 'added_tokens_decoder' : 'added_tokens.json'} and '${other.slice(0, 60)}' in tokenizer.json; take both from one model`,
       );
     }
     // What tokenizer.json says of its own tokens counts, unless it says nothing but their id.
@@ -47,7 +55,7 @@ export function addTokens(config: TokenizerConfig, addedTokens: unknown, known: 
     normalized: false,
     special: true,
   }); // prettier-ignore
-  for (const [key, text] of Object.entries(config.named)) {
+  for (const [key, text] of inOrder(config.named)) {
     if (idOf(text) !== undefined) continue;
     // transformers adds these too; but without an embedding they are of no use, and then two files do not belong together.
     if (/^(bos|eos|unk)_token$/.test(key)) {
@@ -55,21 +63,27 @@ export function addTokens(config: TokenizerConfig, addedTokens: unknown, known: 
         `tokenizer_config.json: ${key}: ${showValue(text).replaceAll('"', "'")} is no token of tokenizer.json; the two belong to different tokenizers`,
       );
     }
-    if (key !== 'pad_token') add(plain(text, nextId));
+    add(plain(text, nextId));
   }
   for (const text of config.special) {
     const id = idOf(text);
     if (id === undefined) add(plain(text, nextId));
     else if (!isAdded.has(text) && !added.has(text)) add(plain(text, id));
   }
-  // Last, so that it needs no embedding where nothing else does.
-  const { pad_token: pad } = config.named;
-  if (pad !== undefined && idOf(pad) === undefined) add(plain(pad, nextId));
   return [...added.values()];
 }
 
-/** added_tokens.json: special ones, as nothing else is said of them. */
-function fromFile(value: unknown): AddedToken[] {
+/** Named tokens as transformers adds them: those that every tokenizer may have, then further ones. */
+function inOrder(named: Readonly<Record<string, string>>): [string, string][] {
+  const place = (key: string) => {
+    const at = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].indexOf(key.replace('_token', ''));
+    return at < 0 ? 7 : at;
+  };
+  return Object.entries(named).sort(([a], [b]) => place(a) - place(b));
+}
+
+/** added_tokens.json: special where another file names them so. */
+function fromFile(value: unknown, specials: ReadonlySet<string>): AddedToken[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ModelError(`added_tokens.json: wanted an object from token to id, found ${showValue(value)}`);
   }
@@ -79,6 +93,14 @@ function fromFile(value: unknown): AddedToken[] {
         `added_tokens.json: ${showValue(content, 40)}: wanted a token id, a whole number, found ${showValue(id)}`,
       );
     }
-    return { id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special: true };
+    return {
+      id,
+      content,
+      singleWord: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: specials.has(content),
+    };
   });
 }

@@ -75,7 +75,8 @@ describe('tokens that are in no tokenizer.json', () => {
   ])('are known from %s, with the id that transformers gives', (_, more, files) => {
     const tokenizer = make(more, files);
     expect(ids(tokenizer)).toEqual([a, NEXT, b]);
-    expect(tokenizer.decode([a!, NEXT], { skipSpecialTokens: true })).toBe('a');
+    // Nothing says that a token of added_tokens.json is special.
+    expect(tokenizer.decode([a!, NEXT], { skipSpecialTokens: true })).toBe(files?.addedTokens ? 'a<|extra|>' : 'a');
     expect(tokenizer.vocabSize).toBe(NEXT + 1);
   });
 
@@ -93,11 +94,23 @@ describe('tokens that are in no tokenizer.json', () => {
     expect(() => make({ added_tokens_decoder: { 7: { ...extra, content: '<|pad|>' } } })).toThrow(
       'the id 7 in added_tokens_decoder and 402',
     );
+    expect(() => make({ added_tokens_decoder: { 7: extra } })).toThrow(
+      "the id 7 is '<|extra|>' in added_tokens_decoder and",
+    );
     expect(() => make({}, { addedTokens: { '<|pad|>': 1.5 } })).toThrow('wanted a token id, a whole number');
   });
 });
 
 describe('a padding token', () => {
+  it('comes before further tokens, as in transformers', () => {
+    const tokenizer = make({ pad_token: '[PAD]', extra_special_tokens: { img_token: '<|extra|>' } });
+    expect([tokenizer.padTokenId, tokenizer.tokenId('<|extra|>'), tokenizer.vocabSize]).toEqual([
+      NEXT,
+      NEXT + 1,
+      NEXT + 2,
+    ]);
+  });
+
   it('that only the config has is added beyond all others, and needs no embedding', () => {
     const tokenizer = make({ pad_token: '[PAD]' });
     expect([tokenizer.padTokenId, tokenizer.vocabSize]).toEqual([NEXT, NEXT]);

@@ -30,6 +30,7 @@ export interface PipelineOptions {
   /** Makes tokens that other files add, given those of the vocabulary so far. */
   readonly more: (known: {
     idOf(token: string): number | undefined;
+    tokenOf(id: number): string | undefined;
     readonly nextId: number;
     readonly added: readonly AddedToken[];
   }) => readonly AddedToken[];
@@ -63,6 +64,7 @@ export function pipelineOf(json: Json, { more, splitsSpecial }: PipelineOptions)
     }
   }
   const contents = new Map(own.map((token) => [token.content, token.id]));
+  const ownById = new Map(own.map((token) => [token.id, token.content]));
   const highest = (ids: Iterable<number>) => {
     let most = -1;
     for (const id of ids) if (id > most) most = id;
@@ -71,7 +73,12 @@ export function pipelineOf(json: Json, { more, splitsSpecial }: PipelineOptions)
   const nextId = Math.max(highest(model.vocab.values()), highest(contents.values())) + 1;
   const tokens = [
     ...own,
-    ...more({ idOf: (token) => contents.get(token) ?? model.vocab.get(token), nextId, added: own }),
+    ...more({
+      tokenOf: (id) => ownById.get(id) ?? model.tokens.get(id),
+      idOf: (token) => contents.get(token) ?? model.vocab.get(token),
+      nextId,
+      added: own,
+    }),
   ];
   const added = new AddedTokens(tokens, normalize, splitsSpecial);
   const idOf = (token: string) => added.byContent.get(token)?.id ?? model.vocab.get(token);
