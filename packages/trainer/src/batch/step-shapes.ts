@@ -28,6 +28,8 @@ export interface StepShape extends LayoutShape {
 
 /** Rows come in multiples of it, tokens of a sequence too; where sizes differ. */
 const MULTIPLE = 16;
+/** The same for sizes that were not foreseen: few of them differ then. */
+const UNFORESEEN = 64;
 /** Sizes that are compared with each other. */
 const MOST_SIZES = 128;
 
@@ -139,18 +141,17 @@ export class StepShapes {
     return this.#sizes.map((size) => (this.#exact && !size.mixed ? size : padded(size)));
   }
 
-  /** The shape with the fewest rows that has room; a new one for a size that was not foreseen. */
+  /**
+   * The shape with the fewest rows that has room; one of its own for a size that was not foreseen. What was asked for before decides nothing, so that a
+   * resumed run has the shapes, and with them the order of its sums, that it would have had.
+   */
   of(size: BatchSize): StepShape {
     if (this.#exact && !size.mixed && this.#sizes.some((known) => nameOf(known) === nameOf(size))) return size;
     let best: BatchSize | null = null;
     for (const known of this.#sizes) {
       if (fits(size, known) && (best === null || rowsOf(known) < rowsOf(best))) best = known;
     }
-    if (best === null) {
-      best = roundedUp(size, MULTIPLE);
-      this.#sizes.push(best);
-    }
-    return padded(best);
+    return padded(best ?? roundedUp(size, UNFORESEEN));
   }
 }
 

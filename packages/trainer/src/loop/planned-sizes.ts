@@ -1,4 +1,7 @@
-/** @file What the steps of a run will need room for, known before the first: the order of samples is, and so are their tokens. */
+/**
+ * @file What the steps of a run will need room for, known before the first: the order of samples is, and so are their tokens. A resumed run looks at the
+ * same steps as the run that it goes on with.
+ */
 import type { PreparedBatch } from '@spft/models';
 import { type BatchSize, joinSizes, sizeOf } from '../batch/step-shapes.js';
 import { epochSteps, type RunPlan } from './run-plan.js';
@@ -7,20 +10,18 @@ import { epochSteps, type RunPlan } from './run-plan.js';
 const MOST_STEPS = 400;
 
 /**
- * @param from the step at which the run begins.
  * @param prepare the micro-batches of a step, given their samples and the step's number.
  * @returns a size for each step, with room for each of its micro-batches.
  */
 export function plannedSizes(
   plan: RunPlan,
   dataSeed: number,
-  from: number,
   prepare: (samples: readonly (readonly number[])[], step: number) => readonly PreparedBatch[],
 ): BatchSize[] {
   const sizes: BatchSize[] = [];
-  const end = Math.min(plan.maxSteps, from + MOST_STEPS);
+  const end = Math.min(plan.maxSteps, MOST_STEPS);
   let [epoch, steps] = [-1, [] as number[][][]];
-  for (let step = from; step < end; step++) {
+  for (let step = 0; step < end; step++) {
     const ofEpoch = Math.floor(step / plan.stepsPerEpoch);
     if (ofEpoch !== epoch) [epoch, steps] = [ofEpoch, epochSteps(plan, dataSeed, ofEpoch)];
     const batches = prepare(steps[step - epoch * plan.stepsPerEpoch]!, step);

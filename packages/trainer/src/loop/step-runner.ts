@@ -34,8 +34,6 @@ export interface StepRunnerParts {
   readonly context: () => TrainerContext;
   readonly plan: RunPlan;
   readonly dataSeed: number;
-  /** The step at which the run begins. */
-  readonly from: number;
 }
 
 export interface StepPosition {
@@ -140,7 +138,7 @@ export class StepRunner {
 
   /** Where the backend can and nothing wants to look into a step; said where something does. */
   #recordSteps(): RecordedSteps | null {
-    const { options, args, samples, optimizer, callbacks, notify, plan, dataSeed, from } = this.#parts;
+    const { options, args, samples, optimizer, callbacks, notify, plan, dataSeed } = this.#parts;
     const { model, recordSteps = true } = options;
     if (!recordSteps || !model.recordable) return null;
     // What these draw or choose on the host is no input of a recording.
@@ -150,7 +148,7 @@ export class StepRunner {
     const sizes = () =>
       looks || this.#checksEveryStep
         ? []
-        : plannedSizes(plan, dataSeed, from, (micro, step) => {
+        : plannedSizes(plan, dataSeed, (micro, step) => {
             const batches = micro.map((batch) => batch.map((sample) => samples.sample(sample)));
             return this.#prepare(this.#collate(batches, step).collated);
           });

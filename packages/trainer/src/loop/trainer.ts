@@ -153,7 +153,7 @@ export class Trainer {
       this.#runner = new StepRunner({
         ...{ options: this.#options, args: this.args, samples: this.#samples, optimizer: this.#optimizer },
         ...{ callbacks: this.#callbacks, record: this.#record, notify: this.#notify, context: () => this.#context() },
-        ...{ plan: this.plan, dataSeed: this.#data.dataSeed, from: this.state.globalStep },
+        ...{ plan: this.plan, dataSeed: this.#data.dataSeed },
         denseTokens: this.#denseTokens,
       });
       const started = performance.now();
