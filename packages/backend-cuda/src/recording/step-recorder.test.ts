@@ -159,6 +159,32 @@ describeCuda('recordSteps()', () => {
     expect(tf.memory()).toEqual(before);
   });
 
+  it('holds no more after 2,000 steps than after ten, updates of a variable and other work between', {
+    timeout: 120_000,
+  }, () => {
+    const variable = tf.variable(tf.tensor1d([1, 2, 3, 4, 5, 6]));
+    const [firstMoments, secondMoments] = [zeroMoments([variable]), zeroMoments([variable])];
+    const steps = recorder();
+    const held = () => [tf.memory().numTensors, cuda().memoryPool.bytes, cuda().numDataIds()];
+    let after: number[] = [];
+    for (let n = 0; n < 2000; n++) {
+      const results = steps.run('a', inputs(n), ({ x }) =>
+        tf.tidy(() => {
+          const gradient = tf.mul(variable, tf.tensor1d(x as Float32Array));
+          adamwUpdate([variable], [gradient], { firstMoments, secondMoments }, { learningRate: 1e-3, step: 3 });
+          return [tf.sum(gradient)];
+        }),
+      );
+      if (n % 100 === 0) tf.tidy(() => tf.matMul(tf.ones([30, 30]), tf.ones([30, 30])).dataSync());
+      tf.dispose(results);
+      if (n === 10) after = held();
+    }
+    expect(held()).toEqual(after);
+    expect(steps.counts).toMatchObject({ recorded: 1, live: 1 });
+    expect(steps.counts.replayed).toBeGreaterThan(1990);
+    tf.dispose([variable, ...firstMoments, ...secondMoments]);
+  });
+
   it.skipIf(!emulated)('runs out of memory with the same error as outside, and goes on', () => {
     const steps = recorder();
     const big = ({ x }: StepInputs) =>
