@@ -16,7 +16,14 @@ export const addMergeCommand: AddCommand = (program, context) => {
       description: 'directory of the base model, or its id on the hub',
       required: true,
     },
-    { name: 'adapter', value: '<dir>', description: 'directory of the adapter', required: true },
+    {
+      name: 'adapter',
+      value: '<dir>',
+      description:
+        'directory of the adapter; several joined by + are added linearly, as PEFT’s add_weighted_adapter does',
+      required: true,
+    },
+    { name: 'weights', value: '<a,b>', description: 'a weight for each of several adapters (default: 1 for each)' },
     {
       name: 'out',
       value: '<dir>',

@@ -11,6 +11,25 @@ beforeAll(async () => {
   await works([...train, ...steps, '--template', 'alpaca', '--save_strategy', 'no']);
 });
 
+describe('spft merge of several adapters', () => {
+  it('adds them by their weights', async () => {
+    const twice = `${at.path('adapter')}+${at.path('adapter')}`;
+    const argv = ['merge', '--model', BASE, '--dtype', 'f32'];
+    await works([...argv, '--adapter', twice, '--weights', '1,0', '--out', at.path('sum')]);
+    await works([...argv, '--adapter', at.path('adapter'), '--out', at.path('one')]);
+    const read = (name: string) => readFile(at.path(name, 'model.safetensors'));
+    const [sum, one] = [await read('sum'), await read('one')];
+    expect(sum.length).toBe(one.length);
+    const values = (bytes: Buffer) => new Float32Array(Uint8Array.from(bytes.subarray(bytes.length - 4096)).buffer);
+    values(sum).forEach((value, n) => {
+      expect(value).toBeCloseTo(values(one)[n]!, 6);
+    });
+    expect(
+      await fails([...argv, '--adapter', at.path('adapter'), '--weights', '1', '--out', at.path('none')]),
+    ).toContain('there is one');
+  });
+});
+
 describe('spft merge', () => {
   it('writes a model that answers as base and adapter do', async () => {
     await works(merge('--out', at.path('merged'), '--dtype', 'f32'));

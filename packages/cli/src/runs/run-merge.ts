@@ -1,7 +1,10 @@
 /** @file Merging from the command line. */
-import { readdir, realpath } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { saveModel } from '@spft/models/node';
+import { combineAdapters } from '@spft/peft/node';
 import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { locateAdapter } from '../steps/locate-repo.js';
@@ -12,7 +15,10 @@ import type { Output } from '../terminal/output.js';
 
 export interface MergeRequest {
   readonly modelNameOrPath: string;
+  /** Its directory; several joined by `+`. */
   readonly adapter: string;
+  /** One for each of several adapters, joined by commas. */
+  readonly weights?: string;
   readonly out: string;
   /** Default: f32 where the base's weights are, else bf16. */
   readonly dtype?: 'bf16' | 'f32';
@@ -35,15 +41,19 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
     );
   }
   await requireWritable(out, '--out', 'name another');
-  const adapter = await locateAdapter(request.adapter, output);
+  const adapters: string[] = [];
+  for (const part of adaptersOf(request.adapter)) adapters.push(await locateAdapter(part, output));
   await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
+  const cleanup: (() => Promise<void>)[] = [];
   try {
     const isBase = async (dir: string) => (await realpath(dir)) === (await realpath(out).catch(() => resolve(out)));
-    for (const source of [opened.directory, adapter]) {
+    for (const source of [opened.directory, ...adapters]) {
       if (await isBase(source)) throw new CliError(`${out}: is what the merged model is made from; name another --out`);
     }
-    const peft = await loadAdapter(opened, adapter, output, request);
+    const adapter = await combined(adapters, request.weights);
+    if (adapter.temporary) cleanup.push(() => rm(adapter.path, { recursive: true, force: true }));
+    const peft = await loadAdapter(opened, adapter.path, output, request);
     const dtype = request.dtype ?? (opened.isFloat32 ? 'f32' : 'bf16');
     const status = output.task(`merge into ${out}`);
     try {
@@ -63,5 +73,31 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
     output.print(out);
   } finally {
     opened.model.dispose();
+    for (const end of cleanup) await end();
   }
+}
+
+/** A directory whose name has a plus is one. */
+function adaptersOf(adapter: string): string[] {
+  return existsSync(adapter) ? [adapter] : adapter.split('+').map((part) => part.trim());
+}
+
+/** The adapter itself, or the sum of several in a directory for the while. */
+async function combined(
+  directories: readonly string[],
+  weights: string | undefined,
+): Promise<{ path: string; temporary: boolean }> {
+  if (directories.length === 1) {
+    if (weights !== undefined) throw new CliError('--weights: wanted with several adapters, joined by +; there is one');
+    return { path: directories[0]!, temporary: false };
+  }
+  const path = await mkdtemp(join(tmpdir(), 'spft-combined-'));
+  const given = weights === undefined ? directories.map(() => 1) : weights.split(',').map(Number);
+  try {
+    await combineAdapters(directories, given, path);
+  } catch (error) {
+    await rm(path, { recursive: true, force: true });
+    throw error;
+  }
+  return { path, temporary: true };
 }

@@ -7,3 +7,4 @@ export {
   loadPretrained,
   savePretrained,
 } from './adapter-directory.js';
+export { combineAdapters } from './combine-adapters.js';
