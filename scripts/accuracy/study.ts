@@ -114,7 +114,8 @@ async function run(): Promise<void> {
       const argv = planArguments(setting, task, spec.estimator, flops, file);
       const { code, tail } = await child(['plan', JSON.stringify(argv)], Math.max(60, left()));
       if (code === 0) {
-        await writeFile(join(out, `plan-${key.replaceAll('.', '_')}.yaml`), await readFile(file));
+        // One file, as machines may give back few.
+        await appendFile(join(out, 'plans.jsonl'), `${JSON.stringify({ key, text: await readFile(file, 'utf8') })}\n`);
         return file;
       }
       if (!tail.includes('cannot be met')) throw new Error(`plan ${key}: ${tail}`);
