@@ -83,9 +83,22 @@ describeCuda('products of many shapes', () => {
     vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1+:13');
     expect(() => ones(512)).toThrow(CudaError);
     expect(() => ones(512)).toThrow(
-      /^cublasLtMatmul: CUBLAS_STATUS_EXECUTION_FAILED \(13\); of \[512,512\]·\[512,512\], f32 to f32$/,
+      /^cublasLtMatmul: CUBLAS_STATUS_EXECUTION_FAILED \(13\); of \[512,512\]·\[512,512\], f32 to f32; 2 algorithms tried, \d+ MiB of the GPU free$/,
     );
   });
+
+  it.skipIf(!emulated)(
+    'try all proposals again where none can be launched just now',
+    { timeout: 240_000 },
+    async () => {
+      await choose(FIRST);
+      // The launch and both proposals of the first round are refused, and of the next one the first.
+      const refused = [1, 2, 3].map((n) => `cublasLtMatmul:${n}:13`).join();
+      vi.stubEnv('SPFT_EMULATOR_FAIL', refused);
+      ones(512);
+      expect(Object.values(choices())).toEqual([FIRST]);
+    },
+  );
 
   it.skipIf(!emulated)('choose none that fails when it is timed', { timeout: 240_000 }, async () => {
     vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1:13');

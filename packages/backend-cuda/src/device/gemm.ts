@@ -86,6 +86,9 @@ const PROPOSALS = 16;
 const TIMED = 8;
 /** Plans from which on all are made anew. */
 const MOST_PLANS = 8192;
+/** Milliseconds before all proposals of a product are tried again. */
+const PAUSES = [0, 20, 200, 1000];
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
 /** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
 const TIMED_MILLISECONDS = 5;
 
@@ -140,18 +143,33 @@ export class Gemm {
 
   /**
    * Makes a product whose algorithm could not be launched by another one that is proposed for it, and remembers that one. A launch that is refused has
-   * written nothing.
-   * @throws CudaError of the first where none can be launched.
+   * written nothing. Where none can be launched, they are tried again with the work before done and the pool's spare memory given back, a few times:
+   * on a GPU that many processes share there may be no room for a kernel's code just now.
+   * @throws CudaError of the first where none can be launched; that of the device where the GPU has failed before.
    */
   #recover(plan: Plan, product: Product, alpha: number, beta: number, status: number): void {
     const { proposals, place: failed } = plan;
+    const launches = (place: number) => this.#run(plan, place, product, alpha, beta) === 0;
     for (let place = 0; place < proposals.count; place++) {
-      if (place === failed || this.#run(plan, place, product, alpha, beta) !== 0) continue;
+      if (place === failed || !launches(place)) continue;
       plan.place = place;
       this.#choices.choose(plan.key, proposals.name(place, this.#functions));
       return;
     }
-    throw failure('cublasLtMatmul', status, describe(product));
+    const pauses = this.#device.recording ? [] : PAUSES;
+    for (const pause of pauses) {
+      this.#device.synchronize();
+      this.#memory.trim();
+      Atomics.wait(NEVER, 0, 0, pause);
+      for (let place = 0; place < proposals.count; place++) {
+        if (!launches(place)) continue;
+        plan.place = place;
+        return;
+      }
+    }
+    const { free } = this.#memory.onDevice();
+    const detail = `${describe(product)}; ${proposals.count} algorithms tried, ${Math.round(free / 2 ** 20)} MiB of the GPU free`;
+    throw failure('cublasLtMatmul', status, detail);
   }
 
   /** @returns the status. */

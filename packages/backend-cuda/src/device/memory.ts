@@ -135,9 +135,14 @@ export class Memory {
     return Number(out.memory.readBigUInt64LE(0));
   }
 
-  #outOfMemory(wanted: number): CudaOutOfMemoryError {
+  /** Bytes of the GPU, and those of them that nobody has taken, other processes included. */
+  onDevice(): { free: number; total: number } {
     this.#device.call('cuMemGetInfo_v2', out.address, out.address + 8);
-    const free = Number(out.memory.readBigUInt64LE(0));
-    return new CudaOutOfMemoryError(wanted, free, Number(out.memory.readBigUInt64LE(8)), this.holders());
+    return { free: Number(out.memory.readBigUInt64LE(0)), total: Number(out.memory.readBigUInt64LE(8)) };
+  }
+
+  #outOfMemory(wanted: number): CudaOutOfMemoryError {
+    const { free, total } = this.onDevice();
+    return new CudaOutOfMemoryError(wanted, free, total, this.holders());
   }
 }
