@@ -27,7 +27,7 @@ import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js'
 import { RopeCache } from './rope-cache.js';
 import { deriveSeed } from './seed.js';
 import type { OutputRows, Step } from './step.js';
-import { aliased, resolveTying } from './tied-head.js';
+import { aliased, listed, resolveTying } from './tied-head.js';
 import type {
   ForwardOptions,
   PackedBatch,
@@ -66,8 +66,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     weights: WeightSource,
     options: LoadOptions = {},
   ): Promise<LlamaForCausalLM> {
-    const tying = await resolveTying(config, weights);
-    const source = aliased(weights, tying.standsFor);
+    const all = listed(weights);
+    const tying = await resolveTying(config, all);
+    const source = aliased(all, tying.standsFor);
     return new LlamaForCausalLM(tying.config, await readLlama(tying.config, source, options));
   }
 

@@ -72,7 +72,19 @@ async function areBytesEqual(source: WeightSource & RangedSource): Promise<boole
 export function aliased<Source extends WeightSource>(source: Source, standsFor: ReadonlyMap<string, string>): Source {
   if (standsFor.size === 0) return source;
   const real = (name: unknown) => (typeof name === 'string' ? (standsFor.get(name) ?? name) : name);
-  const names = [...source.names, ...standsFor.keys()];
+  return withNames(source, [...source.names, ...standsFor.keys()], real);
+}
+
+/** A source whose names can be gone through more than once: what is given may be an iterator, which cannot. */
+export function listed<Source extends WeightSource>(source: Source): Source {
+  return Array.isArray(source.names) ? source : withNames(source, [...source.names], (name) => name);
+}
+
+function withNames<Source extends WeightSource>(
+  source: Source,
+  names: readonly string[],
+  real: (name: unknown) => unknown,
+): Source {
   return new Proxy(source, {
     get(target, key) {
       if (key === 'names') return names;

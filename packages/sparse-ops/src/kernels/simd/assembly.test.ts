@@ -7,6 +7,7 @@ import { useBackend } from '../../../../../test/support/backends.js';
 import { compile } from '../../../assembly/compile.mjs';
 import { packedAttention } from '../../attention/packed-attention.js';
 import { meetBackend } from '../../engine/meet-backend.js';
+import '../../attention/rope.js';
 import { swiglu } from '../../mlp/swiglu.js';
 import { packTokens } from '../../tokens/token-partition.js';
 import { simdModule } from './module.js';
