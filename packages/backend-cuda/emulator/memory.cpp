@@ -214,7 +214,8 @@ EXPORT int cuMemGetInfo_v2(size_t* available, size_t* total) {
   ENTER(cuMemGetInfo_v2);
   std::lock_guard<std::mutex> lock(mutex);
   *total = total_memory();
-  const uint64_t held = CONTEXT_BYTES + used_outside + pool.reserved;
+  const char* others = getenv("SPFT_EMULATOR_OTHERS");
+  const uint64_t held = CONTEXT_BYTES + used_outside + pool.reserved + (others ? strtoull(others, nullptr, 10) : 0);
   *available = held > *total ? 0 : *total - held;
   return SUCCESS;
 }

@@ -112,6 +112,22 @@ describeCuda('products of many shapes', () => {
     expect(choices()).toEqual({});
   });
 
+  it.skipIf(!emulated)('are not timed beside other processes, and it is said', { timeout: 240_000 }, async () => {
+    vi.stubEnv('SPFT_CUDA_TUNE', '');
+    vi.stubEnv('SPFT_EMULATOR_OTHERS', `${3.5 * 2 ** 30}`);
+    await restartCuda();
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    ones(512);
+    ones(1024);
+    expect(readdirSync(cache).filter((name) => name.startsWith('algorithms-'))).toEqual([]);
+    expect(warn.mock.calls.flat().filter((text) => /other processes use this GPU/.test(String(text)))).toHaveLength(1);
+    warn.mockRestore();
+    vi.stubEnv('SPFT_EMULATOR_OTHERS', '0');
+    await restartCuda();
+    ones(512);
+    expect(Object.keys(choices())).toHaveLength(1);
+  });
+
   it('are chosen anew where the file is another’s or no file', { timeout: 240_000 }, async () => {
     ones(512);
     const whole = readCached(fileOf())!;

@@ -89,6 +89,8 @@ const MOST_PLANS = 8192;
 /** Milliseconds before all proposals of a product are tried again. */
 const PAUSES = [0, 20, 200, 1000];
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
+/** More bytes of a GPU than a context and a display take: two processes' contexts, or one's model. */
+const TAKEN_ELSEWHERE = 3 * 2 ** 30;
 /** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
 const TIMED_MILLISECONDS = 5;
 
@@ -106,6 +108,8 @@ export class Gemm {
   readonly #scalars = new HostMemory(8);
   /** Ones, for the operand whose rows are not scaled where the other's are. */
   #ones: Block | null = null;
+  /** See `#isShared`; null before it was asked. */
+  #shared: boolean | null = null;
   /** Products made so far. */
   calls = 0;
 
@@ -304,6 +308,7 @@ export class Gemm {
       // -1 where it is not proposed for this product.
       return Math.max(0, names.indexOf(lent.proposals.name(lent.place, this.#functions)));
     }
+    if (this.#isShared()) return 0;
     const timer = this.#timer(product);
     if (timer === null) return 0;
     try {
@@ -311,6 +316,21 @@ export class Gemm {
     } finally {
       timer.end();
     }
+  }
+
+  /**
+   * Whether other processes are at work on this GPU, as it was before the first product was timed. Then times say nothing; and of runs that timed
+   * products beside others, each with an empty cache, one in ten ended by a kernel that failed on the device (719), never one that timed none.
+   */
+  #isShared(): boolean {
+    if (this.#shared !== null) return this.#shared;
+    this.#shared = process.env.SPFT_CUDA_TUNE !== '1' && this.#memory.takenElsewhere > TAKEN_ELSEWHERE;
+    if (this.#shared) {
+      console.warn(
+        "cuda: other processes use this GPU, so products take cuBLASLt's first proposals instead of being timed; a run alone on it times them once for all (SPFT_CUDA_TUNE=1: time them all the same)",
+      );
+    }
+    return this.#shared;
   }
 
   /**

@@ -141,6 +141,12 @@ export class Memory {
     return { free: Number(out.memory.readBigUInt64LE(0)), total: Number(out.memory.readBigUInt64LE(8)) };
   }
 
+  /** Bytes of the GPU that are taken and not by this pool: by other processes, the display, and this process's own context. */
+  get takenElsewhere(): number {
+    const { free, total } = this.onDevice();
+    return Math.max(0, total - free - this.#attribute(POOL_ATTRIBUTE.reserved));
+  }
+
   #outOfMemory(wanted: number): CudaOutOfMemoryError {
     const { free, total } = this.onDevice();
     return new CudaOutOfMemoryError(wanted, free, total, this.holders());
