@@ -5,7 +5,8 @@ import { getSpftModel, type LayerSummary, type SpftModel, type SpftOptions } fro
 import type { LlamaForCausalLM, TrainableModel } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
 import { clipScale, globalNorm, type StepRecorder } from '@spft/sparse-ops';
-import { createOptimizer, lossAndGradients, RecordedSteps, resolveArgs, sizeOf } from '@spft/trainer';
+import { RecordedSteps } from '@spft/trainer';
+import { createOptimizer, lossAndGradients, resolveArgs, sizeOf } from '@spft/trainer/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { RowBatch } from './llama.js';
 import type { Row } from './rows.js';

@@ -6,7 +6,7 @@ import { buildPredictors, createEstimator, type Predictors, type SparsityPlan } 
 import type { FlopsMethod, LlamaForCausalLM } from '@spft/models';
 import { type AdapterHost, getPeftModel } from '@spft/peft';
 import { clipScale, globalNorm } from '@spft/sparse-ops';
-import { createOptimizer, lossAndGradients, resolveArgs } from '@spft/trainer';
+import { createOptimizer, lossAndGradients, resolveArgs } from '@spft/trainer/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { BenchBatch } from './random-model.js';
 import type { BenchShape } from './shapes.js';

@@ -7,16 +7,8 @@ import { getSpftModel } from '@spft/estimator';
 import { LlamaForCausalLM } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
 import { createStepRecorder, type StepRecorder, type StepRecorderCounts } from '@spft/sparse-ops';
-import {
-  collate,
-  type PreparedSample,
-  padBatch,
-  type Sample,
-  SpftCallback,
-  sizeOf,
-  Trainer,
-  type TrainerOptions,
-} from '@spft/trainer';
+import { collate, type Sample, SpftCallback, Trainer, type TrainerOptions } from '@spft/trainer';
+import { type PreparedSample, padBatch, sizeOf } from '@spft/trainer/internals';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, expect, it, vi } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';

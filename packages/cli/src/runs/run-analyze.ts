@@ -2,7 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { writeFileAtomically } from '@spft/safetensors/node';
-import { type MetricStatistics, statisticsByMetric } from '@spft/trainer';
+import { type MetricStatistics, statisticsByMetric } from '@spft/trainer/benchmarks';
 import { CliError } from '../errors.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';

@@ -1,7 +1,7 @@
 /** @file ARC-AGI from the command line: samples for every test input, pass@k, predictions as JSON and as a page of pictures. */
 import { join } from 'node:path';
 import { writeFileAtomically } from '@spft/safetensors/node';
-import { type ArcAnswer, arcMessages, type Grid, gridOf, sameGrid, scoreArc } from '@spft/trainer';
+import { type ArcAnswer, arcMessages, type Grid, gridOf, sameGrid, scoreArc } from '@spft/trainer/benchmarks';
 import { readArcTasks } from '@spft/trainer/node';
 import { type WriterFlags, withWriter } from '../steps/open-writer.js';
 import { JsonlWriter } from '../terminal/jsonl-writer.js';

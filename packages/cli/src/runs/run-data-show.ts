@@ -2,7 +2,8 @@
 
 import type { Tokenizer } from '@spft/models';
 import { loadTokenizer, resolveModelDirectory } from '@spft/models/node';
-import { at, type DataRecord, IGNORED_LABEL, tokenizeRecord } from '@spft/trainer';
+import { type DataRecord, IGNORED_LABEL, tokenizeRecord } from '@spft/trainer';
+import { at } from '@spft/trainer/internals';
 import { readRecords, templateForRecords } from '../steps/open-data.js';
 import { DEFAULT_TEMPLATE, knownTemplate, openTemplate, type TemplateChoice } from '../steps/template.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';

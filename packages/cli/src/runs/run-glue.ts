@@ -11,6 +11,7 @@ import { LlamaForSequenceClassification } from '@spft/models';
 import { getPeftModel, type PeftModel } from '@spft/peft';
 import { savePretrained } from '@spft/peft/node';
 import { writeFileAtomically } from '@spft/safetensors/node';
+import { type Sample, Trainer } from '@spft/trainer';
 import {
   classify,
   GLUE_TASKS,
@@ -19,10 +20,8 @@ import {
   glueMetrics,
   glueSample,
   glueTask,
-  type Sample,
-  subset,
-  Trainer,
-} from '@spft/trainer';
+} from '@spft/trainer/benchmarks';
+import { subset } from '@spft/trainer/internals';
 import { type GlueData, JsonlLogger, loadGlue, terminalProgress } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { attachSparsity, readSparsity } from '../steps/attach-sparsity.js';

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { type HumanEvalProblem, humanEvalPrompt, parseProblem, programOf } from '@spft/trainer';
+import { type HumanEvalProblem, humanEvalPrompt, parseProblem, programOf } from '@spft/trainer/benchmarks';
 import { fetchDataset, readDataRows } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { type WriterFlags, withWriter } from '../steps/open-writer.js';

@@ -8,7 +8,7 @@ import {
   mtBenchTable,
   parseJudgment,
   parseQuestion,
-} from '@spft/trainer';
+} from '@spft/trainer/benchmarks';
 import { readDataRows } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { type WriterFlags, withWriter } from '../steps/open-writer.js';

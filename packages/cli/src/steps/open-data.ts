@@ -2,16 +2,8 @@
 import { existsSync, statSync } from 'node:fs';
 import type { TrainConfig } from '@spft/config';
 import type { Tokenizer } from '@spft/models';
-import {
-  at,
-  type DataRecord,
-  isConversation,
-  LazySamples,
-  parseColumnMap,
-  type SampleSource,
-  splitDataset,
-  type TemplateChoice,
-} from '@spft/trainer';
+import { type DataRecord, type SampleSource, splitDataset } from '@spft/trainer';
+import { at, isConversation, LazySamples, parseColumnMap, type TemplateChoice } from '@spft/trainer/internals';
 import { loadDataset, parseHubDataset, type TokenizedDataset, tokenizeDataset } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';

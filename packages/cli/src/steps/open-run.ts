@@ -10,8 +10,8 @@ import {
   type PromptTemplate,
   type Sample,
   SparsityStatistics,
-  type TemplateChoice,
 } from '@spft/trainer';
+import type { TemplateChoice } from '@spft/trainer/internals';
 import { directoryCheckpoints, refuseHeld } from '@spft/trainer/node';
 import { openTasks } from '../runs/evaluate-model.js';
 import type { CheckedRequest, TrainingRequest } from '../runs/run-request.js';

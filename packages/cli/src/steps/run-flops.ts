@@ -2,7 +2,8 @@
 import { SCORE_TOKENS, type SparsityConfig, type SpftModel } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type LlamaForCausalLM, stepFlops } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
-import { collate, epochSteps, type SampleSource, type Trainer } from '@spft/trainer';
+import { collate, type SampleSource, type Trainer } from '@spft/trainer';
+import { epochSteps } from '@spft/trainer/internals';
 
 /** Steps that are counted: enough for the lengths of samples to average out. */
 const STEPS = 16;

@@ -1,11 +1,12 @@
 /** @file Which prompt is put around a text: by the user's choice, as the adapter was trained, or upstream's. */
 import { nearestName } from '@spft/config';
 import type { Tokenizer } from '@spft/models';
-import { namedTemplate, type PromptTemplate, promptTemplateNames, type TemplateChoice } from '@spft/trainer';
+import { type PromptTemplate, promptTemplateNames } from '@spft/trainer';
+import { namedTemplate, type TemplateChoice } from '@spft/trainer/internals';
 import { CliError } from '../errors.js';
 import { readRunFile } from '../runs/run-file.js';
 
-export type { TemplateChoice } from '@spft/trainer';
+export type { TemplateChoice } from '@spft/trainer/internals';
 
 export const NO_TEMPLATE: TemplateChoice = { name: 'none', format: null };
 export const DEFAULT_TEMPLATE: TemplateChoice = { name: 'sparselora', format: null };
