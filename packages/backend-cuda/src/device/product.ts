@@ -1,0 +1,76 @@
+/** @file A matrix product as it is asked for, and what it has in common with others: by that plans are kept and algorithms lent. */
+import type { DATA_TYPE } from '../libraries/cublaslt.js';
+
+/** Of what a product gives. */
+export type MatrixType = Exclude<OperandType, 'e4m3'>;
+/** Of what it multiplies. */
+export type OperandType = keyof typeof DATA_TYPE;
+
+/** d = alpha·op(a)·op(b) + beta·c, row-major; the matrices of a batch lie `stride` elements apart. */
+export interface Product {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** a is [k, m]. */
+  readonly transposeA?: boolean;
+  /** b is [n, k]. */
+  readonly transposeB?: boolean;
+  /** Device addresses. */
+  readonly a: number;
+  readonly b: number;
+  readonly d: number;
+  /** Default d. */
+  readonly c?: number;
+  readonly alpha?: number;
+  readonly beta?: number;
+  /** Of a and b. Those of e4m3 want `transposeB`, and k, n and leading dimensions that are multiples of 16. */
+  readonly type: OperandType;
+  /** Of e4m3: address of what a is multiplied by, one float or, with `scaledByRow` (see `scalesRows`), one for each row, a multiple of 16. */
+  readonly scaleA?: number;
+  readonly scaledByRow?: boolean;
+  /** Of c and d. */
+  readonly outputType: MatrixType;
+  /** Elements from row to row; by default the rows lie one after the other. */
+  readonly lda?: number;
+  readonly ldb?: number;
+  readonly ldc?: number;
+  readonly ldd?: number;
+  readonly batch?: number;
+  readonly strideA?: number;
+  readonly strideB?: number;
+  readonly strideD?: number;
+}
+
+/** The largest power of two up to 256 that divides an address. */
+export function alignmentOf(address: number): number {
+  const low = address % 256;
+  return low === 0 ? 256 : low & -low;
+}
+
+/** The product of which this one takes the algorithm: with fewer tokens, rounded to three binary digits, of which it has the rows. */
+export function similar(product: Product): Product {
+  const rounded = (n: number) => n - (n % 2 ** Math.max(0, Math.floor(Math.log2(n)) - 2));
+  return product.transposeA ? { ...product, k: rounded(product.k) } : { ...product, m: rounded(product.m) };
+}
+
+/** All that a plan depends on. On the path of every product, so without arrays. */
+export function planKey(p: Product): string {
+  const c = p.c ?? p.d;
+  const flags =
+    (p.transposeA ? 1 : 0) |
+    (p.transposeB ? 2 : 0) |
+    (p.type === 'bf16' ? 4 : 0) |
+    (p.outputType === 'bf16' ? 8 : 0) |
+    (c === p.d ? 16 : 0) |
+    (p.beta ? 32 : 0) |
+    (p.type === 'e4m3' ? 64 : 0) |
+    (p.scaledByRow ? 128 : 0);
+  const alignments = `${alignmentOf(p.a)},${alignmentOf(p.b)},${alignmentOf(c)},${alignmentOf(p.d)}`;
+  const key = `${p.m},${p.n},${p.k},${flags},${alignments},${p.lda ?? 0},${p.ldb ?? 0},${p.ldc ?? 0},${p.ldd ?? 0}`;
+  return p.batch === undefined || p.batch === 1 ? key : `${key},${p.batch},${p.strideA},${p.strideB},${p.strideD}`;
+}
+
+export function describe({ m, n, k, transposeA, transposeB, type, outputType, batch = 1 }: Product): string {
+  const [a, b] = [transposeA ? `[${k},${m}]ᵀ` : `[${m},${k}]`, transposeB ? `[${n},${k}]ᵀ` : `[${k},${n}]`];
+  return `of ${batch > 1 ? `${batch} times ` : ''}${a}·${b}, ${type} to ${outputType}`;
+}
