@@ -62,7 +62,7 @@ export async function readFactor(
   source: string,
 ): Promise<HostMatrix> {
   const { shape } = file.entry(tensor);
-  const data = await file.float32(tensor);
+  const data = await finiteValues(file, tensor, source);
   if (slice === null) {
     if (shape.length === 2) return { shape: [shape[0]!, shape[1]!], data };
     throw new PredictorError(`${source}: '${tensor}' should be a matrix, found shape [${shape}]`);
@@ -74,4 +74,17 @@ export async function readFactor(
   }
   const size = shape[1]! * shape[2]!;
   return { shape: [shape[1]!, shape[2]!], data: data.slice(slice * size, (slice + 1) * size) };
+}
+
+/**
+ * A tensor's values, each of which must be a number: scores from others would keep any channels, without a word.
+ * @throws PredictorError naming the first that is not finite.
+ */
+export async function finiteValues(file: SafetensorsFile, tensor: string, source: string): Promise<Float32Array> {
+  const data = await file.float32(tensor);
+  const at = data.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return data;
+  throw new PredictorError(
+    `${source}: '${tensor}' has ${data[at]} as value ${at} of ${data.length}; build them again (spft predictor build)`,
+  );
 }

@@ -7,7 +7,7 @@ import { PredictorError } from './errors.js';
 import type { ModelFingerprint } from './fingerprint.js';
 import type { LowRank } from './low-rank.js';
 import { assertPredictorShapes, assertPredictorsOf } from './predictor-check.js';
-import { factorsByProjection, type HostMatrix, readFactor } from './predictor-names.js';
+import { factorsByProjection, finiteValues, type HostMatrix, readFactor } from './predictor-names.js';
 import { type CalibrationRecord, Predictors, projectionShape } from './predictors.js';
 import type { SparsityHost } from './types.js';
 
@@ -90,7 +90,7 @@ export async function readPredictors(
       }
     }
     for (const name of normNames) {
-      norms.set(RMS.exec(name)![1]!, tf.tensor1d(await file.float32(name)));
+      norms.set(RMS.exec(name)![1]!, tf.tensor1d(await finiteValues(file, name, source)));
     }
     const record = calibrationIn(file.metadata, norms.size > 0);
     const predictors = new Predictors(rank!, projections, fingerprintIn(file.metadata), record, norms);

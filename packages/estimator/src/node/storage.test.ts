@@ -46,6 +46,28 @@ describe('savePredictors()', () => {
     await file.close();
   });
 
+  it('are not read back where a value is no number', async () => {
+    const host = fakeHost();
+    await savePredictors(await buildPredictors(host, LAYERS, 3), dir);
+    const path = join(dir, 'model.safetensors');
+    const file = await openSafetensors(path);
+    const tensors: Record<string, { dtype: 'F32'; shape: number[]; data: Float32Array }> = {};
+    for (const name of file.names) {
+      tensors[name] = { dtype: 'F32', shape: [...file.entry(name).shape], data: await file.float32(name) };
+    }
+    const metadata = { ...file.metadata };
+    await file.close();
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      tensors['model.layers.0.mlp.up_proj.w2']!.data[7] = value;
+      await writeSafetensors(path, tensors, metadata);
+      await expectNoLeak(async () => {
+        await expect(loadPredictors(host, dir)).rejects.toThrow(
+          new RegExp(`'model.layers.0.mlp.up_proj.w2' has ${value} as value 7 of 60; build them again`),
+        );
+      });
+    }
+  });
+
   it('keeps the other keys of a config that is there', async () => {
     await writeFile(join(dir, 'config.json'), '{"base_model":"x","predictor_rank":8}');
     await savePredictors(await buildPredictors(fakeHost(), LAYERS, 3), dir);
