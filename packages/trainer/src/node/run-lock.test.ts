@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
@@ -73,6 +74,16 @@ describe('lockDirectory()', () => {
       expect(await readdir(directory)).toHaveLength(1);
       await got[0]!.release();
     }
+  });
+
+  it('clears away what a killed process was writing of a lock of any number', async () => {
+    const before = await readdir(directory);
+    const host = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+    const { pid } = spawnSync(process.execPath, ['-e', '0']);
+    await writeFile(join(directory, `..spft-lock.12.${host}-${pid}-91c1a415.tmp`), '{');
+    const lock = await lockDirectory(directory);
+    await lock.release();
+    expect(await readdir(directory)).toEqual(before);
   });
 
   it('outlives nobody: a killed holder gives way', async () => {

@@ -29,6 +29,7 @@ interface Holder {
 }
 
 const NAME = /^\.spft-lock\.(\d+)$/;
+const UNFINISHED = /^\.\.spft-lock\.(\d+)\./;
 
 /**
  * Takes a directory for this process; it is made where there is none.
@@ -44,14 +45,22 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     const before = await refuseHeld(directory);
     const mine = (before.at(-1) ?? 0) + 1;
     const file = fileOf(directory, mine);
-    await removeLeftovers(file);
     if (!(await claim(file, me))) continue;
     const all = await numbersIn(directory);
     if (all.at(-1) === mine) {
       for (const number of all) if (number < mine) await rm(fileOf(directory, number), { force: true });
+      await removeUnfinished(directory);
       return { file, release: () => rm(file, { force: true }) };
     }
     await rm(file, { force: true });
+  }
+}
+
+/** Clears away locks of any number that a killed process was writing: numbers begin anew with every lock that is released. */
+async function removeUnfinished(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const number = UNFINISHED.exec(name)?.[1];
+    if (number !== undefined) await removeLeftovers(fileOf(directory, Number(number)));
   }
 }
 
