@@ -17,8 +17,8 @@ import { verifyOnDevice } from './verify.js';
 
 const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's and SmolLM2's shapes with random weights, beside their floors and PyTorch.
 
-  --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_fp8, sparselora_math10k_fp8,
-                     sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, smollm2_lora, smollm2_sparselora (default all)
+  --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_checkpointed_2x2048,
+                     dense_lora_fp8, sparselora_math10k_fp8, sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, smollm2_lora, smollm2_sparselora (default all)
   --steps N          timed steps (default 50), --warmup N steps before (default 20), --profile N steps profiled (default 2)
   --floor N          rounds of the floor (default 10)
   --layers N         layers of the model (default 32), for trying things

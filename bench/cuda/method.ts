@@ -29,7 +29,7 @@ export interface RowMethod {
 /** Attaches the row's adapters and sparsity to the model. @param mode instead of the file's. */
 export async function attach(
   model: LlamaForCausalLM,
-  row: Pick<Row, 'dora' | 'sparsity' | 'targetModules'>,
+  row: Pick<Row, 'dora' | 'sparsity' | 'targetModules' | 'checkpointing'>,
   configs: string,
   { mode, ...options }: SpftOptions & { readonly mode?: string } = {},
 ): Promise<RowMethod> {
@@ -47,13 +47,17 @@ export async function attach(
   }
   const trained: TrainableModel = spft ?? peft;
   const optimizer = createOptimizer(trained.variables, resolveArgs({}));
+  const gradientCheckpointing = row.checkpointing ?? false;
   const run = (batch: RowBatch) =>
-    lossAndGradients(trained, batch, { training: true, seed: 3, normalizer: batch.labelledTokens });
+    lossAndGradients(trained, batch, {
+      ...{ training: true, seed: 3, normalizer: batch.labelledTokens },
+      gradientCheckpointing,
+    });
   let recorded: RecordedSteps | null | undefined;
   const prepared = (batch: RowBatch) => ({ layout: batch.layout, rows: trained.recordable!.rows(batch) });
   const recordedStep = (batch: RowBatch): tf.Scalar | null => {
     const batches = [prepared(batch)];
-    const rules = { maxGradNorm: 1, gradientCheckpointing: false };
+    const rules = { maxGradNorm: 1, gradientCheckpointing };
     recorded ??= RecordedSteps.of(trained, optimizer, rules, () =>
       batches.map(({ layout, rows }) => sizeOf(layout, rows)),
     );

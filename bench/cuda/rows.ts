@@ -12,6 +12,8 @@ export interface Row {
   readonly basePrecision?: 'fp8';
   /** Whether the transposed weights are kept too. */
   readonly keepTransposed?: boolean;
+  /** Whether layers are run again in the backward pass instead of keeping their activations. */
+  readonly checkpointing?: boolean;
   /** A file of configs/sparsity, a config, or null for dense. */
   readonly sparsity: string | Parameters<typeof SpftConfig.fromObject>[0] | null;
   readonly batch: number;
@@ -46,6 +48,10 @@ export const ROWS: readonly Row[] = [
   { name: 'sparselora_csr', dora: false, sparsity: CSR, ...BATCH, labelled: 3, target: { ms: 133, gib: 25 } },
   { name: 'dora', dora: true, sparsity: null, ...BATCH, target: null },
   { name: 'dense_lora_2x2048', dora: false, sparsity: null, batch: 2, length: 2048, labelled: 512, target: null },
+  {
+    ...{ name: 'dense_lora_checkpointed_2x2048', dora: false, checkpointing: true, sparsity: null },
+    ...{ batch: 2, length: 2048, labelled: 512, target: null },
+  },
   { name: 'dense_lora_fp8', dora: false, ...FP8, sparsity: null, ...BATCH, target: { ms: 118, gib: 20 } },
   { name: 'sparselora_math10k_fp8', dora: false, ...FP8, sparsity: MATH, ...BATCH, target: { ms: 68, gib: 17 } },
   {

@@ -7,6 +7,7 @@ import {
   type HeadLayout,
   maskColumns,
   noGradient,
+  type OnTopOptions,
   packedAttention,
   projectColumns,
   projectRows,
@@ -37,13 +38,24 @@ export class AttentionBlock {
     readonly heads: HeadLayout,
   ) {}
 
+  /** In checkpoint order. */
+  get linears(): readonly LinearLayer[] {
+    return [this.q, this.k, this.v, this.o];
+  }
+
   /**
    * residual + attention(x).
    * @param x [T, H] after the norm, in row order. @param residual [T, H].
-   * @param outputRows rows of the result; all where null.
+   * @param outputRows rows of the result; all where null. @param options `withOutput: false` where nobody reads it, but takes its gradient.
    * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, outputRows: OutputRows | null = null): tf.Tensor2D {
+  forward(
+    x: tf.Tensor2D,
+    residual: tf.Tensor2D,
+    step: Step,
+    outputRows: OutputRows | null = null,
+    options: OnTopOptions = {},
+  ): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'selfAttn');
     const masks = sparsity > 0 && step.plan?.estimator.applies === 'mask';
     // An oracle masks q, k and v; its o is dense, as in the original, where that branch is never reached (NOTES, smaller ones).
@@ -59,9 +71,9 @@ export class AttentionBlock {
       step.layout,
       this.heads,
     );
-    if (outputRows === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens);
+    if (outputRows === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens, options);
     const { rows, dense } = outputRows;
-    return this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep, dense);
+    return this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep, dense, options);
   }
 
   /** residual + o(mixed). @param denseTokens rows of mixed that are dense, where some are sparse. */
@@ -71,12 +83,13 @@ export class AttentionBlock {
     step: Step,
     keep: AttentionSelection,
     denseTokens: number,
+    options: OnTopOptions,
   ): tf.Tensor2D {
     const gradient = sparseGradient(step);
     const call = this.#call(step, 'o');
     const layer = gradient === 'exact' ? this.o.frozen(keep.o, call) : null;
     const denseRows = keep.o === null ? mixed.shape[0] : denseTokens;
-    if (layer) return projectColumns(mixed, residual, layer, denseRows);
+    if (layer) return projectColumns(mixed, residual, layer, denseRows, options);
     const base = projectKeptColumns(this.o, sliceRows(mixed, denseRows), keep.o, gradient);
     return tf.add(residual, this.o.adapt(mixed, base, call));
   }

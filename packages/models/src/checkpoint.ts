@@ -1,8 +1,8 @@
 /**
  * @file Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): a part of the forward keeps its input alone and is recomputed in the
- * backward pass.
+ * backward pass. A gradient that comes in ends there (`recordOp`), rather than with the whole backward pass.
  */
-import { gradientsOnOwnTape } from '@spft/sparse-ops/internals';
+import { gradientsOnOwnTape, recordOp } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 
 /**
@@ -10,7 +10,8 @@ import * as tf from '@tensorflow/tfjs';
  * @param f must give the same result each time and use no other tensor that ends with the step.
  * @param constants tensors that f needs and that get no gradient.
  * @param variables trainable variables that f uses.
- * @param recompute what to run in the backward pass where f has side effects; f itself by default.
+ * @param recompute what to run in the backward pass: without f's side effects, or without what its result alone needs, as nobody reads that. f itself by
+ * default.
  */
 export function checkpoint<C extends readonly tf.Tensor[]>(
   f: (x: tf.Tensor2D, constants: C) => tf.Tensor2D,
@@ -19,17 +20,19 @@ export function checkpoint<C extends readonly tf.Tensor[]>(
   variables: readonly tf.Variable[],
   recompute: typeof f = f,
 ): tf.Tensor2D {
-  const op = tf.customGrad((...args) => {
-    const save = args.at(-1) as tf.GradSaveFunc;
-    const value = f(x, constants);
-    save([x, ...constants]);
-    const gradFunc = (dy: tf.Tensor, [x, ...constants]: tf.Tensor[]) =>
+  const named = Object.fromEntries(variables.map((variable, n) => [`variable${n}`, variable]));
+  const [y] = recordOp<[tf.Tensor2D]>({
+    name: 'Checkpoint',
+    inputs: { x, ...named },
+    saves: [x, ...constants],
+    run: () => ({ outputs: [tf.tidy(() => f(x, constants))], kept: [] }),
+    gradient: ([dy], [x, ...constants]) =>
       tf.tidy(() => {
         const inputs = [x!, ...variables];
-        const grads = gradientsOnOwnTape(() => recompute(x as tf.Tensor2D, constants as unknown as C), inputs, dy);
-        return inputs.map((input, n) => grads[n] ?? tf.zerosLike(input));
-      });
-    return { value, gradFunc };
+        const again = () => recompute(x as tf.Tensor2D, constants as unknown as C);
+        const gradients = gradientsOnOwnTape(again, inputs, dy!).map((g, n) => g ?? tf.zerosLike(inputs[n]!));
+        return Object.fromEntries(['x', ...Object.keys(named)].map((name, n) => [name, gradients[n]!]));
+      }),
   });
-  return op(x, ...variables) as tf.Tensor2D;
+  return y;
 }

@@ -11,6 +11,7 @@ import {
   loraMlp,
   maskColumns,
   noGradient,
+  type OnTopOptions,
   scatterColumns,
   swiglu,
 } from '@spft/sparse-ops';
@@ -31,14 +32,25 @@ export class MlpBlock {
     readonly down: LinearLayer,
   ) {}
 
+  /** In checkpoint order. */
+  get linears(): readonly LinearLayer[] {
+    return [this.gate, this.up, this.down];
+  }
+
   /**
    * residual + mlp(x).
    * @param x [T, H] after the norm, in row order; other rows than the layout's only where this block has no sparsity.
    * @param residual [T, H].
-   * @param outputRows rows of the result; all where null.
+   * @param outputRows rows of the result; all where null. @param options `withOutput: false` where nobody reads it, but takes its gradient.
    * @returns [T, H], or a row for each of those wanted, owned by the caller.
    */
-  forward(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, outputRows: OutputRows | null = null): tf.Tensor2D {
+  forward(
+    x: tf.Tensor2D,
+    residual: tf.Tensor2D,
+    step: Step,
+    outputRows: OutputRows | null = null,
+    options: OnTopOptions = {},
+  ): tf.Tensor2D {
     const sparsity = blockSparsity(step, this.layer, 'mlp');
     const gathers = sparsity > 0 && step.plan!.estimator.applies === 'gather';
     const keep = gathers ? this.#select(x, step, sparsity) : null;
@@ -47,25 +59,32 @@ export class MlpBlock {
     const throughDropped = keep !== null && sparseGradient(step) === 'straight_through';
     if (!plain || masks || throughDropped) {
       const y =
-        (masks ? null : this.#withBranches(x, residual, step, keep)) ??
+        (masks ? null : this.#withBranches(x, residual, step, keep, options)) ??
         (tf.add(residual, this.#stepwise(x, step, sparsity, keep, masks)) as tf.Tensor2D);
       return outputRows ? gatherRows(y, outputRows.rows) : y;
     }
-    if (outputRows === null) return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0]);
+    if (outputRows === null)
+      return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0], options);
     const { rows, dense } = outputRows;
-    return gatedMlp(gatherRows(x, rows), gatherRows(residual, rows), this, keep, keep ? dense : rows.size);
+    return gatedMlp(gatherRows(x, rows), gatherRows(residual, rows), this, keep, keep ? dense : rows.size, options);
   }
 
   /**
    * residual + mlp(x) with adapters that are plain branches, by the ops of attention's projections: of sparse rows at full width, dropped channels
    * carrying the adapters' terms alone. Null where an adapter is of another kind, or that width is not needed, or the original's gradient is wanted.
    */
-  #withBranches(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step, keep: ChannelSelection | null): tf.Tensor2D | null {
+  #withBranches(
+    x: tf.Tensor2D,
+    residual: tf.Tensor2D,
+    step: Step,
+    keep: ChannelSelection | null,
+    options: OnTopOptions,
+  ): tf.Tensor2D | null {
     const [gate, up, down] = PARTS.map((part) => this[part].frozen(keep, this.#call(step, part)));
     if (!gate || !up || !down) return null;
     if (keep !== null && ((gate.lora === null && up.lora === null) || sparseGradient(step) !== 'exact')) return null;
     const denseRows = keep ? step.layout.denseTokens : x.shape[0];
-    return loraMlp(x, residual, { gate, up, down }, keep, denseRows);
+    return loraMlp(x, residual, { gate, up, down }, keep, denseRows, options);
   }
 
   /** mlp(x) layer by layer, for masks and for adapters of other kinds. */

@@ -39,7 +39,7 @@ export interface ForwardOptions {
   readonly training: boolean;
   /** Seeds dropout and random estimators: the same seed gives the same result on the same backend. */
   readonly seed: number;
-  /** Recompute each decoder layer in the backward pass instead of keeping its activations. */
+  /** Recompute the attention and MLP of each decoder layer in the backward pass instead of keeping their activations. */
   readonly gradientCheckpointing?: boolean;
   /** Share of each label that is spread over the whole vocabulary (transformers' `LabelSmoother`). Default 0. */
   readonly labelSmoothing?: number;

@@ -38,7 +38,7 @@ export { rmsNorm } from './norm/rms-norm.js';
 export { rmsNormResidual } from './norm/rms-norm-residual.js';
 export { doraLinear, doraNorms } from './project/dora-linear.js';
 export { dropout } from './project/dropout.js';
-export type { FrozenLayer, LoraBranch } from './project/frozen-layer.js';
+export type { FrozenLayer, LoraBranch, OnTopOptions } from './project/frozen-layer.js';
 export { linear } from './project/linear.js';
 export { linearKeptColumns } from './project/linear-kept-columns.js';
 export { linearKeptRows } from './project/linear-kept-rows.js';

@@ -90,7 +90,7 @@ export const CONTRACT = {
     outputs: ['dx? [T, in]', 'dbranches# […]'],
     needs: ['SpftProjectRows'],
   }),
-  /** Outputs: y, then as of SpftProjectRows. */
+  /** Outputs: y (which nobody reads unless `withOutput`), then as of SpftProjectRows. */
   SpftProjectColumns: kernel({
     inputs: ['x [T, in]', 'residual [T, out]'],
     attributes: attributes<of.ProjectColumnsAttributes>(),
@@ -160,7 +160,7 @@ export const CONTRACT = {
     inputs: ['gate [T, I]', 'up [T, I]', 'dy [T, I]'],
     outputs: ['dgate [T, I]', 'dup [T, I]'],
   }),
-  /** Beside y, whatever the gradient's kernel wants back. */
+  /** Beside y (which nobody reads unless `withOutput`), whatever the gradient's kernel wants back. */
   SpftGatedMlp: kernel({
     inputs: ['x [T, H]', 'residual [T, H]'],
     attributes: attributes<of.GatedMlpAttributes>(),

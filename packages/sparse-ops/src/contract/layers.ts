@@ -65,13 +65,22 @@ export interface ProjectRowsGradAttributes extends ProjectRowsAttributes {
   readonly withInput: boolean;
 }
 
-export interface ProjectColumnsAttributes {
+/** Of an op on top of a residual stream. */
+interface OnTopAttributes {
+  /**
+   * false where nobody reads y, as when gradient checkpointing runs a forward again for what its gradient needs: y may be anything of its shape, and what
+   * is made for y alone, its last product, need not be. Default true; a kernel that does not look at it is right too.
+   */
+  readonly withOutput?: boolean;
+}
+
+export interface ProjectColumnsAttributes extends OnTopAttributes {
   /** With a selection of its inputs or none. */
   readonly layer: KernelLayer;
   readonly denseRows: number;
 }
 
-export interface GatedMlpAttributes {
+export interface GatedMlpAttributes extends OnTopAttributes {
   readonly weights: KernelMlpWeights;
   /** Of the intermediate channels; null for all. */
   readonly keep: KernelSelection | null;

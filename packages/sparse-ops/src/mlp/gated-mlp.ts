@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
-import { checkLayer } from '../project/frozen-layer.js';
+import { checkLayer, type OnTopOptions } from '../project/frozen-layer.js';
 import { linear } from '../project/linear.js';
 import { linearKeptColumns } from '../project/linear-kept-columns.js';
 import { linearKeptRows } from '../project/linear-kept-rows.js';
@@ -56,6 +56,7 @@ function compose(
  * @param residual [T, H].
  * @param keep selection of the I intermediate channels for sparse rows; null for all.
  * @param denseRows D: rows before it compute every channel.
+ * @param options `withOutput: false` where the result is not looked at, but a gradient is taken: it may then be anything.
  * @returns [T, H], owned by the caller. Differentiable in x and residual.
  * @throws RangeError when the shapes do not fit.
  */
@@ -65,6 +66,7 @@ export function gatedMlp(
   weights: MlpWeights,
   keep: ChannelSelection | null,
   denseRows: number,
+  { withOutput = true }: OnTopOptions = {},
 ): tf.Tensor2D {
   const { gate, up, down } = weights;
   for (const { weight, bias } of [gate, up])
@@ -85,7 +87,7 @@ export function gatedMlp(
     inputs: { x, residual },
     saves: keep ? [keep.indices] : [],
     run() {
-      const attributes = { weights, keep, denseRows };
+      const attributes = { weights, keep, denseRows, withOutput };
       const [y, ...kept] = runKernel('SpftGatedMlp', { x, residual }, attributes);
       return { outputs: [y], kept };
     },

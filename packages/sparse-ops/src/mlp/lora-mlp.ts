@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
-import type { FrozenLayer } from '../project/frozen-layer.js';
+import type { FrozenLayer, OnTopOptions } from '../project/frozen-layer.js';
 import { projectColumns } from '../project/project-columns.js';
 import { projectRows } from '../project/project-rows.js';
 import { gatedMlp } from './gated-mlp.js';
@@ -29,6 +29,7 @@ export interface MlpLayers {
  * @param residual [T, H].
  * @param keep selection of the I intermediate channels for sparse rows; null for all.
  * @param denseRows D: rows before it compute every channel.
+ * @param options `withOutput: false` where the result is not looked at, but a gradient is taken: it may then be anything.
  * @returns [T, H], owned by the caller. Differentiable in x, residual and the branches.
  * @throws RangeError when the shapes do not fit.
  */
@@ -38,12 +39,13 @@ export function loraMlp(
   { gate, up, down }: MlpLayers,
   keep: ChannelSelection | null,
   denseRows: number,
+  options: OnTopOptions = {},
 ): tf.Tensor2D {
   const plain = gate.lora === null && up.lora === null && down.lora === null;
-  if (plain) return gatedMlp(x, residual, { gate, up, down }, keep, denseRows);
+  if (plain) return gatedMlp(x, residual, { gate, up, down }, keep, denseRows, options);
   return tf.tidy(() => {
     const rows = [gate, up].map((layer) => ({ ...layer, keep }));
     const [g, u] = projectRows(x, rows, denseRows) as [tf.Tensor2D, tf.Tensor2D];
-    return projectColumns(swiglu(g, u), residual, { ...down, keep }, denseRows);
+    return projectColumns(swiglu(g, u), residual, { ...down, keep }, denseRows, options);
   });
 }

@@ -28,6 +28,12 @@ export interface FrozenLayer {
   readonly lora: LoraBranch | null;
 }
 
+/** Of an op on top of a residual stream. */
+export interface OnTopOptions {
+  /** false where nobody reads the result: gradient checkpointing runs a forward again for what its gradient needs, and no product is made for the rest. */
+  readonly withOutput?: boolean;
+}
+
 /** @throws RangeError unless x [T, in] fits the layer, `denseRows` is one of its rows, and what is selected are its channels. */
 export function checkLayer(
   op: string,

@@ -15,6 +15,7 @@ import {
   type FrozenLayer,
   keptInputs,
   nameKept,
+  type OnTopOptions,
   withBranch,
   withIndices,
 } from './frozen-layer.js';
@@ -39,6 +40,7 @@ function compose(x: tf.Tensor2D, residual: tf.Tensor2D, layer: FrozenLayer, dens
  * @param residual [T, out].
  * @param layer weight [out, in]; `keep` selects input channels.
  * @param denseRows D: rows before it use every channel.
+ * @param options `withOutput: false` where the result is not looked at, but a gradient is taken: it may then be anything.
  * @returns [T, out], owned by the caller. Differentiable in x, residual and the branch.
  * @throws RangeError when the shapes do not fit.
  */
@@ -47,6 +49,7 @@ export function projectColumns(
   residual: tf.Tensor2D,
   layer: FrozenLayer,
   denseRows: number,
+  { withOutput = true }: OnTopOptions = {},
 ): tf.Tensor2D {
   checkLayer('projectColumns', x, layer, denseRows, 'inputs');
   const { weight, keep } = layer;
@@ -62,7 +65,7 @@ export function projectColumns(
     inputs: { x, residual, ...branches },
     saves: keep ? [x, keep.indices] : [x],
     run() {
-      const [y, ...kept] = runKernel('SpftProjectColumns', { x, residual }, { layer, denseRows });
+      const [y, ...kept] = runKernel('SpftProjectColumns', { x, residual }, { layer, denseRows, withOutput });
       return { outputs: [y], kept };
     },
     gradient([dy], [x, ...saved]) {

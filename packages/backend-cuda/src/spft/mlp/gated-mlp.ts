@@ -35,19 +35,23 @@ const placeOf = (backend: CudaBackend, x: TensorInfo, column = 0): Place => ({
   stride: x.shape[1]!,
 });
 
-/** y = residual + (silu(gate) ⊙ up)·Wᵀ. @param weight of down, or its kept columns. */
+/** y = residual + (silu(gate) ⊙ up)·Wᵀ. @param weight of down, or its kept columns. @param y null where nobody reads it. */
 function multiplyDown(
   backend: CudaBackend,
   gate: Place,
   up: Place,
   weight: TensorInfo,
   residual: TensorInfo,
-  y: TensorInfo,
+  y: TensorInfo | null,
   type: Type,
   ofUp: Codes | null = null,
 ): void {
-  const [rows, columns] = [y.shape[0]!, weight.shape[1]!];
+  const [rows, columns] = [residual.shape[0]!, weight.shape[1]!];
   const extent = { rows, columns, type };
+  if (y === null) {
+    if (ofUp) quantisedActivation(backend, gate, up, extent, ofUp).release();
+    return;
+  }
   const sum = { d: backend.address(y), c: backend.address(residual), type, beta: 1 } as const;
   if (runsOnCodes(backend, weight) && quantisesActivations(backend, extent, [gate, up])) {
     const h = quantisedActivation(backend, gate, up, extent, ofUp);
@@ -67,10 +71,10 @@ function denseForward(
   x: Activations,
   residual: TensorInfo,
   { gate, up, down }: KernelMlpWeights,
-  y: TensorInfo,
+  y: TensorInfo | null,
   type: Type,
 ): TensorInfo[] {
-  const [rows, channels] = [y.shape[0]!, gate.weight.shape[0]!];
+  const [rows, channels] = [residual.shape[0]!, gate.weight.shape[0]!];
   const made = [gate, up].map(({ weight, bias }) => {
     const z = backend.output([rows, channels], 'float32', type);
     timesWeight(backend, x, weight, { d: backend.address(z), type, beta: beginWithBias(backend, z, bias) }, 0, rows);
@@ -117,11 +121,11 @@ function sparseForward(
   residual: TensorInfo,
   { gate, up, down }: KernelMlpWeights,
   { indices, kept }: Selection,
-  y: TensorInfo,
+  y: TensorInfo | null,
   type: Type,
 ): TensorInfo[] {
   const both = keptRows(backend, [gate.weight, up.weight], indices);
-  const [T, rows] = [x.x.shape[0]!, y.shape[0]!];
+  const [T, rows] = [x.x.shape[0]!, residual.shape[0]!];
   const z = backend.output([rows, 2 * kept], 'float32', type);
   const beta = beginBothHalves(backend, z, [gate.bias, up.bias], indices, kept);
   timesWeight(backend, x, both, { d: backend.address(z), type, beta }, T - rows, T);
@@ -130,33 +134,44 @@ function sparseForward(
   return [z, both, columns];
 }
 
-const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({ backend, inputs, attributes: { weights, keep, denseRows } }) => {
+const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({
+  backend,
+  inputs,
+  attributes: { weights, keep, denseRows, withOutput = true },
+}) => {
   const { gate, down } = weights;
   const T = inputs.x.shape[0]!;
   const type = activationType(backend, inputs.x, gate.weight);
   const residual = backend.as(inputs.residual, type);
-  const y = backend.output(inputs.residual.shape, 'float32', type);
+  const y = withOutput ? backend.output(inputs.residual.shape, 'float32', type) : null;
   const D = keep ? denseRows : T;
   const kept: TensorInfo[] = [];
-  const slice = (from: number, to: number) => [residual, y].map((t) => rowsOf(backend, t, from, to)) as Slices;
+  const slice = (from: number, to: number): Slices => [
+    rowsOf(backend, residual, from, to),
+    y && rowsOf(backend, y, from, to),
+  ];
+  const releaseAll = (slices: Slices) => {
+    for (const t of slices) if (t) backend.release(t);
+  };
   withActivations(backend, inputs.x, type, (x) => {
     if (D > 0) {
       const slices = slice(0, D);
       kept.push(...denseForward(backend, x, slices[0], weights, slices[1], type));
-      for (const t of slices) backend.release(t);
+      releaseAll(slices);
     }
     if (keep && D < T) {
       const slices = slice(D, T);
       kept.push(...sparseForward(backend, x, slices[0], weights, keep, slices[1], type));
-      for (const t of slices) backend.release(t);
+      releaseAll(slices);
     }
   });
+  if (y === null) return [residual, ...kept];
   if (down.bias) addRows(backend, y, down.bias);
   backend.release(residual);
   return [y, ...kept];
 };
 
-type Slices = [residual: TensorInfo, y: TensorInfo];
+type Slices = readonly [residual: TensorInfo, y: TensorInfo | null];
 
 /** dh = dy·W of rows [from, to). @param weight of down, or its kept columns. */
 function gradientOfDown(

@@ -44,7 +44,33 @@ function forward(
   return null;
 }
 
-const projectColumns: CudaKernel<'SpftProjectColumns'> = ({ backend, inputs, attributes: { layer, denseRows } }) => {
+/** h, and the kept columns of the weight: what the gradient wants, and all that is made where nobody reads y. */
+function forGradient(
+  backend: CudaBackend,
+  x: TensorInfo,
+  residual: TensorInfo,
+  { weight, keep, lora }: Layer,
+  denseRows: number,
+): TensorInfo[] {
+  const type = activationType(backend, x, weight);
+  const group = groupBranches([lora]);
+  const outputs = [backend.share(residual)];
+  if (group.rank > 0) {
+    const converted = backend.as(x, type);
+    outputs.push(branchInputs(backend, converted, group, type));
+    backend.release(converted);
+  }
+  if (keep && denseRows < x.shape[0]!) outputs.push(keptColumns(backend, weight, keep.indices));
+  return outputs;
+}
+
+const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
+  backend,
+  inputs,
+  attributes: { layer, denseRows, withOutput = true },
+}) => {
+  // What a magnitude rescales is wanted by its own gradient.
+  if (!withOutput && !layer.lora?.magnitude) return forGradient(backend, inputs.x, inputs.residual, layer, denseRows);
   const T = inputs.x.shape[0]!;
   const type = activationType(backend, inputs.x, layer.weight);
   const group = groupBranches([layer.lora]);
