@@ -56,6 +56,12 @@ bool suits(const uint64_t* algorithm, const Layout& d) {
   return !picky || !*picky || algorithm[1] == 0 || d.columns % strtoul(picky, nullptr, 10) == 0;
 }
 
+// SPFT_EMULATOR_BLAS_CLUSTER=9: the cluster shape of the first suggestion, here 2x4. With one of eight blocks (7, 9) it fails when it is launched.
+uint16_t cluster_of(const uint64_t* algorithm) {
+  const char* cluster = getenv("SPFT_EMULATOR_BLAS_CLUSTER");
+  return cluster && algorithm[1] == 0 ? (uint16_t)atoi(cluster) : 0;
+}
+
 std::mutex mutex;
 std::set<uint64_t> handles;
 
@@ -396,13 +402,17 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t description,
   return BLAS_SUCCESS;
 }
 
-// What the settings of an algorithm are: its number, and nothing else to be set.
+// What the settings of an algorithm are: its number, and nothing else to be set but the cluster shape.
 EXPORT int cublasLtMatmulAlgoConfigGetAttribute(const uint64_t* algorithm, int setting, void* value, size_t bytes, size_t* written) {
   ENTER_BLAS(cublasLtMatmulAlgoConfigGetAttribute);
   const size_t sizes[] = {4, 4, 4, 4, 4, 4, 4, 2, 2};
   if (!algorithm || algorithm[0] != ALGORITHM_MAGIC || setting < 0 || setting > 8 || !value || bytes < sizes[setting]) return INVALID;
   memset(value, 0, sizes[setting]);
   if (setting == 0) memcpy(value, &algorithm[1], 4);
+  if (setting == 8) {
+    const uint16_t shape = cluster_of(algorithm);
+    memcpy(value, &shape, 2);
+  }
   if (written) *written = sizes[setting];
   return BLAS_SUCCESS;
 }
@@ -432,7 +442,8 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
   if (algorithm) {
     if (algorithm[0] != ALGORITHM_MAGIC) return refuse(INVALID, "the algorithm is not one of the heuristic's");
     if (workspace_bytes < algorithm[2]) return refuse(INVALID, "the workspace is too small for the algorithm");
-    if (!suits(algorithm, ld)) return EXECUTION_FAILED;
+    const uint16_t cluster = cluster_of(algorithm);
+    if (!suits(algorithm, ld) || cluster == 7 || cluster == 9) return EXECUTION_FAILED;
   }
   if (workspace_bytes && !emulator::is_device_memory(workspace, workspace_bytes)) return refuse(INVALID, "the workspace is not within an allocation");
   const struct {

@@ -69,6 +69,25 @@ describeCuda('products of many shapes', () => {
     expect(Object.values(choices())).toEqual([SECOND]);
   });
 
+  it.skipIf(!emulated)(
+    'launch no kernel of large clusters, be it proposed first or chosen',
+    { timeout: 240_000 },
+    async () => {
+      vi.stubEnv('SPFT_EMULATOR_BLAS_CLUSTER', '5');
+      await choose('0,0,0,0,0,0,0,0,5');
+      ones(512);
+      expect(Object.values(choices())).toEqual(['0,0,0,0,0,0,0,0,5']);
+      // 2×4 and 4×2: launched it would fail, and the other one be remembered in its place.
+      for (const shape of ['9', '7']) {
+        vi.stubEnv('SPFT_EMULATOR_BLAS_CLUSTER', shape);
+        const large = `0,0,0,0,0,0,0,0,${shape}`;
+        await choose(large);
+        ones(512);
+        expect(Object.values(choices())).toEqual([large]);
+      }
+    },
+  );
+
   it.skipIf(!emulated)('take another proposal where one fails, and remember it', { timeout: 240_000 }, async () => {
     await choose(SECOND);
     vi.stubEnv('SPFT_EMULATOR_FAIL', 'cublasLtMatmul:1:13,cublasLtMatmul:4:13');

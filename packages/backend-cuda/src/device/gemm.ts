@@ -6,7 +6,8 @@
  * for all within a quarter (`similar`).
  *
  * Nothing is launched that cuBLASLt does not propose for the product at hand: what cublasLtMatmulAlgoCheck takes may fail when it is launched, as was
- * seen where several processes share a GPU. A proposal that fails all the same gives its place to another one.
+ * seen where several processes share a GPU. A proposal that fails all the same gives its place to another one. `Proposals` leaves out those that fail
+ * only once they run.
  */
 import { CudaError, CudaOutOfMemoryError } from '../errors.js';
 import {
@@ -120,7 +121,7 @@ export class Gemm {
     for (let place = 0; place < proposals.count; place++) {
       if (place === failed || !launches(place)) continue;
       plan.place = place;
-      this.#choices.choose(plan.key, proposals.name(place, this.#functions));
+      this.#choices.choose(plan.key, proposals.name(place));
       return;
     }
     const pauses = this.#device.recording ? [] : PAUSES;
@@ -261,7 +262,7 @@ export class Gemm {
     const { m, n, k, batch = 1 } = product;
     const { proposals, key } = plan;
     if (!this.#choices.tunes || proposals.count === 1 || m * n * k * batch < WORTH_TIMING) return 0;
-    const names = proposals.names(this.#functions);
+    const names = proposals.names();
     // Its own, be it one that takes the place of another, borrowed or timed, which has failed.
     const own = this.#choices.known(key, names);
     if (own !== undefined) return own;
@@ -269,7 +270,7 @@ export class Gemm {
     if (other.m !== m || other.k !== k) {
       const lent = this.#plan(other);
       // -1 where it is not proposed for this product.
-      return Math.max(0, names.indexOf(lent.proposals.name(lent.place, this.#functions)));
+      return Math.max(0, names.indexOf(lent.proposals.name(lent.place)));
     }
     if (this.#isShared()) return 0;
     const timer = this.#timer(product);
@@ -282,8 +283,7 @@ export class Gemm {
   }
 
   /**
-   * Whether other processes are at work on this GPU, as it was before the first product was timed. Then times say nothing; and of runs that timed
-   * products beside others, each with an empty cache, one in ten ended by a kernel that failed on the device (719), never one that timed none.
+   * Whether other processes are at work on this GPU, as it was before the first product was timed. Then times say nothing, and take long.
    */
   #isShared(): boolean {
     if (this.#shared !== null) return this.#shared;
@@ -350,7 +350,7 @@ export class Gemm {
       );
       const found = status === 0 ? this.#out.memory.readInt32LE(0) : 0;
       if (found === 0) throw failure('cublasLtMatmulAlgoGetHeuristic', status, describe(product));
-      return new Proposals(results, found);
+      return new Proposals(results, found, this.#functions);
     } finally {
       this.#functions.cublasLtMatmulPreferenceDestroy(preference);
     }

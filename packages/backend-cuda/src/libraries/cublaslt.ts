@@ -62,12 +62,19 @@ export const PREFERENCE = { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, ali
 export const HEURISTIC_BYTES = 96;
 export const ALGORITHM_BYTES = 64;
 export const WORKSPACE_AT = 64;
+/** Where its status is; of other than 0 nothing else in it holds. */
+export const STATE_AT = 72;
 
 /**
  * Bytes of each of an algorithm's settings, cublasLtMatmulAlgoConfigAttributes_t in order: its number, tile, split of k, reduction of the parts, swizzling,
  * custom option, stages, inner shape, cluster shape.
  */
 export const SETTING_BYTES = [4, 4, 4, 4, 4, 4, 4, 2, 2] as const;
+
+/** The setting that is the cluster shape. */
+export const CLUSTER_SHAPE = 8;
+/** cublasLtClusterShape_t of clusters of up to four blocks (1×1, 2×1, 4×1, 1×2, 2×2, 1×4, 3×1, 1×3); 0 is for kernels that have none. */
+export const SMALL_CLUSTERS: ReadonlySet<number> = new Set([0, 2, 3, 4, 5, 6, 8, 17, 32]);
 
 /** Names of cublasStatus_t. */
 export const CUBLAS_STATUS: Readonly<Record<number, string>> = {
