@@ -13,6 +13,7 @@ import { addGlueCommand } from './commands/glue.js';
 import { addMergeCommand } from './commands/merge.js';
 import { addPredictorCommand } from './commands/predictor-build.js';
 import { addSparsityCommand } from './commands/sparsity-plan.js';
+import { addSpeedCommand } from './commands/speed.js';
 import { addTrainCommand } from './commands/train.js';
 import type { CliIo } from './terminal/io.js';
 import { Output } from './terminal/output.js';
@@ -51,6 +52,7 @@ export function createProgram(io: CliIo): Command {
     addHumanEvalCommand,
     addMtBenchCommand,
     addArcCommand,
+    addSpeedCommand,
     addAnalyzeCommand,
     addDataCommand,
     addConfigCommand,

@@ -71,5 +71,6 @@ export { type MetricSink, ModuleStatistics } from './record/module-statistics.js
 export { clockTime, ProgressCallback, type ProgressSink, type ProgressUpdate } from './record/progress.js';
 export type { SparsePart, SparsityMap } from './record/sparsity-map.js';
 export { SparsityStatistics, type SparsityStatisticsOptions } from './record/sparsity-statistics.js';
+export { type Bar, barChart } from './report/bar-chart.js';
 export type { ReportData, ReportMethod } from './report/data.js';
 export { renderReport } from './report/render-report.js';

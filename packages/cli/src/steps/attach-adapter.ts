@@ -6,7 +6,7 @@ import { loadPretrained } from '@spft/peft/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { locateAdapter } from './locate-repo.js';
-import type { OpenedModel } from './open-model.js';
+import type { BaseModel, OpenedModel } from './open-model.js';
 
 /** The training keys that make an adapter. */
 export type AdapterKeys = Pick<
@@ -18,7 +18,7 @@ export type AdapterKeys = Pick<
  * Puts a new adapter on the model; dispose it before another.
  * @throws AdapterError when the keys fit no layer; CliError when they ask for none.
  */
-export function newAdapter(opened: OpenedModel, keys: AdapterKeys, output: Output): PeftModel<LlamaForCausalLM> {
+export function newAdapter(opened: BaseModel, keys: AdapterKeys, output: Output): PeftModel<LlamaForCausalLM> {
   if (keys.peft === null)
     throw new CliError("peft: 'none' leaves nothing to train, as the base is frozen; choose lora or dora");
   const targets = keys.loraTargetModules;

@@ -18,7 +18,7 @@ import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
 import { locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
-import { locateModel, type OpenedModel, shortName } from './open-model.js';
+import { type BaseModel, locateModel, shortName } from './open-model.js';
 import { requireWritable } from './writable.js';
 
 /** Where predictors are kept that no config has a place for. */
@@ -49,7 +49,7 @@ export async function readSparsity(
 /** Where the predictors of a model for a config lie, or will be built: beside a hub layout, below its base path, or in the cache. */
 export async function predictorPlace(
   config: Pick<SpftConfig, 'predictorPath' | 'predictorBasepath'>,
-  opened: OpenedModel,
+  opened: BaseModel,
   rank: number,
   output: Output,
   calibrated: { readonly mode: string; readonly data?: string } | null = null,
@@ -68,7 +68,11 @@ export async function predictorPlace(
 }
 
 /** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */
-export function calibrationOf(opened: OpenedModel, { source }: RunSamples, sparsity: SpftConfig): CalibrationData {
+export function calibrationOf(
+  opened: BaseModel,
+  { source }: Pick<RunSamples, 'source'>,
+  sparsity: SpftConfig,
+): CalibrationData {
   const denseTokens: DenseTokens = (labels, lengths, seed) => tokensDense(labels, lengths, sparsity, seed);
   return calibrationData(opened.model, source, { denseTokens });
 }
@@ -79,7 +83,7 @@ export function calibrationOf(opened: OpenedModel, { source }: RunSamples, spars
  */
 export async function attachSparsity<M extends SparsityAttachable>(
   model: M,
-  opened: OpenedModel,
+  opened: BaseModel,
   config: SpftConfig,
   output: Output,
   calibration?: CalibrationData,

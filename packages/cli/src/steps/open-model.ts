@@ -20,6 +20,9 @@ export interface OpenedModel {
   readonly isFloat32: boolean;
 }
 
+/** A model without what its texts need: one of random weights has no more. */
+export type BaseModel = Omit<OpenedModel, 'tokenizer' | 'directory'>;
+
 /** Which revision of the hub's, and how its frozen weights are stored. */
 export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
   Pick<LoadOptions, 'basePrecision' | 'keepTransposed'>;
@@ -65,7 +68,7 @@ export async function openModel(
 const WASM_BYTES = 3.5 * 2 ** 30;
 
 /** Tells before minutes of loading what the backend could not hold. */
-function requireAddressable(name: string, config: LlamaConfig): void {
+export function requireAddressable(name: string, config: LlamaConfig): void {
   let elements = 0;
   for (const shape of llamaTensors(config).values()) elements += shape.reduce((size, n) => size * n, 1);
   if (tf.getBackend() !== 'wasm' || elements * 4 <= WASM_BYTES) return;

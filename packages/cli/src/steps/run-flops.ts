@@ -12,39 +12,54 @@ const STEPS = 16;
  * 1 for a dense run, and for estimators that mask, as these compute everything first.
  * @param samples those of the trainer, none of which it cut or left out.
  */
-export function runFlopsShare(
-  { model, spft, peft }: { model: LlamaForCausalLM; spft: SpftModel | null; peft: PeftModel },
+export function runFlopsShare(parts: FlopsParts, samples: SampleSource, trainer: Trainer): number {
+  if (parts.spft === null || parts.spft.plan.estimator.applies !== 'gather') return 1;
+  const { flops, denseFlops } = meanStepFlops(parts, samples, trainer);
+  return flops / denseFlops;
+}
+
+export interface FlopsParts {
+  readonly model: LlamaForCausalLM;
+  readonly spft: SpftModel | null;
+  readonly peft: PeftModel;
+}
+
+/** FLOPs of a step as it is, and were it dense: the mean over the first steps of a run. */
+export function meanStepFlops(
+  { model, spft, peft }: FlopsParts,
   samples: SampleSource,
   trainer: Trainer,
-): number {
-  if (spft === null || spft.plan.estimator.applies !== 'gather') return 1;
-  const method = flopsMethod(spft, peft);
-  const { sparsity: _, predictorRank: __, ...dense } = method;
-  let [sparseTotal, denseTotal] = [0, 0];
+): { readonly flops: number; readonly denseFlops: number } {
+  const dense = { adapters: adapterFlops(peft) };
+  const method = spft?.plan.estimator.applies === 'gather' ? flopsMethod(spft, peft) : dense;
+  let [flops, denseFlops] = [0, 0];
   const { args, plan } = trainer;
-  for (const batches of epochSteps(plan, args.dataSeed ?? args.seed, 0).slice(0, Math.min(STEPS, plan.maxSteps))) {
+  const steps = epochSteps(plan, args.dataSeed ?? args.seed, 0).slice(0, Math.min(STEPS, plan.maxSteps));
+  for (const batches of steps) {
     for (const batch of batches) {
       const collated = collate(
         batch.map((sample) => samples.sample(sample)),
-        { denseTokens: spft.denseTokens },
+        spft ? { denseTokens: spft.denseTokens } : {},
       );
       const tokens = { layout: collated.layout, labelledTokens: countLabelledTokens(collated) };
-      sparseTotal += stepFlops(model.config, tokens, method).total;
-      denseTotal += stepFlops(model.config, tokens, dense).total;
+      flops += stepFlops(model.config, tokens, method).total;
+      denseFlops += stepFlops(model.config, tokens, dense).total;
     }
   }
-  return sparseTotal / denseTotal;
+  return { flops: flops / steps.length, denseFlops: denseFlops / steps.length };
 }
+
+const adapterFlops = (peft: PeftModel): NonNullable<FlopsMethod['adapters']> => ({
+  rank: peft.config.r,
+  targets: [...new Set([...peft.adapters.keys()].map((name) => name.split('.').at(-1)!))],
+  dora: peft.config.useDora,
+});
 
 /** What a step with this adapter and this sparsity is made of. */
 export function flopsMethod(spft: SpftModel, peft: PeftModel): FlopsMethod {
   const rank = /^(?:svd|calibrated)_(\d+)/.exec(spft.plan.estimator.mode)?.[1];
   return {
-    adapters: {
-      rank: peft.config.r,
-      targets: [...new Set([...peft.adapters.keys()].map((name) => name.split('.').at(-1)!))],
-      dora: peft.config.useDora,
-    },
+    adapters: adapterFlops(peft),
     sparsity: spft.plan.layers,
     predictorRank: Number(rank ?? 0),
     channelMultiple: spft.config.channelMultiple,

@@ -35,3 +35,12 @@ export {
   ratingOf,
 } from './mt-bench.js';
 export { type MetricStatistics, statisticsByMetric, statisticsOf } from './run-statistics.js';
+export {
+  BOOTSTRAP,
+  type BootstrapOptions,
+  type SpeedRatio,
+  type SpeedStatistics,
+  type StepSeconds,
+  speedRatio,
+  speedStatistics,
+} from './speed.js';
