@@ -7,9 +7,9 @@ export interface CaseInput {
   readonly shape: readonly number[];
   /**
    * `float`: an activation or a frozen weight, which a backend may hold less precisely; `trained`: float32 whatever the backend does, as what is
-   * trained is; `int32`.
+   * trained is; `int32`; `u8`: bytes, which tfjs calls `bool`.
    */
-  readonly kind: 'float' | 'trained' | 'int32';
+  readonly kind: 'float' | 'trained' | 'int32' | 'u8';
   /** Random ones where there are none. */
   readonly values?: readonly number[];
 }
@@ -34,6 +34,11 @@ export interface ConformanceCase {
 export const float = (...shape: number[]): CaseInput => ({ shape, kind: 'float' });
 export const trained = (...shape: number[]): CaseInput => ({ shape, kind: 'trained' });
 export const int32 = (values: readonly number[]): CaseInput => ({ shape: [values.length], kind: 'int32', values });
+export const bytes = (values: ArrayLike<number>): CaseInput => ({
+  shape: [values.length],
+  kind: 'u8',
+  values: Array.from(values),
+});
 export const given = (shape: readonly number[], values: readonly number[]): CaseInput => ({
   shape,
   kind: 'trained',

@@ -27,7 +27,7 @@ export interface ConformanceOptions extends Partial<BackendHooks> {
   readonly tolerance?: { readonly output: number; readonly gradient: number };
   /** What a value becomes in a tensor of kind `float`, where the backend holds it less precisely. */
   round?(x: number): number;
-  /** Makes a tensor of the backend; `tf.tensor` by default. */
+  /** Makes a tensor of the backend, but of bytes; `tf.tensor` by default. */
   tensor?(values: Float32Array | Int32Array, input: CaseInput): tf.Tensor;
   /** Bytes that the backend's tensors and whatever else hold; what it keeps on purpose for the next call it must keep of the first one too. */
   held?(): number;
@@ -149,7 +149,7 @@ class CaseRun {
   #compareOutputs(outputs: readonly tf.Tensor[]): void {
     this.#expected.forEach((expected, n) => {
       const output = outputs[n]!;
-      const tolerance = output.dtype === 'int32' ? 0 : this.#tolerance.output;
+      const tolerance = output.dtype !== 'float32' ? 0 : this.#tolerance.output;
       const wrong = difference(`output ${n}`, output.dataSync(), expected, tolerance);
       if (wrong) throw new Error(wrong);
     });
@@ -197,6 +197,7 @@ class CaseRun {
   }
 
   #tensor(values: Float32Array, input: CaseInput): tf.Tensor {
+    if (input.kind === 'u8') return tf.tensor(Uint8Array.from(values), [...input.shape], 'bool');
     const typed = input.kind === 'int32' ? Int32Array.from(values) : values;
     const { tensor = (v, { shape, kind }) => tf.tensor(v, [...shape], kind === 'int32' ? 'int32' : 'float32') } =
       this.options;

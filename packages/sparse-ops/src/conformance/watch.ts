@@ -46,7 +46,7 @@ class Sizes {
     if (info.shape.length !== shape.length) throw new Error(`${about} is [${info.shape}], the contract says ${said}`);
     shape.forEach((word, axis) => {
       if (word === '…') return;
-      const size = this.#known.get(word) ?? info.shape[axis]!;
+      const size = /^\d+$/.test(word) ? Number(word) : (this.#known.get(word) ?? info.shape[axis]!);
       this.#known.set(word, size);
       if (size !== info.shape[axis]) {
         throw new Error(`${about} is [${info.shape}], the contract says ${said}, and ${word} is ${size}`);

@@ -3,7 +3,7 @@
  * `'bias? [out]'`, and read by the compiler as well as by the conformance suite.
  *
  * The words of an input or output: its name, `?` after it where it may be missing, `#` after it for a list (`p#` stands for p0, p1, …); `int32` where
- * it is not float32; its shape, `[…]` for any. Letters of shapes are those of types.ts; a word that is also the name of an attribute is that number.
+ * it is not float32, `u8` where it is bytes (tfjs's dtype `bool`, each element any of 0 to 255); its shape, `[…]` for any. Letters of shapes are those of types.ts; a word that is also the name of an attribute is that number.
  */
 import type * as tf from '@tensorflow/tfjs';
 
@@ -97,20 +97,20 @@ export type InfosOf<Outputs extends readonly string[], Info> = Outputs extends r
 export interface Slot {
   readonly name: string;
   readonly kind: 'needed' | 'optional' | 'list';
-  readonly dtype: 'float32' | 'int32';
+  readonly dtype: 'float32' | 'int32' | 'bool';
   /** A word for each dimension, or null for any shape. */
   readonly shape: readonly string[] | null;
 }
 
 /** @throws Error where the words are none of an entry: a mistake of ours. */
 export function readSlot(words: string): Slot {
-  const match = /^(\w+)([?#]?) (int32 )?\[(.*)\]$/.exec(words);
+  const match = /^(\w+)([?#]?) (int32 |u8 )?\[(.*)\]$/.exec(words);
   if (!match) throw new Error(`internal: '${words}' names no input or output; wanted 'name [shape]'`);
-  const [, name, mark, int32, dimensions] = match as unknown as [string, string, string, string | undefined, string];
+  const [, name, mark, type, dimensions] = match as unknown as [string, string, string, string | undefined, string];
   return {
     name,
     kind: mark === '?' ? 'optional' : mark === '#' ? 'list' : 'needed',
-    dtype: int32 ? 'int32' : 'float32',
+    dtype: type === 'int32 ' ? 'int32' : type === 'u8 ' ? 'bool' : 'float32',
     shape: dimensions === '…' ? null : dimensions === '' ? [] : dimensions.split(', '),
   };
 }

@@ -10,6 +10,16 @@ import type * as tf from '@tensorflow/tfjs';
 import { attributes, type InfosOf, type InputsByName, type KernelEntry, kernel, type TensorsOf } from './entry.js';
 import type * as of from './layers.js';
 
+/** A matrix in codes of 4 bits (`Packed4bitAttributes`): `absmax` are its scales, or, with double quantisation, the three after it say them. */
+const PACKED_4BIT = [
+  'codes u8 [packed]',
+  'map [16]',
+  'absmax? [blocks]',
+  'absmaxCodes? u8 [blocks]',
+  'nestedAbsmax? [nestedBlocks]',
+  'nestedMap? [256]',
+] as const;
+
 export const CONTRACT = {
   // project: linear layers and their adapters.
   SpftLinear: kernel({
@@ -314,6 +324,53 @@ export const CONTRACT = {
     inputs: ['x [out, in]'],
     attributes: attributes<of.StoreAsAttributes>(),
     outputs: ['y [out, in]'],
+  }),
+
+  // forms: matrices in codes of 4 bits (forms/four-bit.ts), whole or their kept rows or columns alone, and products that unpack on the way.
+  /** The scales are those of bitsandbytes, and so are the codes, of a quotient that is made as x · fl(1 / absmax). */
+  SpftQuantise4bit: kernel({
+    inputs: ['x [out, in]'],
+    attributes: attributes<of.Quantise4bitAttributes>(),
+    outputs: ['codes u8 [packed]', 'absmax [blocks]'],
+  }),
+  SpftUnpack4bit: kernel({
+    inputs: PACKED_4BIT,
+    attributes: attributes<of.Packed4bitAttributes>(),
+    outputs: ['y [out, in]'],
+  }),
+  SpftUnpack4bitRows: kernel({
+    inputs: [...PACKED_4BIT, 'indices int32 [kept]'],
+    attributes: attributes<of.Packed4bitAttributes>(),
+    outputs: ['y [kept, in]'],
+  }),
+  SpftUnpack4bitColumns: kernel({
+    inputs: [...PACKED_4BIT, 'indices int32 [kept]'],
+    attributes: attributes<of.Packed4bitAttributes>(),
+    outputs: ['y [out, kept]'],
+  }),
+  SpftLinear4bit: kernel({
+    inputs: ['x [T, in]', ...PACKED_4BIT],
+    attributes: attributes<of.Packed4bitAttributes>(),
+    outputs: ['y [T, out]'],
+    gradient: 'SpftLinear4bitGrad',
+  }),
+  SpftLinear4bitGrad: kernel({
+    inputs: ['dy [T, out]', ...PACKED_4BIT],
+    attributes: attributes<of.Packed4bitAttributes>(),
+    outputs: ['dx [T, in]'],
+  }),
+  /** A matrix in the backend's own form, which every other kernel of it takes as it lies. It may share the inputs' memory. Only of backends that have the form. */
+  SpftStore4bit: kernel({
+    inputs: PACKED_4BIT,
+    attributes: attributes<of.Store4bitAttributes>(),
+    outputs: ['y [out, in]'],
+    needs: ['SpftParts4bit'],
+  }),
+  /** What such a matrix was made from, of the inputs of SpftStore4bit those that there were, in their order. */
+  SpftParts4bit: kernel({
+    inputs: ['x [out, in]'],
+    outputs: ['parts# […]'],
+    needs: ['SpftStore4bit'],
   }),
 } satisfies Readonly<Record<`Spft${string}`, KernelEntry>>;
 

@@ -177,3 +177,37 @@ export interface StoreAsAttributes {
   /** Whether what gradients need of the matrix, its transpose, is kept once made. */
   readonly keepTransposed: boolean;
 }
+
+/** The code books of 4 bits: normal floats of QLoRA, and floats of 4 bits, both as bitsandbytes has them. */
+export type FourBitType = 'nf4' | 'fp4';
+
+export interface Quantise4bitAttributes {
+  readonly type: FourBitType;
+  /** Numbers that share a scale. */
+  readonly blockSize: number;
+}
+
+/**
+ * A matrix [out, in] in codes of 4 bits. Its number n, row-major, is map[code n] · absmax[⌊n / blockSize⌋], a product of floats that is rounded to float and
+ * then to `dtype`. The code of number 2k is the high nibble of byte k, that of 2k + 1 the low one. `in` is a multiple of `blockSize`, so a block is of one row.
+ *
+ * With double quantisation scale b is fl(nestedMap[absmaxCodes[b]] · nestedAbsmax[⌊b / nestedBlockSize⌋]) + offset, each of the two steps rounded to float:
+ * a fused multiply-add gives other bits.
+ */
+export interface Packed4bitAttributes {
+  readonly out: number;
+  readonly in: number;
+  /** A power of two from 32 to 4096; bitsandbytes' default is 64. */
+  readonly blockSize: number;
+  /** Of double quantisation, a power of two; bitsandbytes has 256. 0 without it. */
+  readonly nestedBlockSize: number;
+  /** Of double quantisation, a float. 0 without it. */
+  readonly offset: number;
+  /** What the matrix was before, to which its numbers are rounded: to the nearest, ties to even. */
+  readonly dtype: StoredType;
+}
+
+/** Makes a matrix of a backend's own from one in codes. */
+export interface Store4bitAttributes extends Packed4bitAttributes {
+  readonly type: FourBitType;
+}

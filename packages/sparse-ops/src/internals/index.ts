@@ -4,6 +4,8 @@ export { recordOp } from '../engine/record-op.js';
 export { formOf, requireForm, STORED_FORMS } from '../engine/stored-form.js';
 export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
 export { gradientsOnOwnTape } from '../engine/tfjs-internals.js';
+export { linear4bit, type PackedMatrix, unpack4bit, unpack4bitColumns, unpack4bitRows } from '../forms/four-bit.js';
+export { packedOf, packedTensor, partsOf } from '../forms/packed-tensor.js';
 export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
 export { gramScoresOfAll } from '../select/gram-scores-of-all.js';
 export { fitsShape, type LayoutShape, longestSequence, paddingSequences, padLayout } from '../tokens/pad-layout.js';

@@ -1,6 +1,7 @@
 /** @file All cases of the conformance suite. */
 import type { ConformanceCase } from '../case.js';
 import { adapterCases } from './adapters.js';
+import { formCases } from './forms.js';
 import { layerCases } from './layers.js';
 import { linearCases } from './linear.js';
 import { rowAndColumnCases } from './rows-and-columns.js';
@@ -16,4 +17,5 @@ export const CASES: readonly ConformanceCase[] = [
   ...rowAndColumnCases,
   ...scoreCases,
   ...updateCases,
+  ...formCases,
 ];
