@@ -36,6 +36,24 @@ __device__ __forceinline__ u32 ptx_shared_address(const void* pointer) {
   return (u32)__cvta_generic_to_shared(pointer);
 }
 
+// 16 bytes that are read once and by nobody else: past the first cache, with what follows fetched to the second. Nothing may write them meanwhile.
+__device__ __forceinline__ void ptx_load_once(const void* from, u32 (&to)[4]) {
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
+}
+
+// Of a kernel that may begin before the one before it has ended (src/device/launch.ts): waits until all it wrote is there. Nothing elsewhere.
+__device__ __forceinline__ void ptx_wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Lets the next kernel begin, if it is one that waits: called by every block, it has only to wait for what this one writes.
+__device__ __forceinline__ void ptx_let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 // Four 8x8 matrices of bf16 from shared memory: thread 8i + j of the warp gives the address of row j (16 bytes) of matrix i.
 __device__ __forceinline__ void ptx_ldmatrix_x4(u32 (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

@@ -413,6 +413,13 @@ inline unsigned ptx_floats_to_bf16x2(float low, float high) {
   return (unsigned)ptx_float_to_bf16(high) << 16 | ptx_float_to_bf16(low);
 }
 inline float ptx_exp2(float x) { return exp2f(x); }
+inline void ptx_load_once(const void* from, unsigned (&to)[4]) {
+  const uint4 words = *(const uint4*)from;
+  to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
+}
+// Kernels run one after the other here.
+inline void ptx_wait_for_previous() {}
+inline void ptx_let_next_begin() {}
 
 inline void ptx_ldmatrix_x4(unsigned (&r)[4], const void* row, SPFT_HERE) { spft_runtime->load_matrices(r, row, 0, SPFT_PLACE); }
 inline void ptx_ldmatrix_x4_trans(unsigned (&r)[4], const void* row, SPFT_HERE) { spft_runtime->load_matrices(r, row, 1, SPFT_PLACE); }

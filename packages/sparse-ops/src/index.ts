@@ -16,6 +16,7 @@ export {
 export type { StoredType } from './contract/layers.js';
 export * from './contract/step-recorder.js';
 export type * from './contract/types.js';
+export { type DecoderWeights, decodeLayer, type KeysAndValues, type TokenPlaces } from './decode/decode-layer.js';
 export { batchedMatMul } from './engine/batched-matmul.js';
 export { matMul2d } from './engine/matmul.js';
 export { stopGradient } from './engine/stop-gradient.js';

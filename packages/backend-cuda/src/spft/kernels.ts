@@ -3,6 +3,7 @@ import type { KernelName } from '@spft/sparse-ops/backend';
 import { packedAttentionKernels } from './attention/packed-attention.js';
 import { ropeKernels } from './attention/rope.js';
 import type { CudaKernels } from './contract.js';
+import { decodeLayerKernels } from './decode/decode-layer.js';
 import { batchedMatmulKernels } from './engine/batched-matmul.js';
 import { columnDotsKernels } from './engine/column-dots.js';
 import { storedTensorKernels } from './engine/stored-tensor.js';
@@ -32,6 +33,7 @@ import { optimizerUpdateKernels } from './update/optimizer-update.js';
 export const SPFT_KERNELS = {
   ...packedAttentionKernels,
   ...ropeKernels,
+  ...decodeLayerKernels,
   ...batchedMatmulKernels,
   ...storedTensorKernels,
   ...linearCrossEntropyKernels,

@@ -185,6 +185,20 @@ export const CONTRACT = {
     needs: ['SpftGatedMlp'],
   }),
 
+  // decode: one token a sequence, where keys and values of those before are at hand.
+  /** Writes the tokens' own keys, turned, and values at `positions`, and attends over all up to there. C tokens have room. */
+  SpftDecodeLayer: kernel({
+    inputs: [
+      ...(['x [B, H]', 'inputNorm [H]', 'postAttentionNorm [H]'] as const),
+      ...(['cos [B, d/2]', 'sin [B, d/2]', 'positions int32 [B]'] as const),
+      ...(['keys [B, C, K·d]', 'values [B, C, K·d]'] as const),
+    ],
+    attributes: attributes<of.DecodeLayerAttributes>(),
+    outputs: ['y [B, H]', 'keys [B, C, K·d]', 'values [B, C, K·d]'],
+    updates: ['keys', 'values'],
+    shares: { keys: 'keys', values: 'values' },
+  }),
+
   // loss: summed over rows, and the gradient of x, which is made while the probabilities are at hand.
   SpftLinearCrossEntropy: kernel({
     inputs: ['x [R, H]', 'weight [V, H]', 'labels int32 [R]'],

@@ -87,6 +87,22 @@ export interface GatedMlpAttributes extends OnTopAttributes {
   readonly denseRows: number;
 }
 
+/** The weights of a decoder layer's attention. */
+export interface KernelAttentionWeights {
+  readonly q: KernelWeight;
+  readonly k: KernelWeight;
+  readonly v: KernelWeight;
+  readonly o: KernelWeight;
+}
+
+export interface DecodeLayerAttributes {
+  readonly attention: KernelAttentionWeights;
+  readonly mlp: KernelMlpWeights;
+  readonly heads: HeadLayout;
+  /** Of both norms. */
+  readonly eps: number;
+}
+
 export interface AttentionAttributes {
   readonly layout: PackedLayout;
   readonly heads: HeadLayout;

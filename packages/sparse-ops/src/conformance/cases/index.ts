@@ -1,6 +1,7 @@
 /** @file All cases of the conformance suite. */
 import type { ConformanceCase } from '../case.js';
 import { adapterCases } from './adapters.js';
+import { decodeCases } from './decode.js';
 import { formCases } from './forms.js';
 import { layerCases } from './layers.js';
 import { linearCases } from './linear.js';
@@ -14,6 +15,7 @@ export const CASES: readonly ConformanceCase[] = [
   ...adapterCases,
   ...layerCases,
   ...tokenWiseCases,
+  ...decodeCases,
   ...rowAndColumnCases,
   ...scoreCases,
   ...updateCases,

@@ -1,0 +1,35 @@
+/**
+ * @file Products of few rows of activations with frozen matrices as they are stored: a step of generation reads each weight once and does little with it, so
+ * what counts is how many bytes it has. A form says here how cuda/gemv.cu reads it; one that says nothing is multiplied as rows of a batch are.
+ */
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../backend.js';
+import type { Physical } from '../storage.js';
+
+/** How cuda/gemv-weights.cuh reads matrices of a form. */
+export interface FewRowsForm {
+  /** Its name there, FORM_…. */
+  readonly form: string;
+  /** Numbers that a thread loads at a time: rows must be multiples of it. A multiple of 8. */
+  readonly unit: number;
+  /** Address of what is kept beside the codes; 0 for nothing. */
+  extra(backend: CudaBackend, weight: TensorInfo): number;
+}
+
+const forms = new Map<Physical, FewRowsForm>();
+
+export function registerFewRowsForm(physical: Physical, form: FewRowsForm): void {
+  forms.set(physical, form);
+}
+
+export const fewRowsFormOf = (physical: Physical): FewRowsForm | undefined => forms.get(physical);
+
+/** All of them, with their element types. */
+export const fewRowsForms = (): readonly (readonly [Physical, FewRowsForm])[] => [...forms];
+
+registerFewRowsForm('bf16', { form: 'FORM_BF16', unit: 8, extra: () => 0 });
+registerFewRowsForm('f32', { form: 'FORM_F32', unit: 8, extra: () => 0 });
+registerFewRowsForm('e4m3', {
+  ...{ form: 'FORM_E4M3', unit: 16 },
+  extra: (backend, weight) => backend.codebook(weight)!.block.address,
+});
