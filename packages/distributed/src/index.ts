@@ -15,4 +15,5 @@ export { HostTensors } from './collective/host-tensors.js';
 export { localCollectives } from './collective/local.js';
 export { sumInRankOrder } from './collective/rank-order.js';
 export { DistributedError, type DistributedErrorReason } from './errors.js';
+export { type OpenedGroup, openProcessGroup } from './group/open.js';
 export { detectLaunch, LAUNCHER_NAMES, type Launch, type Launcher } from './launcher/launch.js';

@@ -13,11 +13,9 @@ export function sumInRankOrder<T extends Summable>(parts: readonly T[], into: T)
       );
     }
   });
-  // Element by element, as `into` may be any of the parts.
-  for (let i = 0; i < into.length; i++) {
-    let sum = parts[0]![i]!;
-    if (into instanceof Float32Array) for (let r = 1; r < parts.length; r++) sum = Math.fround(sum + parts[r]![i]!);
-    else for (let r = 1; r < parts.length; r++) sum += parts[r]![i]!;
-    into[i] = sum;
-  }
+  // What is added to must not be written over before it was added.
+  const [first, ...rest] = parts.map((part, rank) => (rank > 0 && part.buffer === into.buffer ? part.slice() : part));
+  if (first !== into) into.set(first!);
+  // Stored in the array's precision after each addition.
+  for (const part of rest) for (let i = 0; i < into.length; i++) into[i]! += part[i]!;
 }
