@@ -48,8 +48,8 @@ function products(
     add(mlp.up.weight, channels, null);
     add(mlp.down.weight, null, channels);
   });
-  const [out, inputs] = model.parts.lmHead.shape;
-  list.push({ weight: model.parts.lmHead, rows: labelledTokens, out, inputs });
+  const [out, inputs] = model.embeddingLayers.outputWeight.shape;
+  list.push({ weight: model.embeddingLayers.outputWeight, rows: labelledTokens, out, inputs });
   return list;
 }
 

@@ -29,6 +29,8 @@ const METHODS: Readonly<Record<string, LoraConfigInput & { readonly sparse?: tru
   lora: { targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] },
   dora: { targetModules: ['q_proj', 'v_proj', 'down_proj'], useDora: true },
   rslora: { targetModules: 'all-linear', useRslora: true },
+  embeddings: { targetModules: ['q_proj', 'embed_tokens', 'lm_head'] },
+  saved: { targetModules: ['q_proj'], extra: { modules_to_save: ['lm_head', 'embed_tokens'] } },
   sparselora: { targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'], sparse: true },
 };
 

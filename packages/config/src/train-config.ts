@@ -181,7 +181,11 @@ export const TRAIN_KEYS = {
   loraDropout: number(0, 'Dropout on the input of the adapter.', belowOne),
   loraTargetModules: list(
     ['q_proj', 'k_proj', 'v_proj', 'o_proj'],
-    'Linear layers that get an adapter, joined by commas; "all-linear" for all.',
+    'Layers that get an adapter, joined by commas: linear layers, lm_head, embed_tokens; "all-linear" for all but these two.',
+  ),
+  modulesToSave: list(
+    [],
+    'Modules that are trained in full and saved with the adapter, joined by commas: lm_head, embed_tokens.',
   ),
   useRslora: boolean(false, 'Rank-stabilised scaling.'),
 

@@ -13,15 +13,15 @@ import * as tf from '@tensorflow/tfjs';
  * @param recompute what to run in the backward pass: without f's side effects, or without what its result alone needs, as nobody reads that. f itself by
  * default.
  */
-export function checkpoint<C extends readonly tf.Tensor[]>(
-  f: (x: tf.Tensor2D, constants: C) => tf.Tensor2D,
+export function checkpoint<C extends readonly tf.Tensor[], Result extends tf.Tensor = tf.Tensor2D>(
+  f: (x: tf.Tensor2D, constants: C) => Result,
   x: tf.Tensor2D,
   constants: C,
   variables: readonly tf.Variable[],
   recompute: typeof f = f,
-): tf.Tensor2D {
+): Result {
   const named = Object.fromEntries(variables.map((variable, n) => [`variable${n}`, variable]));
-  const [y] = recordOp<[tf.Tensor2D]>({
+  const [y] = recordOp<[Result]>({
     name: 'Checkpoint',
     inputs: { x, ...named },
     saves: [x, ...constants],

@@ -14,7 +14,13 @@ export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
 export { type ClassifierOptions, floatLabel, LlamaForSequenceClassification, SCORE } from './llama-classifier.js';
 export { type LlamaConfig, llamaConfigJson, llamaTensors, parseLlamaConfig } from './llama-config.js';
-export { BASE_PRECISIONS, type BasePrecision, type LlamaParts, type LoadOptions } from './load-weights.js';
+export {
+  BASE_PRECISIONS,
+  type BasePrecision,
+  type LlamaBody,
+  type LlamaParts,
+  type LoadOptions,
+} from './load-weights.js';
 export { deriveSeed } from './seed.js';
 export { checkVocabulary, createTokenizer, type TokenizerFiles } from './tokenizer/hugging-face-tokenizer.js';
 export type {

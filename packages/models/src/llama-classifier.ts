@@ -3,7 +3,7 @@
  * hidden state. The body is frozen; the head is trained in full, beside whatever adapters the body carries.
  */
 import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimator';
-import type { AdapterHost, LinearAdapter } from '@spft/peft';
+import type { AdapterHost, EmbeddingAdapter, EmbeddingLayers, LinearAdapter } from '@spft/peft';
 import { gatherRows, type HeadLayout } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { checkIds, requireLengths } from './labelled-rows.js';
@@ -82,6 +82,12 @@ export class LlamaForSequenceClassification implements AdapterHost, SparsityHost
     return this.body.sparsity;
   }
 
+  /** The body's embedding; there is no head of a language model. */
+  get embeddings(): EmbeddingLayers {
+    const { input } = this.body.embeddings;
+    return { ...(input && { input }), tied: false };
+  }
+
   /** What PEFT's `modules_to_save` may name: trained in full and saved with an adapter. */
   get savedModules(): ReadonlyMap<string, tf.Variable> {
     return new Map([[SCORE, this.score]]);
@@ -105,6 +111,10 @@ export class LlamaForSequenceClassification implements AdapterHost, SparsityHost
 
   setAdapter(linearName: string, adapter: LinearAdapter | null): void {
     this.body.setAdapter(linearName, adapter);
+  }
+
+  setEmbeddingAdapter(adapter: EmbeddingAdapter | null): void {
+    this.body.setEmbeddingAdapter(adapter);
   }
 
   replaceWeight(linearName: string, weight: tf.Tensor2D): void {

@@ -5,26 +5,24 @@
  * with each sequence.
  */
 import { type SparsityHost, type SparsityPlan, type TrainingSparsity, tensorsDigest } from '@spft/estimator';
-import { type AdapterHost, baseFingerprint, type LinearAdapter } from '@spft/peft';
 import {
-  gatherRows,
-  type HeadLayout,
-  linear,
-  linearCrossEntropy,
-  noGradient,
-  type OnTopOptions,
-  type PackedLayout,
-  rmsNorm,
-} from '@spft/sparse-ops';
+  type AdapterHost,
+  baseFingerprint,
+  type EmbeddingAdapter,
+  type EmbeddingLayers,
+  type LinearAdapter,
+} from '@spft/peft';
+import { gatherRows, type HeadLayout, type OnTopOptions, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
 import { constant, formOf, isRecording } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer, LayerHalf } from './decoder-layer.js';
+import { EMBEDDING, Embeddings, HEAD } from './embedding-layers.js';
 import { embeddingNoise } from './embedding-noise.js';
 import { batchRows, checkIds, requireLengths } from './labelled-rows.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
-import { type LlamaParts, type LoadOptions, readLlama } from './load-weights.js';
+import { type LlamaBody, type LoadOptions, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
 import { deriveSeed } from './seed.js';
 import type { OutputRows, Step } from './step.js';
@@ -41,18 +39,22 @@ import type {
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
 export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableModel {
   readonly linears: ReadonlyMap<string, LinearLayer>;
+  /** Embedding and head, for inference and for adapters; owned here. */
+  readonly embeddingLayers: Embeddings;
+  readonly #config: LlamaConfig;
   readonly #rope: RopeCache;
   #plan: SparsityPlan | null = null;
   /** Counts what was attached and replaced. */
   #attached = 0;
-  /** [H], the mean of the head's rows, once label smoothing has asked for it. */
-  #meanHead: tf.Tensor1D | null = null;
 
   private constructor(
-    readonly config: LlamaConfig,
-    /** The frozen parts, for inference and for writing the model; owned here. */
-    readonly parts: LlamaParts,
+    config: LlamaConfig,
+    /** What is frozen between embedding and head, for inference; owned here. */
+    readonly parts: LlamaBody,
+    embeddings: Embeddings,
   ) {
+    this.#config = config;
+    this.embeddingLayers = embeddings;
     this.linears = new Map(parts.layers.flatMap((layer) => layer.linears.map((l) => [l.name, l])));
     this.#rope = new RopeCache({ headDim: config.headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
   }
@@ -70,7 +72,18 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const all = listed(weights);
     const tying = await resolveTying(config, all);
     const source = aliased(all, tying.standsFor);
-    return new LlamaForCausalLM(tying.config, await readLlama(tying.config, source, options));
+    const { embedTokens, lmHead, ...body } = await readLlama(tying.config, source, options);
+    return new LlamaForCausalLM(tying.config, body, new Embeddings(embedTokens, lmHead));
+  }
+
+  /** `tieWordEmbeddings` as it is: a head that an adapter was merged into is no longer the embedding. */
+  get config(): LlamaConfig {
+    const { tied } = this.embeddingLayers;
+    return tied === this.#config.tieWordEmbeddings ? this.#config : { ...this.#config, tieWordEmbeddings: tied };
+  }
+
+  get embeddings(): EmbeddingLayers {
+    return this.embeddingLayers.layers;
   }
 
   get layerCount(): number {
@@ -118,17 +131,19 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   }
 
   get variables(): ReadonlyMap<string, tf.Variable> {
-    const named = new Map<string, tf.Variable>();
+    const named = new Map<string, tf.Variable>(this.embeddingLayers.inputVariables);
     for (const { name, adapter } of this.linears.values()) {
       for (const [suffix, variable] of adapter?.variables ?? []) named.set(`${name}.${suffix}`, variable);
     }
+    for (const [name, variable] of this.embeddingLayers.outputVariables) named.set(name, variable);
     return named;
   }
 
   /** Every frozen tensor by its name in a checkpoint; `lm_head.weight` only where it is not tied. Owned by the model. */
   get tensors(): ReadonlyMap<string, tf.Tensor> {
-    const { embedTokens, layers, norm, lmHead } = this.parts;
-    const named = new Map<string, tf.Tensor>([['model.embed_tokens.weight', embedTokens]]);
+    const { layers, norm } = this.parts;
+    const { inputWeight, outputWeight, tied } = this.embeddingLayers;
+    const named = new Map<string, tf.Tensor>([[`${EMBEDDING}.weight`, inputWeight]]);
     layers.forEach((layer, n) => {
       for (const { name, weight, bias } of layer.linears) {
         named.set(`${name}.weight`, weight);
@@ -138,7 +153,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       named.set(`model.layers.${n}.post_attention_layernorm.weight`, layer.postAttentionNorm);
     });
     named.set('model.norm.weight', norm);
-    if (lmHead !== embedTokens) named.set('lm_head.weight', lmHead);
+    if (!tied) named.set(`${HEAD}.weight`, outputWeight);
     return named;
   }
 
@@ -154,12 +169,19 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
 
   setAdapter(linearName: string, adapter: LinearAdapter | null): void {
     this.#attached++;
-    this.#linear(linearName).adapter = adapter;
+    if (linearName === HEAD) this.embeddingLayers.outputAdapter = adapter;
+    else this.#linear(linearName).adapter = adapter;
   }
 
-  replaceWeight(linearName: string, weight: tf.Tensor2D): void {
+  setEmbeddingAdapter(adapter: EmbeddingAdapter | null): void {
     this.#attached++;
-    this.#linear(linearName).replaceWeight(weight);
+    this.embeddingLayers.inputAdapter = adapter;
+  }
+
+  replaceWeight(name: string, weight: tf.Tensor2D): void {
+    this.#attached++;
+    if (name === EMBEDDING || name === HEAD) this.embeddingLayers.replace(name, weight);
+    else this.#linear(name).replaceWeight(weight);
   }
 
   /** @throws RangeError when an id or a label is none of this model; UnlabelledBatchError when nothing has a label. */
@@ -175,10 +197,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       const outputRows = { rows: tf.tensor1d(rows.lossRows, 'int32'), dense: rows.denseLossRows };
       const hidden = this.#hidden(layout, rows.ids, options, outputRows);
       const normed = rmsNorm(hidden, this.parts.norm, this.config.rmsNormEps);
-      const sum = linearCrossEntropy(normed, this.parts.lmHead, tf.tensor1d(rows.lossLabels, 'int32'));
-      const { labelSmoothing = 0 } = options;
-      const smoothed = labelSmoothing > 0 ? tf.add(sum, this.#smoothing(normed, rows.lossLabels, labelSmoothing)) : sum;
-      return tf.div(smoothed, options.normalizer) as tf.Scalar;
+      const { training, seed, labelSmoothing = 0 } = options;
+      const sum = this.embeddingLayers.loss(normed, rows.lossLabels, { call: { training, seed }, labelSmoothing });
+      return tf.div(sum, options.normalizer) as tf.Scalar;
     });
   }
 
@@ -188,6 +209,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       const { attentionBias, mlpBias, ropeScaling } = this.config;
       // Its frequencies depend on the batch's longest sequence, which a recording does not read.
       if (ropeScaling?.ropeType === 'dynamic') return null;
+      // Their loss is computed over chunks of the rows that there are, and padded rows would count.
+      if (this.embeddingLayers.isAdapted) return null;
       const sparse = this.#plan?.enabled ?? false;
       // A listener reads what was chosen. Rows of padding must be zeros for estimators, and a bias is added to them too.
       const { listener, estimator } = sparse ? this.#plan! : { listener: null, estimator: null };
@@ -206,19 +229,6 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   };
 
   /**
-   * What label smoothing adds to the cross-entropy: the smoothed loss (1 − ε)·(lse − z_y) + ε·(lse − mean z) is that of the label plus
-   * ε·(z_y − mean z), and logits are linear in the hidden state, so that of the whole vocabulary only the mean row of the head is needed.
-   */
-  #smoothing(normed: tf.Tensor2D, labels: Int32Array, epsilon: number): tf.Scalar {
-    const { lmHead } = this.parts;
-    const rows = noGradient(() => {
-      this.#meanHead ??= tf.keep(tf.tidy(() => tf.mean(lmHead, 0) as tf.Tensor1D));
-      return tf.mul(tf.sub(gatherRows(lmHead, tf.tensor1d(labels, 'int32')), this.#meanHead), epsilon);
-    });
-    return tf.sum(tf.mul(normed, constant(rows)));
-  }
-
-  /**
    * Logits of every token: for tests and small inputs, as a loss needs those of labelled tokens alone and generation the last ones.
    * @returns [T, V] in packed order, owned by the caller.
    */
@@ -229,7 +239,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     return tf.tidy(() => {
       const ids = layout.tokenOfRow.map((token) => inputIds[token]!);
       const packed = gatherRows(this.#hidden(layout, ids, options), tf.tensor1d(layout.rowOfToken, 'int32'));
-      return linear(rmsNorm(packed, this.parts.norm, this.config.rmsNormEps), this.parts.lmHead);
+      const { training, seed } = options;
+      return this.embeddingLayers.logits(rmsNorm(packed, this.parts.norm, this.config.rmsNormEps), { training, seed });
     });
   }
 
@@ -253,22 +264,20 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     return this.#rope.rows(positions);
   }
 
-  /** Embedding rows [ids.length, H], a constant in every gradient, owned by the caller. @throws RangeError when an id has no row. */
+  /**
+   * Embedding rows [ids.length, H], a constant in every gradient unless an adapter is on the embedding; owned by the caller.
+   * @throws RangeError when an id has no row.
+   */
   embed(ids: Int32Array): tf.Tensor2D {
     checkIds(ids, this.config.vocabSize);
-    return this.#embed(ids);
-  }
-
-  #embed(ids: Int32Array): tf.Tensor2D {
-    return noGradient(() => tf.tidy(() => gatherRows(this.parts.embedTokens, tf.tensor1d(ids, 'int32'))));
+    return this.embeddingLayers.embed(ids);
   }
 
   dispose(): void {
-    const { embedTokens, layers, norm, lmHead } = this.parts;
-    tf.dispose([embedTokens, norm, lmHead]);
+    const { layers, norm } = this.parts;
+    norm.dispose();
+    this.embeddingLayers.dispose();
     this.#rope.dispose();
-    this.#meanHead?.dispose();
-    this.#meanHead = null;
     for (const layer of layers) layer.dispose();
   }
 
@@ -285,11 +294,14 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const { training, seed } = options;
     const plan = this.#plan?.enabled ? this.#plan : null;
     const step: Step = { layout, cos, sin, training, seed, maskSeeds: options.maskSeeds ?? null, plan };
-    let x = constant(this.#embed(ids));
+    const { embeddingLayers } = this;
+    // Frozen rows get no gradient, and the first layer then need not make one.
+    const known = <T extends tf.Tensor>(x: T): T => (embeddingLayers.inputAdapter === null ? constant(x) : x);
+    let x = known(embeddingLayers.embed(ids));
     const { neftuneNoiseAlpha = 0 } = options;
     if (training && neftuneNoiseAlpha > 0) {
       const noise = embeddingNoise(layout, this.hiddenSize, neftuneNoiseAlpha, seed);
-      x = constant(tf.add(x, tf.tensor2d(noise, [layout.tokens, this.hiddenSize])));
+      x = known(tf.add(x, tf.tensor2d(noise, [layout.tokens, this.hiddenSize])));
     }
     const { layers } = this.parts;
     if (layers.length === 0) return outputRows ? gatherRows(x, outputRows.rows) : x;

@@ -14,13 +14,17 @@ import { type LlamaConfig, llamaTensors } from './llama-config.js';
 import { MlpBlock } from './mlp-block.js';
 import type { WeightSource } from './types.js';
 
-/** Everything of a model that is frozen. */
-export interface LlamaParts {
-  /** [V, H]. */
-  readonly embedTokens: tf.Tensor2D;
+/** What lies between embedding and head. */
+export interface LlamaBody {
   readonly layers: readonly DecoderLayer[];
   /** [H]. */
   readonly norm: tf.Tensor1D;
+}
+
+/** Everything of a model that is frozen. */
+export interface LlamaParts extends LlamaBody {
+  /** [V, H]. */
+  readonly embedTokens: tf.Tensor2D;
   /** [V, H]; the same tensor as `embedTokens` where they are tied. */
   readonly lmHead: tf.Tensor2D;
 }

@@ -78,7 +78,7 @@ describe('adapterFromSafetensors()', () => {
     expect(loaded.adapters.size).toBe(1);
   });
 
-  it('names trained copies as what is not adapted here, and not as of another base', async () => {
+  it('names trained copies as what the config says nothing of, and not as of another base', async () => {
     const host = new HostWithEmbedding(SHAPES);
     const data = Float32Array.from(await host.embedding.data());
     data[17]! += 1e-3;
@@ -86,7 +86,7 @@ describe('adapterFromSafetensors()', () => {
     const changed = serializeSafetensors({ ...all, [HEAD]: { dtype: 'F32', shape: [5, 8], data } });
     const message = await failure(adapterFromSafetensors(host, changed, CONFIG));
     expect(message).toContain(`${HEAD} (trained: other values than the model's from row 2 on)`);
-    expect(message).toContain('not adapted here');
+    expect(message).toContain('with values of their own, of which the config says nothing');
     expect(message).not.toContain('the base model that it was trained on');
     const resized = serializeSafetensors({
       ...all,
@@ -97,7 +97,7 @@ describe('adapterFromSafetensors()', () => {
     );
   });
 
-  it('names LoRA on the embedding or the head as not adapted here', async () => {
+  it('names LoRA on the embedding or the head of a model that lets none be there', async () => {
     const lora: TensorToWrite = { dtype: 'F32', shape: [2, 8], data: new Float32Array(16) };
     const bytes = serializeSafetensors({
       ...(await tensors()),
@@ -107,7 +107,9 @@ describe('adapterFromSafetensors()', () => {
     const message = await failure(
       adapterFromSafetensors(new TinyHost(SHAPES), bytes, { ...CONFIG, targetModules: ['q_proj', 'lm_head'] }),
     );
-    expect(message).toContain('2 of adapters on the embedding or the head, which are not adapted here');
+    expect(message).toContain(
+      '2 of adapters on the embedding or the head that the config or this model has no place for',
+    );
     expect(message).not.toContain('the base model that it was trained on');
     expect(() => getPeftModel(new TinyHost(SHAPES), { ...CONFIG, targetModules: ['q_proj', 'lm_head'] })).toThrow(
       "'lm_head' is not adapted here",

@@ -3,13 +3,13 @@
  */
 import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
-import { differenceFromModel, isEmbeddingAdapter, isEmbeddingCopy } from './embedding-copies.js';
+import type { AdapterTensor } from './adapter-tensor.js';
+import { differenceFromModel, embeddingCopies, isEmbeddingAdapter, isEmbeddingCopy } from './embedding-copies.js';
 import { AdapterError, firstOf } from './errors.js';
 import { completeLoraConfig, type LoraConfigInput } from './lora-config.js';
 import { toFileName } from './names.js';
-import { type AdapterParts, adaptedLayers, createAdapters, PeftModel, type PeftOptions } from './peft-model.js';
-import { chooseMethod } from './registry.js';
-import { savedModules } from './saved-modules.js';
+import { type AdapterParts, adaptersOf, createAdapters, PeftModel, type PeftOptions } from './peft-model.js';
+import { plannedModules } from './planned-modules.js';
 import type { AdapterHost } from './types.js';
 
 /** What PEFT writes as metadata. */
@@ -17,21 +17,16 @@ export const ADAPTER_METADATA = { format: 'pt' } as const;
 
 const READ_DTYPES = ['F32', 'F16', 'BF16'];
 
-/** A tensor to be written; `data` reads it from the device when its turn comes. */
-export interface AdapterTensor {
-  readonly dtype: 'F32';
-  readonly shape: readonly number[];
-  readonly data: () => Promise<Float32Array>;
-}
-
-/** Tensors of adapter_model.safetensors by their names there; reading one that is not finite throws AdapterError. */
-export function adapterTensors(peft: PeftModel): Record<string, AdapterTensor> {
-  return Object.fromEntries(
-    [...peft.parameters].map(([name, variable]) => [
-      toFileName(name),
-      { dtype: 'F32', shape: variable.shape, data: () => finiteValues(toFileName(name), variable) },
-    ]),
-  );
+/**
+ * Tensors of adapter_model.safetensors by their names there; reading one that is not finite throws AdapterError. Beside an adapter on the
+ * embedding or the head stand copies of their frozen weights, as PEFT has it, in bfloat16 where that loses nothing.
+ */
+export async function adapterTensors(peft: PeftModel): Promise<Record<string, AdapterTensor>> {
+  const own = [...peft.parameters].map(([name, variable]): [string, AdapterTensor] => [
+    toFileName(name),
+    { dtype: 'F32', shape: variable.shape, data: () => finiteValues(toFileName(name), variable) },
+  ]);
+  return { ...Object.fromEntries(own), ...(await embeddingCopies(peft)) };
 }
 
 /** An adapter that makes every output NaN is no result: it is not written. */
@@ -45,12 +40,12 @@ async function finiteValues(name: string, variable: tf.Variable): Promise<Float3
 }
 
 /**
- * The bytes of adapter_model.safetensors, as PEFT writes them: float32, in its order.
+ * The bytes of adapter_model.safetensors, as PEFT writes them: adapters in float32, in its order.
  * @throws AdapterError when a value is NaN or infinite.
  */
 export async function adapterToSafetensors(peft: PeftModel): Promise<Uint8Array> {
   const tensors = await Promise.all(
-    Object.entries(adapterTensors(peft)).map(async ([name, { data, ...spec }]) => [
+    Object.entries(await adapterTensors(peft)).map(async ([name, { data, ...spec }]) => [
       name,
       { ...spec, data: await data() },
     ]),
@@ -83,17 +78,15 @@ export async function loadAdapter<Base extends AdapterHost>(
   verify: () => Promise<void> = async () => {},
 ): Promise<PeftModel<Base>> {
   const complete = completeLoraConfig(config);
-  const { variables: saved, rest } = savedModules(model, complete, false);
-  const { method, config: chosen } = chooseMethod(rest, options.method);
-  if (method.shapes) {
+  const planned = plannedModules(model, complete, options.method, false);
+  const known = planned.modules.every(({ shapes }) => shapes !== null);
+  if (known) {
     // Before anything of the sizes that the config asks for is allocated.
-    const wanted = adaptedLayers(model, chosen, false).flatMap(([linear, own]) =>
-      [...method.shapes!(linear, own)].map(
-        ([suffix, shape]) => [toFileName(`${linear.name}.${suffix}`), shape] as const,
-      ),
+    const ofModules = planned.modules.flatMap(({ name, shapes }) =>
+      [...shapes!].map(([suffix, shape]) => [toFileName(`${name}.${suffix}`), shape] as const),
     );
-    const ofSaved = [...saved].map(([name, variable]) => [toFileName(name), variable.shape] as const);
-    await compare(model, new Map([...wanted, ...ofSaved]), file);
+    const ofSaved = [...planned.saved].map(([name, variable]) => [toFileName(name), variable.shape] as const);
+    await compare(model, new Map([...ofModules, ...ofSaved]), file);
   }
   // The values come from the file, so how they would begin does not matter.
   const created = createAdapters(model, { ...complete, initLoraWeights: true }, options, false);
@@ -101,7 +94,7 @@ export async function loadAdapter<Base extends AdapterHost>(
   const loaded: [tf.Variable, tf.Tensor][] = [];
   try {
     const variables = variablesByFileName(parts);
-    if (!method.shapes) await compare(model, new Map([...variables].map(([name, v]) => [name, v.shape])), file);
+    if (!known) await compare(model, new Map([...variables].map(([name, v]) => [name, v.shape])), file);
     await verify();
     for (const [name, variable] of variables) {
       const values = await file.float32(name);
@@ -111,7 +104,7 @@ export async function loadAdapter<Base extends AdapterHost>(
     for (const [variable, values] of loaded) variable.assign(values);
     return new PeftModel(model, parts);
   } catch (error) {
-    for (const adapter of parts.adapters.values()) adapter.dispose();
+    for (const [, adapter] of adaptersOf(parts)) adapter.dispose();
     throw error;
   } finally {
     tf.dispose(loaded.map(([, values]) => values));
@@ -126,12 +119,12 @@ function requireFinite(name: string, values: Float32Array): void {
   );
 }
 
-function variablesByFileName({ adapters, saved }: AdapterParts): Map<string, tf.Variable> {
+function variablesByFileName(parts: AdapterParts): Map<string, tf.Variable> {
   const variables = new Map<string, tf.Variable>();
-  for (const [linear, adapter] of adapters) {
-    for (const [suffix, variable] of adapter.variables) variables.set(toFileName(`${linear}.${suffix}`), variable);
+  for (const [module, adapter] of adaptersOf(parts)) {
+    for (const [suffix, variable] of adapter.variables) variables.set(toFileName(`${module}.${suffix}`), variable);
   }
-  for (const [name, variable] of saved) variables.set(toFileName(name), variable);
+  for (const [name, variable] of parts.saved) variables.set(toFileName(name), variable);
   return variables;
 }
 
@@ -166,8 +159,8 @@ async function compare(
     ['of another shape', shapes],
     ['of a dtype that is not read', dtypes],
     ['missing', missing],
-    ['of the embedding or the head with values of their own, which are not adapted here', copies],
-    ['of adapters on the embedding or the head, which are not adapted here', onEmbedding],
+    ['of the embedding or the head with values of their own, of which the config says nothing', copies],
+    ['of adapters on the embedding or the head that the config or this model has no place for', onEmbedding],
     ['that the config and this model have no place for', others],
   ] as const;
   const found = problems.filter(([, names]) => names.length > 0);
@@ -176,7 +169,7 @@ async function compare(
   const advice = isOtherModel
     ? 'load it onto the base model that it was trained on, with the adapter_config.json that belongs to it'
     : copies.length + onEmbedding.length > 0
-      ? 'adapters are read for linear layers inside the decoder; merge this one into its base with PEFT, and use the merged model'
+      ? 'the base of this adapter had another embedding (enlarged, say), or its config lacks modules; merge it into its base with PEFT, and use the merged model'
       : 'convert the file';
   throw new AdapterError(
     `the adapter is not one for this model (${wanted.size} tensors wanted, ${file.names.length} found):\n  ` +

@@ -6,9 +6,9 @@ import { expectNoLeak } from '../../../test/support/leaks.js';
 import { numericGradient } from '../test/numeric-gradient.js';
 import { TinyHost } from '../test/tiny-host.js';
 import { doraMethod } from './dora.js';
-import { loraScaling } from './lora.js';
 import { doraReference, type LoraValues, product, rowLengths, turnedWeight } from './lora.reference.js';
 import { completeLoraConfig, type LoraConfigInput } from './lora-config.js';
+import { loraScaling } from './lora-values.js';
 
 const [T, In, Out] = [5, 6, 4];
 

@@ -8,17 +8,9 @@
 import { doraLinear, doraNorms, type LoraBranch, linear as linearOp, storedLike } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { seedFor } from './init.js';
-import {
-  addedWeight,
-  droppedInput,
-  LORA_A,
-  LORA_B,
-  loraScaling,
-  loraShapes,
-  loraVariables,
-  variableOf,
-} from './lora.js';
+import { addedWeight, droppedInput, LORA_A, LORA_B, loraShapes, loraVariables } from './lora.js';
 import type { LoraConfig } from './lora-config.js';
+import { loraScaling, variableOf } from './lora-values.js';
 import type { AdapterCall, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
 
 export const LORA_MAGNITUDE = 'lora_magnitude_vector.weight';

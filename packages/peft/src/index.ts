@@ -7,11 +7,11 @@ export {
 } from './adapter-config-file.js';
 export {
   ADAPTER_METADATA,
-  type AdapterTensor,
   adapterFromSafetensors,
   adapterTensors,
   adapterToSafetensors,
 } from './adapter-file.js';
+export type { AdapterTensor } from './adapter-tensor.js';
 export { AdapterError } from './errors.js';
 export { baseFingerprint } from './fingerprint.js';
 export { type LinearMatch, LinearRegExp } from './linear-regexp.js';

@@ -49,16 +49,43 @@ export function initialLora(
     case false:
       return { a: uniform(r * inFeatures, 1 / Math.sqrt(inFeatures)), b: uniform(outFeatures * r, 1 / Math.sqrt(r)) };
     case 'gaussian': {
-      // Box-Muller; 1 − u keeps the logarithm finite.
-      const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+      const normal = normalGenerator(seed);
       return {
         a: Float32Array.from({ length: r * inFeatures }, () => normal() / r),
         b: new Float32Array(outFeatures * r),
       };
     }
     default:
-      throw new AdapterError(
-        `init_lora_weights: '${initialisation}' is read from files but not computed here; use true, false or 'gaussian'`,
-      );
+      return refuseInitialisation(initialisation);
   }
+}
+
+/**
+ * Initial values of A [r, V] and B [H, r] on an embedding, as PEFT has them: A zero and B normal; with `false` both normal.
+ * @throws AdapterError for initialisations whose values only come from a file.
+ */
+export function initialEmbeddingLora(
+  initialisation: LoraConfig['initLoraWeights'],
+  r: number,
+  vocabSize: number,
+  hiddenSize: number,
+  seed: number,
+): InitialLora {
+  if (typeof initialisation === 'string' && initialisation !== 'gaussian') refuseInitialisation(initialisation);
+  const normal = normalGenerator(seed);
+  const b = Float32Array.from({ length: hiddenSize * r }, normal);
+  const a = new Float32Array(r * vocabSize);
+  return { a: initialisation === false ? a.map(normal) : a, b };
+}
+
+/** Standard normal numbers (Box and Muller); 1 − u keeps the logarithm finite. */
+function normalGenerator(seed: number): () => number {
+  const random = uniformGenerator(seed);
+  return () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}
+
+function refuseInitialisation(initialisation: string): never {
+  throw new AdapterError(
+    `init_lora_weights: '${initialisation}' is read from files but not computed here; use true, false or 'gaussian'`,
+  );
 }

@@ -5,9 +5,10 @@ import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
 import { numericGradient } from '../test/numeric-gradient.js';
 import { TinyHost } from '../test/tiny-host.js';
-import { loraMethod, loraScaling } from './lora.js';
+import { loraMethod } from './lora.js';
 import { type LoraValues, loraReference, turnedWeight } from './lora.reference.js';
 import { completeLoraConfig, type LoraConfigInput } from './lora-config.js';
+import { loraScaling } from './lora-values.js';
 
 const [T, In, Out] = [5, 6, 4];
 

@@ -5,6 +5,8 @@ import { dropout, type LoraBranch, loraLinear, storedLike } from '@spft/sparse-o
 import * as tf from '@tensorflow/tfjs';
 import { initialLora, seedFor } from './init.js';
 import type { LoraConfig } from './lora-config.js';
+import { LoraEmbeddingAdapter, loraEmbeddingShapes } from './lora-embedding.js';
+import { loraScaling, variableOf } from './lora-values.js';
 import type { AdapterCall, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
 
 export const LORA_A = 'lora_A.weight';
@@ -15,6 +17,10 @@ export const loraMethod: AdapterMethod = {
   fields: [],
   shapes: loraShapes,
   create: (linear, config, seed) => new LoraAdapter(linear, config, seed),
+  embedding: {
+    shapes: loraEmbeddingShapes,
+    create: (embedding, config, seed) => new LoraEmbeddingAdapter(embedding, config, seed),
+  },
 };
 
 /** Shapes of A and B. */
@@ -23,11 +29,6 @@ export function loraShapes({ inFeatures, outFeatures }: FrozenLinear, { r }: Lor
     [LORA_A, [r, inFeatures]],
     [LORA_B, [outFeatures, r]],
   ]);
-}
-
-/** What multiplies B·A. */
-export function loraScaling(config: Pick<LoraConfig, 'r' | 'loraAlpha' | 'useRslora'>): number {
-  return config.loraAlpha / (config.useRslora ? Math.sqrt(config.r) : config.r);
 }
 
 /** New variables A [r, in] and B [out, r], owned by the caller. */
@@ -42,13 +43,6 @@ export function loraVariables(
     a: variableOf(tf.tensor2d(initial.a, [config.r, inFeatures])),
     b: variableOf(tf.tensor2d(initial.b, [outFeatures, config.r])),
   };
-}
-
-/** A variable that takes over the tensor's memory. */
-export function variableOf(tensor: tf.Tensor): tf.Variable {
-  const variable = tf.variable(tensor);
-  tensor.dispose();
-  return variable;
 }
 
 /** W + s·B·A [out, in], owned by the caller. */

@@ -5,12 +5,10 @@ import type * as tf from '@tensorflow/tfjs';
 import { decisiveFields } from './decisive-fields.js';
 import { AdapterError } from './errors.js';
 import { baseFingerprint } from './fingerprint.js';
-import { seedFor } from './init.js';
 import { completeLoraConfig, FILE_KEYS, type LoraConfig, type LoraConfigInput } from './lora-config.js';
-import { chooseMethod } from './registry.js';
-import { savedModules } from './saved-modules.js';
-import { findTargets, targetModulesForFile } from './target-modules.js';
-import type { AdapterHost, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
+import { adaptableNames, plannedModules } from './planned-modules.js';
+import { targetModulesForFile } from './target-modules.js';
+import type { AdapterHost, AdapterMethod, EmbeddingAdapter, LinearAdapter, ModuleAdapter } from './types.js';
 
 export interface PeftOptions {
   /** Of the initial values. Default 0. */
@@ -66,9 +64,19 @@ export function getPeftModel<Base extends AdapterHost>(
 export interface AdapterParts {
   readonly config: LoraConfig;
   readonly method: AdapterMethod;
+  /** Of linear layers and of the head, by name, in model order. */
   readonly adapters: ReadonlyMap<string, LinearAdapter>;
+  readonly embedding: EmbeddingAdapter | null;
   /** Variables of `modules_to_save`, which the model owns, by parameter name. */
   readonly saved: ReadonlyMap<string, tf.Variable>;
+}
+
+/** Every adapter by the name of its module, in model order: the embedding first. */
+export function adaptersOf({
+  adapters,
+  embedding,
+}: Pick<AdapterParts, 'adapters' | 'embedding'>): [string, ModuleAdapter][] {
+  return [...(embedding ? [[embedding.embedding.name, embedding] as [string, ModuleAdapter]] : []), ...adapters];
 }
 
 /** Makes the adapters that `config` asks for, without touching `model`. @throws AdapterError */
@@ -79,57 +87,33 @@ export function createAdapters(
   strict: boolean,
 ): AdapterParts {
   refuseSecondSet(model);
-  const { variables: saved, rest } = savedModules(model, asked, strict);
-  const { method, config: chosen } = chooseMethod(rest, name);
-  const config =
-    rest === asked ? chosen : { ...chosen, extra: { ...chosen.extra, modules_to_save: asked.extra.modules_to_save } };
-  const names = [...model.linears.keys()];
+  const { method, config, saved, modules } = plannedModules(model, asked, name, strict);
   const adapters = new Map<string, LinearAdapter>();
+  let embedding: EmbeddingAdapter | null = null;
   try {
-    for (const [linear, own] of adaptedLayers(model, config, strict)) {
-      adapters.set(linear.name, method.create(linear, own, seedFor(seed, linear.name)));
+    for (const planned of modules) {
+      if (planned.kind === 'embedding') embedding = planned.create(seed);
+      else adapters.set(planned.name, planned.create(seed));
     }
   } catch (error) {
-    for (const adapter of adapters.values()) adapter.dispose();
+    for (const [, adapter] of adaptersOf({ adapters, embedding })) adapter.dispose();
     throw error;
   }
-  return {
-    method,
-    adapters,
-    saved,
-    config: { ...config, targetModules: targetModulesForFile(names, config.targetModules) },
-  };
-}
-
-/** Beyond it a rank is a mistake or an attack: a weight's own rank is at most its smaller side. */
-const MAX_RANK_PER_SIDE = 4;
-const SMALL_RANK = 4096;
-
-/**
- * The layers that get an adapter, each with its own config. Nothing is allocated.
- * @throws AdapterError
- */
-export function adaptedLayers(model: AdapterHost, config: LoraConfig, strict: boolean): [FrozenLinear, LoraConfig][] {
-  return findTargets([...model.linears.keys()], config, strict).map(({ name, r, alpha }) => {
-    const linear = model.linears.get(name)!;
-    const side = Math.max(linear.inFeatures, linear.outFeatures);
-    if (r > Math.max(SMALL_RANK, MAX_RANK_PER_SIDE * side)) {
-      throw new AdapterError(
-        `adapter config: r is ${r} for '${name}' [${linear.outFeatures}, ${linear.inFeatures}], whose own rank is at most ${Math.min(linear.inFeatures, linear.outFeatures)}; give a smaller r`,
-      );
-    }
-    return [linear, { ...config, r, loraAlpha: alpha }];
-  });
+  const targetModules = targetModulesForFile(adaptableNames(model), config.targetModules);
+  return { method, adapters, embedding, saved, config: { ...config, targetModules } };
 }
 
 /** A model with adapters attached to it. */
 export class PeftModel<Base extends AdapterHost = AdapterHost> {
   readonly config: LoraConfig;
   readonly method: AdapterMethod;
-  /** By the full name of their layer, in model order. */
+  /** Those of linear layers and of the head, by the full name of their layer, in model order. */
   readonly adapters: ReadonlyMap<string, LinearAdapter>;
+  /** The embedding's. */
+  readonly embedding: EmbeddingAdapter | null;
   /** Every variable of the adapters by its name in PEFT's model, e.g. `model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
+  private readonly modules: readonly [string, ModuleAdapter][];
   private trainable: ReadonlyMap<string, tf.Variable>;
   private originals: Map<string, tf.Tensor2D> | null = null;
   private isMerged = false;
@@ -141,15 +125,16 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     parts: AdapterParts,
   ) {
     refuseSecondSet(base);
-    ({ config: this.config, method: this.method, adapters: this.adapters } = parts);
+    ({ config: this.config, method: this.method, adapters: this.adapters, embedding: this.embedding } = parts);
+    this.modules = adaptersOf(this);
     const parameters = new Map<string, tf.Variable>();
-    for (const [linear, adapter] of this.adapters) {
-      for (const [suffix, variable] of adapter.variables) parameters.set(`${linear}.${suffix}`, variable);
+    for (const [module, adapter] of this.modules) {
+      for (const [suffix, variable] of adapter.variables) parameters.set(`${module}.${suffix}`, variable);
     }
     for (const [name, variable] of parts.saved) parameters.set(name, variable);
     this.parameters = parameters;
     this.trainable = parameters;
-    for (const [name, adapter] of this.adapters) base.setAdapter(name, adapter);
+    this.attach();
     carriers.set(base, this);
   }
 
@@ -240,25 +225,25 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
   }
 
   /**
-   * The weight [out, in] of a layer with its adapter in it, or of a layer without adapter a copy; owned by the caller. For writing a
-   * merged model one tensor at a time, without changing this one.
-   * @param linearName without `.weight`.
+   * The weight [out, in] of a layer (or of the embedding, [V, H]) with its adapter in it, or of a layer without adapter a copy; owned by the
+   * caller. For writing a merged model one tensor at a time, without changing this one.
+   * @param name without `.weight`.
    */
-  mergedWeight(linearName: string): tf.Tensor2D {
-    const linear = this.base.linears.get(linearName);
-    if (!linear) throw new RangeError(`mergedWeight: the model has no linear layer '${linearName}'`);
-    const adapter = this.adapters.get(linearName);
-    return adapter && !this.isMerged ? adapter.mergedWeight() : linear.weight.clone();
+  mergedWeight(name: string): tf.Tensor2D {
+    const weight = this.weightOf(name);
+    if (!weight) throw new RangeError(`mergedWeight: the model has no linear layer '${name}'`);
+    const adapter = this.isMerged ? undefined : this.modules.find(([module]) => module === name)?.[1];
+    return adapter ? adapter.mergedWeight() : weight.clone();
   }
 
-  /** `mergedWeight` of every adapted layer in turn, with the weight's full name (`….q_proj.weight`). */
+  /** `mergedWeight` of every adapted module in turn, with the weight's full name (`….q_proj.weight`). */
   *mergedWeights(): Generator<[name: string, weight: tf.Tensor2D]> {
-    for (const name of this.adapters.keys()) yield [`${name}.weight`, this.mergedWeight(name)];
+    for (const [name] of this.modules) yield [`${name}.weight`, this.mergedWeight(name)];
   }
 
   /**
-   * Puts the adapters into the base weights and takes them off the layers: the model computes the same, as fast as without adapters.
-   * Nothing happens where they are merged already.
+   * Puts the adapters into the base weights and takes them off the layers: the model computes the same, as fast as without adapters. Where head
+   * and embedding were one and one of them is adapted, they are two from then on. Nothing happens where they are merged already.
    * @param reversible keep the old weights for `unmerge`, which then gives exactly them back; costs as much memory as they take.
    */
   merge({ reversible = true }: { readonly reversible?: boolean } = {}): void {
@@ -266,11 +251,11 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     if (this.isMerged) return;
     const originals = new Map<string, tf.Tensor2D>();
     try {
-      for (const [name, adapter] of this.adapters) {
+      for (const [name, adapter] of this.modules) {
         const merged = adapter.mergedWeight();
-        if (reversible) originals.set(name, adapter.linear.weight.clone());
+        if (reversible) originals.set(name, this.weightOf(name)!.clone());
         this.base.replaceWeight(name, merged);
-        this.base.setAdapter(name, null);
+        this.setAdapter(name, false);
       }
     } catch (error) {
       // Out of memory, say: what is merged already goes back.
@@ -302,8 +287,8 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    for (const [name, adapter] of this.adapters) {
-      if (!this.isMerged) this.base.setAdapter(name, null);
+    for (const [name, adapter] of this.modules) {
+      if (!this.isMerged) this.setAdapter(name, false);
       adapter.dispose();
     }
     for (const weight of this.originals?.values() ?? []) weight.dispose();
@@ -311,10 +296,30 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     if (carriers.get(this.base) === (this as unknown as PeftModel)) carriers.delete(this.base);
   }
 
+  private attach(): void {
+    for (const [name] of this.modules) this.setAdapter(name, true);
+  }
+
+  /** Puts a module's adapter on it, or takes it off. */
+  private setAdapter(name: string, on: boolean): void {
+    if (name === this.embedding?.embedding.name) this.base.setEmbeddingAdapter!(on ? this.embedding : null);
+    else this.base.setAdapter(name, on ? this.adapters.get(name)! : null);
+  }
+
+  /** A module's weight without its adapter; undefined where there is none, or where it was merged for good. Not the caller's. */
+  frozenWeight(name: string): tf.Tensor2D | undefined {
+    return this.isMerged ? this.originals?.get(name) : this.weightOf(name);
+  }
+
+  private weightOf(name: string): tf.Tensor2D | undefined {
+    const { input, output } = this.base.embeddings ?? {};
+    return [this.base.linears.get(name), input, output].find((module) => module?.name === name)?.weight;
+  }
+
   private restore(originals: ReadonlyMap<string, tf.Tensor2D>): void {
     for (const [name, weight] of originals) {
       this.base.replaceWeight(name, weight);
-      this.base.setAdapter(name, this.adapters.get(name)!);
+      this.setAdapter(name, true);
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * @file `modules_to_save`: modules of a model that are trained in full and saved with the adapter, such as the head of a classifier. PEFT keeps
- * a copy of the module; here the model owns the one there is.
+ * @file `modules_to_save`: modules of a model that are trained in full and saved with the adapter: the head of a classifier, of which the model
+ * owns the one variable there is, and a causal model's head and embedding, which get a copy to train, as in PEFT.
  */
 import type * as tf from '@tensorflow/tfjs';
 import { AdapterError } from './errors.js';
@@ -12,8 +12,10 @@ const FIELD = 'modules_to_save';
 const CLASSIFIER_HEADS = ['classifier', 'score'];
 
 export interface SavedModules {
-  /** By parameter name. */
+  /** Of the host, by parameter name. */
   readonly variables: ReadonlyMap<string, tf.Variable>;
+  /** Names of the embedding and the head, those of them that are to be trained in full. */
+  readonly copied: ReadonlySet<string>;
   /** The config without the field, where the host has what it names: then no method has to answer to it. */
   readonly rest: LoraConfig;
 }
@@ -25,25 +27,29 @@ export interface SavedModules {
  */
 export function savedModules(host: AdapterHost, config: LoraConfig, strict: boolean): SavedModules {
   const named = config.extra[FIELD];
-  const available = host.savedModules ?? new Map<string, tf.Variable>();
-  if (named == null || available.size === 0) return { variables: new Map(), rest: config };
+  const owned = host.savedModules ?? new Map<string, tf.Variable>();
+  const { input, output } = host.embeddings ?? {};
+  const copies = [input, output].flatMap((module) => module?.name ?? []);
+  const moduleOf = (parameter: string) => parameter.slice(0, parameter.lastIndexOf('.'));
+  const available = [...[...owned.keys()].map(moduleOf), ...copies];
+  if (named == null || available.length === 0) return { variables: new Map(), copied: new Set(), rest: config };
   if (!Array.isArray(named) || !named.every((name) => typeof name === 'string')) {
     throw new AdapterError(`${FIELD}: wanted a list of names, found ${JSON.stringify(named)}`);
   }
-  const moduleOf = (parameter: string) => parameter.slice(0, parameter.lastIndexOf('.'));
-  const fits = (name: string, parameter: string) => {
-    const module = moduleOf(parameter);
-    return module === name || module.endsWith(`.${name}`);
-  };
-  const unknown = named.filter(
-    (name) => !CLASSIFIER_HEADS.includes(name) && ![...available.keys()].some((parameter) => fits(name, parameter)),
-  );
-  if (strict && unknown.length > 0) {
+  const fits = (name: string, module: string) => module === name || module.endsWith(`.${name}`);
+  const isHead = (name: string) => owned.size > 0 && CLASSIFIER_HEADS.includes(name);
+  const unknown = named.filter((name) => !isHead(name) && !available.some((module) => fits(name, module)));
+  // Of a model that has variables of its own PEFT passes over a name too; without them the module would silently not be trained.
+  if (unknown.length > 0 && (strict || owned.size === 0)) {
     throw new AdapterError(
-      `${FIELD}: '${unknown[0]}' is no module that can be trained in full here; there is ${[...available.keys()].map(moduleOf).join(', ')}`,
+      `${FIELD}: '${unknown[0]}' is no module that can be trained in full here; there is ${available.join(', ')}`,
     );
   }
-  const variables = new Map([...available].filter(([parameter]) => named.some((name) => fits(name, parameter))));
+  const isNamed = (module: string) => named.some((name) => fits(name, module));
   const { [FIELD]: _, ...extra } = config.extra;
-  return { variables, rest: { ...config, extra } };
+  return {
+    variables: new Map([...owned].filter(([parameter]) => isNamed(moduleOf(parameter)))),
+    copied: new Set(copies.filter(isNamed)),
+    rest: { ...config, extra },
+  };
 }

@@ -14,12 +14,12 @@ export interface Target {
   readonly alpha: number;
 }
 
-/** PEFT leaves out the output embedding, which in every Llama-family model is called so. */
-const OUTPUT_HEAD = 'lm_head';
-const EMBEDDINGS = [OUTPUT_HEAD, 'embed_tokens'];
+/** `all-linear` leaves out the output embedding, which in every Llama-family model is called so, and what is no linear layer. */
+const EMBEDDINGS = ['lm_head', 'embed_tokens'];
+const isEmbedding = (name: string) => EMBEDDINGS.includes(lastPart(name));
 
 /**
- * @param names full names of the linear layers, in model order.
+ * @param names full names of the linear layers, and of embedding and head where the model lets them be adapted, in model order.
  * @param strict also fails for a target, an exclusion or a pattern that fits no layer, which PEFT ignores or warns of: in a config that a
  * user writes it is a mistake; in one that comes with weights, the weights say what there is.
  * @returns the targets in model order, at least one.
@@ -37,7 +37,7 @@ export function findTargets(names: readonly string[], config: LoraConfig, strict
         ? `target_modules ${showValue(config.targetModules, 200)} fits none of the model's linear layers` +
           (config.layersToTransform === null ? '' : ` in layers_to_transform ${showValue(config.layersToTransform)}`)
         : `exclude_modules ${showValue(config.excludeModules, 200)} leaves none of the layers that target_modules fits`;
-    throw new AdapterError(`${why}; the model has ${describeLayers(names)}${notAdapted(config.targetModules)}`);
+    throw new AdapterError(`${why}; the model has ${describeLayers(names)}${notAdapted(names, config.targetModules)}`);
   }
   const ranks = patterns('rank_pattern', config.rankPattern);
   const alphas = patterns('alpha_pattern', config.alphaPattern);
@@ -50,7 +50,7 @@ export function findTargets(names: readonly string[], config: LoraConfig, strict
     ];
     if (idle.length > 0) {
       throw new AdapterError(
-        `${idle.join('; ')}; the model has ${describeLayers(names)}${notAdapted(config.targetModules)}`,
+        `${idle.join('; ')}; the model has ${describeLayers(names)}${notAdapted(names, config.targetModules)}`,
       );
     }
   }
@@ -70,17 +70,18 @@ export function targetModulesForFile(
 ): readonly string[] | string {
   const split = splitNames(targetModules);
   if (typeof split !== 'string' || split.toLowerCase() !== 'all-linear') return split;
-  const targeted = names.filter((name) => lastPart(name) !== OUTPUT_HEAD);
+  const targeted = names.filter((name) => !isEmbedding(name));
   return [...new Set(targeted.map(lastPart))];
 }
 
 /** Words about the embedding and the head, where a list names them and they are none of the layers that the model lets adapt. */
-function notAdapted(targetModules: readonly string[] | string): string {
+function notAdapted(names: readonly string[], targetModules: readonly string[] | string): string {
   const split = splitNames(targetModules);
-  const named = typeof split === 'string' ? [] : split.filter((name) => EMBEDDINGS.includes(lastPart(name)));
+  const has = (target: string) => names.some((name) => name === target || name.endsWith(`.${target}`));
+  const named = typeof split === 'string' ? [] : split.filter((name) => isEmbedding(name) && !has(name));
   return named.length === 0
     ? ''
-    : `. ${firstOf(named)} ${named.length > 1 ? 'are' : 'is'} not adapted here: adapters are put on linear layers inside the decoder's layers; leave ${named.length > 1 ? 'them' : 'it'} out of target_modules`;
+    : `. ${firstOf(named)} ${named.length > 1 ? 'are' : 'is'} not adapted here: this model lets none be put on ${named.length > 1 ? 'them' : 'it'}; leave ${named.length > 1 ? 'them' : 'it'} out of target_modules`;
 }
 
 interface Matcher {
@@ -93,7 +94,7 @@ function matcher(field: string, modules: readonly string[] | string, config?: Lo
   const split = splitNames(modules);
   if (typeof split === 'string') {
     if (config && split.toLowerCase() === 'all-linear') {
-      return { matches: (name) => lastPart(name) !== OUTPUT_HEAD, unused: () => [] };
+      return { matches: (name) => !isEmbedding(name), unused: () => [] };
     }
     const expression = new PythonRegExp(split, field);
     return {
@@ -150,6 +151,9 @@ function patterns(field: string, byPattern: Readonly<Record<string, number>>) {
 const lastPart = (name: string) => name.slice(name.lastIndexOf('.') + 1);
 
 function describeLayers(names: readonly string[]): string {
-  if (names.length === 0) return 'no linear layers';
-  return `${names.length} linear layers: ${firstOf([...new Set(names.map(lastPart))], 8)}, for instance '${names[0]}'`;
+  const linears = names.filter((name) => !isEmbedding(name));
+  const others = names.filter(isEmbedding);
+  const beside = others.length === 0 ? '' : `, and ${others.join(', ')}`;
+  if (linears.length === 0) return `no linear layers${beside}`;
+  return `${linears.length} linear layers: ${firstOf([...new Set(linears.map(lastPart))], 8)}, for instance '${linears[0]}'${beside}`;
 }

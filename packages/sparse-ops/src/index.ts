@@ -32,6 +32,7 @@ export {
 export { storedLike, storedTensor, takesStored } from './engine/stored-tensor.js';
 export { noGradient } from './engine/tape.js';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './loss/linear-cross-entropy.js';
+export { type LogitsCrossEntropyOptions, logitsCrossEntropy } from './loss/logits-cross-entropy.js';
 export { type FrozenWeight, gatedMlp, type MlpWeights } from './mlp/gated-mlp.js';
 export { loraMlp, type MlpLayer, type MlpLayers } from './mlp/lora-mlp.js';
 export { swiglu } from './mlp/swiglu.js';

@@ -11,7 +11,7 @@ import type { BaseModel, OpenedModel } from './open-model.js';
 /** The training keys that make an adapter. */
 export type AdapterKeys = Pick<
   TrainConfig,
-  'peft' | 'loraR' | 'loraAlpha' | 'loraDropout' | 'loraTargetModules' | 'useRslora' | 'seed'
+  'peft' | 'loraR' | 'loraAlpha' | 'loraDropout' | 'loraTargetModules' | 'modulesToSave' | 'useRslora' | 'seed'
 >;
 
 /**
@@ -30,11 +30,20 @@ export function newAdapter(opened: BaseModel, keys: AdapterKeys, output: Output)
       loraDropout: keys.loraDropout,
       targetModules: targets.length === 1 && /^all-linear$/i.test(targets[0]!) ? 'all-linear' : targets,
       useRslora: keys.useRslora,
+      ...(keys.modulesToSave.length > 0 && { extra: { modules_to_save: keys.modulesToSave } }),
       baseModelNameOrPath: opened.name,
     },
     { seed: keys.seed, method: keys.peft },
   );
   output.note(peft.trainableParametersText());
+  const trained = [peft.embedding?.embedding.name, peft.adapters.has('lm_head') ? 'lm_head' : undefined];
+  const named = trained.filter((name) => name !== undefined);
+  if (named.length > 0) {
+    const loss = named.includes('lm_head') ? 'logits of labelled tokens exist, a few rows at a time, and ' : '';
+    output.note(
+      `${named.join(' and ')} ${named.length > 1 ? 'are' : 'is'} trained: ${loss}steps run call by call, not recorded`,
+    );
+  }
   return peft;
 }
 

@@ -15,6 +15,7 @@ type Attend = (layer: number, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D) =>
 /** One batch of sequences under generation. Owns its cache and merged weights; the model's weights stay the model's. */
 export class Decoder {
   readonly #merged = new Map<LinearLayer, tf.Tensor2D>();
+  readonly #head: tf.Tensor2D | null;
   #cache: KeyValueCache | null = null;
   /** Position of the next token of each row. */
   #positions: number[] = [];
@@ -23,6 +24,8 @@ export class Decoder {
     for (const layer of model.linears.values()) {
       if (layer.adapter !== null) this.#merged.set(layer, tf.keep(layer.adapter.mergedWeight()));
     }
+    const { outputAdapter } = model.embeddingLayers;
+    this.#head = outputAdapter && tf.keep(outputAdapter.mergedWeight());
   }
 
   /** Reads the prompts. @returns logits [B, V] of the token after each, owned by the caller. */
@@ -43,7 +46,7 @@ export class Decoder {
         layout.sequenceStarts.slice(1).map((end) => end - 1),
         'int32',
       );
-      return this.#head(tf.gather(hidden, last));
+      return this.#logits(tf.gather(hidden, last));
     });
   }
 
@@ -63,7 +66,7 @@ export class Decoder {
         const p = tf.softmax(cache.mask ? tf.add(scores, cache.mask) : scores) as tf.Tensor3D;
         return tf.reshape(tf.matMul(p, values), [-1, N * d]) as tf.Tensor2D;
       });
-      return this.#head(hidden);
+      return this.#logits(hidden);
     });
   }
 
@@ -76,6 +79,7 @@ export class Decoder {
   dispose(): void {
     this.#cache?.dispose();
     for (const weight of this.#merged.values()) weight.dispose();
+    this.#head?.dispose();
   }
 
   #forward(ids: Int32Array, positions: Int32Array, attend: Attend): tf.Tensor2D {
@@ -102,7 +106,8 @@ export class Decoder {
     return linear(x, this.#merged.get(layer) ?? layer.weight, layer.bias);
   }
 
-  #head(hidden: tf.Tensor2D): tf.Tensor2D {
-    return linear(rmsNorm(hidden, this.model.parts.norm, this.model.config.rmsNormEps), this.model.parts.lmHead);
+  #logits(hidden: tf.Tensor2D): tf.Tensor2D {
+    const { parts, config, embeddingLayers } = this.model;
+    return linear(rmsNorm(hidden, parts.norm, config.rmsNormEps), this.#head ?? embeddingLayers.outputWeight);
   }
 }

@@ -30,7 +30,7 @@ export interface LoadOptions extends PeftOptions, ParseAdapterOptions {
  * @throws SafetensorsError or AdapterError when the disk does not take a file.
  */
 export async function savePretrained(peft: PeftModel, dir: string): Promise<void> {
-  await writeSafetensors(join(dir, ADAPTER_MODEL_FILE), adapterTensors(peft), ADAPTER_METADATA);
+  await writeSafetensors(join(dir, ADAPTER_MODEL_FILE), await adapterTensors(peft), ADAPTER_METADATA);
   const fingerprint = await peft.baseFingerprint();
   if (fingerprint === null) await rm(join(dir, BASE_FILE), { force: true });
   else await writeText(join(dir, BASE_FILE), `${JSON.stringify({ fingerprint })}\n`);

@@ -48,3 +48,32 @@ describe('combineAdapters()', () => {
     );
   });
 });
+
+describe('combineAdapters() of adapters on embedding and head', () => {
+  const embeddings = fileURLToPath(new URL('../../../models/test/fixtures/embeddings/', import.meta.url));
+
+  it('adds their values, keeps the copies of frozen weights, and gives one adapter alone as itself', async () => {
+    const out = join(directory, 'embeddings');
+    await combineAdapters([`${embeddings}lora`, `${embeddings}lora`], [1, 0], out);
+    const [made, one] = await Promise.all(
+      [out, `${embeddings}lora`].map((dir) => openSafetensors(join(dir, 'adapter_model.safetensors'))),
+    );
+    expect([...made!.names].sort()).toEqual([...one!.names].sort());
+    const scaling = 6 / 4;
+    for (const name of one!.names) {
+      const factor = name.includes('base_layer') ? 1 : Math.sqrt(scaling);
+      const [a, b] = [await made!.float32(name), await one!.float32(name)];
+      a.forEach((value, i) => {
+        expect(value, `${name} ${i}`).toBeCloseTo(factor * b[i]!, 5);
+      });
+    }
+    await Promise.all([made!.close(), one!.close()]);
+  });
+
+  it('refuses modules that are trained in full', async () => {
+    const saved = `${embeddings}saved`;
+    await expect(combineAdapters([saved, saved], [1, 1], join(directory, 'never'))).rejects.toThrow(
+      'modules_to_save (lm_head, embed_tokens) are trained in full',
+    );
+  });
+});

@@ -8,6 +8,7 @@ import type { SafetensorsFile } from '@spft/safetensors';
 import { openSafetensors, writeFileAtomically, writeSafetensors } from '@spft/safetensors/node';
 import { adapterConfigText } from '../adapter-config-file.js';
 import { ADAPTER_METADATA } from '../adapter-file.js';
+import { isEmbeddingCopy } from '../embedding-copies.js';
 import { AdapterError } from '../errors.js';
 import type { LoraConfig } from '../lora-config.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, loadAdapterConfig } from './adapter-directory.js';
@@ -47,8 +48,15 @@ export async function combineAdapters(
             `${directories[n]}: has not the tensors of ${directories[0]} (${name}); combine adapters on the same layers of one base`,
           );
         }
+        const values = await file.float32(name);
+        if (isEmbeddingCopy(name)) {
+          if (n > 0 && !sum.every((value, i) => value === values[i]))
+            throw new AdapterError(otherCopy(name, directories[n]!));
+          sum.set(values);
+          continue;
+        }
         const factor = factorOf(name, weights[n]! * scalingOf(configs[n]!), directories[n]!);
-        (await file.float32(name)).forEach((value, i) => {
+        values.forEach((value, i) => {
           sum[i] = sum[i]! + factor * value;
         });
       }
@@ -68,14 +76,21 @@ const scalingOf = ({ loraAlpha, r, useRslora }: LoraConfig) => loraAlpha / (useR
 /** The sign stands on A alone; on both it would go. */
 function factorOf(name: string, weight: number, directory: string): number {
   const root = Math.sqrt(Math.abs(weight));
-  if (name.endsWith('lora_A.weight')) return weight < 0 ? -root : root;
-  if (name.endsWith('lora_B.weight')) return root;
+  if (/\.(?:lora_A\.weight|lora_embedding_A)$/.test(name)) return weight < 0 ? -root : root;
+  if (/\.(?:lora_B\.weight|lora_embedding_B)$/.test(name)) return root;
   throw new AdapterError(`${directory}: '${name}' is no LoRA's tensor, and only plain LoRA can be combined linearly`);
 }
+
+const otherCopy = (name: string, directory: string) =>
+  `${directory}: '${name}' has other values than the first adapter's: embedding or head are trained in full, or the bases differ, and neither can be combined linearly`;
 
 const text = ({ r, useDora }: LoraConfig) => `${useDora ? 'DoRA' : 'LoRA'} of rank ${r}`;
 
 function differenceOf(a: LoraConfig, b: LoraConfig): string | null {
+  const inFull = b.extra.modules_to_save;
+  if (Array.isArray(inFull) && inFull.length > 0) {
+    return `its modules_to_save (${inFull.join(', ')}) are trained in full, which is not combined linearly`;
+  }
   if (b.useDora) return 'is a DoRA, whose magnitudes cannot be added';
   if (Object.keys(b.rankPattern).length > 0 || Object.keys(b.alphaPattern).length > 0) {
     return 'has ranks or alphas of single layers, which are not combined here';

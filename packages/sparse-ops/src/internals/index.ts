@@ -1,5 +1,6 @@
 /** @file `@spft/sparse-ops/internals`: what other packages of spft need of this one. It may change with any version. */
 export { ropeFrequencies } from '../attention/rope-tables.js';
+export { addAll } from '../engine/add-all.js';
 export { recordOp } from '../engine/record-op.js';
 export { formOf, requireForm, STORED_FORMS } from '../engine/stored-form.js';
 export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
