@@ -20,17 +20,11 @@ export { type DecoderWeights, decodeLayer, type KeysAndValues, type TokenPlaces 
 export { batchedMatMul } from './engine/batched-matmul.js';
 export { matMul2d } from './engine/matmul.js';
 export { stopGradient } from './engine/stop-gradient.js';
-export {
-  type OriginalSample,
-  originalSample,
-  type StoreAsOptions,
-  StoredFormError,
-  type StoredFormName,
-  spreadPlaces,
-  storeAs,
-} from './engine/stored-form.js';
 export { storedLike, storedTensor, takesStored } from './engine/stored-tensor.js';
 export { noGradient } from './engine/tape.js';
+export { type StoreAsOptions, StoredFormError } from './forms/form.js';
+export type { StoredFormName } from './forms/forms.js';
+export { type OriginalSample, originalSample, spreadPlaces, storeAs } from './forms/stored-form.js';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './loss/linear-cross-entropy.js';
 export { type LogitsCrossEntropyOptions, logitsCrossEntropy } from './loss/logits-cross-entropy.js';
 export { type FrozenWeight, gatedMlp, type MlpWeights } from './mlp/gated-mlp.js';

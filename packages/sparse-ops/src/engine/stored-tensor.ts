@@ -1,6 +1,7 @@
 /** @file A frozen tensor as it lies in a file, for backends that take its bytes without a float32 copy on the host. */
 import * as tf from '@tensorflow/tfjs';
 import type { StoredType } from '../contract/layers.js';
+import { someStored } from '../forms/stored-matrix.js';
 import { hasKernel, runOp } from './op.js';
 import { noGradient } from './tape.js';
 
@@ -26,5 +27,7 @@ export function storedTensor<T extends tf.Tensor>(bytes: Uint8Array, stored: Sto
  * @returns owned by the caller. Not differentiable.
  */
 export function storedLike<T extends tf.Tensor>(x: T, like: tf.Tensor): T {
-  return noGradient(() => runOp('SpftStoredLike', { x, like }, {}, () => tf.clone(x))) as T;
+  return noGradient(() =>
+    someStored([like]) ? tf.clone(x) : runOp('SpftStoredLike', { x, like }, {}, () => tf.clone(x)),
+  ) as T;
 }

@@ -8,11 +8,11 @@
 import * as tf from '@tensorflow/tfjs';
 import type { KernelInputsOf } from '../contract/kernels.js';
 import type { FourBitType, Packed4bitAttributes, StoredType } from '../contract/layers.js';
-import { matMul2d } from '../engine/matmul.js';
-import { runOp } from '../engine/op.js';
+import { hasKernel, runKernel, runOp } from '../engine/op.js';
 import { noGradient } from '../engine/tape.js';
 import { unpack4bitColumnsOnHost, unpack4bitOnHost, unpack4bitRowsOnHost } from '../kernels/host/four-bit.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
+import { timesPlain, timesPlainTransposed } from '../project/plain-product.js';
 import { CODE_BOOKS, DYNAMIC_MAP } from './code-books.js';
 
 registerHostKernel('SpftUnpack4bit', unpack4bitOnHost);
@@ -112,6 +112,17 @@ export function unpack4bitColumns(m: PackedMatrix, indices: tf.Tensor1D): tf.Ten
   );
 }
 
+/** x·Wᵀ + b, without a gradient. @returns [T, out], owned by the caller. */
+export function packedProduct(x: tf.Tensor2D, m: PackedMatrix, bias: tf.Tensor1D | null): tf.Tensor2D {
+  if (!hasKernel('SpftLinear4bit')) return tf.tidy(() => timesPlain(x, unpack4bit(m), bias));
+  const run = () => runKernel('SpftLinear4bit', { x, ...m.tensors }, m.attributes);
+  return bias ? tf.tidy(() => tf.add(run(), bias) as tf.Tensor2D) : run();
+}
+
+/** dy·W, without a gradient. @returns [T, in], owned by the caller. */
+export const packedProductTransposed = (dy: tf.Tensor2D, m: PackedMatrix): tf.Tensor2D =>
+  runOp('SpftLinear4bitGrad', { dy, ...m.tensors }, m.attributes, () => timesPlainTransposed(dy, unpack4bit(m)));
+
 /**
  * x·Wᵀ.
  * @param x [T, in].
@@ -124,14 +135,10 @@ export function linear4bit(x: tf.Tensor2D, m: PackedMatrix): tf.Tensor2D {
   if (x.rank !== 2 || x.shape[1] !== inputs) {
     throw new RangeError(`linear4bit: x [${x.shape}] must have as many columns as the matrix [${out},${inputs}]`);
   }
-  const op = tf.customGrad((x) => {
-    const value = runOp('SpftLinear4bit', { x: x as tf.Tensor, ...m.tensors }, m.attributes, () =>
-      matMul2d(x as tf.Tensor2D, unpack4bit(m), false, true),
-    );
-    const gradFunc = (dy: tf.Tensor) =>
-      runOp('SpftLinear4bitGrad', { dy, ...m.tensors }, m.attributes, () => matMul2d(dy as tf.Tensor2D, unpack4bit(m)));
-    return { value, gradFunc };
-  });
+  const op = tf.customGrad((x) => ({
+    value: packedProduct(x as tf.Tensor2D, m, null),
+    gradFunc: (dy: tf.Tensor) => packedProductTransposed(dy as tf.Tensor2D, m),
+  }));
   return op(x) as tf.Tensor2D;
 }
 
@@ -145,10 +152,13 @@ export interface PackedArraysOf {
   readonly absmax: Float32Array | Uint8Array;
   /** Of double quantisation: [⌈blocks / nestedBlockSize⌉]. */
   readonly nestedAbsmax?: Float32Array;
+  /** What its codes stand for, [256]; of other machines it may differ from ours in a last place. */
+  readonly nestedMap?: Float32Array;
 }
 
 /** A matrix in codes on the active backend, which the caller owns (`disposePacked`). */
-export function packedMatrix({ type, attributes, codes, absmax, nestedAbsmax }: PackedArraysOf): PackedMatrix {
+export function packedMatrix(arrays: PackedArraysOf): PackedMatrix {
+  const { type, attributes, codes, absmax, nestedAbsmax, nestedMap = DYNAMIC_MAP } = arrays;
   const made: tf.Tensor[] = [];
   const make = (values: Float32Array | Uint8Array) => {
     const tensor = tf.tensor1d(values, values instanceof Uint8Array ? 'bool' : 'float32');
@@ -160,7 +170,7 @@ export function packedMatrix({ type, attributes, codes, absmax, nestedAbsmax }: 
     const scales =
       absmax instanceof Float32Array
         ? { absmax: make(absmax) }
-        : { absmaxCodes: make(absmax), nestedAbsmax: make(nestedAbsmax!), nestedMap: make(DYNAMIC_MAP) };
+        : { absmaxCodes: make(absmax), nestedAbsmax: make(nestedAbsmax!), nestedMap: make(nestedMap) };
     return { type, attributes, tensors: { codes: code, map, ...scales } };
   } catch (error) {
     tf.dispose(made);

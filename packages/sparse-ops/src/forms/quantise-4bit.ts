@@ -24,7 +24,7 @@ export interface Quantised {
 export const BLOCK_SIZES: readonly number[] = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 
 /**
- * @param x finite numbers, a multiple of `blockSize` of them.
+ * @param x a multiple of `blockSize` of numbers. A block with one that is not finite has NaN for its scale.
  * @throws RangeError otherwise.
  */
 export function quantise4bitOnHost(x: Float32Array, type: FourBitType, blockSize: number): Quantised {
@@ -35,12 +35,14 @@ export function quantise4bitOnHost(x: Float32Array, type: FourBitType, blockSize
   const absmax = new Float32Array(x.length / blockSize);
   for (let b = 0; b < absmax.length; b++) {
     const [from, to] = [b * blockSize, (b + 1) * blockSize];
-    let most = 0;
+    let [most, rest] = [0, 0];
     for (let n = from; n < to; n++) {
       const size = Math.abs(x[n]!);
       if (size > most) most = size;
+      // x − x is 0 for every finite x.
+      rest += size - size;
     }
-    absmax[b] = most;
+    absmax[b] = most + rest;
     const inverse = f(1 / Math.max(most, LEAST));
     for (let n = from; n < to; n += 2) {
       codes[n >> 1] =

@@ -2,11 +2,20 @@
 export { ropeFrequencies } from '../attention/rope-tables.js';
 export { addAll } from '../engine/add-all.js';
 export { recordOp } from '../engine/record-op.js';
-export { formOf, requireForm, STORED_FORMS } from '../engine/stored-form.js';
 export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
 export { gradientsOnOwnTape } from '../engine/tfjs-internals.js';
-export { linear4bit, type PackedMatrix, unpack4bit, unpack4bitColumns, unpack4bitRows } from '../forms/four-bit.js';
-export { packedOf, packedTensor, partsOf } from '../forms/packed-tensor.js';
+export { STORED_FORMS } from '../forms/forms.js';
+export {
+  linear4bit,
+  type PackedArraysOf,
+  type PackedMatrix,
+  unpack4bit,
+  unpack4bitColumns,
+  unpack4bitRows,
+} from '../forms/four-bit.js';
+export { packedTensor, partsOf } from '../forms/packed-tensor.js';
+export { formOf, packedArrays, requireForm, storePacked } from '../forms/stored-form.js';
+export { anotherOf, storedMatrixOf, unpacked } from '../forms/stored-matrix.js';
 export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
 export { gramScoresOfAll } from '../select/gram-scores-of-all.js';
 export { fitsShape, type LayoutShape, longestSequence, paddingSequences, padLayout } from '../tokens/pad-layout.js';

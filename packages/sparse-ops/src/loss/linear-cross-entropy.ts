@@ -11,6 +11,7 @@ import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { transpose2d } from '../engine/transpose.js';
+import { someStored, unpacked } from '../forms/stored-matrix.js';
 
 /** Logits of one chunk hold at most about so many numbers, unless `chunkRows` says otherwise: 32 MB. */
 const CHUNK_NUMBERS = 2 ** 23;
@@ -91,11 +92,11 @@ export function linearCrossEntropy(
     throw new RangeError(`linearCrossEntropy: chunkRows is ${chunkRows}, must be a positive whole number`);
   }
   const withGradient = isRecording();
-  const [loss, dx] = noGradient(() =>
+  const run = (weight: tf.Tensor2D) =>
     runOp('SpftLinearCrossEntropy', { x, weight, labels }, { chunkRows, withGradient }, () =>
       allChunks(x, weight, labels, chunkRows, withGradient),
-    ),
-  );
+    );
+  const [loss, dx] = noGradient(() => (someStored([weight]) ? tf.tidy(() => run(unpacked(weight))) : run(weight)));
   if (!dx) return loss as tf.Scalar;
   // What the forward made beside the loss is kept by an op that only hands the loss on: an op has one output and keeps its inputs.
   const op = tf.customGrad((_, save) => {

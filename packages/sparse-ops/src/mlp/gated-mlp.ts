@@ -9,7 +9,8 @@ import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
-import { checkLayer, type OnTopOptions } from '../project/frozen-layer.js';
+import { someStored } from '../forms/stored-matrix.js';
+import { checkLayer, type OnTopOptions, weightsOf } from '../project/frozen-layer.js';
 import { linear } from '../project/linear.js';
 import { linearKeptColumns } from '../project/linear-kept-columns.js';
 import { linearKeptRows } from '../project/linear-kept-rows.js';
@@ -79,7 +80,7 @@ export function gatedMlp(
         `[I, H], [I, H], [H, I] and [T, H] for x [${x.shape}]`,
     );
   }
-  if (!hasKernel('SpftGatedMlp') || !hasKernel('SpftGatedMlpGrad')) {
+  if (!hasKernel('SpftGatedMlp') || !hasKernel('SpftGatedMlpGrad') || someStored(weightsOf([gate, up, down]))) {
     return tf.tidy(() => compose(x, residual, weights, keep, denseRows));
   }
   const [y] = recordOp<[tf.Tensor2D]>({

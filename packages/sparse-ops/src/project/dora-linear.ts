@@ -11,6 +11,7 @@ import { columnDots } from '../engine/column-dots.js';
 import { matMul2d, thinProduct } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
+import { someStored, unpacked } from '../forms/stored-matrix.js';
 import { checkLora } from './lora-linear.js';
 
 /**
@@ -28,12 +29,12 @@ export function doraNorms(weight: tf.Tensor2D, loraA: tf.Tensor2D, loraB: tf.Ten
       `doraNorms: weight [${weight.shape}], loraA [${loraA.shape}] and loraB [${loraB.shape}] must be [out, in], [r, in] and [out, r]`,
     );
   }
-  return noGradient(() =>
+  const norms = (weight: tf.Tensor2D) =>
     runOp('SpftDoraNorms', { weight, loraA, loraB }, { scaling }, () => {
       const delta = matMul2d(tf.mul(loraB, scaling), loraA);
       return tf.sqrt(tf.sum(tf.square(tf.add(weight, delta)), 1)) as tf.Tensor1D;
-    }),
-  );
+    });
+  return noGradient(() => (someStored([weight]) ? tf.tidy(() => norms(unpacked(weight))) : norms(weight)));
 }
 
 /**

@@ -71,6 +71,10 @@ export function withBranch(x: tf.Tensor2D, base: tf.Tensor2D, { weight, lora }: 
   return magnitude ? doraLinear(x, base, a, b, magnitude, weight, scaling) : loraLinear(x, base, a, b, scaling);
 }
 
+/** The layers' weights. */
+export const weightsOf = (layers: readonly { readonly weight: tf.Tensor2D }[]): tf.Tensor2D[] =>
+  layers.map(({ weight }) => weight);
+
 /** Tensors of the layers' branches, which get gradients, by name. */
 export function branchTensors(layers: readonly FrozenLayer[]): Record<string, tf.Tensor> {
   const tensors: Record<string, tf.Tensor> = {};

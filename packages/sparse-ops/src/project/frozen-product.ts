@@ -11,6 +11,7 @@ import * as tf from '@tensorflow/tfjs';
 import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { noGradient, takesKeptForLeak } from '../engine/tape.js';
 import { transpose2d } from '../engine/transpose.js';
+import { someStored } from '../forms/stored-matrix.js';
 
 /** Kept transposes together hold at most so many numbers (512 MB); weights asked for beyond that are transposed each time. */
 const BUDGET = 2 ** 27;
@@ -25,7 +26,8 @@ let keptNumbers = 0;
  * @param weight [out, in], frozen.
  */
 export function keepTransposed(weight: tf.Tensor2D): void {
-  if (!transposes.has(weight)) transposes.set(weight, null);
+  // A matrix in less room than plain numbers take shall not get plain ones beside it.
+  if (!someStored([weight]) && !transposes.has(weight)) transposes.set(weight, null);
 }
 
 /** Disposes the transpose of `weight`, if one is kept; it is kept no more. */

@@ -10,7 +10,9 @@ import type { ChannelSelection } from '../contract/types.js';
 import { takeColumns, takeColumnsTransposed } from '../engine/columns.js';
 import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
+import { timesPlain, timesPlainTransposed } from './plain-product.js';
 
 /**
  * @param x [T, kept]: the kept columns of the layer's input, as `gatherColumns` or `linearKeptRows` gives them.
@@ -35,17 +37,21 @@ export function linearKeptColumns(
     );
   }
   const { indices } = keep;
+  const stored = storedMatrixOf(weight);
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
-    const value = runOp('SpftLinearKeptColumns', { x, weight, indices, ...(bias && { bias }) }, {}, () => {
-      const product = prefersPlainProducts()
-        ? matMul2d(x, takeColumnsTransposed(weight, indices))
-        : matMul2d(x, takeColumns(weight, indices), false, true);
-      return bias ? (tf.add(product, bias) as tf.Tensor2D) : product;
-    });
+    const value = stored
+      ? tf.tidy(() => timesPlain(x, stored.columns(indices), bias))
+      : runOp('SpftLinearKeptColumns', { x, weight, indices, ...(bias && { bias }) }, {}, () => {
+          const product = prefersPlainProducts()
+            ? matMul2d(x, takeColumnsTransposed(weight, indices))
+            : matMul2d(x, takeColumns(weight, indices), false, true);
+          return bias ? (tf.add(product, bias) as tf.Tensor2D) : product;
+        });
     (save as tf.GradSaveFunc)([indices]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const indices = saved[0] as tf.Tensor1D;
+      if (stored) return tf.tidy(() => timesPlainTransposed(dy as tf.Tensor2D, stored.columns(indices)));
       return runOp('SpftLinearKeptColumnsGrad', { dy, weight, indices }, {}, () =>
         matMul2d(dy as tf.Tensor2D, takeColumns(weight, indices)),
       );

@@ -9,8 +9,10 @@ import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 import { takeRows } from '../tokens/gather-rows.js';
+import { timesPlain, timesPlainTransposed } from './plain-product.js';
 
 const takeOfVector = (v: tf.Tensor1D, indices: tf.Tensor1D): tf.Tensor1D =>
   tf.reshape(takeRows(tf.reshape(v, [-1, 1]), indices), [-1]);
@@ -38,15 +40,19 @@ export function linearKeptRows(
     );
   }
   const { indices } = keep;
+  const stored = storedMatrixOf(weight);
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
-    const value = runOp('SpftLinearKeptRows', { x, weight, indices, ...(bias && { bias }) }, {}, () => {
-      const product = matMul2d(x, takeRows(weight, indices), false, true);
-      return bias ? (tf.add(product, takeOfVector(bias, indices)) as tf.Tensor2D) : product;
-    });
+    const value = stored
+      ? tf.tidy(() => timesPlain(x, stored.rows(indices), bias && takeOfVector(bias, indices)))
+      : runOp('SpftLinearKeptRows', { x, weight, indices, ...(bias && { bias }) }, {}, () => {
+          const product = matMul2d(x, takeRows(weight, indices), false, true);
+          return bias ? (tf.add(product, takeOfVector(bias, indices)) as tf.Tensor2D) : product;
+        });
     (save as tf.GradSaveFunc)([indices]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const indices = saved[0] as tf.Tensor1D;
+      if (stored) return tf.tidy(() => timesPlainTransposed(dy as tf.Tensor2D, stored.rows(indices)));
       return runOp('SpftLinearKeptRowsGrad', { dy, weight, indices }, {}, () =>
         matMul2d(dy as tf.Tensor2D, takeRows(weight, indices)),
       );

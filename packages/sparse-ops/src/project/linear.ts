@@ -4,6 +4,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { frozenProduct } from './frozen-product.js';
 
 /**
@@ -21,6 +22,14 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
   }
   if (bias !== null && (bias.rank !== 1 || bias.size !== weight.shape[0])) {
     throw new RangeError(`linear: bias [${bias.shape}] must have one number for each row of weight [${weight.shape}]`);
+  }
+  const stored = storedMatrixOf(weight);
+  if (stored) {
+    const op = tf.customGrad((input) => ({
+      value: stored.times(input as tf.Tensor2D, bias),
+      gradFunc: (dy: tf.Tensor) => stored.timesTransposed(dy as tf.Tensor2D),
+    }));
+    return op(x) as tf.Tensor2D;
   }
   const times = frozenProduct(weight);
   const op = tf.customGrad((input) => {

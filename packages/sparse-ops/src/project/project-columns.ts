@@ -7,6 +7,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
+import { someStored } from '../forms/stored-matrix.js';
 import { gatherColumns } from '../select/gather-columns.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
 import {
@@ -56,7 +57,7 @@ export function projectColumns(
   if (residual.shape[0] !== x.shape[0] || residual.shape[1] !== weight.shape[0]) {
     throw new RangeError(`projectColumns: residual [${residual.shape}] must be [${x.shape[0]},${weight.shape[0]}]`);
   }
-  if (!hasKernel('SpftProjectColumns') || !hasKernel('SpftProjectColumnsGrad')) {
+  if (!hasKernel('SpftProjectColumns') || !hasKernel('SpftProjectColumnsGrad') || someStored([weight])) {
     return tf.tidy(() => compose(x, residual, layer, denseRows));
   }
   const branches = branchTensors([layer]);

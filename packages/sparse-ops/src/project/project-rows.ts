@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recomputed, recordOp } from '../engine/record-op.js';
 import { isConstant } from '../engine/tape.js';
+import { someStored } from '../forms/stored-matrix.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
 import {
@@ -17,6 +18,7 @@ import {
   type FrozenLayer,
   keptInputs,
   nameKept,
+  weightsOf,
   withBranch,
   withIndices,
 } from './frozen-layer.js';
@@ -48,7 +50,7 @@ function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: numb
  */
 export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
   for (const layer of layers) checkLayer('projectRows', x, layer, denseRows, 'outputs');
-  if (!hasKernel('SpftProjectRows') || !hasKernel('SpftProjectRowsGrad'))
+  if (!hasKernel('SpftProjectRows') || !hasKernel('SpftProjectRowsGrad') || someStored(weightsOf(layers)))
     return tf.tidy(() => compose(x, layers, denseRows));
   const branches = branchTensors(layers);
   const withInput = !isConstant(x);

@@ -1,6 +1,7 @@
 /** @file Rows of a matrix by index: embedding rows, rows that have a label, rows of a weight. */
 import * as tf from '@tensorflow/tfjs';
 import { runOp } from '../engine/op.js';
+import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { gatherRowsOnHost, scatterAddRowsOnHost } from '../kernels/host/gather-rows.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { checkMatrix } from '../select/selection.js';
@@ -10,6 +11,8 @@ registerHostKernel('SpftGatherRowsGrad', scatterAddRowsOnHost);
 
 /** The rows without a gradient: for use inside ops. @returns [R, n], owned by the caller. */
 export function takeRows(x: tf.Tensor2D, rows: tf.Tensor1D): tf.Tensor2D {
+  const stored = storedMatrixOf(x);
+  if (stored) return stored.rows(rows);
   return runOp('SpftGatherRows', { x, rows }, {}, () =>
     x.size === 0 || rows.size === 0 ? tf.zeros([rows.shape[0], x.shape[1]]) : (tf.gather(x, rows) as tf.Tensor2D),
   );

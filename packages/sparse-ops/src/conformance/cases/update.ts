@@ -1,8 +1,8 @@
 /** @file Steps of the optimizers over tensors of all sizes, the norm of gradients, and tensors as they lie in files. */
 import * as tf from '@tensorflow/tfjs';
 import { e4m3WeightReference } from '../../engine/e4m3.reference.js';
-import { storeAs } from '../../engine/stored-form.js';
 import { storedLike, storedTensor } from '../../engine/stored-tensor.js';
+import { storeAs } from '../../forms/stored-form.js';
 import { globalNorm } from '../../update/global-norm.js';
 import { globalNormReference } from '../../update/global-norm.reference.js';
 import { adamwUpdate, sgdUpdate } from '../../update/optimizer-update.js';

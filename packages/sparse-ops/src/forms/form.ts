@@ -1,0 +1,28 @@
+/** @file What a form of frozen matrices says of itself: a file for each (fp8-form.ts, four-bit-form.ts), and a line in forms.ts. */
+import type * as tf from '@tensorflow/tfjs';
+import type { StoredType } from '../contract/layers.js';
+import type { PackedKind } from './packed-tensor.js';
+
+/** The active backend has no such form of weights, or a matrix cannot be stored in it. */
+export class StoredFormError extends Error {
+  readonly code = 'SPFT_STORED_FORM';
+  override readonly name = 'StoredFormError';
+}
+
+export interface StoreAsOptions {
+  /** `fp8`: keeps what gradients need of the matrix, its transpose, rather than making it in every step: faster, for as much memory again. */
+  readonly keepTransposed?: boolean;
+  /** 4 bits: numbers that share a scale. Default 64. */
+  readonly blockSize?: number;
+  /** 4 bits: scales in 8 bits too, a third of a bit a number saved. Default false. */
+  readonly doubleQuantisation?: boolean;
+  /** 4 bits: what the matrix came in, to which the numbers of its codes are rounded, as bitsandbytes does. Default `F32`, without rounding. */
+  readonly dtype?: StoredType;
+}
+
+export interface FormDefinition {
+  /** @throws StoredFormError where the active backend cannot have it. */
+  require(): void;
+  /** @throws StoredFormError for a matrix that does not fit. @returns a tensor owned by the caller, and what is to be known to take it apart. */
+  store(x: tf.Tensor2D, options: StoreAsOptions): { readonly tensor: tf.Tensor2D; readonly kind: PackedKind | null };
+}

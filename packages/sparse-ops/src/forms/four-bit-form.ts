@@ -1,0 +1,72 @@
+/** @file `nf4` and `fp4`: codes of 4 bits as bitsandbytes has them (QLoRA), on every backend: in its own form, or as a stored matrix. */
+import * as tf from '@tensorflow/tfjs';
+import type { FourBitType, Packed4bitAttributes } from '../contract/layers.js';
+import { hasKernel } from '../engine/op.js';
+import { type FormDefinition, StoredFormError } from './form.js';
+import { type PackedArraysOf, packedMatrix } from './four-bit.js';
+import { packedTensor } from './packed-tensor.js';
+import { BLOCK_SIZES, quantise4bit, quantiseScales } from './quantise-4bit.js';
+
+/** A scale of scales for so many, as bitsandbytes has it. */
+const NESTED_BLOCK = 256;
+
+/** @throws StoredFormError where matrices [out, in] have no such blocks. */
+function checkBlocks([out, inputs]: readonly number[], blockSize: number): void {
+  if (!BLOCK_SIZES.includes(blockSize)) {
+    throw new StoredFormError(`blocks of 4 bit codes have ${BLOCK_SIZES.join(', ')} numbers, not ${blockSize}`);
+  }
+  if (inputs! % blockSize === 0) return;
+  throw new StoredFormError(
+    `a weight [${out},${inputs}] cannot be stored in 4 bits by blocks of ${blockSize}: its rows are no multiple of that, and blocks would reach over two; ` +
+      'leave this model in bf16',
+  );
+}
+
+export const fourBitForm = (type: FourBitType): FormDefinition => ({
+  require() {
+    // A backend with forms of its own has kernels that take them in attributes, so it must have this one too.
+    if (!hasKernel('SpftStoreAs') || hasKernel('SpftStore4bit')) return;
+    throw new StoredFormError(
+      `the backend '${tf.getBackend()}' has no weights in 4 bits (${type}) yet; choose another, or leave them in bf16`,
+    );
+  },
+  store(x, { blockSize = 64, doubleQuantisation = false, dtype = 'F32' }) {
+    const [out, inputs] = x.shape;
+    checkBlocks(x.shape, blockSize);
+    const { codes, absmax } = quantise4bit(x, type, blockSize);
+    const broken = absmax.findIndex((scale) => !Number.isFinite(scale));
+    if (broken >= 0) {
+      throw new StoredFormError(
+        `a weight to be stored in ${type} has numbers that are not finite, in row ${Math.floor((broken * blockSize) / inputs)}; is the checkpoint damaged?`,
+      );
+    }
+    const nested = doubleQuantisation ? quantiseScales(absmax, { blockSize: NESTED_BLOCK }) : null;
+    const attributes: Packed4bitAttributes = {
+      ...{ out, in: inputs, blockSize, dtype },
+      ...{ nestedBlockSize: nested ? NESTED_BLOCK : 0, offset: nested?.offset ?? 0 },
+    };
+    const scales = nested ? { absmax: nested.codes, nestedAbsmax: nested.absmax } : { absmax };
+    const kind = { type, attributes };
+    return { tensor: packedTensor(packedMatrix({ ...kind, codes, ...scales })), kind };
+  },
+});
+
+/**
+ * Whether arrays are those of a matrix in codes.
+ * @throws StoredFormError saying which is not of the size that it must have.
+ */
+export function checkPacked({ type, attributes, codes, absmax, nestedAbsmax, nestedMap }: PackedArraysOf): void {
+  const { out, in: inputs, blockSize, nestedBlockSize } = attributes;
+  checkBlocks([out, inputs], blockSize);
+  const blocks = (out * inputs) / blockSize;
+  const check = (about: string, length: number | undefined, wanted: number) => {
+    if (length === wanted) return;
+    const found = length === undefined ? 'found none' : `found ${length}`;
+    throw new StoredFormError(`a weight [${out},${inputs}] in ${type} has ${wanted} ${about}, ${found}`);
+  };
+  check('bytes of codes', codes.length, (out * inputs) / 2);
+  check(`scales of ${blockSize} numbers`, absmax.length, blocks);
+  if (nestedBlockSize === 0) return;
+  check(`scales of ${nestedBlockSize} scales`, nestedAbsmax?.length, Math.ceil(blocks / nestedBlockSize));
+  if (nestedMap) check('numbers that codes of scales stand for', nestedMap.length, 256);
+}

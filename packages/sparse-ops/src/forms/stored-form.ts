@@ -1,0 +1,133 @@
+/**
+ * @file Forms of frozen matrices that take less room than plain numbers: FP8, and 4 bits. A matrix in a form is a tensor like any other: its values are what it
+ * stands for, every op takes it, and products run on it as it lies. What is above the ops need not know.
+ *
+ * What takes the place of such a matrix, such as a merged weight, is plain again (`storedLike`): a form's steps are coarser than what an adapter adds.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { noGradient } from '../engine/tape.js';
+import { type StoreAsOptions, StoredFormError } from './form.js';
+import { FORMS, type StoredFormName } from './forms.js';
+import { disposePacked, type PackedArraysOf, packedMatrix } from './four-bit.js';
+import { checkPacked } from './four-bit-form.js';
+import { type PackedKind, packedTensor, partsOf } from './packed-tensor.js';
+import { storedMatrixOf } from './stored-matrix.js';
+
+/** Some numbers of a matrix as it was before it was stored in a form, by which a model is known again. */
+export interface OriginalSample {
+  /** The beginning of its first row. */
+  readonly first: Float32Array;
+  /** At `spreadPlaces`. */
+  readonly spread: Float32Array;
+}
+
+interface Stored extends OriginalSample {
+  readonly form: StoredFormName;
+  readonly kind: PackedKind | null;
+}
+
+/** By dataId, which clones share. */
+const stored = new WeakMap<tf.DataId, Stored>();
+
+/** The form that a matrix was stored in; null for plain numbers. */
+export const formOf = (x: tf.Tensor): StoredFormName | null => stored.get(x.dataId)?.form ?? null;
+
+/** What is remembered of a matrix in a form; null for plain ones, which can be looked at. */
+export const originalSample = (x: tf.Tensor): OriginalSample | null => stored.get(x.dataId) ?? null;
+
+/** Numbers of each kind in a sample. */
+const SAMPLE = 64;
+
+/** Places spread evenly over so many numbers. */
+export const spreadPlaces = (size: number): Int32Array =>
+  Int32Array.from({ length: SAMPLE }, (_, i) => Math.floor(((i + 0.5) * size) / SAMPLE));
+
+function sampleOf(x: tf.Tensor2D): OriginalSample {
+  if (x.size === 0) return { first: new Float32Array(), spread: new Float32Array() };
+  const matrix = storedMatrixOf(x);
+  if (matrix) {
+    const values = matrix.values();
+    return {
+      first: values.slice(0, Math.min(SAMPLE, x.shape[1])),
+      spread: Float32Array.from(spreadPlaces(x.size), (place) => values[place]!),
+    };
+  }
+  return tf.tidy(() => {
+    const read = (values: tf.Tensor) => values.dataSync() as Float32Array;
+    const first = read(tf.slice(x, [0, 0], [1, Math.min(SAMPLE, x.shape[1])]));
+    return { first, spread: read(tf.gather(tf.reshape(x, [x.size]), tf.tensor1d(spreadPlaces(x.size), 'int32'))) };
+  });
+}
+
+/** @throws StoredFormError where the active backend cannot store matrices so. */
+export const requireForm = (form: StoredFormName): void => FORMS[form].require();
+
+/**
+ * A frozen matrix in another form, whose values are those of x rounded to it.
+ * Reads numbers back: for loading, not for a step.
+ * @param x plain.
+ * @returns owned by the caller. Not differentiable.
+ * @throws StoredFormError where the active backend does not have the form, the matrix does not fit it, or is in a form already; the backend's own error where the
+ * device cannot do it.
+ */
+export function storeAs(x: tf.Tensor2D, form: StoredFormName, options: StoreAsOptions = {}): tf.Tensor2D {
+  requireForm(form);
+  const before = formOf(x);
+  if (before !== null) {
+    throw new StoredFormError(
+      `a weight in ${before} cannot be stored in ${form}: it would be rounded twice; store the original`,
+    );
+  }
+  return noGradient(() => {
+    // Read before there is something to give back.
+    const sample = sampleOf(x);
+    const { tensor, kind } = FORMS[form].store(x, options);
+    stored.set(tensor.dataId, { form, kind, ...sample });
+    return tensor;
+  });
+}
+
+/**
+ * A frozen matrix from its codes, as a checkpoint has them.
+ * @returns owned by the caller. Not differentiable.
+ * @throws StoredFormError where the active backend does not have the form, or an array is not of the size that it must have.
+ */
+export function storePacked(arrays: PackedArraysOf): tf.Tensor2D {
+  const { type, attributes } = arrays;
+  requireForm(type);
+  checkPacked(arrays);
+  return noGradient(() => {
+    const tensor = packedTensor(packedMatrix(arrays));
+    try {
+      stored.set(tensor.dataId, { form: type, kind: { type, attributes }, ...sampleOf(tensor) });
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  });
+}
+
+/**
+ * The codes of a matrix that is in 4 bits, for a checkpoint.
+ * @returns null for all others.
+ */
+export async function packedArrays(x: tf.Tensor2D): Promise<PackedArraysOf | null> {
+  const kind = stored.get(x.dataId)?.kind;
+  if (!kind) return null;
+  const parts = partsOf(x, kind);
+  const { codes, absmax, absmaxCodes, nestedAbsmax, nestedMap } = parts.tensors;
+  const read = async <A>(tensor: tf.Tensor | undefined) => (await tensor!.data()) as unknown as A;
+  try {
+    const scales = absmax
+      ? { absmax: await read<Float32Array>(absmax) }
+      : {
+          absmax: await read<Uint8Array>(absmaxCodes),
+          nestedAbsmax: await read<Float32Array>(nestedAbsmax),
+          nestedMap: await read<Float32Array>(nestedMap),
+        };
+    return { ...kind, codes: await read<Uint8Array>(codes), ...scales };
+  } finally {
+    disposePacked(parts);
+  }
+}
