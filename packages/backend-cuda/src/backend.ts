@@ -10,7 +10,7 @@ import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { Staging } from './device/staging.js';
-import { unpackingOf } from './forms/unpacking.js';
+import { type Unpacking, unpackingOf } from './forms/unpacking.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
 import { Journal } from './shared/journal.js';
@@ -93,8 +93,20 @@ export class CudaBackend extends tf.KernelBackend {
     const elements = tf.util.sizeFromShape([...shape]);
     const at = data.offset + offset * BYTES[data.physical];
     const made = this.#register(shape, new TensorData(dtype, data.physical, elements, data.block, at));
-    if (data.codebook) this.setCodebook(made, data.codebook);
+    if (data.codebook) {
+      // Scales of blocks are counted from the first number.
+      if (offset !== 0 && data.physical === 'u4')
+        throw new TypeError('internal: no part of a matrix in four bits is one');
+      this.setCodebook(made, data.codebook);
+    }
     return made;
+  }
+
+  /** A tensor that lies in a block, `offset` bytes from its begin, as one more user of it; owned by the caller. */
+  tensorIn(block: Block, offset: number, shape: readonly number[], physical: Physical): tf.TensorInfo {
+    block.users++;
+    const elements = tf.util.sizeFromShape([...shape]);
+    return this.#register(shape, new TensorData(dtypeOf(physical), physical, elements, block, offset));
   }
 
   /** The same tensor once more, in another shape. */
@@ -407,13 +419,13 @@ export class CudaBackend extends tf.KernelBackend {
   override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
     this.device.recording?.refuse('a tensor was read by the host');
     const data = this.data.get(dataId);
-    const { block } = data;
-    if (block) block.users++;
+    const blocks = [data.block, data.codebook?.block].filter((block) => block !== null && block !== undefined);
+    for (const block of blocks) block.users++;
     try {
       await this.device.settled();
       return this.#valuesOf(data);
     } finally {
-      if (block) this.memoryPool.release(block);
+      for (const block of blocks) this.memoryPool.release(block);
     }
   }
 
@@ -423,9 +435,12 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#valuesOf(data);
   }
 
-  #valuesOf({ host, physical, elements, block, offset, dtype, codebook }: TensorData): tf.BackendValues {
+  #valuesOf(data: TensorData): tf.BackendValues {
+    const { host, physical, elements, block, offset, dtype } = data;
     if (dtype === 'string') return host as Uint8Array[];
     if (host !== null) return typedArray(host as number[], dtype);
+    const form = unpackingOf(physical);
+    if (form) return this.#unpacked(data, form);
     const bytes = new Uint8Array(elements * BYTES[physical]);
     this.#staging.download(block!.address + offset, bytes);
     switch (physical) {
@@ -436,8 +451,19 @@ export class CudaBackend extends tf.KernelBackend {
       case 'i32':
         return new Int32Array(bytes.buffer);
       default:
-        return codebook ? unpackingOf(physical)!.unpackOnHost(bytes, codebook) : bytes;
+        return bytes;
     }
+  }
+
+  /** The numbers of a tensor in a stored form. */
+  #unpacked(data: TensorData, form: Unpacking): Float32Array {
+    const values = new Float32Array(data.elements);
+    const info = { dataId: data, shape: [data.elements], dtype: data.dtype };
+    this.scratch(values.byteLength, (address) => {
+      form.unpack(this, info, address, 'f32');
+      this.#staging.download(address, new Uint8Array(values.buffer));
+    });
+    return values;
   }
 
   override disposeData(dataId: tf.DataId, force = false): boolean {

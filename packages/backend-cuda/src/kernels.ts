@@ -1,6 +1,7 @@
 /** @file Registers every kernel: those of tfjs's ops when they are imported, those of spft's from their table. */
 import { type KernelRun, registerCudaKernel } from './shared/register.js';
 import './forms/e4m3.js';
+import './forms/four-bit.js';
 import { READ_FORMS, SPFT_KERNELS } from './spft/kernels.js';
 import './tfjs/arg-reduce.js';
 import './tfjs/binary.js';

@@ -7,10 +7,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { Block } from './device/block.js';
 
-/** Element type on the device; `e4m3` is a stored form (forms/): codes, which mean something with a scale. */
-export type Physical = 'f32' | 'bf16' | 'i32' | 'u8' | 'e4m3';
+/** Element type on the device; `e4m3` and `u4`, of which a byte has two, are stored forms (forms/): codes, which mean something with scales. */
+export type Physical = 'f32' | 'bf16' | 'i32' | 'u8' | 'e4m3' | 'u4';
 
-export const BYTES: Readonly<Record<Physical, number>> = { f32: 4, bf16: 2, i32: 4, u8: 1, e4m3: 1 };
+export const BYTES: Readonly<Record<Physical, number>> = { f32: 4, bf16: 2, i32: 4, u8: 1, e4m3: 1, u4: 0.5 };
 
 /** The C++ type of `spft.cuh`. */
 export const C_TYPE: Readonly<Record<Physical, string>> = {
@@ -19,19 +19,16 @@ export const C_TYPE: Readonly<Record<Physical, string>> = {
   i32: 'int',
   u8: 'u8',
   e4m3: 'e4m3',
+  u4: 'u8',
 };
 
 /** Those of plain numbers. */
 export const PLAIN_C_TYPES = [C_TYPE.f32, C_TYPE.bf16, C_TYPE.i32, C_TYPE.u8];
 
-/** What a tensor in a stored form has beside its codes. */
+/** What a tensor in a stored form has beside its codes; its form knows more of it. */
 export interface Codebook {
-  /** On the device: a float for `e4m3`. */
+  /** On the device. */
   readonly block: Block;
-  /** The same on the host: what a code is multiplied by. */
-  readonly scale: number;
-  /** Whether the transposed codes are kept once made, rather than made for each product that wants them. */
-  readonly keepsTransposed: boolean;
 }
 
 /** What is known of a tensor. It is its own `dataId`, so that to find it costs nothing. */

@@ -25,6 +25,7 @@ import {
 import { bf16Tensor, random, roundToBf16, SEED } from '../../test/compare.js';
 import { cuda, describeCuda, emulated } from '../../test/cuda.js';
 import { restartCuda } from '../index.js';
+import type { E4m3Codebook } from './e4m3.js';
 
 const next = random(SEED);
 const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
@@ -98,7 +99,7 @@ describeCuda('frozen matrices in e4m3', () => {
     const clone = stored.clone();
     expect([formOf(stored), formOf(clone), formOf(plain)]).toEqual(['fp8', 'fp8', null]);
     clone.dispose();
-    expect(cuda().codebook(stored)!.scale).toBe(e4m3WeightScale(values));
+    expect((cuda().codebook(stored) as E4m3Codebook).scale).toBe(e4m3WeightScale(values));
     expect(stored.dataSync()).toEqual(e4m3WeightReference(values));
     // Codes and a scale.
     expect(cuda().memoryPool.bytes - before).toBe(48 * 80 + 16);

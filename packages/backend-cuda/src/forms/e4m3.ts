@@ -11,7 +11,7 @@ import type { CudaBackend } from '../backend.js';
 import { CudaFormError } from '../errors.js';
 import { aligned } from '../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
-import { C_TYPE } from '../storage.js';
+import { C_TYPE, type Codebook } from '../storage.js';
 import { wantCodes, writtenAlong } from './codes-along.js';
 import { keptRowsUnpacked, registerForm, type StoredForm, type Sum } from './form.js';
 import { multiplyPlain, PlainRows, plainForm, plainRows } from './plain.js';
@@ -26,6 +26,15 @@ const TRANSPOSED = 'transposed codes';
  * are then precise down to 2^-13.
  */
 const USUAL_SCALE = 2 ** -7;
+
+/** Beside the codes: in memory, and here what a code is multiplied by. */
+export interface E4m3Codebook extends Codebook {
+  readonly scale: number;
+  /** Whether the transposed codes are kept once made, rather than made for each product that wants them. */
+  readonly keepsTransposed: boolean;
+}
+
+export const codebookOf = (backend: CudaBackend, weight: TensorInfo) => backend.codebook(weight) as E4m3Codebook;
 
 /** Whether products can run on its codes: sides in units of 16. Others are unpacked. */
 export const runsOnCodes = (backend: CudaBackend, weight: TensorInfo): boolean =>
@@ -67,7 +76,8 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
       backend.uploadTo(block.address, scale);
     }
     quantiseByScale(backend, x, backend.address(codes), block.address);
-    backend.setCodebook(codes, { block, scale: scale[0]!, keepsTransposed });
+    const codebook: E4m3Codebook = { block, scale: scale[0]!, keepsTransposed };
+    backend.setCodebook(codes, codebook);
     if (fits(codes)) {
       wantCodes(backend, codes.shape);
       backend.expectCodes();
@@ -80,7 +90,8 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
 
 /** `codes` of `weight`, gathered, as a matrix of its own. */
 function withCodebookOf(backend: CudaBackend, weight: TensorInfo, codes: TensorInfo): TensorInfo {
-  backend.setCodebook(codes, { ...backend.codebook(weight)!, keepsTransposed: false });
+  const codebook: E4m3Codebook = { ...codebookOf(backend, weight), keepsTransposed: false };
+  backend.setCodebook(codes, codebook);
   if (fits(codes)) return codes;
   const plain = backend.as(codes, backend.weightType);
   backend.release(codes);
@@ -99,7 +110,7 @@ function transposeCodes(backend: CudaBackend, weight: TensorInfo, to: number): v
 function withTransposed(backend: CudaBackend, weight: TensorInfo, f: (codes: number) => void): void {
   const bytes = weight.shape[0]! * weight.shape[1]!;
   const make = (to: number) => transposeCodes(backend, weight, to);
-  if (backend.codebook(weight)!.keepsTransposed) {
+  if (codebookOf(backend, weight).keepsTransposed) {
     f(backend.derived(weight, TRANSPOSED, bytes, make));
     return;
   }
@@ -132,21 +143,21 @@ const e4m3Form: StoredForm = {
   times(backend, x, weight, sum) {
     if (x instanceof PlainRows) multiplyPlain(backend, x, weight, true, sum);
     else {
-      const { scale } = backend.codebook(weight)!;
+      const { scale } = codebookOf(backend, weight);
       multiplyCodes(backend, x as QuantisedRows, backend.address(weight), weight.shape[0]!, scale, sum);
     }
   },
   timesTransposed(backend, dy, weight, sum) {
     if (dy instanceof PlainRows) multiplyPlain(backend, dy, weight, false, sum);
     else {
-      const { scale } = backend.codebook(weight)!;
+      const { scale } = codebookOf(backend, weight);
       withTransposed(backend, weight, (codes) =>
         multiplyCodes(backend, dy as QuantisedRows, codes, weight.shape[1]!, scale, sum),
       );
     }
   },
   keptRows(backend, weights, indices) {
-    const [scale, ...others] = weights.map((weight) => backend.codebook(weight)!.scale);
+    const [scale, ...others] = weights.map((weight) => codebookOf(backend, weight).scale);
     return others.every((other) => other === scale)
       ? withCodebookOf(backend, weights[0]!, plainForm.keptRows(backend, weights, indices))
       : keptRowsUnpacked(backend, weights, indices);
@@ -157,14 +168,6 @@ const e4m3Form: StoredForm = {
 
 registerForm(['e4m3'], e4m3Form);
 
-/** What each code is. */
-const NUMBERS = Float32Array.from({ length: 256 }, (_, code) => {
-  const [exponent, fraction] = [(code >> 3) & 15, code & 7];
-  if ((code & 127) === 127) return Number.NaN;
-  const size = exponent === 0 ? fraction * 2 ** -9 : (8 + fraction) * 2 ** (exponent - 10);
-  return code & 128 ? -size : size;
-});
-
 registerUnpacking('e4m3', {
   unpack(host, from, to, physical) {
     const size = from.shape.reduce((product, n) => product * n, 1);
@@ -173,7 +176,6 @@ registerUnpacking('e4m3', {
     const args = [codes, host.codebook(from)!.block.address, to, size, aligned(8, codes, to)];
     host.launch(kernel, [Math.min(8192, Math.ceil(size / 2048))], [256], args);
   },
-  unpackOnHost: (codes, { scale }) => Float32Array.from(codes, (code) => NUMBERS[code]! * scale),
 });
 
 declareVariants('dequantise', combinations({ TO: FLOATS }));

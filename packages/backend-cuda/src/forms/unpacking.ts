@@ -18,7 +18,6 @@ export interface UnpackingHost {
 export interface Unpacking {
   /** Writes the numbers of `from` to `to` in element type `physical`, which is f32 or bf16. */
   unpack(host: UnpackingHost, from: tf.TensorInfo, to: number, physical: Physical): void;
-  unpackOnHost(codes: Uint8Array, codebook: Codebook): Float32Array;
 }
 
 const unpackings = new Map<Physical, Unpacking>();

@@ -8,6 +8,7 @@ import { batchedMatmulKernels } from './engine/batched-matmul.js';
 import { columnDotsKernels } from './engine/column-dots.js';
 import { storedTensorKernels } from './engine/stored-tensor.js';
 import { transposeKernels } from './engine/transpose.js';
+import { fourBitKernels } from './forms/four-bit.js';
 import { linearCrossEntropyKernels } from './loss/linear-cross-entropy.js';
 import { gatedMlpKernels } from './mlp/gated-mlp.js';
 import { swigluKernels } from './mlp/swiglu.js';
@@ -36,6 +37,7 @@ export const SPFT_KERNELS = {
   ...decodeLayerKernels,
   ...batchedMatmulKernels,
   ...storedTensorKernels,
+  ...fourBitKernels,
   ...linearCrossEntropyKernels,
   ...gatedMlpKernels,
   ...swigluKernels,
@@ -65,5 +67,6 @@ export const SPFT_KERNELS = {
 export const READ_FORMS: ReadonlySet<string> = new Set<KernelName>([
   ...(['SpftLinear', 'SpftLinearGrad', 'SpftLinearKeptRows', 'SpftLinearKeptRowsGrad'] as const),
   ...(['SpftLinearKeptColumns', 'SpftLinearKeptColumnsGrad', 'SpftDoraNorms', 'SpftStoredLike'] as const),
+  'SpftParts4bit',
   ...(['SpftProjectRowsGrad', 'SpftProjectColumnsGrad', 'SpftGatedMlpGrad'] as const),
 ]);
