@@ -19,6 +19,7 @@ struct Matrix {
   const BIAS* bias;
   X* y;
   int rows;
+  int number;
 };
 
 // Of SUMS sums over the warp, each thread gets one: thread l that of v[l / (32 / SUMS)].
@@ -49,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = THREADS / 32;
   const int rows = rows0 + rows1 + rows2;
   const int first = blockIdx.x * rows_a_block, last = min(rows, first + rows_a_block);
-  const Matrix matrices[3] = {{codes0, extra0, bias0, y0, rows0}, {codes1, extra1, bias1, y1, rows1}, {codes2, extra2, bias2, y2, rows2}};
+  const Matrix matrices[3] = {{codes0, extra0, bias0, y0, rows0, 0}, {codes1, extra1, bias1, y1, rows1, 1}, {codes2, extra2, bias2, y2, rows2, 2}};
   // The matrix of a row, and the row in it.
   auto place = [&](int row, int& within) -> Matrix {
 #if PAIRED
@@ -62,6 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
   };
   auto column_of = [&](int load) { return (load * THREADS + (int)threadIdx.x) * UNIT; };
 
+  begin_form(extra0, extra1, extra2);
   Unit units[ROWS][LOADS];
   auto fetch = [&](int from) {
 #pragma unroll
@@ -73,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
       for (int l = 0; l < LOADS; l++) {
         // Beyond the row's end its begin, for which x is zero.
         const int column = column_of(l);
-        units[r][l].load(of.codes, of.extra, within, EXACT || column < columns ? column : 0, columns);
+        units[r][l].load(of.codes, of.extra, within, EXACT || column < columns ? column : 0, columns, of.number);
       }
     }
   };
@@ -139,6 +141,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
     for (int r = 0; r < ROWS; r++) {
 #pragma unroll
       for (int l = 0; l < LOADS; l++) {
+#ifdef UNIT_SCALES
+        float parts[BATCH];
+#pragma unroll
+        for (int b = 0; b < BATCH; b++) parts[b] = 0.0f;
+#else
+        float* const parts = sums + r * BATCH;
+#endif
 #pragma unroll
         for (int o = 0; o < OCTETS; o++) {
           float w[8];
@@ -146,9 +155,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
 #pragma unroll
           for (int b = 0; b < BATCH; b++) {
 #pragma unroll
-            for (int i = 0; i < 8; i++) sums[r * BATCH + b] = fmaf(w[i], xs[b][l][o][i], sums[r * BATCH + b]);
+            for (int i = 0; i < 8; i++) parts[b] = fmaf(w[i], xs[b][l][o][i], parts[b]);
           }
         }
+#ifdef UNIT_SCALES
+        int within;
+        const float scale = units[r][l].scale(place(min(row + r, last - 1), within).extra);
+#pragma unroll
+        for (int b = 0; b < BATCH; b++) sums[r * BATCH + b] = fmaf(scale, parts[b], sums[r * BATCH + b]);
+#endif
       }
     }
     const float sum = warp_sums(sums);

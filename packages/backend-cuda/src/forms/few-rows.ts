@@ -10,8 +10,8 @@ import type { Physical } from '../storage.js';
 export interface FewRowsForm {
   /** Its name there, FORM_…. */
   readonly form: string;
-  /** Numbers that a thread loads at a time: rows must be multiples of it. A multiple of 8. */
-  readonly unit: number;
+  /** Numbers that a thread loads at a time, for so many rows of activations: rows of the matrix must be multiples of it. A multiple of 8. */
+  unit(batch: number): number;
   /** Address of what is kept beside the codes; 0 for nothing. */
   extra(backend: CudaBackend, weight: TensorInfo): number;
 }
@@ -27,9 +27,13 @@ export const fewRowsFormOf = (physical: Physical): FewRowsForm | undefined => fo
 /** All of them, with their element types. */
 export const fewRowsForms = (): readonly (readonly [Physical, FewRowsForm])[] => [...forms];
 
-registerFewRowsForm('bf16', { form: 'FORM_BF16', unit: 8, extra: () => 0 });
-registerFewRowsForm('f32', { form: 'FORM_F32', unit: 8, extra: () => 0 });
+registerFewRowsForm('bf16', { form: 'FORM_BF16', unit: () => 8, extra: () => 0 });
+registerFewRowsForm('f32', { form: 'FORM_F32', unit: () => 8, extra: () => 0 });
 registerFewRowsForm('e4m3', {
-  ...{ form: 'FORM_E4M3', unit: 16 },
+  ...{ form: 'FORM_E4M3', unit: () => 16 },
+  extra: (backend, weight) => backend.codebook(weight)!.block.address,
+});
+registerFewRowsForm('u4', {
+  ...{ form: 'FORM_4BIT', unit: (batch) => (batch > 2 ? 16 : 32) },
   extra: (backend, weight) => backend.codebook(weight)!.block.address,
 });

@@ -19,17 +19,13 @@ import { runKernel } from '@spft/sparse-ops/backend';
 import { orForgetTape } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
-import type { FourBitType } from '../../../sparse-ops/src/contract/layers.js';
-import { type PackedArraysOf, packedMatrix } from '../../../sparse-ops/src/forms/four-bit.js';
-import {
-  quantise4bitReference,
-  quantiseScalesReference,
-  unpack4bitReference,
-} from '../../../sparse-ops/src/forms/four-bit.reference.js';
+import { packedMatrix } from '../../../sparse-ops/src/forms/four-bit.js';
+import { quantise4bitReference } from '../../../sparse-ops/src/forms/four-bit.reference.js';
 import { packedTensor } from '../../../sparse-ops/src/forms/packed-tensor.js';
 import { bf16Tensor, random, roundToBf16, SEED } from '../../test/compare.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
 import { failAllocation } from '../../test/failing-allocations.js';
+import { bothOf, codesOf, type Kind } from '../../test/four-bit.js';
 
 const next = random(SEED);
 const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
@@ -41,38 +37,6 @@ const selection = (indices: number[], total: number): ChannelSelection => ({
   kept: indices.length,
   total,
 });
-
-interface Kind {
-  readonly type?: FourBitType;
-  readonly nested?: boolean;
-  readonly blockSize?: number;
-}
-
-/** Random codes of a matrix [out, in], and the numbers that they stand for. */
-function codesOf(out: number, inputs: number, { type = 'nf4', nested = true, blockSize = 64 }: Kind = {}) {
-  const { codes, absmax } = quantise4bitReference(numbers(out * inputs, 0.05), type, blockSize);
-  const scales = nested ? quantiseScalesReference(absmax) : null;
-  const attributes = {
-    ...{ out, in: inputs, blockSize, dtype: 'BF16' as const },
-    ...{ nestedBlockSize: scales ? 256 : 0, offset: scales?.offset ?? 0 },
-  };
-  const arrays: PackedArraysOf = {
-    ...{ type, attributes, codes, absmax: scales ? scales.codes : absmax },
-    ...(scales && { nestedAbsmax: scales.absmax }),
-  };
-  return arrays;
-}
-
-/** A matrix in codes, and the same one unpacked. */
-function bothOf(out: number, inputs: number, kind: Kind = {}): readonly [packed: tf.Tensor2D, plain: tf.Tensor2D] {
-  const arrays = codesOf(out, inputs, kind);
-  const matrixOf = packedMatrix(arrays);
-  const parts = Object.fromEntries(
-    Object.entries(matrixOf.tensors).map(([name, tensor]) => [name, (tensor as tf.Tensor).dataSync()]),
-  );
-  const values = unpack4bitReference(parts as never, arrays.attributes) as Float32Array<ArrayBuffer>;
-  return [packedTensor(matrixOf), matrix(out, inputs, values)];
-}
 
 /** Loss-like sum over everything an op gives, and the gradient of its input, with `weights` in codes and plain: equal to the bit. */
 function expectSame(inputs: readonly tf.Tensor2D[], weights: readonly (readonly [tf.Tensor2D, tf.Tensor2D])[], f: Op) {

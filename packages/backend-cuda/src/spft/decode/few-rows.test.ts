@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { bf16Tensor, random, roundToBf16 } from '../../../test/compare.js';
 import { cuda, describeCuda } from '../../../test/cuda.js';
+import { bothOf } from '../../../test/four-bit.js';
 import { inScope } from '../../shared/tensors.js';
 import { type FewRowsProduct, timesFewRows } from './few-rows.js';
 
@@ -11,12 +12,17 @@ const next = random(7);
 const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
 const numbers = (count: number, size = 1) => Array.from({ length: count }, () => roundToBf16(size * normal()));
 
-type Form = 'bf16' | 'f32' | 'fp8';
+type Form = 'bf16' | 'f32' | 'fp8' | 'nf4';
 
 const plain = (type: 'bf16' | 'f32', values: number[], shape: number[]) =>
   (type === 'bf16' ? bf16Tensor(values, shape) : tf.tensor(values, shape as [number, number])) as tf.Tensor2D;
 
 function matrix(form: Form, rows: number, columns: number): tf.Tensor2D {
+  if (form === 'nf4') {
+    const [packed, unpacked] = bothOf(rows, columns, rows % 2 === 0 ? {} : { type: 'fp4', nested: false });
+    unpacked.dispose();
+    return packed;
+  }
   const made = plain(form === 'f32' ? 'f32' : 'bf16', numbers(rows * columns, 1 / Math.sqrt(columns)), [rows, columns]);
   if (form !== 'fp8') return made;
   const stored = storeAs(made, 'fp8');
@@ -55,6 +61,12 @@ describeCuda('timesFewRows()', () => {
     ['f32', 'f32', 1, 72, [40, 40, 40]],
     ['f32', 'f32', 4, 2048, [3]],
     ['f32', 'bf16', 2, 256, [31, 2]],
+    ['bf16', 'nf4', 1, 64, [48, 16, 17]],
+    ['bf16', 'nf4', 1, 4096, [9, 4]],
+    ['bf16', 'nf4', 1, 14336, [12]],
+    ['bf16', 'nf4', 2, 1536, [33, 8, 5]],
+    ['bf16', 'nf4', 3, 192, [6, 7]],
+    ['f32', 'nf4', 4, 1024, [7]],
     ['bf16', 'bf16', 5, 64, [48, 16]],
     ['bf16', 'bf16', 1, 60, [48, 16]],
     ['bf16', 'fp8', 2, 24, [16, 16]],
@@ -78,16 +90,23 @@ describeCuda('timesFewRows()', () => {
     alone.forEach((y, n) => {
       // Activations are not rounded to codes here, other than in products of batches.
       const unpacked =
-        form === 'fp8' ? plain(type as 'bf16', [...weights[n]!.dataSync()], weights[n]!.shape) : weights[n]!;
+        form === 'fp8' || form === 'nf4'
+          ? plain(type as 'bf16', [...weights[n]!.dataSync()], weights[n]!.shape)
+          : weights[n]!;
       expectNear(y.dataSync(), linear(normed, unpacked, biases[n]).dataSync(), allowed);
     });
     const [added] = of({ ...plainly, residual, layers: layers.slice(0, 1) });
-    const without = form === 'fp8' ? plain('bf16', [...weights[0]!.dataSync()], weights[0]!.shape) : weights[0]!;
+    const without =
+      form === 'fp8' || form === 'nf4' ? plain('bf16', [...weights[0]!.dataSync()], weights[0]!.shape) : weights[0]!;
     expectNear(added!.dataSync(), tf.add(linear(x, without, biases[0]), residual).dataSync(), allowed);
     const pair = [layers[0]!, { weight: matrix(form, rows[0]!, columns), bias: biases[0]! }] as const;
     const [gated] = of({ ...plainly, norm, layers: pair, gated: true });
     const [gate, up] = pair.map(({ weight, bias }) =>
-      linear(normed, form === 'fp8' ? plain('bf16', [...weight.dataSync()], weight.shape) : weight, bias),
+      linear(
+        normed,
+        form === 'fp8' || form === 'nf4' ? plain('bf16', [...weight.dataSync()], weight.shape) : weight,
+        bias,
+      ),
     );
     expectNear(gated!.dataSync(), swiglu(gate!, up!).dataSync(), allowed);
   });

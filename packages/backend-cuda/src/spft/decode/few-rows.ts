@@ -52,14 +52,14 @@ function planFor(backend: CudaBackend, { x, norm, layers, gated }: FewRowsProduc
   const physicals = new Set(layers.map(({ weight }) => backend.physical(weight)));
   const biases = new Set(layers.flatMap(({ bias }) => (bias ? [backend.physical(bias)] : [])));
   const form = physicals.size === 1 ? fewRowsFormOf([...physicals][0]!) : undefined;
-  if (!form || biases.size > 1 || batch > MOST_ROWS || columns === 0 || columns % form.unit !== 0) return null;
+  if (!form || biases.size > 1 || batch > MOST_ROWS || columns === 0 || columns % form.unit(batch) !== 0) return null;
   const addresses = [x, ...(norm ? [norm.weight] : []), ...layers.map(({ weight }) => weight)].map((t) =>
     backend.address(t),
   );
   if (addresses.some((address) => address % 16 !== 0)) return null;
   // Registers of a thread hold its part of x, and of several rows of W: as many as fit into 64 (of which ptxas tells).
-  const units = columns / form.unit;
-  const octets = form.unit / 8;
+  const units = columns / form.unit(batch);
+  const octets = form.unit(batch) / 8;
   const held = batch === 1 ? 4 : 2;
   const loads = [1, 2, 4].find((n) => n <= held && units / n <= 512) ?? [1, 2, 4].find((n) => units / n <= 1024);
   if (loads === undefined) return null;
@@ -148,7 +148,7 @@ function oneByOne(backend: CudaBackend, { x, norm, layers, residual, gated }: Fe
 }
 
 // Sizes of Llama-3-8B's and SmolLM2's layers stand for all.
-for (const [physical, { form, unit }] of fewRowsForms()) {
+for (const [physical, { form, unit: unitOf }] of fewRowsForms()) {
   for (const X of physical === 'f32' ? ['float'] : FLOATS) {
     for (const BATCH of [1, 2, 3, 4]) {
       for (const [NORM, PAIRED] of [
@@ -156,6 +156,7 @@ for (const [physical, { form, unit }] of fewRowsForms()) {
         [0, 0],
         [1, 1],
       ]) {
+        const unit = unitOf(BATCH);
         const common = { X, FORM: form, BATCH, BIAS: 'float', NORM_W: X, NORM: NORM!, PAIRED: PAIRED! };
         const rows = Math.max(1, (BATCH === 1 ? 8 : BATCH === 2 ? 4 : 2) / (unit / 8));
         declareVariants('gemv', [{ ...common, LOADS: 1, ROWS: rows, THREADS: 4096 / unit, EXACT: 1 }]);
