@@ -65,3 +65,26 @@ function noMode(mode: string, names: readonly string[], source: ConfigSource): C
   const message = `has no mode ${JSON.stringify(mode)}${meant ? `; did you mean ${meant}?` : ''} Allowed: ${names.join(', ')}`;
   return { file: source.file, line: source.lineOf(['modes']), path: ['modes'], message };
 }
+
+/** What the saved form can say of a run. */
+export interface RunLayoutKeys {
+  readonly mode: string;
+  readonly startStep: number;
+  readonly endStep: number;
+  readonly sparsity: Readonly<Record<string, number>>;
+  readonly predictorPath: string | null;
+}
+
+/** The saved form; null where the mode has no predictors, which it always speaks of. */
+export function writeRunLayout(config: RunLayoutKeys): Record<string, unknown> | null {
+  const { mode, startStep, endStep, sparsity, predictorPath } = config;
+  const predictors = /^(svd|calibrated)_(\d+)$/.exec(mode);
+  if (predictors === null) return null;
+  return {
+    predictor_rank: Number(predictors[2]),
+    // Ours: upstream, which knows svd alone, passes over it and takes the factors that lie at `path`.
+    ...(predictors[1] !== 'svd' && { predictor_mode: mode }),
+    path: predictorPath,
+    ...{ start_step: startStep, end_step: endStep, layer_sparsity: { ...sparsity } },
+  };
+}

@@ -232,3 +232,30 @@ describe('matchLayers()', () => {
     );
   });
 });
+
+describe('SpftConfig.toRunLayout()', () => {
+  const layers = { 'layers.1.mlp': 0.5, 'layers.2.self_attn': 0.25 };
+  const file = { mode: 'svd_4', skip_output_tokens: true, start_step: 0.05, sparsity: layers };
+
+  it('gives the keys of sparselora_config.json, which read back give the config', () => {
+    const config = SpftConfig.fromObject(file);
+    const layout = SpftConfig.toRunLayout(config);
+    expect(layout).toEqual({
+      value: { predictor_rank: 4, path: null, start_step: 0.05, end_step: 1, layer_sparsity: layers },
+    });
+    const again = SpftConfig.fromObject((layout as { value: object }).value);
+    expect(SpftConfig.toObject(again)).toEqual(SpftConfig.toObject(config));
+    const calibrated = SpftConfig.toRunLayout(SpftConfig.fromObject({ ...file, mode: 'calibrated_8' }));
+    expect(calibrated).toMatchObject({ value: { predictor_rank: 8, predictor_mode: 'calibrated_8' } });
+  });
+
+  it.each([
+    [{ mode: 'oracle_random' }, ['mode']],
+    [{ skip_output_tokens: false }, ['skip_output_tokens']],
+    [{ skip_tail_tokens: 16, channel_multiple: 8 }, ['skip_tail_tokens', 'channel_multiple']],
+    [{ compat: 'reference' }, ['compat']],
+  ])('names what that layout cannot say of %j', (changed, unsaid) => {
+    const layout = SpftConfig.toRunLayout(SpftConfig.fromObject({ ...file, ...changed }));
+    expect([...(layout as { unsaid: string[] }).unsaid].sort()).toEqual([...unsaid].sort());
+  });
+});

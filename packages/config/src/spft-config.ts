@@ -4,7 +4,7 @@
  */
 import { readFileValue } from './coerce.js';
 import { ConfigError, type ConfigProblem } from './config-error.js';
-import { isHubLayout, readHubLayout } from './hub-layout.js';
+import { isHubLayout, readHubLayout, writeRunLayout } from './hub-layout.js';
 import { camelCase, type KeySpec, snakeCase } from './key-table.js';
 import { type ConfigSource, describeValue, NO_SOURCE, type ParsedText, parseConfigText } from './source-text.js';
 import { layerName, SPARSITY_KEYS, type SparsityValues } from './sparsity-config.js';
@@ -61,7 +61,26 @@ export const SpftConfig = {
     const values = Object.keys(SPARSITY_KEYS).map((key) => [snakeCase(key), config[key as keyof SparsityValues]]);
     return { ...Object.fromEntries(values), sparsity: { ...config.sparsity } };
   },
+
+  /**
+   * The config as upstream's newer generation keeps it beside an adapter (`sparselora_config.json`), or the keys whose values that layout cannot
+   * say: read back without them, another run would come of it.
+   */
+  toRunLayout(
+    config: SpftConfig,
+  ): { readonly value: Record<string, unknown> } | { readonly unsaid: readonly string[] } {
+    const value = writeRunLayout(config);
+    if (value === null) return { unsaid: ['mode'] };
+    const [own, read] = [config, SpftConfig.fromObject(value)].map(SpftConfig.toObject) as [Keys, Keys];
+    // Where predictors are kept is the machine's affair.
+    const unsaid = Object.keys(own).filter(
+      (key) => key !== 'predictor_basepath' && JSON.stringify(own[key]) !== JSON.stringify(read[key]),
+    );
+    return unsaid.length > 0 ? { unsaid } : { value };
+  },
 };
+
+type Keys = Record<string, unknown>;
 
 function build(parsed: ParsedText, options: SpftConfigOptions): SpftConfig {
   const { keys, layersAt, baseModel, path, problems } = readLayout(parsed, options);

@@ -2,7 +2,7 @@
  * @file What predictors are called in files. The hub layout has `model.layers.N.mlp.gate_proj.w1|w2`; upstream's first release
  * `layers.N.mlp_low_rank_a|b`, gate and up stacked, and `layers.N.self_attn_q_low_rank_a|b`. Both are read, the hub layout is written.
  */
-import type { SafetensorsFile } from '@spft/safetensors';
+import { firstNonFinite, type SafetensorsFile } from '@spft/safetensors';
 import { PredictorError } from './errors.js';
 
 /** One factor in a file: a tensor, or one of the matrices stacked on its first axis. */
@@ -82,7 +82,7 @@ export async function readFactor(
  */
 export async function finiteValues(file: SafetensorsFile, tensor: string, source: string): Promise<Float32Array> {
   const data = await file.float32(tensor);
-  const at = data.findIndex((value) => !Number.isFinite(value));
+  const at = firstNonFinite(data);
   if (at < 0) return data;
   throw new PredictorError(
     `${source}: '${tensor}' has ${data[at]} as value ${at} of ${data.length}; build them again (spft predictor build)`,

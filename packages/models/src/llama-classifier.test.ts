@@ -4,14 +4,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getPeftModel, type PeftModel } from '@spft/peft';
 import { loadPretrained, savePretrained } from '@spft/peft/node';
+import type { SafetensorsFile } from '@spft/safetensors';
+import { openSafetensors } from '@spft/safetensors/node';
 import { packTokens } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import golden from '../test/fixtures/classifier/golden.json' with { type: 'json' };
+import { LlamaForCausalLM } from './llama.js';
 import { floatLabel, LlamaForSequenceClassification } from './llama-classifier.js';
 import { fromPretrained } from './node/from-pretrained.js';
+import { saveModel } from './node/save-model.js';
 import { IGNORE_INDEX, type PackedBatch } from './types.js';
 
 const fixture = fileURLToPath(new URL('../test/fixtures/classifier', import.meta.url));
@@ -110,4 +114,41 @@ describe.each(TEST_BACKENDS)('LlamaForSequenceClassification on %s', (backend) =
     three.dispose();
     body.dispose();
   });
+});
+
+describe('a merged classifier', () => {
+  it('is written as transformers reads it, and computes what the adapter did', async () => {
+    await useBackend('cpu');
+    const directory = join(process.env.SPFT_KEEP ?? (await mkdtemp(join(tmpdir(), 'spft-merged-'))), 'merged');
+    const body = await fromPretrained(fixture);
+    const model = new LlamaForSequenceClassification(body, { classes: 3 });
+    const peft = await loadPretrained(model, join(fixture, 'adapter'));
+    peft.merge({ reversible: false });
+    const tensors = new Map<string, tf.Tensor>([...body.tensors, ['score.weight', model.score]]);
+    await saveModel(directory, { config: body.config, tensors, classes: 3 }, { dtype: 'f32', source: fixture });
+    const config = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8'));
+    expect(config).toMatchObject({
+      architectures: ['LlamaForSequenceClassification'],
+      id2label: { 0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2' },
+      label2id: { LABEL_0: 0, LABEL_1: 1, LABEL_2: 2 },
+      problem_type: 'single_label_classification',
+    });
+    const file = await openSafetensors(join(directory, 'model.safetensors'));
+    expect(file.has('lm_head.weight')).toBe(false);
+    const score = await file.float32('score.weight');
+    // Every weight as the file has it, in a body of its own: the logits are those that transformers gave for the adapter.
+    const source = { ...file, names: file.names.filter((name) => name !== 'score.weight'), ...bound(file) };
+    const plain = await LlamaForCausalLM.fromWeights({ ...body.config, tieWordEmbeddings: true }, source);
+    const classifier = new LlamaForSequenceClassification(plain, { classes: 3 });
+    classifier.score.assign(tf.tensor2d(score, [3, plain.hiddenSize]));
+    expectAllClose('logits', classifier.logits(batchOf(golden.ids, golden.labels)), golden.logits.flat());
+    await file.close();
+    if (!process.env.SPFT_KEEP) await rm(directory, { recursive: true });
+  });
+});
+
+const bound = (file: SafetensorsFile) => ({
+  entry: (name: string) => file.entry(name),
+  float32: (name: string) => file.float32(name),
+  bytes: (name: string) => file.bytes(name),
 });

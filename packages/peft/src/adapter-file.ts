@@ -1,7 +1,7 @@
 /**
  * @file adapter_model.safetensors: writing an adapter's values, and putting a file's on a model, wholly or not at all.
  */
-import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
+import { firstNonFinite, parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
 import type { AdapterTensor } from './adapter-tensor.js';
 import { differenceFromModel, embeddingCopies, isEmbeddingAdapter, isEmbeddingCopy } from './embedding-copies.js';
@@ -32,7 +32,7 @@ export async function adapterTensors(peft: PeftModel): Promise<Record<string, Ad
 /** An adapter that makes every output NaN is no result: it is not written. */
 async function finiteValues(name: string, variable: tf.Variable): Promise<Float32Array> {
   const values = await variable.data<'float32'>();
-  const at = values.findIndex((value) => !Number.isFinite(value));
+  const at = firstNonFinite(values);
   if (at < 0) return values;
   throw new AdapterError(
     `${name}: element ${at} is ${values[at]}, so the adapter is not written: its training diverged; go on from an earlier checkpoint, with a lower learning rate`,
@@ -112,7 +112,7 @@ export async function loadAdapter<Base extends AdapterHost>(
 }
 
 function requireFinite(name: string, values: Float32Array): void {
-  const at = values.findIndex((value) => !Number.isFinite(value));
+  const at = firstNonFinite(values);
   if (at < 0) return;
   throw new AdapterError(
     `${name}: element ${at} is ${values[at]}; an adapter with such values makes every output NaN: its training diverged, or the file is damaged. Use an earlier checkpoint`,

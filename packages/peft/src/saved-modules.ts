@@ -41,6 +41,12 @@ export function savedModules(host: AdapterHost, config: LoraConfig, strict: bool
   const unknown = named.filter((name) => !isHead(name) && !available.some((module) => fits(name, module)));
   // Of a model that has variables of its own PEFT passes over a name too; without them the module would silently not be trained.
   if (unknown.length > 0 && (strict || owned.size === 0)) {
+    const isClassifiers = owned.size === 0 && unknown.some((name) => CLASSIFIER_HEADS.includes(name));
+    if (isClassifiers) {
+      throw new AdapterError(
+        `${FIELD}: ${unknown.map((name) => `'${name}'`).join(', ')}: the adapter is a classifier's (task_type SEQ_CLS), this model has no such head; merge it into its base (spft merge), or load it onto a LlamaForSequenceClassification`,
+      );
+    }
     throw new AdapterError(
       `${FIELD}: '${unknown[0]}' is no module that can be trained in full here; there is ${available.join(', ')}`,
     );

@@ -50,7 +50,7 @@ export function parseSafetensors(source: Uint8Array, name?: string): Safetensors
   const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   const length = parseHeaderLength(bytes.subarray(0, 8), bytes.length, name);
   const header = parseHeader(bytes.subarray(8, 8 + length), bytes.length, name);
-  return new SourceFile(header, {
+  return fileOf(header, {
     name,
     size: bytes.length,
     read: async (begin, end) => bytes.slice(begin, end) as Uint8Array<ArrayBuffer>,
@@ -65,7 +65,7 @@ export function parseSafetensors(source: Uint8Array, name?: string): Safetensors
 export async function openSource(source: ByteSource): Promise<SafetensorsFile> {
   const prefix = await readFrom(source, 0, Math.min(8, source.size));
   const length = parseHeaderLength(prefix, source.size, source.name);
-  return new SourceFile(parseHeader(await readFrom(source, 8, 8 + length), source.size, source.name), source);
+  return fileOf(parseHeader(await readFrom(source, 8, 8 + length), source.size, source.name), source);
 }
 
 /** Bytes [begin, end) as a plain array that has its buffer to itself, whatever the source gives (a Buffer mostly shares a pool). */
@@ -84,6 +84,11 @@ async function readFrom(source: ByteSource, begin: number, end: number): Promise
   const fresh = new Uint8Array(bytes.byteLength);
   fresh.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   return fresh;
+}
+
+/** A file whose tensors lie where `header` says, however that was found out. Closing it closes the source. */
+export function fileOf(header: Header, source: ByteSource): SafetensorsFile {
+  return new SourceFile(header, source);
 }
 
 class SourceFile implements SafetensorsFile {

@@ -59,6 +59,18 @@ describe('an adapter and sparsity of the hub', () => {
     const { stderr } = await works(sparse);
     expect(stderr).toMatch(/predictors in .*models--acme--both/);
     expect(stderr).toContain('sparsity svd_8: channels kept');
+    // The newer generation's file beside the adapter says the sparsity, and a run takes it from there.
+    const saved = JSON.parse(await readFile(at.path('sparse', 'sparselora_config.json'), 'utf8'));
+    expect(saved).toMatchObject({ predictor_rank: 8, start_step: 0, layer_sparsity: layers });
+    expect(saved.path).toMatch(/models--acme--both/);
+    const again = await works([...train, '--sparsity', at.path('sparse'), '--output_dir', at.path('again')]);
+    expect(again.stderr).toMatch(/predictors in .*models--acme--both/);
+    expect(JSON.parse(await readFile(at.path('again', 'sparselora_config.json'), 'utf8'))).toEqual(saved);
+    // A run that this layout cannot say leaves none, and says so.
+    const other = ['--sparsity', at.path('sparse'), '--spft_skip_sink_tokens', '2', '--output_dir', at.path('again')];
+    const { stderr: unsaid } = await works([...train, ...other, '--overwrite_output_dir']);
+    expect(unsaid).toContain("no place for this run's skip_sink_tokens");
+    await expect(readFile(at.path('again', 'sparselora_config.json'))).rejects.toThrow('ENOENT');
     const answer = await works([
       'generate',
       '--model',

@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { type ChatMessage, type GenerateOptions, generate, type Tokenizer } from '@spft/models';
+import type { PeftModel } from '@spft/peft';
 import { type PromptTemplate, tokenizePrompt } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
@@ -43,10 +44,11 @@ export async function runGenerate(request: GenerateRequest, output: Output): Pro
   const choice = chat ? NO_TEMPLATE : await chooseTemplate(request.template, adapter, NO_TEMPLATE);
   await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
-  const peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
-  // Merged it computes the same, faster; the base is ours alone.
-  peft?.merge({ reversible: false });
+  let peft: PeftModel | null = null;
   try {
+    peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
+    // Merged it computes the same, faster; the base is ours alone.
+    peft?.merge({ reversible: false });
     const writer = new Writer(opened, openTemplate(choice, opened.tokenizer), request, output);
     if (chat) await writer.chat(prompt);
     else if (prompt !== undefined) await writer.stream(writer.encode(prompt));

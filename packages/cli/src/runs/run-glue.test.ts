@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { LlamaForSequenceClassification } from '@spft/models';
 import { fromPretrained } from '@spft/models/node';
 import { loadPretrained } from '@spft/peft/node';
+import { openSafetensors } from '@spft/safetensors/node';
 import { describe, expect, it } from 'vitest';
 import { useBackend } from '../../../../test/support/backends.js';
 import { BASE, fails, scratch, works } from '../../test/run-cli.js';
@@ -48,6 +49,22 @@ describe('spft glue', () => {
     peft.dispose();
     model.dispose();
     body.dispose();
+
+    const adapter = ['--model', BASE, '--adapter', at.path('glue', 'sst2', '1')];
+    const merged = await works(['merge', ...adapter, '--out', at.path('merged'), '--dtype', 'f32']);
+    expect(merged.stderr).toContain('a classifier of 2 classes');
+    expect(await json('merged', 'config.json')).toMatchObject({
+      architectures: ['LlamaForSequenceClassification'],
+      id2label: { 0: 'LABEL_0', 1: 'LABEL_1' },
+    });
+    const [written, own] = await Promise.all([
+      openSafetensors(at.path('merged', 'model.safetensors')),
+      openSafetensors(at.path('glue', 'sst2', '1', 'adapter_model.safetensors')),
+    ]);
+    expect(written.has('lm_head.weight')).toBe(false);
+    expect(await written.float32('score.weight')).toEqual(await own.float32('base_model.model.score.weight'));
+    await Promise.all([written.close(), own.close()]);
+    expect(await fails(['generate', ...adapter, '--prompt', 'x'])).toContain("the adapter is a classifier's");
   });
 
   it('refuses what it cannot use', async () => {

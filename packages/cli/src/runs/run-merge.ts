@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { saveModel } from '@spft/models/node';
-import { combineAdapters } from '@spft/peft/node';
+import { type LlamaForCausalLM, LlamaForSequenceClassification, SCORE } from '@spft/models';
+import { type SavableModel, saveModel } from '@spft/models/node';
+import { ADAPTER_MODEL_FILE, combineAdapters, loadAdapterConfig } from '@spft/peft/node';
+import { openSafetensors } from '@spft/safetensors/node';
 import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { locateAdapter } from '../steps/locate-repo.js';
@@ -53,17 +55,24 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
     }
     const adapter = await combined(adapters, request.weights);
     if (adapter.temporary) cleanup.push(() => rm(adapter.path, { recursive: true, force: true }));
-    const peft = await loadAdapter(opened, adapter.path, output, request);
     const dtype = request.dtype ?? (opened.isFloat32 ? 'f32' : 'bf16');
+    const classifier = await classifierOf(opened.model, adapter.path);
+    if (classifier) cleanup.push(async () => classifier.dispose());
+    const peft = await loadAdapter<LlamaForCausalLM | LlamaForSequenceClassification>(
+      { model: classifier ?? opened.model },
+      adapter.path,
+      output,
+      request,
+    );
     const status = output.task(`merge into ${out}`);
     try {
       peft.merge({ reversible: false });
-      await saveModel(out, opened.model, {
+      await saveModel(out, classifier ? savable(classifier) : opened.model, {
         dtype,
         source: opened.directory,
         onProgress: (written, total) => status.update(written / total),
       });
-      status.done(dtype);
+      status.done(classifier ? `${dtype}, a classifier of ${classifier.classes} classes` : dtype);
     } catch (error) {
       status.fail();
       throw error;
@@ -75,6 +84,25 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
     opened.model.dispose();
     for (const end of cleanup) await end();
   }
+}
+
+/** The model with a classifier's head where the adapter is for one, as its config says; null where it is for a language model. */
+async function classifierOf(model: LlamaForCausalLM, adapter: string): Promise<LlamaForSequenceClassification | null> {
+  const { taskType } = await loadAdapterConfig(adapter, { onWarning: () => {} });
+  if (taskType !== 'SEQ_CLS') return null;
+  const name = `base_model.model.${SCORE}`;
+  const file = await openSafetensors(join(adapter, ADAPTER_MODEL_FILE));
+  try {
+    const [classes] = file.entry(name).shape;
+    if (!classes) throw new CliError(`${adapter}: its head '${name}' has no classes`);
+    return new LlamaForSequenceClassification(model, { classes });
+  } finally {
+    await file.close();
+  }
+}
+
+function savable({ body, score, classes }: LlamaForSequenceClassification): SavableModel {
+  return { config: body.config, tensors: new Map([...body.tensors, [SCORE, score]]), classes };
 }
 
 /** A directory whose name has a plus is one. */

@@ -34,6 +34,7 @@ import { inDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
 import { runFlopsShare } from '../steps/run-flops.js';
 import { methodName, runName } from '../steps/run-name.js';
+import { writeSparsityLayout } from '../steps/sparsity-layout.js';
 import type { Output } from '../terminal/output.js';
 import { VERSION } from '../version.js';
 import { evaluateModel } from './evaluate-model.js';
@@ -122,7 +123,10 @@ async function train(
       if (isTold && config.resumeFromCheckpoint === null) await tellOfSparseLoss(spft, samples.source, output);
       const training = await untilInterrupted(output, interruption, () => trainer.train());
       const finished = !interruption.signal.aborted || training.globalStep >= trainer.plan.maxSteps;
-      if (finished && writes) await savePretrained(peft, directory);
+      if (finished && writes) {
+        await savePretrained(peft, directory);
+        await writeSparsityLayout(directory, sparsity, output);
+      }
       return { training, finished };
     });
     samples.afterwards();

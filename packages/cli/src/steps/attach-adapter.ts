@@ -1,12 +1,12 @@
 /** @file An adapter on a model: a new one as the training keys say, or one from a directory. */
 import type { TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM } from '@spft/models';
-import { AdapterError, getPeftModel, type PeftModel } from '@spft/peft';
+import { AdapterError, type AdapterHost, getPeftModel, type PeftModel } from '@spft/peft';
 import { loadPretrained } from '@spft/peft/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { locateAdapter } from './locate-repo.js';
-import type { BaseModel, OpenedModel } from './open-model.js';
+import type { BaseModel } from './open-model.js';
 
 /** The training keys that make an adapter. */
 export type AdapterKeys = Pick<
@@ -52,14 +52,14 @@ export function newAdapter(opened: BaseModel, keys: AdapterKeys, output: Output)
  * @param allowOtherBase use it although it was trained on other weights.
  * @throws AdapterError when it is none, or not one for this model; SafetensorsError when its file is damaged.
  */
-export async function loadAdapter(
-  opened: OpenedModel,
+export async function loadAdapter<Model extends AdapterHost>(
+  { model }: { readonly model: Model },
   directory: string,
   output: Output,
   { allowOtherBase = false }: { readonly allowOtherBase?: boolean } = {},
-): Promise<PeftModel<LlamaForCausalLM>> {
+): Promise<PeftModel<Model>> {
   try {
-    const peft = await loadPretrained(opened.model, await locateAdapter(directory, output), {
+    const peft = await loadPretrained(model, await locateAdapter(directory, output), {
       trainable: false,
       allowOtherBase,
       onWarning: (message) => output.note(message),

@@ -165,8 +165,13 @@ describe('loadPredictors()', () => {
   it('refuses pickles, other files, half a predictor and a broken file', async () => {
     const host = fakeHost();
     await writeFile(join(dir, 'layers.3.mlp_low_rank_a.pt'), 'pickle');
-    await expect(loadPredictors(host, dir)).rejects.toThrow("'layers.3.mlp_low_rank_a.pt' is a pickle");
-    await expect(loadPredictors(host, join(dir, 'layers.3.mlp_low_rank_a.pt'))).rejects.toThrow('is a pickle');
+    for (const place of [dir, join(dir, 'layers.3.mlp_low_rank_a.pt')]) {
+      await expect(loadPredictors(host, place)).rejects.toThrow(
+        'layers.3.mlp_low_rank_a.pt: is no archive as torch.save',
+      );
+    }
+    await expect(loadPredictors(host, join(dir, 'predictors.bin'))).rejects.toThrow('is a pickle');
+    await rm(join(dir, 'layers.3.mlp_low_rank_a.pt'));
     await expect(loadPredictors(host, join(dir, 'nowhere'))).rejects.toThrow('holds no predictors; build them');
     const path = join(dir, 'half.safetensors');
     const one = { dtype: 'F32', shape: [1], data: Float32Array.of(1) } as const;

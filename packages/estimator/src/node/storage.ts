@@ -1,9 +1,9 @@
 /**
  * @file Predictors on disk, in the hub layout: a directory with `model.safetensors` and `config.json`. Built where they are missing, so
- * that this happens once a model and rank (upstream does the same with `.pt` files, `spft/modules/svd.py`).
+ * that this happens once a model and rank. Upstream's own `.pt` files are read too (torch-predictors.ts), and never written.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import type { SafetensorsFile } from '@spft/safetensors';
 import {
   MODEL_FILE,
@@ -21,6 +21,7 @@ import { type PredictorDtype, predictorTensors, readPredictors } from '../predic
 import { type BuildOptions, type PredictedLayers, Predictors, predictedProjections } from '../predictors.js';
 import type { PredictorKind } from '../registry.js';
 import type { SparsityHost } from '../types.js';
+import { isTorchFile, openTorchPredictors } from './torch-predictors.js';
 
 /** Name of the file that says what a predictor directory holds. */
 export const PREDICTOR_CONFIG_FILE = 'config.json';
@@ -54,8 +55,8 @@ export async function savePredictors(
 }
 
 /**
- * Reads predictors from a directory or a safetensors file, checked against the model.
- * @param path directory with `model.safetensors` (or shards), or a file.
+ * Reads predictors from a directory or a file, checked against the model.
+ * @param path directory with `model.safetensors` (or shards), or else with upstream's `*.pt`, at whatever depth; or a file.
  * @throws PredictorError when there are none, or they are of another model, rank or shape; SafetensorsError when a file is broken.
  */
 export async function loadPredictors(
@@ -169,18 +170,19 @@ function remaining(layers: PredictedLayers, found: Predictors): PredictedLayers 
   );
 }
 
-/** The safetensors of a directory or file; null where there is nothing yet. */
+/** The tensors of a directory or file; null where there is nothing yet. Safetensors come before files of torch.save. */
 async function open(path: string): Promise<SafetensorsFile | null> {
-  if (extname(path) === '.pt' || extname(path) === '.bin') throw pickled(path, path);
+  if (extname(path) === '.bin') throw pickled(path, path);
   const info = await stat(path).catch(absent);
   if (info === null) return null;
-  if (!info.isDirectory()) return openSafetensors(path);
+  if (!info.isDirectory()) {
+    return isTorchFile(path) ? openTorchPredictors(dirname(path), [basename(path)]) : openSafetensors(path);
+  }
   const names = await readdir(path, { recursive: true });
   if (names.some((name) => name === MODEL_FILE || name === `${MODEL_FILE}.index.json`))
     return openSafetensorsModel(path);
-  const pickle = names.find((name) => extname(name) === '.pt');
-  if (pickle !== undefined) throw pickled(path, pickle);
-  return null;
+  const torch = names.filter(isTorchFile).sort();
+  return torch.length === 0 ? null : openTorchPredictors(path, torch);
 }
 
 function pickled(path: string, file: string): PredictorError {

@@ -14,6 +14,7 @@ import {
 import { formOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { ModelError } from '../errors.js';
+import { SCORE } from '../llama-classifier.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
 import { effectiveRopeKey } from '../rope-config.js';
 import { readJsonObjectIfThere } from './json-file.js';
@@ -23,6 +24,11 @@ export interface SavableModel {
   readonly config: LlamaConfig;
   /** Every frozen tensor by its name in a checkpoint. */
   readonly tensors: ReadonlyMap<string, tf.Tensor>;
+  /**
+   * Classes of a classifier (1: a regression), which is written as transformers' `LlamaForSequenceClassification`: its head `score.weight`, among
+   * `tensors`, stands in the place of `lm_head.weight`.
+   */
+  readonly classes?: number;
 }
 
 export interface SaveModelOptions {
@@ -70,7 +76,7 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
       llamaConfigJson(model.config);
     await writeJson(
       join(fresh, 'config.json'),
-      withDtype(consistent(json, model.config), dtype === 'bf16' ? 'bfloat16' : 'float32'),
+      withDtype(withHead(consistent(json, model.config), model.classes), dtype === 'bf16' ? 'bfloat16' : 'float32'),
     );
     if (source !== undefined) await copyBesideWeights(source, fresh);
     await writeSafetensorsModel(
@@ -124,11 +130,15 @@ async function existing(target: string): Promise<boolean> {
 }
 
 function tensorsToWrite(
-  { config, tensors }: SavableModel,
+  { config, tensors, classes }: SavableModel,
   dtype: 'bf16' | 'f32',
   onProgress: SaveModelOptions['onProgress'],
 ): TensorsToWrite {
-  const wanted = llamaTensors(config);
+  const wanted = new Map(llamaTensors(config));
+  if (classes !== undefined) {
+    wanted.delete('lm_head.weight');
+    wanted.set(SCORE, [classes, config.hiddenSize]);
+  }
   let written = 0;
   return Object.fromEntries(
     [...wanted].map(([name, shape]) => {
@@ -165,6 +175,19 @@ function consistent(json: Readonly<Record<string, unknown>>, config: LlamaConfig
       : { rope_parameters: parameters };
   const tied = rest.tie_word_embeddings === true && !config.tieWordEmbeddings ? { tie_word_embeddings: false } : {};
   return { ...rest, ...rope, ...tied };
+}
+
+/** A classifier's config: its architecture and its classes, under transformers' own names for them. */
+function withHead(json: Readonly<Record<string, unknown>>, classes: number | undefined): Record<string, unknown> {
+  if (classes === undefined) return { ...json };
+  const labels = Array.from({ length: classes }, (_, n) => `LABEL_${n}`);
+  return {
+    ...json,
+    architectures: ['LlamaForSequenceClassification'],
+    id2label: Object.fromEntries(labels.map((label, n) => [n, label])),
+    label2id: Object.fromEntries(labels.map((label, n) => [label, n])),
+    problem_type: classes === 1 ? 'regression' : 'single_label_classification',
+  };
 }
 
 /** The key is `dtype` since transformers 4.56, `torch_dtype` before. */

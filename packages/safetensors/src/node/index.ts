@@ -3,7 +3,7 @@ export { syncDirectory, writeFileAtomically } from './atomic-file.js';
 export { makeDirectory } from './directory.js';
 export { isAlive, leftoversOf, removeLeftovers, temporaryPath } from './leftovers.js';
 export { MODEL_FILE, MODEL_INDEX_FILE, openSafetensorsModel } from './open-model.js';
-export { openSafetensors } from './open-safetensors.js';
+export { openSafetensors, openTorchFile } from './open-safetensors.js';
 export {
   type LazyTensorToWrite,
   type TensorsToWrite,

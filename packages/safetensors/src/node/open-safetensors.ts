@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { SafetensorsError } from '../errors.js';
 import { type ByteSource, openSource, type SafetensorsFile } from '../file.js';
+import { openTorchSource } from '../torch/torch-file.js';
 
 /** Linux reads at most 2^31 − 4096 bytes a call, Node takes no more than 2^31 − 1. */
 const READ_BYTES = 1024 ** 3;
@@ -11,6 +12,22 @@ const READ_BYTES = 1024 ** 3;
  * @throws SafetensorsError when it cannot be read or is no valid safetensors file.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  return openFile(path, '.safetensors', openSource);
+}
+
+/**
+ * Opens a file that `torch.save` wrote and checks what it says of its tensors; nothing in it is run (`openTorchSource`). Close it when done.
+ * @throws SafetensorsError when it cannot be read, or holds anything but tensors.
+ */
+export async function openTorchFile(path: string): Promise<SafetensorsFile> {
+  return openFile(path, '.pt', openTorchSource);
+}
+
+async function openFile(
+  path: string,
+  ending: string,
+  read: (source: ByteSource) => Promise<SafetensorsFile>,
+): Promise<SafetensorsFile> {
   let handle: FileHandle;
   try {
     handle = await open(path, 'r');
@@ -19,8 +36,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
   try {
     const stat = await handle.stat();
-    if (!stat.isFile()) throw new SafetensorsError('is no file; name the .safetensors file itself', { file: path });
-    return await openSource(fileSource(path, handle, stat.size));
+    if (!stat.isFile()) throw new SafetensorsError(`is no file; name the ${ending} file itself`, { file: path });
+    return await read(fileSource(path, handle, stat.size));
   } catch (error) {
     await handle.close();
     throw error;

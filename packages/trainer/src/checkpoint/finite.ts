@@ -1,4 +1,5 @@
 /** @file What is saved is finite: NaN and infinity end a run wherever values leave the device. */
+import { firstNonFinite } from '@spft/safetensors';
 import type * as tf from '@tensorflow/tfjs';
 import { NonFiniteError } from '../errors.js';
 
@@ -10,10 +11,8 @@ export interface FinitePlace {
 
 /** @throws NonFiniteError naming the first value that is NaN or infinite. */
 export function requireFinite(name: string, values: Float32Array, place: FinitePlace): void {
-  for (let n = 0; n < values.length; n++) {
-    if (!Number.isFinite(values[n]!))
-      throw new NonFiniteError({ what: name, value: values[n]!, samples: [], ...place });
-  }
+  const at = firstNonFinite(values);
+  if (at >= 0) throw new NonFiniteError({ what: name, value: values[at]!, samples: [], ...place });
 }
 
 /**
