@@ -26,6 +26,20 @@ const pair = (shapes: string) =>
 describe.skipIf(blasMissing())(blasTitle('backend blas'), () => {
   beforeAll(() => useBackend('blas'));
 
+  it('keeps a slice, or a part of a split, whose source was disposed and whose memory another tensor got', () => {
+    // What a kernel of ours made, so in the shared memory; with parts that are one stretch of it.
+    const made = (value: number) => tf.tidy(() => tf.add(tf.fill([4, 256], value), tf.fill([4, 256], 1)));
+    const source = made(1);
+    const parts = tf.tidy(() => [
+      ...[tf.slice(source, [1, 0], [2, 256]), ...tf.split(source, 2), ...tf.unstack(source)],
+      tf.slice(tf.reshape(source, [-1]), [256], [300]),
+    ]);
+    source.dispose();
+    const others = Array.from({ length: 8 }, (_, n) => made(10 + n));
+    for (const part of parts) expect([...new Set(part.dataSync())], `[${part.shape}]`).toEqual([2]);
+    tf.dispose([parts, others]);
+  });
+
   it.each([
     ...[
       [1, 1, 1],

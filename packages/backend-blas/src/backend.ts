@@ -53,10 +53,14 @@ export class BlasBackend extends MathBackendCPU {
     this.pool = new Pool({ heap: this.heap, blas, threads, base });
   }
 
-  /** As the cpu backend's, without its advice to install another. */
+  /**
+   * As the cpu backend's, without its advice to install another. Some of its kernels (Slice, and what is made of slices) give a part of their input's
+   * array as their result: of an array in the shared memory that is copied, as the memory is given to others when the input is disposed.
+   */
   override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): object {
     const dataId = { id: nextId++ };
-    this.#store.set(dataId, { values, dtype, refCount: 1 });
+    const isOurs = ArrayBuffer.isView(values) && values.buffer instanceof SharedArrayBuffer;
+    this.#store.set(dataId, { values: isOurs ? (values as Float32Array).slice() : values, dtype, refCount: 1 });
     return dataId;
   }
 

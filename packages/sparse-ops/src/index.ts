@@ -54,6 +54,7 @@ export { gatherRows } from './tokens/gather-rows.js';
 export { sequenceMeans } from './tokens/sequence-means.js';
 export { joinRows, splitRows } from './tokens/split-rows.js';
 export { packTokens, type TokenPartition } from './tokens/token-partition.js';
+export { type Adamw8bitState, adamw8bitUpdate, momentTablesTensor, zeroMoments8bit } from './update/adamw-8bit.js';
 export { clipScale, globalNorm } from './update/global-norm.js';
 export {
   type AdamwOptions,

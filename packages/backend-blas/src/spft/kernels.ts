@@ -27,11 +27,13 @@ import { topKSelection } from './select/top-k-selection.js';
 import { gatherRows, gatherRowsGrad } from './tokens/gather-rows.js';
 import { sequenceMeans } from './tokens/sequence-means.js';
 import { joinRows, splitRows } from './tokens/split-rows.js';
+import { adamw8bit } from './update/adamw-8bit.js';
 import { globalNorm } from './update/global-norm.js';
 import { adamw, sgd } from './update/optimizer-update.js';
 
 export const SPFT_KERNELS = {
   SpftAdamw: adamw,
+  SpftAdamw8bit: adamw8bit,
   SpftColumnDots: columnDots,
   SpftColumnNorms: columnNorms,
   SpftDoraLinear: doraLinear,

@@ -29,6 +29,7 @@ import { topKSelectionKernels } from './select/top-k-selection.js';
 import { gatherRowsKernels } from './tokens/gather-rows.js';
 import { sequenceMeansKernels } from './tokens/sequence-means.js';
 import { splitRowsKernels } from './tokens/split-rows.js';
+import { adamw8bitKernels } from './update/adamw-8bit.js';
 import { optimizerUpdateKernels } from './update/optimizer-update.js';
 
 export const SPFT_KERNELS = {
@@ -60,6 +61,7 @@ export const SPFT_KERNELS = {
   ...topKSelectionKernels,
   ...gatherRowsKernels,
   ...splitRowsKernels,
+  ...adamw8bitKernels,
   ...optimizerUpdateKernels,
 } satisfies CudaKernels;
 

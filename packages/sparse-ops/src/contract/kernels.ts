@@ -213,6 +213,16 @@ export const CONTRACT = {
     outputs: ['p# […]', 'm# […]', 'v# […]'],
     updates: ['p', 'm', 'v'],
   }),
+  /** Moments as codes, four a word, with a scale for each block of 256 (update/dynamic-map.ts); `tables`: values and thresholds of both. */
+  SpftAdamw8bit: kernel({
+    inputs: [
+      ...(['p# […]', 'g# […]', 'mCodes# int32 […]', 'mScales# […]', 'vCodes# int32 […]', 'vScales# […]'] as const),
+      ...(['tables [4, 256]', 'gradientScale? []'] as const),
+    ],
+    attributes: attributes<of.AdamwAttributes>(),
+    outputs: ['p# […]', 'mCodes# int32 […]', 'mScales# […]', 'vCodes# int32 […]', 'vScales# […]'],
+    updates: ['p', 'mCodes', 'mScales', 'vCodes', 'vScales'],
+  }),
   /** No m where momentum is 0. */
   SpftSgd: kernel({
     inputs: ['p# […]', 'g# […]', 'm# […]', 'gradientScale? []'],

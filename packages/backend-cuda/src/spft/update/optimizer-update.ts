@@ -14,24 +14,24 @@ import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
-/** Numbers of a piece (optimizer.cu), and of the fields of a tensor in the table: eight addresses and a size. */
+/** Numbers of a piece (optimizer.cu, optimizer-8bit.cu). */
 const PIECE = 8192;
-const FIELDS = 9;
 
 interface Row {
-  /** p, g, m, v, new p, new m, new v, half. */
+  /** As many in each row; a size follows them in the table. Here p, g, m, v, new p, new m, new v, half. */
   readonly addresses: readonly number[];
   readonly size: number;
 }
 
 /** Runs `kernel` with a block for each piece of each tensor. `rest` are its parameters after the two tables. */
-function overPieces(
+export function overPieces(
   backend: CudaBackend,
   rows: readonly Row[],
   run: (tables: [number, number], pieces: number) => void,
 ) {
   const pieces = rows.reduce((sum, { size }) => sum + Math.ceil(size / PIECE), 0);
-  const words = new Uint32Array(rows.length * FIELDS * 2 + pieces * 2);
+  const fields = 1 + (rows[0]?.addresses.length ?? 0);
+  const words = new Uint32Array(rows.length * fields * 2 + pieces * 2);
   let at = 0;
   for (const { addresses, size } of rows) {
     for (const value of [...addresses, size]) {
@@ -47,16 +47,16 @@ function overPieces(
   });
   backend.scratch(words.byteLength, (address) => {
     backend.uploadTo(address, words);
-    run([address, address + rows.length * FIELDS * 8], pieces);
+    run([address, address + rows.length * fields * 8], pieces);
   });
 }
 
 /** Where the new value of `info` goes: its own memory, or new memory. Owned by the caller either way. */
-function renewed(backend: CudaBackend, info: Info): Info {
+export function renewed(backend: CudaBackend, info: Info, physical: 'f32' | 'i32' = 'f32'): Info {
   const inPlace =
-    backend.physical(info) === 'f32' && backend.isSoleUser(info) && backend.data.get(info.dataId).host === null;
+    backend.physical(info) === physical && backend.isSoleUser(info) && backend.data.get(info.dataId).host === null;
   if (!inPlace) backend.device.recording?.refuse('a variable that it updates shares its memory with another tensor');
-  return inPlace ? backend.share(info) : backend.output(info.shape, 'float32', 'f32');
+  return inPlace ? backend.share(info) : backend.output(info.shape, info.dtype, physical);
 }
 
 /** √(Σ of the squares of all numbers of all tensors): a scalar, owned by the caller. */
@@ -127,7 +127,7 @@ function update(
 }
 
 /** Where a recorded step finds `numbers`; 0 outside of one. */
-const recordedAt = (backend: CudaBackend, numbers: Float32Array | undefined): number =>
+export const recordedAt = (backend: CudaBackend, numbers: Float32Array | undefined): number =>
   (numbers && backend.device.recording?.inputs.get(numbers)?.address) ?? 0;
 
 /** The kernel of SpftAdamw (sparse-ops, optimizer-update.ts). */

@@ -3,6 +3,9 @@ import * as tf from '@tensorflow/tfjs';
 import { e4m3WeightReference } from '../../engine/e4m3.reference.js';
 import { storedLike, storedTensor } from '../../engine/stored-tensor.js';
 import { storeAs } from '../../forms/stored-form.js';
+import { adamw8bitUpdate, momentTablesTensor } from '../../update/adamw-8bit.js';
+import { adamw8bitReference, type Moment8bit } from '../../update/adamw-8bit.reference.js';
+import { BLOCK, blocksOf } from '../../update/dynamic-map.js';
 import { globalNorm } from '../../update/global-norm.js';
 import { globalNormReference } from '../../update/global-norm.reference.js';
 import { adamwUpdate, sgdUpdate } from '../../update/optimizer-update.js';
@@ -11,6 +14,7 @@ import {
   type ConformanceCase,
   float,
   given,
+  int32,
   matrix,
   type Numbers,
   type Tensors,
@@ -94,6 +98,87 @@ const ofAdamw = [
         }),
       );
       return [...moved, ...mean, ...square];
+    },
+  };
+});
+
+/**
+ * Codes of every byte, and scales of many sizes, as the moments of a parameter that some steps have changed. In each word the first or the last is 0, so
+ * that the word is a float32 too, through which inputs of cases go.
+ */
+const momentsOf = (size: number, seed: number): Moment8bit => ({
+  codes: Uint8Array.from({ length: blocksOf(size) * BLOCK }, (_, i) =>
+    i % 8 === 3 || i % 8 === 4 ? 0 : (i * 89 + seed * 37) % 256,
+  ),
+  scales: Float32Array.from(normals(blocksOf(size), seed), (x, n) => (n === 1 ? 0 : Math.abs(x) * 10 ** -seed)),
+});
+const wordsOf = ({ codes }: Moment8bit) => int32([...new Int32Array(codes.buffer)]);
+const bytesOf = (words: tf.Variable) => new Uint8Array(words.dataSync<'int32'>().slice().buffer);
+
+const ofAdamw8bit = [
+  { step: 1, weightDecay: 0, scale: null },
+  { step: 7, weightDecay: 0.1, scale: 0.3 },
+].map(({ step, weightDecay, scale }): ConformanceCase => {
+  const [learningRate, beta1, beta2, epsilon] = [0.05, 0.8, 0.95, 1e-3];
+  const sizes = SHAPES.map((shape) => tf.util.sizeFromShape(shape));
+  const [first, second] = [0, 3].map((kind) => sizes.map((size, n) => momentsOf(size, kind + n))) as [
+    Moment8bit[],
+    Moment8bit[],
+  ];
+  const inputs = (role: string, of: readonly Moment8bit[]) =>
+    Object.fromEntries(
+      of.flatMap((moment, n) => [
+        [`${role}Codes${n}`, wordsOf(moment)],
+        [`${role}Scales${n}`, given([moment.scales.length], [...moment.scales])],
+      ]),
+    );
+  return {
+    name: `adamw8bitUpdate() of ${COUNT} tensors, step ${step}${scale === null ? '' : ', decay and scaled gradients'}`,
+    kernels: ['SpftAdamw8bit'],
+    inputs: {
+      ...{ ...roleOf('p', (s) => trained(...s)), ...roleOf('g', (s) => trained(...s)) },
+      ...{ ...inputs('m', first), ...inputs('v', second) },
+      ...(scale !== null && { gradientScale: given([], [scale]) }),
+    },
+    run: (t) => {
+      const roles = ['p', 'mCodes', 'mScales', 'vCodes', 'vScales'].map((role) => variables(t, role));
+      const [p, firstCodes, firstScales, secondCodes, secondScales] = roles as [
+        ...[tf.Variable[], tf.Variable[], tf.Variable[], tf.Variable[], tf.Variable[]],
+      ];
+      const tables = momentTablesTensor();
+      try {
+        const state = { firstCodes, firstScales, secondCodes, secondScales };
+        const options = { learningRate, weightDecay, beta1, beta2, epsilon, step };
+        const gradients = places.map((n) => t[`g${n}`]!);
+        adamw8bitUpdate(p, gradients, state, tables, {
+          ...options,
+          gradientScale: t.gradientScale as tf.Scalar | undefined,
+        });
+        return [
+          ...p.map((variable) => tf.tensor(variable.dataSync(), variable.shape)),
+          ...[firstCodes, secondCodes].flatMap((codes) => codes.map((words) => tf.tensor1d(bytesOf(words), 'float32'))),
+          ...[firstScales, secondScales].flatMap((scales) => scales.map((one) => tf.tensor1d(one.dataSync()))),
+        ];
+      } finally {
+        tf.dispose([tables, ...roles.flat()]);
+      }
+    },
+    expected: (v) => {
+      const made = places.map((n) => {
+        // Filled up to whole blocks, as codes are.
+        const filled = (values: Float32Array) =>
+          Float32Array.from({ length: first[n]!.codes.length }, (_, i) => values[i] ?? 0);
+        const [p, g] = [filled(v[`p${n}`]!), filled(v[`g${n}`]!)];
+        const options = { learningRate, weightDecay, beta1, beta2, epsilon, step, scale: scale ?? 1 };
+        return adamw8bitReference(p, g, first[n]!, second[n]!, options);
+      });
+      return [
+        ...made.map(({ p }, n) => p.subarray(0, sizes[n])),
+        ...made.map((one) => one.first.codes),
+        ...made.map((one) => one.second.codes),
+        ...made.map((one) => one.first.scales),
+        ...made.map((one) => one.second.scales),
+      ];
     },
   };
 });
@@ -206,4 +291,12 @@ const ofForms = [
   }),
 );
 
-export const updateCases: readonly ConformanceCase[] = [...ofAdamw, ...ofSgd, ofNorm, ...ofStored, ofLike, ...ofForms];
+export const updateCases: readonly ConformanceCase[] = [
+  ...ofAdamw,
+  ...ofAdamw8bit,
+  ...ofSgd,
+  ofNorm,
+  ...ofStored,
+  ofLike,
+  ...ofForms,
+];
