@@ -125,7 +125,7 @@ describe('parseTrainConfig()', () => {
       expect.stringMatching(
         /^--lora_rnk: there is no such key; did you mean lora_r\? .*lora_r, lora_alpha, lora_dropout/,
       ),
-      '--optim: expected one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, lion, adafactor, found the string "adam"; did you mean adamw?',
+      '--optim: expected one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, lion, adafactor, adamw_8bit, adamw_bnb_8bit, paged_adamw_8bit, found the string "adam"; did you mean adamw?',
       '--learning_rate: expected a number of at least 0, found the string "fast"',
       '--report_to.0: expected one of none, all, jsonl, html, tensorboard, wandb, found the string "mlflow"',
       '--seed: expected a whole number of at least 0 and at most 4294967295, found true',

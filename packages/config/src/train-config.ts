@@ -35,6 +35,7 @@ export const OPTIMIZERS = [
   'sgd',
   'lion',
   'adafactor',
+  ...(['adamw_8bit', 'adamw_bnb_8bit', 'paged_adamw_8bit'] as const),
 ] as const;
 export const SCHEDULERS = [
   ...(['linear', 'cosine', 'constant', 'constant_with_warmup'] as const),
@@ -91,7 +92,11 @@ export const TRAIN_KEYS = {
   dataloaderDropLast: boolean(false, 'Leave out the last batch of an epoch where it is not full.'),
 
   // Optimizer and schedule.
-  optim: choice(OPTIMIZERS, 'adamw_torch', 'Optimizer; the adamw variants are one and the same here.'),
+  optim: choice(
+    OPTIMIZERS,
+    'adamw_torch',
+    'Optimizer; the adamw variants are one and the same here. 8bit: moments as bitsandbytes keeps them, in a quarter of the memory.',
+  ),
   learningRate: number(5e-5, 'Peak learning rate.', atLeast0),
   weightDecay: number(0, 'Decoupled weight decay of AdamW; L2 penalty of SGD.', atLeast0),
   adamBeta1: number(0.9, 'Decay of the first moment.', belowOne),

@@ -1,3 +1,4 @@
+import { parseSafetensors, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../../test/support/backends.js';
@@ -21,6 +22,7 @@ describe.each(TEST_BACKENDS)('Trainer with checkpoints on %s', (backend) => {
   it.each([
     ['AdamW in the middle of an epoch', { optim: 'adamw' }, 4],
     ['AdamW at the end of an epoch', { optim: 'adamw' }, 5],
+    ['AdamW with moments in 8 bits', { optim: 'adamw_8bit' }, 4],
     ['SGD with momentum', { optim: 'sgd', momentum: 0.9 }, 7],
   ] as const)('resumed equals uninterrupted, bit for bit: %s', async (_, optimizer, step) => {
     const args = {
@@ -34,7 +36,8 @@ describe.each(TEST_BACKENDS)('Trainer with checkpoints on %s', (backend) => {
       loggingSteps: 3,
       saveStrategy: 'no',
     } as const;
-    const toy = { dropout: 0.2 };
+    // A matrix of 4096 numbers, from which on moments have 8 bits.
+    const toy = { dropout: 0.2, hidden: optimizer.optim === 'adamw_8bit' ? 64 : 6 };
     const checkpoints = memoryStore();
     const whole = await run({ args }, toy);
     const first = await run({ args, checkpoints, ...stopAfter(step) }, toy);
@@ -53,6 +56,30 @@ describe.each(TEST_BACKENDS)('Trainer with checkpoints on %s', (backend) => {
 
 describe('Trainer with checkpoints', () => {
   beforeAll(() => useBackend('cpu'));
+
+  it('saves moments in 8 bits as bytes, and refuses those of another rank', async () => {
+    const args = { optim: 'adamw_8bit', maxSteps: 1, saveStrategy: 'steps', saveSteps: 1 } as const;
+    const checkpoints = memoryStore();
+    await run({ args, checkpoints }, { hidden: 64 });
+    const files = checkpoints.saved.get('memory/checkpoint-1')!;
+    const name = 'optimizer.safetensors';
+    const saved = await parseSafetensors(files.get(name)!);
+    expect(saved.entry('state1.toy.lora_A.weight')).toMatchObject({ dtype: 'U8', shape: [4096] });
+    expect(saved.entry('absmax2.toy.lora_A.weight')).toMatchObject({ dtype: 'F32', shape: [16] });
+    expect(saved.metadata.optimizer).toBe('adamw_8bit');
+    expect(new Set(await saved.bytes('state1.toy.lora_A.weight')).size).toBeGreaterThan(100);
+    const tensors = Object.fromEntries(
+      await Promise.all(
+        saved.names.map(async (one) => [one, { ...saved.entry(one), data: await saved.bytes(one) }] as const),
+      ),
+    );
+    const shorter = { dtype: 'U8' as const, shape: [4000], data: new Uint8Array(4000) };
+    const changed = serializeSafetensors({ ...tensors, 'state1.toy.lora_A.weight': shorter }, saved.metadata);
+    (files as Map<string, Uint8Array>).set(name, changed);
+    await expect(run({ args: { ...args, maxSteps: 2 }, checkpoints }, { hidden: 64 }, true)).rejects.toThrow(
+      'state1.toy.lora_A.weight is U8 [4000], wanted U8 [4096]',
+    );
+  });
 
   it('gives up a long step when it is stopped between its micro-batches, and resumes to the same end', async () => {
     const args = { maxSteps: 5, perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 3, loggingSteps: 1 };

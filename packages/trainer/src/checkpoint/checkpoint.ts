@@ -96,12 +96,17 @@ export async function packCheckpoint(
   return all;
 }
 
+/** Variables as a file has them. int32 words are codes of moments in 8 bits, four a word: U8, a code a number, the last block filled up. */
 async function hostTensors(variables: ReadonlyMap<string, tf.Variable>, place: FinitePlace) {
   const entries = await Promise.all(
     [...variables].map(async ([name, variable]) => {
-      const data = (await variable.data()) as Float32Array;
-      requireFinite(name, data, place);
-      return [name, { dtype: 'F32' as const, shape: variable.shape, data }] as const;
+      const data = await variable.data();
+      if (variable.dtype === 'int32') {
+        const bytes = new Uint8Array(Int32Array.from(data).buffer);
+        return [name, { dtype: 'U8' as const, shape: [bytes.length], data: bytes }] as const;
+      }
+      requireFinite(name, data as Float32Array, place);
+      return [name, { dtype: 'F32' as const, shape: variable.shape, data: data as Float32Array }] as const;
     }),
   );
   return Object.fromEntries(entries);
@@ -157,11 +162,12 @@ export async function unpackVariables(
   assign(await readTensors(await openTensors(files, VARIABLES), variables, VARIABLES));
 }
 
-type Assignment = readonly [variable: tf.Variable, values: Float32Array];
+type Assignment = readonly [variable: tf.Variable, values: Float32Array | Int32Array];
 
 function assign(assignments: readonly Assignment[]): void {
   tf.tidy(() => {
-    for (const [variable, values] of assignments) variable.assign(tf.tensor(values, variable.shape, 'float32'));
+    for (const [variable, values] of assignments)
+      variable.assign(tf.tensor(values, variable.shape, variable.dtype as 'float32' | 'int32'));
   });
 }
 
@@ -185,7 +191,16 @@ async function readTensors(
   }
   const assignments: Assignment[] = [];
   for (const [name, variable] of variables) {
-    const { shape } = file.entry(name);
+    const { shape, dtype } = file.entry(name);
+    if (variable.dtype === 'int32') {
+      if (dtype !== 'U8' || shape.length !== 1 || shape[0] !== 4 * variable.size) {
+        throw mismatch(
+          `${fileName}: ${name} is ${dtype} [${shape}], wanted U8 [${4 * variable.size}]; use the checkpoint's rank and optimizer`,
+        );
+      }
+      assignments.push([variable, new Int32Array((await file.bytes(name)).slice().buffer)]);
+      continue;
+    }
     if (!tf.util.arraysEqual([...shape], variable.shape)) {
       throw mismatch(`${fileName}: ${name} is [${shape}], this model's [${variable.shape}]; use the checkpoint's rank`);
     }

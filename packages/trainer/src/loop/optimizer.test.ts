@@ -82,3 +82,87 @@ describe.each(TEST_BACKENDS)('createOptimizer() on %s', (backend) => {
     expect(namesOf({ optim: 'sgd', momentum: 0 })).toStrictEqual([]);
   });
 });
+
+describe.each(TEST_BACKENDS)('adamw_8bit on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  const shapes = {
+    'q_proj.lora_A.weight': [64, 65],
+    'q_proj.lora_B.weight': [4095],
+    'model.embed_tokens.weight': [4096],
+  };
+  const made = (optim: OptimizerArgs['optim']) => {
+    const variables = new Map(
+      Object.entries(shapes).map(([name, shape], n) => [
+        name,
+        tf.tidy(() => tf.variable(tf.randomNormal(shape, 0, 1, 'float32', n + 1))),
+      ]),
+    );
+    return { variables, optimizer: createOptimizer(variables, { ...args, optim }) };
+  };
+  const steps = ({ variables, optimizer }: ReturnType<typeof made>, from: number, to: number) => {
+    for (let t = from; t <= to; t++) {
+      const gradients = [...variables.values()].map(({ shape }, n) =>
+        tf.randomNormal(shape, 0, 1, 'float32', 10 * t + n),
+      );
+      const gradientScale = tf.scalar(0.5);
+      optimizer.step(gradients, { learningRate: rateOf(t), gradientScale });
+      tf.dispose([gradients, gradientScale]);
+    }
+  };
+
+  it('keeps 8 bits of what has 4096 numbers, 32 of what is smaller or an embedding, by bitsandbytes’ names', () => {
+    const before = tf.memory().numTensors;
+    const [eight, exact] = [made('adamw_bnb_8bit'), made('adamw_torch')];
+    expect(eight.optimizer.name).toBe('adamw_8bit');
+    const bytes = [...eight.optimizer.moments].map(([name, { size, dtype }]) => [name, dtype, size]);
+    expect(bytes).toEqual([
+      ['exp_avg.q_proj.lora_B.weight', 'float32', 4095],
+      ['exp_avg.model.embed_tokens.weight', 'float32', 4096],
+      ['exp_avg_sq.q_proj.lora_B.weight', 'float32', 4095],
+      ['exp_avg_sq.model.embed_tokens.weight', 'float32', 4096],
+      // 4160 numbers: 17 blocks of 256, a byte a number and a scale a block.
+      ['state1.q_proj.lora_A.weight', 'int32', (17 * 256) / 4],
+      ['absmax1.q_proj.lora_A.weight', 'float32', 17],
+      ['state2.q_proj.lora_A.weight', 'int32', (17 * 256) / 4],
+      ['absmax2.q_proj.lora_A.weight', 'float32', 17],
+    ]);
+    steps(eight, 1, 3);
+    steps(exact, 1, 3);
+    for (const name of Object.keys(shapes)) {
+      const is32 = name !== 'q_proj.lora_A.weight';
+      const tolerance = is32 ? { relative: 1e-6, absolute: 1e-6 } : { relative: 0, absolute: 0.05 };
+      expectAllClose(name, eight.variables.get(name)!, exact.variables.get(name)!, tolerance);
+    }
+    eight.optimizer.dispose();
+    exact.optimizer.dispose();
+    tf.dispose([...eight.variables.values(), ...exact.variables.values()]);
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe('paged_adamw_8bit', () => {
+  it('is adamw_8bit where tensors are in host memory, and refused where they are not', async () => {
+    await useBackend('cpu');
+    const variables = new Map([['a', tf.variable(tf.zeros([4096]))]]);
+    const optimizer = createOptimizer(variables, { ...args, optim: 'paged_adamw_8bit' });
+    expect(optimizer.name).toBe('adamw_8bit');
+    optimizer.dispose();
+    tf.registerBackend(
+      'spft-test-device',
+      () =>
+        new (class extends tf.KernelBackend {
+          override dispose() {}
+        })(),
+    );
+    try {
+      await tf.setBackend('spft-test-device');
+      expect(() => createOptimizer(variables, { ...args, optim: 'paged_adamw_8bit' })).toThrow(
+        'keeps all tensors on its device and pages none out; the state of 4096 trained numbers takes 0.0 MiB in 8 bits. Take adamw_8bit',
+      );
+    } finally {
+      await useBackend('cpu');
+      tf.removeBackend('spft-test-device');
+    }
+  });
+});
