@@ -56,7 +56,7 @@ describe('dynamicMap() and codeThresholds()', () => {
 
 describe('adamw8bitReference()', () => {
   it('takes the steps of bitsandbytes’ AdamW8bit, each from its state before; rounded as its CPU library does', () => {
-    let [p, first, second] = [start, ZERO(), ZERO()];
+    let [p, first, second]: [Float32Array, Moment8bit, Moment8bit] = [start, ZERO(), ZERO()];
     fixture.steps.forEach((state, n) => {
       const made = adamw8bitReference(p, gradientOf(n + 1), first, second, {
         ...{ ...options, step: n + 1, scale: 1, round: tableCode },
@@ -94,7 +94,7 @@ describe.each(PATHS)('adamw8bitUpdate() on %s by its %s', (backend, by) => {
     const parameters = variables();
     const state = zeroMoments8bit(parameters);
     const [constants, gradientScale] = [momentTablesTensor(), tf.scalar(0.3)];
-    const wanted = parameters.map((p) => {
+    const wanted = parameters.map((p): { p: Float32Array; first: Moment8bit; second: Moment8bit } => {
       const blocks = Math.ceil(p.size / BLOCK);
       const zero = () => ({ codes: new Uint8Array(blocks * BLOCK), scales: new Float32Array(blocks) });
       return { p: p.dataSync().slice() as Float32Array, first: zero(), second: zero() };
