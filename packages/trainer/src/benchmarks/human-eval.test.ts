@@ -47,6 +47,11 @@ describe('programOf()', () => {
       'from typing import List\n\ndef add(a):\n    return a\n',
     ],
     [
+      'takes what a fence holds that never closes',
+      'Sure:\n```python\ndef add(a):\n    return a',
+      'from typing import List\n\ndef add(a):\n    return a\n',
+    ],
+    [
       'repeats no import',
       'from typing import List\ndef add(a):\n    return a',
       'from typing import List\ndef add(a):\n    return a\n',

@@ -17,35 +17,46 @@ const [OPEN, CLOSE, OPEN_BRACE, CLOSE_BRACE] = [91, 93, 123, 125];
  * @throws DatasetError where the array is broken between its elements.
  */
 export function* arrayElements(text: string, path: string): Generator<Row> {
-  let line = 1;
-  let position = afterBlanks(text, 0);
-  line += lineFeeds(text, 0, position);
-  let next = afterBlanks(text, position + 1);
-  line += lineFeeds(text, position + 1, next);
-  position = next;
+  const lines = new LineCounter(text);
+  let position = afterBlanks(text, afterBlanks(text, 0) + 1);
   let closed = text.charCodeAt(position) === CLOSE;
   if (closed) position += 1;
   while (!closed) {
+    const line = lines.at(position);
     const end = elementEnd(text, position);
     if (end === position) throw broken(path, line, `wanted an element, found ${found(text, position)}`);
     yield { line, ...parsed(text.slice(position, end)) };
-    next = afterBlanks(text, end);
-    line += lineFeeds(text, position, next);
+    const next = afterBlanks(text, end);
     const separator = text.charCodeAt(next);
     closed = separator === CLOSE;
     if (!closed && separator !== COMMA) {
-      throw broken(path, line, `wanted ',' or ']' after an element, found ${found(text, next)}`);
+      throw broken(path, lines.at(next), `wanted ',' or ']' after an element, found ${found(text, next)}`);
     }
     position = next + 1;
-    if (!closed) {
-      next = afterBlanks(text, position);
-      line += lineFeeds(text, position, next);
-      position = next;
-    }
+    if (!closed) position = afterBlanks(text, position);
   }
-  next = afterBlanks(text, position);
-  line += lineFeeds(text, position, next);
-  if (next < text.length) throw broken(path, line, `wanted nothing after the array, found ${found(text, next)}`);
+  const next = afterBlanks(text, position);
+  if (next < text.length) {
+    throw broken(path, lines.at(next), `wanted nothing after the array, found ${found(text, next)}`);
+  }
+}
+
+/** The line of a position, for positions that only grow: each line feed is looked for once, also where a whole file is one line. */
+class LineCounter {
+  #line = 1;
+  #feed: number;
+
+  constructor(private readonly text: string) {
+    this.#feed = text.indexOf('\n');
+  }
+
+  at(position: number): number {
+    while (this.#feed >= 0 && this.#feed < position) {
+      this.#line += 1;
+      this.#feed = this.text.indexOf('\n', this.#feed + 1);
+    }
+    return this.#line;
+  }
 }
 
 function broken(path: string, line: number, problem: string): DatasetError {
@@ -59,12 +70,6 @@ function afterBlanks(text: string, start: number): number {
     if (c !== SPACE && c !== LF && c !== CR && c !== TAB) return i;
   }
   return text.length;
-}
-
-function lineFeeds(text: string, start: number, end: number): number {
-  let count = 0;
-  for (let i = text.indexOf('\n', start); i >= 0 && i < end; i = text.indexOf('\n', i + 1)) count += 1;
-  return count;
 }
 
 /** Where the element that begins at `start` ends: after its last bracket, or before the comma, bracket or blank that follows a bare value. */

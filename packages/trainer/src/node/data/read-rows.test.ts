@@ -53,6 +53,13 @@ describe('readRows()', () => {
     ]);
   });
 
+  it('reads an array that is one line as soon as one of many: no line feed is looked for twice', async () => {
+    // Looked for once an element, this is 2 · 10¹² characters, and takes minutes.
+    const rows = await rowsOf('line.json', `[${Array(500_000).fill('{"a":1}').join(',')}]`);
+    expect(rows).toHaveLength(500_000);
+    expect(rows.at(-1)).toMatchObject({ line: 1, value: { a: 1 } });
+  }, 30_000);
+
   it('goes on after an element that is no JSON but closed', async () => {
     const rows = await rowsOf('element.json', '[{"a": 1},\n{"a": 1,},\nnope,\n{"a": 2}]');
     expect(rows.map((r) => [r.line, r.problem?.slice(0, 16) ?? r.value])).toEqual([

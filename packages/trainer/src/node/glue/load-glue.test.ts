@@ -78,6 +78,14 @@ describe('loadGlue()', () => {
       'the validation split of sst2 has no row with a label, as test splits have none (1 rows)',
     );
     await expect(loadGlue(glueTask('sst2'), { trainFile: files.trainFile })).rejects.toThrow('give both');
+    await file('empty.csv', 'sentence,label\n');
+    await expect(
+      loadGlue(glueTask('sst2'), { trainFile: join(directory, 'empty.csv'), validationFile: files.trainFile }),
+    ).rejects.toThrow('empty.csv: the train split of sst2 has no row with a label');
+    await file('columns.jsonl', '{"text": "x", "label": 1}\n');
+    await expect(
+      loadGlue(glueTask('sst2'), { trainFile: join(directory, 'columns.jsonl'), validationFile: files.trainFile }),
+    ).rejects.toThrow("columns.jsonl:1: lacks the column 'sentence' of sst2; it has 'text', 'label'");
   });
 });
 
