@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { useBackend } from '../../../../../test/support/backends.js';
 import { run } from '../../../test/toy-run.js';
+import type { TrainerCallback } from '../../loop/callbacks.js';
 import { ModuleStatistics } from '../../record/module-statistics.js';
 import type { ListenablePlan } from '../../record/sparsity-statistics.js';
 import { TensorBoardLogger } from './tensorboard-logger.js';
@@ -86,7 +87,10 @@ describe('WandbLogger', () => {
     expect(lines.map((line) => JSON.parse(line)._step)).toEqual([undefined, 1, undefined, 1, 2, 2]);
   });
 
-  it('sends what it logs by the SDK, and finishes', async () => {
+  /** A server that knows the key. */
+  const knows = (async () => Response.json({ data: { viewer: { id: '1', entity: 'me' } } })) as typeof fetch;
+
+  it('sends what it logs by the SDK, all values of a step as one row, and finishes', async () => {
     const calls: unknown[] = [];
     const sdk = {
       init: async (given: unknown) => {
@@ -99,10 +103,15 @@ describe('WandbLogger', () => {
       },
     };
     const env = { WANDB_API_KEY: 'k'.repeat(40), WANDB_PROJECT: 'mine', WANDB_BASE_URL: 'http://127.0.0.1:1' };
-    await run({ args, callbacks: [new WandbLogger({ ...options(), env, load: async () => ({ default: sdk }) })] });
+    const logger = new WandbLogger({ ...options(), env, load: async () => ({ default: sdk }), fetch: knows });
+    const more: TrainerCallback = { onStepEnd: ({ state }) => logger.values(state.globalStep, { 'stats/x': 0.5 }) };
+    await run({ args, callbacks: [logger, more] });
     expect(calls[0]).toMatchObject({ project: 'mine', name: 'n', settings: { baseUrl: 'http://127.0.0.1:1' } });
-    expect(calls[1]).toEqual([expect.objectContaining({ 'train/global_step': 1 }), 1]);
-    expect(calls.at(-1)).toBe('finish');
+    expect(calls.slice(1)).toEqual([
+      [expect.objectContaining({ 'train/global_step': 1, 'train/loss': expect.any(Number), 'stats/x': 0.5 }), 1],
+      [expect.objectContaining({ 'train/global_step': 2, 'train/train_loss': expect.any(Number), 'stats/x': 0.5 }), 2],
+      'finish',
+    ]);
   });
 
   it('refuses before the first step where the key is refused or the SDK is missing', async () => {
@@ -110,14 +119,62 @@ describe('WandbLogger', () => {
     const refused = {
       init: () => Promise.reject(Object.assign(new Error('x'), { response: { errors: [{ message: 'invalid key' }] } })),
     };
-    const attempt = (load: () => Promise<unknown>) =>
-      run({ args, callbacks: [new WandbLogger({ ...options(), env, load })] });
+    const attempt = (load: () => Promise<unknown>, ask = knows) =>
+      run({ args, callbacks: [new WandbLogger({ ...options(), env, load, fetch: ask })] });
     await expect(attempt(async () => refused)).rejects.toThrow(
       'wandb refuses the run (invalid key); check WANDB_API_KEY',
     );
     await expect(attempt(() => Promise.reject(new Error('gone')))).rejects.toThrow(
       'needs the package @wandb/sdk, which is not installed',
     );
+    const never = async () => ({ init: () => Promise.reject(new Error('not asked')) });
+    const answers = (response: () => Response) => (async () => response()) as typeof fetch;
+    await expect(
+      attempt(
+        never,
+        answers(() => new Response('', { status: 401 })),
+      ),
+    ).rejects.toThrow('wandb refuses the run (the key is refused, HTTP 401); check WANDB_API_KEY');
+    await expect(
+      attempt(
+        never,
+        answers(() => Response.json({ data: { viewer: null } })),
+      ),
+    ).rejects.toThrow('the key is refused: it belongs to no user');
+    const gone = (async () => {
+      throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNREFUSED' } });
+    }) as typeof fetch;
+    await expect(attempt(never, gone)).rejects.toThrow('https://api.wandb.ai cannot be reached: ECONNREFUSED');
+    const online = new WandbLogger({ ...options(), env: { WANDB_MODE: 'online' } });
+    await expect(run({ args, callbacks: [online] })).rejects.toThrow('there is no WANDB_API_KEY');
+  });
+
+  it('takes the SDK’s handlers of signals away, and hears what it throws beside its promise', async () => {
+    const env = { WANDB_API_KEY: 'k'.repeat(40) };
+    const listeners = () => ['SIGINT', 'SIGTERM'].map((signal) => process.listenerCount(signal as 'SIGINT'));
+    const before = listeners();
+    const sdk = {
+      init: async () => {
+        process.once('SIGINT', () => process.exit(1));
+        process.once('SIGTERM', () => undefined);
+        return { log: () => undefined, finish: async () => undefined };
+      },
+    };
+    await run({ args, callbacks: [new WandbLogger({ ...options(), env, load: async () => sdk, fetch: knows })] });
+    expect(listeners()).toEqual(before);
+    const others = process.listeners('uncaughtException');
+    const throwing = {
+      init: () => {
+        // As its port's listener does; Vitest's own listener would fail the test.
+        setImmediate(() =>
+          (process.listeners('uncaughtException').at(-1) as (e: Error) => void)(new Error('no such entity')),
+        );
+        return new Promise(() => undefined);
+      },
+    };
+    const logger = new WandbLogger({ ...options(), env, load: async () => throwing, fetch: knows });
+    await expect(run({ args, callbacks: [logger] })).rejects.toThrow('wandb refuses the run (no such entity)');
+    expect(process.listeners('uncaughtException')).toEqual(others);
   });
 });
 

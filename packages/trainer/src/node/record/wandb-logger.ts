@@ -1,6 +1,10 @@
 /**
  * @file Weights & Biases, by its own `@wandb/sdk` where the user has installed it. Without a key (or with `WANDB_MODE=offline`) nothing is
- * sent: the SDK has no offline mode of its own, so the run is kept as JSON lines.
+ * sent: the SDK's own offline mode keeps nothing, so the run is kept as JSON lines.
+ *
+ * What SDK 0.5.1 does that is not wanted is kept from it: of a refused key it writes a page to the console, so the key is tried first; an error while a run
+ * is made it throws where nobody can catch it; at Ctrl-C it ends the process, before the checkpoint; and of more rows than steps it sends some only, so all
+ * values of a step are one row.
  */
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,6 +27,8 @@ export interface WandbOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The SDK; by default `@wandb/sdk` as it is installed. */
   readonly load?: () => Promise<unknown>;
+  /** What tries the key. */
+  readonly fetch?: typeof fetch;
 }
 
 /** What is used of the SDK. */
@@ -39,6 +45,8 @@ export class WandbLogger implements TrainerCallback, MetricSink {
   readonly #options: WandbOptions;
   #run: WandbRun | null = null;
   #file: string | null = null;
+  /** The row that is being filled. */
+  #row: { readonly step: number; readonly values: Record<string, unknown> } | null = null;
 
   constructor(options: WandbOptions) {
     this.#options = options;
@@ -61,17 +69,28 @@ export class WandbLogger implements TrainerCallback, MetricSink {
       );
       return;
     }
+    const key = env.WANDB_API_KEY ?? '';
+    if (key === '') {
+      throw new TrainerError(
+        'options',
+        `WANDB_MODE is ${mode}, and there is no WANDB_API_KEY; set it, or leave WANDB_MODE out to keep the run here`,
+      );
+    }
     const sdk = await this.#sdk();
+    const baseUrl = (env.WANDB_BASE_URL || 'https://api.wandb.ai').replace(/\/+$/, '');
     try {
-      this.#run = await sdk.init({
-        ...{ project, name, config },
-        ...(env.WANDB_ENTITY ? { entity: env.WANDB_ENTITY } : {}),
-        settings: { apiKey: env.WANDB_API_KEY, baseUrl: env.WANDB_BASE_URL || 'https://api.wandb.ai', silent: true },
-      });
+      await tryKey(baseUrl, key, this.#options.fetch ?? fetch);
+      this.#run = await withoutItsHandlers(() =>
+        sdk.init({
+          ...{ project, name, config },
+          ...(env.WANDB_ENTITY ? { entity: env.WANDB_ENTITY } : {}),
+          settings: { apiKey: key, baseUrl, silent: true },
+        }),
+      );
     } catch (cause) {
       throw new TrainerError(
         'options',
-        `wandb refuses the run (${reasonOf(cause)}); check WANDB_API_KEY and WANDB_ENTITY, or set WANDB_MODE=offline, or leave wandb out of report_to`,
+        `wandb refuses the run (${reasonOf(cause).replaceAll(key, '…')}); check WANDB_API_KEY, WANDB_ENTITY and WANDB_BASE_URL, or set WANDB_MODE=offline, or leave wandb out of report_to`,
         { cause },
       );
     }
@@ -84,17 +103,26 @@ export class WandbLogger implements TrainerCallback, MetricSink {
   }
 
   async values(step: number, values: Readonly<Record<string, number>>): Promise<void> {
-    this.#run?.log(values, step);
+    if (this.#run) {
+      if (this.#row && this.#row.step !== step) this.#send();
+      this.#row = { step, values: { ...this.#row?.values, ...values } };
+    }
     if (this.#file !== null) await appendFile(this.#file, `${JSON.stringify({ _step: step, ...values })}\n`);
   }
 
   /** What is left is sent; a failure then is said and does not undo the training. */
   async onTrainEnd({ notify }: Pick<TrainerContext, 'notify'>): Promise<void> {
+    this.#send();
     const run = this.#run;
     this.#run = null;
     await run
       ?.finish()
       .catch((error: unknown) => notify(`wandb: the end of the run was not sent (${reasonOf(error)})`));
+  }
+
+  #send(): void {
+    if (this.#row) this.#run?.log(this.#row.values, this.#row.step);
+    this.#row = null;
   }
 
   async #sdk(): Promise<WandbSdk> {
@@ -115,7 +143,51 @@ export class WandbLogger implements TrainerCallback, MetricSink {
 /** Of the SDK's makers; the package named `wandb` is something else. A variable, as it is optional: nothing resolves it at build time. */
 const PACKAGE: string = '@wandb/sdk';
 
-/** Short, and without the key that a request may repeat. */
+/** Milliseconds that a server has to say whether it knows the key. */
+const PATIENCE = 15_000;
+
+/** @throws Error saying that the key is refused, or that the server cannot be reached. */
+async function tryKey(baseUrl: string, key: string, ask: typeof fetch): Promise<void> {
+  const response = await ask(`${baseUrl}/graphql`, {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'application/json',
+      Authorization: `Basic ${Buffer.from(`api:${key}`).toString('base64')}`,
+    },
+    body: JSON.stringify({ query: 'query Viewer { viewer { id entity } }' }),
+    signal: AbortSignal.timeout(PATIENCE),
+  }).catch((error: Error) => {
+    const { code } = (error.cause ?? {}) as { code?: string };
+    throw new Error(`${baseUrl} cannot be reached: ${code ?? error.message}`);
+  });
+  if (response.status === 401 || response.status === 403)
+    throw new Error(`the key is refused, HTTP ${response.status}`);
+  if (!response.ok) throw new Error(`${baseUrl} answers HTTP ${response.status}`);
+  const answer = (await response.json().catch(() => ({}))) as { data?: { viewer?: { entity?: string } | null } };
+  if (!answer.data?.viewer) throw new Error('the key is refused: it belongs to no user');
+}
+
+/** The SDK's handlers of signals are taken away again, and what it throws while it makes a run comes here. */
+async function withoutItsHandlers<T>(make: () => Promise<T>): Promise<T> {
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  const before = signals.map((signal) => process.listeners(signal));
+  let fail: (error: Error) => void = () => undefined;
+  const thrown = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  process.on('uncaughtException', fail);
+  try {
+    return await Promise.race([make(), thrown]);
+  } finally {
+    process.off('uncaughtException', fail);
+    signals.forEach((signal, n) => {
+      for (const listener of process.listeners(signal))
+        if (!before[n]!.includes(listener)) process.off(signal, listener);
+    });
+  }
+}
+
+/** Short. */
 function reasonOf(error: unknown): string {
   const { response, message } = error as { response?: { errors?: { message?: string }[] }; message?: string };
   return (response?.errors?.[0]?.message ?? message ?? String(error)).split('\n')[0]!.slice(0, 200);
