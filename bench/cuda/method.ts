@@ -26,13 +26,24 @@ export interface RowMethod {
   dispose(): void;
 }
 
-/** Attaches the row's adapters and sparsity to the model. @param mode instead of the file's. */
-export async function attach(
+export interface Trained {
+  readonly trained: TrainableModel;
+  readonly spft: SpftModel | null;
+  /** Seconds that the predictors took; 0 without. */
+  readonly predictorSeconds: number;
+  dispose(): void;
+}
+
+type AttachedRow = Pick<Row, 'dora' | 'sparsity' | 'targetModules' | 'checkpointing'>;
+type AttachOptions = SpftOptions & { readonly mode?: string };
+
+/** The row's adapters and sparsity on the model. @param mode instead of the file's. */
+export async function attachTrained(
   model: LlamaForCausalLM,
-  row: Pick<Row, 'dora' | 'sparsity' | 'targetModules' | 'checkpointing'>,
+  row: AttachedRow,
   configs: string,
-  { mode, ...options }: SpftOptions & { readonly mode?: string } = {},
-): Promise<RowMethod> {
+  { mode, ...options }: AttachOptions = {},
+): Promise<Trained> {
   const targetModules = [...(row.targetModules ?? ['q_proj', 'k_proj', 'v_proj', 'o_proj'])];
   const peft = getPeftModel(model, { r: 32, loraAlpha: 64, targetModules, useDora: row.dora }, { seed: 1 });
   let spft: SpftModel | null = null;
@@ -45,7 +56,23 @@ export async function attach(
     spft = await getSpftModel(peft, { ...whole, sparsity, ...(mode && { mode }) }, options);
     predictorSeconds = (performance.now() - started) / 1000;
   }
-  const trained: TrainableModel = spft ?? peft;
+  return {
+    ...{ trained: spft ?? peft, spft, predictorSeconds },
+    dispose() {
+      spft?.dispose();
+      peft.dispose();
+    },
+  };
+}
+
+/** Adapters and sparsity, and what trains them. */
+export async function attach(
+  model: LlamaForCausalLM,
+  row: AttachedRow,
+  configs: string,
+  options: AttachOptions = {},
+): Promise<RowMethod> {
+  const { trained, spft, predictorSeconds, dispose } = await attachTrained(model, row, configs, options);
   const optimizer = createOptimizer(trained.variables, resolveArgs({}));
   const gradientCheckpointing = row.checkpointing ?? false;
   const run = (batch: RowBatch) =>
@@ -89,8 +116,7 @@ export async function attach(
     dispose() {
       recorded?.dispose();
       optimizer.dispose();
-      spft?.dispose();
-      peft.dispose();
+      dispose();
     },
   };
 }

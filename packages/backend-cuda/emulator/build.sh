@@ -28,6 +28,7 @@ driver='device memory copies queue stream graph module launch barrier warp async
 jobs=''
 compile -O1 compiler & jobs="$jobs $!"
 compile -O3 blas & jobs="$jobs $!"
+compile -O2 nccl & jobs="$jobs $!"
 for part in $driver; do
   compile -O1 "$part" & jobs="$jobs $!"
 done
@@ -39,9 +40,10 @@ cd "$work"
 link libnvrtc.so compiler.o -ldl
 link libcuda.so.1 $(for part in $driver; do echo "$part.o"; done) -ldl -lpthread
 link libcublasLt.so blas.o libcuda.so.1 '-Wl,-rpath,$ORIGIN'
+link libnccl.so.2 nccl.o libcuda.so.1 -lrt -lpthread '-Wl,-rpath,$ORIGIN'
 # Beside, then renamed: another process may be loading the old ones.
 cp "$here/interface.h" "$here/emulated.cuh" .
-for file in interface.h emulated.cuh libcuda.so.1 libnvrtc.so libcublasLt.so; do
+for file in interface.h emulated.cuh libcuda.so.1 libnvrtc.so libcublasLt.so libnccl.so.2; do
   mv "$file" "$out/$file"
 done
 touch "$out/built"

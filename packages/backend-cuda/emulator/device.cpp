@@ -12,6 +12,15 @@ int context_object;  // its address is the context
 thread_local uint64_t current = 0;
 
 // On an H200 no reset helps a process in which a kernel failed: even a fresh context gives the error, as the driver's documentation says.
+// Alike, and each process has their memory for itself: for tests of several processes with a device each.
+int devices() {
+  const char* wanted = getenv("SPFT_EMULATOR_DEVICES");
+  const int count = wanted ? atoi(wanted) : 1;
+  return count < 1 ? 1 : count;
+}
+
+int used_device;  // the last whose context was retained
+
 void heal() {
   if (getenv("SPFT_EMULATOR_HEALS")) broken = 0;
 }
@@ -30,6 +39,8 @@ int break_context(int status) {
   broken = status;
   return status;
 }
+
+int current_device() { return used_device; }
 
 int capability() {
   const char* wanted = getenv("SPFT_EMULATOR_CAPABILITY");
@@ -66,22 +77,28 @@ EXPORT int cuDriverGetVersion(int* version) {
 #define ENTER_DEVICE(name)                    \
   ENTER_UNINITIALIZED(name);                  \
   if (!initialized) return NOT_INITIALIZED;   \
-  if (device != 0) return INVALID_DEVICE
+  if (device < 0 || device >= devices()) return INVALID_DEVICE
 
 EXPORT int cuDeviceGetCount(int* count) {
   ENTER_UNINITIALIZED(cuDeviceGetCount);
   if (!initialized) return NOT_INITIALIZED;
-  *count = 1;
+  *count = devices();
   return SUCCESS;
 }
 EXPORT int cuDeviceGet(int* handle, int device) {
   ENTER_DEVICE(cuDeviceGet);
-  *handle = 0;
+  *handle = device;
   return SUCCESS;
 }
 EXPORT int cuDeviceGetName(char* name, int length, int device) {
   ENTER_DEVICE(cuDeviceGetName);
   snprintf(name, (size_t)length, "spft emulator");
+  return SUCCESS;
+}
+
+EXPORT int cuDeviceGetPCIBusId(char* name, int length, int device) {
+  ENTER_DEVICE(cuDeviceGetPCIBusId);
+  snprintf(name, (size_t)length, "0000:%02X:00.0", device + 1);
   return SUCCESS;
 }
 
@@ -123,6 +140,7 @@ EXPORT int cuDevicePrimaryCtxRetain(uint64_t* context, int device) {
   ENTER_DEVICE(cuDevicePrimaryCtxRetain);
   if (broken) return broken;
   retained++;
+  used_device = device;
   *context = (uint64_t)&context_object;
   return SUCCESS;
 }

@@ -26,6 +26,8 @@ enum Status {
   LAUNCH_FAILED = 719,
   CAPTURE_UNSUPPORTED = 900,
   CAPTURE_INVALIDATED = 901,
+  CAPTURE_UNJOINED = 904,
+  CAPTURE_ISOLATION = 905,
   CAPTURED_EVENT = 907,
 };
 
@@ -38,6 +40,8 @@ __attribute__((visibility("default"))) int usable();
 int break_context(int status);
 __attribute__((visibility("default"))) int capability();  // 90
 int shared_memory_limit();
+// The one that this process took a context of last.
+__attribute__((visibility("default"))) int current_device();
 
 // ---- memory.cpp ----
 // Whether the bytes lie within one living allocation of the device.
@@ -53,11 +57,15 @@ bool is_pinned_memory(uint64_t address, size_t bytes);
 typedef std::function<int()> Work;
 // Does the work now, or lets it wait; its status, or 0 where it waits. What is asked of a stream that is captured becomes a part of the graph.
 __attribute__((visibility("default"))) int submit(uint64_t stream, Work work);
+// The number of the last piece of work of any stream.
 uint64_t work_so_far();
-bool work_is_done(uint64_t until);
-void finish_work(uint64_t until = UINT64_MAX);
-// The same, having done a piece of it where it was not.
-bool poll_work(uint64_t until);
+// Whether a stream has done its work up to a number.
+bool work_is_done(uint64_t stream, uint64_t until);
+void finish_work();
+// That of one stream, up to a number, and what it waits for.
+void finish_work(uint64_t stream, uint64_t until);
+// `work_is_done`, having done a piece of it where it was not.
+bool poll_work(uint64_t stream, uint64_t until);
 void forget_work();
 
 // ---- stream.cpp ----
@@ -68,6 +76,11 @@ bool is_captured(uint64_t stream);
 bool any_captured();
 // Adds to the graph of a stream that is captured.
 void capture(uint64_t stream, Work work);
+// What a captured stream has done so far, and what it has waited for, by stream.
+typedef std::map<uint64_t, uint64_t> Clock;
+Clock capture_clock(uint64_t stream);
+// A stream waits for an event of the capture: from then on it is captured too.
+void join_capture(uint64_t stream, const Clock& clock);
 // What a call returns that a capture does not allow; the capture is lost by it.
 int refuse_in_capture(uint64_t stream, const char* function, const char* why);
 void forget_graphs();

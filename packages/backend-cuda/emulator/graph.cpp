@@ -1,4 +1,5 @@
-// Graphs: a stream is captured, what was asked of it meanwhile is done again at every launch. One stream at a time, and no branches.
+// Graphs: a stream is captured, what was asked of it meanwhile is done again at every launch. One capture at a time. Streams that wait for an event of
+// the capture are captured with it, and must be waited for before it ends; a launch does all in the order of asking.
 #include <memory>
 #include <set>
 #include <vector>
@@ -10,7 +11,8 @@ namespace {
 typedef std::vector<emulator::Work> Nodes;
 
 std::mutex mutex;
-uint64_t captured_stream;  // 0 for none: the default stream cannot be captured
+uint64_t captured_stream;  // that the capture began with; 0 for none: the default stream cannot be captured
+std::map<uint64_t, emulator::Clock>& clocks = *new std::map<uint64_t, emulator::Clock>;  // of the streams that are captured
 bool lost;
 // Never destroyed: what they hold is code of other libraries too, which may be unloaded before this one when the process ends.
 Nodes& nodes = *new Nodes;
@@ -23,7 +25,7 @@ namespace emulator {
 
 bool is_captured(uint64_t stream) {
   std::lock_guard<std::mutex> lock(mutex);
-  return captured_stream != 0 && stream == captured_stream;
+  return captured_stream != 0 && clocks.count(stream) != 0;
 }
 
 bool any_captured() {
@@ -31,9 +33,22 @@ bool any_captured() {
   return captured_stream != 0;
 }
 
-void capture(uint64_t, Work work) {
+void capture(uint64_t stream, Work work) {
   std::lock_guard<std::mutex> lock(mutex);
   if (!lost) nodes.push_back(std::move(work));
+  clocks[stream][stream]++;
+}
+
+Clock capture_clock(uint64_t stream) {
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto at = clocks.find(stream);
+  return at == clocks.end() ? Clock() : at->second;
+}
+
+void join_capture(uint64_t stream, const Clock& clock) {
+  std::lock_guard<std::mutex> lock(mutex);
+  Clock& own = clocks[stream];
+  for (const auto& [other, position] : clock) own[other] = std::max(own[other], position);
 }
 
 int refuse_in_capture(uint64_t, const char* function, const char* why) {
@@ -47,6 +62,7 @@ int refuse_in_capture(uint64_t, const char* function, const char* why) {
 void forget_graphs() {
   std::lock_guard<std::mutex> lock(mutex);
   captured_stream = 0;
+  clocks.clear();
   lost = false;
   nodes.clear();
   graphs.clear();
@@ -65,6 +81,7 @@ EXPORT int cuStreamBeginCapture_v2(uint64_t stream, int mode) {
   std::lock_guard<std::mutex> lock(mutex);
   if (captured_stream != 0) return INVALID_VALUE;
   captured_stream = stream;
+  clocks[stream];
   lost = false;
   nodes.clear();
   return SUCCESS;
@@ -82,8 +99,19 @@ EXPORT int cuStreamEndCapture(uint64_t stream, uint64_t* graph) {
   *graph = 0;
   if (!is_captured(stream)) return INVALID_VALUE;
   std::lock_guard<std::mutex> lock(mutex);
+  if (stream != captured_stream) return INVALID_VALUE;
+  const auto ended = std::move(clocks);
+  clocks.clear();
   captured_stream = 0;
   if (lost) return CAPTURE_INVALIDATED;
+  const Clock& origin = ended.at(stream);
+  for (const auto& [other, clock] : ended) {
+    const auto own = clock.find(other), seen = origin.find(other);
+    if (own == clock.end() || (seen != origin.end() && seen->second >= own->second)) continue;
+    nodes.clear();
+    complain("cuStreamEndCapture: a stream that joined the capture was not waited for by the stream that it began with");
+    return CAPTURE_UNJOINED;
+  }
   const auto made = std::make_shared<Nodes>(std::move(nodes));
   nodes.clear();
   *graph = (uint64_t)made.get();

@@ -221,14 +221,14 @@ EXPORT int cuMemGetInfo_v2(size_t* available, size_t* total) {
 }
 EXPORT int cuDeviceTotalMem_v2(size_t* bytes, int device) {
   ENTER_UNINITIALIZED(cuDeviceTotalMem_v2);
-  if (device != 0) return INVALID_DEVICE;
+  if (device < 0) return INVALID_DEVICE;
   *bytes = total_memory();
   return SUCCESS;
 }
 
 EXPORT int cuDeviceGetDefaultMemPool(uint64_t* handle, int device) {
   ENTER_UNINITIALIZED(cuDeviceGetDefaultMemPool);
-  if (device != 0) return INVALID_DEVICE;
+  if (device < 0) return INVALID_DEVICE;
   *handle = (uint64_t)&pool_object;
   return SUCCESS;
 }

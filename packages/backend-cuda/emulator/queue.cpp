@@ -1,6 +1,8 @@
-// Work that was asked for: done at once or, with SPFT_EMULATOR_ASYNC=1, when something waits for it, in the order of asking.
+// Work that was asked for: done at once or, with SPFT_EMULATOR_ASYNC, when something waits for it.
 //
-// There is one queue for all streams: one of the orders that a GPU might take, as long as streams wait for each other where they must.
+// Each stream has a queue. With 1 all are emptied in the order of asking: one of the orders that a GPU might take. With `late` a stream goes on only as
+// far as something waits for it, with `early` every stream but the first goes on at once, and takes along of the others only what it waits for: a wait
+// that is missing between two streams shows in one of them.
 #include <deque>
 
 #include "driver.hpp"
@@ -9,23 +11,47 @@ namespace emulator {
 
 namespace {
 
+struct Item {
+  uint64_t number;
+  Work work;
+};
+
 std::mutex mutex;
 // Never destroyed, as graph.cpp's.
-std::deque<Work>& queue = *new std::deque<Work>;
-uint64_t asked, done;
+auto& queues = *new std::map<uint64_t, std::deque<Item>>;
+uint64_t asked;
+uint64_t first_stream;
 
-// Does the first piece of work, if there is one.
-bool do_one() {
+enum Mode { AT_ONCE, TOGETHER, LATE, EARLY };
+Mode mode() {
+  const char* value = getenv("SPFT_EMULATOR_ASYNC");
+  if (!value || !*value || strcmp(value, "0") == 0) return AT_ONCE;
+  return strcmp(value, "late") == 0 ? LATE : strcmp(value, "early") == 0 ? EARLY : TOGETHER;
+}
+
+// Does the first piece of work of a stream that is not above `until`, if there is one.
+bool do_one_of(uint64_t stream, uint64_t until) {
   Work work;
   {
     std::lock_guard<std::mutex> lock(mutex);
-    if (queue.empty()) return false;
-    work = std::move(queue.front());
+    auto& queue = queues[stream];
+    if (queue.empty() || queue.front().number > until) return false;
+    work = std::move(queue.front().work);
     queue.pop_front();
-    done++;
   }
   work();
   return true;
+}
+
+// The oldest piece of all streams.
+bool do_oldest(uint64_t until) {
+  uint64_t stream = 0, oldest = UINT64_MAX;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    for (const auto& [each, queue] : queues)
+      if (!queue.empty() && queue.front().number < oldest) oldest = queue.front().number, stream = each;
+  }
+  return oldest <= until && oldest != UINT64_MAX && do_one_of(stream, until);
 }
 
 }  // namespace
@@ -35,18 +61,23 @@ int submit(uint64_t stream, Work work) {
     capture(stream, std::move(work));
     return SUCCESS;
   }
-  if (!flag("SPFT_EMULATOR_ASYNC")) {
+  const Mode now = mode();
+  if (now == AT_ONCE) {
     finish_work();
     {
       std::lock_guard<std::mutex> lock(mutex);
       asked++;
-      done++;
     }
     return work();
   }
-  std::lock_guard<std::mutex> lock(mutex);
-  queue.push_back(std::move(work));
-  asked++;
+  bool at_once;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (first_stream == 0) first_stream = stream;
+    queues[stream].push_back(Item{++asked, std::move(work)});
+    at_once = now == EARLY && stream != first_stream;
+  }
+  if (at_once) finish_work(stream, UINT64_MAX);
   return SUCCESS;
 }
 
@@ -55,26 +86,36 @@ uint64_t work_so_far() {
   return asked;
 }
 
-bool work_is_done(uint64_t until) {
+bool work_is_done(uint64_t stream, uint64_t until) {
   std::lock_guard<std::mutex> lock(mutex);
-  return done >= until;
+  const auto at = queues.find(stream);
+  return at == queues.end() || at->second.empty() || at->second.front().number > until;
 }
 
-void finish_work(uint64_t until) {
-  while (!work_is_done(until) && do_one()) continue;
+void finish_work() {
+  while (do_oldest(UINT64_MAX)) continue;
+}
+
+void finish_work(uint64_t stream, uint64_t until) {
+  if (mode() == TOGETHER) {
+    while (do_oldest(until)) continue;
+    return;
+  }
+  while (do_one_of(stream, until)) continue;
 }
 
 // Whoever asks again and again sees progress.
-bool poll_work(uint64_t until) {
-  if (work_is_done(until)) return true;
-  do_one();
+bool poll_work(uint64_t stream, uint64_t until) {
+  if (work_is_done(stream, until)) return true;
+  if (mode() == TOGETHER) do_oldest(until);
+  else do_one_of(stream, until);
   return false;
 }
 
 void forget_work() {
   std::lock_guard<std::mutex> lock(mutex);
-  done += queue.size();
-  queue.clear();
+  queues.clear();
+  first_stream = 0;
 }
 
 }  // namespace emulator

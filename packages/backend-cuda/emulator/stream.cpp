@@ -10,9 +10,11 @@ namespace {
 
 struct Event {
   unsigned flags;
+  uint64_t stream;      // where it was recorded last
   uint64_t work;        // what was asked for before it was recorded
   double milliseconds;  // when it was reached, or below 0
   bool captured;        // recorded last in a capture: it marks a place in a graph
+  emulator::Clock clock;  // of a capture
 };
 const unsigned DISABLE_TIMING = 2;
 
@@ -48,6 +50,7 @@ EXPORT int cuStreamCreate(uint64_t* stream, unsigned flags) {
   streams.insert(*stream);
   return SUCCESS;
 }
+EXPORT int cuStreamCreateWithPriority(uint64_t* stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
 EXPORT int cuStreamDestroy_v2(uint64_t stream) {
   ENTER_WAITING(cuStreamDestroy_v2);
   std::lock_guard<std::mutex> lock(mutex);
@@ -59,7 +62,7 @@ EXPORT int cuStreamSynchronize(uint64_t stream) {
   ENTER(cuStreamSynchronize);
   if (!is_stream(stream)) return INVALID_HANDLE;
   if (is_captured(stream)) return refuse_in_capture(stream, "cuStreamSynchronize", "waits for a stream that is captured");
-  finish_work();
+  finish_work(stream, UINT64_MAX);
   if (int status = usable()) return status;
   trim_pool();
   return check_overruns();
@@ -68,11 +71,23 @@ EXPORT int cuStreamQuery(uint64_t stream) {
   ENTER(cuStreamQuery);
   if (!is_stream(stream)) return INVALID_HANDLE;
   if (is_captured(stream)) return refuse_in_capture(stream, "cuStreamQuery", "asks a stream that is captured");
-  return poll_work(work_so_far()) ? usable() : NOT_READY;
+  return poll_work(stream, work_so_far()) ? usable() : NOT_READY;
 }
-EXPORT int cuStreamWaitEvent(uint64_t stream, uint64_t event, unsigned) {
+EXPORT int cuStreamWaitEvent(uint64_t stream, uint64_t handle, unsigned) {
   ENTER(cuStreamWaitEvent);
-  return is_stream(stream) && find_event(event) ? SUCCESS : INVALID_HANDLE;
+  const auto event = find_event(handle);
+  if (!event || !is_stream(stream)) return INVALID_HANDLE;
+  if (event->captured) {
+    if (!any_captured()) return CAPTURED_EVENT;
+    join_capture(stream, event->clock);
+    return SUCCESS;
+  }
+  if (event->work == 0) return SUCCESS;  // never recorded: nothing to wait for
+  if (is_captured(stream)) return refuse_in_capture(stream, "cuStreamWaitEvent", "waits for an event from before the capture"), CAPTURE_ISOLATION;
+  return submit(stream, [from = event->stream, until = event->work] {
+    finish_work(from, until);
+    return SUCCESS;
+  });
 }
 EXPORT int cuCtxSynchronize() {
   ENTER_WAITING(cuCtxSynchronize);
@@ -92,7 +107,7 @@ EXPORT int cuLaunchHostFunc(uint64_t stream, void (*function)(void*), void* data
 EXPORT int cuEventCreate(uint64_t* event, unsigned flags) {
   ENTER(cuEventCreate);
   if (flags > 7) return INVALID_VALUE;
-  const auto made = std::make_shared<Event>(Event{flags, 0, -1, false});
+  const auto made = std::make_shared<Event>(Event{flags, 0, 0, -1, false, {}});
   std::lock_guard<std::mutex> lock(mutex);
   *event = (uint64_t)made.get();
   events[*event] = made;
@@ -109,7 +124,11 @@ EXPORT int cuEventRecord(uint64_t handle, uint64_t stream) {
   if (!event || !is_stream(stream)) return INVALID_HANDLE;
   event->milliseconds = -1;
   event->captured = is_captured(stream);
-  if (event->captured) return SUCCESS;
+  if (event->captured) {
+    event->clock = capture_clock(stream);
+    return SUCCESS;
+  }
+  event->stream = stream;
   event->work = work_so_far() + 1;
   return submit(stream, [=] {
     timespec now;
@@ -123,7 +142,7 @@ EXPORT int cuEventSynchronize(uint64_t handle) {
   const auto event = find_event(handle);
   if (!event) return INVALID_HANDLE;
   if (event->captured) return refuse_in_capture(0, "cuEventSynchronize", "waits for an event of a capture"), CAPTURED_EVENT;
-  finish_work(event->work);
+  finish_work(event->stream, event->work);
   return usable();
 }
 EXPORT int cuEventQuery(uint64_t handle) {
@@ -131,7 +150,7 @@ EXPORT int cuEventQuery(uint64_t handle) {
   const auto event = find_event(handle);
   if (!event) return INVALID_HANDLE;
   if (event->captured) return refuse_in_capture(0, "cuEventQuery", "asks an event of a capture"), CAPTURED_EVENT;
-  return poll_work(event->work) ? usable() : NOT_READY;
+  return poll_work(event->stream, event->work) ? usable() : NOT_READY;
 }
 EXPORT int cuEventElapsedTime(float* milliseconds, uint64_t start, uint64_t end) {
   ENTER(cuEventElapsedTime);

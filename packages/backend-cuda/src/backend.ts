@@ -3,6 +3,8 @@
  * wants a backend to be one class.
  */
 import * as tf from '@tensorflow/tfjs';
+import { Communicator, type ConnectOptions, loadNccl, uniqueId } from './collectives/communicator.js';
+import { type SumOfTensors, sumTensors } from './collectives/tensor-sums.js';
 import { Device } from './device/device.js';
 import { Gemm, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
@@ -13,12 +15,14 @@ import { Staging } from './device/staging.js';
 import { type Unpacking, unpackingOf } from './forms/unpacking.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
+import { CudaWeightShards } from './sharding/weight-shards.js';
 import { Journal } from './shared/journal.js';
 import {
   BYTES,
   C_TYPE,
   type Codebook,
   dtypeOf,
+  type Gathered,
   type Physical,
   physicalOf,
   TensorData,
@@ -45,6 +49,8 @@ export class CudaBackend extends tf.KernelBackend {
   readonly #constants = new Map<Int32Array | Float32Array, Block>();
   readonly #journal = new Journal();
   readonly #recordsSteps = recordsSteps();
+  #communicator: Communicator | null = null;
+  #shards: CudaWeightShards | null = null;
   /** The kernel that runs, which memory taken meanwhile is put down to. */
   #running = 'upload';
 
@@ -99,6 +105,7 @@ export class CudaBackend extends tf.KernelBackend {
         throw new TypeError('internal: no part of a matrix in four bits is one');
       this.setCodebook(made, data.codebook);
     }
+    if (data.gathered) this.data.get(made.dataId).gathered = data.gathered;
     return made;
   }
 
@@ -351,6 +358,56 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#recordsSteps ? new CudaStepRecorder(this, options) : null;
   }
 
+  /** Version and file of the NCCL that `connect` would use. @throws CudaUnavailableError where there is none, or one too old. */
+  nccl(): { readonly version: string; readonly path: string } {
+    const { version, path } = loadNccl();
+    return { version, path };
+  }
+
+  /** What one rank makes and the others are given, to `connect` with. */
+  ncclId(): Uint8Array {
+    return uniqueId();
+  }
+
+  /**
+   * Connects this process with the others of its run, one to a GPU, by NCCL. Sums and shards are between them from then on.
+   * @throws as `Communicator.connect`; Error where they are connected.
+   */
+  async connect(options: ConnectOptions): Promise<Communicator> {
+    if (this.#communicator?.isOpen) throw new Error('cuda: the ranks are connected; close the communicator before');
+    this.#communicator = await Communicator.connect(this.device, options);
+    return this.#communicator;
+  }
+
+  /** Of `connect`. @throws Error before it. */
+  get communicator(): Communicator {
+    if (this.#communicator) return this.#communicator;
+    throw new Error('cuda: ranks are not connected; call connect first');
+  }
+
+  /** Begins to sum float32 tensors over the ranks, beside what is launched next. Takes them over. */
+  sumOverRanks(tensors: readonly tf.Tensor[]): SumOfTensors {
+    return sumTensors(this, this.communicator, tensors);
+  }
+
+  /** Frozen matrices of which each rank holds a part: sparse-ops' `WeightShards`. @param buffers layers that are whole at one time. */
+  shardWeights({ buffers = 2 }: { readonly buffers?: number } = {}): CudaWeightShards {
+    this.#shards = new CudaWeightShards(this, this.communicator, buffers);
+    return this.#shards;
+  }
+
+  settle(): void {
+    this.#shards?.settle();
+  }
+
+  /** A tensor in memory that somebody else fills and keeps (sharding/). Owned by the caller. */
+  gatheredTensor(shape: readonly number[], like: TensorData, block: Block, gathered: Gathered): tf.TensorInfo {
+    const data = new TensorData(like.dtype, like.physical, like.elements, block, 0);
+    data.gathered = gathered;
+    const info = this.#register(shape, data);
+    return info;
+  }
+
   /** Copies device memory to the bytes of `values`, waiting for all work before. Not inside a step. */
   readFrom(address: number, values: ArrayBufferView): void {
     this.device.recording?.refuse('device memory was read by the host');
@@ -422,7 +479,8 @@ export class CudaBackend extends tf.KernelBackend {
     const blocks = [data.block, data.codebook?.block].filter((block) => block !== null && block !== undefined);
     for (const block of blocks) block.users++;
     try {
-      await this.device.settled();
+      // Those that others may take the place of meanwhile are read at once.
+      if (!data.gathered) await this.device.settled();
       return this.#valuesOf(data);
     } finally {
       for (const block of blocks) this.memoryPool.release(block);
@@ -436,6 +494,7 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   #valuesOf(data: TensorData): tf.BackendValues {
+    data.gathered?.ensure();
     const { host, physical, elements, block, offset, dtype } = data;
     if (dtype === 'string') return host as Uint8Array[];
     if (host !== null) return typedArray(host as number[], dtype);
@@ -515,6 +574,7 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Ends it; its tensors are gone. */
   override dispose(): void {
+    this.#communicator?.abort();
     this.device.close();
   }
 
@@ -557,8 +617,10 @@ export class CudaBackend extends tf.KernelBackend {
         this.uploadTo(address, typedArray(data.host as number[], data.dtype));
       });
     }
+    data.gathered?.ensure();
     const { recording } = this.device;
-    if (recording?.capturing && !data.block.arena && !data.block.whole) recording.touched.set(data, data.block);
+    const lasting = !data.block.arena && (!data.block.whole || data.gathered);
+    if (recording?.capturing && lasting) recording.touched.set(data, data.block);
     return data;
   }
 }

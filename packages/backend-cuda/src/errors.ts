@@ -60,6 +60,24 @@ export class CudaFormError extends Error {
   override readonly name = 'CudaFormError';
 }
 
+/** A collective of NCCL failed, or the ranks could not be connected. The communicator is of no use afterwards. */
+export class NcclError extends Error {
+  readonly code = 'SPFT_NCCL';
+  override readonly name = 'NcclError';
+
+  /**
+   * @param call the function that reported it.
+   * @param status ncclResult_t; -1 where the library did not answer in time, or was given up before.
+   */
+  constructor(
+    readonly call: string,
+    readonly status: number,
+    detail: string,
+  ) {
+    super(`${call}: ${detail}`);
+  }
+}
+
 /** Bytes of device memory held by the tensors that one kernel made, or that were uploaded. */
 export interface Holder {
   readonly by: string;

@@ -42,6 +42,14 @@ export const startError = (): Error | null => failed;
 
 export { CudaBackend } from './backend.js';
 export {
+  Communicator,
+  type ConnectOptions,
+  loadNccl,
+  NCCL_HINT,
+  uniqueId as ncclUniqueId,
+} from './collectives/communicator.js';
+export type { SumOfTensors } from './collectives/tensor-sums.js';
+export {
   CudaCompileError,
   CudaError,
   CudaFormError,
@@ -49,6 +57,8 @@ export {
   CudaSettingError,
   CudaUnavailableError,
   type Holder,
+  NcclError,
 } from './errors.js';
 export { type CudaProbe, type CudaProblem, describeProbe, type FoundLibrary, probeCuda } from './probe.js';
 export { type RandomOptions, randomTensor } from './random.js';
+export type { CudaWeightShards } from './sharding/weight-shards.js';

@@ -31,12 +31,19 @@ export interface Codebook {
   readonly block: Block;
 }
 
+/** Who brings the values of a tensor to its memory before they are used: matrices of which this process holds a part (sharding/). */
+export interface Gathered {
+  /** What the backend's stream is asked for from now on finds them there, until others take their place. */
+  ensure(): void;
+}
+
 /** What is known of a tensor. It is its own `dataId`, so that to find it costs nothing. */
 export class TensorData {
   /** What was computed from it and is kept with it, by name (`CudaBackend.derived`). */
   derived: Map<string, Block> | null = null;
   /** Of a tensor in a stored form. */
   codebook: Codebook | null = null;
+  gathered: Gathered | null = null;
   alive = true;
 
   constructor(

@@ -2,7 +2,15 @@
  * @file Builds the layers of a Llama from named weights, under the names of Hugging Face checkpoints. Every weight that the config calls for
  * must be there in its shape, and none may be left over: a leftover means that the file holds another architecture than its config says.
  */
-import { type StoredFormName, type StoredType, storeAs, storedTensor, takesStored } from '@spft/sparse-ops';
+import {
+  holdShards,
+  type StoredFormName,
+  type StoredType,
+  storeAs,
+  storedTensor,
+  takesStored,
+  type WeightShards,
+} from '@spft/sparse-ops';
 import { requireForm } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
@@ -41,6 +49,11 @@ export interface LoadOptions {
   readonly basePrecision?: BasePrecision;
   /** With `fp8`: keeps the transposed matrices that gradients need, rather than making them in every step. Faster, for as much memory again. */
   readonly keepTransposed?: boolean;
+  /**
+   * Each of several processes holds a part of the frozen matrices of linear layers, and reads that part alone of a file; the others' come from them when
+   * a layer is used. Embedding, head, norms, biases and adapters are whole everywhere. All processes load together, and use the model together.
+   */
+  readonly shards?: WeightShards | null;
   /** Told after each tensor. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
@@ -82,6 +95,9 @@ export function requireLayers({ numHiddenLayers }: LlamaConfig, tensors: number)
     `config.json has num_hidden_layers ${numHiddenLayers}, but the weights are ${tensors} tensors; is it another model's config.json?`,
   );
 }
+
+/** Matrices of linear layers by name: what may be held in parts. */
+const OF_LINEAR_LAYER = /^model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj\.weight$/;
 
 /** Bytes that are read ahead of the tensor that is wanted, where there is one so large. */
 const AHEAD_BYTES = 2 ** 28;
@@ -129,8 +145,15 @@ class Reader {
     const bytes = await this.#ahead.get(name)!;
     this.#ahead.delete(name);
     this.#aheadBytes -= this.#bytesOf(name);
-    requireFiniteStored(name, bytes, stored);
-    return storedTensor(bytes, stored, shape);
+    const part = this.#partOf(name);
+    requireFiniteStored(part ? `${name} from byte ${part[0]} on` : name, bytes, stored);
+    return part ? this.options.shards!.gather(bytes, stored, shape) : storedTensor(bytes, stored, shape);
+  }
+
+  /** The bytes that this process reads; null for all. */
+  #partOf(name: string): readonly [number, number] | null {
+    const { shards } = this.options;
+    return shards && OF_LINEAR_LAYER.test(name) ? shards.range(this.#sizeOf(name)) : null;
   }
 
   #readAhead(): void {
@@ -142,7 +165,8 @@ class Reader {
 
   #begin(name: string): void {
     if (!this.#unread.delete(name)) return;
-    const bytes = this.source.bytes!(name);
+    const part = this.#partOf(name);
+    const bytes = part ? this.source.bytes!(name, ...part) : this.source.bytes!(name);
     // Whoever asks for the tensor gets the error; until then it is nobody's.
     bytes.catch(() => {});
     this.#ahead.set(name, bytes);
@@ -150,13 +174,26 @@ class Reader {
   }
 
   #bytesOf(name: string): number {
+    const part = this.#partOf(name);
+    return part ? part[1] - part[0] : this.#sizeOf(name);
+  }
+
+  #sizeOf(name: string): number {
     return this.#shapes.get(name)!.reduce((size, n) => size * n, BYTES[this.#storedType(name)!]);
   }
 
   /** How it is stored, where the backend takes it so. */
   #storedType(name: string): StoredType | null {
     const { dtype } = this.source.entry(name);
-    return this.source.bytes && takesStored(dtype) ? dtype : null;
+    if (!this.source.bytes) return null;
+    // Who holds parts takes them as they are stored, whether the backend does or not.
+    if (this.options.shards && OF_LINEAR_LAYER.test(name)) {
+      if (dtype === 'BF16' || dtype === 'F16' || dtype === 'F32') return dtype;
+      throw new ModelError(
+        `'${name}' is stored as ${dtype}; weights that are held in parts must be BF16, F16 or F32: leave shard_base out, or convert the checkpoint`,
+      );
+    }
+    return takesStored(dtype) ? dtype : null;
   }
 
   /** A linear layer's matrix in the form that is wanted. */
@@ -170,32 +207,50 @@ class Reader {
     return stored;
   }
 
-  /** The layer's bias is read where the config has one. */
-  async linear(name: string): Promise<LinearLayer> {
-    const weight = await this.#frozen(`${name}.weight`);
-    const bias = this.#shapes.has(`${name}.bias`) ? await this.read<tf.Tensor1D>(`${name}.bias`) : null;
-    return new LinearLayer(name, weight, bias);
+  /** Linear layers of one decoder layer. A bias is read where the config has one. */
+  async linears(names: readonly string[]): Promise<LinearLayer[]> {
+    const weights: tf.Tensor2D[] = [];
+    const biases: (tf.Tensor1D | null)[] = [];
+    for (const name of names) {
+      weights.push(await this.#frozen(`${name}.weight`));
+      biases.push(this.#shapes.has(`${name}.bias`) ? await this.read<tf.Tensor1D>(`${name}.bias`) : null);
+    }
+    const held = this.#inShards(weights);
+    return names.map((name, n) => new LinearLayer(name, held[n]!, biases[n]!));
+  }
+
+  #inShards(weights: readonly tf.Tensor2D[]): readonly tf.Tensor2D[] {
+    const { shards } = this.options;
+    if (!shards) return weights;
+    const held = holdShards(shards, weights);
+    weights.forEach((weight, n) => {
+      this.tensors[this.tensors.indexOf(weight)] = held[n]!;
+    });
+    return held;
   }
 }
+
+const LINEARS = [
+  ...['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj'],
+  ...['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj'],
+];
+type LinearsOfLayer = [
+  ...[q: LinearLayer, k: LinearLayer, v: LinearLayer, o: LinearLayer],
+  ...[gate: LinearLayer, up: LinearLayer, down: LinearLayer],
+];
 
 async function readLayer(reader: Reader, config: LlamaConfig, index: number): Promise<DecoderLayer> {
   const prefix = `model.layers.${index}`;
   const norm = (name: string) => reader.read<tf.Tensor1D>(`${prefix}.${name}.weight`);
-  const linear = (name: string) => reader.linear(`${prefix}.${name}`);
-  const attention = new AttentionBlock(
-    index,
-    await linear('self_attn.q_proj'),
-    await linear('self_attn.k_proj'),
-    await linear('self_attn.v_proj'),
-    await linear('self_attn.o_proj'),
-    { heads: config.numAttentionHeads, kvHeads: config.numKeyValueHeads, headDim: config.headDim },
-  );
-  const mlp = new MlpBlock(
-    index,
-    await linear('mlp.gate_proj'),
-    await linear('mlp.up_proj'),
-    await linear('mlp.down_proj'),
-  );
+  const [q, k, v, o, gate, up, down] = (await reader.linears(
+    LINEARS.map((name) => `${prefix}.${name}`),
+  )) as LinearsOfLayer;
+  const attention = new AttentionBlock(index, ...([q, k, v, o] as const), {
+    heads: config.numAttentionHeads,
+    kvHeads: config.numKeyValueHeads,
+    headDim: config.headDim,
+  });
+  const mlp = new MlpBlock(index, gate, up, down);
   return new DecoderLayer(
     await norm('input_layernorm'),
     attention,
@@ -224,6 +279,11 @@ export async function readLlama(
 ): Promise<LlamaParts> {
   const form = formOfPrecision(options);
   if (form !== null) requireForm(form);
+  if (options.shards && options.keepTransposed) {
+    throw new ModelError(
+      'keepTransposed keeps whole matrices, of which shards are there to hold a part: leave one of the two out',
+    );
+  }
   check(config, source);
   const reader = new Reader(config, source, options);
   try {

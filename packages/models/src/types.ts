@@ -101,8 +101,8 @@ export interface WeightSource {
   entry(name: string): { readonly shape: readonly number[] /** As safetensors calls it. */; readonly dtype?: string };
   /** Values as float32, whatever the stored dtype. */
   float32(name: string): Promise<Float32Array>;
-  /** Values as they are stored, little-endian, for backends that take them so. */
-  bytes?(name: string): Promise<Uint8Array>;
+  /** Values as they are stored, little-endian, for backends that take them so; bytes [begin, end), all by default. */
+  bytes?(name: string, begin?: number, end?: number): Promise<Uint8Array>;
   /** The tensor itself, where the source can make it on the device; then nothing else of it is asked for. */
   tensor?(name: string): Promise<tf.Tensor>;
 }

@@ -16,15 +16,17 @@ export {
 export type { StoredType } from './contract/layers.js';
 export * from './contract/step-recorder.js';
 export type * from './contract/types.js';
+export type { ShardingBackend, WeightShards } from './contract/weight-shards.js';
 export { type DecoderWeights, decodeLayer, type KeysAndValues, type TokenPlaces } from './decode/decode-layer.js';
 export { batchedMatMul } from './engine/batched-matmul.js';
+export { isInShards } from './engine/in-shards.js';
 export { matMul2d } from './engine/matmul.js';
 export { stopGradient } from './engine/stop-gradient.js';
 export { storedLike, storedTensor, takesStored } from './engine/stored-tensor.js';
 export { noGradient } from './engine/tape.js';
 export { type StoreAsOptions, StoredFormError } from './forms/form.js';
 export type { StoredFormName } from './forms/forms.js';
-export { type OriginalSample, originalSample, spreadPlaces, storeAs } from './forms/stored-form.js';
+export { holdShards, type OriginalSample, originalSample, spreadPlaces, storeAs } from './forms/stored-form.js';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './loss/linear-cross-entropy.js';
 export { type LogitsCrossEntropyOptions, logitsCrossEntropy } from './loss/logits-cross-entropy.js';
 export { type FrozenWeight, gatedMlp, type MlpWeights } from './mlp/gated-mlp.js';

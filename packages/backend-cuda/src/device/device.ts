@@ -22,6 +22,8 @@ export interface DeviceInfo {
   readonly multiprocessors: number;
   /** Shared memory that a block may ask for. */
   readonly sharedBytes: number;
+  /** Its place in this machine, e.g. 0000:1A:00.0. */
+  readonly bus: string;
   /** Version of CUDA that the driver supports, e.g. 13.0. */
   readonly driver: string;
 }
@@ -48,6 +50,10 @@ export function loadFrom<T>(
 
 const handles = new HostMemory(16);
 
+/** So often an event is asked for at once, before the thread sleeps in between. */
+const EAGER_QUERIES = 20_000;
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
 export class Device {
   readonly driver: DriverFunctions;
   readonly driverPath: string;
@@ -58,6 +64,8 @@ export class Device {
   profiler: Profiler | null = null;
   /** The step that is watched or captured, while one is. */
   recording: Recording | null = null;
+  /** Asked while the host waits for the GPU, as work that other processes have a part in may never end; throws what ends the wait. */
+  waiting: (() => void) | null = null;
   readonly #ordinal: number;
   #open = false;
 
@@ -84,9 +92,12 @@ export class Device {
     this.#ordinal = this.int('cuDeviceGet', ordinal);
     const name = Buffer.alloc(256);
     this.call('cuDeviceGetName', name, name.length, this.#ordinal);
+    const bus = Buffer.alloc(32);
+    this.call('cuDeviceGetPCIBusId', bus, bus.length, this.#ordinal);
     const version = this.int('cuDriverGetVersion');
     this.info = {
       name: name.toString('utf8').replace(/\0.*$/s, ''),
+      bus: bus.toString('utf8').replace(/\0.*$/s, ''),
       capability: [this.attribute(DEVICE_ATTRIBUTE.capabilityMajor), this.attribute(DEVICE_ATTRIBUTE.capabilityMinor)],
       totalBytes: this.handle('cuDeviceTotalMem_v2', this.#ordinal),
       multiprocessors: this.attribute(DEVICE_ATTRIBUTE.multiprocessors),
@@ -171,7 +182,25 @@ export class Device {
 
   /** Waits for all work. @throws CudaError for a kernel that failed meanwhile. */
   synchronize(): void {
+    if (this.waiting) this.#waitFor(this.waiting);
     this.call('cuStreamSynchronize', this.stream);
+  }
+
+  /** Waits for all work, asking in between. */
+  #waitFor(ask: () => void): void {
+    const event = this.handle('cuEventCreate', 2);
+    try {
+      this.call('cuEventRecord', event, this.stream);
+      for (let n = 0; ; n++) {
+        const status = this.driver.cuEventQuery(event);
+        if (status === 0) return;
+        if (status !== CUDA_ERROR_NOT_READY) throw driverError('cuEventQuery', status);
+        if (n % 64 === 63) ask();
+        if (n > EAGER_QUERIES) Atomics.wait(sleeper, 0, 0, 0.05);
+      }
+    } finally {
+      this.driver.cuEventDestroy_v2(event);
+    }
   }
 
   /** Resolves when the work so far is done, and lets the event loop run while it waits. */
@@ -183,6 +212,7 @@ export class Device {
         const status = this.driver.cuEventQuery(event);
         if (status === 0) return;
         if (status !== CUDA_ERROR_NOT_READY) throw driverError('cuEventQuery', status);
+        this.waiting?.();
         await new Promise((resolve) => setImmediate(resolve));
       }
     } finally {

@@ -12,6 +12,8 @@ export type NativeFunction = (...args: (number | bigint | string | NodeJS.TypedA
 
 interface Koffi {
   load(path: string): { func(signature: string): NativeFunction };
+  struct(name: string, fields: Readonly<Record<string, unknown>>): unknown;
+  array(type: string, count: number): unknown;
   address(memory: NodeJS.TypedArray): bigint;
   view(address: bigint, bytes: number): ArrayBuffer;
 }
@@ -32,6 +34,16 @@ export function bind<Name extends string>(
   return Object.fromEntries(
     Object.entries<string>(signatures).map(([name, parameters]) => [name, library.func(`int ${name}(${parameters})`)]),
   ) as Record<Name, NativeFunction>;
+}
+
+const structs = new Set<string>();
+
+/** Declares a struct of so many bytes, which `bind` then takes by value as `{ bytes }`. */
+export function declareBytes(name: string, count: number): void {
+  if (structs.has(name)) return;
+  const koffi = loadKoffi();
+  koffi.struct(name, { bytes: koffi.array('uint8_t', count) });
+  structs.add(name);
 }
 
 /** Binds one function that need not exist. */

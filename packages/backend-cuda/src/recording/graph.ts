@@ -41,12 +41,14 @@ export function capture(
   const { device, memoryPool } = backend;
   let made: tf.Tensor[] = [];
   let graph = 0;
+  backend.settle();
   device.call('cuStreamBeginCapture_v2', device.stream, RELAXED);
   device.recording = recording;
   let results: Output[];
   try {
     made = work();
     results = made.map((tensor) => outputOf(backend, tensor));
+    backend.settle();
   } finally {
     tf.dispose(made);
     device.recording = null;
@@ -114,6 +116,7 @@ class CapturedGraph implements Graph {
     try {
       for (const { shape, dtype, physical } of this.#results) outputs.push(backend.output(shape, dtype, physical));
       inputs.upload(backend);
+      backend.settle();
       const status = device.driver.cuGraphLaunch(this.#executable, device.stream);
       if (status !== 0) throw driverError('cuGraphLaunch', status);
       this.#results.forEach(({ address, shape, physical }, n) => {

@@ -12,6 +12,8 @@ export interface RecorderHost {
   address(info: tf.TensorInfo): number;
   release(info: tf.TensorInfo): void;
   copy(from: number, to: number, bytes: number): void;
+  /** Ends what is under way on other streams, and forgets what lies where for the time being: a recorded step must find all as it does itself. */
+  settle(): void;
   /** Uploads at once, whatever is recorded. */
   uploadInputs(address: number, bytes: Uint8Array): void;
 }

@@ -135,6 +135,7 @@ export class CudaStepRecorder {
   #observed(slot: Slot, work: Work, recording: Recording): tf.Tensor[] {
     const { device } = this.#backend;
     slot.inputs.upload(this.#backend);
+    this.#backend.settle();
     device.recording = recording;
     try {
       this.#counts.plain++;

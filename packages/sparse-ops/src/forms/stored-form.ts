@@ -5,6 +5,8 @@
  * What takes the place of such a matrix, such as a merged weight, is plain again (`storedLike`): a form's steps are coarser than what an adapter adds.
  */
 import * as tf from '@tensorflow/tfjs';
+import type { WeightShards } from '../contract/weight-shards.js';
+import { markInShards } from '../engine/in-shards.js';
 import { noGradient } from '../engine/tape.js';
 import { type StoreAsOptions, StoredFormError } from './form.js';
 import { FORMS, type StoredFormName } from './forms.js';
@@ -13,7 +15,7 @@ import { checkPacked } from './four-bit-form.js';
 import { type PackedKind, packedTensor, partsOf } from './packed-tensor.js';
 import { storedMatrixOf } from './stored-matrix.js';
 
-/** Some numbers of a matrix as it was before it was stored in a form, by which a model is known again. */
+/** Some numbers of a matrix as it was before it was stored in a form, or in parts, by which a model is known again. */
 export interface OriginalSample {
   /** The beginning of its first row. */
   readonly first: Float32Array;
@@ -22,7 +24,7 @@ export interface OriginalSample {
 }
 
 interface Stored extends OriginalSample {
-  readonly form: StoredFormName;
+  readonly form: StoredFormName | null;
   readonly kind: PackedKind | null;
 }
 
@@ -32,7 +34,7 @@ const stored = new WeakMap<tf.DataId, Stored>();
 /** The form that a matrix was stored in; null for plain numbers. */
 export const formOf = (x: tf.Tensor): StoredFormName | null => stored.get(x.dataId)?.form ?? null;
 
-/** What is remembered of a matrix in a form; null for plain ones, which can be looked at. */
+/** What is remembered of a matrix in a form or in parts; null for others, which can be looked at. */
 export const originalSample = (x: tf.Tensor): OriginalSample | null => stored.get(x.dataId) ?? null;
 
 /** Numbers of each kind in a sample. */
@@ -105,6 +107,25 @@ export function storePacked(arrays: PackedArraysOf): tf.Tensor2D {
       throw error;
     }
     return tensor;
+  });
+}
+
+/**
+ * Matrices of one layer of which this process keeps a part (`WeightShards.hold`), in the form that they have. Reads a few numbers back of each: for loading.
+ * @param weights taken over.
+ * @returns owned by the caller, of the same values. Not differentiable.
+ */
+export function holdShards(shards: WeightShards, weights: readonly tf.Tensor2D[]): tf.Tensor2D[] {
+  return noGradient(() => {
+    const before = weights.map(
+      (weight) => stored.get(weight.dataId) ?? { form: null, kind: null, ...sampleOf(weight) },
+    );
+    const held = shards.hold(weights) as tf.Tensor2D[];
+    held.forEach((weight, n) => {
+      stored.set(weight.dataId, before[n]!);
+      markInShards(weight);
+    });
+    return held;
   });
 }
 

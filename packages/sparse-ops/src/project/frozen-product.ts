@@ -8,6 +8,7 @@
  * budget, and given back by whoever asked.
  */
 import * as tf from '@tensorflow/tfjs';
+import { isInShards } from '../engine/in-shards.js';
 import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { noGradient, takesKeptForLeak } from '../engine/tape.js';
 import { transpose2d } from '../engine/transpose.js';
@@ -22,12 +23,12 @@ let keptNumbers = 0;
 
 /**
  * Asks that products with `weight` keep its transpose from the first one on, on backends that gain by it. The weight's values must not
- * change. Call `releaseTransposed` before disposing the weight.
+ * change. A weight of which this process holds a part has none. Call `releaseTransposed` before disposing the weight.
  * @param weight [out, in], frozen.
  */
 export function keepTransposed(weight: tf.Tensor2D): void {
   // A matrix in less room than plain numbers take shall not get plain ones beside it.
-  if (!someStored([weight]) && !transposes.has(weight)) transposes.set(weight, null);
+  if (!someStored([weight]) && !isInShards(weight) && !transposes.has(weight)) transposes.set(weight, null);
 }
 
 /** Disposes the transpose of `weight`, if one is kept; it is kept no more. */

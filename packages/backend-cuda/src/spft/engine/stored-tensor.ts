@@ -7,44 +7,24 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { CudaFormError } from '../../errors.js';
 import { storeAsE4m3 } from '../../forms/e4m3.js';
-import { declareVariants, FLOATS } from '../../shared/variants.js';
-import { C_TYPE } from '../../storage.js';
+import { storedOnDevice, storedTypeOf } from '../../shared/stored-on-device.js';
 import type { CudaKernels } from '../contract.js';
 
-/** From bytes of float16, which no kernel computes with: converted as they come. */
-function fromHalf(backend: CudaBackend, bytes: Uint8Array, shape: readonly number[]): tf.TensorInfo {
-  const physical = typeOf(backend, shape);
-  const to = backend.output(shape, 'float32', physical);
-  const size = bytes.byteLength / 2;
-  try {
-    backend.scratch(bytes.byteLength, (from) => {
-      backend.uploadTo(from, bytes);
-      const kernel = backend.kernel('from-half', 'from_half', 'ppl', { TO: C_TYPE[physical] });
-      backend.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [from, backend.address(to), size]);
-    });
-    return to;
-  } catch (error) {
-    backend.release(to);
-    throw error;
-  }
-}
-
 function storedTensor(backend: CudaBackend, { bytes, stored, shape }: StoredTensorAttributes): tf.TensorInfo {
-  if (stored === 'F16') return fromHalf(backend, bytes, shape);
+  // From float16, which no kernel computes with, they are converted as they come.
+  if (stored === 'F16') {
+    return backend.scratch(bytes.byteLength, (from) => {
+      backend.uploadTo(from, bytes);
+      return storedOnDevice(backend, from, stored, shape);
+    });
+  }
   const uploaded = backend.upload(bytes, shape, 'float32', stored === 'BF16' ? 'bf16' : 'f32');
   try {
-    return backend.as(uploaded, typeOf(backend, shape));
+    return backend.as(uploaded, storedTypeOf(backend, shape));
   } finally {
     backend.release(uploaded);
   }
 }
-
-const typeOf = (backend: CudaBackend, shape: readonly number[]) => (shape.length >= 2 ? backend.weightType : 'f32');
-
-declareVariants(
-  'from-half',
-  FLOATS.map((TO) => ({ TO })),
-);
 
 /** Forms of frozen matrices by name (forms/). */
 const FORMS: Readonly<Record<string, typeof storeAsE4m3>> = { fp8: storeAsE4m3 };

@@ -1,0 +1,42 @@
+#!/bin/bash
+# Whether ranks on several GPUs are right, in a minute on two: collectives, sums of tensors, weights in shards, and training with a base in shards against a
+# whole one, bit for bit, by recorded steps. On the machine, in the repository's root, after unpack.sh:
+#   . scripts/device/unpack.sh && bash scripts/device/ranks.sh [GPUS]
+# Exits 1 unless all of it passed. On a machine without GPUs: SPFT_CUDA_PATH=<emulator> SPFT_EMULATOR_DEVICES=2 bash scripts/device/ranks.sh 2
+export NCCL_NVLS_ENABLE=0
+gpus=${1:-$(nvidia-smi -L 2>/dev/null | wc -l)}
+out=${OUT:-$(mktemp -d)}
+mkdir -p "$out"
+here=packages/backend-cuda/.device/bundles
+node node_modules/esbuild/bin/esbuild ranks=packages/backend-cuda/test/ranks/program.ts ranks-training=packages/backend-cuda/test/ranks/training.ts --bundle \
+  --platform=node --format=esm --log-level=warning --tsconfig=scripts/device/tsconfig.json --entry-names='[name]' --external:koffi \
+  --external:'@tensorflow/*' --outdir=$here || exit 1
+failed=0
+# name, program, what it does, what its line must hold.
+check() {
+  folder=$(mktemp -d)
+  rank=0
+  pids=''
+  began=$(date +%s)
+  while [ $rank -lt "$gpus" ]; do
+    RANK=$rank WORLD_SIZE=$gpus RANKS_FOLDER=$folder SPFT_CUDA_DEVICE=$rank timeout 120 node $here/$1.js "$2" >"$out/$1-$2.$rank" 2>"$out/$1-$2.$rank.log" &
+    pids="$pids $!"
+    rank=$((rank + 1))
+  done
+  result=passed
+  for pid in $pids; do wait "$pid" || result=failed; done
+  for file in "$out/$1-$2".[0-9]; do grep -Eq "$3" "$file" || result=failed; done
+  grep -Eq "${4:-^$}" "$out/$1-$2".[0-9] && result=failed
+  [ $result = passed ] || failed=1
+  printf '%-32s %-8s %4s s\n' "$1 $2" $result $(($(date +%s) - began))
+  [ $result = passed ] || tail -n 3 "$out/$1-$2".[0-9]*
+  rm -rf "$folder"
+}
+check ranks collectives '"sums":true' ':false'
+check ranks sums '"inPlace":true.*"tensors":0,"bytes":0'
+check ranks forms '"different":\[\].*"tensors":0,"bytes":0'
+check ranks shards '"wrong":\[\].*"exposed":1,.*"tensors":0,"bytes":0'
+for method in lora checkpointing accumulation dora fp8; do
+  check ranks-training $method '"sameLosses":true,"sameAdapters":true,"sameIdentity":true' '"tensors":[1-9]'
+done
+exit $failed
