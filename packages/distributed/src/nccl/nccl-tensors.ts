@@ -6,6 +6,7 @@ import type { WeightShards } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { Collective, TensorCollective, TensorHandle } from '../collective/collective.js';
 import { DistributedError } from '../errors.js';
+import { HostShards } from '../shards/host-shards.js';
 
 /** Ranks that the backend has connected. */
 interface Connection {
@@ -14,7 +15,7 @@ interface Connection {
 }
 
 /** What a backend has that connects ranks by NCCL. */
-interface NcclBackend {
+export interface NcclBackend {
   readonly device: { readonly info: { readonly name: string; readonly bus: string } };
   nccl(): { readonly version: string };
   ncclId(): Uint8Array;
@@ -39,6 +40,11 @@ export interface NcclGroup {
 
 /** Whether the active backend has ranks connected by NCCL, if it is there. */
 export const hasNccl = (): boolean => 'sumOverRanks' in tf.backend();
+
+function activeBackend(): NcclBackend {
+  if (hasNccl()) return tf.backend() as unknown as NcclBackend;
+  throw new DistributedError('library', `the backend '${tf.getBackend()}' is not connected by NCCL; 'cuda' is`);
+}
 
 /** What a rank says of itself. */
 interface Introduction {
@@ -102,15 +108,12 @@ export class NcclTensors implements TensorCollective {
 
   /**
    * Connects the active backend with those of the other ranks. All ranks call it.
+   * @param group must stay; what ends it ends waits for the GPU too.
    * @param hostName of this machine.
    * @throws DistributedError where a rank has no NCCL, or another, or a GPU that another has; NcclError where they do not connect.
    */
-  static async connect(group: NcclGroup, hostName: string): Promise<NcclTensors> {
+  static async connect(group: NcclGroup, hostName: string, backend = activeBackend()): Promise<NcclTensors> {
     const { rank, size, host } = group;
-    if (!hasNccl()) {
-      throw new DistributedError('library', `the backend '${tf.getBackend()}' is not connected by NCCL; 'cuda' is`);
-    }
-    const backend = tf.backend() as unknown as NcclBackend;
     const own = introduce(backend, hostName);
     const told = await host.allGather(Buffer.from(JSON.stringify(own))).done;
     checkAll(told.map((bytes) => JSON.parse(Buffer.from(bytes).toString()) as Introduction));
@@ -148,3 +151,7 @@ export function gpuOfRank(env: Readonly<Record<string, string | undefined>>, loc
   const visible = env.CUDA_VISIBLE_DEVICES?.split(',').filter(Boolean);
   return visible?.length === 1 ? '0' : String(localRank);
 }
+
+/** Frozen matrices of which each rank holds a part, on the active backend. @throws DistributedError where it has none. */
+export const shardsOf = (group: { readonly host: Collective; readonly tensors: TensorCollective }): WeightShards =>
+  group.tensors instanceof NcclTensors ? group.tensors.shardWeights() : new HostShards(group.host);
