@@ -35,6 +35,7 @@ check() {
 check ranks collectives '"sums":true' ':false'
 check ranks sums '"inPlace":true.*"tensors":0,"bytes":0'
 check ranks forms '"different":\[\].*"tensors":0,"bytes":0'
+check ranks recording '"wrong":\[\].*"thrown":\["in the middle"\]'
 check ranks shards '"wrong":\[\].*"exposed":1,.*"tensors":0,"bytes":0'
 for method in lora checkpointing accumulation dora fp8; do
   check ranks-training $method '"sameLosses":true,"sameAdapters":true,"sameIdentity":true' '"tensors":[1-9]'

@@ -400,6 +400,10 @@ export class CudaBackend extends tf.KernelBackend {
     this.#shards?.settle();
   }
 
+  forgetGathers(): void {
+    this.#shards?.forget();
+  }
+
   /** A tensor in memory that somebody else fills and keeps (sharding/). Owned by the caller. */
   gatheredTensor(shape: readonly number[], like: TensorData, block: Block, gathered: Gathered): tf.TensorInfo {
     const data = new TensorData(like.dtype, like.physical, like.elements, block, 0);

@@ -179,6 +179,11 @@ export class Communicator {
     this.#events.push(done);
   }
 
+  /** Instead of `join`, for a launch that was captured and given up. */
+  discard(done: number): void {
+    if (this.isOpen) this.#events.push(done);
+  }
+
   /** In `launch`: sums, or greatest, of `count` numbers of every rank. */
   allReduce(
     from: number,

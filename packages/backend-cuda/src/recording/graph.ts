@@ -44,14 +44,16 @@ export function capture(
   backend.settle();
   device.call('cuStreamBeginCapture_v2', device.stream, RELAXED);
   device.recording = recording;
-  let results: Output[];
+  let results: Output[] | null = null;
   try {
     made = work();
-    results = made.map((tensor) => outputOf(backend, tensor));
+    const outputs = made.map((tensor) => outputOf(backend, tensor));
     backend.settle();
+    results = outputs;
   } finally {
     tf.dispose(made);
     device.recording = null;
+    if (results === null) backend.forgetGathers();
     graph = device.endCapture();
     for (const block of recording.freed) {
       block.users = 1;

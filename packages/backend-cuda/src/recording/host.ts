@@ -14,6 +14,8 @@ export interface RecorderHost {
   copy(from: number, to: number, bytes: number): void;
   /** Ends what is under way on other streams, and forgets what lies where for the time being: a recorded step must find all as it does itself. */
   settle(): void;
+  /** The same after a capture that was given up: nothing of it was done, and its events are no events. */
+  forgetGathers(): void;
   /** Uploads at once, whatever is recorded. */
   uploadInputs(address: number, bytes: Uint8Array): void;
 }

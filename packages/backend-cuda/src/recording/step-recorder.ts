@@ -144,6 +144,8 @@ export class CudaStepRecorder {
       if (!(error instanceof CudaOutOfMemoryError) || this.#memory.length === 0) throw error;
     } finally {
       device.recording = null;
+      // What a launched graph leaves behind too: whoever does the same on another process may have launched one.
+      this.#backend.settle();
     }
     // A step by the host needs memory of its own beside that of the graphs: where there is not enough for both, the graphs go.
     this.#noRoom = true;

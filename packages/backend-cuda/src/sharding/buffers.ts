@@ -92,8 +92,15 @@ export class Buffers {
   }
 
   settle(): void {
+    for (const buffer of this.#buffers) this.#join(buffer);
+    this.forget();
+  }
+
+  /** As `settle`, without waiting for what was captured and will never be done. */
+  forget(): void {
     for (const buffer of this.#buffers) {
-      this.#join(buffer);
+      if (buffer.done !== null) this.#communicator.discard(buffer.done);
+      buffer.done = null;
       buffer.layer = null;
     }
     this.#current = null;

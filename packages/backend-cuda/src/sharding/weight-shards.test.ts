@@ -73,6 +73,25 @@ describeCuda('weights in shards', () => {
     }
   });
 
+  it.runIf(emulated).each(['late', 'early'])(
+    'are gathered within recorded steps, and as well where those are given up (%s)',
+    async (mode) => {
+      interface Recorded {
+        wrong: string[];
+        replayed: number;
+        thrown: string[];
+        messages: string[];
+      }
+      const env = { SPFT_EMULATOR_ASYNC: mode, SPFT_EMULATOR_QUIET: '1' };
+      for (const result of resultsOf(await runRanks<Recorded>(program, 'recording', 2, { env }))) {
+        expect(result.wrong).toEqual([]);
+        expect(result.replayed).toBeGreaterThan(1);
+        expect(result.thrown).toEqual(['in the middle']);
+        expect(result.messages.join()).toContain('it depends on something that is no input of it');
+      }
+    },
+  );
+
   it('need the ranks to be connected, and two buffers', async () => {
     expect(() => cuda().shardWeights()).toThrow('ranks are not connected; call connect first');
   });

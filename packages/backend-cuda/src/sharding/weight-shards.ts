@@ -112,4 +112,9 @@ export class CudaWeightShards {
   settle(): void {
     this.#buffers.settle();
   }
+
+  /** The same where what is under way was captured and given up. */
+  forget(): void {
+    this.#buffers.forget();
+  }
 }

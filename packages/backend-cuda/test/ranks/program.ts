@@ -1,6 +1,6 @@
 /** @file What ranks do in tests of collectives and shards: a function by name, whose result is printed as JSON. */
 
-import { holdShards, linear, linearKeptRows, storeAs, storedLike } from '@spft/sparse-ops';
+import { createStepRecorder, holdShards, linear, linearKeptRows, storeAs, storedLike } from '@spft/sparse-ops';
 import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../src/index.js';
@@ -267,6 +267,67 @@ async function forms() {
   return { different, leaked };
 }
 
+/**
+ * Steps with gathers and a sum inside, recorded, and others that cannot be as they depend on what is no input: right each time, also where a capture was
+ * given up in the middle, and where one rank does by the host what the other has recorded.
+ */
+async function recording() {
+  const backend = await startCuda();
+  const communicator = await connect(backend, 'id');
+  const shards = backend.shardWeights();
+  const valuesOf = (layer: number) => numbers(64, layer);
+  const layers = [0, 1, 2, 3].map((layer) => shards.hold([bf16(backend, valuesOf(layer), [8, 8])])[0] as tf.Tensor2D);
+  const messages: string[] = [];
+  const recorder = createStepRecorder({ notify: (message) => messages.push(message) })!;
+  const wrong: string[] = [];
+  let calls = 0;
+  const step = (key: string, x: number, factor: number, spoil: boolean) => {
+    const work = (inputs: { x: Float32Array }) =>
+      tf.tidy(() => {
+        const given = tf.tensor1d(inputs.x).reshape([8, 8]) as tf.Tensor2D;
+        const there = layers.map((layer) => tf.matMul(given, layer));
+        const back = [...layers].reverse().map((layer) => tf.matMul(given, layer));
+        const sum = backend.sumOverRanks([tf.addN([...there, ...back])]);
+        const [whole] = sum.wait();
+        if (spoil && key === 'thrown' && calls++ === 1) throw new Error('in the middle');
+        return [tf.mul(whole!, factor)];
+      });
+    const inputs = { x: Float32Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? x + rank : 0)) };
+    const [made] = recorder.run(key, inputs, work as never);
+    const values = made!.dataSync();
+    made!.dispose();
+    let of = 0;
+    for (let r = 0; r < size; r++) of += x + r;
+    const expected = Array.from({ length: 64 }, (_, i) => {
+      let sum = 0;
+      for (const layer of layers.keys()) sum += 2 * of * valuesOf(layer)[i]!;
+      return sum * factor;
+    });
+    if (expected.some((value, i) => value !== values[i])) wrong.push(`${key} ${x}: ${values[0]} for ${expected[0]}`);
+  };
+  for (let x = 1; x < 6; x++) step('good', x, 2, false);
+  const { replayed } = recorder.counts;
+  // Only this rank's key is new: it is run by the host while the other's is launched.
+  for (let x = 1; x < 4; x++) step(rank === 0 ? 'another' : 'good', x, 2, false);
+  for (let x = 1; x < 6; x++) step('bad', x, x, false);
+  const thrown: string[] = [];
+  for (let x = 1; x < 6; x++) {
+    try {
+      step('thrown', x, 2, true);
+    } catch (error) {
+      thrown.push((error as Error).message);
+    }
+  }
+  step('good', 3, 2, false);
+  for (const layer of layers) {
+    const values = layer.dataSync();
+    if (values.some((value, i) => value !== valuesOf(layers.indexOf(layer))[i])) wrong.push('afterwards');
+  }
+  recorder.dispose();
+  communicator.close();
+  return { wrong, replayed, thrown, messages };
+}
+
 /** A matrix once more, in memory of its own. */
 function backendCopy(backend: CudaBackend, weight: tf.Tensor2D): tf.Tensor2D {
   const { physical, block, elements } = backend.data.get(weight.dataId);
@@ -283,7 +344,7 @@ function backendCopy(backend: CudaBackend, weight: tf.Tensor2D): tf.Tensor2D {
 }
 
 const PROGRAMS: Readonly<Record<string, () => Promise<object>>> = {
-  ...{ collectives, sums, mistakes, duplicate, killed, shards, forms },
+  ...{ collectives, sums, mistakes, duplicate, killed, shards, forms, recording },
 };
 
 console.log(JSON.stringify(await PROGRAMS[process.argv[2]!]!()));
