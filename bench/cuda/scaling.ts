@@ -79,12 +79,16 @@ async function openRanks(): Promise<Ranks> {
   if (group) process.env.SPFT_CUDA_DEVICE = gpuOfRank(process.env, group.localRank);
   if (!(await tf.setBackend('cuda'))) throw new Error("backend 'cuda' did not start; 'spft doctor' says why");
   if (!group) return { rank: 0, size: 1, tensors: null, nccl: null, close: async () => {} };
+  let connected: NcclTensors | null = null;
   group.onEnd((error) => {
+    // Its kernels wait for a rank that is gone, and the process would wait for them.
+    connected?.abort();
     if (group.speaks) console.error(`error: ${error.message}`);
     process.exit(1);
   });
   const nccl = await NcclTensors.connect(group, hostname());
   group.useTensors(nccl);
+  connected = nccl;
   return { rank: group.rank, size: group.size, tensors: nccl, nccl, close: () => group.close() };
 }
 
@@ -213,7 +217,7 @@ async function speed(ranks: Ranks, model: Awaited<ReturnType<typeof randomLlama>
   };
 }
 
-/** GB/s of what each rank has in the end of a gather, and of a sum's numbers. */
+/** GB/s that a GPU gets in a gather and in a sum of so many MiB. */
 function bandwidth(): object[] {
   const backend = backendOf();
   const { communicator, device } = backend;
@@ -231,8 +235,9 @@ function bandwidth(): object[] {
       const part = bytes / communicator.size;
       const gather = time(() => communicator.allGather(address + communicator.rank * part, address, part, 'bytes'));
       const sum = time(() => communicator.allReduce(address, address, bytes / 4, 'f32'));
-      const gbps = (ms: number) => bytes / ms / 1e6;
-      results.push({ mib, gatherMs: gather, gatherGBps: gbps(gather), reduceMs: sum, reduceGBps: gbps(sum) });
+      // As NCCL's tests count: what a GPU gets of the others, which a sum does twice.
+      const gbps = (ms: number) => (bytes * (communicator.size - 1)) / communicator.size / ms / 1e6;
+      results.push({ mib, gatherMs: gather, gatherGBps: gbps(gather), sumMs: sum, sumGBps: 2 * gbps(sum) });
     });
   }
   return results;

@@ -20,8 +20,8 @@ export const H200: Machine = {
   // 139.8 GiB, less what the context, NCCL and cuBLASLt's workspace take.
   memory: 137 * 2 ** 30,
   gpusOfHost: 8,
-  // Assumed: NVLink 4 gives 450 GB/s in each direction; on two GPUs the all-gather of bench/results/scaling-h200-x2.json says what comes of it.
-  withinHost: 300e9,
+  // Half of a GiB in 1.98 ms, measured on two (bench/results/scaling-h200-x2.json), without NVLink multicast; taken for eight too.
+  withinHost: 271e9,
   // Assumed, not measured: eight ports of 400 Gb/s, of which NCCL reaches nine tenths.
   betweenHosts: 360e9,
 };

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What several GPUs give, in about six minutes on two. On the machine, in the repository's root, after unpack.sh:
 #   . scripts/device/unpack.sh && bash scripts/device/scaling.sh [GPUS] [PARTS]
-# GPUS: how many (default all that there are). PARTS: of bandwidth, losses, kill, speed, shards, peers (default all), and ddp, fsdp (parts of peers).
+# GPUS: how many (default all that there are). PARTS: of bandwidth, losses, kill, speed, shards, peers (default all), and ddp, fsdp (parts of peers); in this order.
 # - bandwidth: all-reduce and all-gather between all of them.
 # - losses: 20 steps on N ranks against one rank that accumulates N batches; with the base in shards too. Equal to 1e-4, or it fails.
 # - kill: a rank is killed in the middle; the others must end within 30 s, and say which.
@@ -22,6 +22,8 @@ shape=${SPFT_SCALING_SHAPE:-8b}
 large=${SPFT_SCALING_LARGE:-70b}
 layers=${SPFT_SCALING_LAYERS:-}
 steps=${SPFT_SCALING_STEPS:-20}
+# Seconds that one measurement may take, so that one that hangs does not take the others' time.
+limit=${SPFT_SCALING_LIMIT:-90}
 if [ "$shape" = tiny ]; then
   export SPFT_EMULATOR_DEVICES=$gpus SPFT_CUDA_TUNE=0
   large=tiny
@@ -42,18 +44,18 @@ ranks() {
   n=$1
   shift
   if [ "$n" = 1 ]; then
-    timeout 150 node $here/scaling.js "$@"
+    timeout -k 5 "$limit" node $here/scaling.js "$@"
     return
   fi
   port=$((port + 7))
-  timeout 150 python3 -m torch.distributed.run --no-python --nproc_per_node "$n" --master_addr 127.0.0.1 --master_port $port \
+  timeout -k 5 "$limit" python3 -m torch.distributed.run --no-python --nproc_per_node "$n" --master_addr 127.0.0.1 --master_port $port \
     node $here/scaling.js "$@"
 }
 peer() {
   n=$1
   shift
   port=$((port + 7))
-  timeout 150 python3 -m torch.distributed.run --nproc_per_node "$n" --master_addr 127.0.0.1 --master_port $port bench/cuda/torch_scaling.py "$@"
+  timeout -k 5 "$limit" python3 -m torch.distributed.run --nproc_per_node "$n" --master_addr 127.0.0.1 --master_port $port bench/cuda/torch_scaling.py "$@"
 }
 
 if has bandwidth; then
@@ -84,19 +86,19 @@ if has kill; then
   started=''
   while [ $rank -lt "$gpus" ]; do
     RANK=$rank WORLD_SIZE=$gpus LOCAL_RANK=$rank LOCAL_WORLD_SIZE=$gpus MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
-      timeout 120 node $here/scaling.js --what endless --rows dense_lora --pids "$log.pids" $few >"$log.$rank" 2>&1 &
+      timeout -k 5 75 node $here/scaling.js --what endless --rows dense_lora --pids "$log.pids" $few >"$log.$rank" 2>&1 &
     started="$started $!"
     rank=$((rank + 1))
   done
   tries=0
-  until grep -q '^step 5 ' "$log.0" 2>/dev/null || [ $tries -gt 400 ]; do
+  until grep -q '^step 5 ' "$log.0" 2>/dev/null || [ $tries -gt 200 ]; do
     sleep 0.2
     tries=$((tries + 1))
   done
   last=$((gpus - 1))
   kill -9 "$(cat "$log.pids.$last")"
   killed=$(date +%s%N)
-  for pid in $started; do wait "$pid"; done
+  for pid in $started; do wait "$pid" 2>/dev/null; done
   took=$((($(date +%s%N) - killed) / 1000000))
   named=$(cat "$log".[0-9]* | grep -c "rank $last")
   reached=$(grep -c '^step ' "$log.0")

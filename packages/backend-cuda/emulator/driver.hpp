@@ -55,6 +55,8 @@ bool is_pinned_memory(uint64_t address, size_t bytes);
 
 // ---- queue.cpp ----
 typedef std::function<int()> Work;
+// What work gives that cannot be done yet, as it waits for another process: it stays where it is, and whoever waits for it waits on.
+const int NOT_YET = -2;
 // Does the work now, or lets it wait; its status, or 0 where it waits. What is asked of a stream that is captured becomes a part of the graph.
 __attribute__((visibility("default"))) int submit(uint64_t stream, Work work);
 // The number of the last piece of work of any stream.
@@ -64,6 +66,8 @@ bool work_is_done(uint64_t stream, uint64_t until);
 void finish_work();
 // That of one stream, up to a number, and what it waits for.
 void finish_work(uint64_t stream, uint64_t until);
+// The same for work that waits for it: NOT_YET where it cannot be done now.
+int await_work(uint64_t stream, uint64_t until);
 // `work_is_done`, having done a piece of it where it was not.
 bool poll_work(uint64_t stream, uint64_t until);
 void forget_work();

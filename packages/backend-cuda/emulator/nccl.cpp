@@ -85,10 +85,8 @@ void pause() {
 }
 
 bool somebody_died(const Communicator& c) {
-  if (emulator::flag("SPFT_EMULATOR_NCCL_HANGS")) return false;
   for (int rank = 0; rank < c.ranks; rank++)
     if (c.shared->pids[rank] && kill(c.shared->pids[rank], 0) != 0 && errno == ESRCH) {
-      emulator::complain("nccl: rank %d died", rank);
       return true;
     }
   return false;
@@ -104,7 +102,8 @@ bool wait_for(Communicator& c, bool (*is_over)(Shared&, int), int value) {
     }
     if (round > 20) pause();
     else std::this_thread::yield();
-    if (round % 2000 == 1999 && somebody_died(c)) {
+    if (round % 2000 == 1999 && !emulator::flag("SPFT_EMULATOR_NCCL_HANGS") && somebody_died(c)) {
+      emulator::complain("nccl: a rank that is waited for died");
       c.error = REMOTE;
       return false;
     }
@@ -160,8 +159,7 @@ const char* name_of(int kind) {
   return names[kind];
 }
 
-void perform(Communicator& c, const Call& call, const char* from, char* to) {
-  if (c.error || c.aborted) return;
+void perform_together(Communicator& c, const Call& call, const char* from, char* to) {
   c.shared->calls[c.rank] = call;
   if (!barrier(c)) return;
   for (int rank = 0; rank < c.ranks; rank++)
@@ -190,18 +188,38 @@ void perform(Communicator& c, const Call& call, const char* from, char* to) {
     }
 }
 
+int perform(Communicator& c, const Call& call, const char* from, char* to) {
+  if (c.error || c.aborted) return 0;
+  if (emulator::flag("SPFT_EMULATOR_NCCL_HANGS") && somebody_died(c)) return emulator::NOT_YET;
+  perform_together(c, call, from, to);
+  return 0;
+}
+
 struct Pending {
   std::shared_ptr<Communicator> communicator;
   Call call;
   uint64_t from, to, stream;
 };
+struct Range {
+  uint64_t begin, end;
+};
+Range read(const Pending& p) {
+  const size_t part = p.call.count * bytes_of(p.call.type);
+  if (p.call.kind == BROADCAST && p.call.root != p.communicator->rank) return {0, 0};
+  return {p.from, p.from + (p.call.kind == REDUCE_SCATTER ? part * (size_t)p.communicator->ranks : part)};
+}
+Range written(const Pending& p) {
+  const size_t part = p.call.count * bytes_of(p.call.type);
+  return {p.to, p.to + (p.call.kind == ALL_GATHER ? part * (size_t)p.communicator->ranks : part)};
+}
+bool overlap(Range a, Range b) { return a.begin < b.end && b.begin < a.end; }
+
 thread_local int depth = 0;
 thread_local std::vector<Pending> pending;
 
 int launch(const Pending& p) {
   const int status = emulator::submit(p.stream, [p] {
-    perform(*p.communicator, p.call, (const char*)p.from, (char*)p.to);
-    return 0;
+    return perform(*p.communicator, p.call, (const char*)p.from, (char*)p.to);
   });
   return status ? CUDA_FAILED : OK;
 }
@@ -377,6 +395,13 @@ EXPORT int ncclGroupEnd() {
   if (--depth > 0) return OK;
   const auto all = std::move(pending);
   pending.clear();
+  // They are done in whatever order.
+  for (size_t i = 0; i < all.size(); i++)
+    for (size_t j = 0; j < all.size(); j++)
+      if (i != j && (overlap(written(all[i]), written(all[j])) || overlap(written(all[i]), read(all[j])))) {
+        emulator::complain("ncclGroupEnd: %s touches what %s of the same group writes", name_of(all[j].call.kind), name_of(all[i].call.kind));
+        return USAGE;
+      }
   std::set<Communicator*> used;
   for (const auto& each : all) {
     if (int status = launch(each)) return status;

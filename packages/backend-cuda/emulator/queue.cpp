@@ -3,6 +3,8 @@
 // Each stream has a queue. With 1 all are emptied in the order of asking: one of the orders that a GPU might take. With `late` a stream goes on only as
 // far as something waits for it, with `early` every stream but the first goes on at once, and takes along of the others only what it waits for: a wait
 // that is missing between two streams shows in one of them.
+#include <unistd.h>
+
 #include <deque>
 
 #include "driver.hpp"
@@ -29,18 +31,20 @@ Mode mode() {
   return strcmp(value, "late") == 0 ? LATE : strcmp(value, "early") == 0 ? EARLY : TOGETHER;
 }
 
-// Does the first piece of work of a stream that is not above `until`, if there is one.
+// Does the first piece of work of a stream that is not above `until`, if there is one and it can be done.
 bool do_one_of(uint64_t stream, uint64_t until) {
-  Work work;
+  Item item;
   {
     std::lock_guard<std::mutex> lock(mutex);
     auto& queue = queues[stream];
     if (queue.empty() || queue.front().number > until) return false;
-    work = std::move(queue.front().work);
+    item = std::move(queue.front());
     queue.pop_front();
   }
-  work();
-  return true;
+  if (item.work() != NOT_YET) return true;
+  std::lock_guard<std::mutex> lock(mutex);
+  queues[stream].push_front(std::move(item));
+  return false;
 }
 
 // The oldest piece of all streams.
@@ -68,7 +72,9 @@ int submit(uint64_t stream, Work work) {
       std::lock_guard<std::mutex> lock(mutex);
       asked++;
     }
-    return work();
+    int status;
+    while ((status = work()) == NOT_YET) usleep(1000);
+    return status;
   }
   bool at_once;
   {
@@ -77,7 +83,8 @@ int submit(uint64_t stream, Work work) {
     queues[stream].push_back(Item{++asked, std::move(work)});
     at_once = now == EARLY && stream != first_stream;
   }
-  if (at_once) finish_work(stream, UINT64_MAX);
+  if (at_once)
+    while (do_one_of(stream, UINT64_MAX)) continue;
   return SUCCESS;
 }
 
@@ -92,16 +99,33 @@ bool work_is_done(uint64_t stream, uint64_t until) {
   return at == queues.end() || at->second.empty() || at->second.front().number > until;
 }
 
+bool any_work(uint64_t until) {
+  std::lock_guard<std::mutex> lock(mutex);
+  for (const auto& [stream, queue] : queues)
+    if (!queue.empty() && queue.front().number <= until) return true;
+  return false;
+}
+
 void finish_work() {
-  while (do_oldest(UINT64_MAX)) continue;
+  while (any_work(UINT64_MAX))
+    if (!do_oldest(UINT64_MAX)) usleep(1000);
 }
 
 void finish_work(uint64_t stream, uint64_t until) {
   if (mode() == TOGETHER) {
-    while (do_oldest(until)) continue;
+    while (any_work(until))
+      if (!do_oldest(until)) usleep(1000);
     return;
   }
-  while (do_one_of(stream, until)) continue;
+  while (!work_is_done(stream, until))
+    if (!do_one_of(stream, until)) usleep(1000);
+}
+
+int await_work(uint64_t stream, uint64_t until) {
+  if (mode() == TOGETHER) return SUCCESS;
+  while (!work_is_done(stream, until))
+    if (!do_one_of(stream, until)) return NOT_YET;
+  return SUCCESS;
 }
 
 // Whoever asks again and again sees progress.
@@ -110,6 +134,11 @@ bool poll_work(uint64_t stream, uint64_t until) {
   if (mode() == TOGETHER) do_oldest(until);
   else do_one_of(stream, until);
   return false;
+}
+
+// As the driver does, whose end waits for kernels that run.
+__attribute__((destructor)) void wait_at_the_end() {
+  if (flag("SPFT_EMULATOR_NCCL_HANGS")) finish_work();
 }
 
 void forget_work() {

@@ -84,10 +84,7 @@ EXPORT int cuStreamWaitEvent(uint64_t stream, uint64_t handle, unsigned) {
   }
   if (event->work == 0) return SUCCESS;  // never recorded: nothing to wait for
   if (is_captured(stream)) return refuse_in_capture(stream, "cuStreamWaitEvent", "waits for an event from before the capture"), CAPTURE_ISOLATION;
-  return submit(stream, [from = event->stream, until = event->work] {
-    finish_work(from, until);
-    return SUCCESS;
-  });
+  return submit(stream, [from = event->stream, until = event->work] { return await_work(from, until); });
 }
 EXPORT int cuCtxSynchronize() {
   ENTER_WAITING(cuCtxSynchronize);

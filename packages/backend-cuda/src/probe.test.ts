@@ -26,8 +26,20 @@ describe.skipIf(why)(`probeCuda()${why ? ` (${why})` : ''}`, () => {
     expect(probe.available).toBe(true);
     expect(probe.nvrtc?.path).toBe(join(process.env.SPFT_CUDA_PATH!, 'libnvrtc.so'));
     expect(describeProbe(probe)).toMatch(
-      /^spft emulator, compute capability 9\.0, 4\.0 GiB, driver for CUDA 13\.0 \(.*libcuda\.so\.1\), NVRTC .*, cuBLASLt 13\.0\.0 \(/,
+      /^spft emulator, compute capability 9\.0, 4\.0 GiB, driver for CUDA 13\.0 \(.*libcuda\.so\.1\), NVRTC .*, cuBLASLt 13\.0\.0 \(.*\), NCCL 2\.27\.7 \(.*libnccl\.so\.2\)$/,
     );
+  });
+
+  it('says that there is no NCCL, or one too old, which one GPU alone does not need', () => {
+    vi.stubEnv('SPFT_EMULATOR_NCCL_VERSION', '21704');
+    expect(describeProbe(probeCuda())).toContain('no NCCL for several GPUs (NCCL (libnccl.so.2) was not found');
+    expect(probeCuda().ncclProblem).toContain('is 2.17.4; 2.18 or newer is needed');
+    vi.unstubAllEnvs();
+    vi.stubEnv('SPFT_CUDA_PATH', folderOf('libcuda.so.1', 'libcublasLt.so', 'libnvrtc.so'));
+    const probe = probeCuda();
+    expect([probe.available, probe.nccl]).toEqual([true, null]);
+    vi.stubEnv('SPFT_NCCL_PATH', folderOf());
+    expect(probeCuda().ncclProblem).toContain('NCCL (libnccl.so.2) was not found');
   });
 
   it('says what is missing, and how to get it', () => {

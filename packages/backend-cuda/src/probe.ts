@@ -5,6 +5,7 @@
 import { Device, type DeviceInfo, loadFrom } from './device/device.js';
 import { cublasLtVersion } from './libraries/cublaslt.js';
 import { loadedFrom } from './libraries/native.js';
+import { bindNccl } from './libraries/nccl.js';
 import { Nvrtc } from './libraries/nvrtc.js';
 import { ordinalOf, weightTypeOf } from './settings.js';
 
@@ -27,6 +28,10 @@ export interface CudaProbe {
   readonly driver: FoundLibrary | null;
   readonly nvrtc: FoundLibrary | null;
   readonly cublasLt: FoundLibrary | null;
+  /** What connects several GPUs; one alone needs none. */
+  readonly nccl: FoundLibrary | null;
+  /** Why there is none that can be used; null where there is. */
+  readonly ncclProblem: string | null;
   /** None where it is available. */
   readonly problems: readonly CudaProblem[];
 }
@@ -70,24 +75,36 @@ export function probeCuda(): CudaProbe {
     );
     return { path: loadedFrom(path), version: loaded };
   }, hint);
+  const nccl = findNccl();
   return {
     available: problems.length === 0,
     device: found?.info ?? null,
     driver: found && { path: loadedFrom(found.driverPath), version: found.info.driver },
     nvrtc,
     cublasLt,
+    ...nccl,
     problems,
   };
 }
 
+function findNccl(): Pick<CudaProbe, 'nccl' | 'ncclProblem'> {
+  try {
+    const { path, version } = loadFrom('nccl', bindNccl, 'NCCL (libnccl.so.2) was not found').loaded;
+    return { nccl: { path, version }, ncclProblem: null };
+  } catch (error) {
+    return { nccl: null, ncclProblem: (error as Error).message };
+  }
+}
+
 /** One line: the GPU, or all that is missing. */
-export function describeProbe({ device, driver, nvrtc, cublasLt }: CudaProbe): string {
+export function describeProbe({ device, driver, nvrtc, cublasLt, nccl, ncclProblem }: CudaProbe): string {
   if (device === null) return 'no GPU';
   const { name, capability, totalBytes } = device;
   const libraries = [
     driver && `driver for CUDA ${driver.version} (${driver.path})`,
     nvrtc && `NVRTC ${nvrtc.version} (${nvrtc.path})`,
     cublasLt && `cuBLASLt ${cublasLt.version} (${cublasLt.path})`,
+    nccl ? `NCCL ${nccl.version} (${nccl.path})` : `no NCCL for several GPUs (${ncclProblem})`,
   ].filter(Boolean);
   return [
     `${name}, compute capability ${capability.join('.')}, ${(totalBytes / 2 ** 30).toFixed(1)} GiB`,

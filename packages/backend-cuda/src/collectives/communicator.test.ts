@@ -86,6 +86,25 @@ describeCuda('a communicator of several ranks', () => {
     expect(first!.result!.seconds).toBeLessThan(20);
   });
 
+  it.runIf(emulated)('lets a process end whose GPU waits for a rank that is gone', async () => {
+    // As on NVLink, where such a kernel never ends, and the driver waits for it when the process does.
+    const env = { SPFT_EMULATOR_NCCL_HANGS: '1', SPFT_EMULATOR_ASYNC: 'late', SPFT_EMULATOR_QUIET: '1' };
+    const began = performance.now();
+    const [first] = await run<{ message: string; seconds: number }>('lost', 2, env);
+    expect(first!.code, first!.stderr).toBe(3);
+    expect(first!.result!.message).toBe('undefined: rank 1 is gone');
+    expect(first!.result!.seconds).toBeLessThan(5);
+    expect(performance.now() - began).toBeLessThan(40_000);
+  });
+
+  it.runIf(emulated)('refuses collectives in one launch that touch what another of them writes', async () => {
+    for (const { together } of resultsOf(
+      await run<{ together: string }>('mistakes', 2, { SPFT_EMULATOR_QUIET: '1' }),
+    )) {
+      expect(together).toContain('SPFT_NCCL: ncclGroupEnd: invalid usage');
+    }
+  });
+
   it('is alone with itself', async () => {
     const communicator = await cuda().connect({ id: uniqueId(), rank: 0, size: 1 });
     expect(communicator.isOpen).toBe(true);

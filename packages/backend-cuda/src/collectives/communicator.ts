@@ -9,7 +9,7 @@
  */
 import { type Device, loadFrom } from '../device/device.js';
 import { CudaUnavailableError, NcclError } from '../errors.js';
-import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import { callAside, endProcess, HostMemory, type NativeFunction } from '../libraries/native.js';
 import {
   bindNccl,
   NCCL_IN_PROGRESS,
@@ -70,6 +70,18 @@ const EAGER_POLLS = 2000;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 /** Before others on the GPU: what waits for a collective is the step. */
 const HIGH_PRIORITY = -8;
+
+/** Devices that may be busy for ever; asked when the process ends. */
+const abandoned = new Set<Device>();
+
+function endWithoutWaiting(device: Device): void {
+  if (abandoned.size === 0) {
+    process.on('exit', (code) => {
+      if ([...abandoned].some((each) => each.abandoned)) endProcess(code);
+    });
+  }
+  abandoned.add(device);
+}
 
 export class Communicator {
   /** Collectives are on it. */
@@ -147,7 +159,7 @@ export class Communicator {
 
   /**
    * Launches collectives together, after all that the backend's stream was asked for so far.
-   * @param calls asks for them.
+   * @param calls asks for them; in whatever order they are done, so that none may touch what another writes.
    * @returns what `join` takes.
    */
   launch(calls: () => void): number {
@@ -214,9 +226,22 @@ export class Communicator {
     this.#call('ncclReduceScatter', from, to, count, NCCL_TYPE[type], NCCL_OPERATION.sum, this.#handle, this.stream);
   }
 
-  /** Ends it and its kernels, whatever the other ranks do. */
+  /**
+   * Ends it and its kernels, whatever the other ranks do. Not waited for: until NCCL has done it, the GPU may be busy with what never ends, and the process
+   * ends without waiting for it.
+   */
   abort(): void {
-    this.#end((handle) => this.#nccl.functions.ncclCommAbort(handle));
+    if (!this.isOpen) return;
+    const device = this.#device;
+    const handle = this.#handle;
+    this.#handle = 0;
+    device.waiting = null;
+    device.abandoned = true;
+    endWithoutWaiting(device);
+    callAside(this.#nccl.functions.ncclCommAbort, [handle], () => {
+      device.abandoned = false;
+      if (device.isOpen) this.#giveBack();
+    });
   }
 
   /** Ends it when its work is done; every rank calls it. */
@@ -229,16 +254,14 @@ export class Communicator {
       this.abort();
       return;
     }
-    this.#end((handle) => this.#nccl.functions.ncclCommDestroy(handle));
-  }
-
-  #end(end: (handle: number) => void): void {
-    if (!this.isOpen) return;
     const handle = this.#handle;
     this.#handle = 0;
     this.#device.waiting = null;
-    end(handle);
-    if (!this.#device.isOpen) return;
+    this.#nccl.functions.ncclCommDestroy(handle);
+    if (this.#device.isOpen) this.#giveBack();
+  }
+
+  #giveBack(): void {
     const { driver } = this.#device;
     for (const event of [this.#begun, ...this.#events]) driver.cuEventDestroy_v2(event);
     this.#events.length = 0;

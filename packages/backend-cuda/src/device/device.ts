@@ -50,6 +50,8 @@ export function loadFrom<T>(
 
 const handles = new HostMemory(16);
 
+/** Milliseconds in which work that was aborted should have ended. */
+const ABANDONED_MS = 5000;
 /** So often an event is asked for at once, before the thread sleeps in between. */
 const EAGER_QUERIES = 20_000;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
@@ -66,6 +68,8 @@ export class Device {
   recording: Recording | null = null;
   /** Asked while the host waits for the GPU, as work that other processes have a part in may never end; throws what ends the wait. */
   waiting: (() => void) | null = null;
+  /** Whether work may be under way that never ends, as other processes that had a part in it are gone: then nothing waits for long. */
+  abandoned = false;
   readonly #ordinal: number;
   #open = false;
 
@@ -141,6 +145,8 @@ export class Device {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    // It would wait for work that never ends; with the process all is given back.
+    if (this.abandoned) return;
     this.driver.cuDevicePrimaryCtxReset_v2(this.#ordinal);
     this.driver.cuDevicePrimaryCtxRelease_v2(this.#ordinal);
   }
@@ -182,12 +188,25 @@ export class Device {
 
   /** Waits for all work. @throws CudaError for a kernel that failed meanwhile. */
   synchronize(): void {
-    if (this.waiting) this.#waitFor(this.waiting);
+    if (this.waiting || this.abandoned) this.#waitFor();
     this.call('cuStreamSynchronize', this.stream);
   }
 
+  #askWhileWaiting(until: number): void {
+    this.waiting?.();
+    if (this.abandoned && performance.now() > until) {
+      throw new CudaError(
+        'cuEventQuery',
+        CUDA_ERROR_NOT_READY,
+        'CUDA_ERROR_NOT_READY',
+        'the GPU waits for a process that is gone',
+      );
+    }
+  }
+
   /** Waits for all work, asking in between. */
-  #waitFor(ask: () => void): void {
+  #waitFor(): void {
+    const until = performance.now() + ABANDONED_MS;
     const event = this.handle('cuEventCreate', 2);
     try {
       this.call('cuEventRecord', event, this.stream);
@@ -195,7 +214,7 @@ export class Device {
         const status = this.driver.cuEventQuery(event);
         if (status === 0) return;
         if (status !== CUDA_ERROR_NOT_READY) throw driverError('cuEventQuery', status);
-        if (n % 64 === 63) ask();
+        if (n % 64 === 63) this.#askWhileWaiting(until);
         if (n > EAGER_QUERIES) Atomics.wait(sleeper, 0, 0, 0.05);
       }
     } finally {
@@ -205,6 +224,7 @@ export class Device {
 
   /** Resolves when the work so far is done, and lets the event loop run while it waits. */
   async settled(): Promise<void> {
+    const until = performance.now() + ABANDONED_MS;
     const event = this.handle('cuEventCreate', 2);
     try {
       this.call('cuEventRecord', event, this.stream);
@@ -212,7 +232,7 @@ export class Device {
         const status = this.driver.cuEventQuery(event);
         if (status === 0) return;
         if (status !== CUDA_ERROR_NOT_READY) throw driverError('cuEventQuery', status);
-        this.waiting?.();
+        this.#askWhileWaiting(until);
         await new Promise((resolve) => setImmediate(resolve));
       }
     } finally {

@@ -7,8 +7,16 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename } from 'node:path';
 
+type NativeArgument = number | bigint | string | NodeJS.TypedArray | null;
+
 /** A C function; pointers and 64-bit integers go in as numbers or, where they point to host memory, as typed arrays. */
-export type NativeFunction = (...args: (number | bigint | string | NodeJS.TypedArray | null)[]) => number;
+export type NativeFunction = (...args: NativeArgument[]) => number;
+
+/** The same called in another thread, which this one does not wait for. */
+export function callAside(f: NativeFunction, args: readonly NativeArgument[], done: () => void): void {
+  const { async: aside } = f as unknown as { async(...args: unknown[]): void };
+  aside.call(f, ...args, done);
+}
 
 interface Koffi {
   load(path: string): { func(signature: string): NativeFunction };
@@ -65,6 +73,14 @@ export function loadedFrom(path: string): string {
   } catch {
     return path;
   }
+}
+
+/**
+ * Ends the process without the endings of native libraries, which may wait for a GPU that will never be done. What was written to stdout and stderr is out.
+ * Returns where that cannot be had.
+ */
+export function endProcess(code: number): void {
+  bindOptional('libc.so.6', '_exit', 'void NAME(int code)')?.(code);
 }
 
 /** Memory outside of V8's heap, which does not move while it lives. */

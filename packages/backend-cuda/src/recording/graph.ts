@@ -134,8 +134,11 @@ class CapturedGraph implements Graph {
   /** Waits for the last launch: what the graph uses may be another's afterwards. */
   end({ device, memoryPool }: RecorderHost): void {
     if (device.isOpen) {
-      device.driver.cuStreamSynchronize(device.stream);
-      device.driver.cuGraphExecDestroy(this.#executable);
+      // An error is of the work, not of this.
+      try {
+        device.synchronize();
+      } catch {}
+      if (!device.abandoned) device.driver.cuGraphExecDestroy(this.#executable);
     }
     for (const block of this.#touched.values()) memoryPool.letGo(block);
     for (const { block } of this.#derived) memoryPool.letGo(block);

@@ -14,7 +14,7 @@ interface Result {
   readonly sameIdentity: boolean;
   readonly messages: readonly (readonly string[])[];
   readonly read: readonly [whole: number, sharded: number];
-  readonly leaked: readonly object[];
+  readonly leaked: readonly { readonly tensors: number; readonly bytes: number }[];
   readonly exposed: number;
   readonly ahead: number;
 }
@@ -40,10 +40,9 @@ describeCuda('training with a base in shards', () => {
       expect(sharded).toEqual(results[0]!.sharded);
       // Nothing was said of steps that cannot be recorded.
       expect(messages).toEqual([[], []]);
-      expect(leaked).toEqual([
-        { tensors: 0, bytes: 0 },
-        { tensors: 0, bytes: 0 },
-      ]);
+      expect(leaked.map(({ tensors }) => tensors)).toEqual([0, 0]);
+      // What the first products of a kind keep on purpose was there before the second run.
+      expect(leaked[1]!.bytes).toBe(0);
       // Embedding, head and norms whole, of the rest a half.
       expect(read[1]).toBeLessThan(0.6 * read[0]);
       expect(ahead).toBeGreaterThan(exposed);

@@ -34,10 +34,11 @@ async function collectives() {
       communicator.allReduce(at(x), at(x), COUNT, 'f32');
       communicator.allReduce(at(y), at(y), 1000, 'bf16');
       communicator.allReduce(at(most), at(most), 100, 'f32', 'max');
-      communicator.allGather(at(x), at(all), 4000, 'bytes');
       communicator.reduceScatter(at(many), at(part), 1000, 'f32');
     });
     communicator.join(done);
+    // Of the sums, which are there only then.
+    communicator.join(communicator.launch(() => communicator.allGather(at(x), at(all), 4000, 'bytes')));
     const told = tf.tensor1d(numbers(10));
     communicator.join(communicator.launch(() => communicator.broadcast(at(told), at(told), 10, 'f32', size - 1)));
     const read = (tensor: tf.Tensor) => [...tensor.dataSync()];
@@ -140,9 +141,15 @@ async function mistakes() {
   backend.device.synchronize();
   const outside = await thrown(() => again.allReduce(at, at, 64, 'f32'));
   const connected = await thrown(() => connect(backend, 'second'));
+  const together = await thrown(() =>
+    again.launch(() => {
+      again.allReduce(at, at, 32, 'f32');
+      again.allReduce(at + 64, at + 64, 32, 'f32');
+    }),
+  );
   again.close();
   const late = rank === 0 ? await thrown(() => connect(backend, 'third', { seconds: 0.3 })) : '';
-  return { mismatch, afterwards, outside, connected, late };
+  return { mismatch, afterwards, outside, connected, together, late };
 }
 
 async function duplicate() {
@@ -343,8 +350,34 @@ function backendCopy(backend: CudaBackend, weight: tf.Tensor2D): tf.Tensor2D {
   return tf.engine().makeTensorFromTensorInfo(info) as tf.Tensor2D;
 }
 
+/** A rank that is gone while a collective of the others is under way, which never ends by itself: they get their error and end, with their exit code. */
+async function lost() {
+  const backend = await startCuda();
+  let failure: Error | null = null;
+  const communicator = await connect(backend, 'id', { failure: () => failure });
+  const x = tf.zeros([8]);
+  const at = backend.address(x);
+  const add = () => communicator.join(communicator.launch(() => communicator.allReduce(at, at, 8, 'f32')));
+  add();
+  backend.device.synchronize();
+  if (rank === 1) process.kill(process.pid, 'SIGKILL');
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const began = performance.now();
+  setTimeout(() => {
+    failure = new Error('rank 1 is gone');
+  }, 500);
+  const message = await thrown(async () => {
+    add();
+    await x.data();
+  });
+  const seconds = (performance.now() - began) / 1000;
+  tf.dispose(x);
+  console.log(JSON.stringify({ message, seconds }));
+  process.exit(3);
+}
+
 const PROGRAMS: Readonly<Record<string, () => Promise<object>>> = {
-  ...{ collectives, sums, mistakes, duplicate, killed, shards, forms, recording },
+  ...{ collectives, sums, mistakes, duplicate, killed, shards, forms, recording, lost },
 };
 
 console.log(JSON.stringify(await PROGRAMS[process.argv[2]!]!()));
