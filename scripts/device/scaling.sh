@@ -22,6 +22,7 @@ shape=${SPFT_SCALING_SHAPE:-8b}
 large=${SPFT_SCALING_LARGE:-70b}
 layers=${SPFT_SCALING_LAYERS:-}
 steps=${SPFT_SCALING_STEPS:-20}
+few_steps=${SPFT_SCALING_LARGE_STEPS:-5}
 # Seconds that one measurement may take, so that one that hangs does not take the others' time.
 limit=${SPFT_SCALING_LIMIT:-90}
 if [ "$shape" = tiny ]; then
@@ -107,33 +108,49 @@ if has kill; then
   echo "$(seconds) s: kill"
 fi
 
+ours() {
+  ranks "$1" --what speed --shape "$shape" ${layers:+--layers $layers} --steps "$steps" --warmup 5 --json "$out/speed-$1.json" >"$out/speed-$1.log" 2>&1 || failed=1
+}
+theirs() { peer "$1" ddp --steps "$steps" ${layers:+--layers $layers} --json "$out/torch-ddp-$1.json" >"$out/torch-ddp-$1.log" 2>&1; }
+compares=no
+if has peers || has ddp; then compares=yes; fi
 if has speed; then
-  n=1
+  # One GPU alone: both at the same time, on a GPU each.
+  if [ $compares = yes ]; then
+    CUDA_VISIBLE_DEVICES=$((gpus - 1)) theirs 1 &
+    [ "$gpus" -gt 1 ] || wait
+  fi
+  ours 1
+  wait
+  echo "$(seconds) s: one GPU"
+  n=2
   while [ "$n" -le "$gpus" ]; do
-    ranks "$n" --what speed --shape "$shape" ${layers:+--layers $layers} --steps "$steps" --warmup 5 --json "$out/speed-$n.json" >"$out/speed-$n.log" 2>&1 || failed=1
+    ours "$n"
     n=$((2 * n))
   done
   echo "$(seconds) s: speed"
 fi
-if has peers || has ddp; then
-  n=1
+if [ $compares = yes ]; then
+  has speed || theirs 1
+  n=2
   while [ "$n" -le "$gpus" ]; do
-    peer "$n" ddp --steps "$steps" ${layers:+--layers $layers} --json "$out/torch-ddp-$n.json" >"$out/torch-ddp-$n.log" 2>&1
+    port=$((port + 7))
+    theirs "$n"
     n=$((2 * n))
   done
   echo "$(seconds) s: PyTorch DDP"
 fi
 
 if has shards; then
-  ranks "$gpus" --what shards --shape "$large" ${layers:+--layers $layers} --rows dense_lora --checkpointing --steps 5 --warmup 2 \
+  ranks "$gpus" --what shards --shape "$large" ${layers:+--layers $layers} --rows dense_lora --checkpointing --steps "$few_steps" --warmup 2 \
     --json "$out/shards-$gpus.json" >"$out/shards.log" 2>&1 || failed=1
   echo "$(seconds) s: shards"
 fi
 if has peers || has fsdp; then
-  peer "$gpus" fsdp --steps 5 --warmup 2 ${layers:+--layers $layers} --json "$out/torch-fsdp-$gpus.json" >"$out/torch-fsdp.log" 2>&1
+  peer "$gpus" fsdp --steps "$few_steps" --warmup 2 ${layers:+--layers $layers} --json "$out/torch-fsdp-$gpus.json" >"$out/torch-fsdp.log" 2>&1
   # Liger's kernels may not take sharded weights: then without.
   [ -s "$out/torch-fsdp-$gpus.json" ] ||
-    LIGER='' peer "$gpus" fsdp --steps 5 --warmup 2 ${layers:+--layers $layers} --json "$out/torch-fsdp-$gpus.json" >"$out/torch-fsdp-plain.log" 2>&1
+    LIGER='' peer "$gpus" fsdp --steps "$few_steps" --warmup 2 ${layers:+--layers $layers} --json "$out/torch-fsdp-$gpus.json" >"$out/torch-fsdp-plain.log" 2>&1
   echo "$(seconds) s: PyTorch FSDP"
 fi
 
