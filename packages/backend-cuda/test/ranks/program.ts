@@ -376,7 +376,7 @@ async function lost() {
   process.exit(3);
 }
 
-const PROGRAMS: Readonly<Record<string, () => Promise<object>>> = {
+const PROGRAMS: Readonly<Record<string, () => Promise<unknown>>> = {
   ...{ collectives, sums, mistakes, duplicate, killed, shards, forms, recording, lost },
 };
 
