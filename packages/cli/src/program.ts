@@ -63,5 +63,25 @@ export function createProgram(io: CliIo): Command {
       return { output: new Output(io, quiet), backend: backend ?? (io.env.SPFT_BACKEND || undefined) };
     });
   }
+  nameLongerFlags(program);
   return program;
+}
+
+/**
+ * Names flags that a mistaken one begins, or that begin it, where commander knows none like it: it counts differing letters, so that
+ * `--lr_scheduler` is far from `--lr_scheduler_type`.
+ */
+function nameLongerFlags(command: Command): void {
+  const { outputError } = command.configureOutput();
+  command.configureOutput({
+    outputError: (text, write) => {
+      const unknown = /^error: unknown option '(--[\w-]+)'\n$/.exec(text)?.[1];
+      const meant = command.options.flatMap(({ long, hidden }) =>
+        long && !hidden && unknown && (long.startsWith(unknown) || unknown.startsWith(long)) ? long : [],
+      );
+      const more = meant.length === 0 ? '' : `(Did you mean ${meant.slice(0, 3).join(', ')}?)\n`;
+      outputError?.(`${text}${more}`, write);
+    },
+  });
+  for (const inner of command.commands) nameLongerFlags(inner);
 }

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HubServer } from '../../../models/test/hub-server.js';
@@ -88,6 +88,35 @@ describe('an adapter and sparsity of the hub', () => {
     hub.requests.length = 0;
     await works(['eval', '--model', BASE, '--adapter', 'acme/both', '--dataset', at.test, '--limit', '1']);
     expect(hub.requests.filter((request) => request.startsWith('STORAGE'))).toEqual([]);
+  }, 60_000);
+
+  it('has predictors of many models, of which those of one are fetched, as the original publishes them', async () => {
+    await works(['predictor', 'build', '--model', BASE, '--rank', '8', '--out', at.path('published'), '--quiet']);
+    const predictors = await readFile(at.path('published', 'model.safetensors'));
+    await hub.stop();
+    const files = {
+      'acme/base/r_8/model.safetensors': predictors,
+      'acme/other/r_8/model.safetensors': Buffer.alloc(9),
+    };
+    hub = await new HubServer(files, 'acme/predictors').start();
+    vi.stubEnv('HF_ENDPOINT', hub.endpoint);
+    const train = (base: string, out: string) => [
+      ...['train', '--model', BASE, '--dataset', at.train, '--sparsity', at.sparsity, '--spft_mode', 'svd_8'],
+      ...['--max_steps', '1', '--spft_predictor_basepath', base, '--output_dir', at.path(out), '--quiet'],
+    ];
+    await works(train('hf://acme/predictors', 'from-hub'));
+    expect(hub.requests.some((request) => request.includes('other'))).toBe(false);
+    // The same layout on a disk.
+    await mkdir(at.path('disk', 'acme', 'base', 'r_8'), { recursive: true });
+    await writeFile(at.path('disk', 'acme', 'base', 'r_8', 'model.safetensors'), predictors);
+    await works(train(at.path('disk'), 'from-disk'));
+    expect(await readdir(at.path('disk'))).toEqual(['acme']);
+    // A directory that is not there is made, and not asked for on the hub.
+    hub.requests.length = 0;
+    await works([...train(at.path('new'), 'built')]);
+    expect(hub.requests).toEqual([]);
+    const adapter = (out: string) => readFile(at.path(out, 'adapter_model.safetensors'));
+    expect(await adapter('from-hub')).toEqual(await adapter('from-disk'));
   }, 60_000);
 
   it('are not looked for there by a mistyped path, and say what to do where the hub has none', async () => {

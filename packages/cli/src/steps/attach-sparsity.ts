@@ -1,5 +1,6 @@
 /** @file Sparsity on a model: the config as files and flags say it, its predictors found or built, and what comes of it. */
 import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { SpftConfig, TrainConfig } from '@spft/config';
@@ -16,7 +17,7 @@ import { cachedPredictors, predictorDirectory } from '@spft/estimator/node';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
-import { locateSparsity } from './locate-repo.js';
+import { locatePredictors, locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
 import { type BaseModel, locateModel, shortName } from './open-model.js';
 import { requireWritable } from './writable.js';
@@ -63,8 +64,19 @@ export async function predictorPlace(
     const leaf = calibrated ? [calibrated.mode, ...(calibrated.data ? [calibrated.data] : [])].join('-') : `r_${rank}`;
     return join(predictorCache(output.io.env), `${name}-${opened.fingerprint.slice(0, 12)}`, leaf);
   }
-  const isThere = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(base, file)));
-  return isThere ? base : join(base, name, calibrated ? calibrated.mode : `r_${rank}`);
+  const leaf = join(name, calibrated ? calibrated.mode : `r_${rank}`);
+  const root = await locatePredictors(base, leaf, output);
+  const isThere = ['model.safetensors', 'model.safetensors.index.json'].some((file) => existsSync(join(root, file)));
+  return isThere ? root : ((await belowOwner(root, opened.name, leaf)) ?? join(root, leaf));
+}
+
+/** The original names directories by a model's whole id, `OWNER/NAME/r_8`: that of the model's own owner first. Null where there is none. */
+async function belowOwner(root: string, modelName: string, leaf: string): Promise<string | null> {
+  if (existsSync(join(root, leaf))) return null;
+  const [own] = modelName.split('/');
+  const owners = await readdir(root).catch(() => []);
+  const sorted = owners.sort((a, b) => Number(b === own) - Number(a === own) || (a < b ? -1 : 1));
+  return sorted.map((owner) => join(root, owner, leaf)).find((path) => existsSync(path)) ?? null;
 }
 
 /** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */

@@ -3,7 +3,7 @@
  * cache that models come from too.
  */
 import { existsSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { extname, join, sep } from 'node:path';
 import { type DownloadOptions, downloadModel, HubError, isRepoId } from '@spft/models/node';
 import type { Output } from '../terminal/output.js';
 import { bytes } from '../terminal/table.js';
@@ -35,6 +35,20 @@ export async function locateSparsity(nameOrPath: string, output: Output): Promis
   // What a run of theirs saved beside its adapter is the config of that run.
   const saved = join(directory, 'sparselora_config.json');
   return existsSync(saved) ? saved : directory;
+}
+
+/** How a repository is named where a directory that is not there yet may be meant as well. */
+const ON_HUB = 'hf://';
+
+/**
+ * A directory of predictors of several models: itself, or that of a repository (`hf://OWNER/NAME`), of which one model's are fetched.
+ * @param leaf where that model's lie, e.g. `Meta-Llama-3-8B-Instruct/r_8`.
+ * @throws HubError when the hub does not give them.
+ */
+export async function locatePredictors(nameOrDirectory: string, leaf: string, output: Output): Promise<string> {
+  if (!nameOrDirectory.startsWith(ON_HUB)) return nameOrDirectory;
+  const below = leaf.split(sep).join('/');
+  return fetchFiles(nameOrDirectory.slice(ON_HUB.length), [`${below}/*`, `*/${below}/*`], output);
 }
 
 /** `owner/name`, where nothing on this machine has that name and it is no file by its ending: a mistyped path is not asked for on the hub. */
