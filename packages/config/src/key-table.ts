@@ -72,6 +72,9 @@ export function switchable(): KeyShape<string> {
   return { type: 'string', switchable: true };
 }
 
+/** One of a fixed set of strings, where none may be given. */
+export const oneOf = <const V extends string>(values: readonly V[]): KeyShape<V> => ({ type: 'string', values });
+
 /** One of a fixed set of strings. */
 export function choice<const V extends string>(
   values: readonly V[],
@@ -112,7 +115,7 @@ export function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** `learning_rate` or `learning-rate` → `learningRate`. */
+/** `learning_rate` or `learning-rate` → `learningRate`; `bnb_4bit_quant_type` → `bnb_4bitQuantType`, as a digit has no capital. */
 export function camelCase(name: string): string {
-  return name.replace(/[_-]([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return name.replace(/[_-]([a-z])/g, (_, letter: string) => letter.toUpperCase()).replace(/-(?=\d)/g, '_');
 }

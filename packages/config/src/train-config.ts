@@ -11,6 +11,7 @@ import {
   type KeyTable,
   list,
   number,
+  oneOf,
   optional,
   switchable,
   text,
@@ -41,7 +42,7 @@ export const SCHEDULERS = [
   ...(['linear', 'cosine', 'constant', 'constant_with_warmup'] as const),
   ...(['cosine_with_restarts', 'polynomial', 'inverse_sqrt', 'warmup_stable_decay'] as const),
 ] as const;
-export const BASE_PRECISIONS = ['bf16', 'fp8'] as const;
+export const BASE_PRECISIONS = ['bf16', 'fp8', 'nf4', 'fp4'] as const;
 export const STRATEGIES = ['no', 'steps', 'epoch'] as const;
 export const REPORTERS = ['none', 'all', 'jsonl', 'html', 'tensorboard', 'wandb'] as const;
 
@@ -169,18 +170,37 @@ export const TRAIN_KEYS = {
   basePrecision: choice(
     BASE_PRECISIONS,
     'bf16',
-    'Frozen weights: bf16 as the backend has them, or fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on.',
+    'Frozen weights: bf16 as the backend has them; fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on; nf4, fp4 as --peft qlora has them.',
   ),
   fp8KeepTransposed: boolean(
     false,
     'With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.',
   ),
+  bnb_4bitQuantType: choice(
+    ['nf4', 'fp4'],
+    'nf4',
+    'With --peft qlora or qdora: the code book of the frozen weights, as bitsandbytes has it.',
+  ),
+  bnb_4bitUseDoubleQuant: boolean(
+    false,
+    'With weights in 4 bits: their scales in 8 bits too, for 0.37 bits a weight less.',
+  ),
+  bnb_4bitComputeDtype: optional(
+    oneOf(['float32', 'bfloat16', 'float16'] as const),
+    null,
+    'With weights in 4 bits: what products must be computed in; refused where the backend computes in another. What it computes in if not given.',
+  ),
+  bnb_4bitEmbeddings: boolean(false, 'With weights in 4 bits: embedding and head in 4 bits too.'),
   gradientCheckpointing: boolean(false, 'Recompute activations in the backward pass: less memory, more time.'),
   dataloaderNumWorkers: integer(0, 'Workers that prepare batches; batches are prepared in line when 0.', atLeast0),
   ddpFindUnusedParameters: optional(boolean(), null, "PyTorch's; accepted and without effect."),
 
   // Adapter.
-  peft: optional(text(), 'lora', 'Adapter: lora, dora or the name of a registered method; "none" for none.'),
+  peft: optional(
+    text(),
+    'lora',
+    'Adapter: lora, dora or the name of a registered method; qlora, qdora on frozen weights in 4 bits; "none" for none.',
+  ),
   loraR: integer(32, 'Rank of the adapter.', atLeast1),
   loraAlpha: number(64, 'Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).', positive),
   loraDropout: number(0, 'Dropout on the input of the adapter.', belowOne),

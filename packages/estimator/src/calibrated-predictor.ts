@@ -6,6 +6,7 @@
  * regression). V are also the right singular vectors of the outputs Y = X·Wᵀ, and A·B = Wᵀ·V·Vᵀ, so no root of C is needed, nor its inverse.
  */
 import { linear, noGradient } from '@spft/sparse-ops';
+import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { Calibration } from './calibration.js';
 import { PredictorError } from './errors.js';
@@ -41,7 +42,7 @@ export async function buildCalibratedPredictor(
     const a = noGradient(() =>
       tf.tidy(() => {
         const sigma = tf.maximum(tf.sum(tf.square(b), 1, true), 1e-30);
-        return tf.transpose(tf.div(tf.matMul(b, weight), sigma)) as tf.Tensor2D;
+        return tf.transpose(tf.div(tf.matMul(b, unpacked(weight)), sigma)) as tf.Tensor2D;
       }),
     );
     return { a, b };

@@ -4,6 +4,7 @@
  * Small weights are decomposed exactly on the host. Large ones by a randomised block Krylov method (block-krylov.ts), whose large products
  * run on the active backend.
  */
+import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { dominantSubspace } from './block-krylov.js';
 import { PredictorError } from './errors.js';
@@ -49,7 +50,7 @@ export async function buildPredictor(
   const factors =
     smaller <= exactUpTo
       ? exactFactors(await weight.data<'float32'>(), out, inputs, rank)
-      : await krylovFactors(weight, rank, seed, tolerance);
+      : await ofPlain(weight, (plain) => krylovFactors(plain, rank, seed, tolerance));
   const { narrow, wide, narrowIsInput } = balanced(factors);
   if (!narrow.every(Number.isFinite) || !wide.every(Number.isFinite)) {
     throw new PredictorError(
@@ -61,6 +62,16 @@ export async function buildPredictor(
     a: tf.transpose(tf.tensor2d(ofInput, [rank, inputs])) as tf.Tensor2D,
     b: tf.tensor2d(ofOutput, [rank, out]),
   }));
+}
+
+/** Runs `f` on a weight's plain numbers, where it is in a form that tfjs's ops know nothing of. */
+async function ofPlain<R>(weight: tf.Tensor2D, f: (plain: tf.Tensor2D) => Promise<R>): Promise<R> {
+  const plain = unpacked(weight);
+  try {
+    return await f(plain);
+  } finally {
+    plain.dispose();
+  }
 }
 
 /** Singular vectors of the weight's smaller side, and the larger side's scaled by their singular values; one vector a row. */

@@ -3,6 +3,7 @@
  * No speed-up: the yardstick for predictors. Parts of the name choose the rule, as upstream matches them (`spft/modules/{mlp,attn}.py`).
  */
 import { type ChannelSelection, columnNorms, keptChannels } from '@spft/sparse-ops';
+import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
@@ -77,7 +78,7 @@ function mlpScores({ activations: h, downWeight }: MlpContext, rule: MlpOracle):
   assertPresent(`oracle ${rule}`, { activations: h, downWeight });
   const norms = columnNorms(h!);
   if (rule !== 'wanda') return norms;
-  const importance = tf.mul(tf.abs(downWeight!), norms); // [H, I]
+  const importance = tf.mul(tf.abs(unpacked(downWeight!)), norms); // [H, I]
   // A row without any importance has none to share out; upstream divides 0 by 0 there.
   const ofRow = tf.maximum(tf.sum(importance, 1, true), 1e-30);
   return tf.sum(tf.div(importance, ofRow), 0);

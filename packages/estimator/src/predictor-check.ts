@@ -1,4 +1,5 @@
 /** @file Whether predictors belong to a model: rank, layers, shapes, and the weights that they were made from. */
+import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { fingerprintOf } from './fingerprint.js';
@@ -125,7 +126,7 @@ export async function assertPredictorsOf(
 /** ⟨Wᵀ, A·B⟩ / ‖A·B‖²: 1 for any factors of the truncated decomposition of Wᵀ, about 0 for those of an unrelated weight. */
 async function capturedShare(weight: tf.Tensor2D, { a, b }: { a: tf.Tensor2D; b: tf.Tensor2D }): Promise<number> {
   const share = tf.tidy(() => {
-    const inner = tf.sum(tf.mul(tf.transpose(tf.matMul(weight, a)), b));
+    const inner = tf.sum(tf.mul(tf.transpose(tf.matMul(unpacked(weight), a)), b));
     const square = tf.sum(tf.mul(tf.matMul(tf.transpose(a), a), tf.matMul(b, tf.transpose(b))));
     return tf.div(inner, square) as tf.Scalar;
   });

@@ -6,7 +6,7 @@
  */
 import type { AdapterCall, EmbeddingAdapter, EmbeddingLayers, LinearAdapter } from '@spft/peft';
 import { gatherRows, linear, linearCrossEntropy, logitsCrossEntropy, noGradient } from '@spft/sparse-ops';
-import { addAll, constant, isRecording } from '@spft/sparse-ops/internals';
+import { addAll, constant, isRecording, unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { checkpoint } from './checkpoint.js';
 import { deriveSeed } from './seed.js';
@@ -179,7 +179,7 @@ export class Embeddings {
   #smoothing(normed: tf.Tensor2D, labels: Int32Array, epsilon: number): tf.Scalar {
     const head = this.#output;
     const rows = noGradient(() => {
-      this.#meanHead ??= tf.keep(tf.tidy(() => tf.mean(head, 0) as tf.Tensor1D));
+      this.#meanHead ??= tf.keep(tf.tidy(() => tf.mean(unpacked(head), 0) as tf.Tensor1D));
       return tf.mul(tf.sub(gatherRows(head, tf.tensor1d(labels, 'int32')), this.#meanHead), epsilon);
     });
     return tf.sum(tf.mul(normed, constant(rows)));

@@ -4,6 +4,7 @@
  */
 import { showValue } from '@spft/safetensors';
 import type { RopeScaling } from '@spft/sparse-ops';
+import { parseQuantization } from './bitsandbytes.js';
 import { isJson, type Json, Reader } from './config-reader.js';
 import { ModelError } from './errors.js';
 import { parseRope, ropeScalingJson } from './rope-config.js';
@@ -128,13 +129,7 @@ function checkArchitecture(json: Json, file: string): void {
         'supported is LlamaForCausalLM with model_type "llama": Llama 2, 3, 3.1, 3.2, SmolLM2 and others of their architecture',
     );
   }
-  if (json.quantization_config != null) {
-    const method = isJson(json.quantization_config) ? json.quantization_config.quant_method : undefined;
-    throw new ModelError(
-      `${file}: the weights are quantized (quantization_config${method === undefined ? '' : `, ${showValue(method)}`}), which is not supported; ` +
-        'use the original model in bf16, f16 or f32',
-    );
-  }
+  parseQuantization(json.quantization_config, file);
 }
 
 /** Every tensor that a checkpoint of this config holds, with its shape, by Hugging Face name in model order. */

@@ -4,6 +4,7 @@
  * Activations are [T, …] over the tokens of a packed batch, in the layout's row order from the embedding to the loss; positions start anew
  * with each sequence.
  */
+
 import { type SparsityHost, type SparsityPlan, type TrainingSparsity, tensorsDigest } from '@spft/estimator';
 import {
   type AdapterHost,
@@ -15,6 +16,7 @@ import {
 import { gatherRows, type HeadLayout, type OnTopOptions, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
 import { constant, formOf, isRecording } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
+import { withPacked } from './bitsandbytes.js';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer, LayerHalf } from './decoder-layer.js';
 import { EMBEDDING, Embeddings, HEAD } from './embedding-layers.js';
@@ -69,7 +71,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     weights: WeightSource,
     options: LoadOptions = {},
   ): Promise<LlamaForCausalLM> {
-    const all = listed(weights);
+    const all = await withPacked(listed(weights));
     const tying = await resolveTying(config, all);
     const source = aliased(all, tying.standsFor);
     const { embedTokens, lmHead, ...body } = await readLlama(tying.config, source, options);

@@ -4,6 +4,7 @@
  */
 import {
   holdShards,
+  StoredFormError,
   type StoredFormName,
   type StoredType,
   storeAs,
@@ -11,7 +12,7 @@ import {
   takesStored,
   type WeightShards,
 } from '@spft/sparse-ops';
-import { requireForm } from '@spft/sparse-ops/internals';
+import { formOf, type PackedArraysOf, requireForm, storePacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { AttentionBlock } from './attention-block.js';
 import { DecoderLayer } from './decoder-layer.js';
@@ -38,15 +39,22 @@ export interface LlamaParts extends LlamaBody {
 }
 
 /** How the frozen matrices of linear layers are stored: `bf16` as the backend has weights by itself (float32 on backends without bf16). */
-export const BASE_PRECISIONS = ['bf16', 'fp8'] as const;
+export const BASE_PRECISIONS = ['bf16', 'fp8', 'nf4', 'fp4'] as const;
 export type BasePrecision = (typeof BASE_PRECISIONS)[number];
 
 export interface LoadOptions {
   /**
    * `fp8`: q, k, v, o, gate, up and down in E4M3, whose products are about twice as fast and whose memory is half, on GPUs that have them. Embedding, head,
-   * norms and adapters stay as they are. Default `bf16`.
+   * norms and adapters stay as they are. `nf4`, `fp4`: those matrices in 4 bits, as bitsandbytes has them (QLoRA), on every backend. Default `bf16`; a
+   * checkpoint that has matrices in 4 bits keeps them so.
    */
   readonly basePrecision?: BasePrecision;
+  /** With `nf4` and `fp4`: scales in 8 bits too (`bnb_4bit_use_double_quant`), for 0.37 bits a number less. Default false. */
+  readonly doubleQuantisation?: boolean;
+  /** With `nf4` and `fp4`: embedding and head in 4 bits too. Default false. */
+  readonly quantiseEmbeddings?: boolean;
+  /** Matrices that the checkpoint has in 4 bits become plain numbers: what a merged model is made from. Default false. */
+  readonly dequantise?: boolean;
   /** With `fp8`: keeps the transposed matrices that gradients need, rather than making them in every step. Faster, for as much memory again. */
   readonly keepTransposed?: boolean;
   /**
@@ -133,6 +141,8 @@ class Reader {
 
   async #tensor(name: string, shape: number[]): Promise<tf.Tensor> {
     const { source } = this;
+    const packed = this.options.dequantise ? null : source.packed?.(name);
+    if (packed) return this.#packed(name, await packed);
     if (source.tensor) return source.tensor(name);
     const stored = this.#storedType(name);
     if (stored === null) {
@@ -154,6 +164,17 @@ class Reader {
   #partOf(name: string): readonly [number, number] | null {
     const { shards } = this.options;
     return shards && OF_LINEAR_LAYER.test(name) ? shards.range(this.#sizeOf(name)) : null;
+  }
+
+  #packed(name: string, arrays: PackedArraysOf): tf.Tensor {
+    const form = formOfPrecision(this.options);
+    if (form !== null && form !== arrays.type) {
+      throw new ModelError(
+        `'${name}' is in ${arrays.type} in the checkpoint, and ${form} was asked for: it would be rounded twice; leave base_precision and bnb_4bit_quant_type out, ` +
+          'or use the original model',
+      );
+    }
+    return storePacked(arrays);
   }
 
   #readAhead(): void {
@@ -197,14 +218,32 @@ class Reader {
   }
 
   /** A linear layer's matrix in the form that is wanted. */
-  async #frozen(name: string): Promise<tf.Tensor2D> {
+  async frozen(name: string): Promise<tf.Tensor2D> {
     const weight = await this.read<tf.Tensor2D>(name);
     const form = formOfPrecision(this.options);
-    if (form === null) return weight;
-    const stored = storeAs(weight, form, { keepTransposed: this.options.keepTransposed ?? false });
-    this.tensors[this.tensors.indexOf(weight)] = stored;
-    weight.dispose();
-    return stored;
+    if (form === null || formOf(weight) !== null) return weight;
+    const { keepTransposed = false, doubleQuantisation = false } = this.options;
+    const { dtype } = this.source.entry(name);
+    try {
+      const stored = storeAs(weight, form, {
+        keepTransposed,
+        doubleQuantisation,
+        dtype: isStoredType(dtype) ? dtype : 'F32',
+      });
+      this.tensors[this.tensors.indexOf(weight)] = stored;
+      weight.dispose();
+      return stored;
+    } catch (error) {
+      if (error instanceof StoredFormError) throw new StoredFormError(`'${name}': ${error.message}`, { cause: error });
+      throw error;
+    }
+  }
+
+  /** Embedding or head: plain, unless they are asked for in 4 bits too. */
+  table(name: string): Promise<tf.Tensor2D> {
+    const form = formOfPrecision(this.options);
+    const isWanted = this.options.quantiseEmbeddings && (form === 'nf4' || form === 'fp4');
+    return isWanted ? this.frozen(name) : this.read<tf.Tensor2D>(name);
   }
 
   /** Linear layers of one decoder layer. A bias is read where the config has one. */
@@ -212,7 +251,7 @@ class Reader {
     const weights: tf.Tensor2D[] = [];
     const biases: (tf.Tensor1D | null)[] = [];
     for (const name of names) {
-      weights.push(await this.#frozen(`${name}.weight`));
+      weights.push(await this.frozen(`${name}.weight`));
       biases.push(this.#shapes.has(`${name}.bias`) ? await this.read<tf.Tensor1D>(`${name}.bias`) : null);
     }
     const held = this.#inShards(weights);
@@ -260,6 +299,9 @@ async function readLayer(reader: Reader, config: LlamaConfig, index: number): Pr
   );
 }
 
+const isStoredType = (dtype: string | undefined): dtype is StoredType =>
+  dtype === 'BF16' || dtype === 'F16' || dtype === 'F32';
+
 /** The form of sparse-ops for a precision, null for what backends have by themselves. @throws ModelError for one that is none. */
 function formOfPrecision({ basePrecision = 'bf16' }: LoadOptions): StoredFormName | null {
   if (basePrecision === 'bf16') return null;
@@ -287,11 +329,11 @@ export async function readLlama(
   check(config, source);
   const reader = new Reader(config, source, options);
   try {
-    const embedTokens = await reader.read<tf.Tensor2D>('model.embed_tokens.weight');
+    const embedTokens = await reader.table('model.embed_tokens.weight');
     const layers: DecoderLayer[] = [];
     for (let n = 0; n < config.numHiddenLayers; n++) layers.push(await readLayer(reader, config, n));
     const norm = await reader.read<tf.Tensor1D>('model.norm.weight');
-    const lmHead = config.tieWordEmbeddings ? embedTokens : await reader.read<tf.Tensor2D>('lm_head.weight');
+    const lmHead = config.tieWordEmbeddings ? embedTokens : await reader.table('lm_head.weight');
     return { embedTokens, layers, norm, lmHead };
   } catch (error) {
     tf.dispose(reader.tensors);

@@ -11,11 +11,10 @@ import {
   gatherColumns,
   linearKeptColumns,
   linearKeptRows,
-  matMul2d,
   noGradient,
   scatterColumns,
 } from '@spft/sparse-ops';
-import { joinSlices, type RowSlices } from '@spft/sparse-ops/internals';
+import { frozenGradient, joinSlices, type RowSlices } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 
@@ -34,7 +33,7 @@ export function withGradient(
   if (gradient === 'cut') return noGradient(() => product(x));
   const op = tf.customGrad((x) => ({
     value: noGradient(() => product(x as tf.Tensor2D)),
-    gradFunc: (dy: tf.Tensor) => matMul2d(dy as tf.Tensor2D, weight),
+    gradFunc: (dy: tf.Tensor) => frozenGradient(dy as tf.Tensor2D, weight),
   }));
   return op(x) as tf.Tensor2D;
 }

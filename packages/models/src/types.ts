@@ -2,6 +2,7 @@
 
 import type { TrainingSparsity } from '@spft/estimator';
 import type { PackedLayout } from '@spft/sparse-ops';
+import type { PackedArraysOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 
 /** Label of a token that has no loss, as in PyTorch and transformers. */
@@ -103,6 +104,8 @@ export interface WeightSource {
   float32(name: string): Promise<Float32Array>;
   /** Values as they are stored, little-endian, for backends that take them so; bytes [begin, end), all by default. */
   bytes?(name: string, begin?: number, end?: number): Promise<Uint8Array>;
+  /** The codes of a matrix that the source has in 4 bits; null for all others. Its entry's shape is the matrix's, its dtype `NF4` or `FP4`. */
+  packed?(name: string): Promise<PackedArraysOf> | null;
   /** The tensor itself, where the source can make it on the device; then nothing else of it is asked for. */
   tensor?(name: string): Promise<tf.Tensor>;
 }

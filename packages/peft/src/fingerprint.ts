@@ -21,16 +21,16 @@ export async function baseFingerprint(
   };
   const samples = [...host.linears.values()].map((linear) => {
     const weight = original(linear.name) ?? linear.weight;
-    const sample = originalSample(weight)?.first;
+    const before = originalSample(weight)?.first ?? null;
     // One that is held in parts is not to be looked at, as a single process may ask.
-    const values = sample ? null : tf.slice(weight, [0, 0], [1, Math.min(SAMPLE, linear.inFeatures)]);
-    return { linear, values, original: sample };
+    const values = before ? null : tf.slice(weight, [0, 0], [1, Math.min(SAMPLE, linear.inFeatures)]);
+    return { linear, before, values };
   });
   try {
-    for (const { linear, values, original } of samples) {
+    for (const { linear, values, before } of samples) {
       for (const byte of new TextEncoder().encode(`${linear.name} ${linear.outFeatures}x${linear.inFeatures};`))
         add(byte);
-      for (const bits of new Uint32Array((original?.slice() ?? Float32Array.from(await values!.data())).buffer)) {
+      for (const bits of new Uint32Array((before?.slice() ?? Float32Array.from(await values!.data())).buffer)) {
         const rounded = (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
         add(rounded & 0xff);
         add(rounded >>> 8);

@@ -2,6 +2,7 @@
  * @file LoRA on the embedding, as PEFT's `lora.Embedding` has it: E[id] + s·B·A[:, id], with A [r, V] and B [H, r]. Dropout does not act here.
  */
 import { gatherRows, storedLike } from '@spft/sparse-ops';
+import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { initialEmbeddingLora } from './init.js';
 import type { LoraConfig } from './lora-config.js';
@@ -54,7 +55,10 @@ export class LoraEmbeddingAdapter implements EmbeddingAdapter {
   mergedWeight(): tf.Tensor2D {
     const { weight } = this.embedding;
     return tf.tidy(() =>
-      storedLike(tf.add(weight, tf.mul(tf.matMul(this.a, this.b, true, true), this.scaling)) as tf.Tensor2D, weight),
+      storedLike(
+        tf.add(unpacked(weight), tf.mul(tf.matMul(this.a, this.b, true, true), this.scaling)) as tf.Tensor2D,
+        weight,
+      ),
     );
   }
 

@@ -2,6 +2,7 @@
  * @file LoRA (arXiv 2106.09685): y = base + s·B·A·dropout(x), with s = α/r, or α/√r for rank-stabilised LoRA (arXiv 2312.03732).
  */
 import { dropout, type LoraBranch, loraLinear, storedLike } from '@spft/sparse-ops';
+import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { initialLora, seedFor } from './init.js';
 import type { LoraConfig } from './lora-config.js';
@@ -49,7 +50,7 @@ export function loraVariables(
 export function addedWeight(weight: tf.Tensor2D, a: tf.Variable, b: tf.Variable, scaling: number): tf.Tensor2D {
   // A plain product of two matrices: the form that every backend runs fastest.
   return tf.tidy(() =>
-    tf.add(weight, tf.mul(tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D), scaling)),
+    tf.add(unpacked(weight), tf.mul(tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D), scaling)),
   );
 }
 

@@ -1,6 +1,7 @@
 /**
  * @file A model with adapters: `getPeftModel` makes it, `PeftModel` holds the adapters, their variables, and merges them.
  */
+import { anotherOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { decisiveFields } from './decisive-fields.js';
 import { AdapterError } from './errors.js';
@@ -233,7 +234,7 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     const weight = this.weightOf(name);
     if (!weight) throw new RangeError(`mergedWeight: the model has no linear layer '${name}'`);
     const adapter = this.isMerged ? undefined : this.modules.find(([module]) => module === name)?.[1];
-    return adapter ? adapter.mergedWeight() : weight.clone();
+    return adapter ? adapter.mergedWeight() : anotherOf(weight);
   }
 
   /** `mergedWeight` of every adapted module in turn, with the weight's full name (`….q_proj.weight`). */
@@ -253,7 +254,7 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     try {
       for (const [name, adapter] of this.modules) {
         const merged = adapter.mergedWeight();
-        if (reversible) originals.set(name, this.weightOf(name)!.clone());
+        if (reversible) originals.set(name, anotherOf(this.weightOf(name)!));
         this.base.replaceWeight(name, merged);
         this.setAdapter(name, false);
       }

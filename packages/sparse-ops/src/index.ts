@@ -13,7 +13,7 @@ export {
   ropeRows,
   ropeTables,
 } from './attention/rope-tables.js';
-export type { StoredType } from './contract/layers.js';
+export type { FourBitType, StoredType } from './contract/layers.js';
 export * from './contract/step-recorder.js';
 export type * from './contract/types.js';
 export type { ShardingBackend, WeightShards } from './contract/weight-shards.js';

@@ -25,6 +25,7 @@ import { subset } from '@spft/trainer/internals';
 import { type GlueData, JsonlLogger, loadGlue, terminalProgress } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { attachSparsity, readSparsity } from '../steps/attach-sparsity.js';
+import { adapterMethod, frozenOptions } from '../steps/frozen-base.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
@@ -79,7 +80,7 @@ export async function runGlue(flags: GlueFlags, backend: string | undefined, out
   await openBackend(backend, output);
   const opened = await openModel(config.modelNameOrPath, output, {
     revision: flags.revision,
-    basePrecision: config.basePrecision,
+    ...frozenOptions(config),
   });
   const summaries: GlueSummary[] = [];
   try {
@@ -178,7 +179,7 @@ async function runSeed(run: SeedRun, output: Output): Promise<Record<string, num
         baseModelNameOrPath: opened.name,
         extra: { modules_to_save: ['classifier', 'score'] },
       },
-      { seed, method: config.peft! },
+      { seed, method: adapterMethod(config.peft!) },
     );
     spft = sparsity && (await attachSparsity(peft, opened, sparsity, output));
     const evaluate = async () => {

@@ -5,6 +5,7 @@ import { AdapterError, type AdapterHost, getPeftModel, type PeftModel } from '@s
 import { loadPretrained } from '@spft/peft/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
+import { adapterMethod } from './frozen-base.js';
 import { locateAdapter } from './locate-repo.js';
 import type { BaseModel } from './open-model.js';
 
@@ -33,7 +34,7 @@ export function newAdapter(opened: BaseModel, keys: AdapterKeys, output: Output)
       ...(keys.modulesToSave.length > 0 && { extra: { modules_to_save: keys.modulesToSave } }),
       baseModelNameOrPath: opened.name,
     },
-    { seed: keys.seed, method: keys.peft },
+    { seed: keys.seed, method: adapterMethod(keys.peft) },
   );
   output.note(peft.trainableParametersText());
   const trained = [peft.embedding?.embedding.name, peft.adapters.has('lm_head') ? 'lm_head' : undefined];

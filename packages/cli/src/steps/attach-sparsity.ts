@@ -17,6 +17,7 @@ import { cachedPredictors, predictorDirectory } from '@spft/estimator/node';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
+import { formsOf } from './frozen-base.js';
 import { locatePredictors, locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
 import { type BaseModel, locateModel, shortName } from './open-model.js';
@@ -62,7 +63,10 @@ export async function predictorPlace(
   if (base === null) {
     // Nor are two datasets, or two templates around one.
     const leaf = calibrated ? [calibrated.mode, ...(calibrated.data ? [calibrated.data] : [])].join('-') : `r_${rank}`;
-    return join(predictorCache(output.io.env), `${name}-${opened.fingerprint.slice(0, 12)}`, leaf);
+    // Predictors are made from the weights that are computed with, so those of a form have a place of their own.
+    const form = formsOf(opened.model);
+    const base = `${name}-${opened.fingerprint.slice(0, 12)}${form === null ? '' : `-${form}`}`;
+    return join(predictorCache(output.io.env), base, leaf);
   }
   const leaf = join(name, calibrated ? calibrated.mode : `r_${rank}`);
   const root = await locatePredictors(base, leaf, output);

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { bytes } from '../terminal/table.js';
+import { type FrozenOptions, formsOf } from './frozen-base.js';
 import { downloadWithProgress } from './locate-repo.js';
 
 export interface OpenedModel {
@@ -24,8 +25,7 @@ export interface OpenedModel {
 export type BaseModel = Omit<OpenedModel, 'tokenizer' | 'directory'>;
 
 /** Which revision of the hub's, and how its frozen weights are stored. */
-export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
-  Pick<LoadOptions, 'basePrecision' | 'keepTransposed'>;
+export type OpenModelOptions = Pick<DownloadOptions, 'revision'> & FrozenOptions & Pick<LoadOptions, 'dequantise'>;
 
 /**
  * Opens a model on the active backend; its weights are downloaded where they are missing. The caller disposes `model`.
@@ -35,7 +35,7 @@ export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
 export async function openModel(
   nameOrDirectory: string,
   output: Output,
-  { revision, basePrecision = 'bf16', keepTransposed }: OpenModelOptions = {},
+  { revision, ...how }: OpenModelOptions = {},
 ): Promise<OpenedModel> {
   const path = await locateModel(nameOrDirectory, output, revision === undefined ? {} : { revision });
   const status = output.task(`model ${nameOrDirectory}`);
@@ -46,13 +46,14 @@ export async function openModel(
     try {
       const { config, weights, fingerprint } = directory;
       for (const notice of directory.notices) output.note(notice);
-      requireAddressable(nameOrDirectory, config);
+      requireAddressable(nameOrDirectory, config, how);
       const model = await LlamaForCausalLM.fromWeights(config, weights, {
-        ...{ basePrecision, keepTransposed },
+        ...how,
         onProgress: (loaded, total) => status.update(loaded / total),
       });
       const parameters = `${(model.parameterCount / 1e6).toFixed(1)} M parameters, ${model.layerCount} layers`;
-      status.done(basePrecision === 'bf16' ? parameters : `${parameters}, frozen weights in ${basePrecision}`);
+      const forms = formsOf(model);
+      status.done(forms === null ? parameters : `${parameters}, frozen weights in ${forms}`);
       const isFloat32 = weights.entry('model.embed_tokens.weight').dtype === 'F32';
       return { name: nameOrDirectory, directory: path, model, tokenizer, fingerprint, isFloat32 };
     } finally {
@@ -68,12 +69,20 @@ export async function openModel(
 const WASM_BYTES = 3.5 * 2 ** 30;
 
 /** Tells before minutes of loading what the backend could not hold. */
-export function requireAddressable(name: string, config: LlamaConfig): void {
-  let elements = 0;
-  for (const shape of llamaTensors(config).values()) elements += shape.reduce((size, n) => size * n, 1);
-  if (tf.getBackend() !== 'wasm' || elements * 4 <= WASM_BYTES) return;
+export function requireAddressable(
+  name: string,
+  config: LlamaConfig,
+  { basePrecision = 'bf16' }: FrozenOptions = {},
+): void {
+  let size = 0;
+  const in4Bits = basePrecision === 'nf4' || basePrecision === 'fp4';
+  for (const [tensor, shape] of llamaTensors(config)) {
+    const count = shape.reduce((product, n) => product * n, 1);
+    size += in4Bits && /_proj\.weight$/.test(tensor) ? (count * 4.5) / 8 : count * 4;
+  }
+  if (tf.getBackend() !== 'wasm' || size <= WASM_BYTES) return;
   throw new CliError(
-    `model ${name}: its weights take ${bytes(elements * 4)} in float32, more than the 4 GiB that the wasm backend can address; ` +
+    `model ${name}: its weights take ${bytes(size)} ${in4Bits ? `with linear layers in ${basePrecision}` : 'in float32'}, more than the 4 GiB that the wasm backend can address; ` +
       'choose another backend (spft doctor lists them), e.g. blas, which keeps weights outside of that memory, or a smaller model',
   );
 }

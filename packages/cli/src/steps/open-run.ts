@@ -18,6 +18,7 @@ import type { CheckedRequest, TrainingRequest } from '../runs/run-request.js';
 import type { Output } from '../terminal/output.js';
 import { newAdapter } from './attach-adapter.js';
 import { attachSparsity, calibrationOf, readSparsity } from './attach-sparsity.js';
+import { frozenOptions } from './frozen-base.js';
 import { openBackend } from './open-backend.js';
 import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
 import { type OpenedModel, openModel } from './open-model.js';
@@ -69,10 +70,8 @@ export async function openRun(
   const tasks = asked.evalDataset === null ? [] : await openTasks(asked.evalDataset, output, config.skipBadRows);
 
   const { name: backend } = await openBackend(request.backend, output);
-  const { basePrecision, fp8KeepTransposed: keepTransposed } = config;
   const opened =
-    request.opened ??
-    (await openModel(asked.model, output, { revision: request.revision, basePrecision, keepTransposed }));
+    request.opened ?? (await openModel(asked.model, output, { revision: request.revision, ...frozenOptions(config) }));
   if (!request.opened) cleanup.push(() => opened.model.dispose());
   const isNamed = request.template !== undefined || config.chatTemplateFormat !== null;
   const choice = templateForRecords(records.train, { template: asked.template, isNamed }, opened.tokenizer, output);

@@ -1,5 +1,6 @@
 /** @file A model that answers: the base with an adapter merged into it, and prompts continued in batches, each by its own seed. */
 import { type GenerateOptions, generate } from '@spft/models';
+import { packedKind } from '@spft/sparse-ops/internals';
 import type { Output } from '../terminal/output.js';
 import { loadAdapter } from './attach-adapter.js';
 import { openBackend } from './open-backend.js';
@@ -29,8 +30,9 @@ export async function withWriter<T>(
   const opened = await openModel(flags.model, output, { revision: flags.revision });
   try {
     const peft = flags.adapter === undefined ? null : await loadAdapter(opened, flags.adapter, output, flags);
-    // Merged it computes the same, faster; the base is ours alone.
-    peft?.merge({ reversible: false });
+    // Merged it computes the same, faster; the base is ours alone. A base in 4 bits would become a plain one.
+    const isPacked = [...opened.model.linears.values()].some(({ weight }) => packedKind(weight));
+    if (!isPacked) peft?.merge({ reversible: false });
     try {
       return await work({
         opened,

@@ -28,7 +28,7 @@ export function runName(train: TrainConfig, sparsity: SpftConfig | null): string
 
 /** What a report calls it: `LoRA`, `SparseDoRA`; a registered method by its own name. */
 export function methodName(train: TrainConfig, sparsity: SpftConfig | null): string {
-  const names: Readonly<Record<string, string>> = { lora: 'LoRA', dora: 'DoRA' };
+  const names: Readonly<Record<string, string>> = { lora: 'LoRA', dora: 'DoRA', qlora: 'QLoRA', qdora: 'QDoRA' };
   const adapter = names[train.peft ?? ''] ?? train.peft ?? 'none';
   return sparsity === null || sparsity.mode === 'dense' ? adapter : `Sparse${adapter}`;
 }

@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DTYPE_BYTES, elementCount, type SafetensorsFile } from '@spft/safetensors';
 import { openSafetensorsModel } from '@spft/safetensors/node';
+import { withPacked } from '../bitsandbytes.js';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaTensors, parseLlamaConfig } from '../llama-config.js';
 import { requireLayers } from '../load-weights.js';
@@ -36,7 +37,9 @@ export interface ModelDirectory {
 
 /** Written by old versions of transformers; computed from the config instead. */
 const COMPUTED = /\.rotary_emb\.inv_freq$/;
-const FLOATING = new Set(['F32', 'F16', 'BF16', 'F64']);
+const FLOATING = new Set<string>(['F32', 'F16', 'BF16', 'F64']);
+/** Of bitsandbytes' matrices in 4 bits (bitsandbytes.ts). */
+const PACKED = new Set<string>(['NF4', 'FP4']);
 
 /**
  * Opens a directory with config.json and safetensors weights. Close it when done.
@@ -63,8 +66,9 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
   const file = await openSafetensorsModel(path);
   try {
     requireLayers(parsed, file.names.length);
-    const { config, standsFor, notice } = await resolveTying(parsed, file);
-    const weights = aliased(file, standsFor);
+    const packed = await withPacked(file);
+    const { config, standsFor, notice } = await resolveTying(parsed, packed);
+    const weights = aliased(packed, standsFor);
     checkWeights(path, config, weights);
     return {
       path,
@@ -93,7 +97,7 @@ function checkWeights(path: string, config: LlamaConfig, weights: SafetensorsFil
     const found = weights.entry(name);
     if (found.shape.length !== shape.length || found.shape.some((n, axis) => n !== shape[axis])) {
       problems.push(`'${name}' is [${found.shape}], config.json calls for [${shape}]`);
-    } else if (!FLOATING.has(found.dtype)) {
+    } else if (!FLOATING.has(found.dtype) && !(shape.length === 2 && PACKED.has(found.dtype))) {
       problems.push(`'${name}' is ${found.dtype}, wanted F32, F16 or BF16; use the model's unquantized weights`);
     }
   }
@@ -118,7 +122,7 @@ async function fingerprintOf(config: LlamaConfig, weights: SafetensorsFile): Pro
   for (const name of [...llamaTensors(config).keys()].sort()) {
     const { dtype, shape } = weights.entry(name);
     hash.update(JSON.stringify([name, dtype, shape]));
-    const size = elementCount(shape) * DTYPE_BYTES[dtype];
+    const size = elementCount(shape) * (PACKED.has(dtype) ? 0.5 : DTYPE_BYTES[dtype]);
     if (size <= 3 * SAMPLE_BYTES) {
       hash.update(await weights.bytes(name));
       continue;

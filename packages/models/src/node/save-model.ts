@@ -3,6 +3,7 @@ import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { elementCount } from '@spft/safetensors';
 import {
+  type LazyTensorToWrite,
   leftoversOf,
   makeDirectory,
   removeLeftovers,
@@ -11,8 +12,9 @@ import {
   writeFileAtomically,
   writeSafetensorsModel,
 } from '@spft/safetensors/node';
-import { formOf } from '@spft/sparse-ops/internals';
+import { formOf, packedArrays, packedKind } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
+import { checkpointParts, checkpointSpecs, quantizationJson } from '../bitsandbytes.js';
 import { ModelError } from '../errors.js';
 import { SCORE } from '../llama-classifier.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
@@ -34,7 +36,10 @@ export interface SavableModel {
 export interface SaveModelOptions {
   /** Type of the weights in the file; `bf16` rounds to the nearest. Default `bf16`, as the hub's models mostly are. */
   readonly dtype?: 'bf16' | 'f32';
-  /** Writes weights that are in a form such as FP8 as the numbers that the form has, which are not those that the model came with. Default false. */
+  /**
+   * Writes weights that are in a form as the numbers that the form has, which are not those that the model came with. Default false: a model in FP8 is refused,
+   * and matrices in 4 bits are written as their codes, as bitsandbytes and transformers have them.
+   */
   readonly fromForms?: boolean;
   /** The model's original directory: its config.json is kept but for the dtype, and generation config and tokenizer files are copied. */
   readonly source?: string;
@@ -43,6 +48,8 @@ export interface SaveModelOptions {
   /** Told after each tensor. */
   readonly onProgress?: (written: number, total: number) => void;
 }
+
+const EMBEDDING = 'model.embed_tokens.weight';
 
 const COPIED = [
   'generation_config.json',
@@ -62,7 +69,7 @@ const COPIED = [
  */
 export async function saveModel(dir: string, model: SavableModel, options: SaveModelOptions = {}): Promise<void> {
   const { dtype = 'bf16', source, maxShardBytes, fromForms = false } = options;
-  if (!fromForms) requirePlain(model);
+  if (!fromForms) requireWritable(model);
   const target = resolve(dir);
   await clearLeftovers(target);
   const replaced = await existing(target);
@@ -76,12 +83,15 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
       llamaConfigJson(model.config);
     await writeJson(
       join(fresh, 'config.json'),
-      withDtype(withHead(consistent(json, model.config), model.classes), dtype === 'bf16' ? 'bfloat16' : 'float32'),
+      withQuantization(
+        withDtype(withHead(consistent(json, model.config), model.classes), dtype === 'bf16' ? 'bfloat16' : 'float32'),
+        fromForms ? null : quantizationOf(model),
+      ),
     );
     if (source !== undefined) await copyBesideWeights(source, fresh);
     await writeSafetensorsModel(
       fresh,
-      tensorsToWrite(model, dtype, options.onProgress),
+      tensorsToWrite(model, dtype, fromForms, options.onProgress),
       { format: 'pt' },
       maxShardBytes,
     );
@@ -108,14 +118,38 @@ async function clearLeftovers(target: string): Promise<void> {
   await removeLeftovers(target, 'old');
 }
 
-/** Rounded weights are not written for the original ones unasked. */
-function requirePlain({ tensors }: SavableModel): void {
-  const [first, ...others] = [...tensors].filter(([, tensor]) => formOf(tensor) !== null);
+/** Rounded weights are not written for the original ones unasked, but for codes that others read as such. */
+function requireWritable({ tensors }: SavableModel): void {
+  if (packedKind(tensors.get(EMBEDDING) ?? { dataId: {} })) {
+    throw new ModelError(
+      `'${EMBEDDING}' is in 4 bits, in which transformers has no embedding: nothing else could read that; load the model without quantiseEmbeddings ` +
+        '(bnb_4bit_embeddings), or pass fromForms to write the numbers that it stands for',
+    );
+  }
+  const [first, ...others] = [...tensors].filter(([, tensor]) => formOf(tensor) !== null && !packedKind(tensor));
   if (!first) return;
   throw new ModelError(
     `'${first[0]}'${others.length > 0 ? ` and ${others.length} other weights are` : ' is'} in ${formOf(first[1])}: what would be written are numbers ` +
       'rounded to that. Load the model without basePrecision to write it as it came, or pass fromForms to write what is there',
   );
+}
+
+/** What config.json says of matrices in 4 bits, and of linear layers that are not; null where none is. */
+function quantizationOf({ tensors }: SavableModel): Record<string, unknown> | null {
+  const kinds = [...tensors.values()].flatMap((tensor) => packedKind(tensor) ?? []);
+  if (kinds.length === 0) return null;
+  const plain = [...tensors].filter(([, tensor]) => tensor.shape.length === 2 && !packedKind(tensor));
+  const { type, attributes } = kinds[0]!;
+  return {
+    ...quantizationJson({ type, doubleQuantisation: attributes.nestedBlockSize > 0, computeDtype: 'bfloat16' }),
+    llm_int8_skip_modules: plain.flatMap(([name]) => (name === EMBEDDING ? [] : name.replace(/\.weight$/, ''))),
+  };
+}
+
+function withQuantization(json: Record<string, unknown>, quantization: Record<string, unknown> | null) {
+  // That of the source is not of what is written.
+  const { quantization_config: _, ...rest } = json;
+  return quantization ? { ...rest, quantization_config: quantization } : rest;
 }
 
 /** Whether a directory is there that may be replaced. */
@@ -132,6 +166,7 @@ async function existing(target: string): Promise<boolean> {
 function tensorsToWrite(
   { config, tensors, classes }: SavableModel,
   dtype: 'bf16' | 'f32',
+  fromForms: boolean,
   onProgress: SaveModelOptions['onProgress'],
 ): TensorsToWrite {
   const wanted = new Map(llamaTensors(config));
@@ -141,19 +176,31 @@ function tensorsToWrite(
   }
   let written = 0;
   return Object.fromEntries(
-    [...wanted].map(([name, shape]) => {
+    [...wanted].flatMap(([name, shape]): [string, LazyTensorToWrite][] => {
       const tensor = tensors.get(name);
       if (!tensor || tensor.size !== elementCount(shape)) {
         throw new ModelError(
           `the model ${tensor ? `has '${name}' as [${tensor.shape}]` : `lacks '${name}'`}, its config calls for [${shape}]`,
         );
       }
+      const kind = fromForms ? null : packedKind(tensor);
+      if (kind) {
+        // Read again for each part: codes of all matrices at once would be the whole model in the host's memory.
+        const read = async (part: string) => {
+          if (part === '') onProgress?.(++written, wanted.size);
+          return checkpointParts((await packedArrays(tensor as tf.Tensor2D))!).get(part)!.data;
+        };
+        return [...checkpointSpecs(kind)].map(([part, spec]) => [
+          `${name}${part}`,
+          { ...spec, data: () => read(part) },
+        ]);
+      }
       const data = async () => {
         const values = (await tensor.data()) as Float32Array;
         onProgress?.(++written, wanted.size);
         return values;
       };
-      return [name, { dtype: dtype === 'bf16' ? 'BF16' : 'F32', shape, data }];
+      return [[name, { dtype: dtype === 'bf16' ? 'BF16' : 'F32', shape, data }]];
     }),
   );
 }

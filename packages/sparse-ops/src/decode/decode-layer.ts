@@ -9,9 +9,11 @@ import { rope } from '../attention/rope.js';
 import type { HeadLayout } from '../contract/types.js';
 import { runOp } from '../engine/op.js';
 import { noGradient } from '../engine/tape.js';
+import { someStored } from '../forms/stored-matrix.js';
 import type { FrozenWeight, MlpWeights } from '../mlp/gated-mlp.js';
 import { swiglu } from '../mlp/swiglu.js';
 import { rmsNorm } from '../norm/rms-norm.js';
+import { weightsOf } from '../project/frozen-layer.js';
 import { linear } from '../project/linear.js';
 
 /** What a decoder layer is made of, frozen. */
@@ -61,13 +63,18 @@ export function decodeLayer(
   const { cos, sin, positions } = places;
   return tf.tidy(() => {
     const { keys, values } = cache;
+    const composed = () => compose(x, weights, cache, places, heads);
+    const { gate, up, down } = mlp;
+    const isStored = someStored(weightsOf([...Object.values(attention), gate, up, down]));
     const [y, newKeys, newValues] = noGradient(() =>
-      runOp(
-        'SpftDecodeLayer',
-        { x, inputNorm, postAttentionNorm, cos, sin, positions, keys, values },
-        { attention, mlp, heads, eps },
-        () => compose(x, weights, cache, places, heads),
-      ),
+      isStored
+        ? composed()
+        : runOp(
+            'SpftDecodeLayer',
+            { x, inputNorm, postAttentionNorm, cos, sin, positions, keys, values },
+            { attention, mlp, heads, eps },
+            composed,
+          ),
     ) as [tf.Tensor2D, tf.Tensor3D, tf.Tensor3D];
     keys.assign(newKeys);
     values.assign(newValues);

@@ -16,7 +16,7 @@ export interface StoreAsOptions {
   readonly blockSize?: number;
   /** 4 bits: scales in 8 bits too, a third of a bit a number saved. Default false. */
   readonly doubleQuantisation?: boolean;
-  /** 4 bits: what the matrix came in, to which the numbers of its codes are rounded, as bitsandbytes does. Default `F32`, without rounding. */
+  /** 4 bits: what the matrix came in, which a checkpoint says of it. Default `F32`. */
   readonly dtype?: StoredType;
 }
 

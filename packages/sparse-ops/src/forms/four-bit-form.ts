@@ -22,6 +22,15 @@ function checkBlocks([out, inputs]: readonly number[], blockSize: number): void 
   );
 }
 
+/**
+ * A matrix as it is computed with: in the numbers that its codes stand for, rounded to nothing but what the backend computes in, as bitsandbytes unpacks them for
+ * its forward. What they are rounded to when they are taken out (`dequantize_4bit`) is remembered for checkpoints.
+ */
+export const unrounded = (arrays: PackedArraysOf): PackedArraysOf => ({
+  ...arrays,
+  attributes: { ...arrays.attributes, dtype: 'F32' },
+});
+
 export const fourBitForm = (type: FourBitType): FormDefinition => ({
   require() {
     // A backend with forms of its own has kernels that take them in attributes, so it must have this one too.
@@ -47,7 +56,7 @@ export const fourBitForm = (type: FourBitType): FormDefinition => ({
     };
     const scales = nested ? { absmax: nested.codes, nestedAbsmax: nested.absmax } : { absmax };
     const kind = { type, attributes };
-    return { tensor: packedTensor(packedMatrix({ ...kind, codes, ...scales })), kind };
+    return { tensor: packedTensor(packedMatrix(unrounded({ ...kind, codes, ...scales }))), kind };
   },
 });
 

@@ -10,7 +10,7 @@ import {
   unpack4bitRows,
 } from './four-bit.js';
 import type { StoredMatrix } from './stored-matrix.js';
-import { type PackedViews, unpackBlocks } from './unpack-blocks.js';
+import { type PackedViews, unpackAll } from './unpack-blocks.js';
 
 export class FourBitMatrix implements StoredMatrix {
   readonly shape: readonly [number, number];
@@ -44,10 +44,7 @@ export class FourBitMatrix implements StoredMatrix {
   values(): Float32Array {
     const { tensors, attributes } = this.packed;
     const arrays = Object.entries(tensors).map(([name, tensor]) => [name, tensor.dataSync()]);
-    const values = new Float32Array(attributes.out * attributes.in);
-    const blocks = values.length / attributes.blockSize;
-    unpackBlocks(Object.fromEntries(arrays) as PackedViews, attributes, 0, blocks, values, 0);
-    return values;
+    return unpackAll(Object.fromEntries(arrays) as PackedViews, attributes);
   }
 
   dispose(): void {

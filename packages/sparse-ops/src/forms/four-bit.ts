@@ -14,6 +14,7 @@ import { unpack4bitColumnsOnHost, unpack4bitOnHost, unpack4bitRowsOnHost } from 
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { timesPlain, timesPlainTransposed } from '../project/plain-product.js';
 import { CODE_BOOKS, DYNAMIC_MAP } from './code-books.js';
+import { unpackAll } from './unpack-blocks.js';
 
 registerHostKernel('SpftUnpack4bit', unpack4bitOnHost);
 registerHostKernel('SpftUnpack4bitRows', unpack4bitRowsOnHost);
@@ -176,6 +177,14 @@ export function packedMatrix(arrays: PackedArraysOf): PackedMatrix {
     tf.dispose(made);
     throw error;
   }
+}
+
+/** The numbers of such arrays, on the host: [out·in]. */
+export function unpackedArrays(arrays: PackedArraysOf): Float32Array {
+  const { type, attributes, codes, absmax, nestedAbsmax, nestedMap = DYNAMIC_MAP } = arrays;
+  const scales =
+    absmax instanceof Float32Array ? { absmax } : { absmaxCodes: absmax, nestedAbsmax: nestedAbsmax!, nestedMap };
+  return unpackAll({ codes, map: CODE_BOOKS[type], ...scales }, attributes);
 }
 
 export const disposePacked = ({ tensors }: PackedMatrix): void => tf.dispose({ ...tensors });

@@ -11,7 +11,7 @@ import { noGradient } from '../engine/tape.js';
 import { type StoreAsOptions, StoredFormError } from './form.js';
 import { FORMS, type StoredFormName } from './forms.js';
 import { disposePacked, type PackedArraysOf, packedMatrix } from './four-bit.js';
-import { checkPacked } from './four-bit-form.js';
+import { checkPacked, unrounded } from './four-bit-form.js';
 import { type PackedKind, packedTensor, partsOf } from './packed-tensor.js';
 import { storedMatrixOf } from './stored-matrix.js';
 
@@ -99,7 +99,7 @@ export function storePacked(arrays: PackedArraysOf): tf.Tensor2D {
   requireForm(type);
   checkPacked(arrays);
   return noGradient(() => {
-    const tensor = packedTensor(packedMatrix(arrays));
+    const tensor = packedTensor(packedMatrix(unrounded(arrays)));
     try {
       stored.set(tensor.dataId, { form: type, kind: { type, attributes }, ...sampleOf(tensor) });
     } catch (error) {
@@ -109,6 +109,9 @@ export function storePacked(arrays: PackedArraysOf): tf.Tensor2D {
     return tensor;
   });
 }
+
+/** What a matrix in 4 bits is, without its codes; null for all others. */
+export const packedKind = (x: tf.Tensor): PackedKind | null => stored.get(x.dataId)?.kind ?? null;
 
 /**
  * Matrices of one layer of which this process keeps a part (`WeightShards.hold`), in the form that they have. Reads a few numbers back of each: for loading.

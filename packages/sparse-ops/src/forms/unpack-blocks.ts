@@ -20,6 +20,13 @@ export function scaleOf(m: PackedViews, { offset, nestedBlockSize }: Packed4bitA
   return f(f(m.nestedMap![m.absmaxCodes[b]!]! * m.nestedAbsmax![Math.floor(b / nestedBlockSize)]!) + offset);
 }
 
+/** All numbers [out·in]. */
+export function unpackAll(m: PackedViews, attributes: Packed4bitAttributes): Float32Array {
+  const values = new Float32Array(attributes.out * attributes.in);
+  unpackBlocks(m, attributes, 0, values.length / attributes.blockSize, values, 0);
+  return values;
+}
+
 /** Writes `blocks` blocks, from the one numbered `first` on, to `to` from `at` on. */
 export function unpackBlocks(
   m: PackedViews,

@@ -4,6 +4,7 @@ export { addAll } from '../engine/add-all.js';
 export { recordOp } from '../engine/record-op.js';
 export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
 export { gradientsOnOwnTape } from '../engine/tfjs-internals.js';
+export { CODE_BOOKS } from '../forms/code-books.js';
 export { STORED_FORMS } from '../forms/forms.js';
 export {
   linear4bit,
@@ -12,11 +13,13 @@ export {
   unpack4bit,
   unpack4bitColumns,
   unpack4bitRows,
+  unpackedArrays,
 } from '../forms/four-bit.js';
-export { packedTensor, partsOf } from '../forms/packed-tensor.js';
-export { formOf, packedArrays, requireForm, storePacked } from '../forms/stored-form.js';
+export { type PackedKind, packedTensor, partsOf } from '../forms/packed-tensor.js';
+export { formOf, packedArrays, packedKind, requireForm, storePacked } from '../forms/stored-form.js';
 export { anotherOf, storedMatrixOf, unpacked } from '../forms/stored-matrix.js';
 export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
+export { frozenGradient } from '../project/plain-product.js';
 export { gramScoresOfAll } from '../select/gram-scores-of-all.js';
 export { fitsShape, type LayoutShape, longestSequence, paddingSequences, padLayout } from '../tokens/pad-layout.js';
 export { joinSlices, type RowSlices, sliceRows } from '../tokens/row-slices.js';

@@ -1,0 +1,73 @@
+/**
+ * @file What a run's keys say of the frozen weights: `--peft qlora` and `qdora` are LoRA and DoRA on weights in 4 bits (QLoRA, Dettmers et al. 2023), by the
+ * names that bitsandbytes and transformers have for the rest.
+ */
+import type { TrainConfig } from '@spft/config';
+import type { LlamaForCausalLM, LoadOptions } from '@spft/models';
+import { formOf } from '@spft/sparse-ops/internals';
+import * as tf from '@tensorflow/tfjs';
+import { CliError } from '../errors.js';
+
+/** The keys that decide it. */
+export type FrozenKeys = Pick<
+  TrainConfig,
+  | 'peft'
+  | 'basePrecision'
+  | 'fp8KeepTransposed'
+  | 'bnb_4bitQuantType'
+  | 'bnb_4bitUseDoubleQuant'
+  | 'bnb_4bitComputeDtype'
+  | 'bnb_4bitEmbeddings'
+>;
+
+export type FrozenOptions = Pick<
+  LoadOptions,
+  'basePrecision' | 'keepTransposed' | 'doubleQuantisation' | 'quantiseEmbeddings'
+>;
+
+const ON_4_BITS: Readonly<Record<string, string>> = { qlora: 'lora', qdora: 'dora' };
+
+/** The adapter's method of a key `peft`: that of `qlora` is `lora`. */
+export const adapterMethod = (peft: string): string => ON_4_BITS[peft] ?? peft;
+
+/** Whether a key `peft` asks for frozen weights in 4 bits. */
+export const wants4Bits = (peft: string | null): boolean => peft !== null && Object.hasOwn(ON_4_BITS, peft);
+
+/** What the active backend computes products in. */
+function computeDtype(): 'float32' | 'bfloat16' {
+  // `cuda` says what it has weights in; the others know float32 alone.
+  const { weightType } = tf.backend() as { weightType?: unknown };
+  return weightType === 'bf16' ? 'bfloat16' : 'float32';
+}
+
+/**
+ * How the base is to be loaded on the active backend.
+ * @throws CliError for keys that contradict each other, and for a dtype that the backend does not compute in.
+ */
+export function frozenOptions(keys: FrozenKeys): FrozenOptions {
+  const { peft, basePrecision: asked, fp8KeepTransposed: keepTransposed, bnb_4bitQuantType: type } = keys;
+  const in4Bits = wants4Bits(peft);
+  if (in4Bits && asked === 'fp8')
+    throw new CliError(`peft: ${peft} has frozen weights in ${type}, base_precision says fp8; leave one of them out`);
+  const basePrecision = in4Bits && asked === 'bf16' ? type : asked;
+  const is4Bits = basePrecision === 'nf4' || basePrecision === 'fp4';
+  const wanted = keys.bnb_4bitComputeDtype;
+  if (is4Bits && wanted !== null && wanted !== computeDtype()) {
+    throw new CliError(
+      `bnb_4bit_compute_dtype: the backend '${tf.getBackend()}' computes in ${computeDtype()}, not in ${wanted}; leave it out` +
+        (tf.getBackend() === 'cuda'
+          ? ', or set SPFT_CUDA_PRECISION=float32 for float32'
+          : ', or choose cuda for bfloat16'),
+    );
+  }
+  return {
+    ...{ basePrecision, keepTransposed },
+    ...{ doubleQuantisation: keys.bnb_4bitUseDoubleQuant, quantiseEmbeddings: keys.bnb_4bitEmbeddings },
+  };
+}
+
+/** The forms that a model's linear layers are in, joined by `+`; null where all are plain. */
+export function formsOf(model: Pick<LlamaForCausalLM, 'linears'>): string | null {
+  const forms = new Set([...model.linears.values()].flatMap(({ weight }) => formOf(weight) ?? []));
+  return forms.size === 0 ? null : [...forms].join('+');
+}
