@@ -22,7 +22,7 @@ export {
   type LoraConfig,
   type LoraConfigInput,
 } from './lora-config.js';
-export { getPeftModel, type ParameterCount, PeftModel, type PeftOptions } from './peft-model.js';
+export { type BaseCodes, getPeftModel, type ParameterCount, PeftModel, type PeftOptions } from './peft-model.js';
 export { adapterMethodNames, registerAdapterMethod } from './registry.js';
 export { findTargets, type Target } from './target-modules.js';
 export type * from './types.js';

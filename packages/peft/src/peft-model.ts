@@ -1,7 +1,8 @@
 /**
  * @file A model with adapters: `getPeftModel` makes it, `PeftModel` holds the adapters, their variables, and merges them.
  */
-import { anotherOf } from '@spft/sparse-ops/internals';
+import type { FourBitType } from '@spft/sparse-ops';
+import { anotherOf, packedKind } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { decisiveFields } from './decisive-fields.js';
 import { AdapterError } from './errors.js';
@@ -105,6 +106,12 @@ export function createAdapters(
 }
 
 /** A model with adapters attached to it. */
+/** Frozen weights in 4 bits. */
+export interface BaseCodes {
+  readonly type: FourBitType;
+  readonly doubleQuantisation: boolean;
+}
+
 export class PeftModel<Base extends AdapterHost = AdapterHost> {
   readonly config: LoraConfig;
   readonly method: AdapterMethod;
@@ -223,6 +230,15 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
   async baseFingerprint(): Promise<string | null> {
     if (this.isMerged && !this.originals) return null;
     return baseFingerprint(this.base, (name) => this.originals?.get(name));
+  }
+
+  /** How the linear layers that the adapter was made on are held: in codes of 4 bits, as the first that is, or null for none. */
+  get baseCodes(): BaseCodes | null {
+    for (const [name, { weight }] of this.base.linears) {
+      const kind = packedKind(this.originals?.get(name) ?? weight);
+      if (kind) return { type: kind.type, doubleQuantisation: kind.attributes.nestedBlockSize > 0 };
+    }
+    return null;
   }
 
   /**

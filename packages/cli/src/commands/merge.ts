@@ -36,6 +36,20 @@ export const addMergeCommand: AddCommand = (program, context) => {
       description: "type of the weights (default: f32 where the base's are, else bf16)",
       parse: oneOf('bf16', 'f32'),
     },
+    {
+      name: 'onto',
+      value: '<full|dequantised>',
+      description:
+        'of an adapter trained on weights in 4 bits: the base as it is, or what its codes stand for (default: full where the base is)',
+      parse: oneOf('full', 'dequantised'),
+    },
+    {
+      name: 'bnb_4bit_quant_type',
+      value: '<nf4|fp4>',
+      description: 'the codes that the adapter was trained on, where its directory does not say',
+      parse: oneOf('nf4', 'fp4'),
+    },
+    { name: 'bnb_4bit_use_double_quant', description: 'and with their scales in 8 bits' },
     { name: 'force', description: 'replace a model that is there' },
     { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
     { name: 'allow_other_base', description: 'merge although the adapter was trained on other weights' },

@@ -100,3 +100,78 @@ describe('a model that cannot be used', () => {
     expect(await fails(generate(dir))).toContain('mamba');
   });
 });
+
+describe('QLoRA', () => {
+  const train = (...more: string[]) => [
+    ...['train', '--model', BASE, '--dataset', at.train, '--max_steps', '3', '--per_device_train_batch_size', '2'],
+    ...['--learning_rate', '1e-2', '--lora_r', '4', '--template', 'alpaca', '--save_strategy', 'no', ...more],
+  ];
+  const quantised = ['--bnb_4bit_quant_type', 'nf4', '--bnb_4bit_use_double_quant'];
+
+  it('trains an adapter that PEFT calls LoRA, and says what it was trained on', async () => {
+    const { stderr } = await works(train('--peft', 'qlora', ...quantised, '--output_dir', at.path('qlora')));
+    expect(stderr).toContain('frozen weights in nf4');
+    const config = JSON.parse(await readFile(at.path('qlora', 'adapter_config.json'), 'utf8'));
+    expect(config).toMatchObject({ peft_type: 'LORA', use_dora: false });
+    const base = JSON.parse(await readFile(at.path('qlora', 'spft_base.json'), 'utf8'));
+    expect(base.codes).toEqual({ type: 'nf4', doubleQuantisation: true });
+    await works(train('--peft', 'qdora', '--bnb-4bit-quant-type', 'fp4', '--output_dir', at.path('qdora')));
+    expect(JSON.parse(await readFile(at.path('qdora', 'adapter_config.json'), 'utf8')).use_dora).toBe(true);
+  });
+
+  it('is sparse as LoRA is', async () => {
+    const sparsity = ['--spft', join(BASE, '../config/sparsity.yaml'), '--spft_start_step', '0'];
+    const env = { SPFT_PREDICTORS: at.path('predictors') };
+    const { stderr } = await works(train('--peft', 'qlora', ...sparsity, '--output_dir', at.path('sparse')), { env });
+    expect(stderr).toContain('sparsity svd_8: channels kept');
+    const plain = await works(train('--peft', 'lora', ...sparsity, '--output_dir', at.path('plain')), { env });
+    // Predictors of the dequantised weights are others than those of the plain ones.
+    const places = [stderr, plain.stderr].map((text) => /predictors in (\S+?)[: ]/.exec(text)?.[1] ?? '');
+    expect(places[0]).toContain('-nf4');
+    expect(places[1]).not.toContain('-nf4');
+  });
+
+  it('is merged onto the full base by default, or onto the dequantised one, and says how far that is from what was trained', async () => {
+    const adapter = ['merge', '--model', BASE, '--adapter', at.path('qlora')];
+    const full = await works([...adapter, '--out', at.path('full')]);
+    expect(full.stderr).toContain(
+      'onto the weights in full precision; the adapter was trained on nf4 with double quantisation',
+    );
+    const dequantised = await works([...adapter, '--onto', 'dequantised', '--dtype', 'f32', '--out', at.path('deq')]);
+    expect(dequantised.stderr).toContain('onto the weights dequantised from nf4');
+    const [ofFull, ofDequantised] = [full, dequantised].map(({ stderr }) =>
+      Number(/merged weights differ by ([\d.e-]+) %/.exec(stderr)?.[1]),
+    );
+    expect(ofFull).toBeGreaterThan(2);
+    expect(ofFull).toBeLessThan(20);
+    expect(ofDequantised).toBeLessThan(1e-4);
+    for (const dir of ['full', 'deq']) {
+      expect(JSON.parse(await readFile(at.path(dir, 'config.json'), 'utf8'))).not.toHaveProperty('quantization_config');
+    }
+    const prompt = ['--prompt', 'Max has 2 apples. How many?', '--template', 'alpaca', '--max_new_tokens', '8'];
+    await works(['generate', '--model', at.path('deq'), ...prompt]);
+  });
+
+  it('refuses what contradicts itself, and a dtype that the backend does not compute in', async () => {
+    const never = ['--output_dir', at.path('never')];
+    expect(await fails(train('--peft', 'qlora', '--bnb_4bit_compute_dtype', 'bfloat16', ...never))).toContain(
+      "bnb_4bit_compute_dtype: the backend 'wasm' computes in float32, not in bfloat16",
+    );
+    expect(await fails(train('--peft', 'qlora', '--base_precision', 'fp8', ...never))).toContain(
+      'base_precision says fp8',
+    );
+    expect(
+      await fails([
+        'merge',
+        '--model',
+        BASE,
+        '--adapter',
+        at.path('adapter'),
+        '--onto',
+        'dequantised',
+        '--out',
+        at.path('never'),
+      ]),
+    ).toContain('nothing says in which codes the adapter was trained');
+  });
+});

@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type LlamaForCausalLM, LlamaForSequenceClassification, SCORE } from '@spft/models';
 import { type SavableModel, saveModel } from '@spft/models/node';
-import { ADAPTER_MODEL_FILE, combineAdapters, loadAdapterConfig } from '@spft/peft/node';
+import { ADAPTER_MODEL_FILE, baseCodesOf, combineAdapters, loadAdapterConfig } from '@spft/peft/node';
 import { openSafetensors } from '@spft/safetensors/node';
 import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { locateAdapter } from '../steps/locate-repo.js';
+import { changeByMerging, isIn4Bits, type MergeOnto, mergeBase, saidOfChange } from '../steps/merge-base.js';
 import { openBackend } from '../steps/open-backend.js';
-import { openModel } from '../steps/open-model.js';
+import { locateModel, openModel } from '../steps/open-model.js';
 import { requireWritable } from '../steps/writable.js';
 import type { Output } from '../terminal/output.js';
 
@@ -22,6 +23,13 @@ export interface MergeRequest {
   /** One for each of several adapters, joined by commas. */
   readonly weights?: string;
   readonly out: string;
+  /**
+   * Of an adapter trained on weights in 4 bits: the base as it is (`full`, the default where it is plain), or what the codes stand for (`dequantised`).
+   */
+  readonly onto?: MergeOnto;
+  /** The codes that the adapter was trained on, where its directory does not say. */
+  readonly bnb_4bitQuantType?: 'nf4' | 'fp4';
+  readonly bnb_4bitUseDoubleQuant?: boolean;
   /** Default: f32 where the base's weights are, else bf16. */
   readonly dtype?: 'bf16' | 'f32';
   /** Replace a model that is at `out`. */
@@ -46,7 +54,12 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
   const adapters: string[] = [];
   for (const part of adaptersOf(request.adapter)) adapters.push(await locateAdapter(part, output));
   await openBackend(request.backend, output);
-  const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
+  const { revision } = request;
+  const directory = await locateModel(request.modelNameOrPath, output, revision === undefined ? {} : { revision });
+  const { bnb_4bitQuantType: type, bnb_4bitUseDoubleQuant: doubleQuantisation = false } = request;
+  const codes = type ? { type, doubleQuantisation } : await baseCodesOf(adapters[0]!);
+  const base = mergeBase(request.onto, await isIn4Bits(directory), codes);
+  const opened = await openModel(request.modelNameOrPath, output, { revision, ...base.load });
   const cleanup: (() => Promise<void>)[] = [];
   try {
     const isBase = async (dir: string) => (await realpath(dir)) === (await realpath(out).catch(() => resolve(out)));
@@ -64,15 +77,20 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
       output,
       request,
     );
+    if (base.said !== null) output.note(base.said);
     const status = output.task(`merge into ${out}`);
     try {
+      const change = base.said === null ? null : await changeByMerging(peft, base.codes, dtype);
       peft.merge({ reversible: false });
       await saveModel(out, classifier ? savable(classifier) : opened.model, {
         dtype,
+        // Layers without an adapter are in codes still.
+        fromForms: base.onto === 'dequantised',
         source: opened.directory,
         onProgress: (written, total) => status.update(written / total),
       });
       status.done(classifier ? `${dtype}, a classifier of ${classifier.classes} classes` : dtype);
+      if (change) output.note(saidOfChange(change));
     } catch (error) {
       status.fail();
       throw error;

@@ -120,7 +120,8 @@ async function clearLeftovers(target: string): Promise<void> {
 
 /** Rounded weights are not written for the original ones unasked, but for codes that others read as such. */
 function requireWritable({ tensors }: SavableModel): void {
-  if (packedKind(tensors.get(EMBEDDING) ?? { dataId: {} })) {
+  const embedding = tensors.get(EMBEDDING);
+  if (embedding && packedKind(embedding)) {
     throw new ModelError(
       `'${EMBEDDING}' is in 4 bits, in which transformers has no embedding: nothing else could read that; load the model without quantiseEmbeddings ` +
         '(bnb_4bit_embeddings), or pass fromForms to write the numbers that it stands for',

@@ -11,7 +11,7 @@ import { ADAPTER_METADATA, adapterTensors, loadAdapter } from '../adapter-file.j
 import { AdapterError } from '../errors.js';
 import { baseFingerprint } from '../fingerprint.js';
 import type { LoraConfig } from '../lora-config.js';
-import type { PeftModel, PeftOptions } from '../peft-model.js';
+import type { BaseCodes, PeftModel, PeftOptions } from '../peft-model.js';
 import type { AdapterHost } from '../types.js';
 
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
@@ -31,9 +31,9 @@ export interface LoadOptions extends PeftOptions, ParseAdapterOptions {
  */
 export async function savePretrained(peft: PeftModel, dir: string): Promise<void> {
   await writeSafetensors(join(dir, ADAPTER_MODEL_FILE), await adapterTensors(peft), ADAPTER_METADATA);
-  const fingerprint = await peft.baseFingerprint();
+  const [fingerprint, codes] = [await peft.baseFingerprint(), peft.baseCodes];
   if (fingerprint === null) await rm(join(dir, BASE_FILE), { force: true });
-  else await writeText(join(dir, BASE_FILE), `${JSON.stringify({ fingerprint })}\n`);
+  else await writeText(join(dir, BASE_FILE), `${JSON.stringify({ fingerprint, ...(codes && { codes }) })}\n`);
   // Last, because a directory with a config is what counts as an adapter.
   await writeText(join(dir, ADAPTER_CONFIG_FILE), adapterConfigText(peft.config));
 }
@@ -68,6 +68,15 @@ export async function loadPretrained<Base extends AdapterHost>(
   } finally {
     await file.close();
   }
+}
+
+/** The codes of 4 bits that the adapter in `dir` was trained on; null for an adapter on plain weights, and where nothing says it. */
+export async function baseCodesOf(dir: string): Promise<BaseCodes | null> {
+  const path = join(dir, BASE_FILE);
+  if (!(await exists(path))) return null;
+  const { codes } = ((await readJson(path)) ?? {}) as { codes?: Partial<BaseCodes> };
+  if (codes?.type !== 'nf4' && codes?.type !== 'fp4') return null;
+  return { type: codes.type, doubleQuantisation: codes.doubleQuantisation === true };
 }
 
 /** After names and shapes, which say more where the model is quite another. */

@@ -2,6 +2,7 @@
 export {
   ADAPTER_CONFIG_FILE,
   ADAPTER_MODEL_FILE,
+  baseCodesOf,
   type LoadOptions,
   loadAdapterConfig,
   loadPretrained,
