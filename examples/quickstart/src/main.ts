@@ -34,7 +34,7 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const result = await quickstart(options);
   console.log(tableOf(result));
-  console.log(`adapters   ${join(options.out, 'lora')}, ${join(options.out, 'sparselora')}`);
+  console.log(`adapters   ${result.methods.map(({ name }) => join(options.out, name)).join(', ')}`);
   console.log(`report     ${join(options.out, 'report.html')}`);
   console.log(`time       ${result.wallSeconds.toFixed(0)} s`);
 }

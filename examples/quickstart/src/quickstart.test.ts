@@ -48,10 +48,33 @@ describe('quickstart', () => {
     expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
   });
 
+  it('does so on frozen weights in 4 bits too', async () => {
+    const dir = join(out, 'q');
+    const flags = [
+      '--peft',
+      'qlora',
+      '--steps',
+      '25',
+      '--questions',
+      '20',
+      '--out',
+      dir,
+      '--json',
+      join(dir, 'n.json'),
+    ];
+    await run(process.execPath, [main, ...flags], { env: { ...process.env, SPFT_BACKEND: 'wasm' } });
+    const { methods } = JSON.parse(await readFile(join(dir, 'n.json'), 'utf8'));
+    expect(methods.map((m: { name: string }) => m.name)).toEqual(['qlora', 'sparseqlora']);
+    for (const method of methods) expect(method.accuracyAfter).toBeGreaterThan(0.5);
+    const base = JSON.parse(await readFile(join(dir, 'sparseqlora', 'spft_base.json'), 'utf8'));
+    expect(base.codes).toEqual({ type: 'nf4', doubleQuantisation: true });
+  }, 300_000);
+
   it('says which flag is wrong', async () => {
     expect(() => parseOptions(['--steps', 'many'])).toThrow(
       "--steps: wanted a whole number of at least 1, found 'many'",
     );
+    expect(() => parseOptions(['--peft', 'qdora'])).toThrow("--peft: wanted lora or qlora, found 'qdora'");
     await expect(run(process.execPath, [main, '--stops', '3'])).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining("Unknown option '--stops'"),

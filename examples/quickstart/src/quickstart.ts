@@ -37,7 +37,7 @@ const here = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.u
 const TEMPLATE = 'alpaca';
 
 export interface MethodResult {
-  readonly name: 'lora' | 'sparselora';
+  readonly name: 'lora' | 'sparselora' | 'qlora' | 'sparseqlora';
   readonly accuracyBefore: number;
   readonly accuracyAfter: number;
   readonly secondsPerStep: number;
@@ -69,7 +69,9 @@ export async function quickstart(
   const backend = await activateBackend(options.backend);
   say(`backend    ${backend.why}`);
 
-  const [model, sparseModel] = [await fromPretrained(here('base')), await fromPretrained(here('base'))];
+  // QLoRA: the frozen weights in codes of 4 bits, as bitsandbytes has them.
+  const frozen = options.peft === 'qlora' ? ({ basePrecision: 'nf4', doubleQuantisation: true } as const) : {};
+  const [model, sparseModel] = [await fromPretrained(here('base'), frozen), await fromPretrained(here('base'), frozen)];
   const tokenizer = await loadTokenizer(here('base'));
   say(`base       ${model.layerCount} layers, ${(model.parameterCount / 1e6).toFixed(1)} M parameters`);
 
@@ -83,7 +85,10 @@ export async function quickstart(
   const setting: Setting = { options, tokenizer, samples, task: task!, config, say };
 
   const accuracyBefore = await ask(setting, model, 'base');
-  const contenders = [await prepare(setting, model, 'lora'), await prepare(setting, sparseModel, 'sparselora')];
+  const contenders = [
+    await prepare(setting, model, options.peft),
+    await prepare(setting, sparseModel, `sparse${options.peft}`),
+  ];
   const trained = await train(setting, contenders);
   const results = [];
   for (const [n, contender] of contenders.entries())
@@ -97,7 +102,7 @@ export async function quickstart(
     wallSeconds: (performance.now() - started) / 1000,
   };
   await writeReport(join(options.out, 'report.html'), {
-    title: 'LoRA and SparseLoRA on a small Llama',
+    title: `${titleOf(options.peft)} and ${titleOf(`sparse${options.peft}`)} on a small Llama`,
     summary:
       'The quickstart of spft: a base model that cannot answer word problems learns to, with all channels of the frozen weights (LoRA) ' +
       'and with the few that matter for the context tokens of each batch (SparseLoRA).',
@@ -115,6 +120,10 @@ export async function quickstart(
   }
   return result;
 }
+
+/** `SparseQLoRA` of `sparseqlora`. */
+const titleOf = (name: MethodResult['name']) =>
+  name.replace('sparse', 'Sparse').replace('qlora', 'QLoRA').replace('lora', 'LoRA');
 
 /** A base with an adapter on it, and sparsity if that is its method. */
 interface Contender {
@@ -135,7 +144,7 @@ async function prepare(
     { r: config.loraR, loraAlpha: config.loraAlpha, targetModules: config.loraTargetModules },
     { seed: config.seed },
   );
-  const sparse = name === 'sparselora' ? await withSparsity(peft, options) : null;
+  const sparse = name.startsWith('sparse') ? await withSparsity(peft, options) : null;
   const statistics = sparse && new SparsityStatistics(sparse.plan, { layerCount: model.layerCount, every: 5 });
   return { name, model, peft, sparse, statistics };
 }
@@ -176,7 +185,7 @@ async function conclude(
   };
   const report: ReportMethod = {
     ...method,
-    name: sparse ? 'SparseLoRA' : 'LoRA',
+    name: titleOf(name),
     ...(speed.tokensPerSecond !== null && { tokensPerSecond: speed.tokensPerSecond }),
     trainableParameters: peft.parameterCount().trainable,
     logHistory: state.logHistory,
@@ -192,7 +201,9 @@ async function withSparsity(
   options: Options,
 ): Promise<SpftModel<PeftModel<LlamaForCausalLM>>> {
   const sparsity = await loadSpftConfig(here('config/sparsity.yaml'));
-  return getSpftModel(peft, sparsity, { predictors: predictorDirectory(join(options.out, 'predictors')) });
+  return getSpftModel(peft, sparsity, {
+    predictors: predictorDirectory(join(options.out, `predictors-${options.peft}`)),
+  });
 }
 
 /** Share of the held-out questions that are answered right. */

@@ -16,6 +16,7 @@ export {
   sub,
   zero,
 } from './elementwise';
+export { unpack4bit, unpack4bitColumns } from '../../sparse-ops/assembly/four-bit';
 export {
   accumulate,
   addRowsAt,

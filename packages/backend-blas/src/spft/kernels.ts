@@ -9,6 +9,7 @@ import { attention, attentionGrad } from './attention/packed-attention.js';
 import { rope } from './attention/rope.js';
 import { columnDots } from './engine/column-dots.js';
 import { transpose2d } from './engine/transpose.js';
+import { linear4bit, linear4bitGrad, unpack4bit, unpack4bitColumns, unpack4bitRows } from './forms/four-bit.js';
 import { linearCrossEntropy } from './loss/linear-cross-entropy.js';
 import { swiglu, swigluGrad } from './mlp/swiglu.js';
 import { rmsNorm, rmsNormGrad } from './norm/rms-norm.js';
@@ -49,6 +50,8 @@ export const SPFT_KERNELS = {
   SpftGramScoresGrad: gramScoresGrad,
   SpftJoinRows: joinRows,
   SpftLinear: linear,
+  SpftLinear4bit: linear4bit,
+  SpftLinear4bitGrad: linear4bitGrad,
   SpftLinearCrossEntropy: linearCrossEntropy,
   SpftLinearGrad: linearGrad,
   SpftLinearKeptColumns: linearKeptColumns,
@@ -71,4 +74,7 @@ export const SPFT_KERNELS = {
   SpftSwigluGrad: swigluGrad,
   SpftTopKSelection: topKSelection,
   SpftTranspose2d: transpose2d,
+  SpftUnpack4bit: unpack4bit,
+  SpftUnpack4bitColumns: unpack4bitColumns,
+  SpftUnpack4bitRows: unpack4bitRows,
 } satisfies { readonly [Name in KernelName]?: BlasKernel<Name> };

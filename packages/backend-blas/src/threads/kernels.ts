@@ -39,6 +39,8 @@ export const KERNEL_NAMES = [
   'swiglu',
   'swigluGrad',
   'transpose',
+  'unpack4bit',
+  'unpack4bitColumns',
   'zero',
 ] as const;
 

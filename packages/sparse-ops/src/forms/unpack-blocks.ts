@@ -20,6 +20,25 @@ export function scaleOf(m: PackedViews, { offset, nestedBlockSize }: Packed4bitA
   return f(f(m.nestedMap![m.absmaxCodes[b]!]! * m.nestedAbsmax![Math.floor(b / nestedBlockSize)]!) + offset);
 }
 
+/** The scales of `blocks` blocks from `first` on, to `to` from `at` on. */
+export function writeScales(
+  m: PackedViews,
+  attributes: Packed4bitAttributes,
+  first: number,
+  blocks: number,
+  to: Float32Array,
+  at: number,
+): void {
+  for (let b = 0; b < blocks; b++) to[at + b] = scaleOf(m, attributes, first + b);
+}
+
+/** Rounds what was written as floats. */
+export function roundInPlace(values: Float32Array, { dtype }: Packed4bitAttributes): void {
+  if (dtype === 'F32') return;
+  const round = roundingTo(dtype);
+  for (let n = 0; n < values.length; n++) values[n] = round(values[n]!);
+}
+
 /** All numbers [out·in]. */
 export function unpackAll(m: PackedViews, attributes: Packed4bitAttributes): Float32Array {
   const values = new Float32Array(attributes.out * attributes.in);

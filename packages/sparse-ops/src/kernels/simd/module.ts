@@ -27,6 +27,8 @@ export interface SimdModule {
   readonly swiglu: Kernel;
   readonly swigluGrad: Kernel;
   readonly transpose: Kernel;
+  readonly unpack4bit: Kernel;
+  readonly unpack4bitColumns: Kernel;
 }
 
 /** What is used of tfjs's `BackendWasm`. */

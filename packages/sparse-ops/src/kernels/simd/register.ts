@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { KernelName } from '../../contract/kernels.js';
 import { registerOwnKernel } from '../host/host-kernel.js';
+import * as fourBit from './four-bit.js';
 import * as kernels from './kernels.js';
 import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
 
@@ -17,6 +18,9 @@ const KERNELS = {
   SpftSwiglu: kernels.swiglu,
   SpftSwigluGrad: kernels.swigluGrad,
   SpftTranspose2d: kernels.transpose,
+  SpftUnpack4bit: fourBit.unpack4bit,
+  SpftUnpack4bitColumns: fourBit.unpack4bitColumns,
+  SpftUnpack4bitRows: fourBit.unpack4bitRows,
 } satisfies { readonly [Name in KernelName]?: SimdRun<Name> };
 
 /** What each took the place of, or null where there was nothing; null before they are registered. */
