@@ -86,6 +86,20 @@ describe('spft speed', () => {
     expect((stub.requests as SpeedRunRequest[]).filter(({ method }) => method.name === 'dora')).toHaveLength(1);
   });
 
+  it('measures methods on weights in 4 bits beside those on plain ones, and alone with the memory that they take', async () => {
+    const short = ['--warmup', '0', '--steps', '1', '--runs', '1', '--per_device_train_batch_size', '1'];
+    const argv = ['speed', '--shape', 'quickstart', '--dataset', 'csr170k', ...short, '--json', at.path('q.json')];
+    const sparse = ['--sparsity', at.sparsity, '--spft_start_step', '0'];
+    const both = await works([...argv, ...sparse, '--methods', 'lora,qlora,sparseqlora'], env());
+    expect(both.stderr).toContain('the base is held plain and in 4 bits at once');
+    const [lora, qlora, sparseqlora] = (await json('q.json')).methods as SpeedResult[];
+    expect(qlora!.losses![0]).not.toBe(lora!.losses![0]);
+    expect(sparseqlora!.flopsShare).toBeLessThan(1);
+    await works([...argv, '--methods', 'qlora'], env());
+    const [alone] = (await json('q.json')).methods as SpeedResult[];
+    expect(alone!.peakMemoryBytes).toBeLessThan(qlora!.peakMemoryBytes! - 8e6);
+  });
+
   it('fails where nothing could be measured, and passes on what is no lack of memory', async () => {
     const argv = ['speed', '--shape', 'quickstart', '--dataset', 'csr170k', '--methods', 'lora', ...few];
     stub.before = () => {
@@ -110,7 +124,7 @@ describe('spft speed', () => {
     expect(await speed(...base, '--methods', 'sparselora')).toContain('--methods sparselora needs --sparsity FILE');
     expect(await speed(...base, '--methods', 'loda')).toContain("did you mean 'lora'?");
     expect(await speed(...base, '--methods', 'lora,lora')).toContain('lora is there twice');
-    expect(await speed(...base, '--methods', 'qlora')).toContain('qlora');
+    expect(await speed(...base, '--methods', 'qlorra')).toContain("did you mean 'qlora'?");
     expect(await speed(...base, '--sparsity', 'auto')).toContain('spft sparsity plan --out FILE');
     expect(await speed('--shape', 'quickstart', '--dataset', at.train)).toContain('give --tokenizer DIR_OR_HUB_ID');
   });

@@ -17,6 +17,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import { readSparsity } from '../steps/attach-sparsity.js';
+import { frozenOptions, wants4Bits } from '../steps/frozen-base.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type BaseModel, openModel } from '../steps/open-model.js';
 import { openRandomModel, shapeNamed } from '../steps/random-model.js';
@@ -64,12 +65,10 @@ export interface SpeedResult {
 }
 
 const WHOLE_RUN = { spft_start_step: '0', spft_end_step: '1' };
-const METHODS = ['lora', 'dora', 'sparselora', 'sparsedora'] as const;
-/** What the original's users ask for, and what is not here, by name. */
-const NOT_HERE: Readonly<Record<string, string>> = {
-  qlora: 'frozen weights of 4 bits (--peft qlora) are not here yet',
-  sparseqlora: 'frozen weights of 4 bits (--peft qlora) are not here yet',
-};
+const METHODS = [
+  ...(['lora', 'dora', 'qlora', 'qdora'] as const),
+  ...(['sparselora', 'sparsedora', 'sparseqlora', 'sparseqdora'] as const),
+] as const;
 
 /** @throws CliError for a method that there is not. */
 export function parseSpeedMethods(text: string): SpeedMethod[] {
@@ -77,7 +76,6 @@ export function parseSpeedMethods(text: string): SpeedMethod[] {
   const twice = names.find((name, n) => names.indexOf(name) !== n);
   if (twice !== undefined) throw new CliError(`--methods: ${twice} is there twice`);
   return names.map((name) => {
-    if (Object.hasOwn(NOT_HERE, name)) throw new CliError(`--methods ${name}: ${NOT_HERE[name]}; leave it out`);
     if ((METHODS as readonly string[]).includes(name))
       return { name, peft: name.replace(/^sparse/, ''), isSparse: name.startsWith('sparse') };
     const near = nearestName(name, METHODS);
@@ -101,14 +99,14 @@ export async function runSpeed(flags: SpeedFlags, backend: string | undefined, o
 
   const { name } = await openBackend(backend, output);
   const visits = config.perDeviceTrainBatchSize * config.gradientAccumulationSteps * (warmup + steps) * runs;
-  const { base, data } = await openBase(flags, config, visits, output);
+  const { bases, data } = await openBases(flags, config, visits, methods, output);
   const batchSize = 'per_device_train_batch_size' in keys ? null : data.batchSize;
   const settled = batchSize === null ? config : { ...config, perDeviceTrainBatchSize: batchSize };
   let results: SpeedResult[];
   try {
-    results = await measure({ methods, base, data, config: settled, sparsity, warmup, steps, runs }, output);
+    results = await measure({ methods, bases, data, config: settled, sparsity, warmup, steps, runs }, output);
   } finally {
-    base.model.dispose();
+    for (const { model } of bases.values()) model.dispose();
   }
 
   const what = `${flags.shape ?? config.modelNameOrPath}, ${config.dataset}${data.kind === 'simulated' ? ' (simulated rows)' : ''}, batch ${settled.perDeviceTrainBatchSize}${settled.gradientAccumulationSteps > 1 ? ` × ${settled.gradientAccumulationSteps}` : ''}`;
@@ -156,14 +154,45 @@ function checkAsked(flags: SpeedFlags, config: TrainConfig, methods: readonly Sp
   }
 }
 
-/** The model that all methods share, and the rows. */
+/** Models by whether their frozen weights are in 4 bits, each shared by the methods that want it so. */
+type Bases = ReadonlyMap<boolean, BaseModel>;
+
+/** The models that the methods want, and the rows. */
+async function openBases(
+  flags: SpeedFlags,
+  config: TrainConfig,
+  visits: number,
+  methods: readonly SpeedMethod[],
+  output: Output,
+): Promise<{ readonly bases: Bases; readonly data: SpeedData }> {
+  const bases = new Map<boolean, BaseModel>();
+  let data: SpeedData | null = null;
+  try {
+    for (const in4Bits of new Set(methods.map(({ peft }) => wants4Bits(peft)))) {
+      const opened = await openBase(flags, { ...config, peft: in4Bits ? 'qlora' : 'lora' }, visits, output);
+      bases.set(in4Bits, opened.base);
+      data ??= opened.data;
+    }
+  } catch (error) {
+    for (const { model } of bases.values()) model.dispose();
+    throw error;
+  }
+  if (bases.size > 1) {
+    output.note(
+      'the base is held plain and in 4 bits at once, so the peak memory of each method has the other base in it; measure them apart to know it',
+    );
+  }
+  return { bases, data: data! };
+}
+
+/** A model as the adapter's method wants it, and the rows. */
 async function openBase(
   flags: SpeedFlags,
   config: TrainConfig,
   visits: number,
   output: Output,
 ): Promise<{ readonly base: BaseModel; readonly data: SpeedData }> {
-  const { basePrecision, fp8KeepTransposed: keepTransposed } = config;
+  const frozen = frozenOptions(config);
   const dataset = config.dataset!;
   const named = flags.template ?? (config.chatTemplateFormat === null ? null : 'chat');
   const choice = {
@@ -172,7 +201,7 @@ async function openBase(
   };
   if (flags.shape === undefined) {
     const opened = await openModel(config.modelNameOrPath!, output, {
-      ...{ revision: flags.revision, basePrecision, keepTransposed },
+      ...{ revision: flags.revision, ...frozen },
     });
     try {
       return { base: opened, data: await realData(dataset, config, { ...opened, choice, visits }, output) };
@@ -185,7 +214,7 @@ async function openBase(
     flags.tokenizer === undefined
       ? simulatedData(dataset, shapeNamed(flags.shape).vocabSize)
       : await realData(dataset, config, { ...(await openTokenizer(flags.tokenizer, output)), choice, visits }, output);
-  const model = await openRandomModel(flags.shape, output, { basePrecision, keepTransposed });
+  const model = await openRandomModel(flags.shape, output, frozen);
   // The same weights every time, so predictors of them may be kept.
   const fingerprint = `random-1-${flags.shape}`;
   return { base: { name: flags.shape, model, fingerprint, isFloat32: false }, data };
@@ -193,7 +222,7 @@ async function openBase(
 
 interface Measurement {
   readonly methods: readonly SpeedMethod[];
-  readonly base: BaseModel;
+  readonly bases: Bases;
   readonly data: SpeedData;
   readonly config: TrainConfig;
   readonly sparsity: SpftConfig | null;
@@ -204,7 +233,7 @@ interface Measurement {
 
 /** Runs of all methods in turns. A method for which there is no memory is said and left out; the others go on. */
 async function measure(asked: Measurement, output: Output): Promise<SpeedResult[]> {
-  const { methods, base, data, config, sparsity, warmup, steps, runs } = asked;
+  const { methods, bases, data, config, sparsity, warmup, steps, runs } = asked;
   const made = methods.map(() => [] as SpeedRun[]);
   const failures = methods.map((): string | null => null);
   for (let run = 0; run < runs; run++) {
@@ -213,6 +242,7 @@ async function measure(asked: Measurement, output: Output): Promise<SpeedResult[
       const status = output.task(`run ${run + 1} of ${runs}, ${method.name}`);
       const before = tf.memory().numTensors;
       try {
+        const base = bases.get(wants4Bits(method.peft))!;
         const request = { method, base, source: data.source, sparsity, warmup, steps, isFirst: run === 0 };
         const result = await speedRun({ ...request, config: { ...config, seed: config.seed + run } }, output);
         made[n]!.push(result);

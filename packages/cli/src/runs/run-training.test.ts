@@ -169,7 +169,7 @@ describe('spft train, given what it cannot use', () => {
     ['a value of the wrong type', ['--bf16', 'perhaps'], /--bf16: expected true or false, found the string "perhaps"/],
     ['no dataset of that name', ['--dataset', 'math10'], /there is no dataset 'math10'.*did you mean 'math10k'/],
     ['no config file', ['--config', '/no/such.yaml'], /\/no\/such\.yaml: does not exist/],
-    ['no method of that name', ['--peft', 'qlora'], /adapter method: wanted one of lora, dora, found 'qlora'/],
+    ['no method of that name', ['--peft', 'plora'], /adapter method: wanted one of lora, dora, found 'plora'/],
     ['no adapter at all', ['--peft', 'none'], /leaves nothing to train/],
     ['targets that match nothing', ['--lora_target_modules', 'q_porj'], /q_porj/],
     [

@@ -89,7 +89,7 @@ export async function openRandomModel(
   options: LoadOptions = {},
 ): Promise<LlamaForCausalLM> {
   const config = shapeNamed(name);
-  requireAddressable(name, config);
+  requireAddressable(name, config, options);
   const status = output.task(`random weights of the shape ${name}`);
   try {
     const model = await LlamaForCausalLM.fromWeights(config, randomWeights(config), {

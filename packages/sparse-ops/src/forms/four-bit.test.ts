@@ -190,8 +190,10 @@ describe.each(PATHS.filter(([, by]) => by === 'kernels'))('packedTensor() on %s'
   usePath(backend, by);
 
   it('is a tensor whose values are what it stands for; each of two ends by itself, and its codes with the last', async () => {
-    const before = tf.memory().numTensors;
+    const { numTensors: before, numBytes } = tf.memory();
     const x = packedTensor(packedOfFixture(FIXTURE_CASES[0]!));
+    // Half a byte for each number, one for each scale, and the code books.
+    if (storedMatrixOf(x)) expect(tf.memory().numBytes - numBytes).toBe(x.size / 2 + x.size / 64 + 4 * (2 + 16 + 256));
     const again = tf.tidy(() => tf.keep(anotherOf(x)));
     const values = await x.data();
     expect(sha256(values as Float32Array)).toBe(FIXTURE_CASES[0]!.sha256);
@@ -201,11 +203,11 @@ describe.each(PATHS.filter(([, by]) => by === 'kernels'))('packedTensor() on %s'
     again.dispose();
     expect(Buffer.from(parts.tensors.codes.dataSync()).toString('base64')).toBe(FIXTURE_CASES[0]!.codes);
     disposePacked(parts);
-    expect(tf.memory().numTensors).toBe(before);
+    expect(tf.memory()).toMatchObject({ numTensors: before, numBytes });
   });
 
   it('is right for a kernel that knows nothing of forms, and plain from then on', () => {
-    const before = tf.memory().numTensors;
+    const { numTensors: before, numBytes } = tf.memory();
     const x = packedTensor(packedOfFixture(FIXTURE_CASES[1]!));
     const values = x.dataSync();
     const twice = tf.mul(x, 2);
@@ -218,7 +220,7 @@ describe.each(PATHS.filter(([, by]) => by === 'kernels'))('packedTensor() on %s'
     expect(storedMatrixOf(x)).toBeNull();
     expectAllClose('itself', x, values, same);
     tf.dispose([x, twice]);
-    expect(tf.memory().numTensors).toBe(before);
+    expect(tf.memory()).toMatchObject({ numTensors: before, numBytes });
   });
 });
 

@@ -8,6 +8,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { noGradient } from '../engine/tape.js';
+import { correctBytes } from '../engine/tfjs-internals.js';
 
 /** What a form says of one matrix [out, in]. None of its methods has a gradient; results belong to the caller. */
 export interface StoredMatrix {
@@ -32,6 +33,9 @@ interface Entry {
   references: number;
 }
 
+/** What tfjs takes its tensor for; the tensors that it really consists of are counted by themselves. */
+const bytesOf = ({ shape: [out, inputs] }: StoredMatrix): number => 4 * out * inputs;
+
 /** Tensors whose data are not numbers. */
 class MatrixStore extends tf.KernelBackend {
   readonly #entries = new Map<tf.DataId, Entry>();
@@ -39,6 +43,7 @@ class MatrixStore extends tf.KernelBackend {
   add(matrix: StoredMatrix): tf.DataId {
     const dataId = {};
     this.#entries.set(dataId, { matrix, references: 1 });
+    correctBytes(-bytesOf(matrix));
     return dataId;
   }
 
@@ -57,6 +62,8 @@ class MatrixStore extends tf.KernelBackend {
   override disposeData(dataId: tf.DataId, force = false): boolean {
     const entry = this.#entries.get(dataId);
     if (!entry) return true;
+    // Moved to another backend all references are to plain numbers, which are counted rightly.
+    correctBytes(bytesOf(entry.matrix) * (force ? entry.references : 1));
     entry.references--;
     if (entry.references > 0 && !force) return false;
     this.#entries.delete(dataId);
@@ -69,7 +76,9 @@ class MatrixStore extends tf.KernelBackend {
   }
 
   override incRef(dataId: tf.DataId): void {
-    this.#entries.get(dataId)!.references++;
+    const entry = this.#entries.get(dataId)!;
+    entry.references++;
+    correctBytes(-bytesOf(entry.matrix));
   }
 
   override numDataIds(): number {
