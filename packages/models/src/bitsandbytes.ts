@@ -54,7 +54,7 @@ export function parseQuantization(value: unknown, file: string): QuantizationCon
   };
 }
 
-/** As transformers writes it of a model in 4 bits. */
+/** As transformers writes it of a model in 4 bits; without llm_int8_threshold, which must be `6.0` and which JSON here would say as `6`. */
 export const quantizationJson = ({ type, doubleQuantisation, computeDtype }: QuantizationConfig): Json => ({
   _load_in_4bit: true,
   _load_in_8bit: false,
@@ -65,7 +65,6 @@ export const quantizationJson = ({ type, doubleQuantisation, computeDtype }: Qua
   llm_int8_enable_fp32_cpu_offload: false,
   llm_int8_has_fp16_weight: false,
   llm_int8_skip_modules: null,
-  llm_int8_threshold: 6,
   load_in_4bit: true,
   load_in_8bit: false,
   quant_method: 'bitsandbytes',
