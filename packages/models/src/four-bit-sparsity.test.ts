@@ -1,13 +1,12 @@
 /** @file SparseQLoRA: what is chosen and computed on weights in 4 bits is what is chosen and computed on their dequantised values, with less unpacked. */
 import { SpftConfig } from '@spft/config';
 import { type Calibration, calibratedPredictors, getSpftModel, type SelectionListener } from '@spft/estimator';
-import { type LlamaConfig, LlamaForCausalLM, type WeightSource } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
 import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { expectAllClose, TOLERANCE } from '../../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../../test/support/backends.js';
+import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
+import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import {
   attachAdapters,
   BATCH,
@@ -18,7 +17,10 @@ import {
   TINY,
   tinyBatch,
   tinyWeights,
-} from '../../../models/test/tiny.js';
+} from '../test/tiny.js';
+import { LlamaForCausalLM } from './llama.js';
+import type { LlamaConfig } from './llama-config.js';
+import type { WeightSource } from './types.js';
 
 const CONFIG: LlamaConfig = {
   ...TINY,
