@@ -14,7 +14,7 @@ import {
   type LinearAdapter,
 } from '@spft/peft';
 import { gatherRows, type HeadLayout, type OnTopOptions, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
-import { constant, formOf, isRecording } from '@spft/sparse-ops/internals';
+import { constant, formOf, isRecording, packedKind } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { withPacked } from './bitsandbytes.js';
 import { checkpoint } from './checkpoint.js';
@@ -37,6 +37,12 @@ import type {
   TrainableModel,
   WeightSource,
 } from './types.js';
+
+/** Which numbers a weight in a form stands for; null for a plain one. */
+function numbersOf(weight: tf.Tensor): string | null {
+  const kind = packedKind(weight);
+  return kind && kind.attributes.nestedBlockSize > 0 ? `${kind.type} double quantised` : formOf(weight);
+}
 
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
 export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableModel {
@@ -112,7 +118,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   /** Fingerprint of the frozen weights, and what the attached plan says of itself. */
   async identity(): Promise<Record<string, string>> {
     const base = await baseFingerprint(this);
-    const forms = new Set([...this.linears.values()].flatMap(({ weight }) => formOf(weight) ?? []));
+    const forms = new Set([...this.linears.values()].flatMap(({ weight }) => numbersOf(weight) ?? []));
     const linears = new Set([...this.linears.keys()].map((name) => `${name}.weight`));
     return {
       base,

@@ -101,6 +101,8 @@ describe.each(TEST_BACKENDS)('a model in 4 bits on %s', (backend) => {
     const peft = withAdapter(model);
     expectGolden(model, name);
     expect(forms(model)).toEqual(new Set([options.basePrecision]));
+    // A run is not continued on other numbers.
+    expect((await model.identity()).base_precision).toBe(name.replace('-double', ' double quantised'));
     peft.dispose();
     model.dispose();
     expect(tf.memory().numTensors).toBe(before);
