@@ -14,7 +14,8 @@ export const addSpeedCommand: AddCommand = (program, context) => {
     {
       name: 'methods',
       value: '<a,b>',
-      description: 'of lora, dora, sparselora, sparsedora (default: lora,dora, and sparselora with --sparsity)',
+      description:
+        'of lora, dora, qlora, qdora, and each with sparse before it (default: lora,dora, and sparselora with --sparsity)',
     },
     {
       name: 'shape',

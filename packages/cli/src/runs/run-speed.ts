@@ -17,7 +17,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import { readSparsity } from '../steps/attach-sparsity.js';
-import { frozenOptions, wants4Bits } from '../steps/frozen-base.js';
+import { formsOf, frozenOptions, wants4Bits } from '../steps/frozen-base.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type BaseModel, openModel } from '../steps/open-model.js';
 import { openRandomModel, shapeNamed } from '../steps/random-model.js';
@@ -25,7 +25,7 @@ import { openTokenizer, realData, type SpeedData, simulatedData } from '../steps
 import { memoryIsCountedBy, type SpeedMethod, type SpeedRun, speedRun } from '../steps/speed-run.js';
 import { DEFAULT_TEMPLATE, knownTemplate } from '../steps/template.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
-import type { Output } from '../terminal/output.js';
+import { Output } from '../terminal/output.js';
 import { bytes, percent, table } from '../terminal/table.js';
 
 export interface SpeedFlags {
@@ -50,6 +50,8 @@ export interface SpeedResult {
   readonly method: string;
   /** Why there is nothing more; null where it was measured. */
   readonly failure: string | null;
+  /** How the base's linear layers are stored; null where they are plain. */
+  readonly frozenWeights: string | null;
   /** Seconds of each timed step, run by run. */
   readonly seconds: readonly (readonly number[])[];
   readonly statistics: SpeedStatistics | null;
@@ -65,10 +67,7 @@ export interface SpeedResult {
 }
 
 const WHOLE_RUN = { spft_start_step: '0', spft_end_step: '1' };
-const METHODS = [
-  ...(['lora', 'dora', 'qlora', 'qdora'] as const),
-  ...(['sparselora', 'sparsedora', 'sparseqlora', 'sparseqdora'] as const),
-] as const;
+const METHODS = ['lora', 'dora', 'qlora', 'qdora', 'sparselora', 'sparsedora', 'sparseqlora', 'sparseqdora'] as const;
 
 /** @throws CliError for a method that there is not. */
 export function parseSpeedMethods(text: string): SpeedMethod[] {
@@ -99,14 +98,15 @@ export async function runSpeed(flags: SpeedFlags, backend: string | undefined, o
 
   const { name } = await openBackend(backend, output);
   const visits = config.perDeviceTrainBatchSize * config.gradientAccumulationSteps * (warmup + steps) * runs;
-  const { bases, data } = await openBases(flags, config, visits, methods, output);
+  const data = await openRows(flags, config, visits, output);
+  const bases = new SpeedBases((peft, said) => openBase(flags, { ...config, peft }, said), output);
   const batchSize = 'per_device_train_batch_size' in keys ? null : data.batchSize;
   const settled = batchSize === null ? config : { ...config, perDeviceTrainBatchSize: batchSize };
   let results: SpeedResult[];
   try {
     results = await measure({ methods, bases, data, config: settled, sparsity, warmup, steps, runs }, output);
   } finally {
-    for (const { model } of bases.values()) model.dispose();
+    bases.dispose();
   }
 
   const what = `${flags.shape ?? config.modelNameOrPath}, ${config.dataset}${data.kind === 'simulated' ? ' (simulated rows)' : ''}, batch ${settled.perDeviceTrainBatchSize}${settled.gradientAccumulationSteps > 1 ? ` × ${settled.gradientAccumulationSteps}` : ''}`;
@@ -154,75 +154,61 @@ function checkAsked(flags: SpeedFlags, config: TrainConfig, methods: readonly Sp
   }
 }
 
-/** Models by whether their frozen weights are in 4 bits, each shared by the methods that want it so. */
-type Bases = ReadonlyMap<boolean, BaseModel>;
-
-/** The models that the methods want, and the rows. */
-async function openBases(
-  flags: SpeedFlags,
-  config: TrainConfig,
-  visits: number,
-  methods: readonly SpeedMethod[],
-  output: Output,
-): Promise<{ readonly bases: Bases; readonly data: SpeedData }> {
-  const bases = new Map<boolean, BaseModel>();
-  let data: SpeedData | null = null;
-  try {
-    for (const in4Bits of new Set(methods.map(({ peft }) => wants4Bits(peft)))) {
-      const opened = await openBase(flags, { ...config, peft: in4Bits ? 'qlora' : 'lora' }, visits, output);
-      bases.set(in4Bits, opened.base);
-      data ??= opened.data;
-    }
-  } catch (error) {
-    for (const { model } of bases.values()) model.dispose();
-    throw error;
-  }
-  if (bases.size > 1) {
-    output.note(
-      'the base is held plain and in 4 bits at once, so the peak memory of each method has the other base in it; measure them apart to know it',
-    );
-  }
-  return { bases, data: data! };
-}
-
-/** A model as the adapter's method wants it, and the rows. */
-async function openBase(
-  flags: SpeedFlags,
-  config: TrainConfig,
-  visits: number,
-  output: Output,
-): Promise<{ readonly base: BaseModel; readonly data: SpeedData }> {
-  const frozen = frozenOptions(config);
+/** The rows that all methods see. */
+async function openRows(flags: SpeedFlags, config: TrainConfig, visits: number, output: Output): Promise<SpeedData> {
   const dataset = config.dataset!;
   const named = flags.template ?? (config.chatTemplateFormat === null ? null : 'chat');
   const choice = {
     template: named === null ? DEFAULT_TEMPLATE : { name: knownTemplate(named), format: config.chatTemplateFormat },
     isNamed: named !== null,
   };
+  const from = flags.shape === undefined ? config.modelNameOrPath! : flags.tokenizer;
+  if (from === undefined) return simulatedData(dataset, shapeNamed(flags.shape!).vocabSize);
+  const revision = flags.shape === undefined ? flags.revision : undefined;
+  return realData(dataset, config, { ...(await openTokenizer(from, output, revision)), choice, visits }, output);
+}
+
+/** The frozen model as the method `config.peft` has it. */
+async function openBase(flags: SpeedFlags, config: TrainConfig, output: Output): Promise<BaseModel> {
+  const how = frozenOptions(config);
   if (flags.shape === undefined) {
-    const opened = await openModel(config.modelNameOrPath!, output, {
-      ...{ revision: flags.revision, ...frozen },
-    });
-    try {
-      return { base: opened, data: await realData(dataset, config, { ...opened, choice, visits }, output) };
-    } catch (error) {
-      opened.model.dispose();
-      throw error;
-    }
+    return openModel(config.modelNameOrPath!, output, { revision: flags.revision, ...how });
   }
-  const data =
-    flags.tokenizer === undefined
-      ? simulatedData(dataset, shapeNamed(flags.shape).vocabSize)
-      : await realData(dataset, config, { ...(await openTokenizer(flags.tokenizer, output)), choice, visits }, output);
-  const model = await openRandomModel(flags.shape, output, frozen);
+  const model = await openRandomModel(flags.shape, output, how);
   // The same weights every time, so predictors of them may be kept.
-  const fingerprint = `random-1-${flags.shape}`;
-  return { base: { name: flags.shape, model, fingerprint, isFloat32: false }, data };
+  return { name: flags.shape, model, fingerprint: `random-1-${flags.shape}`, isFloat32: false };
+}
+
+/** One frozen model at a time, so that none is in another's peak of memory: opened anew where the next method wants it in other bits. */
+class SpeedBases {
+  #open: { readonly in4Bits: boolean; readonly base: BaseModel } | null = null;
+  readonly #seen = new Set<boolean>();
+
+  constructor(
+    readonly open: (peft: string, output: Output) => Promise<BaseModel>,
+    readonly output: Output,
+  ) {}
+
+  /** Owned here. */
+  async of({ peft }: SpeedMethod): Promise<BaseModel> {
+    const in4Bits = wants4Bits(peft);
+    if (this.#open?.in4Bits === in4Bits) return this.#open.base;
+    this.dispose();
+    const said = this.#seen.has(in4Bits) ? new Output(this.output.io, true) : this.output;
+    this.#open = { in4Bits, base: await this.open(peft, said) };
+    this.#seen.add(in4Bits);
+    return this.#open.base;
+  }
+
+  dispose(): void {
+    this.#open?.base.model.dispose();
+    this.#open = null;
+  }
 }
 
 interface Measurement {
   readonly methods: readonly SpeedMethod[];
-  readonly bases: Bases;
+  readonly bases: SpeedBases;
   readonly data: SpeedData;
   readonly config: TrainConfig;
   readonly sparsity: SpftConfig | null;
@@ -235,14 +221,17 @@ interface Measurement {
 async function measure(asked: Measurement, output: Output): Promise<SpeedResult[]> {
   const { methods, bases, data, config, sparsity, warmup, steps, runs } = asked;
   const made = methods.map(() => [] as SpeedRun[]);
+  const forms = methods.map((): string | null => null);
   const failures = methods.map((): string | null => null);
   for (let run = 0; run < runs; run++) {
     for (const [n, method] of methods.entries()) {
       if (failures[n] !== null) continue;
       const status = output.task(`run ${run + 1} of ${runs}, ${method.name}`);
-      const before = tf.memory().numTensors;
+      let before: number | null = null;
       try {
-        const base = bases.get(wants4Bits(method.peft))!;
+        const base = await bases.of(method);
+        before = tf.memory().numTensors;
+        forms[n] = formsOf(base.model);
         const request = { method, base, source: data.source, sparsity, warmup, steps, isFirst: run === 0 };
         const result = await speedRun({ ...request, config: { ...config, seed: config.seed + run } }, output);
         made[n]!.push(result);
@@ -252,7 +241,7 @@ async function measure(asked: Measurement, output: Output): Promise<SpeedResult[
         if (!isOutOfMemory(error)) throw error;
         failures[n] = `out of memory: ${(error as Error).message.split('\n')[0]}`;
         output.warn(`${method.name}: ${failures[n]}; the other methods go on`);
-        const left = tf.memory().numTensors - before;
+        const left = before === null ? 0 : tf.memory().numTensors - before;
         if (left > 0) output.warn(`${left} tensors were left behind by it`);
       }
     }
@@ -263,7 +252,7 @@ async function measure(asked: Measurement, output: Output): Promise<SpeedResult[
     if (failures[n] !== null || !first) return { ...NOTHING, method: name, failure: failures[n] ?? 'not run' };
     const tokens = made[n]!.reduce((sum, run) => sum + run.tokens.reduce((a, b) => a + b, 0), 0);
     return {
-      ...{ method: name, failure: null, seconds: seconds[n]! },
+      ...{ method: name, failure: null, frozenWeights: forms[n]!, seconds: seconds[n]! },
       statistics: speedStatistics(seconds[n]!),
       ratio: failures[0] === null ? speedRatio(seconds[0]!, seconds[n]!) : null,
       tokensPerSecond: tokens / seconds[n]!.flat().reduce((a, b) => a + b, 0),
@@ -274,7 +263,15 @@ async function measure(asked: Measurement, output: Output): Promise<SpeedResult[
 }
 
 const NOTHING = {
-  ...{ seconds: [], statistics: null, ratio: null, tokensPerSecond: null, flopsPerStep: null, flopsShare: null },
+  ...{
+    frozenWeights: null,
+    seconds: [],
+    statistics: null,
+    ratio: null,
+    tokensPerSecond: null,
+    flopsPerStep: null,
+    flopsShare: null,
+  },
   ...{ peakMemoryBytes: null, trainableParameters: null, losses: null },
 } as const;
 

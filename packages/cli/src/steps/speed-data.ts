@@ -75,7 +75,7 @@ export interface TokenizerOf {
 }
 
 /** The tokenizer of a model, without its weights. */
-export async function openTokenizer(name: string, output: Output): Promise<TokenizerOf> {
-  const directory = await locateModel(name, output);
+export async function openTokenizer(name: string, output: Output, revision?: string): Promise<TokenizerOf> {
+  const directory = await locateModel(name, output, revision === undefined ? {} : { revision });
   return { tokenizer: await loadTokenizer(directory), directory };
 }
