@@ -22,13 +22,25 @@ struct FourBit {
   int unused[10];
 };
 
-// The scale of a block of numbers.
-__device__ __forceinline__ float block_scale(const u8* extra, i64 block) {
-  const FourBit* of = (const FourBit*)extra;
-  if (of->nested_map == 0) return ((const float*)(extra + of->absmax))[block];
-  const float part = ((const float*)(extra + of->nested_map))[(extra + of->absmax)[block]];
-  return __fadd_rn(__fmul_rn(part, ((const float*)(extra + of->nested_absmax))[block >> of->nested_shift]), of->offset);
-}
+// Scales of blocks of numbers; where they lie is read once.
+struct Scales {
+  const u8* absmax;
+  const float* nested_map;
+  const float* nested_absmax;
+  int block_shift, nested_shift;
+  float offset;
+  __device__ __forceinline__ Scales(const u8* extra) {
+    const FourBit* of = (const FourBit*)extra;
+    absmax = extra + of->absmax;
+    nested_map = of->nested_map == 0 ? nullptr : (const float*)(extra + of->nested_map);
+    nested_absmax = (const float*)(extra + of->nested_absmax);
+    block_shift = of->block_shift, nested_shift = of->nested_shift, offset = of->offset;
+  }
+  __device__ __forceinline__ float of_block(i64 block) const {
+    if (!nested_map) return ((const float*)absmax)[block];
+    return __fadd_rn(__fmul_rn(nested_map[absmax[block]], nested_absmax[block >> nested_shift]), offset);
+  }
+};
 
 // x as float16 has it: to the nearest, ties to even.
 __device__ __forceinline__ float rounded_to_f16(float x) {

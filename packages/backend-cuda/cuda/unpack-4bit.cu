@@ -1,54 +1,57 @@
 // Matrices in codes of four bits as numbers of type TO: whole, or kept rows or columns alone. NUMBERS says what they are rounded to (four-bit.cuh). Rows are
-// whole blocks, so eight neighbours have one scale.
+// whole blocks, and blocks of 32 numbers or more, so sixteen neighbours have one scale: a thread takes so many at a time.
 #include "four-bit.cuh"
 
 #define UNROLL 4
 
-// y[n] of `octets` times eight numbers.
-extern "C" __global__ void unpack_4bit(const u32* codes, const u8* extra, TO* y, i64 octets) {
+#define NUMBERS_A_THREAD 16
+
+// Those of one thread.
+__device__ __forceinline__ void unpack(const Words2& codes, const float* book, float scale, TO* y) {
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    float v[8];
+    numbers_of<NUMBERS>(codes.word[i], book, scale, v);
+    store_octet(y + 8 * i, 8, true, v);
+  }
+}
+
+// y[n] of `units` times sixteen numbers.
+extern "C" __global__ void unpack_4bit(const Words2* __restrict__ codes, const u8* __restrict__ extra, TO* __restrict__ y, i64 units) {
   __shared__ float book[16];
   share_book(extra, book);
-  const int shift = ((const FourBit*)extra)->block_shift - 3;
+  const Scales scales(extra);
+  const int shift = scales.block_shift - 4;
   const i64 step = (i64)gridDim.x * blockDim.x;
-  for (i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x; first < octets; first += UNROLL * step) {
-    u32 words[UNROLL];
-    float scales[UNROLL];
+  for (i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x; first < units; first += UNROLL * step) {
+    Words2 words[UNROLL];
+    float scale[UNROLL];
 #pragma unroll
     for (int k = 0; k < UNROLL; k++) {
       const i64 at = first + k * step;
-      if (at >= octets) break;
+      if (at >= units) break;
       words[k] = codes[at];
-      scales[k] = block_scale(extra, at >> shift);
+      scale[k] = scales.of_block(at >> shift);
     }
 #pragma unroll
     for (int k = 0; k < UNROLL; k++) {
       const i64 at = first + k * step;
-      if (at >= octets) break;
-      float v[8];
-      numbers_of<NUMBERS>(words[k], book, scales[k], v);
-      store_octet(y + 8 * at, 8, true, v);
+      if (at >= units) break;
+      unpack(words[k], book, scale[k], y + NUMBERS_A_THREAD * at);
     }
   }
 }
 
-// y[r] = row indices[r], of `octets` times eight numbers. A block has a row.
-extern "C" __global__ void unpack_4bit_rows(const u32* codes, const u8* extra, const int* indices, TO* y, int octets) {
+// y[r] = row indices[r], of `units` times sixteen numbers. A block has a row.
+extern "C" __global__ void unpack_4bit_rows(const Words2* __restrict__ codes, const u8* __restrict__ extra, const int* __restrict__ indices,
+                                            TO* __restrict__ y, int units) {
   __shared__ float book[16];
   share_book(extra, book);
-  const int shift = ((const FourBit*)extra)->block_shift - 3;
-  const i64 from = (i64)indices[blockIdx.x] * octets, to = (i64)blockIdx.x * octets;
-  for (int first = threadIdx.x; first < octets; first += 2 * blockDim.x) {
-    const int second = first + blockDim.x;
-    const bool both = second < octets;
-    const u32 words[2] = {codes[from + first], both ? codes[from + second] : 0};
-    const float scales[2] = {block_scale(extra, (from + first) >> shift), both ? block_scale(extra, (from + second) >> shift) : 0.0f};
-    float v[8];
-    numbers_of<NUMBERS>(words[0], book, scales[0], v);
-    store_octet(y + 8 * (to + first), 8, true, v);
-    if (!both) continue;
-    numbers_of<NUMBERS>(words[1], book, scales[1], v);
-    store_octet(y + 8 * (to + second), 8, true, v);
-  }
+  const Scales scales(extra);
+  const int shift = scales.block_shift - 4;
+  const i64 from = (i64)indices[blockIdx.x] * units, to = (i64)blockIdx.x * units;
+  for (int at = threadIdx.x; at < units; at += blockDim.x)
+    unpack(codes[from + at], book, scales.of_block((from + at) >> shift), y + NUMBERS_A_THREAD * (to + at));
 }
 
 struct alignas(2 * sizeof(TO)) Pair {
@@ -59,7 +62,8 @@ struct alignas(2 * sizeof(TO)) Pair {
 extern "C" __global__ void unpack_4bit_columns(const u8* codes, const u8* extra, const int* indices, TO* y, int rows, int columns, int kept, int paired) {
   __shared__ float book[16];
   share_book(extra, book);
-  const int shift = ((const FourBit*)extra)->block_shift;
+  const Scales of(extra);
+  const int shift = of.block_shift;
   const int j = 2 * (blockIdx.x * blockDim.x + threadIdx.x);
   if (j >= kept) return;
   const bool both = j + 1 < kept;
@@ -75,7 +79,7 @@ extern "C" __global__ void unpack_4bit_columns(const u8* codes, const u8* extra,
       for (int k = 0; k < 2; k++) {
         const i64 at = (row + r) * columns + column[k];
         bytes[r][k] = codes[at >> 1];
-        scales[r][k] = block_scale(extra, at >> shift);
+        scales[r][k] = of.of_block(at >> shift);
       }
     }
 #pragma unroll

@@ -14,6 +14,8 @@ import { codebookFrom, codebookOf, type FourBitCodebook, type Parts } from './fo
 import { multiplyPlain, type PlainRows, plainRows } from './plain.js';
 import { registerUnpacking } from './unpacking.js';
 
+/** What a thread of the kernels unpacks at a time: all of one block. */
+const NUMBERS_A_THREAD = 16;
 /** Loads of kernels are of 16 bytes of codes at most. */
 const CODES_ALIGNMENT = 16;
 
@@ -53,22 +55,22 @@ const definesOf = (dtype: StoredType, to: Physical) => ({ TO: C_TYPE[to], NUMBER
 registerUnpacking('u4', {
   unpack(host, from, to, physical) {
     const { block, attributes } = host.codebook(from) as FourBitCodebook;
-    const octets = (attributes.out * attributes.in) / 8;
-    if (octets === 0) return;
+    const units = (attributes.out * attributes.in) / NUMBERS_A_THREAD;
+    if (units === 0) return;
     const kernel = host.kernel('unpack-4bit', 'unpack_4bit', 'pppl', definesOf(attributes.dtype, physical));
-    const args = [host.address(from), block.address, to, octets];
-    host.launch(kernel, [Math.min(8192, Math.ceil(octets / 1024))], [256], args);
+    const args = [host.address(from), block.address, to, units];
+    host.launch(kernel, [Math.min(8192, Math.ceil(units / 1024))], [256], args);
   },
 });
 
 /** Writes rows `indices` of a matrix to `to`, in element type `physical`. */
 function unpackRows(backend: CudaBackend, weight: TensorInfo, indices: TensorInfo, to: number, physical: Physical) {
   const { block, attributes } = codebookOf(backend, weight);
-  const [kept, octets] = [indices.shape[0]!, attributes.in / 8];
-  if (kept === 0 || octets === 0) return;
+  const [kept, units] = [indices.shape[0]!, attributes.in / NUMBERS_A_THREAD];
+  if (kept === 0 || units === 0) return;
   const kernel = backend.kernel('unpack-4bit', 'unpack_4bit_rows', 'ppppi', definesOf(attributes.dtype, physical));
-  const threads = Math.min(256, 32 * Math.ceil(octets / 32));
-  const args = [backend.address(weight), block.address, backend.address(indices), to, octets];
+  const threads = Math.min(256, 32 * Math.ceil(units / 32));
+  const args = [backend.address(weight), block.address, backend.address(indices), to, units];
   backend.launch(kernel, [kept], [threads], args);
 }
 
