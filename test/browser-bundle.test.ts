@@ -2,7 +2,7 @@ import { build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 
 /** The packages that must load in a browser; their Node parts sit behind `/node`. */
-const CORE = ['config', 'safetensors', 'sparse-ops', 'estimator', 'peft', 'models', 'trainer'];
+const CORE = ['config', 'safetensors', 'gguf', 'sparse-ops', 'estimator', 'peft', 'models', 'trainer'];
 
 const bundle = (contents: string) =>
   build({

@@ -8,6 +8,7 @@ import { addConfigCommand } from './commands/config-check.js';
 import { addDataCommand } from './commands/data-show.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addEvalCommand } from './commands/eval.js';
+import { addExportCommand } from './commands/export.js';
 import { addGenerateCommand } from './commands/generate.js';
 import { addGlueCommand } from './commands/glue.js';
 import { addMergeCommand } from './commands/merge.js';
@@ -48,6 +49,7 @@ export function createProgram(io: CliIo): Command {
     addPredictorCommand,
     addSparsityCommand,
     addMergeCommand,
+    addExportCommand,
     addGlueCommand,
     addHumanEvalCommand,
     addMtBenchCommand,

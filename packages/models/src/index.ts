@@ -9,6 +9,7 @@ export {
 } from './flops.js';
 export { type GeneratedToken, type GenerateOptions, generate } from './generation/generate.js';
 export { type SamplingOptions, sampleToken } from './generation/sampling.js';
+export { EXPORT_TYPES, type ExportableModel, type ExportType } from './gguf/export-tensors.js';
 export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchError } from './labelled-rows.js';
 export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
@@ -21,6 +22,7 @@ export {
   type LlamaParts,
   type LoadOptions,
 } from './load-weights.js';
+export type { ModelWeights } from './model-weights.js';
 export { deriveSeed } from './seed.js';
 export { checkVocabulary, createTokenizer, type TokenizerFiles } from './tokenizer/hugging-face-tokenizer.js';
 export type {

@@ -20,7 +20,7 @@ export const addGenerateCommand: AddCommand = (program, context) => {
       aliases: ['model_name_or_path'],
       key: 'modelNameOrPath',
       value: '<dir>',
-      description: 'directory of a model, or its id on the hub',
+      description: 'directory of a model, a GGUF file, or an id on the hub',
       required: true,
     },
     { name: 'adapter', value: '<dir>', description: 'directory of an adapter' },

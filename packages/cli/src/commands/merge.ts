@@ -13,7 +13,7 @@ export const addMergeCommand: AddCommand = (program, context) => {
       aliases: ['model_name_or_path'],
       key: 'modelNameOrPath',
       value: '<dir>',
-      description: 'directory of the base model, or its id on the hub',
+      description: 'directory of the base model, a GGUF file, or an id on the hub',
       required: true,
     },
     {

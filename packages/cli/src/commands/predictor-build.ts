@@ -17,7 +17,7 @@ export const addPredictorCommand: AddCommand = (program, context) => {
       aliases: ['model_name_or_path'],
       key: 'modelNameOrPath',
       value: '<dir>',
-      description: 'directory of a model, or its id on the hub',
+      description: 'directory of a model, a GGUF file, or an id on the hub',
       required: true,
     },
     {

@@ -27,7 +27,7 @@ spft train --sparsity auto:0.6 plans and trains in one go.`,
       aliases: ['model_name_or_path'],
       key: 'modelNameOrPath',
       value: '<dir>',
-      description: 'directory of a model, or its id on the hub',
+      description: 'directory of a model, a GGUF file, or an id on the hub',
       required: true,
     },
     {

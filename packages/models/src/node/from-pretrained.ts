@@ -1,8 +1,9 @@
-/** @file A model from a directory or from the hub, in one call. */
+/** @file A model from a directory, a GGUF file or the hub, in one call. */
 import { stat } from 'node:fs/promises';
 import { ModelError } from '../errors.js';
 import { LlamaForCausalLM } from '../llama.js';
 import type { LoadOptions } from '../load-weights.js';
+import { isGgufFile } from './gguf/open-gguf-model.js';
 import { type DownloadOptions, downloadModel } from './hub/download.js';
 import { HubError } from './hub/hub-error.js';
 import { isRepoId } from './hub/repo-id.js';
@@ -14,16 +15,17 @@ export interface FromPretrainedOptions extends LoadOptions {
 }
 
 /**
- * The directory of a model: `dirOrHubId` itself where there is such a directory, else the hub's model of that id in the cache, downloaded
+ * The directory of a model: `dirOrHubId` itself where there is such a directory or it is a GGUF file, else the hub's model of that id in the cache, downloaded
  * where it is not yet there.
  * @throws ModelError when it is neither. @throws HubError when the download fails.
  */
 export async function resolveModelDirectory(dirOrHubId: string, options: DownloadOptions = {}): Promise<string> {
   const found = await stat(dirOrHubId).catch(() => null);
   if (found?.isDirectory()) return dirOrHubId;
+  if (found && (await isGgufFile(dirOrHubId))) return dirOrHubId;
   if (found) {
     throw new ModelError(
-      `${dirOrHubId}: wanted a model directory or an id on the hub, found a file; give the directory it is in`,
+      `${dirOrHubId}: wanted a model directory, a GGUF file or an id on the hub, found another file; give the directory it is in`,
     );
   }
   if (isRepoId(dirOrHubId)) {
@@ -43,8 +45,8 @@ export async function resolveModelDirectory(dirOrHubId: string, options: Downloa
 }
 
 /**
- * A model with its weights on the active tfjs backend, from a directory or from the hub. `loadTokenizer` loads its tokenizer.
- * @throws ModelError, SafetensorsError or HubError, saying what is wrong and what to do.
+ * A model with its weights on the active tfjs backend, from a directory, a GGUF file or the hub. `loadTokenizer` loads its tokenizer.
+ * @throws ModelError, SafetensorsError, GgufError or HubError, saying what is wrong and what to do.
  */
 export async function fromPretrained(
   dirOrHubId: string,

@@ -1,54 +1,63 @@
-/** @file The tokenizer of a model directory. */
+/** @file The tokenizer of a model directory, or of a GGUF file. */
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { showValue } from '@spft/safetensors';
 import { ModelError } from '../errors.js';
-import { checkVocabulary, createTokenizer } from '../tokenizer/hugging-face-tokenizer.js';
+import { checkVocabulary, createTokenizer, type TokenizerFiles } from '../tokenizer/hugging-face-tokenizer.js';
 import type { Tokenizer } from '../tokenizer/types.js';
 import { adapterHint } from './adapter-hint.js';
+import { isGgufFile, readGgufTokenizer } from './gguf/open-gguf-model.js';
 import { readJsonIfThere, readJsonObjectIfThere, readTextIfThere } from './json-file.js';
 
 /**
  * Loads tokenizer.json and what belongs to it: tokenizer_config.json, special_tokens_map.json, chat_template.jinja,
  * additional_chat_templates/*.jinja. Where config.json is there too, its ids stand in for tokens that the tokenizer does not name, and
- * its vocabulary must hold the tokenizer's.
+ * its vocabulary must hold the tokenizer's. Of a GGUF file the tokenizer is made of its metadata.
  * @throws ModelError when there is no tokenizer.json, a file is no tokenizer's, or the vocabulary exceeds the embedding.
  */
-export async function loadTokenizer(dir: string): Promise<Tokenizer> {
-  const tokenizer = await readJsonIfThere(dir, 'tokenizer.json');
+export async function loadTokenizer(path: string): Promise<Tokenizer> {
+  const files = await readTokenizerFiles(path);
+  const modelConfig = (await isGgufFile(path)) ? {} : ((await readJsonObjectIfThere(path, 'config.json')) ?? {});
+  try {
+    const made = createTokenizer(files);
+    if (typeof modelConfig.vocab_size === 'number') checkVocabulary(made, modelConfig.vocab_size);
+    return made;
+  } catch (error) {
+    if (error instanceof ModelError) throw new ModelError(`${path}: ${error.message}`, { cause: error.cause });
+    throw error;
+  }
+}
+
+/**
+ * The files of which `createTokenizer` makes the tokenizer: a directory's, or what a GGUF file has instead of them.
+ * @throws ModelError when there is no tokenizer.json, or a file is no JSON.
+ */
+export async function readTokenizerFiles(path: string): Promise<TokenizerFiles> {
+  if (await isGgufFile(path)) return readGgufTokenizer(path);
+  const tokenizer = await readJsonIfThere(path, 'tokenizer.json');
   if (tokenizer === undefined) {
     throw new ModelError(
-      (await adapterHint(dir)) ??
-        `${dir}: wanted tokenizer.json in it, found none; a directory with tokenizer.model alone gets one by transformers' AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
+      (await adapterHint(path)) ??
+        `${path}: wanted tokenizer.json in it, found none; a directory with tokenizer.model alone gets one by transformers' AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
     );
   }
   const [config, specialTokensMap, addedTokens, modelConfig, generationConfig] = [
-    await readJsonIfThere(dir, 'tokenizer_config.json'),
-    await readJsonIfThere(dir, 'special_tokens_map.json'),
-    await readJsonIfThere(dir, 'added_tokens.json'),
-    (await readJsonObjectIfThere(dir, 'config.json')) ?? {},
-    (await readJsonObjectIfThere(dir, 'generation_config.json')) ?? {},
+    await readJsonIfThere(path, 'tokenizer_config.json'),
+    await readJsonIfThere(path, 'special_tokens_map.json'),
+    await readJsonIfThere(path, 'added_tokens.json'),
+    (await readJsonObjectIfThere(path, 'config.json')) ?? {},
+    (await readJsonObjectIfThere(path, 'generation_config.json')) ?? {},
   ];
   const id = (key: string) =>
     firstId(generationConfig[key], `generation_config.json: ${key}`) ??
     firstId(modelConfig[key], `config.json: ${key}`);
-  try {
-    const made = createTokenizer({
-      tokenizer,
-      config,
-      specialTokensMap,
-      addedTokens,
-      chatTemplates: await readChatTemplates(dir),
-      bosTokenId: id('bos_token_id'),
-      eosTokenId: id('eos_token_id'),
-      padTokenId: id('pad_token_id'),
-    });
-    if (typeof modelConfig.vocab_size === 'number') checkVocabulary(made, modelConfig.vocab_size);
-    return made;
-  } catch (error) {
-    if (error instanceof ModelError) throw new ModelError(`${dir}: ${error.message}`, { cause: error.cause });
-    throw error;
-  }
+  return {
+    ...{ tokenizer, config, specialTokensMap, addedTokens },
+    chatTemplates: await readChatTemplates(path),
+    bosTokenId: id('bos_token_id'),
+    eosTokenId: id('eos_token_id'),
+    padTokenId: id('pad_token_id'),
+  };
 }
 
 /** One id, or the first of several; −1 and null mean none. @throws ModelError when it is no whole number. */

@@ -1,29 +1,31 @@
 /**
- * @file A Hugging Face model directory, opened: its config, and its weights checked against it before the first is read.
+ * @file A Hugging Face model directory or a GGUF file, opened: its config, and its weights checked against it before the first is read.
  */
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DTYPE_BYTES, elementCount, type SafetensorsFile } from '@spft/safetensors';
+import { DTYPE_BYTES, elementCount } from '@spft/safetensors';
 import { openSafetensorsModel } from '@spft/safetensors/node';
 import { withPacked } from '../bitsandbytes.js';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, llamaTensors, parseLlamaConfig } from '../llama-config.js';
 import { requireLayers } from '../load-weights.js';
+import type { ModelWeights } from '../model-weights.js';
 import { aliased, resolveTying } from '../tied-head.js';
 import { adapterHint } from './adapter-hint.js';
+import { isGgufFile, openGgufParts } from './gguf/open-gguf-model.js';
 import { readJsonObjectIfThere } from './json-file.js';
 
 export interface ModelDirectory {
   readonly path: string;
   /** With the ends of text of generation_config.json, where it has them. */
   readonly config: LlamaConfig;
-  /** config.json as it is. */
+  /** config.json as it is; of a GGUF file what its metadata stand for. */
   readonly configJson: Readonly<Record<string, unknown>>;
   /** generation_config.json as it is, or null. */
   readonly generationConfigJson: Readonly<Record<string, unknown>> | null;
   /** All that the config needs are there, in the right shapes, floating-point. */
-  readonly weights: SafetensorsFile;
+  readonly weights: ModelWeights;
   /**
    * 64 hexadecimal digits that tell this model from others: of the config's shape, and of every tensor's name, dtype, shape and some of its
    * bytes. The same for one file and shards; another one for other weights or another dtype.
@@ -42,11 +44,27 @@ const FLOATING = new Set<string>(['F32', 'F16', 'BF16', 'F64']);
 const PACKED = new Set<string>(['NF4', 'FP4']);
 
 /**
- * Opens a directory with config.json and safetensors weights. Close it when done.
+ * Opens a directory with config.json and safetensors weights, or a GGUF file. Close it when done.
  * @throws ModelError when a file is missing, the config is of no supported model, or config and weights do not fit.
- * @throws SafetensorsError when the weights' files are damaged or a shard is missing.
+ * @throws SafetensorsError when the weights' files are damaged or a shard is missing; GgufError when a GGUF file is damaged.
  */
 export async function openModelDirectory(path: string): Promise<ModelDirectory> {
+  return (await isGgufFile(path)) ? openGgufModel(path) : openDirectory(path);
+}
+
+/** A GGUF file stands for config and weights. */
+async function openGgufModel(path: string): Promise<ModelDirectory> {
+  const { configJson, weights, notices } = await openGgufParts(path);
+  return checked(path, {
+    configJson,
+    generationConfigJson: null,
+    parsed: parseLlamaConfig(configJson, path),
+    weights,
+    notices,
+  });
+}
+
+async function openDirectory(path: string): Promise<ModelDirectory> {
   const isDirectory = await stat(path).then(
     (found) => found.isDirectory(),
     () => false,
@@ -63,7 +81,20 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
   // As in transformers: instruct models have their ends of turn there and not always in config.json.
   const ends = generationConfigJson?.eos_token_id ?? configJson.eos_token_id;
   const parsed = parseLlamaConfig({ ...configJson, eos_token_id: ends }, join(path, 'config.json'));
-  const file = await openSafetensorsModel(path);
+  const weights = await openSafetensorsModel(path);
+  return checked(path, { configJson, generationConfigJson, parsed, weights, notices: [] });
+}
+
+interface Opened extends Pick<ModelDirectory, 'configJson' | 'generationConfigJson' | 'notices'> {
+  readonly parsed: LlamaConfig;
+  readonly weights: ModelWeights;
+}
+
+/** Closes the weights where they do not fit. */
+async function checked(
+  path: string,
+  { configJson, generationConfigJson, parsed, weights: file, notices }: Opened,
+): Promise<ModelDirectory> {
   try {
     requireLayers(parsed, file.names.length);
     const packed = await withPacked(file);
@@ -71,13 +102,9 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
     const weights = aliased(packed, standsFor);
     checkWeights(path, config, weights);
     return {
-      path,
-      config,
-      configJson,
-      generationConfigJson,
-      weights,
+      ...{ path, config, configJson, generationConfigJson, weights },
       fingerprint: await fingerprintOf(config, weights),
-      notices: notice === null ? [] : [`${path}: ${notice}`],
+      notices: notice === null ? notices : [...notices, `${path}: ${notice}`],
       close: () => weights.close(),
     };
   } catch (error) {
@@ -86,7 +113,7 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
   }
 }
 
-function checkWeights(path: string, config: LlamaConfig, weights: SafetensorsFile): void {
+function checkWeights(path: string, config: LlamaConfig, weights: ModelWeights): void {
   const wanted = llamaTensors(config);
   const problems: string[] = [];
   for (const [name, shape] of wanted) {
@@ -116,7 +143,7 @@ function checkWeights(path: string, config: LlamaConfig, weights: SafetensorsFil
 /** Bytes of each tensor that the fingerprint sees, at its start, middle and end: any training changes some of them. */
 const SAMPLE_BYTES = 1024;
 
-async function fingerprintOf(config: LlamaConfig, weights: SafetensorsFile): Promise<string> {
+async function fingerprintOf(config: LlamaConfig, weights: ModelWeights): Promise<string> {
   const { bosTokenId, eosTokenIds, padTokenId, initializerRange, maxPositionEmbeddings, ...computed } = config;
   const hash = createHash('sha256').update(JSON.stringify(computed));
   for (const name of [...llamaTensors(config).keys()].sort()) {

@@ -19,6 +19,7 @@ import { ModelError } from '../errors.js';
 import { SCORE } from '../llama-classifier.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
 import { effectiveRopeKey } from '../rope-config.js';
+import { isGgufFile, readGgufTokenizer } from './gguf/open-gguf-model.js';
 import { readJsonObjectIfThere } from './json-file.js';
 
 /** What is written of a model; `LlamaForCausalLM` has it. */
@@ -41,7 +42,10 @@ export interface SaveModelOptions {
    * and matrices in 4 bits are written as their codes, as bitsandbytes and transformers have them.
    */
   readonly fromForms?: boolean;
-  /** The model's original directory: its config.json is kept but for the dtype, and generation config and tokenizer files are copied. */
+  /**
+   * The model's original directory: its config.json is kept but for the dtype, and generation config and tokenizer files are copied. Of a GGUF file the
+   * tokenizer is written as a directory has it.
+   */
   readonly source?: string;
   /** Weights are divided into files of at most this size. Default 5e9. */
   readonly maxShardBytes?: number;
@@ -74,12 +78,13 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
   await clearLeftovers(target);
   const replaced = await existing(target);
   await makeDirectory(dirname(target));
+  const fromGguf = source !== undefined && (await isGgufFile(source));
   const fresh = temporaryPath(target);
   const old = temporaryPath(target, 'old');
   try {
     await mkdir(fresh);
     const json =
-      (source === undefined ? undefined : await readJsonObjectIfThere(source, 'config.json')) ??
+      (source === undefined || fromGguf ? undefined : await readJsonObjectIfThere(source, 'config.json')) ??
       llamaConfigJson(model.config);
     await writeJson(
       join(fresh, 'config.json'),
@@ -88,7 +93,7 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
         fromForms ? null : quantizationOf(model),
       ),
     );
-    if (source !== undefined) await copyBesideWeights(source, fresh);
+    if (source !== undefined) await (fromGguf ? writeTokenizer(source, fresh) : copyBesideWeights(source, fresh));
     await writeSafetensorsModel(
       fresh,
       tensorsToWrite(model, dtype, fromForms, options.onProgress),
@@ -254,6 +259,13 @@ async function copyBesideWeights(from: string, to: string): Promise<void> {
   for (const file of await readdir(join(from, templates))) {
     if (file.endsWith('.jinja')) await copyFile(join(from, templates, file), join(to, templates, file));
   }
+}
+
+/** The tokenizer of a GGUF file, as a directory has it. */
+async function writeTokenizer(from: string, to: string): Promise<void> {
+  const { tokenizer, config } = await readGgufTokenizer(from);
+  await writeJson(join(to, 'tokenizer.json'), tokenizer);
+  await writeJson(join(to, 'tokenizer_config.json'), config);
 }
 
 function writeJson(path: string, json: unknown): Promise<void> {

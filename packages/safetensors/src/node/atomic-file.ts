@@ -9,8 +9,13 @@ import { removeLeftovers, temporaryPath } from './leftovers.js';
 /**
  * Runs `write` on a new file beside `path`, then puts it in place of `path`. Whatever fails or is killed before, `path` keeps what it had.
  * Makes the directory where there is none, and clears away what killed processes left of the same file.
+ * @param check looks at the complete file under its temporary name, before it takes its place.
  */
-export async function writeFileAtomically(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+export async function writeFileAtomically(
+  path: string,
+  write: (handle: FileHandle) => Promise<void>,
+  check?: (temporary: string) => Promise<void>,
+): Promise<void> {
   const dir = dirname(path);
   await makeDirectory(dir);
   await removeLeftovers(path);
@@ -23,6 +28,7 @@ export async function writeFileAtomically(path: string, write: (handle: FileHand
     } finally {
       await handle.close();
     }
+    await check?.(temporary);
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });

@@ -29,7 +29,7 @@ export async function openSafetensorsModel(dir: string): Promise<SafetensorsFile
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cannotRead(indexPath, cause);
     throw new SafetensorsError(
-      `wanted ${MODEL_FILE} or ${MODEL_INDEX_FILE} in it, found neither; weights are only read from safetensors: convert others (.bin, .pt, .gguf) with transformers' save_pretrained`,
+      `wanted ${MODEL_FILE} or ${MODEL_INDEX_FILE} in it, found neither; of a directory weights are only read from safetensors: convert others (.bin, .pt) with transformers' save_pretrained, and name a .gguf file itself`,
       { file: dir, cause },
     );
   }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isGgufFile, readTokenizerFiles } from '@spft/models/node';
 import { parseSafetensors, serializeSafetensors } from '@spft/safetensors';
 import { writeFileAtomically } from '@spft/safetensors/node';
 import type { DataRecord } from '../../data/data-record.js';
@@ -37,6 +38,8 @@ export async function tokensKey(
   const hash = createHash('sha256');
   const add = (value: unknown) => hash.update(`${JSON.stringify(value) ?? ''}\n`);
   add([VERSION, options.maxLength, options.response ?? 'auto', options.trainOnInputs ?? false]);
+  // A GGUF file has its tokenizer among its metadata.
+  if (await isGgufFile(directory)) add(await readTokenizerFiles(directory));
   for (const name of TOKENIZER_FILES) {
     const bytes = await readFile(join(directory, name)).catch(() => null);
     add([name, bytes?.length ?? null]);
