@@ -99,6 +99,11 @@ export function adapterTensors(peft: PeftModel, config: LlamaConfig, type: 'f32'
       );
     return { name, a: branch.a, b: branch.b, rank: branch.a.shape[0], scaling: branch.scaling };
   });
+  if (peft.adapters.has('lm_head') && config.tieWordEmbeddings) {
+    throw new ModelError(
+      "the adapter is on the head, which is the embedding in this model, and llama.cpp's adapters have no place for it: export the merged model (without --lora)",
+    );
+  }
   const [first] = layers;
   if (first === undefined) throw new ModelError('the adapter is on no layer');
   const alpha = Math.fround(first.scaling * first.rank);
