@@ -12,8 +12,8 @@ const LLAMA_31 = {
 
 describe('ropeFactors()', () => {
   it('are what divides the plain frequencies', () => {
-    const plain = ropeFrequencies({ headDim: 128, theta: 500_000, scaling: null, positions: 1 });
-    const scaled = ropeFrequencies({ headDim: 128, theta: 500_000, scaling: LLAMA_31, positions: 1 });
+    const plain = ropeFrequencies({ headDim: 128, theta: 500_000, scaling: null });
+    const scaled = ropeFrequencies({ headDim: 128, theta: 500_000, scaling: LLAMA_31 });
     const factors = ropeFactors(128, 500_000, LLAMA_31);
     expect([factors[0], factors.at(-1)]).toEqual([1, 8]);
     factors.forEach((factor, i) => {

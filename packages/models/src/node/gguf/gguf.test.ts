@@ -41,7 +41,10 @@ function distance(a: LlamaForCausalLM, b: LlamaForCausalLM): number {
   let worst = 0;
   expect([...a.tensors.keys()]).toEqual([...b.tensors.keys()]);
   for (const [name, tensor] of a.tensors) {
-    const [x, y] = [tensor.dataSync(), b.tensors.get(name)!.dataSync()];
+    const [x, y] = [tensor, b.tensors.get(name)!].map((one) => one.dataSync() as Float32Array) as [
+      Float32Array,
+      Float32Array,
+    ];
     const most = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
     x.forEach((value, i) => {
       worst = Math.max(worst, Math.abs(value - y[i]!) / most);
