@@ -11,7 +11,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
 import recorded from '../test/fixtures/embeddings/batch.json' with { type: 'json' };
-import { BATCH, TINY, tinyBatch, tinyModel } from '../test/tiny.js';
+import { BATCH, TINY, tinyAdapter, tinyBatch, tinyModel } from '../test/tiny.js';
+import { Embeddings } from './embedding-layers.js';
 import { generate } from './generation/generate.js';
 import { countLabelledTokens } from './labelled-rows.js';
 import type { LlamaForCausalLM } from './llama.js';
@@ -346,6 +347,32 @@ describe('adapters on embedding and head', () => {
       "ensure_weight_tying is set and 'model.embed_tokens' of a tied model",
     );
     getPeftModel(model, { targetModules: ['q_proj'], extra }).dispose();
+  });
+
+  it('never has the logits of all rows at once', async () => {
+    const [rows, hidden, vocab] = [64, 4, 2000];
+    const random = (shape: [number, number], seed: number) =>
+      tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor2D;
+    const layers = new Embeddings(random([vocab, hidden], 1), random([vocab, hidden], 2));
+    layers.outputAdapter = tinyAdapter(layers.layers.output!, 3);
+    const normed = random([rows, hidden], 4);
+    const labels = Int32Array.from({ length: rows }, (_, n) => (31 * n) % vocab);
+    const variables = [...layers.outputAdapter.variables.values()];
+    const peak = async (chunkRows: number) => {
+      const options = { call: { training: true, seed: 0 }, labelSmoothing: 0, chunkRows };
+      const before = tf.memory().numBytes;
+      const { peakBytes } = await tf.profile(() =>
+        tf.tidy(() => void tf.variableGrads(() => layers.loss(normed, labels, options), variables)),
+      );
+      expect(tf.memory().numBytes).toBe(before);
+      return peakBytes - before;
+    };
+    await peak(2);
+    const logits = rows * vocab * 4;
+    expect(await peak(rows)).toBeGreaterThan(logits);
+    expect(await peak(2)).toBeLessThan(logits);
+    tf.dispose([normed, ...variables]);
+    layers.dispose();
   });
 
   it('is not recorded, as padded rows would count', async () => {

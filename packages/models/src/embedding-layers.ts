@@ -6,9 +6,8 @@
  */
 import type { AdapterCall, EmbeddingAdapter, EmbeddingLayers, LinearAdapter } from '@spft/peft';
 import { gatherRows, linear, linearCrossEntropy, logitsCrossEntropy, noGradient } from '@spft/sparse-ops';
-import { addAll, constant, isRecording, unpacked } from '@spft/sparse-ops/internals';
+import { addAll, constant, gradientsOnOwnTape, recordOp, unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
-import { checkpoint } from './checkpoint.js';
 import { deriveSeed } from './seed.js';
 
 export const EMBEDDING = 'model.embed_tokens';
@@ -162,14 +161,34 @@ export class Embeddings {
     const wanted = tf.tensor1d(labels, 'int32');
     if (R <= chunkRows) return chunk(normed, wanted, 0);
     const variables = [...this.outputAdapter!.variables.values()];
-    const losses: tf.Scalar[] = [];
-    for (let row = 0, index = 0; row < R; row += chunkRows, index++) {
-      const rows = Math.min(chunkRows, R - row);
-      const [x, ofThese] = [tf.slice(normed, [row, 0], [rows, -1]), tf.slice(wanted, [row], [rows])];
-      const loss = (input: tf.Tensor2D, [labels]: readonly [tf.Tensor1D]) => chunk(input, labels, index);
-      losses.push(isRecording() ? checkpoint(loss, x, [ofThese] as const, variables) : loss(x, [ofThese]));
-    }
-    return addAll(losses) as tf.Scalar;
+    const named = Object.fromEntries(variables.map((variable, n) => [`variable${n}`, variable]));
+    const [loss] = recordOp<[tf.Scalar]>({
+      name: 'AdaptedHeadLoss',
+      inputs: { x: normed, ...named },
+      saves: [normed, wanted],
+      run: () => ({
+        outputs: [tf.tidy(() => addAll(chunksOf(normed, wanted, chunkRows).map((c) => chunk(...c))) as tf.Scalar)],
+        kept: [],
+      }),
+      gradient: ([dy], [x, wanted]) =>
+        tf.tidy(() => {
+          const dx: tf.Tensor2D[] = [];
+          const sums: tf.Tensor[] = [];
+          for (const [rows, labels, index] of chunksOf(x as tf.Tensor2D, wanted as tf.Tensor1D, chunkRows)) {
+            const own = () => gradientsOnOwnTape(() => chunk(rows, labels, index), [rows, ...variables], dy!);
+            const [ofRows, ...others] = tf.tidy(() => own().map((g, n) => g ?? tf.zerosLike([rows, ...variables][n]!)));
+            dx.push(ofRows as tf.Tensor2D);
+            // One sum a variable, and not a gradient a chunk: a head's is as large as the head.
+            others.forEach((gradient, n) => {
+              const before = sums[n];
+              sums[n] = before ? tf.add(before, gradient) : gradient;
+              if (before) tf.dispose([before, gradient]);
+            });
+          }
+          return { x: tf.concat(dx), ...Object.fromEntries(Object.keys(named).map((name, n) => [name, sums[n]!])) };
+        }),
+    });
+    return loss;
   }
 
   /**
@@ -189,6 +208,15 @@ export class Embeddings {
     this.#meanHead?.dispose();
     this.#meanHead = null;
   }
+}
+
+/** Rows and labels of each chunk, with its number. */
+function chunksOf(x: tf.Tensor2D, labels: tf.Tensor1D, chunkRows: number): [tf.Tensor2D, tf.Tensor1D, number][] {
+  return Array.from({ length: Math.ceil(labels.size / chunkRows) }, (_, index) => {
+    const row = index * chunkRows;
+    const rows = Math.min(chunkRows, labels.size - row);
+    return [tf.slice(x, [row, 0], [rows, -1]), tf.slice(labels, [row], [rows]), index];
+  });
 }
 
 function variablesOf(
