@@ -85,9 +85,10 @@ export async function attach(
   const recordedStep = (batch: RowBatch): tf.Scalar | null => {
     const batches = [prepared(batch)];
     const rules = { maxGradNorm: 1, gradientCheckpointing };
-    recorded ??= RecordedSteps.of(trained, optimizer, rules, () =>
-      batches.map(({ layout, rows }) => sizeOf(layout, rows)),
-    );
+    recorded ??= RecordedSteps.of(trained, optimizer, rules, () => ({
+      sizes: batches.map(({ layout, rows }) => sizeOf(layout, rows)),
+      isAll: true,
+    }));
     const values = { batches, seeds: [3], normalizer: batch.labelledTokens, learningRate: 3e-4 };
     const result = recorded?.step(values);
     result?.gradientNorm.dispose();

@@ -1,6 +1,8 @@
 /** @file The shapes of a run: few, with room for every batch, and without padding where sizes repeat. */
+import { readFileSync } from 'node:fs';
 import { packTokens } from '@spft/sparse-ops';
 import { describe, expect, it } from 'vitest';
+import { epochSteps, planRun } from '../loop/run-plan.js';
 import { type BatchSize, joinSizes, StepShapes, sizeOf } from './step-shapes.js';
 
 const size = (denseRows: number, sparseRows: number, denseLossRows = denseRows, sequences = 8): BatchSize => ({
@@ -39,6 +41,41 @@ describe('StepShapes', () => {
     expect(shapes.all).toHaveLength(8);
     expect(padded / rows).toBeLessThan(0.12);
   });
+
+  it.each([
+    [4, 1],
+    [8, 1],
+    [8, 2],
+    [16, 3],
+  ])(
+    'has room in eight shapes for every batch of three epochs of real data, of which it saw 400: %i samples, seed %i',
+    (batch, seed) => {
+      const file = new URL('../../test/fixtures/math-lengths.json', import.meta.url);
+      const { prompts, answers } = JSON.parse(readFileSync(file, 'utf8')) as Record<'prompts' | 'answers', number[]>;
+      const args = { perDeviceTrainBatchSize: batch, gradientAccumulationSteps: 1, numTrainEpochs: 3, maxSteps: -1 };
+      const plan = planRun(prompts.length, args);
+      const batches = [0, 1, 2].flatMap((epoch) => epochSteps(plan, seed, epoch).map(([samples]) => samples!));
+      const sizes = batches.map((samples): BatchSize => {
+        const sum = (of: (n: number) => number) => samples.reduce((total, n) => total + of(n), 0);
+        return {
+          ...{ denseRows: sum((n) => answers[n]!), sparseRows: sum((n) => prompts[n]!) },
+          ...{ denseLossRows: sum((n) => answers[n]! - 1), sparseLossRows: samples.length, sequences: samples.length },
+          longest: Math.max(...samples.map((n) => prompts[n]! + answers[n]!)),
+        };
+      });
+      const shapes = new StepShapes(sizes.slice(0, 400), 8, false);
+      const used = new Set<string>();
+      let [rows, padded] = [0, 0];
+      for (const each of sizes) {
+        const shape = shapes.of(each);
+        used.add(JSON.stringify(shape));
+        rows += each.denseRows + each.sparseRows;
+        padded += shape.denseRows + shape.sparseRows - each.denseRows - each.sparseRows;
+      }
+      expect(used.size).toBeLessThanOrEqual(8);
+      expect(padded / rows).toBeLessThan(0.16);
+    },
+  );
 
   it('pads nothing where there are no more sizes than shapes', () => {
     const sizes = [size(10, 33), size(12, 31), size(7, 2)];

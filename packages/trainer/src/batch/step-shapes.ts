@@ -30,6 +30,8 @@ export interface StepShape extends LayoutShape {
 const MULTIPLE = 16;
 /** The same for sizes that were not foreseen: few of them differ then. */
 const UNFORESEEN = 64;
+/** How much more than the largest size of some steps one of the others may take, which then has a shape all the same. */
+const MARGIN = 1.25;
 /** Sizes that are compared with each other. */
 const MOST_SIZES = 128;
 
@@ -81,6 +83,12 @@ function roundedUp(size: BatchSize, multiple: number): BatchSize {
   };
 }
 
+/** Room for somewhat more of everything but sequences. */
+function withMargin({ mixed = false, ...size }: BatchSize): BatchSize {
+  const wider = Object.entries(size).map(([name, n]) => [name, name === 'sequences' ? n : Math.ceil(MARGIN * n)]);
+  return { ...roundedUp(Object.fromEntries(wider) as unknown as BatchSize, UNFORESEEN), ...(mixed && { mixed }) };
+}
+
 const nameOf = (size: BatchSize): string => Object.values(size).join(' ');
 
 /** Different sizes and how often each occurs. */
@@ -122,10 +130,13 @@ export class StepShapes {
   /** Whether every batch has one of the sizes, so that nothing is padded. */
   readonly #exact: boolean;
 
-  /** @param sizes of the batches to come, all or many of them. @param most shapes. */
-  constructor(sizes: readonly BatchSize[], most: number) {
+  /** @param sizes of the batches to come. @param most shapes. @param isAll whether there will be no others. */
+  constructor(sizes: readonly BatchSize[], most: number, isAll = true) {
     let groups: Group[] = counted(sizes);
     this.#exact = groups.length <= most;
+    // The longest batches of a run come when they come: one shape is for them, which is recorded if it is wanted.
+    const beyond = this.#exact || isAll ? [] : [withMargin(joinSizes(sizes))];
+    most -= beyond.length;
     for (
       let multiple = MULTIPLE;
       groups.length > most && (multiple === MULTIPLE || groups.length > MOST_SIZES);
@@ -134,7 +145,7 @@ export class StepShapes {
       groups = counted(sizes.map((size) => roundedUp(size, multiple)));
     }
     while (groups.length > most) groups = joinCheapest(groups);
-    this.#sizes = groups.map(({ size }) => size);
+    this.#sizes = [...groups.map(({ size }) => size), ...beyond];
   }
 
   get all(): readonly StepShape[] {

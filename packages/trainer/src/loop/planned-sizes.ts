@@ -9,15 +9,20 @@ import { epochSteps, type RunPlan } from './run-plan.js';
 /** Steps that are looked at: enough for the spread of sizes, and no more of a large data set than is wanted soon. */
 const MOST_STEPS = 400;
 
+export interface PlannedSizes {
+  readonly sizes: readonly BatchSize[];
+  readonly isAll: boolean;
+}
+
 /**
  * @param prepare the micro-batches of a step, given their samples and the step's number.
- * @returns a size for each step, with room for each of its micro-batches.
+ * @returns a size for each step, with room for each of its micro-batches, and whether these are all steps.
  */
 export function plannedSizes(
   plan: RunPlan,
   dataSeed: number,
   prepare: (samples: readonly (readonly number[])[], step: number) => readonly PreparedBatch[],
-): BatchSize[] {
+): PlannedSizes {
   const sizes: BatchSize[] = [];
   const end = Math.min(plan.maxSteps, MOST_STEPS);
   let [epoch, steps] = [-1, [] as number[][][]];
@@ -27,5 +32,5 @@ export function plannedSizes(
     const batches = prepare(steps[step - epoch * plan.stepsPerEpoch]!, step);
     sizes.push(joinSizes(batches.map(({ layout, rows }) => sizeOf(layout, rows))));
   }
-  return sizes;
+  return { sizes, isAll: end === plan.maxSteps };
 }

@@ -6,9 +6,10 @@ import type { PreparedBatch, RecordableLoss, TrainableModel } from '@spft/models
 import { clipScale, createStepRecorder, globalNorm, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { batchInputs, batchOfInputs, padBatch } from '../batch/padded-batch.js';
-import { type BatchSize, joinSizes, type StepShape, StepShapes, sizeOf } from '../batch/step-shapes.js';
+import { joinSizes, type StepShape, StepShapes, sizeOf } from '../batch/step-shapes.js';
 import { GradientSum, gradientsOf } from './gradients.js';
 import type { Optimizer } from './optimizer.js';
+import type { PlannedSizes } from './planned-sizes.js';
 
 /** Steps that are kept at once. */
 export const MOST_GRAPHS = 8;
@@ -68,14 +69,15 @@ export class RecordedSteps {
     model: TrainableModel,
     optimizer: Optimizer,
     rules: StepRules,
-    sizes: () => readonly BatchSize[],
+    sizes: () => PlannedSizes,
     notify?: (message: string) => void,
   ): RecordedSteps | null {
     const { recordable } = model;
     if (!recordable) return null;
     const recorder = createStepRecorder({ graphs: MOST_GRAPHS, ...(notify && { notify }) });
     if (!recorder) return null;
-    return new RecordedSteps(recorder, model, recordable, optimizer, rules, new StepShapes(sizes(), MOST_GRAPHS));
+    const { sizes: known, isAll } = sizes();
+    return new RecordedSteps(recorder, model, recordable, optimizer, rules, new StepShapes(known, MOST_GRAPHS, isAll));
   }
 
   /** Forward, backward, clipping, update. @returns null where this step has to be done otherwise; then nothing was done. */

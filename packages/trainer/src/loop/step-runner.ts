@@ -147,7 +147,7 @@ export class StepRunner {
     const looks = callbacks.some((callback) => callback.onSubstepEnd || callback.onPreOptimizerStep);
     const sizes = () =>
       looks || this.#checksEveryStep
-        ? []
+        ? { sizes: [], isAll: true }
         : plannedSizes(plan, dataSeed, (micro, step) => {
             const batches = micro.map((batch) => batch.map((sample) => samples.sample(sample)));
             return this.#prepare(this.#collate(batches, step).collated);
