@@ -1,9 +1,18 @@
 // SwiGLU, silu(gate) · up, and its gradient, with results in E4M3 and a scale for each row (gated-activation.cu has the plain ones). A block has a
-// row and holds the results in registers, as X has them, each thread OCTETS octets of it, until their greatest is known. Rows, strides and addresses
-// allow 16-byte accesses. X is the element type of gate, up and dy.
+// row and holds the results in registers, as X has them, each thread OCTETS octets of it, until their greatest is known. All of a thread's loads are under
+// way at once: EXACT says that no octet is beyond the row. Rows, strides and addresses allow 16-byte accesses. X is the element type of gate, up and dy.
 #include "e4m3.cuh"
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+
+// Zeros beyond the row.
+template <typename T> __device__ __forceinline__ void load_within(Octet<T>& octet, const T* row, int at, int columns) {
+  const bool there = EXACT || at < columns;
+  octet.load(row + (there ? at : 0), 8, true);
+  if (there) return;
+  const float zeros[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+  octet.hold(zeros);
+}
 
 // Codes of eight numbers.
 __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float inverse) {
@@ -16,6 +25,7 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
 // Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room.
 extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, u8* up_codes, float* up_scales, int columns,
                                                 int stride) {
+  begin_kernel();
   __shared__ u32 of_warp[32];
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
@@ -25,13 +35,14 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
-    if (at >= columns) break;
-    Octet<X> g;
-    g.load(gate + at, 8, true);
-    u[o].load(up + at, 8, true);
+    load_within(y[o], gate, at, columns);
+    load_within(u[o], up, at, columns);
+  }
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
     float v[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = g[i] * sigmoid(g[i]) * u[o][i];
+    for (int i = 0; i < 8; i++) v[i] = y[o][i] * sigmoid(y[o][i]) * u[o][i];
     y[o].hold(v);
     most = most_of(y[o], most);
     most_up = most_of(u[o], most_up);
@@ -41,7 +52,7 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
-    if (at >= columns) break;
+    if (!EXACT && at >= columns) break;
     store_codes(codes + at, y[o], inverse);
   }
   if (!up_codes) return;
@@ -53,41 +64,58 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
-    if (at >= columns) break;
+    if (!EXACT && at >= columns) break;
     store_codes(up_codes + at, u[o], up_inverse);
   }
 }
 
-// codes [rows, 2 * columns]: gradients of gate, then those of up, with one scale. Up is read from `up_codes` and `up_scales` where these are not null.
+// codes [rows, 2 * columns]: gradients of gate, then those of up, with one scale. With UP_CODES up is read from `up_codes` and `up_scales`.
 extern "C" __global__ void quantised_activation_grad(const X* gate, const X* up, const X* dy, u8* codes, float* scales, const u8* up_codes,
                                                      const float* up_scales, int columns, int stride) {
+  begin_kernel();
   __shared__ u32 of_warp[32];
   gate += (i64)blockIdx.x * stride;
   dy += (i64)blockIdx.x * columns;
-  float up_scale = 1.0f;
-  if (up_codes) {
-    up_codes += (i64)blockIdx.x * columns;
-    up_scale = up_scales[blockIdx.x];
-  } else up += (i64)blockIdx.x * stride;
+#if UP_CODES
+  up_codes += (i64)blockIdx.x * columns;
+  const float up_scale = up_scales[blockIdx.x];
+#else
+  up += (i64)blockIdx.x * stride;
+#endif
   codes += (i64)blockIdx.x * 2 * columns;
+  // Gate and dy, and then their gradients in their places.
   Octet<X> dgate[OCTETS], dup[OCTETS];
+#if UP_CODES
+  Words2 coded[OCTETS];
+#else
+  Octet<X> plain[OCTETS];
+#endif
   u32 most = 0;
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
-    if (at >= columns) break;
-    Octet<X> g, d;
-    g.load(gate + at, 8, true);
-    d.load(dy + at, 8, true);
-    float u[8], dg[8], du[8];
-    if (up_codes) load_vector<8>((const e4m3*)up_codes + at, u);
-    else load_vector<8>(up + at, u);
+    load_within(dgate[o], gate, at, columns);
+    load_within(dup[o], dy, at, columns);
+#if UP_CODES
+    coded[o] = EXACT || at < columns ? *(const Words2*)(up_codes + at) : Words2{{0, 0}};
+#else
+    load_within(plain[o], up, at, columns);
+#endif
+  }
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    float dg[8], du[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-      const float s = sigmoid(g[i]);
-      const float silu = g[i] * s;
-      dg[i] = d[i] * (u[i] * up_scale) * (s + silu - silu * s);
-      du[i] = d[i] * silu;
+#if UP_CODES
+      const float u = to_float(e4m3{(u8)(coded[o].word[i / 4] >> 8 * (i % 4))}) * up_scale;
+#else
+      const float u = plain[o][i];
+#endif
+      const float g = dgate[o][i], d = dup[o][i], s = sigmoid(g);
+      const float silu = g * s;
+      dg[i] = d * u * (s + silu - silu * s);
+      du[i] = d * silu;
     }
     dgate[o].hold(dg);
     dup[o].hold(du);
@@ -98,7 +126,7 @@ extern "C" __global__ void quantised_activation_grad(const X* gate, const X* up,
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
-    if (at >= columns) break;
+    if (!EXACT && at >= columns) break;
     store_codes(codes + at, dgate[o], inverse);
     store_codes(codes + columns + at, dup[o], inverse);
   }

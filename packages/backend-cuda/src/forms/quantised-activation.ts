@@ -57,7 +57,7 @@ export function quantisedActivation(
   ofUp: Codes | null = null,
 ): QuantisedRows {
   const { columns } = extent;
-  return codesOf(backend, extent, columns, 'quantised_activation', 'ppppppii', (codes, scales) => [
+  return codesOf(backend, extent, columns, 'quantised_activation', 'ppppppii', false, (codes, scales) => [
     ...[gate.address, up.address, codes, scales, ...addressesOf(ofUp), columns, gate.stride],
   ]);
 }
@@ -73,25 +73,37 @@ export function quantisedActivationGrad(
 ): QuantisedRows {
   const { columns } = extent;
   const [plain, coded] = 'scales' in up ? [0, up] : [up.address, null];
-  return codesOf(backend, extent, 2 * columns, 'quantised_activation_grad', 'pppppppii', (codes, scales) => [
-    ...[gate.address, plain, dy.address, codes, scales, ...addressesOf(coded), columns, gate.stride],
-  ]);
+  return codesOf(
+    backend,
+    extent,
+    2 * columns,
+    'quantised_activation_grad',
+    'pppppppii',
+    coded !== null,
+    (codes, scales) => [
+      ...[gate.address, plain, dy.address, codes, scales, ...addressesOf(coded), columns, gate.stride],
+    ],
+  );
 }
 
-/** @param width codes of a row. */
+/** @param width codes of a row. @param upCodes whether up is read as codes. */
 function codesOf(
   backend: CudaBackend,
   { rows, columns, type }: Extent,
   width: number,
   entry: string,
   parameters: string,
+  upCodes: boolean,
   args: (codes: number, scales: number) => number[],
 ): QuantisedRows {
   const octets = octetsFor(columns)!;
   const made = newRows(backend, rows, width);
-  const kernel = backend.kernel('quantised-activation', entry, parameters, { X: C_TYPE[type], OCTETS: octets });
-  backend.launch(kernel, [rows], [threadsFor(columns, octets)], args(made.codes, made.scales));
+  const threads = threadsFor(columns, octets);
+  const exact = columns === 8 * octets * threads;
+  const defines = { X: C_TYPE[type], OCTETS: octets, EXACT: exact ? 1 : 0, UP_CODES: upCodes ? 1 : 0 };
+  const kernel = backend.kernel('quantised-activation', entry, parameters, defines);
+  backend.launch(kernel, [rows], [threads], args(made.codes, made.scales));
   return made;
 }
 
-declareVariants('quantised-activation', combinations({ X: FLOATS, OCTETS }));
+declareVariants('quantised-activation', combinations({ X: FLOATS, OCTETS, EXACT: [0, 1], UP_CODES: [0, 1] }));
