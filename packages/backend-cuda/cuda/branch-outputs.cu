@@ -1,6 +1,6 @@
 // What the low-rank branches of up to three layers add: y = c + s·h·Bᵀ, or without c, on tensor cores. All there is to do is to move c and y; a block
 // has 64 rows of 128 columns of a y. All ranks are multiples of 8 and at most RANK, a multiple of 32: smaller ones are filled up with zeros.
-#include "spft.cuh"
+#include "kept-columns.cuh"
 
 #define COLUMNS 128
 #define ROWS 64
@@ -14,11 +14,12 @@
 __device__ __forceinline__ int blocks_of(int columns) { return (columns + COLUMNS - 1) / COLUMNS; }
 
 // Layer n has y and c [rows, out], b [out, rank] and columns [at, at + rank) of h [rows, all]. c, which may be y, is added to rows from `from` on; or it
-// is null. A block has `count` rows.
+// is null. Where `kept` is not null, rows from `mask_from` on have those columns of c alone. A block has `count` rows.
 extern "C" __global__ void __launch_bounds__(256)
     branch_outputs(bf16* y0, bf16* y1, bf16* y2, const bf16* c0, const bf16* c1, const bf16* c2, const bf16* b0, const bf16* b1, const bf16* b2, const bf16* h,
-                   int rows, int count, int all, int out0, int out1, int out2, int rank0, int rank1, int rank2, int at0, int at1, int at2, int from0, int from1,
-                   int from2, float s0, float s1, float s2) {
+                   const int* kept0, const int* kept1, const int* kept2, int rows, int count, int all, int out0, int out1, int out2, int rank0, int rank1, int rank2, int at0, int at1, int at2, int from0, int from1,
+                   int from2, int count0, int count1, int count2, int mask_from0, int mask_from1, int mask_from2, float s0, float s1, float s2) {
+  begin_kernel();
   SPFT_DYNAMIC_SHARED(bf16, shared);
   bf16* const y_tiles = shared;
   bf16* const h_tiles = y_tiles + 2 * ROWS * Y_STRIDE;
@@ -28,17 +29,27 @@ extern "C" __global__ void __launch_bounds__(256)
   bf16* y = y0;
   const bf16 *c = c0, *b = b0;
   int out = out0, rank = rank0, at = at0, from = from0, block = blockIdx.x;
+  const int* kept = kept0;
+  int kept_count = count0, mask_from = mask_from0;
   float s = s0;
   if (block >= blocks_of(out0)) {
     block -= blocks_of(out0);
-    y = y1, c = c1, b = b1, out = out1, rank = rank1, at = at1, from = from1, s = s1;
+    y = y1, c = c1, b = b1, out = out1, rank = rank1, at = at1, from = from1, s = s1, kept = kept1, kept_count = count1, mask_from = mask_from1;
     if (block >= blocks_of(out1)) {
       block -= blocks_of(out1);
-      y = y2, c = c2, b = b2, out = out2, rank = rank2, at = at2, from = from2, s = s2;
+      y = y2, c = c2, b = b2, out = out2, rank = rank2, at = at2, from = from2, s = s2, kept = kept2, kept_count = count2, mask_from = mask_from2;
     }
   }
   const int first_column = block * COLUMNS, end = min(rows, (int)(blockIdx.y + 1) * count);
   const int column = first_column + thread % ACROSS * 8, down = thread / ACROSS;
+  // All ones where c counts.
+  __shared__ __align__(16) u16 mask[COLUMNS];
+  if (kept && thread < ACROSS) {
+    int place[8];
+    places_of(kept, kept_count, column, place);
+#pragma unroll
+    for (int i = 0; i < 8; i++) mask[thread * 8 + i] = place[i] < 0 ? 0 : 0xffffu;
+  }
 
 #pragma unroll
   for (int n = 0; n < COLUMNS * RANK / 8 / 256; n++) {
@@ -98,7 +109,8 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
       for (int below = 0; below < 2; below++) {
         u32* const place = (u32*)(y_tile + (own_row + g + 8 * below) * Y_STRIDE + own_column + 8 * n + 2 * q);
-        const u32 before = c ? *place : 0u;
+        u32 before = c ? *place : 0u;
+        if (kept && first + own_row + g + 8 * below >= mask_from) before &= *(const u32*)(mask + own_column + 8 * n + 2 * q);
         *place = pack_bf16(low_float(before) + s * sum[n][2 * below], high_float(before) + s * sum[n][2 * below + 1]);
       }
     }

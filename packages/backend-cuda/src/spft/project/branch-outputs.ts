@@ -10,6 +10,8 @@ export interface OutputPart extends BranchPart {
   /** [T, out] or 0: what it is added to from row `from` on. May be y. */
   readonly c: number;
   readonly from: number;
+  /** From row `from` on only these columns of c count, which are int32 [count], ascending; null for all. */
+  readonly kept: { readonly address: number; readonly count: number; readonly from: number } | null;
   /** [out, rank]. */
   readonly b: number;
   /** Where its columns of h begin. */
@@ -38,10 +40,16 @@ export function outputsInOneLaunch(
   all: number,
 ) {
   const R = rankFor(parts)!;
-  const kernel = backend.kernel('branch-outputs', 'branch_outputs', `${'p'.repeat(10)}${'i'.repeat(15)}fff`, {
+  const kernel = backend.kernel('branch-outputs', 'branch_outputs', `${'p'.repeat(13)}${'i'.repeat(21)}fff`, {
     RANK: String(R),
   });
-  const operands = [...ofEach(parts, ({ y }) => y), ...ofEach(parts, ({ c }) => c), ...ofEach(parts, ({ b }) => b), h];
+  const operands = [
+    ...ofEach(parts, ({ y }) => y),
+    ...ofEach(parts, ({ c }) => c),
+    ...ofEach(parts, ({ b }) => b),
+    h,
+    ...ofEach(parts, ({ kept }) => kept?.address ?? 0),
+  ];
   const shape = [({ out }: OutputPart) => out, ({ rank }: OutputPart) => rank, ({ at }: OutputPart) => at].flatMap(
     (f) => ofEach(parts, f),
   );
@@ -55,6 +63,8 @@ export function outputsInOneLaunch(
     all,
     ...shape,
     ...ofEach(parts, ({ from }) => from),
+    ...ofEach(parts, ({ kept }) => kept?.count ?? 0),
+    ...ofEach(parts, ({ kept }) => kept?.from ?? T),
     ...ofEach(parts, ({ scaling }) => scaling),
   ];
   const shared = 2 * (2 * ROWS * (COLUMNS + 8) + (2 * ROWS + COLUMNS) * (R + 8));

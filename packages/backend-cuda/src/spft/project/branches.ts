@@ -13,6 +13,7 @@ import type { CudaBackend } from '../../backend.js';
 import type { Product } from '../../device/gemm.js';
 import { HALF, halfOf, inScope } from '../../shared/tensors.js';
 import { BYTES } from '../../storage.js';
+import { maskInPlace } from '../select/mask-columns.js';
 import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
 import { outputsFit, outputsInOneLaunch } from './branch-outputs.js';
 import type { Branch } from './layers.js';
@@ -83,6 +84,8 @@ export interface Below {
   /** [T, n]. */
   readonly matrix: TensorInfo;
   readonly from: number;
+  /** From a row on only these columns of it; of a matrix that is y itself. */
+  readonly mask?: { readonly indices: TensorInfo; readonly from: number };
 }
 
 /** y [T, out] = s·h·Bᵀ of every layer with a branch, each on top of `below` where there is something. */
@@ -101,9 +104,12 @@ export function writeBranches(
     const parts = group.of.flatMap((part, n) => {
       if (part === null) return [];
       const { b, scaling } = part.branch;
-      const { matrix, from = 0 } = below[n] ?? {};
+      const { matrix, from = 0, mask } = below[n] ?? {};
       const c = matrix ? backend.address(matrix) : 0;
-      const operands = { y: backend.address(ys[n]!), c, from, b: halfOf(backend, b) };
+      const kept = mask
+        ? { address: backend.address(mask.indices), count: mask.indices.shape[0]!, from: mask.from }
+        : null;
+      const operands = { y: backend.address(ys[n]!), c, from, kept, b: halfOf(backend, b) };
       return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
     });
     if (outputsFit(parts, ofH, group.rank)) {
@@ -115,6 +121,8 @@ export function writeBranches(
     if (!part) return;
     const { branch, at, rank } = part;
     const out = branch.b.shape[0]!;
+    const mask = below[n]?.mask;
+    if (mask) maskInPlace(backend, ys[n]!, mask.indices, mask.from);
     withB(backend, branch, type, (b) =>
       multiplyOnTop(backend, ys[n]!, below[n] ?? null, {
         ...{ n: out, k: rank, transposeB: true, type, outputType: type, lda: group.rank },

@@ -7,6 +7,7 @@ import type { CudaBackend } from '../../backend.js';
 import { Activations, keptColumns, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns } from '../select/gather-columns.js';
+import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import {
   branchGradients,
@@ -17,7 +18,7 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, type Layer, rowsOf } from './layers.js';
+import { activationType, addRows, type Layer, masks, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -49,9 +50,10 @@ function forGradient(
   backend: CudaBackend,
   x: TensorInfo,
   residual: TensorInfo,
-  { weight, keep, lora }: Layer,
+  layer: Layer,
   denseRows: number,
 ): TensorInfo[] {
+  const { weight, keep, lora } = layer;
   const type = activationType(backend, x, weight);
   const group = groupBranches([lora]);
   const outputs = [backend.share(residual)];
@@ -60,7 +62,8 @@ function forGradient(
     outputs.push(branchInputs(backend, converted, group, type));
     backend.release(converted);
   }
-  if (keep && denseRows < x.shape[0]!) outputs.push(keptColumns(backend, weight, keep.indices));
+  if (keep && denseRows < x.shape[0]! && !masks(backend, layer, x.shape[0]!, denseRows))
+    outputs.push(keptColumns(backend, weight, keep.indices));
   return outputs;
 }
 
@@ -88,7 +91,11 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
   }
   let gathered: TensorInfo | null = null;
   if (D === T) forward(backend, x, below, layer, false, y, type);
-  else {
+  else if (masks(backend, layer, T, D)) {
+    const values = maskColumns(backend, x, layer.keep!.indices, D);
+    forward(backend, values, below, layer, false, y, type);
+    backend.release(values);
+  } else {
     for (const [from, to] of [[0, D] as const, [D, T] as const]) {
       const slices = [x, y, ...(below ? [below] : [])].map((t) => rowsOf(backend, t, from, to));
       gathered = forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
@@ -129,9 +136,13 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
   backend.release(given);
   const dx = backend.output([T, columns], 'float32', type);
   const D = keep ? denseRows : T;
+  const masked = masks(backend, layer, T, D);
   const ofDy = new Activations(backend, dy, type);
   // Sparse rows first: they are written with zeros between the kept channels.
-  if (keep && D < T) {
+  if (masked) {
+    timesTransposed(backend, ofDy, weight, { d: backend.address(dx), type });
+    maskInPlace(backend, dx, keep!.indices, D);
+  } else if (keep && D < T) {
     const dxSparse = rowsOf(backend, dx, D, T);
     const values = backend.output([T - D, keep.kept], 'float32', type);
     timesTransposed(backend, ofDy, inputs.kept0!, { d: backend.address(values), type }, D, T);
@@ -140,10 +151,10 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
   }
   const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
   if (ofBranch) {
-    writeBranchGradient(backend, dx, ofBranch.dh, group, D, type);
+    writeBranchGradient(backend, dx, ofBranch.dh, group, masked ? 0 : D, type);
     backend.release(ofBranch.dh);
   }
-  if (D > 0) {
+  if (D > 0 && !masked) {
     const sum = { d: backend.address(dx), type, beta: ofBranch ? 1 : 0 } as const;
     timesTransposed(backend, ofDy, weight, sum, 0, D);
   }

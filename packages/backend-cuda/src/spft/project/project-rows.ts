@@ -8,6 +8,7 @@ import type { CudaBackend } from '../../backend.js';
 import { type Activations, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns } from '../select/gather-columns.js';
+import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import {
   branchGradients,
@@ -18,7 +19,7 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, beginWithBias, type Layer, rowsOf } from './layers.js';
+import { activationType, addRows, beginWithBias, type Layer, masks, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -48,12 +49,19 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
   const T = x.shape[0]!;
   const type = activationType(backend, x, layers[0]!.weight);
   const group = groupBranches(layers.map(({ lora }) => lora));
+  const masked = layers.map((layer) => masks(backend, layer, T, denseRows));
   return withActivations(backend, x, type, (x) => {
     const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
     const D = layers.map(({ keep }) => (keep ? denseRows : T));
     // Sparse rows first: they are written with zeros between the kept channels.
     const gathered = layers.flatMap((layer, n) => {
       if (D[n] === T) return [];
+      if (masked[n]) {
+        // Of all channels; those that are not kept are zeroed where the branch is added.
+        dense(backend, x, layer, ys[n]!, false);
+        if (group.of[n] === null) maskInPlace(backend, ys[n]!, layer.keep!.indices, D[n]!);
+        return [];
+      }
       const slice = rowsOf(backend, ys[n]!, D[n]!, T);
       const weight = sparse(backend, x, layer, slice);
       backend.release(slice);
@@ -61,10 +69,14 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
     });
     const h = group.rank > 0 ? branchInputs(backend, x.x, group, type) : null;
     if (h) {
-      const below = ys.map((matrix, n) => (D[n]! < T ? { matrix, from: D[n]! } : null));
+      const below = ys.map((matrix, n) => {
+        if (masked[n]) return { matrix, from: 0, mask: { indices: layers[n]!.keep!.indices, from: D[n]! } };
+        return D[n]! < T ? { matrix, from: D[n]! } : null;
+      });
       writeBranches(backend, ys, h, group, type, below);
     }
     layers.forEach((layer, n) => {
+      if (masked[n]) return;
       const slice = rowsOf(backend, ys[n]!, 0, D[n]!);
       dense(backend, x, layer, slice, group.of[n] !== null);
       backend.release(slice);
@@ -133,6 +145,12 @@ const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
     if (dx === null) return;
     const beta = n === 0 && ofBranches === null ? 0 : 1;
     const D = layer.keep ? denseRows : T;
+    if (masks(backend, layer, T, denseRows)) {
+      const dy = maskColumns(backend, dys[n]!, layer.keep!.indices, denseRows);
+      backward(backend, dy, layer, null, dx, beta, type);
+      backend.release(dy);
+      return;
+    }
     if (D === T) {
       backward(backend, dys[n]!, layer, null, dx, beta, type);
       return;

@@ -10,7 +10,20 @@ type Info = tf.TensorInfo;
 export function maskColumns(backend: CudaBackend, x: Info, indices: Info, fromRow: number): Info {
   const [rows, total] = x.shape as [number, number];
   if (fromRow >= rows) return backend.share(x);
-  const y = backend.output([rows, total], x.dtype, backend.physical(x));
+  return masked(backend, x, indices, fromRow, backend.output([rows, total], x.dtype, backend.physical(x)));
+}
+
+/** The same where x lies. */
+export function maskInPlace(backend: CudaBackend, x: Info, indices: Info, fromRow: number): void {
+  const [rows, total] = x.shape as [number, number];
+  if (fromRow >= rows) return;
+  const slice = backend.view(x, [rows - fromRow, total], fromRow * total);
+  masked(backend, slice, indices, 0, slice);
+  backend.release(slice);
+}
+
+function masked(backend: CudaBackend, x: Info, indices: Info, fromRow: number, y: Info): Info {
+  const [rows, total] = x.shape as [number, number];
   return overColumns(backend, y, (count, full, run) => {
     const addresses = [backend.address(x), backend.address(indices), backend.address(y)];
     const fullWidth = full === 1 && addresses[0]! % 16 === 0 ? 1 : 0;
