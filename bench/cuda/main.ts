@@ -9,6 +9,7 @@ import '@spft/backend-cuda';
 import type { CudaBackend } from '@spft/backend-cuda';
 import type { LlamaForCausalLM } from '@spft/models';
 import * as tf from '@tensorflow/tfjs';
+import { GENERATIONS, measureGeneration } from './generation.js';
 import { LLAMA3_8B, randomLlama, SMOLLM2_135M } from './llama.js';
 import { measureRow, type RowResult } from './measure.js';
 import { peerRow } from './peer.js';
@@ -18,7 +19,8 @@ import { verifyOnDevice } from './verify.js';
 const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's and SmolLM2's shapes with random weights, beside their floors and PyTorch.
 
   --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_checkpointed_2x2048,
-                     dense_lora_fp8, sparselora_math10k_fp8, sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, smollm2_lora, smollm2_sparselora (default all)
+                     dense_lora_fp8, sparselora_math10k_fp8, sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, smollm2_lora, smollm2_sparselora, generate_8b, generate_8b_4,
+                     generate_8b_fp8, generate_smollm2 (default all)
   --steps N          timed steps (default 50), --warmup N steps before (default 20), --profile N steps profiled (default 2)
   --floor N          rounds of the floor (default 10)
   --layers N         layers of the model (default 32), for trying things
@@ -31,7 +33,7 @@ const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's a
 
 const { values: flags } = parseArgs({
   options: {
-    ...{ rows: { type: 'string', default: ROWS.map(({ name }) => name).join() } },
+    ...{ rows: { type: 'string', default: [...ROWS, ...GENERATIONS].map(({ name }) => name).join() } },
     ...{
       steps: { type: 'string', default: '50' },
       warmup: { type: 'string', default: '20' },
@@ -91,7 +93,10 @@ async function main(): Promise<void> {
   // Of one form at a time, as a step's memory counts all that is on the GPU.
   let model: LlamaForCausalLM | null = null;
   let stored = '';
-  for (const row of rowsNamed(flags.rows)) {
+  const asked = flags.rows.split(',').map((name) => name.trim());
+  const generations = GENERATIONS.filter(({ name }) => asked.includes(name));
+  const others = asked.filter((name) => !GENERATIONS.some((row) => row.name === name));
+  for (const row of [...(others.length > 0 ? rowsNamed(others.join()) : []), ...generations]) {
     try {
       const { shape = 'llama3', basePrecision = 'bf16', keepTransposed = false } = row;
       const wanted = `${shape} ${basePrecision} ${keepTransposed}`;
@@ -104,6 +109,17 @@ async function main(): Promise<void> {
         stored = wanted;
         backend.device.synchronize();
         say(`${shape} in ${basePrecision} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+      }
+      if ('prompt' in row) {
+        const measured = await measureGeneration(model, row);
+        rows.push(measured);
+        say(
+          `${line(measured)}, wall ${measured.wallMs} ms, ${measured.ofFloor} of reading the weights; ${measured.verified}`,
+        );
+        for (const { name, calls, ms } of measured.profile!.slice(0, 12))
+          say(`    ${ms.toFixed(3)} ms ${calls} × ${name}`);
+        save({ verified });
+        continue;
       }
       const options = { steps: Number(flags.steps), warmup: Number(flags.warmup), profiled: Number(flags.profile) };
       rows.push(await measureRow(model, row, { ...options, floorRounds: Number(flags.floor), configs: flags.configs }));

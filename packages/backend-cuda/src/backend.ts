@@ -11,7 +11,7 @@ import { type Dimensions, Launcher } from './device/launch.js';
 import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
-import { Staging } from './device/staging.js';
+import { type Arriving, Staging } from './device/staging.js';
 import { type Unpacking, unpackingOf } from './forms/unpacking.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
@@ -19,6 +19,7 @@ import { CudaWeightShards } from './sharding/weight-shards.js';
 import { Journal } from './shared/journal.js';
 import {
   BYTES,
+  bytesOf,
   C_TYPE,
   type Codebook,
   dtypeOf,
@@ -42,6 +43,11 @@ export class CudaBackend extends tf.KernelBackend {
   readonly weightType: 'bf16' | 'f32' = weightTypeOf();
   readonly memoryPool: Memory;
   readonly data = new TensorStore();
+  /**
+   * Multiplications that gathered channels of a layer must save, or they are masked instead (spft/project/layers.ts): what an H200 makes in the time
+   * of the launches that gathering takes.
+   */
+  masksBelow = 2 ** 32;
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
@@ -482,10 +488,18 @@ export class CudaBackend extends tf.KernelBackend {
     const data = this.data.get(dataId);
     const blocks = [data.block, data.codebook?.block].filter((block) => block !== null && block !== undefined);
     for (const block of blocks) block.users++;
+    let arriving: Arriving | null = null;
     try {
       // Those that others may take the place of meanwhile are read at once.
-      if (!data.gathered) await this.device.settled();
-      return this.#valuesOf(data);
+      if (data.gathered) return this.#valuesOf(data);
+      // A few bytes are asked for at once, so that what is launched meanwhile is not waited for.
+      if (data.host === null && data.block && !data.codebook)
+        arriving = this.#staging.ask(data.block.address + data.offset, bytesOf(data));
+      await this.device.settled();
+      return this.#valuesOf(data, arriving);
+    } catch (error) {
+      arriving?.take();
+      throw error;
     } finally {
       for (const block of blocks) this.memoryPool.release(block);
     }
@@ -497,15 +511,15 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#valuesOf(data);
   }
 
-  #valuesOf(data: TensorData): tf.BackendValues {
+  #valuesOf(data: TensorData, arriving: Arriving | null = null): tf.BackendValues {
     data.gathered?.ensure();
-    const { host, physical, elements, block, offset, dtype } = data;
+    const { host, physical, block, offset, dtype } = data;
     if (dtype === 'string') return host as Uint8Array[];
     if (host !== null) return typedArray(host as number[], dtype);
     const form = unpackingOf(physical);
     if (form) return this.#unpacked(data, form);
-    const bytes = new Uint8Array(elements * BYTES[physical]);
-    this.#staging.download(block!.address + offset, bytes);
+    const bytes = arriving?.take() ?? new Uint8Array(bytesOf(data));
+    if (!arriving) this.#staging.download(block!.address + offset, bytes);
     switch (physical) {
       case 'bf16':
         return widen(new Uint16Array(bytes.buffer));

@@ -62,3 +62,4 @@ export {
 export { type CudaProbe, type CudaProblem, describeProbe, type FoundLibrary, probeCuda } from './probe.js';
 export { type RandomOptions, randomTensor } from './random.js';
 export type { CudaWeightShards } from './sharding/weight-shards.js';
+export { readOnly } from './spft/project/few-rows.js';

@@ -61,6 +61,9 @@ export class TensorData {
   ) {}
 }
 
+/** Bytes that a tensor takes on the device. */
+export const bytesOf = ({ elements, physical }: TensorData): number => elements * BYTES[physical];
+
 /** The tensors of the backend. Those that moved here from another backend keep the dataId that they had. */
 export class TensorStore {
   readonly #moved = new WeakMap<tf.DataId, TensorData>();

@@ -272,6 +272,11 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     return this.#rope.rows(positions);
   }
 
+  /** The same, looked up on the device, of positions below `most`; not for dynamic scaling. */
+  ropeRowsOnDevice(positions: Int32Array, most: number): { cos: tf.Tensor2D; sin: tf.Tensor2D } {
+    return this.#rope.rowsOnDevice(positions, most);
+  }
+
   /**
    * Embedding rows [ids.length, H], a constant in every gradient unless an adapter is on the embedding; owned by the caller.
    * @throws RangeError when an id has no row.

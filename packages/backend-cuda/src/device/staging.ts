@@ -3,9 +3,18 @@
  * a half of the ring is used again only after its copies are done.
  */
 import { viewOf } from '../libraries/native.js';
-import type { Device } from './device.js';
+import { type Device, driverError } from './device.js';
 
 const HALF = 8 * 2 ** 20;
+/** Bytes of a place for what is read without waiting, and how many there are. */
+const PLACE = 4096;
+const PLACES = 16;
+
+/** Bytes that are on their way to the host. */
+export interface Arriving {
+  /** What came, once the work so far is done. To be called whatever happens: until then its place is taken. */
+  take(): Uint8Array;
+}
 
 export class Staging {
   readonly #device: Device;
@@ -14,6 +23,7 @@ export class Staging {
   readonly #copied: readonly [number, number];
   #half = 0;
   #used = 0;
+  #small: { readonly address: number; readonly bytes: Uint8Array; readonly free: number[] } | null = null;
 
   constructor(device: Device) {
     this.#device = device;
@@ -50,6 +60,38 @@ export class Staging {
       bytes.set(this.#ring.subarray(place, place + count), at);
       at += count;
     }
+  }
+
+  /**
+   * Asks for a copy of a few bytes as they are now, so that work launched after it is not waited for.
+   * @returns null where there are too many bytes, or too many such copies under way.
+   */
+  ask(from: number, count: number): Arriving | null {
+    if (count > PLACE) return null;
+    if (this.#small === null) {
+      const address = this.#device.handle('cuMemHostAlloc', PLACE * PLACES, 0);
+      const free = Array.from({ length: PLACES }, (_, n) => n);
+      this.#small = { address, bytes: viewOf(address, PLACE * PLACES), free };
+    }
+    const { address, bytes, free } = this.#small;
+    const place = free.pop();
+    if (place === undefined) return null;
+    const at = place * PLACE;
+    const status = this.#device.driver.cuMemcpyDtoHAsync_v2(address + at, from, count, this.#device.stream);
+    if (status !== 0) {
+      free.push(place);
+      throw driverError('cuMemcpyDtoHAsync_v2', status);
+    }
+    let taken: Uint8Array | null = null;
+    return {
+      take: () => {
+        if (taken === null) {
+          taken = bytes.slice(at, at + count);
+          free.push(place);
+        }
+        return taken;
+      },
+    };
   }
 
   /** Goes on in the other half, once its copies are done. */

@@ -11,6 +11,7 @@ export interface RecorderHost {
   output(shape: readonly number[], dtype?: tf.DataType, physical?: Physical): tf.TensorInfo;
   address(info: tf.TensorInfo): number;
   release(info: tf.TensorInfo): void;
+  as(info: tf.TensorInfo, physical: Physical): tf.TensorInfo;
   copy(from: number, to: number, bytes: number): void;
   /** Ends what is under way on other streams, and forgets what lies where for the time being: a recorded step must find all as it does itself. */
   settle(): void;

@@ -1,5 +1,6 @@
 /** @file The arrays that differ from step to step: one piece of memory here and one on the device, in which each has its place. */
 
+import type * as tf from '@tensorflow/tfjs';
 import type { Block } from '../device/memory.js';
 import type { RecorderHost } from './host.js';
 
@@ -15,6 +16,8 @@ export class Inputs {
   readonly places = new Map<ArrayBufferView, Block>();
   readonly #bytes: Uint8Array;
   readonly #whole: Block;
+  /** Values of this step that are on the device. */
+  #onDevice: Readonly<Record<string, tf.Tensor>> = {};
 
   constructor(backend: RecorderHost, given: StepInputs) {
     const entries = Object.entries(given);
@@ -36,7 +39,16 @@ export class Inputs {
   }
 
   /** Takes over values. @throws RangeError where they are not of the same names and lengths as those before. */
-  set(given: StepInputs): void {
+  set(given: StepInputs, onDevice: Readonly<Record<string, tf.Tensor>> = {}): void {
+    for (const [name, tensor] of Object.entries(onDevice)) {
+      const own = this.arrays[name];
+      const dtype = own instanceof Int32Array ? 'int32' : 'float32';
+      if (tensor.dtype !== dtype || tensor.size !== own?.length)
+        throw new RangeError(
+          `a recorded step's input ${name} is ${own ? `${dtype} of ${own.length}` : 'not one of it'}, and its tensor ${tensor.dtype} of ${tensor.size}`,
+        );
+    }
+    this.#onDevice = onDevice;
     const names = Object.keys(this.arrays);
     for (const name of names) {
       const [own, values] = [this.arrays[name]!, given[name]];
@@ -56,6 +68,12 @@ export class Inputs {
 
   upload(backend: RecorderHost): void {
     backend.uploadInputs(this.#whole.address, this.#bytes);
+    for (const [name, tensor] of Object.entries(this.#onDevice)) {
+      const own = this.arrays[name]!;
+      const converted = backend.as(tensor, own instanceof Int32Array ? 'i32' : 'f32');
+      backend.copy(backend.address(converted), this.places.get(own)!.address, own.byteLength);
+      backend.release(converted);
+    }
   }
 
   end(backend: RecorderHost): void {

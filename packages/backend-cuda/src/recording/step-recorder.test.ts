@@ -51,6 +51,26 @@ describeCuda('recordSteps()', () => {
     expect(messages).toEqual([]);
   });
 
+  it('takes values of inputs that are on the device, watched and recorded, and refuses those that do not fit', () => {
+    const steps = recorder();
+    for (let n = 0; n < 5; n++) {
+      const { rows } = inputs(n);
+      const x = tf.tensor1d(inputs(n).x as Float32Array);
+      const given = { x: new Float32Array(6), rows: rows! };
+      expect(read(steps.run('a', given, compute, { x }))).toEqual(read(compute(inputs(n))));
+      x.dispose();
+    }
+    expect(steps.counts.recorded).toBe(1);
+    expect(steps.counts.plain).toBeGreaterThan(0);
+    expect(steps.counts.replayed).toBeGreaterThan(2);
+    // Without the tensor the array counts again.
+    expect(read(steps.run('a', inputs(7), compute))).toEqual(read(compute(inputs(7))));
+    const short = tf.tensor1d([1, 2]);
+    expect(() => steps.run('a', inputs(7), compute, { x: short })).toThrow('its tensor float32 of 2');
+    expect(() => steps.run('a', inputs(7), compute, { y: short })).toThrow('input y is not one of it');
+    short.dispose();
+  });
+
   it('updates variables in place, and notices when one has other memory', () => {
     const train = (run: (n: number, work: (inputs: StepInputs) => tf.Tensor[]) => void) => {
       const variable = tf.variable(tf.tensor1d([1, 2, 3, 4, 5, 6]));

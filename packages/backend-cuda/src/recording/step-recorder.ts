@@ -68,11 +68,11 @@ export class CudaStepRecorder {
   }
 
   /** As `StepRecorder.run`. */
-  run(key: string, given: StepInputs, work: Work): tf.Tensor[] {
+  run(key: string, given: StepInputs, work: Work, onDevice: Readonly<Record<string, tf.Tensor>> = {}): tf.Tensor[] {
     const { device } = this.#backend;
     if (device.recording) throw new Error('internal: a recorded step within another');
     const slot = this.#slot(key, given);
-    slot.inputs.set(given);
+    slot.inputs.set(given, onDevice);
     if (device.profiler) return this.#plainly(slot, work, 'they are profiled');
     if (slot.graph && !slot.graph.isValid()) this.#drop(slot);
     if (!slot.graph) {

@@ -6,6 +6,10 @@ import { combinations, declareVariants } from '../shared/variants.js';
 import { C_TYPE, PLAIN_C_TYPES } from '../storage.js';
 import { reducible } from './axes.js';
 
+/** Numbers of a row from which on it is long, and that a block then has at a time. */
+const LONG = 8192;
+const STRETCH = 2048;
+
 for (const [name, least] of [
   [tf.ArgMax, false],
   [tf.ArgMin, true],
@@ -16,7 +20,18 @@ for (const [name, least] of [
     const defines = { FROM: C_TYPE[backend.physical(x)], ...(least ? { LEAST: 1 } : {}) };
     const [from, to] = [backend.address(x), backend.address(result)];
     if (n === 0) backend.clear(result);
-    else if (inner === 1) {
+    else if (inner === 1 && n >= LONG && outer <= backend.device.info.multiprocessors) {
+      // Few long rows, as logits are: several blocks a row.
+      const stretches = Math.min(256, Math.ceil(n / STRETCH));
+      backend.scratch(16 * outer * stretches, (places) => {
+        const values = places + 8 * outer * stretches;
+        const some = backend.kernel('arg-reduce', 'arg_stretches', 'pppll', defines);
+        const stretch = Math.ceil(n / stretches);
+        backend.launch(some, [stretches, outer], [256], [from, values, places, n, stretch]);
+        const all = backend.kernel('arg-reduce', 'arg_joins', 'pppi', defines);
+        backend.launch(all, [outer], [256], [values, places, to, stretches]);
+      });
+    } else if (inner === 1) {
       const threads = Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(n / 4))));
       const kernel = backend.kernel('arg-reduce', 'arg_rows', 'ppll', defines);
       backend.launch(kernel, [Math.min(outer, 2 ** 20)], [threads], [from, to, outer, n]);

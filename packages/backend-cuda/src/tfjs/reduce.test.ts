@@ -76,6 +76,25 @@ describeCuda('reductions', () => {
     }
   });
 
+  it('argMax and argMin of long rows give the first place, wherever it is', () => {
+    const n = 20_001;
+    for (const places of [[0], [n - 1], [2047, 2048], [9000, 9001, 15_000], [1]]) {
+      const values = Float32Array.from({ length: 2 * n }, (_, i) => Math.sin(i) / 4);
+      for (const place of places) {
+        values[place] = 7;
+        values[n + place] = -7;
+      }
+      values[5000] = Number.NaN;
+      const x = tf.tensor2d(values, [2, n]);
+      expect(tf.argMax(x, 1).dataSync()[0]).toBe(places[0]);
+      expect(tf.argMin(x, 1).dataSync()[1]).toBe(places[0]);
+      x.dispose();
+    }
+    const none = tf.fill([1, n], Number.NaN);
+    expect([...tf.argMax(none, 1).dataSync()]).toEqual([0]);
+    none.dispose();
+  });
+
   it('argMax and argMin give the first place', async () => {
     for (const f of [tf.argMax, tf.argMin]) {
       for (const axis of [0, 1, 2]) {

@@ -3,7 +3,9 @@ import * as tf from '@tensorflow/tfjs';
 import type { LlamaForCausalLM } from '../llama.js';
 import { deriveSeed } from '../seed.js';
 import { Decoder } from './decoder.js';
+import { canRecord, RecordedDecoder } from './recorded-decoder.js';
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.js';
+import type { TokenDecoder } from './token-decoder.js';
 
 export interface GenerateOptions extends SamplingOptions {
   /** A sequence ends after so many tokens, if not before. */
@@ -37,16 +39,13 @@ function check(promptIds: readonly (readonly number[])[], options: GenerateOptio
   if (options.doSample) checkSampling(options);
 }
 
-/** The next token of each row; `sequences` are the rows' prompts. Ends `logits` [B, V]. */
-async function choose(
-  logits: tf.Tensor2D,
+/** The next token of each row, of what a decoder gave; `sequences` are the rows' prompts. */
+function chosenOf(
+  values: ArrayLike<number>,
   sequences: readonly number[],
   index: number,
   options: GenerateOptions,
-): Promise<number[]> {
-  const read = options.doSample ? logits : tf.tidy(() => tf.argMax(logits, 1));
-  const values = await read.data();
-  tf.dispose([logits, read]);
+): number[] {
   if (!options.doSample) return Array.from(values);
   const V = values.length / sequences.length;
   return sequences.map((sequence, row) => {
@@ -69,13 +68,23 @@ export async function generate(
   const generated: number[][] = promptIds.map(() => []);
   if (promptIds.length === 0) return generated;
   const ends = new Set(options.eosTokenIds ?? model.config.eosTokenIds);
-  const decoder = new Decoder(model);
+  const { maxNewTokens, doSample = false } = options;
+  const asked = { greedy: !doSample, maxNewTokens };
+  const decoder: TokenDecoder = canRecord(model) ? new RecordedDecoder(model, asked) : new Decoder(model, asked);
+  let given: tf.Tensor | null = null;
+  let ahead: tf.Tensor | null = null;
   try {
     let sequences = promptIds.map((_, sequence) => sequence);
     const done = new Set<number>();
-    let logits = decoder.prefill(promptIds);
+    given = decoder.prefill(promptIds);
     for (let index = 0; ; index++) {
-      let tokens = await choose(logits, sequences, index, options);
+      const isLast = index + 1 === maxNewTokens;
+      const reading = given.data();
+      // What is chosen is on the device, so the next step can begin before it is known here. One too many, where all sequences end with these.
+      if (decoder.takesTensors && !isLast) ahead = decoder.step(given as tf.Tensor1D);
+      let tokens = chosenOf(await reading, sequences, index, options);
+      given.dispose();
+      given = null;
       sequences.forEach((sequence, row) => {
         if (done.has(sequence)) return;
         const token = tokens[row]!;
@@ -83,16 +92,23 @@ export async function generate(
         options.onToken?.({ sequence, index, token });
         if (ends.has(token)) done.add(sequence);
       });
-      if (done.size === promptIds.length || index + 1 === options.maxNewTokens) return generated;
+      if (done.size === promptIds.length || isLast) return generated;
       const going = sequences.flatMap((sequence, row) => (done.has(sequence) ? [] : [row]));
       // A finished sequence is carried along until half of them are: taking rows out of the cache copies it.
       if (going.length * 2 <= sequences.length) {
         decoder.keepRows(going);
         [sequences, tokens] = [going.map((row) => sequences[row]!), going.map((row) => tokens[row]!)];
+        if (ahead !== null) {
+          const all: tf.Tensor = ahead;
+          ahead = tf.tidy(() => tf.gather(all, tf.tensor1d(going, 'int32')));
+          all.dispose();
+        }
       }
-      logits = decoder.step(tokens);
+      given = ahead ?? decoder.step(tokens);
+      ahead = null;
     }
   } finally {
+    tf.dispose([given, ahead] as tf.TensorContainer);
     decoder.dispose();
   }
 }

@@ -36,10 +36,17 @@ export interface StepRecorder {
    * @param inputs of the same names, types and lengths for the same key; copied.
    * @param work synchronous; changes nothing but tensors that it updates in place (an optimizer's), and nothing on the host. What it makes and
    * does not return it disposes of.
+   * @param onDevice values of some of the inputs, by name, as tensors of their dtype and length: taken in place of the arrays', without the host's knowing
+   * them (what a step before gave).
    * @returns what `work` returns; owned by the caller.
    * @throws what `work` throws. Then all is as it was.
    */
-  run(key: string, inputs: StepInputs, work: (inputs: StepInputs) => tf.Tensor[]): tf.Tensor[];
+  run(
+    key: string,
+    inputs: StepInputs,
+    work: (inputs: StepInputs) => tf.Tensor[],
+    onDevice?: Readonly<Record<string, tf.Tensor>>,
+  ): tf.Tensor[];
   readonly counts: StepRecorderCounts;
   /** Gives back all recordings and their memory. */
   dispose(): void;

@@ -6,9 +6,10 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { inScope } from '../../shared/tensors.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
+import type { Norm } from '../project/few-rows.js';
 import { activationType } from '../project/layers.js';
 import { decodeAttention, takesHeads } from './decode-attention.js';
-import { type Norm, timesFewRows } from './few-rows.js';
+import { timesRows } from './times-rows.js';
 
 type Info = TensorInfo;
 
@@ -43,17 +44,17 @@ const decodeLayer: CudaKernel<'SpftDecodeLayer'> = ({
       };
       const plain = { residual: null, norm: null, gated: false };
       const [qs, ks, vs] = between(
-        inScope(backend, (s) => timesFewRows(backend, { ...plain, x: rows, norm: inputNorm, layers: [q, k, v] }, s)),
+        inScope(backend, (s) => timesRows(backend, { ...plain, x: rows, norm: inputNorm, layers: [q, k, v] }, s)),
       );
       const tokens = { q: qs!, k: ks!, v: vs!, cos, sin, positions, keys, values };
       const [mixed] = between([inScope(backend, (s) => decodeAttention(backend, tokens, heads, s))]);
       const [attended] = between(
-        inScope(backend, (s) => timesFewRows(backend, { ...plain, x: mixed!, layers: [o], residual: rows }, s)),
+        inScope(backend, (s) => timesRows(backend, { ...plain, x: mixed!, layers: [o], residual: rows }, s)),
       );
       const gated = { ...plain, x: attended!, norm: secondNorm, layers: [gate, up], gated: true };
-      const [activated] = between(inScope(backend, (s) => timesFewRows(backend, gated, s)));
+      const [activated] = between(inScope(backend, (s) => timesRows(backend, gated, s)));
       const last = { ...plain, x: activated!, layers: [down], residual: attended! };
-      const [y] = timesFewRows(backend, last, inner);
+      const [y] = timesRows(backend, last, inner);
       return [y!, keys, values];
     });
   });

@@ -6,6 +6,7 @@ import { inScope } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import type { CudaKernels } from '../contract.js';
+import { takesFewRows, timesFewRows } from './few-rows.js';
 import { activationType } from './layers.js';
 
 type Info = tf.TensorInfo;
@@ -41,6 +42,14 @@ function times(backend: CudaBackend, x: Info, weight: Info, transposed: boolean)
  * @returns [T, out] owned by the caller: bf16 where x is and W is no float, else float.
  */
 export function linear(backend: CudaBackend, x: Info, weight: Info, bias?: Info): Info {
+  // What few rows give is not rounded to codes on its way.
+  const few = inScope(backend, (scope) => {
+    if (!takesFewRows(x)) return null;
+    const rows = scope.temporary(backend.as(x, activationType(backend, x, weight)));
+    const layers = [{ weight, bias: bias ?? null }];
+    return timesFewRows(backend, { x: rows, layers, norm: null, residual: null, gated: false }, scope);
+  });
+  if (few) return few[0]!;
   const y = times(backend, x, weight, false);
   if (bias) addBias(backend, y, bias);
   return y;

@@ -1,18 +1,14 @@
 /**
  * @file Products of few rows with frozen matrices (cuda/gemv.cu), with what goes before and after them in a step of generation: a norm of the rows, a bias, a
- * residual, SwiGLU. Where the kernel does not take them they are made one by one, as those of a batch are: the same numbers to within rounding.
+ * residual, SwiGLU. In bytes read it is as cheap as the matrices are stored.
  */
 import type { KernelWeight } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { fewRowsFormOf, fewRowsForms } from '../../forms/few-rows.js';
-import { timesWeight, withActivations } from '../../forms/form.js';
-import { inScope, type Scope } from '../../shared/tensors.js';
+import type { Scope } from '../../shared/tensors.js';
 import { declareVariants, FLOATS } from '../../shared/variants.js';
-import { C_TYPE } from '../../storage.js';
-import { swiglu } from '../mlp/swiglu.js';
-import { rmsNorm } from '../norm/rms-norm.js';
-import { addBias } from '../project/linear.js';
+import { BYTES, C_TYPE } from '../../storage.js';
 
 type Info = TensorInfo;
 
@@ -41,6 +37,9 @@ export interface FewRowsProduct {
   readonly gated: boolean;
 }
 
+/** Whether there are as few as that. */
+export const takesFewRows = ({ shape }: Info): boolean => shape[0]! > 0 && shape[0]! <= MOST_ROWS;
+
 interface Plan {
   readonly defines: Readonly<Record<string, string | number>>;
   readonly threads: number;
@@ -52,7 +51,7 @@ function planFor(backend: CudaBackend, { x, norm, layers, gated }: FewRowsProduc
   const physicals = new Set(layers.map(({ weight }) => backend.physical(weight)));
   const biases = new Set(layers.flatMap(({ bias }) => (bias ? [backend.physical(bias)] : [])));
   const form = physicals.size === 1 ? fewRowsFormOf([...physicals][0]!) : undefined;
-  if (!form || biases.size > 1 || batch > MOST_ROWS || columns === 0 || columns % form.unit(batch) !== 0) return null;
+  if (!form || biases.size > 1 || !takesFewRows(x) || columns === 0 || columns % form.unit(batch) !== 0) return null;
   const addresses = [x, ...(norm ? [norm.weight] : []), ...layers.map(({ weight }) => weight)].map((t) =>
     backend.address(t),
   );
@@ -89,15 +88,14 @@ function rowsABlock(backend: CudaBackend, rows: number, { threads, defines }: Pl
 
 /**
  * norm(x)·Wᵀ + b of each layer, [B, out] in x's type, plus the residual; or what is gated of the two. Results of the scope.
+ * @returns null where the kernel does not take them, and nothing was done.
  */
-export function timesFewRows(backend: CudaBackend, product: FewRowsProduct, scope: Scope): Info[] {
+export function timesFewRows(backend: CudaBackend, product: FewRowsProduct, scope: Scope): Info[] | null {
   const { x, layers, gated } = product;
-  const B = x.shape[0]!;
-  const type = backend.physical(x) as 'bf16' | 'f32';
   const plan = planFor(backend, product);
-  if (!plan) return oneByOne(backend, product).map((made) => scope.result(made));
+  if (!plan) return null;
   const made = (gated ? layers.slice(0, 1) : layers).map(({ weight }) =>
-    scope.output([B, weight.shape[0]!], 'float32', type),
+    scope.output([x.shape[0]!, weight.shape[0]!], 'float32', backend.physical(x)),
   );
   launch(backend, product, plan, made);
   return made;
@@ -126,27 +124,6 @@ function launch(
   backend.launch(kernel, [blocks], [plan.threads], [...before, ...matrices, x.shape[1]!, each], shared);
 }
 
-/** The same by the kernels of batches. Owned by the caller. */
-function oneByOne(backend: CudaBackend, { x, norm, layers, residual, gated }: FewRowsProduct): Info[] {
-  const type = backend.physical(x) as 'bf16' | 'f32';
-  return inScope(backend, (scope) => {
-    const rows = norm ? scope.temporary(rmsNorm(backend, x, norm.weight, norm.eps)) : x;
-    const made = withActivations(backend, rows, type, (activations) =>
-      layers.map(({ weight, bias }) => {
-        const y = scope.result(backend.output([x.shape[0]!, weight.shape[0]!], 'float32', type));
-        const sum = residual ? { beta: 1 as const, c: backend.address(residual) } : {};
-        timesWeight(backend, activations, weight, { d: backend.address(y), type, ...sum });
-        if (bias) addBias(backend, y, bias);
-        return y;
-      }),
-    );
-    if (!gated) return made;
-    const activated = scope.result(swiglu(backend, made[0]!, made[1]!));
-    for (const info of made) scope.temporary(info);
-    return [activated];
-  });
-}
-
 // Sizes of Llama-3-8B's and SmolLM2's layers stand for all.
 for (const [physical, { form, unit: unitOf }] of fewRowsForms()) {
   for (const X of physical === 'f32' ? ['float'] : FLOATS) {
@@ -164,3 +141,15 @@ for (const [physical, { form, unit: unitOf }] of fewRowsForms()) {
     }
   }
 }
+
+/** Reads the bytes of a matrix on the device and nothing else, for benchmarks: what no product with it can be faster than. @returns how many they are. */
+export function readOnly(backend: CudaBackend, weight: Info): number {
+  const { elements, physical } = backend.data.get(weight.dataId);
+  const kernel = backend.kernel('read', 'read', 'ppl');
+  const units = Math.floor((elements * BYTES[physical]) / 16);
+  const blocks = Math.min(2 * backend.device.info.multiprocessors, Math.ceil(units / 512));
+  backend.launch(kernel, [blocks], [512], [backend.address(weight), 0, units]);
+  return 16 * units;
+}
+
+declareVariants('read');

@@ -6,7 +6,8 @@ import { bf16Tensor, random, roundToBf16 } from '../../../test/compare.js';
 import { cuda, describeCuda } from '../../../test/cuda.js';
 import { bothOf } from '../../../test/four-bit.js';
 import { inScope } from '../../shared/tensors.js';
-import { type FewRowsProduct, timesFewRows } from './few-rows.js';
+import type { FewRowsProduct } from '../project/few-rows.js';
+import { timesRows } from './times-rows.js';
 
 const next = random(7);
 const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
@@ -47,7 +48,7 @@ function launchesOf(run: () => void): string[] {
     .map(({ name }) => name);
 }
 
-describeCuda('timesFewRows()', () => {
+describeCuda('timesRows()', () => {
   it.each([
     // type of x, form, rows of x, columns, rows of each matrix
     ['bf16', 'bf16', 1, 64, [48, 16, 16]],
@@ -79,7 +80,7 @@ describeCuda('timesFewRows()', () => {
     const layers = weights.map((weight, n) => ({ weight, bias: biases[n]! }));
     const norm = { weight, eps: 1e-5 };
     const of = (product: Omit<FewRowsProduct, 'x'>) =>
-      inScope(cuda(), (scope) => timesFewRows(cuda(), { x, ...product }, scope)).map((info) =>
+      inScope(cuda(), (scope) => timesRows(cuda(), { x, ...product }, scope)).map((info) =>
         tf.engine().makeTensorFromTensorInfo(info),
       );
     const allowed = type === 'f32' && form === 'f32' ? 1e-5 : 1e-2;
@@ -119,7 +120,7 @@ describeCuda('timesFewRows()', () => {
     });
     const ofThese = (of: FewRowsProduct) =>
       launchesOf(() => {
-        for (const info of inScope(cuda(), (scope) => timesFewRows(cuda(), of, scope))) cuda().release(info);
+        for (const info of inScope(cuda(), (scope) => timesRows(cuda(), of, scope))) cuda().release(info);
       });
     expect(ofThese(product(4, 64, ['bf16', 'bf16', 'bf16']))).toEqual(['gemv']);
     expect(ofThese(product(1, 64, ['fp8', 'fp8']))).toEqual(['gemv']);
@@ -131,7 +132,7 @@ describeCuda('timesFewRows()', () => {
     const [x, weight] = [plain('bf16', numbers(4096), [1, 4096]), matrix('bf16', 70, 4096)];
     const once = () => {
       const of = { x, layers: [{ weight, bias: null }], norm: null, residual: null, gated: false };
-      const [y] = inScope(cuda(), (scope) => timesFewRows(cuda(), of, scope));
+      const [y] = inScope(cuda(), (scope) => timesRows(cuda(), of, scope));
       const values = [...(cuda().readSync(y!.dataId) as Float32Array)];
       cuda().release(y!);
       return values;
