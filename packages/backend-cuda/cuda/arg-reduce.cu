@@ -51,7 +51,6 @@ __device__ __forceinline__ Found best_of_block(Found best, Number* values, i64* 
 
 // One block a row, in turns; a power of two of threads.
 extern "C" __global__ void arg_rows(const FROM* x, int* y, i64 rows, i64 n) {
-  begin_kernel();
   __shared__ Number values[256];
   __shared__ i64 places[256];
   const int thread = threadIdx.x;
@@ -66,7 +65,6 @@ extern "C" __global__ void arg_rows(const FROM* x, int* y, i64 rows, i64 n) {
 
 // Of long rows a stretch each, for arg_joins: [rows, stretches]. A power of two of threads.
 extern "C" __global__ void arg_stretches(const FROM* x, Number* best_values, i64* best_places, i64 n, i64 stretch) {
-  begin_kernel();
   __shared__ Number values[256];
   __shared__ i64 places[256];
   const int thread = threadIdx.x;
@@ -82,7 +80,6 @@ extern "C" __global__ void arg_stretches(const FROM* x, Number* best_values, i64
 }
 
 extern "C" __global__ void arg_joins(const Number* best_values, const i64* best_places, int* y, int stretches) {
-  begin_kernel();
   __shared__ Number values[256];
   __shared__ i64 places[256];
   best_values += (i64)blockIdx.x * stretches;
@@ -95,7 +92,6 @@ extern "C" __global__ void arg_joins(const Number* best_values, const i64* best_
 
 // x is [outer, n, inner]; one thread a column.
 extern "C" __global__ void arg_columns(const FROM* x, int* y, i64 outer, i64 n, i64 inner) {
-  begin_kernel();
   for (i64 task = first_index(); task < outer * inner; task += index_step()) {
     const FROM* from = x + task / inner * n * inner + task % inner;
     Found best = {0, -1};

@@ -19,7 +19,6 @@ extern "C" __global__ void __launch_bounds__(256)
     branch_outputs(bf16* y0, bf16* y1, bf16* y2, const bf16* c0, const bf16* c1, const bf16* c2, const bf16* b0, const bf16* b1, const bf16* b2, const bf16* h,
                    const int* kept0, const int* kept1, const int* kept2, int rows, int count, int all, int out0, int out1, int out2, int rank0, int rank1, int rank2, int at0, int at1, int at2, int from0, int from1,
                    int from2, int count0, int count1, int count2, int mask_from0, int mask_from1, int mask_from2, float s0, float s1, float s2) {
-  begin_kernel();
   SPFT_DYNAMIC_SHARED(bf16, shared);
   bf16* const y_tiles = shared;
   bf16* const h_tiles = y_tiles + 2 * ROWS * Y_STRIDE;

@@ -47,6 +47,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const int split = blockIdx.x, splits = gridDim.x, b = blockIdx.z;
   const int kv_head = blockIdx.y / (GROUP / HEADS), head = kv_head * GROUP + blockIdx.y % (GROUP / HEADS) * HEADS;
   const int heads = kv_heads * GROUP;
+  ptx_let_next_begin();
   ptx_wait_for_previous();
   const int position = positions[b], length = min(position + 1, room);
   const int stretch = (length + splits - 1) / splits;

@@ -46,6 +46,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
          const u8* codes0, const u8* extra0, const BIAS* bias0, X* y0, int rows0,  //
          const u8* codes1, const u8* extra1, const BIAS* bias1, X* y1, int rows1,  //
          const u8* codes2, const u8* extra2, const BIAS* bias2, X* y2, int rows2, int columns, int rows_a_block) {
+  ptx_let_next_begin();
   SPFT_DYNAMIC_SHARED(float, partial);  // [rows of the block][BATCH][warps]
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = THREADS / 32;
   const int rows = rows0 + rows1 + rows2;
@@ -172,7 +173,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
       partial[((i64)(row - first) * BATCH + which) * warps + warp] = sum;
   }
   __syncthreads();
-  ptx_let_next_begin();
 
   const int count = (last - first) * BATCH;
   // The sum of a row of W and a row of x.

@@ -25,7 +25,6 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
 // Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room.
 extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, u8* up_codes, float* up_scales, int columns,
                                                 int stride) {
-  begin_kernel();
   __shared__ u32 of_warp[32];
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
@@ -72,7 +71,6 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
 // codes [rows, 2 * columns]: gradients of gate, then those of up, with one scale. With UP_CODES up is read from `up_codes` and `up_scales`.
 extern "C" __global__ void quantised_activation_grad(const X* gate, const X* up, const X* dy, u8* codes, float* scales, const u8* up_codes,
                                                      const float* up_scales, int columns, int stride) {
-  begin_kernel();
   __shared__ u32 of_warp[32];
   gate += (i64)blockIdx.x * stride;
   dy += (i64)blockIdx.x * columns;

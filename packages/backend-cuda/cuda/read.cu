@@ -2,7 +2,6 @@
 #include "spft.cuh"
 
 extern "C" __global__ void read(const u8* from, u32* to, i64 units) {
-  begin_kernel();
   u32 all = 0;
   const i64 step = (i64)gridDim.x * blockDim.x;
   i64 at = (i64)blockIdx.x * blockDim.x + threadIdx.x;

@@ -192,3 +192,33 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, uns
     return status ? break_context(status) : SUCCESS;
   });
 }
+
+// As cuda.h has them.
+struct LaunchAttribute {
+  unsigned id;
+  char pad[4];
+  union {
+    char bytes[64];
+    int allowed;
+  } value;
+};
+struct LaunchConfig {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared;
+  uint64_t stream;
+  const LaunchAttribute* attributes;
+  unsigned attribute_count;
+};
+
+// Kernels run one after the other here, also those that may begin early (programmatic stream serialization, the one attribute that is known).
+EXPORT int cuLaunchKernelEx(const LaunchConfig* config, uint64_t handle, void** parameters, void** extra) {
+  ENTER(cuLaunchKernelEx);
+  if (!config) return INVALID_VALUE;
+  for (unsigned i = 0; i < config->attribute_count; i++) {
+    const LaunchAttribute& attribute = config->attributes[i];
+    if (attribute.id == 6 && (attribute.value.allowed == 0 || attribute.value.allowed == 1)) continue;
+    complain("cuLaunchKernelEx: attribute %u is not emulated", attribute.id);
+    return INVALID_VALUE;
+  }
+  return cuLaunchKernel(handle, config->grid_x, config->grid_y, config->grid_z, config->block_x, config->block_y, config->block_z, config->shared,
+                        config->stream, parameters, extra);
+}

@@ -261,8 +261,16 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#modules.kernel(file, entry, parameters, defines);
   }
 
-  launch(kernel: Kernel, grid: Dimensions, block: Dimensions, args: readonly number[], sharedBytes = 0): void {
-    this.#launcher.launch(kernel, grid, block, args, sharedBytes);
+  /** @param beginsEarly see launch.ts. */
+  launch(
+    kernel: Kernel,
+    grid: Dimensions,
+    block: Dimensions,
+    args: readonly number[],
+    sharedBytes = 0,
+    beginsEarly = false,
+  ): void {
+    this.#launcher.launch(kernel, grid, block, args, sharedBytes, beginsEarly);
   }
 
   multiply(product: Product): void {

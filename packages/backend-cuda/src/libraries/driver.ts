@@ -50,6 +50,7 @@ const SIGNATURES = {
   cuLaunchKernel:
     'uint64_t function, uint32_t gx, uint32_t gy, uint32_t gz, uint32_t bx, uint32_t by, uint32_t bz, uint32_t shared, uint64_t stream, ' +
     'uint64_t parameters, uint64_t extra',
+  cuLaunchKernelEx: 'uint64_t config, uint64_t function, uint64_t parameters, uint64_t extra',
 } as const;
 
 export type DriverFunctions = Record<keyof typeof SIGNATURES, NativeFunction>;
@@ -118,6 +119,9 @@ export const DEVICE_ATTRIBUTE = {
 
 /** Values of CUmemPool_attribute. */
 export const POOL_ATTRIBUTE = { releaseThreshold: 4, reserved: 5, reservedPeak: 6, used: 7, usedPeak: 8 } as const;
+
+/** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION. */
+export const BEGINS_EARLY = 6;
 
 /** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES. */
 export const MAX_DYNAMIC_SHARED = 8;

@@ -54,9 +54,6 @@ export class Recording {
   /** Whether a watched run did something for the first time, as it must not be done in a captured one: it says nothing of the next run's memory. */
   didAnew = false;
 
-  /** Whether what was launched last is a kernel, rather than a copy: see launch.ts. */
-  afterKernel = false;
-
   /** What happens once, or must not happen at all in a step that is recorded. @throws CaptureError in a captured run. */
   refuse(what: string): void {
     if (this.arena) throw new CaptureError(what);

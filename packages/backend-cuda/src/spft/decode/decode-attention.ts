@@ -72,7 +72,7 @@ export function decodeAttention(backend: CudaBackend, of: DecodeAttention, heads
     C,
     Math.LOG2E / Math.sqrt(d),
   ];
-  backend.launch(kernel, [splits, across, B], [THREADS], args);
+  backend.launch(kernel, [splits, across, B], [THREADS], args, 0, true);
   return y;
 }
 

@@ -121,7 +121,9 @@ function launch(
   const before = [address(x), address(norm?.weight), norm?.eps ?? 0, address(residual)];
   const shared = 4 * each * (plan.defines.BATCH as number) * (plan.threads / 32);
   const blocks = Math.ceil(rows / each);
-  backend.launch(kernel, [blocks], [plan.threads], [...before, ...matrices, x.shape[1]!, each], shared);
+  // It fetches weights before the launches before it are through, so not where one of these brings them.
+  const early = layers.every(({ weight }) => !backend.data.get(weight.dataId).gathered);
+  backend.launch(kernel, [blocks], [plan.threads], [...before, ...matrices, x.shape[1]!, each], shared, early);
 }
 
 // Sizes of Llama-3-8B's and SmolLM2's layers stand for all.
