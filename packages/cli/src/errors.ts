@@ -7,19 +7,23 @@ export class CliError extends Error {
   override readonly name = 'CliError';
   readonly code = 'SPFT_CLI';
 
-  constructor(message: string, options: ErrorOptions & { readonly exitCode?: number } = {}) {
+  constructor(message: string, options: ErrorOptions & { readonly exitCode?: number; readonly silent?: boolean } = {}) {
     super(message, options);
     this.exitCode = options.exitCode ?? 1;
+    this.silent = options.silent ?? false;
   }
 
   /** What the process exits with. */
   readonly exitCode: number;
+  /** Whether another process says it. */
+  readonly silent: boolean;
 }
 
 /** Says what went wrong, and whose fault it is. @returns the exit code. */
 export function reportError(error: unknown, output: Output): number {
   // Commander has said it already: wrong flags, or help, which is no error.
   if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof CliError && error.silent) return error.exitCode;
   const message = messageOf(error);
   if (message !== null) {
     output.error(message);

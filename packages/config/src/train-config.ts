@@ -159,7 +159,7 @@ export const TRAIN_KEYS = {
   resumeFromCheckpoint: optional(
     switchable(),
     null,
-    'Checkpoint to continue from; "true" for the latest in output_dir.',
+    'Checkpoint to continue from; "true" for the latest in output_dir, "auto" for the latest that can be read, or the start where there is none.',
   ),
 
   // Randomness, precision, machine.

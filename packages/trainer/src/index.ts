@@ -53,6 +53,7 @@ export {
 } from './evaluation/evaluate-task.js';
 export { type EvaluationExample, type EvaluationTask, TASK_KINDS, type TaskKind } from './evaluation/tasks.js';
 export type { StepContext, TrainerCallback, TrainerContext } from './loop/callbacks.js';
+export type { PendingSum, Ranks } from './loop/ranks.js';
 export { RecordedSteps, type StepResult, type StepRules, type StepValues } from './loop/recorded-steps.js';
 export { type ScheduleName, scheduleParameters } from './loop/schedule.js';
 export { type ScheduledSparsity, SpftCallback } from './loop/spft-callback.js';

@@ -55,6 +55,11 @@ export const addTrainCommand: AddCommand = (program, context) => {
     },
     { name: 'overwrite_output_dir', description: 'replace an earlier run in output_dir' },
     { name: 'revision', value: '<name>', description: 'branch, tag or commit of the model on the hub' },
+    {
+      name: 'dry_run',
+      description:
+        'print rank, host, device and share of the data of each process, and what the run would be, then end',
+    },
     { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },
   ]);
   addTrainingKeys(command);
@@ -116,5 +121,7 @@ Examples:
     --sparsity configs/sparsity/my-model.yaml --output_dir runs/math
   spft train --model ./base --dataset mine.json --peft dora --learning_rate 1e-4 --max_steps 200
   spft train … --resume_from_checkpoint true
+
+  torchrun --no-python --nproc_per_node 8 spft train …   mpirun -n 8 spft train …   srun spft train …
 
 Ctrl-C finishes the step and writes a checkpoint.`;

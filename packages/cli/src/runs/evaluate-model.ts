@@ -1,12 +1,14 @@
 /** @file Evaluation by generation, with progress and a table: what `spft eval` does and `spft train` ends with. */
 import { generate } from '@spft/models';
-import { type EvaluationResult, type EvaluationTask, evaluateTask, type PromptTemplate } from '@spft/trainer';
+import { type EvaluationResult, type EvaluationTask, evaluateTask, type PromptTemplate, type Ranks } from '@spft/trainer';
 import { loadTasks } from '@spft/trainer/node';
 import type { OpenedModel } from '../steps/open-model.js';
 import type { Output } from '../terminal/output.js';
 import { bytes, percent, table } from '../terminal/table.js';
 
 export interface EvaluateModelOptions {
+  /** Among which the questions are dealt out. */
+  readonly ranks?: Ranks | null;
   /** The one that was trained with. */
   readonly template: PromptTemplate;
   /** Prompts a batch. Default 8. */

@@ -1,5 +1,6 @@
 /** @file What a training run is asked for, and whether that is enough and fits together. */
 import { snakeCase, TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/config';
+import type { OpenedGroup } from '@spft/distributed';
 import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import type { OpenedModel } from '../steps/open-model.js';
@@ -26,6 +27,8 @@ export interface TrainingRequest {
   /** A base that is open already, on the active backend; it stays open. */
   readonly opened?: OpenedModel;
   readonly callbacks?: readonly TrainerCallback[];
+  /** The processes of this run; null or absent where there is one. */
+  readonly ranks?: OpenedGroup | null;
 }
 
 /** A request with what it leaves out. */

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import type { TrainConfig } from '@spft/config';
 import { loadTrainConfig } from '@spft/config/node';
 import { CliError } from '../errors.js';
+import { onRanks } from '../steps/ranks.js';
 import { SIGNAL_NUMBERS } from '../terminal/io.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
 import { bytes, percent, table } from '../terminal/table.js';
+import { dryRun } from './dry-run.js';
 import { evaluationSummary, evaluationTable } from './evaluate-model.js';
 import { runEval } from './run-eval.js';
 import { runMerge } from './run-merge.js';
@@ -25,6 +27,7 @@ export interface TrainFlags {
   readonly saveMerged?: boolean;
   readonly revision?: string;
   readonly json?: string;
+  readonly dryRun?: boolean;
 }
 
 export async function runTrain(flags: TrainFlags, backend: string | undefined, output: Output): Promise<void> {
@@ -36,34 +39,35 @@ export async function runTrain(flags: TrainFlags, backend: string | undefined, o
     await evaluateOnly(config, flags, backend, output);
     return;
   }
-  const run = await runTraining(
-    {
-      config,
-      backend,
-      flags: Object.keys(flags.keys),
-      sparsityMode: flags.sparsityMode,
-      template: flags.template,
-      validation: flags.validation,
-      evalLimit: flags.evalLimit,
-      overwrite: flags.overwriteOutputDir,
-      revision: flags.revision,
-    },
-    output,
-  );
+  const request = {
+    ...{ config, backend, flags: Object.keys(flags.keys), sparsityMode: flags.sparsityMode },
+    ...{ template: flags.template, validation: flags.validation, evalLimit: flags.evalLimit },
+    ...{ overwrite: flags.overwriteOutputDir, revision: flags.revision },
+  };
+  const done = await onRanks(output, async (ranks, output) => {
+    if (flags.dryRun) {
+      await dryRun({ ...request, ranks }, output);
+      return null;
+    }
+    return { run: await runTraining({ ...request, ranks }, output), isFirst: (ranks?.rank ?? 0) === 0 };
+  });
+  if (done === null) return;
+  const { run, isFirst } = done;
   if (!run.finished) {
     throw new CliError(
       `interrupted after step ${run.training.globalStep} of ${run.training.state.maxSteps}; checkpoint: ${run.lastCheckpoint}; ` +
         'go on with the same command and --resume_from_checkpoint true',
-      { exitCode: 128 + (SIGNAL_NUMBERS[run.interruptedBy ?? 'SIGINT'] ?? 2) },
+      { exitCode: 128 + (SIGNAL_NUMBERS[run.interruptedBy ?? 'SIGINT'] ?? 2), silent: !isFirst },
     );
   }
+  if (!isFirst) return;
   output.print(resultTable(run));
   if (run.evaluations.length > 0) output.print(evaluationTable(run.evaluations));
   if (run.report !== null) output.note(`report: ${run.report}`);
   if (flags.saveMerged || /^wizardlm(=|$)/.test(config.dataset ?? '')) {
     const merged = join(run.outputDir, 'merged');
-    const request = { adapter: run.outputDir, out: merged, force: true, revision: flags.revision, backend };
-    await runMerge({ modelNameOrPath: config.modelNameOrPath!, ...request }, output);
+    const merging = { adapter: run.outputDir, out: merged, force: true, revision: flags.revision, backend };
+    await runMerge({ modelNameOrPath: config.modelNameOrPath!, ...merging }, output);
   }
   await writeJson(flags.json, summaryOf(run, config, (performance.now() - started) / 1000), output);
 }

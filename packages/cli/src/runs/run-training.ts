@@ -29,6 +29,7 @@ import {
 } from '@spft/trainer/node';
 import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
+import { microBatchesOf } from '../steps/micro-batches.js';
 import { type OpenRun, openRun } from '../steps/open-run.js';
 import { inDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
@@ -65,16 +66,17 @@ async function train(
   open: OpenRun,
   output: Output,
 ): Promise<TrainingRun> {
-  const { config } = request;
+  const { config, ranks = null } = request;
+  const isFirst = (ranks?.rank ?? 0) === 0;
   const { backend, directory, checkpoints, opened, template, samples, tasks, sparsity, peft, spft, statistics } = open;
   const name = runName(config, sparsity);
   const method = methodName(config, sparsity);
-  const writes = !config.benchmark;
+  const writes = !config.benchmark && isFirst;
   const evaluate = () =>
     evaluateModel(
       opened,
       tasks,
-      { template, limit: request.evalLimit, batchSize: config.perDeviceEvalBatchSize },
+      { template, limit: request.evalLimit, batchSize: config.perDeviceEvalBatchSize, ranks },
       output,
     );
   const interruption = new AbortController();
@@ -96,13 +98,16 @@ async function train(
       ...(writes && asked.reports.has('jsonl') ? [new JsonlLogger(join(directory, 'log.jsonl'), { run: name })] : []),
       ...(request.callbacks ?? []),
     ],
-    ...(writes ? { checkpoints, checkpointFiles: () => adapterFiles(peft) } : {}),
+    ...(config.benchmark ? {} : { checkpoints, checkpointFiles: () => adapterFiles(peft) }),
+    ...(ranks ? { ranks } : {}),
+    ...(await microBatchesOf(asked, checkpoints, ranks, output)),
     ...(output.quiet ? {} : { progress: terminalProgress({ label: method, output: output.io.stderr }) }),
     notify: (message) => output.note(message),
     signal: interruption.signal,
   });
   const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples.source, trainer);
-  const plan = { resumes: config.resumeFromCheckpoint !== null, overwrite: request.overwrite ?? false };
+  const resumes = config.resumeFromCheckpoint !== null;
+  const plan = { resumes, mayBegin: config.resumeFromCheckpoint === 'auto', overwrite: request.overwrite ?? false };
   return writes ? inDirectory(directory, checkpoints, plan, carryOut) : carryOut();
 
   async function carryOut(): Promise<TrainingRun> {
@@ -120,9 +125,15 @@ async function train(
     const { training, finished } = await watch.guard(checkpoints, async () => {
       // A choice that is used for several steps must not be made here.
       const isTold = spft !== null && !config.benchmark && (sparsity?.selectionInterval ?? 1) === 1;
-      if (isTold && config.resumeFromCheckpoint === null) await tellOfSparseLoss(spft, samples.source, output);
-      const training = await untilInterrupted(output, interruption, () => trainer.train());
-      const finished = !interruption.signal.aborted || training.globalStep >= trainer.plan.maxSteps;
+      if (isTold && isFirst && config.resumeFromCheckpoint === null)
+        await tellOfSparseLoss(spft, samples.source, output);
+      const training = await untilInterrupted(
+        output,
+        interruption,
+        () => trainer.train(),
+        ranks && (() => ranks.error !== null),
+      );
+      const finished = !training.interrupted;
       if (finished && writes) {
         await savePretrained(peft, directory);
         await writeSparsityLayout(directory, sparsity, output);
@@ -133,7 +144,7 @@ async function train(
     spft?.disable();
     const run = {
       ...{ name, method, backend, outputDir: directory, finished, training, flopsShare },
-      interruptedBy: finished ? null : String(interruption.signal.reason),
+      interruptedBy: finished ? null : String(interruption.signal.reason ?? 'SIGTERM'),
       lastCheckpoint: writes ? ((await checkpoints.list()).complete.at(-1)?.location ?? null) : null,
       trainableParameters: peft.parameterCount().trainable,
       samples: trainer.plan.samples,
@@ -141,10 +152,11 @@ async function train(
       sparsity: statistics?.map() ?? null,
     };
     const peak = () => process.resourceUsage().maxRSS * 1024;
-    if (!finished || !writes) return { ...run, evaluations: [], report: null, peakMemoryBytes: peak() };
+    if (!finished || config.benchmark) return { ...run, evaluations: [], report: null, peakMemoryBytes: peak() };
 
     output.note(`adapter saved in ${directory}`);
     const evaluations = tasks.length > 0 ? await evaluate() : [];
+    if (!writes) return { ...run, evaluations, report: null, peakMemoryBytes: peak() };
     if (evaluations.length > 0) await writeMetrics(join(directory, 'metrics.json'), evaluations);
     const report = asked.reports.has('html') ? join(directory, 'report.html') : null;
     const complete = { ...run, evaluations, report, peakMemoryBytes: peak() };

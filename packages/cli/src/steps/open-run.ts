@@ -1,6 +1,6 @@
 /** @file Everything that a run needs, read and put together, before anything is written: data, model, adapter, sparsity. */
 import { resolve } from 'node:path';
-import type { SpftConfig, TrainConfig } from '@spft/config';
+import { type SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/config';
 import type { SpftModel } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
@@ -11,19 +11,21 @@ import {
   type Sample,
   SparsityStatistics,
 } from '@spft/trainer';
-import type { TemplateChoice } from '@spft/trainer/internals';
+import { samplesDigest, type TemplateChoice } from '@spft/trainer/internals';
 import { directoryCheckpoints, refuseHeld } from '@spft/trainer/node';
 import { openTasks } from '../runs/evaluate-model.js';
 import type { CheckedRequest, TrainingRequest } from '../runs/run-request.js';
 import type { Output } from '../terminal/output.js';
+import { VERSION } from '../version.js';
 import { newAdapter } from './attach-adapter.js';
 import { attachSparsity, calibrationOf, readSparsity } from './attach-sparsity.js';
 import { frozenOptions } from './frozen-base.js';
 import { openBackend } from './open-backend.js';
 import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
-import { type OpenedModel, openModel } from './open-model.js';
+import { locateModel, type OpenedModel, openModel } from './open-model.js';
 import { refuseOtherRun } from './output-directory.js';
 import { autoBudget, plannedSparsity } from './plan.js';
+import { firstOnHost, requireSame } from './ranks.js';
 import { openTemplate } from './template.js';
 import { requireWritable } from './writable.js';
 
@@ -53,31 +55,44 @@ export async function openRun(
   output: Output,
   cleanup: (() => void)[],
 ): Promise<OpenRun> {
-  const { config } = request;
+  const { config, ranks = null } = request;
+  const isFirst = (ranks?.rank ?? 0) === 0;
   const auto = autoBudget(config.spft);
-  const file = auto ? null : await readSparsity(config, request.flags, request.sparsityMode, output);
+  const file = auto
+    ? null
+    : await firstOnHost(ranks, () => readSparsity(config, request.flags, request.sparsityMode, output));
   const directory = resolve(config.outputDir);
   const checkpoints = directoryCheckpoints(directory);
   // Looked at again when the directory is taken, which is not before everything fits together.
-  if (!config.benchmark) {
+  if (!config.benchmark && isFirst) {
     await requireWritable(directory, 'output_dir', 'name another --output_dir');
     await refuseHeld(directory);
   }
-  if (config.resumeFromCheckpoint === null && !request.overwrite && !config.benchmark) {
+  const resumes = await resumesEarlierRun(config.resumeFromCheckpoint, checkpoints);
+  if (!resumes && !request.overwrite && !config.benchmark && isFirst) {
     await refuseOtherRun(directory, checkpoints);
   }
-  const records = await openRecords(asked.dataset, config, request.validation, output);
-  const tasks = asked.evalDataset === null ? [] : await openTasks(asked.evalDataset, output, config.skipBadRows);
+  const { records, tasks } = await firstOnHost(ranks, async () => ({
+    records: await openRecords(asked.dataset, config, request.validation, output),
+    tasks: asked.evalDataset === null ? [] : await openTasks(asked.evalDataset, output, config.skipBadRows),
+  }));
 
   const { name: backend } = await openBackend(request.backend, output);
+  if (ranks && !request.opened) {
+    const hub = request.revision === undefined ? {} : { revision: request.revision };
+    await firstOnHost(ranks, () => locateModel(asked.model, output, hub));
+  }
   const opened =
     request.opened ?? (await openModel(asked.model, output, { revision: request.revision, ...frozenOptions(config) }));
   if (!request.opened) cleanup.push(() => opened.model.dispose());
   const isNamed = request.template !== undefined || config.chatTemplateFormat !== null;
   const choice = templateForRecords(records.train, { template: asked.template, isNamed }, opened.tokenizer, output);
   const template = openTemplate(choice, opened.tokenizer);
-  const samples = await tokenize(records.train, opened, choice, config, output, visitsOf(asked.args));
-  const evalSamples = records.validation && (await heldOut(records.validation, opened, choice, config, output));
+  const visits = visitsOf(asked.args, ranks?.size ?? 1);
+  const { samples, evalSamples } = await firstOnHost(ranks, async () => ({
+    samples: await tokenize(records.train, opened, choice, config, output, visits),
+    evalSamples: records.validation && (await heldOut(records.validation, opened, choice, config, output)),
+  }));
 
   if (config.enableUnsloth) {
     output.note(
@@ -87,14 +102,20 @@ export async function openRun(
   }
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
-  const sparsity = auto
-    ? await plannedSparsity({ peft, opened, samples, train: config, ...auto }, request.flags ?? [], output)
-    : file;
-  const spft =
-    sparsity && (await attachSparsity(peft, opened, sparsity, output, calibrationOf(opened, samples, sparsity)));
+  const { sparsity, spft } = await firstOnHost(ranks, async () => {
+    const sparsity = auto
+      ? await plannedSparsity({ peft, opened, samples, train: config, ...auto }, request.flags ?? [], output)
+      : file;
+    const calibration = sparsity && calibrationOf(opened, samples, sparsity);
+    return { sparsity, spft: sparsity && (await attachSparsity(peft, opened, sparsity, output, calibration!)) };
+  });
   if (spft) cleanup.push(() => spft.dispose());
   const statistics = spft && new SparsityStatistics(spft.plan, { layerCount: opened.model.layerCount });
   if (statistics) cleanup.push(() => statistics.dispose());
+  if (ranks) {
+    const held = evalSamples === null ? 'none' : samplesDigest(evalSamples);
+    await requireSame(ranks, await factsOf(config, backend, { samples, held, model: spft ?? peft }));
+  }
   return {
     ...{
       backend,
@@ -115,9 +136,12 @@ export async function openRun(
 }
 
 /** How many samples a run of so many steps sees; all where epochs count. */
-function visitsOf({ maxSteps, perDeviceTrainBatchSize, gradientAccumulationSteps }: CheckedRequest['args']): number {
+function visitsOf(
+  { maxSteps, perDeviceTrainBatchSize, gradientAccumulationSteps }: CheckedRequest['args'],
+  ranks: number,
+): number {
   return maxSteps !== undefined && maxSteps > 0
-    ? maxSteps * (perDeviceTrainBatchSize ?? 8) * (gradientAccumulationSteps ?? 1)
+    ? maxSteps * (perDeviceTrainBatchSize ?? 8) * (gradientAccumulationSteps ?? 1) * ranks
     : Infinity;
 }
 
@@ -130,4 +154,39 @@ async function heldOut(
 ): Promise<Sample[]> {
   const { source } = await tokenize(records, opened, choice, config, output);
   return Array.from({ length: source.length }, (_, n) => source.sample(n));
+}
+
+/** Whether the directory's earlier run is asked to go on: `auto` does not where it has no checkpoint. */
+async function resumesEarlierRun(resume: string | null, checkpoints: CheckpointStore): Promise<boolean> {
+  return resume !== null && (resume !== 'auto' || (await checkpoints.list()).complete.length > 0);
+}
+
+/** Keys that say where something lies, which may be elsewhere on another host, and those that one rank alone obeys. */
+const OWN_KEYS: ReadonlySet<string> = new Set(['output_dir', 'model_name_or_path', 'dataset', 'report_to', 'spft']);
+
+/** What must be the same on all ranks, by name. Sparsity and base are in the model's identity, by fingerprints. */
+async function factsOf(
+  config: TrainConfig,
+  backend: string,
+  {
+    samples,
+    held,
+    model,
+  }: {
+    readonly samples: RunSamples;
+    readonly held: string;
+    readonly model: Pick<PeftModel<LlamaForCausalLM>, 'identity'>;
+  },
+): Promise<Record<string, string>> {
+  const { 'sparsity.predictors': _, ...identity } = await model.identity();
+  const keys = Object.entries(trainConfigToObject(config)).filter(([name]) => !OWN_KEYS.has(name));
+  return {
+    ...{ 'version of spft': VERSION, backend },
+    ...Object.fromEntries(keys.map(([name, value]) => [name, JSON.stringify(value)])),
+    ...{ 'number of samples': String(samples.source.length), 'digest of the data': samples.source.digest },
+    'digest of the held-out data': held,
+    ...Object.fromEntries(
+      Object.entries(identity).map(([name, text]) => [name === 'base' ? 'base model' : name, text]),
+    ),
+  };
 }

@@ -44,6 +44,8 @@ export async function refuseOtherRun(directory: string, store: CheckpointStore):
 export interface DirectoryPlan {
   /** Nothing there is asked about: the run goes on with it. */
   readonly resumes: boolean;
+  /** A run that would go on begins at its start where there is no checkpoint. */
+  readonly mayBegin?: boolean;
   /** An earlier run is removed. */
   readonly overwrite: boolean;
 }
@@ -55,12 +57,13 @@ export interface DirectoryPlan {
 export async function inDirectory<T>(
   directory: string,
   store: CheckpointStore,
-  { resumes, overwrite }: DirectoryPlan,
+  { resumes, mayBegin = false, overwrite }: DirectoryPlan,
   work: () => Promise<T>,
 ): Promise<T> {
   const lock = await lockDirectory(directory);
   try {
-    if (!resumes && !overwrite) await refuseOtherRun(directory, store);
+    const goesOn = resumes && !(mayBegin && (await store.list()).complete.length === 0);
+    if (!goesOn && !overwrite) await refuseOtherRun(directory, store);
     if (overwrite) {
       for (const { location } of (await store.list()).complete) await store.remove(location);
       for (const name of OWN) await rm(join(directory, name), { force: true, recursive: true });

@@ -7,6 +7,7 @@
  * computed again (`recomputed`).
  */
 import * as tf from '@tensorflow/tfjs';
+import { tellOfGradients } from './gradient-listener.js';
 import { isRecording, noGradient } from './tape.js';
 import { addTapeNode, isInnerGradient } from './tfjs-internals.js';
 
@@ -100,6 +101,7 @@ export function recordOp<O extends readonly tf.Tensor[]>(op: OpDefinition<O>): O
       tf.dispose([...dys.filter((dy) => passedOn.has(dy)), ...saved]);
       for (const g of Object.values(gradients)) passedOn.add(g);
     }
+    tellOfGradients(op.inputs, gradients);
     return Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, () => g]));
   };
   addTapeNode(op.name, op.inputs, outputs, gradient, saved, {});

@@ -23,7 +23,13 @@ interface Engine {
   readonly state: {
     readonly gradientDepth: number;
     kernelDepth: number;
-    activeTape: readonly { readonly saved?: readonly tf.Tensor[] | null }[] | null;
+    activeTape:
+      | readonly {
+          readonly inputs: Readonly<Record<string, tf.Tensor>>;
+          readonly outputs: readonly tf.Tensor[];
+          readonly saved?: readonly tf.Tensor[] | null;
+        }[]
+      | null;
   };
 }
 
@@ -53,6 +59,23 @@ export const isOffTape = (): boolean => engine().state.kernelDepth > 0;
 /** Whether a gradient is being taken of what takes a gradient: then a node of the tape is asked more than once. */
 export const isInnerGradient = (): boolean => engine().state.gradientDepth > 0;
 
+/**
+ * How many ops of the tape have a tensor as an input, by its id. The copies that tfjs saves for a gradient are on the tape too, though nothing is
+ * computed from them: they do not count.
+ */
+export function tapeUses(): Map<number, number> {
+  const tape = engine().state.activeTape ?? [];
+  const read = new Set(tape.flatMap(({ inputs }) => Object.values(inputs).map(({ id }) => id)));
+  const uses = new Map<number, number>();
+  for (const { inputs, outputs } of tape) {
+    const all = Object.values(inputs);
+    const isCopy = all.length === 1 && tf.util.arraysEqual(all[0]!.shape, outputs[0]!.shape);
+    if (isCopy && !outputs.some(({ id }) => read.has(id))) continue;
+    for (const { id } of all) uses.set(id, (uses.get(id) ?? 0) + 1);
+  }
+  return uses;
+}
+
 /** Gives back what the tape keeps for a backward pass that will not come, as after an error: tfjs keeps it. Nothing within a gradient. */
 export function forgetTape(): void {
   const { state } = engine();
@@ -71,6 +94,7 @@ export function forgetTape(): void {
 export function gradientsOnOwnTape(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
   const { state } = engine();
   const { activeTape } = state;
+  ownTapes++;
   try {
     return engine()
       .gradients(f, xs, dy, true)
@@ -79,9 +103,15 @@ export function gradientsOnOwnTape(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.T
     forgetTape();
     throw error;
   } finally {
+    ownTapes--;
     state.activeTape = activeTape;
   }
 }
+
+let ownTapes = 0;
+
+/** Whether `gradientsOnOwnTape` is under way, whose gradients are parts of those of the tape that is put aside. */
+export const isOnOwnTape = (): boolean => ownTapes > 0;
 
 /** What is used of a wasm backend here. */
 interface ReferenceCounting {

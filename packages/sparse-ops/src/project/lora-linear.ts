@@ -5,6 +5,7 @@
  * `sparse_lora_branch: false`). Kept for the backward: x and h = x·Aᵀ, which is T·r.
  */
 import * as tf from '@tensorflow/tfjs';
+import { tellOfGradients } from '../engine/gradient-listener.js';
 import { matMul2d, thinProduct } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
 import { isRecording, noGradient } from '../engine/tape.js';
@@ -56,6 +57,8 @@ export function loraLinear(
     h.dispose();
     return y;
   }
+  // What comes back when the gradient is taken is a copy of them.
+  const [variableA, variableB] = [loraA, loraB];
   // An op has one output and keeps nothing else that it made, so h is made before and this op only hands y on.
   const op = tf.customGrad((...args) => {
     const [x, , loraA, loraB, save] = args as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
@@ -67,6 +70,7 @@ export function loraLinear(
         const dB = matMul2d(dy as tf.Tensor2D, tf.mul(h, scaling), true, false);
         return [matMul2d(dh, loraA), thinProduct(dh, x), dB];
       });
+      tellOfGradients({ loraA: variableA, loraB: variableB }, { loraA: dA!, loraB: dB! });
       return [dx!, tf.clone(dy), dA!, dB!];
     };
     return { value: tf.clone(y), gradFunc };

@@ -16,6 +16,7 @@
 import { shortJson } from '@spft/config';
 import { parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import * as tf from '@tensorflow/tfjs';
+import { TrainerError } from '../errors.js';
 import type { Optimizer } from '../loop/optimizer.js';
 import { learningRateFactor, type Schedule } from '../loop/schedule.js';
 import { stateFromJson, stateToJson, type TrainerState } from '../loop/state.js';
@@ -23,7 +24,7 @@ import type { TrainingArgs } from '../loop/training-args.js';
 import { bytesOf, checkpointJson, checkpointObject, jsonBytes, mismatch } from './checkpoint-json.js';
 import { type FinitePlace, requireFinite } from './finite.js';
 import { compareIdentity, IDENTITY, type ModelIdentity } from './identity.js';
-import type { CheckpointFiles } from './store.js';
+import type { CheckpointFiles, CheckpointStore } from './store.js';
 
 /** What the order of the data and everything random depends on. */
 export interface DataIdentity {
@@ -260,3 +261,29 @@ function changedArgs(before: Readonly<Record<string, unknown>>, current: Trainin
 
 /** A text as it is, anything else as short JSON. */
 const shown = (value: unknown): string => (typeof value === 'string' ? value.slice(0, 60) : shortJson(value));
+
+/** Micro-batches of a step, over all ranks and for one of them, of the checkpoint from which a run would go on; null where there is none to tell. */
+export async function checkpointAccumulation(
+  store: CheckpointStore,
+  resume: string,
+): Promise<{ readonly ofStep: number; readonly ofRank: number } | null> {
+  const { complete } = await store.list();
+  const locations = ['true', 'auto'].includes(resume) ? complete.map(({ location }) => location).reverse() : [resume];
+  for (const location of locations) {
+    try {
+      const files = await store.read(location);
+      const [ofStep, ofRank] = [
+        checkpointObject(files, RNG).accumulation,
+        checkpointObject(files, ARGS).gradientAccumulationSteps,
+      ];
+      return Number.isInteger(ofStep) && Number.isInteger(ofRank)
+        ? { ofStep: Number(ofStep), ofRank: Number(ofRank) }
+        : null;
+    } catch (error) {
+      // Whoever resumes says what is wrong with it.
+      if (!(error instanceof TrainerError)) throw error;
+      if (resume !== 'auto') return null;
+    }
+  }
+  return null;
+}

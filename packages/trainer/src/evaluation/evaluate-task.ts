@@ -8,6 +8,7 @@ import type { Tokenizer } from '@spft/models';
 import { type PromptTemplate, promptTemplate } from '../data/prompt.js';
 import { subset } from '../data/split.js';
 import { tokenizePrompt } from '../data/tokenize.js';
+import { gatherJson, type Ranks } from '../loop/ranks.js';
 import type { EvaluationExample, EvaluationTask } from './tasks.js';
 
 export interface GeneratorOptions {
@@ -34,6 +35,8 @@ export interface EvaluateOptions {
   readonly seed?: number;
   /** Keep the prompts among the predictions. Default false. */
   readonly keepPrompts?: boolean;
+  /** Among which the batches are dealt out; every rank gets the whole result. */
+  readonly ranks?: Ranks | null;
   /** Told after every batch. */
   readonly onProgress?: (progress: EvaluationProgress) => void;
 }
@@ -97,9 +100,14 @@ export async function evaluateTask(
     .sort((a, b) => b.ids.length - a.ids.length || a.index - b.index);
 
   const predictions: Prediction[] = new Array(questions.length);
+  const { rank, size } = options.ranks ?? { rank: 0, size: 1 };
   let [done, correct] = [0, 0];
-  while (done < questions.length) {
+  for (let number = 0; done < questions.length; number++) {
     const batch = questions.slice(done, done + batchSize);
+    if (number % size !== rank) {
+      done += batch.length;
+      continue;
+    }
     const outputs = await generator(
       batch.map(({ ids }) => ids),
       { maxNewTokens, ...(eosTokenIds === undefined ? {} : { eosTokenIds }) },
@@ -122,6 +130,13 @@ export async function evaluateTask(
     });
     done += batch.length;
     options.onProgress?.({ task: task.name, done, total: questions.length, correct, seconds: seconds() });
+  }
+  if (options.ranks && size > 1) {
+    // Each has holes where others have predictions.
+    for (const theirs of await gatherJson(options.ranks, Object.entries(predictions))) {
+      for (const [index, prediction] of theirs) predictions[Number(index)] = prediction;
+    }
+    correct = predictions.filter((prediction) => prediction.correct).length;
   }
   return { task: task.name, correct, total: done, accuracy: correct / done, seconds: seconds(), predictions };
 }

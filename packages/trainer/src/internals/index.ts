@@ -12,6 +12,7 @@ export {
 export { type BatchSize, joinSizes, type StepShape, StepShapes, sizeOf } from '../batch/step-shapes.js';
 export { betterMetric } from '../checkpoint/best-metric.js';
 export {
+  checkpointAccumulation,
   type DataIdentity,
   packCheckpoint,
   type RunParts,
@@ -38,6 +39,7 @@ export { DefaultFlowCallback } from '../loop/flow-callback.js';
 export { GradientSum, type LossAndGradients, lossAndGradients } from '../loop/gradients.js';
 export { createOptimizer, type Optimizer, type OptimizerArgs, type OptimizerStep } from '../loop/optimizer.js';
 export { seedFrom, shuffledOrder } from '../loop/random.js';
+export { broadcastJson, gatherJson } from '../loop/ranks.js';
 export { epochSteps, planRun, type RunPlan } from '../loop/run-plan.js';
 export { learningRateFactor, type Schedule, warmupSteps } from '../loop/schedule.js';
 export { median, StepClock, type StepSummary } from '../loop/step-clock.js';

@@ -30,7 +30,8 @@ export function plannedSizes(
     const ofEpoch = Math.floor(step / plan.stepsPerEpoch);
     if (ofEpoch !== epoch) [epoch, steps] = [ofEpoch, epochSteps(plan, dataSeed, ofEpoch)];
     const batches = prepare(steps[step - epoch * plan.stepsPerEpoch]!, step);
-    sizes.push(joinSizes(batches.map(({ layout, rows }) => sizeOf(layout, rows))));
+    // A rank has no part in a step of fewer micro-batches than ranks.
+    if (batches.length > 0) sizes.push(joinSizes(batches.map(({ layout, rows }) => sizeOf(layout, rows))));
   }
   return { sizes, isAll: end === plan.maxSteps };
 }

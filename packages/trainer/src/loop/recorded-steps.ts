@@ -10,6 +10,8 @@ import { joinSizes, type StepShape, StepShapes, sizeOf } from '../batch/step-sha
 import { GradientSum, gradientsOf } from './gradients.js';
 import type { Optimizer } from './optimizer.js';
 import type { PlannedSizes } from './planned-sizes.js';
+import type { Ranks } from './ranks.js';
+import { SharedGradients } from './shared-gradients.js';
 
 /** Steps that are kept at once. */
 export const MOST_GRAPHS = 8;
@@ -44,6 +46,7 @@ export class RecordedSteps {
   readonly #optimizer: Optimizer;
   readonly #rules: StepRules;
   readonly #shapes: StepShapes;
+  readonly #ranks: Ranks | null;
 
   private constructor(
     recorder: StepRecorder,
@@ -52,6 +55,7 @@ export class RecordedSteps {
     optimizer: Optimizer,
     rules: StepRules,
     shapes: StepShapes,
+    ranks: Ranks | null,
   ) {
     this.recorder = recorder;
     this.#model = model;
@@ -59,10 +63,12 @@ export class RecordedSteps {
     this.#optimizer = optimizer;
     this.#rules = rules;
     this.#shapes = shapes;
+    this.#ranks = ranks;
   }
 
   /**
    * @param sizes of the steps to come, as far as they are known: from them the shapes are chosen to which batches are padded.
+   * @param ranks over which gradients are summed, in the recording.
    * @returns owned by the caller; null where the backend records nothing, or the model cannot be recorded.
    */
   static of(
@@ -71,13 +77,15 @@ export class RecordedSteps {
     rules: StepRules,
     sizes: () => PlannedSizes,
     notify?: (message: string) => void,
+    ranks: Ranks | null = null,
   ): RecordedSteps | null {
     const { recordable } = model;
     if (!recordable) return null;
     const recorder = createStepRecorder({ graphs: MOST_GRAPHS, ...(notify && { notify }) });
     if (!recorder) return null;
     const { sizes: known, isAll } = sizes();
-    return new RecordedSteps(recorder, model, recordable, optimizer, rules, new StepShapes(known, MOST_GRAPHS, isAll));
+    const shapes = new StepShapes(known, MOST_GRAPHS, isAll);
+    return new RecordedSteps(recorder, model, recordable, optimizer, rules, shapes, ranks);
   }
 
   /** Forward, backward, clipping, update. @returns null where this step has to be done otherwise; then nothing was done. */
@@ -104,7 +112,8 @@ export class RecordedSteps {
   #work(inputs: StepInputs, shape: StepShape, seeds: readonly number[], learningRate: number): tf.Tensor[] {
     const { maxGradNorm, gradientCheckpointing } = this.#rules;
     const variables = [...this.#model.variables.values()];
-    const gradients = new GradientSum();
+    let gradients = new GradientSum();
+    const shared = this.#ranks && new SharedGradients(variables, this.#ranks);
     const results: tf.Tensor[] = [];
     let gradientScale: tf.Scalar | undefined;
     const normalizer = tf.tidy(() => tf.reshape(tf.tensor1d(inputs.normalizer!), []) as tf.Scalar);
@@ -113,10 +122,19 @@ export class RecordedSteps {
         const batch = batchOfInputs(inputs, n, shape);
         const maskSeeds = inputs[`maskSeeds${n}`] as Int32Array;
         const options = { training: true, seed, gradientCheckpointing, normalizer, maskSeeds };
-        const result = gradientsOf(() => this.#loss.loss(batch, options), variables);
+        const take = () => gradientsOf(() => this.#loss.loss(batch, options), variables);
+        if (shared && n + 1 === seeds.length) {
+          results.push(shared.last(gradients, take));
+          return;
+        }
+        const result = take();
         gradients.add(result.gradients);
         results.push(result.loss);
       });
+      if (shared) {
+        gradients.dispose();
+        gradients = shared.sumsNow();
+      }
       const norm = globalNorm(gradients.tensors);
       results.push(norm);
       if (maxGradNorm > 0) gradientScale = clipScale(norm, maxGradNorm);
@@ -127,6 +145,7 @@ export class RecordedSteps {
       throw error;
     } finally {
       gradients.dispose();
+      shared?.dispose();
       tf.dispose([normalizer, ...(gradientScale ? [gradientScale] : [])]);
     }
   }

@@ -7,16 +7,18 @@ import { clipScale, globalNorm } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import { type CollatedBatch, collate, type DenseTokens } from '../batch/collate.js';
 import type { SampleSource } from '../batch/sample-source.js';
-import type { PreparedSample } from '../batch/samples.js';
+import { countLabels, type PreparedSample } from '../batch/samples.js';
 import type { StepRecord } from '../record/step-record.js';
 import { fire, type TrainerCallback, type TrainerContext } from './callbacks.js';
-import { GradientSum, lossAndGradients } from './gradients.js';
+import { GradientSum, type LossAndGradients, lossAndGradients } from './gradients.js';
 import { readsAreFree } from './host-reads.js';
 import type { Optimizer } from './optimizer.js';
 import { plannedSizes } from './planned-sizes.js';
 import { seedFrom } from './random.js';
+import { ownOf, type Ranks } from './ranks.js';
 import { RecordedSteps } from './recorded-steps.js';
 import type { RunPlan } from './run-plan.js';
+import { SharedGradients } from './shared-gradients.js';
 import type { TrainerOptions } from './trainer-options.js';
 import type { StepArgs } from './training-args.js';
 
@@ -34,6 +36,7 @@ export interface StepRunnerParts {
   readonly context: () => TrainerContext;
   readonly plan: RunPlan;
   readonly dataSeed: number;
+  readonly ranks: Ranks | null;
 }
 
 export interface StepPosition {
@@ -43,10 +46,11 @@ export interface StepPosition {
   readonly lastCheckpoint: string | null;
 }
 
-/** A step's micro-batches, and the seed of each. */
-interface CollatedStep {
-  readonly seeds: readonly number[];
-  readonly collated: readonly CollatedBatch[];
+/** A micro-batch of this rank, by its number among those of all ranks, which is what it is seeded by. */
+interface OwnBatch {
+  readonly index: number;
+  readonly seed: number;
+  readonly collated: CollatedBatch;
 }
 
 type Batches = readonly (readonly PreparedSample[])[];
@@ -62,21 +66,28 @@ export class StepRunner {
     this.#recorded = this.#recordSteps();
   }
 
-  /** Does a step, whose losses go to the record. @returns its tokens; null where it was given up between micro-batches, as its signal was aborted. */
+  /**
+   * Does a step, whose losses go to the record.
+   * @param batches of all ranks.
+   * @returns its tokens, on all ranks; null where it was given up between micro-batches, as its signal was aborted.
+   */
   async run(batches: Batches, position: StepPosition): Promise<number | null> {
     const { record } = this.#parts;
     const { step, learningRate } = position;
-    const made = this.#collate(batches, step);
-    const { seeds, collated } = made;
-    const normalizer = total(collated, (batch) => batch.labelCount);
-    const recorded = this.#recorded?.step({ batches: this.#prepare(collated), seeds, normalizer, learningRate });
+    const own = this.#collate(batches, step);
+    const all = batches.flat();
+    const normalizer = total(all, (sample) => countLabels(sample.labels));
+    const seeds = own.map(({ seed }) => seed);
+    const prepared = this.#recorded && own.length > 0 ? this.#prepare(own) : null;
+    const recorded = prepared && this.#recorded?.step({ batches: prepared, seeds, normalizer, learningRate });
     if (recorded) {
       recorded.losses.forEach((loss, n) => {
-        record.addLoss(loss, step + 1, indicesOf(batches[n]!));
+        const { index } = own[n]!;
+        record.addLoss(loss, step + 1, index, indicesOf(batches[index]!));
       });
       record.addGradientNorm(recorded.gradientNorm, step + 1, batches.flatMap(indicesOf));
-    } else if (!(await this.#compute(batches, made, normalizer, position))) return null;
-    return total(collated, (batch) => batch.layout.tokens);
+    } else if (!(await this.#compute(batches, own, normalizer, position))) return null;
+    return total(all, (sample) => sample.inputIds.length);
   }
 
   dispose(): void {
@@ -86,29 +97,38 @@ export class StepRunner {
   /** Call by call. @returns false where the step was given up. */
   async #compute(
     batches: Batches,
-    { seeds, collated }: CollatedStep,
+    own: readonly OwnBatch[],
     normalizer: number,
     { step, learningRate, lastCheckpoint }: StepPosition,
   ): Promise<boolean> {
-    const { options, args, record, callbacks, context, optimizer } = this.#parts;
-    const gradients = new GradientSum();
+    const { options, args, record, callbacks, context, optimizer, ranks } = this.#parts;
+    const shared = ranks && new SharedGradients([...options.model.variables.values()], ranks);
+    let gradients = new GradientSum();
     let gradientScale: tf.Scalar | undefined;
     try {
-      for (const [n, batch] of collated.entries()) {
-        const result = lossAndGradients(options.model, batch, {
-          training: true,
-          seed: seeds[n]!,
-          gradientCheckpointing: args.gradientCheckpointing,
-          labelSmoothing: args.labelSmoothingFactor,
-          neftuneNoiseAlpha: args.neftuneNoiseAlpha ?? 0,
-          normalizer,
-        });
-        gradients.add(result.gradients);
-        record.addLoss(result.loss, step + 1, indicesOf(batches[n]!));
-        if (n + 1 === collated.length) break;
+      for (const [n, { index, seed, collated }] of own.entries()) {
+        const take = () =>
+          lossAndGradients(options.model, collated, {
+            training: true,
+            seed,
+            gradientCheckpointing: args.gradientCheckpointing,
+            labelSmoothing: args.labelSmoothingFactor,
+            neftuneNoiseAlpha: args.neftuneNoiseAlpha ?? 0,
+            normalizer,
+          });
+        const isLast = n + 1 === own.length;
+        const loss = isLast && shared ? shared.last(gradients, take) : keptIn(gradients, take());
+        record.addLoss(loss, step + 1, index, indicesOf(batches[index]!));
+        if (isLast) break;
         await fire(callbacks, 'onSubstepEnd', context());
         if (options.signal) await nextTurn();
-        if (options.signal?.aborted) return false;
+        // Of several ranks none may leave the others alone with a step.
+        if (options.signal?.aborted && !ranks) return false;
+      }
+      if (shared) {
+        const sums = await shared.sums();
+        gradients.dispose();
+        gradients = sums;
       }
       const norm = globalNorm(gradients.tensors);
       record.addGradientNorm(norm, step + 1, batches.flatMap(indicesOf));
@@ -120,46 +140,60 @@ export class StepRunner {
       return true;
     } finally {
       gradients.dispose();
+      shared?.dispose();
       gradientScale?.dispose();
     }
   }
 
-  #collate(batches: Batches, step: number): CollatedStep {
-    const { denseTokens, args, options } = this.#parts;
+  #collate(batches: Batches, step: number): OwnBatch[] {
+    const { denseTokens, args, options, ranks } = this.#parts;
     const { vocabSize } = options.model;
-    const seeds = batches.map((_, n) => seedFrom(args.seed, step, n));
-    return { seeds, collated: batches.map((batch, n) => collate(batch, { denseTokens, vocabSize, seed: seeds[n] })) };
+    return ownOf(batches, ranks).map(({ item, index }) => {
+      const seed = seedFrom(args.seed, step, index);
+      return { index, seed, collated: collate(item, { denseTokens, vocabSize, seed }) };
+    });
   }
 
-  #prepare(collated: readonly CollatedBatch[]): PreparedBatch[] {
+  #prepare(own: readonly OwnBatch[]): PreparedBatch[] {
     const { recordable } = this.#parts.options.model;
-    return collated.map((batch) => ({ layout: batch.layout, rows: recordable!.rows(batch) }));
+    return own.map(({ collated }) => ({ layout: collated.layout, rows: recordable!.rows(collated) }));
   }
 
   /** Where the backend can and nothing wants to look into a step; said where something does. */
   #recordSteps(): RecordedSteps | null {
-    const { options, args, samples, optimizer, callbacks, notify, plan, dataSeed } = this.#parts;
+    const { options, args, samples, optimizer, callbacks, notify, plan, dataSeed, ranks } = this.#parts;
     const { model, recordSteps = true } = options;
     if (!recordSteps || !model.recordable) return null;
     // What these draw or choose on the host is no input of a recording.
     if (!optimizer.records || args.labelSmoothingFactor > 0 || args.neftuneNoiseAlpha || args.groupByLength)
       return null;
     const looks = callbacks.some((callback) => callback.onSubstepEnd || callback.onPreOptimizerStep);
+    const unsummed = ranks !== null && !ranks.tensors.records;
     const sizes = () =>
-      looks || this.#checksEveryStep
+      looks || unsummed || this.#checksEveryStep
         ? { sizes: [], isAll: true }
         : plannedSizes(plan, dataSeed, (micro, step) => {
             const batches = micro.map((batch) => batch.map((sample) => samples.sample(sample)));
-            return this.#prepare(this.#collate(batches, step).collated);
+            return this.#prepare(this.#collate(batches, step));
           });
     const { maxGradNorm, gradientCheckpointing } = args;
-    const made = RecordedSteps.of(model, optimizer, { maxGradNorm, gradientCheckpointing }, sizes, notify);
-    if (!made || !(looks || this.#checksEveryStep)) return made;
-    const why = looks ? 'a callback has onSubstepEnd or onPreOptimizerStep' : 'the loss is checked before each update';
+    const made = RecordedSteps.of(model, optimizer, { maxGradNorm, gradientCheckpointing }, sizes, notify, ranks);
+    if (!made || !(looks || unsummed || this.#checksEveryStep)) return made;
+    const why = looks
+      ? 'a callback has onSubstepEnd or onPreOptimizerStep'
+      : unsummed
+        ? 'the gradients of several ranks are summed by way of the host'
+        : 'the loss is checked before each update';
     notify(`steps are launched one call at a time, not recorded: ${why}`);
     made.dispose();
     return null;
   }
+}
+
+/** Adds gradients to a sum, which takes them over. @returns the loss. */
+function keptIn(sum: GradientSum, { loss, gradients }: LossAndGradients): tf.Scalar {
+  sum.add(gradients);
+  return loss;
 }
 
 /** Micro-batches that compute synchronously leave no turn to whoever would abort the run. */

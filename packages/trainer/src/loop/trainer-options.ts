@@ -6,6 +6,7 @@ import type { Sample, SampleRules } from '../batch/samples.js';
 import type { CheckpointStore } from '../checkpoint/store.js';
 import type { ProgressSink } from '../record/progress.js';
 import type { TrainerCallback, TrainerContext } from './callbacks.js';
+import type { Ranks } from './ranks.js';
 import type { TrainerState } from './state.js';
 import type { StepSummary } from './step-clock.js';
 import type { TrainingArgs } from './training-args.js';
@@ -37,10 +38,19 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
   readonly recordSteps?: boolean;
   /** Aborting it ends the run after the current micro-batch or step, with a checkpoint of the last complete step. */
   readonly signal?: AbortSignal;
+  /**
+   * The other processes of this run, which all have the same model, samples and options (`ProcessGroup` of `@spft/distributed`). The signal may be
+   * aborted on any of them; what callbacks do to `control` must be the same on all. Only rank 0 writes checkpoints.
+   */
+  readonly ranks?: Ranks | null;
+  /** Micro-batches of a step, over all ranks; by default `gradient_accumulation_steps` for each rank. */
+  readonly microBatches?: number;
 }
 
 export interface TrainOutput {
   readonly globalStep: number;
+  /** Whether the signal, on this rank or another, ended the run before its last step. */
+  readonly interrupted: boolean;
   /** Mean loss of all steps. */
   readonly trainLoss: number;
   readonly state: TrainerState;

@@ -11,6 +11,7 @@ import { betterMetric } from '../checkpoint/best-metric.js';
 import type { DataIdentity } from '../checkpoint/checkpoint.js';
 import { requireFiniteVariables } from '../checkpoint/finite.js';
 import { CheckpointKeeper, type KeptParts } from '../checkpoint/keeper.js';
+import { sharedStore } from '../checkpoint/shared-store.js';
 import { NonFiniteError, TrainerError } from '../errors.js';
 import { evaluateLoss } from '../evaluation/evaluate-loss.js';
 import { ProgressCallback } from '../record/progress.js';
@@ -19,12 +20,14 @@ import { fire, type TrainerCallback, type TrainerContext } from './callbacks.js'
 import { DefaultFlowCallback } from './flow-callback.js';
 import { readsAreFree } from './host-reads.js';
 import { createOptimizer, type Optimizer } from './optimizer.js';
+import { broadcastJson, type Ranks } from './ranks.js';
 import { epochSteps, planRun, type RunPlan } from './run-plan.js';
 import { learningRateFactor, type Schedule, scheduleParameters, warmupSteps } from './schedule.js';
 import { SpftCallback } from './spft-callback.js';
 import { initialState, type LogEntry, type TrainerControl, type TrainerState } from './state.js';
 import { StepClock } from './step-clock.js';
 import { StepRunner } from './step-runner.js';
+import { StopVote } from './stop-vote.js';
 import type { TrainerOptions, TrainOutput } from './trainer-options.js';
 import { resolveArgs, type StepArgs, stepsOf } from './training-args.js';
 
@@ -43,7 +46,9 @@ export class Trainer {
   readonly #callbacks: readonly TrainerCallback[];
   readonly #data: DataIdentity;
   readonly #notify: (message: string) => void;
-  readonly #record = new StepRecord();
+  readonly #ranks: Ranks | null;
+  readonly #stop: StopVote;
+  readonly #record: StepRecord;
   readonly #denseTokens: DenseTokens | undefined;
   readonly #keeper: CheckpointKeeper;
   #optimizer: Optimizer | null = null;
@@ -54,6 +59,10 @@ export class Trainer {
   constructor(options: TrainerOptions) {
     const { model, longSamples, unlabelledSamples, progress, callbacks = [] } = options;
     this.#options = options;
+    const ranks = options.ranks && options.ranks.size > 1 ? options.ranks : null;
+    this.#ranks = ranks;
+    this.#record = new StepRecord(ranks);
+    this.#stop = new StopVote(ranks, options.signal, options.checkEveryStep ?? readsAreFree());
     const args = resolveArgs(options.args ?? {});
     this.#notify =
       options.notify ?? (progress ? (message) => progress.note(message) : (message) => console.warn(message));
@@ -62,7 +71,9 @@ export class Trainer {
     const rules = { maxLength, vocabSize: model.vocabSize, longSamples, unlabelledSamples };
     this.#samples = isSampleSource(options.samples) ? options.samples : this.#prepared(options.samples, rules);
     this.#evalSamples = options.evalSamples ? prepareSamples(options.evalSamples, rules).samples : null;
-    this.plan = planRun(this.#samples.length, args);
+    const microBatches = options.microBatches ?? args.gradientAccumulationSteps * (ranks?.size ?? 1);
+    this.plan = planRun(this.#samples.length, { ...args, gradientAccumulationSteps: microBatches });
+    this.#checkRanks(microBatches);
     const { maxSteps, epochs } = this.plan;
     this.args = { ...args, ...stepsOf(args, maxSteps) };
     this.#checkOptions();
@@ -90,7 +101,8 @@ export class Trainer {
       shouldLog: false,
     };
     this.#keeper = new CheckpointKeeper({
-      ...{ model, limit, notify: this.#notify, store: options.checkpoints, files: options.checkpointFiles },
+      ...{ model, limit, notify: this.#notify, files: options.checkpointFiles, packs: (ranks?.rank ?? 0) === 0 },
+      store: ranks && options.checkpoints ? sharedStore(options.checkpoints, ranks) : options.checkpoints,
     });
     // The model's own sparsity, unless the caller steers it.
     const sparsity = model.sparsity ?? null;
@@ -111,6 +123,23 @@ export class Trainer {
       this.#notify(`${truncated} samples are longer than ${rules.maxLength} tokens and were truncated`);
     if (skipped > 0) this.#notify(`${skipped} of ${samples.length} samples were left out`);
     return { length: prepared.length, digest: samplesDigest(prepared), sample: (index) => prepared[index]! };
+  }
+
+  /** Whether there is work for every rank. */
+  #checkRanks(microBatches: number): void {
+    const { size } = this.#ranks ?? { size: 1 };
+    const { batchesPerEpoch, batchSize, samples } = this.plan;
+    if (size > batchesPerEpoch) {
+      throw new TrainerError(
+        'options',
+        `${size} ranks, but ${samples} samples are only ${batchesPerEpoch} batches of ${batchSize}: some ranks would never have one; start at most ${batchesPerEpoch} ranks, or make per_device_train_batch_size smaller`,
+      );
+    }
+    if (size > microBatches) {
+      this.#notify(
+        `a step has ${microBatches} micro-batches for ${size} ranks, of which ${size - microBatches} have none: more accumulation, or fewer ranks, would use all`,
+      );
+    }
   }
 
   #checkOptions(): void {
@@ -147,13 +176,15 @@ export class Trainer {
         const { maxSteps, epochs } = this.plan;
         const run = { maxSteps, numTrainEpochs: epochs };
         const restored = await this.#keeper.resume(resumeFromCheckpoint, this.#parts(), run);
-        this.state = restored.state;
-        this.#record.restore(restored.unloggedLosses);
+        if (restored) {
+          this.state = restored.state;
+          this.#record.restore(restored.unloggedLosses);
+        }
       }
       this.#runner = new StepRunner({
         ...{ options: this.#options, args: this.args, samples: this.#samples, optimizer: this.#optimizer },
         ...{ callbacks: this.#callbacks, record: this.#record, notify: this.#notify, context: () => this.#context() },
-        ...{ plan: this.plan, dataSeed: this.#data.dataSeed },
+        ...{ plan: this.plan, dataSeed: this.#data.dataSeed, ranks: this.#ranks },
         denseTokens: this.#denseTokens,
       });
       const started = performance.now();
@@ -201,7 +232,7 @@ export class Trainer {
 
   /** One optimizer step: forward and backward of every micro-batch, clipping, update. */
   async #step(batches: readonly (readonly PreparedSample[])[], epochAfter: number): Promise<void> {
-    const { checkEveryStep = readsAreFree(), signal } = this.#options;
+    const { checkEveryStep = readsAreFree() } = this.#options;
     const { args, state, control } = this;
     control.shouldSave = control.shouldEvaluate = control.shouldLog = false;
     await fire(this.#callbacks, 'onStepBegin', this.#context());
@@ -229,13 +260,16 @@ export class Trainer {
     state.numInputTokensSeen += tokens;
     this.#learningRate = learningRate;
     await fire(this.#callbacks, 'onStepEnd', { ...this.#context(), tokens, loss: this.#record.lastLoss, learningRate });
-    if (signal?.aborted) this.#stopWithCheckpoint();
+    if (await this.#stop.agreed()) this.#stopWithCheckpoint();
   }
 
   #stopWithCheckpoint(): void {
+    this.#interrupted = true;
     this.control.shouldTrainingStop = true;
     this.control.shouldSave = this.#keeper.saves;
   }
+
+  #interrupted = false;
 
   /** Rate of the last step, for its log line. */
   #learningRate = 0;
@@ -289,7 +323,10 @@ export class Trainer {
     await this.#read();
     const metrics: Record<string, number> = {};
     if (this.#evalSamples) {
-      Object.assign(metrics, await evaluateLoss(model, this.#evalSamples, this.args.perDeviceEvalBatchSize));
+      Object.assign(
+        metrics,
+        await evaluateLoss(model, this.#evalSamples, this.args.perDeviceEvalBatchSize, this.#ranks),
+      );
       this.#requireFinite('eval_loss', metrics.eval_loss!);
     }
     for (const [name, value] of Object.entries((await evaluator?.(this.#context())) ?? {})) {
@@ -297,10 +334,12 @@ export class Trainer {
       if (Number.isFinite(value)) metrics[full] = value;
       else this.#notify(`${full} is ${value} after step ${this.state.globalStep}, and is left out`);
     }
-    await this.#addLogEntry(metrics);
-    await fire(this.#callbacks, 'onEvaluate', { ...this.#context(), metrics });
-    this.#noteBest(metrics);
-    return metrics;
+    // Times differ between ranks; what is best must not.
+    const same = this.#ranks ? await broadcastJson(this.#ranks, () => metrics) : metrics;
+    await this.#addLogEntry(same);
+    await fire(this.#callbacks, 'onEvaluate', { ...this.#context(), metrics: same });
+    this.#noteBest(same);
+    return same;
   }
 
   #noteBest(metrics: LogEntry): void {
@@ -338,7 +377,8 @@ export class Trainer {
       ...(speed.tokensPerSecond === null ? {} : { train_tokens_per_second: speed.tokensPerSecond }),
       ...(speed.secondsPerStep === null ? {} : { train_seconds_per_step: speed.secondsPerStep }),
     });
-    return { globalStep: state.globalStep, trainLoss, state, speed, stepSeconds: this.clock.seconds };
+    const interrupted = this.#interrupted && state.globalStep < state.maxSteps;
+    return { globalStep: state.globalStep, interrupted, trainLoss, state, speed, stepSeconds: this.clock.seconds };
   }
 
   #context(): TrainerContext {

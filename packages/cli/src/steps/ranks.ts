@@ -1,0 +1,121 @@
+/** @file The other processes of a run, where a launcher has started several: met, given their part of this machine, and told of what goes wrong. */
+import { availableParallelism, cpus } from 'node:os';
+import { type OpenedGroup, openProcessGroup } from '@spft/distributed';
+import { gatherJson } from '@spft/trainer/internals';
+import { CliError, messageOf } from '../errors.js';
+import { Output } from '../terminal/output.js';
+import { table } from '../terminal/table.js';
+
+/**
+ * Does something on all ranks that a launcher started, or alone. Rank 0 alone says what goes on; what ends the run is said once, by whom it can be.
+ * @param work gets null where this process is alone.
+ * @throws what `work` throws; an error without a word where another rank says it.
+ */
+export async function onRanks<T>(
+  output: Output,
+  work: (ranks: OpenedGroup | null, output: Output) => Promise<T>,
+): Promise<T> {
+  const ranks = await openProcessGroup(output.io.env);
+  if (ranks === null) return work(null, output);
+  const own = ranks.rank === 0 ? output : silent(output);
+  own.note(`${ranks.size} ranks by ${ranks.description}`);
+  try {
+    takeShareOfHost(ranks);
+    const result = await work(ranks, own);
+    await ranks.close();
+    return result;
+  } catch (error) {
+    // A bug's stack is told too: whoever reads it has no other.
+    ranks.abort(new Error(messageOf(error) ?? (error as Error).stack ?? String(error), { cause: error }));
+    const { speaks } = ranks;
+    await ranks.close();
+    if (speaks) throw error;
+    throw new CliError('another rank says why', { silent: true, cause: error });
+  }
+}
+
+/** Says nothing, and hears signals. */
+function silent({ io }: Output): Output {
+  const nowhere = { write: () => undefined };
+  return new Output({ ...io, stdout: nowhere, stderr: nowhere }, true);
+}
+
+/**
+ * Ranks of one host share its cores and take a GPU each, unless the environment says otherwise, or the launcher has bound them to less already.
+ */
+function takeShareOfHost({ localRank, localSize }: OpenedGroup): void {
+  if (localSize === 1) return;
+  process.env.SPFT_THREADS ||= String(threadsOf(localSize, availableParallelism(), cpus().length));
+  // A launcher that shows each rank one GPU has dealt them out.
+  const visible = process.env.CUDA_VISIBLE_DEVICES?.split(',').filter((name) => name.trim() !== '');
+  if (visible?.length !== 1) process.env.SPFT_CUDA_DEVICE ||= String(localRank);
+}
+
+/** Threads of a rank, of so many on a host. @param usable cores that the process may use. @param cores of the host. */
+export function threadsOf(localSize: number, usable: number, cores: number): number {
+  return Math.max(1, usable * localSize <= cores ? usable : Math.floor(usable / localSize));
+}
+
+/** Does on the first rank of each host what the others find done, such as downloads into a cache; all call it at the same time. */
+export async function firstOnHost<T>(ranks: OpenedGroup | null, work: () => Promise<T>): Promise<T> {
+  if (ranks === null) return work();
+  if (ranks.localRank > 0) {
+    await ranks.host.barrier().done;
+    return work();
+  }
+  const result = await work();
+  await ranks.host.barrier().done;
+  return result;
+}
+
+/**
+ * Makes sure that all ranks are about to do the same.
+ * @param facts of this rank, by name.
+ * @throws CliError on all ranks, naming what differs, and on which.
+ */
+export async function requireSame(ranks: OpenedGroup, facts: Readonly<Record<string, string>>): Promise<void> {
+  const all = await gatherJson(ranks, facts);
+  const names = [...new Set(all.flatMap((one) => Object.keys(one)))];
+  const different = names.flatMap((name) => {
+    const rank = all.findIndex((one) => one[name] !== all[0]![name]);
+    if (rank < 0) return [];
+    return [`${name} is ${shown(all[0]![name])} on rank 0 and ${shown(all[rank]![name])} on rank ${rank}`];
+  });
+  if (different.length === 0) return;
+  throw new CliError(
+    `the ranks are not about to do the same: ${different.join('; ')}. Give all of them the same version, files and command`,
+  );
+}
+
+const shown = (text: string | undefined): string =>
+  text === undefined ? 'not given' : text.length > 60 ? `${text.slice(0, 57)}…` : text === '' ? "''" : text;
+
+/** Who does what, for `--dry_run`. */
+export async function ranksTable(
+  ranks: OpenedGroup | null,
+  own: {
+    readonly backend: string;
+    readonly device: string;
+    readonly threads: string;
+    readonly rows: string;
+    readonly base: string;
+  },
+): Promise<string> {
+  const all = ranks === null ? [own] : await gatherJson(ranks, own);
+  return table(
+    ['rank', 'host', 'process', 'backend', 'device', 'threads', 'rows of an epoch', 'base'],
+    all.map(({ backend, device, threads, rows, base }, rank) => {
+      const peer = ranks?.peers[rank];
+      return [
+        String(rank),
+        peer?.host ?? 'here',
+        String(peer?.pid ?? process.pid),
+        backend,
+        device,
+        threads,
+        rows,
+        base,
+      ];
+    }),
+  );
+}
