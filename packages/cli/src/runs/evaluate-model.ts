@@ -1,6 +1,12 @@
 /** @file Evaluation by generation, with progress and a table: what `spft eval` does and `spft train` ends with. */
 import { generate } from '@spft/models';
-import { type EvaluationResult, type EvaluationTask, evaluateTask, type PromptTemplate, type Ranks } from '@spft/trainer';
+import {
+  type EvaluationResult,
+  type EvaluationTask,
+  evaluateTask,
+  type PromptTemplate,
+  type Ranks,
+} from '@spft/trainer';
 import { loadTasks } from '@spft/trainer/node';
 import type { OpenedModel } from '../steps/open-model.js';
 import type { Output } from '../terminal/output.js';

@@ -6,6 +6,7 @@ import { memoryStore } from '../../test/memory-store.js';
 import { type ToyModel, type ToyOptions, toyModel, toySamples, valuesOf } from '../../test/toy-model.js';
 import { logged, type Run, run, silent } from '../../test/toy-run.js';
 import type { NonFiniteError } from '../errors.js';
+import type { TrainerContext } from './callbacks.js';
 import type { Ranks } from './ranks.js';
 import { Trainer } from './trainer.js';
 import type { TrainerOptions } from './trainer-options.js';
@@ -34,8 +35,16 @@ async function together(
 }
 
 const ARGS = {
-  ...{ maxSteps: 9, perDeviceTrainBatchSize: 3, gradientAccumulationSteps: 1, learningRate: 0.05, loggingSteps: 2 },
-  ...{ lrSchedulerType: 'cosine', maxGradNorm: 0.3, weightDecay: 0.01, saveStrategy: 'no', seed: 5 },
+  maxSteps: 9,
+  perDeviceTrainBatchSize: 3,
+  gradientAccumulationSteps: 1,
+  learningRate: 0.05,
+  loggingSteps: 2,
+  lrSchedulerType: 'cosine',
+  maxGradNorm: 0.3,
+  weightDecay: 0.01,
+  saveStrategy: 'no',
+  seed: 5,
 } as const;
 
 describe('ranks of a Trainer', () => {
@@ -145,7 +154,9 @@ describe('ranks of a Trainer', () => {
             ...(rank === 1
               ? {
                   signal: stop.signal,
-                  callbacks: [{ onStepBegin: ({ state }) => state.globalStep === 2 && stop.abort('SIGTERM') }] as never,
+                  callbacks: [
+                    { onStepBegin: ({ state }: TrainerContext) => state.globalStep === 2 && stop.abort('SIGTERM') },
+                  ] as never,
                 }
               : {}),
           }),
