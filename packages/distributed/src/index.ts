@@ -17,5 +17,6 @@ export { sumInRankOrder } from './collective/rank-order.js';
 export { DistributedError, type DistributedErrorReason } from './errors.js';
 export { type OpenedGroup, openProcessGroup } from './group/open.js';
 export { detectLaunch, LAUNCHER_NAMES, type Launch, type Launcher } from './launcher/launch.js';
+export { loadMpi, type Mpi } from './mpi/library.js';
 export { gpuOfRank, hasNccl, type NcclGroup, NcclTensors, shardsOf } from './nccl/nccl-tensors.js';
 export { HostShards } from './shards/host-shards.js';

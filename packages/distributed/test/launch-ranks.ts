@@ -45,8 +45,12 @@ export function start([command, ...args]: readonly string[], env: Readonly<Recor
       written[name] += text;
     });
   }
+  running.add(child);
   const ended = new Promise<Ended>((resolve) =>
-    child.on('close', (code) => resolve({ code, ...written, seconds: (performance.now() - began) / 1000 })),
+    child.on('close', (code) => {
+      running.delete(child);
+      resolve({ code, ...written, seconds: (performance.now() - began) / 1000 });
+    }),
   );
   return {
     ...{ child, ended },
@@ -59,6 +63,13 @@ export function start([command, ...args]: readonly string[], env: Readonly<Recor
       }
     },
   };
+}
+
+const running = new Set<ChildProcess>();
+
+/** Ends what a test has left, for `afterEach`: mpirun ends its ranks. */
+export function endAll(): void {
+  for (const child of running) child.kill('SIGTERM');
 }
 
 /** `size` ranks of `ranks.mjs` under mpirun. */

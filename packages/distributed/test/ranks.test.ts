@@ -1,6 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { orRequired } from '../../../test/support/required.js';
-import { byTcp, type Ended, hasMpirun, isBuilt, mpirun } from './launch-ranks.js';
+import { byTcp, type Ended, endAll, hasMpirun, isBuilt, mpirun } from './launch-ranks.js';
+
+afterEach(endAll);
 
 interface Said {
   readonly rank: number;

@@ -40,6 +40,16 @@ describe('spft doctor', () => {
     expect(stdout).toMatch(/^ {2}\+ blas {8}.* \(.*\), 2 threads(;.*)?: /m);
   });
 
+  it('says what launcher it runs under, or what of its variables is missing, and which MPI there is', async () => {
+    const env = { OMPI_COMM_WORLD_RANK: '1', OMPI_COMM_WORLD_SIZE: '4', OMPI_COMM_WORLD_LOCAL_RANK: '1' };
+    const local = { ...env, OMPI_COMM_WORLD_LOCAL_SIZE: '2' };
+    const { stdout } = await works(['doctor'], { env: { ...local, SPFT_MPI: '/nowhere/libmpi.so' } });
+    expect(stdout).toMatch(/^ {2}launcher {2}Open MPI's mpirun: rank 1 of 4, 1 on this host$/m);
+    expect(stdout).toMatch(/^ {2}MPI {7}no MPI can be loaded \(\/nowhere\/libmpi\.so: .*apt-get install openmpi-bin/m);
+    expect((await works(['doctor'], { env })).stdout).toMatch(/launcher .*, but not OMPI_COMM_WORLD_LOCAL_SIZE/);
+    expect((await works(['doctor'])).stdout).toMatch(/^ {2}launcher {2}none: one process$/m);
+  });
+
   it('tells why a backend that was asked for cannot be had, and still exits 0', async () => {
     const report = JSON.parse((await works(['doctor', '--json', '--backend', 'metal'])).stdout);
     expect(report.chosen).toEqual({

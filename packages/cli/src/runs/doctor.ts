@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { type BackendReport, chooseBackend, probeBackends } from '@spft/backends';
+import { detectLaunch, LAUNCHER_NAMES, loadMpi } from '@spft/distributed';
 import { cacheDirOf, endpointOf, isOffline, tokenOf } from '@spft/models/node';
 import { isExpected } from '../errors.js';
 import { predictorCache } from '../steps/attach-sparsity.js';
@@ -29,6 +30,8 @@ export interface MachineReport {
     readonly token: boolean;
   };
   readonly predictors: string;
+  /** Several processes: what started this one, and the MPI that is there. */
+  readonly ranks: { readonly launcher: string; readonly mpi: string };
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -61,7 +64,30 @@ export async function examine(env: Environment, backend?: string): Promise<Machi
       token: (await tokenOf(undefined, env).catch(() => undefined)) !== undefined,
     },
     predictors: predictorCache(env),
+    ranks: { launcher: launcherOf(env), mpi: mpiOf(env) },
   };
+}
+
+function launcherOf(env: Environment): string {
+  try {
+    const launch = detectLaunch(env);
+    if (launch === null) return 'none: one process';
+    const { launcher, rank, size, localRank } = launch;
+    return `${LAUNCHER_NAMES[launcher]}: rank ${rank} of ${size}, ${localRank} on this host`;
+  } catch (error) {
+    if (!isExpected(error)) throw error;
+    return error.message;
+  }
+}
+
+function mpiOf(env: Environment): string {
+  try {
+    const { version, path } = loadMpi(env, null);
+    return `${version} (${path})`;
+  } catch (error) {
+    if (!isExpected(error)) throw error;
+    return error.message;
+  }
 }
 
 async function choice(backend: string | undefined): Promise<MachineReport['chosen']> {
@@ -126,6 +152,14 @@ export function describeMachine(report: MachineReport, { colors }: Output): stri
         ['endpoint', hub.endpoint],
         ['offline', hub.offline ? 'yes (HF_HUB_OFFLINE)' : 'no'],
         ['access token', hub.token ? 'there is one' : 'none; gated models need HF_TOKEN or hf auth login'],
+      ],
+      '  ',
+    ),
+    title('Several processes'),
+    pairs(
+      [
+        ['launcher', report.ranks.launcher],
+        ['MPI', report.ranks.mpi],
       ],
       '  ',
     ),

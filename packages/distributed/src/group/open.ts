@@ -23,7 +23,7 @@ export interface OpenedGroup extends ProcessGroup {
   readonly host: Collective;
   /** What ended the group, once it has ended. */
   readonly error: DistributedError | null;
-  /** Whether this rank is the one to say what ended the group. */
+  /** Whether this rank is the one to say what ended the group: that a rank is gone is said already. */
   readonly speaks: boolean;
   /** @param listener is told once, when a rank has failed or is gone. */
   onEnd(listener: (error: DistributedError) => void): void;

@@ -22,6 +22,7 @@ export class ThreadCollective implements Collective {
   #calls = 0;
   #error: DistributedError | null = null;
   #lost: number | undefined;
+  #said = false;
   #peers: readonly Peer[] = [];
   #carriedBy = '';
   #onEnd: (error: DistributedError) => void = () => {};
@@ -85,9 +86,9 @@ export class ThreadCollective implements Collective {
     return this.#error;
   }
 
-  /** Whether this rank is the one to say what ended the group. */
+  /** Whether this rank is the one to say what ended the group, which was not said yet. */
   get speaks(): boolean {
-    return this.rank === speakerOf(this.#lost);
+    return this.rank === speakerOf(this.#lost) && !this.#said;
   }
 
   /** @param listener is told once, when a rank has failed or is gone. */
@@ -202,6 +203,7 @@ export class ThreadCollective implements Collective {
       }
       case 'end':
         this.#lost ??= message.error.lost;
+        this.#said ||= message.said;
         this.#end(errorOf(message.error));
         this.#send({ kind: 'heard' });
         return;

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { isatty } from 'node:tty';
 import { type TransferListItem, workerData } from 'node:worker_threads';
 import type { Operation, Part, Result } from '../collective/room.js';
 import { DistributedError } from '../errors.js';
@@ -107,21 +108,30 @@ const ownAddresses = (): string[] =>
     (all ?? []).filter(({ internal, scopeid }) => !internal && !scopeid).map(({ address }) => address),
   );
 
-/** The end is said, and its time runs: whoever does not hear of it ends with the process. */
+/**
+ * The end is told to the caller, and its time runs: who does not hear of it ends with the process. That a rank is gone is said here and at once, as the
+ * launcher may be about to end the others too.
+ */
 function end(error: DistributedError, lost: number | undefined): void {
-  post({ kind: 'end', error: { reason: error.reason, message: error.message, lost } });
+  const speaks = launch.rank === speakerOf(lost);
+  const said = speaks && error.reason === 'lost';
+  if (said) say(error);
+  post({ kind: 'end', said, error: { reason: error.reason, message: error.message, lost } });
   const kill = () => {
-    if (!heard && launch.rank === speakerOf(lost)) {
-      try {
-        writeSync(2, `error: ${error.message}\n`);
-      } catch {
-        // Nobody reads it.
-      }
-    }
+    if (!heard && speaks && !said) say(error);
     process.kill(process.pid, 'SIGKILL');
   };
   setTimeout(() => heard || kill(), grace / 2);
   setTimeout(kill, grace);
+}
+
+function say({ message }: DistributedError): void {
+  try {
+    // A progress bar may stand in the terminal's line.
+    writeSync(2, `${isatty(2) ? '\n' : ''}error: ${message}\n`);
+  } catch {
+    // Nobody reads it.
+  }
 }
 
 let heard = false;

@@ -42,7 +42,7 @@ export type FromThread =
   | { readonly kind: 'result'; readonly id: number; readonly result: Result }
   | { readonly kind: 'error'; readonly id: number; readonly error: PlainError }
   /** A rank failed or is gone. */
-  | { readonly kind: 'end'; readonly error: PlainError }
+  | { readonly kind: 'end'; readonly error: PlainError /** Whether the thread has said it. */; readonly said: boolean }
   | { readonly kind: 'closed' };
 
 /** Which rank says what ended a run, so that it is said once. @param lost the rank that is gone. */
