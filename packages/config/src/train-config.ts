@@ -191,6 +191,10 @@ export const TRAIN_KEYS = {
     'With weights in 4 bits: what products must be computed in; refused where the backend computes in another. What it computes in if not given.',
   ),
   bnb_4bitEmbeddings: boolean(false, 'With weights in 4 bits: embedding and head in 4 bits too.'),
+  shardBase: boolean(
+    false,
+    'With several ranks: each holds a part of the frozen weights, and layers are gathered ahead of their use; on cuda and blas.',
+  ),
   gradientCheckpointing: boolean(false, 'Recompute activations in the backward pass: less memory, more time.'),
   dataloaderNumWorkers: integer(0, 'Workers that prepare batches; batches are prepared in line when 0.', atLeast0),
   ddpFindUnusedParameters: optional(boolean(), null, "PyTorch's; accepted and without effect."),

@@ -28,7 +28,7 @@ export async function dryRun(request: TrainingRequest, output: Output): Promise<
     device: name === 'cuda' ? `${process.env.SPFT_CUDA_DEVICE || '0'}: ${why}` : 'cpu',
     threads: process.env.SPFT_THREADS || 'all',
     rows: `${rows} of ${records.train.length}, in ${batches.length} batches`,
-    base: 'whole',
+    base: config.shardBase && size > 1 ? `1/${size} of the linear layers` : 'whole',
   });
   output.print(text);
   output.print(

@@ -68,7 +68,20 @@ async function train(
 ): Promise<TrainingRun> {
   const { config, ranks = null } = request;
   const isFirst = (ranks?.rank ?? 0) === 0;
-  const { backend, directory, checkpoints, opened, template, samples, tasks, sparsity, peft, spft, statistics } = open;
+  const {
+    backend,
+    directory,
+    checkpoints,
+    opened,
+    template,
+    samples,
+    tasks,
+    sparsity,
+    peft,
+    spft,
+    statistics,
+    shards,
+  } = open;
   const name = runName(config, sparsity);
   const method = methodName(config, sparsity);
   const writes = !config.benchmark && isFirst;
@@ -99,7 +112,7 @@ async function train(
       ...(request.callbacks ?? []),
     ],
     ...(config.benchmark ? {} : { checkpoints, checkpointFiles: () => adapterFiles(peft) }),
-    ...(ranks ? { ranks } : {}),
+    ...(ranks ? { ranks, shards } : {}),
     ...(await microBatchesOf(asked, checkpoints, ranks, output)),
     ...(output.quiet ? {} : { progress: terminalProgress({ label: method, output: output.io.stderr }) }),
     notify: (message) => output.note(message),
@@ -125,7 +138,8 @@ async function train(
     const { training, finished } = await watch.guard(checkpoints, async () => {
       // A choice that is used for several steps must not be made here.
       const isTold = spft !== null && !config.benchmark && (sparsity?.selectionInterval ?? 1) === 1;
-      if (isTold && isFirst && config.resumeFromCheckpoint === null)
+      // With a base in parts all look, as none can alone.
+      if (isTold && (isFirst || shards) && config.resumeFromCheckpoint === null)
         await tellOfSparseLoss(spft, samples.source, output);
       const training = await untilInterrupted(
         output,

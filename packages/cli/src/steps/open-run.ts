@@ -4,6 +4,7 @@ import { type SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/co
 import type { SpftModel } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
+import type { WeightShards } from '@spft/sparse-ops';
 import {
   type CheckpointStore,
   type EvaluationTask,
@@ -25,7 +26,7 @@ import { openRecords, type RunSamples, templateForRecords, tokenize } from './op
 import { locateModel, type OpenedModel, openModel } from './open-model.js';
 import { refuseOtherRun } from './output-directory.js';
 import { autoBudget, plannedSparsity } from './plan.js';
-import { firstOnHost, requireSame } from './ranks.js';
+import { connectGpus, firstOnHost, requireSame, shardsFor } from './ranks.js';
 import { openTemplate } from './template.js';
 import { requireWritable } from './writable.js';
 
@@ -46,6 +47,8 @@ export interface OpenRun {
   readonly spft: SpftModel<PeftModel<LlamaForCausalLM>> | null;
   /** What sparsity keeps, as it is chosen; null for a dense run. */
   readonly statistics: SparsityStatistics | null;
+  /** What holds this rank's part of the base; null where that is whole. */
+  readonly shards: WeightShards | null;
 }
 
 /** @param cleanup gets what is to be done in the end, whatever comes of it; the last one first. */
@@ -78,12 +81,15 @@ export async function openRun(
   }));
 
   const { name: backend } = await openBackend(request.backend, output);
+  if (ranks) await connectGpus(ranks, output);
+  const shards = config.shardBase ? shardsFor(ranks, { tasks: tasks.length > 0, auto: auto !== null }, output) : null;
   if (ranks && !request.opened) {
     const hub = request.revision === undefined ? {} : { revision: request.revision };
     await firstOnHost(ranks, () => locateModel(asked.model, output, hub));
   }
   const opened =
-    request.opened ?? (await openModel(asked.model, output, { revision: request.revision, ...frozenOptions(config) }));
+    request.opened ??
+    (await openModel(asked.model, output, { revision: request.revision, ...frozenOptions(config), shards }));
   if (!request.opened) cleanup.push(() => opened.model.dispose());
   const isNamed = request.template !== undefined || config.chatTemplateFormat !== null;
   const choice = templateForRecords(records.train, { template: asked.template, isNamed }, opened.tokenizer, output);
@@ -102,7 +108,8 @@ export async function openRun(
   }
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
-  const { sparsity, spft } = await firstOnHost(ranks, async () => {
+  // Who looks at weights in parts does so with all others.
+  const { sparsity, spft } = await firstOnHost(shards ? null : ranks, async () => {
     const sparsity = auto
       ? await plannedSparsity({ peft, opened, samples, train: config, ...auto }, request.flags ?? [], output)
       : file;
@@ -130,6 +137,7 @@ export async function openRun(
       peft,
       spft,
       statistics,
+      shards,
     },
     skippedRows: records.badRows,
   };

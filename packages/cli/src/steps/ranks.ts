@@ -1,6 +1,7 @@
 /** @file The other processes of a run, where a launcher has started several: met, given their part of this machine, and told of what goes wrong. */
-import { availableParallelism, cpus } from 'node:os';
-import { type OpenedGroup, openProcessGroup } from '@spft/distributed';
+import { availableParallelism, cpus, hostname } from 'node:os';
+import { hasNccl, NcclTensors, type OpenedGroup, openProcessGroup, shardsOf } from '@spft/distributed';
+import type { WeightShards } from '@spft/sparse-ops';
 import { gatherJson } from '@spft/trainer/internals';
 import { CliError, messageOf } from '../errors.js';
 import { Output } from '../terminal/output.js';
@@ -54,6 +55,41 @@ function takeShareOfHost({ localRank, localSize }: OpenedGroup): void {
 /** Threads of a rank, of so many on a host. @param usable cores that the process may use. @param cores of the host. */
 export function threadsOf(localSize: number, usable: number, cores: number): number {
   return Math.max(1, usable * localSize <= cores ? usable : Math.floor(usable / localSize));
+}
+
+/** Sums tensors by NCCL where the active backend has it. @throws DistributedError, on all ranks alike. */
+export async function connectGpus(ranks: OpenedGroup, output: Output): Promise<void> {
+  if (!hasNccl()) return;
+  const tensors = await NcclTensors.connect(ranks, hostname());
+  ranks.useTensors(tensors);
+  output.note(`gradients by NCCL ${tensors.version}`);
+}
+
+/**
+ * What holds a part of the base on each rank, for `shard_base`.
+ * @returns null where this process is alone, and has all of it.
+ * @throws CliError for what ranks would do by themselves, DistributedError where the backend has no shards.
+ */
+export function shardsFor(
+  ranks: OpenedGroup | null,
+  asked: { readonly tasks: boolean; readonly auto: boolean },
+  output: Output,
+): WeightShards | null {
+  if (ranks === null) {
+    output.note('shard_base: this process is alone, and has the whole base');
+    return null;
+  }
+  const [what, instead] = asked.tasks
+    ? ['eval_dataset', 'evaluate the adapter by spft eval when it is trained, or hold out samples by --validation']
+    : asked.auto
+      ? ['a sparsity plan that is made for this run', 'make it by spft sparsity plan, and give its file']
+      : [];
+  if (what) {
+    throw new CliError(
+      `shard_base does not go with ${what}, in which a rank would use the base by itself, of which it has a part: ${instead}`,
+    );
+  }
+  return shardsOf(ranks);
 }
 
 /** Does on the first rank of each host what the others find done, such as downloads into a cache; all call it at the same time. */

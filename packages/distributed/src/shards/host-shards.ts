@@ -124,6 +124,13 @@ export class HostShards implements WeightShards {
     });
   }
 
+  settle(): void {
+    this.#ahead?.handle.wait();
+    this.#ahead = null;
+    this.#whole = null;
+    this.#direction = 1;
+  }
+
   /** Numbers of the buffer, once the layer is in it. */
   values(layer: Layer, from: number, count: number): Float32Array {
     this.#ensure(layer);

@@ -23,6 +23,8 @@ export interface WeightShards {
    * @returns tensors of the same values, owned by the caller.
    */
   hold(weights: readonly tf.Tensor[]): tf.Tensor[];
+  /** Ends what is under way and forgets what is whole for the time being: what is used next is brought anew, on all ranks alike. */
+  settle(): void;
 }
 
 /** What a backend has that can hold shards between the ranks that it is connected with. */

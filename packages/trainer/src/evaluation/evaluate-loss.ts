@@ -11,6 +11,7 @@ import { gatherJson, ownOf, type Ranks } from '../loop/ranks.js';
  * Mean loss of a labelled token, over all samples, without dropout or gradient. (transformers averages the means of batches, which
  * weighs tokens of short batches more.)
  * @param ranks among which the batches are dealt out; the sum is the same as without them, in the order of the batches.
+ * @param shards where each rank holds a part of the base: all do as many batches.
  * @returns `eval_loss`, `eval_runtime` in seconds, `eval_samples_per_second`.
  */
 export async function evaluateLoss(
@@ -18,6 +19,7 @@ export async function evaluateLoss(
   samples: readonly PreparedSample[],
   batchSize: number,
   ranks: Ranks | null = null,
+  shards: { settle(): void } | null = null,
 ): Promise<Record<string, number>> {
   const started = performance.now();
   const losses: tf.Scalar[] = [];
@@ -30,9 +32,16 @@ export async function evaluateLoss(
     stacked.dispose();
   };
   const starts = Array.from({ length: Math.ceil(samples.length / batchSize) }, (_, n) => n * batchSize);
+  const batchAt = (start: number) => collate(samples.slice(start, start + batchSize), { vocabSize: model.vocabSize });
+  const own = ownOf(starts, ranks);
+  shards?.settle();
   try {
-    for (const { item: start } of ownOf(starts, ranks)) {
-      const batch = collate(samples.slice(start, start + batchSize), { vocabSize: model.vocabSize });
+    if (shards && ranks && own.length < Math.ceil(starts.length / ranks.size)) {
+      const batch = batchAt(0);
+      model.loss(batch, { training: false, seed: 0, normalizer: batch.labelCount }).dispose();
+    }
+    for (const { item: start } of own) {
+      const batch = batchAt(start);
       // The mean of the batch, times its labels again: a sum of thousands of losses would lose digits in float32.
       const mean = tf.tidy(() => model.loss(batch, { training: false, seed: 0, normalizer: batch.labelCount }));
       losses.push(tf.tidy(() => tf.mul(mean, batch.labelCount)));
@@ -42,6 +51,7 @@ export async function evaluateLoss(
     if (losses.length > 0) await read();
   } finally {
     tf.dispose(losses);
+    shards?.settle();
   }
   const sum = (await inOrder(sums, ranks)).reduce((total, loss) => total + loss, 0);
   const labels = samples.reduce((count, sample) => count + countLabels(sample.labels), 0);

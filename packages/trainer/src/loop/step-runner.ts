@@ -4,7 +4,7 @@
  */
 import type { PreparedBatch } from '@spft/models';
 import { clipScale, globalNorm } from '@spft/sparse-ops';
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { type CollatedBatch, collate, type DenseTokens } from '../batch/collate.js';
 import type { SampleSource } from '../batch/sample-source.js';
 import { countLabels, type PreparedSample } from '../batch/samples.js';
@@ -72,13 +72,14 @@ export class StepRunner {
    * @returns its tokens, on all ranks; null where it was given up between micro-batches, as its signal was aborted.
    */
   async run(batches: Batches, position: StepPosition): Promise<number | null> {
-    const { record } = this.#parts;
+    const { record, options } = this.#parts;
     const { step, learningRate } = position;
     const own = this.#collate(batches, step);
+    const idle = this.#idle(batches, own.length, step);
     const all = batches.flat();
     const normalizer = total(all, (sample) => countLabels(sample.labels));
     const seeds = own.map(({ seed }) => seed);
-    const prepared = this.#recorded && own.length > 0 ? this.#prepare(own) : null;
+    const prepared = this.#recorded && own.length > 0 && idle === null ? this.#prepare(own) : null;
     const recorded = prepared && this.#recorded?.step({ batches: prepared, seeds, normalizer, learningRate });
     if (recorded) {
       recorded.losses.forEach((loss, n) => {
@@ -86,7 +87,9 @@ export class StepRunner {
         record.addLoss(loss, step + 1, index, indicesOf(batches[index]!));
       });
       record.addGradientNorm(recorded.gradientNorm, step + 1, batches.flatMap(indicesOf));
-    } else if (!(await this.#compute(batches, own, normalizer, position))) return null;
+    } else if (!(await this.#compute(batches, own, idle, normalizer, position))) return null;
+    // However this rank did it, all go on from the same.
+    options.shards?.settle();
     return total(all, (sample) => sample.inputIds.length);
   }
 
@@ -98,6 +101,7 @@ export class StepRunner {
   async #compute(
     batches: Batches,
     own: readonly OwnBatch[],
+    idle: OwnBatch | null,
     normalizer: number,
     { step, learningRate, lastCheckpoint }: StepPosition,
   ): Promise<boolean> {
@@ -105,17 +109,27 @@ export class StepRunner {
     const shared = ranks && new SharedGradients([...options.model.variables.values()], ranks);
     let gradients = new GradientSum();
     let gradientScale: tf.Scalar | undefined;
+    const gradientsOf = ({ seed, collated }: OwnBatch, normalizer: number) =>
+      lossAndGradients(options.model, collated, {
+        training: true,
+        seed,
+        gradientCheckpointing: args.gradientCheckpointing,
+        labelSmoothing: args.labelSmoothingFactor,
+        neftuneNoiseAlpha: args.neftuneNoiseAlpha ?? 0,
+        normalizer,
+      });
     try {
+      if (idle) {
+        // Its loss and its gradients are zeros. Sums go out with the last micro-batch, on this rank as on the others.
+        const take = () => gradientsOf(idle, Number.POSITIVE_INFINITY);
+        if (own.length === 0 && shared) shared.last(null, take).dispose();
+        else {
+          const { loss, gradients } = take();
+          tf.dispose([loss, ...gradients]);
+        }
+      }
       for (const [n, { index, seed, collated }] of own.entries()) {
-        const take = () =>
-          lossAndGradients(options.model, collated, {
-            training: true,
-            seed,
-            gradientCheckpointing: args.gradientCheckpointing,
-            labelSmoothing: args.labelSmoothingFactor,
-            neftuneNoiseAlpha: args.neftuneNoiseAlpha ?? 0,
-            normalizer,
-          });
+        const take = () => gradientsOf({ index, seed, collated }, normalizer);
         const isLast = n + 1 === own.length;
         const loss = isLast && shared ? shared.last(gradients, take) : keptIn(gradients, take());
         record.addLoss(loss, step + 1, index, indicesOf(batches[index]!));
@@ -152,6 +166,15 @@ export class StepRunner {
       const seed = seedFrom(args.seed, step, index);
       return { index, seed, collated: collate(item, { denseTokens, vocabSize, seed }) };
     });
+  }
+
+  /** A micro-batch that this rank runs along, where it has fewer than others and all must use the base's weights alike. */
+  #idle(batches: Batches, count: number, step: number): OwnBatch | null {
+    const { options, ranks, args, denseTokens } = this.#parts;
+    if (!options.shards || !ranks || count >= Math.ceil(batches.length / ranks.size)) return null;
+    const { vocabSize } = options.model;
+    const seed = seedFrom(args.seed, step, 0);
+    return { index: 0, seed, collated: collate(batches[0]!, { denseTokens, vocabSize, seed }) };
   }
 
   #prepare(own: readonly OwnBatch[]): PreparedBatch[] {

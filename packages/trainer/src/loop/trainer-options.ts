@@ -43,6 +43,11 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
    * aborted on any of them; what callbacks do to `control` must be the same on all. Only rank 0 writes checkpoints.
    */
   readonly ranks?: Ranks | null;
+  /**
+   * Where each rank holds a part of the base's weights (`WeightShards` of sparse-ops), so that all must use them alike: a rank that has fewer micro-batches
+   * than another, in training or evaluation, runs one along that counts for nothing.
+   */
+  readonly shards?: { settle(): void } | null;
   /** Micro-batches of a step, over all ranks; by default `gradient_accumulation_steps` for each rank. */
   readonly microBatches?: number;
 }

@@ -325,7 +325,13 @@ export class Trainer {
     if (this.#evalSamples) {
       Object.assign(
         metrics,
-        await evaluateLoss(model, this.#evalSamples, this.args.perDeviceEvalBatchSize, this.#ranks),
+        await evaluateLoss(
+          model,
+          this.#evalSamples,
+          this.args.perDeviceEvalBatchSize,
+          this.#ranks,
+          this.#options.shards,
+        ),
       );
       this.#requireFinite('eval_loss', metrics.eval_loss!);
     }
