@@ -9,10 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import '@spft/backend-cuda';
 import type { CudaBackend } from '@spft/backend-cuda';
-import { gpuOfRank, NcclTensors, openProcessGroup, type TensorCollective } from '@spft/distributed';
+import { gpuOfRank, NcclTensors, type OpenedGroup, openProcessGroup, type TensorCollective } from '@spft/distributed';
 import type { LlamaConfig } from '@spft/models';
 import { clipScale, globalNorm } from '@spft/sparse-ops';
-import { createOptimizer, GradientSum, lossAndGradients, resolveArgs } from '@spft/trainer/internals';
+import { RecordedSteps } from '@spft/trainer';
+import { createOptimizer, GradientSum, lossAndGradients, resolveArgs, sizeOf } from '@spft/trainer/internals';
 import * as tf from '@tensorflow/tfjs';
 import { quantiles } from '../support/quantiles.js';
 import { LLAMA3_8B, type RowBatch, randomLlama, rowBatch } from './llama.js';
@@ -32,6 +33,7 @@ const HELP = `One rank of a measurement on several GPUs; start it under torchrun
   --steps N, --warmup N, --batches N (batches of a step: default the number of ranks), --batch N (sequences of a batch)
   --sharded          the base's weights in shards
   --checkpointing    gradient checkpointing
+  --host             steps launched call by call; recorded by default, sums over ranks inside, as the trainer does
   --configs DIR      sparsity files (default configs/sparsity)
   --json FILE        written by rank 0, --pids FILE by every rank of an endless run: FILE.RANK with its process's number`;
 
@@ -45,6 +47,7 @@ const { values: flags } = parseArgs({
     ...{ steps: { type: 'string', default: '20' }, warmup: { type: 'string', default: '5' } },
     ...{ batches: { type: 'string' }, checkpointing: { type: 'boolean', default: false } },
     sharded: { type: 'boolean', default: false },
+    host: { type: 'boolean', default: false },
     pids: { type: 'string' },
     ...{
       configs: { type: 'string', default: 'configs/sparsity' },
@@ -71,6 +74,7 @@ interface Ranks {
   /** Null where this process is alone. */
   readonly tensors: TensorCollective | null;
   readonly nccl: NcclTensors | null;
+  readonly group: OpenedGroup | null;
   readonly close: () => Promise<void>;
 }
 
@@ -78,7 +82,7 @@ async function openRanks(): Promise<Ranks> {
   const group = await openProcessGroup(process.env);
   if (group) process.env.SPFT_CUDA_DEVICE = gpuOfRank(process.env, group.localRank);
   if (!(await tf.setBackend('cuda'))) throw new Error("backend 'cuda' did not start; 'spft doctor' says why");
-  if (!group) return { rank: 0, size: 1, tensors: null, nccl: null, close: async () => {} };
+  if (!group) return { rank: 0, size: 1, tensors: null, nccl: null, group: null, close: async () => {} };
   let connected: NcclTensors | null = null;
   group.onEnd((error) => {
     // Its kernels wait for a rank that is gone, and the process would wait for them.
@@ -89,7 +93,7 @@ async function openRanks(): Promise<Ranks> {
   const nccl = await NcclTensors.connect(group, hostname());
   group.useTensors(nccl);
   connected = nccl;
-  return { rank: group.rank, size: group.size, tensors: nccl, nccl, close: () => group.close() };
+  return { rank: group.rank, size: group.size, tensors: nccl, nccl, group, close: () => group.close() };
 }
 
 const backendOf = () => tf.backend() as CudaBackend;
@@ -119,6 +123,7 @@ const TINY_SPARSE = {
 /** Forward, backward, sums over ranks, clipping, AdamW. */
 class Steps {
   readonly #optimizer;
+  #recorded: RecordedSteps | null | undefined;
 
   constructor(
     readonly ranks: Ranks,
@@ -129,6 +134,28 @@ class Steps {
 
   /** @param batches of this rank; @param labelled tokens of all ranks' batches. @returns this rank's part of the loss. */
   step(batches: readonly RowBatch[], labelled: number): tf.Scalar {
+    return this.#recordedStep(batches, labelled) ?? this.#byHost(batches, labelled);
+  }
+
+  /** Steps recorded and repeated so far. */
+  get counts() {
+    return this.#recorded?.recorder.counts ?? null;
+  }
+
+  #recordedStep(batches: readonly RowBatch[], labelled: number): tf.Scalar | null {
+    const { trained } = this.method;
+    if (flags.host || batches.length > 1 || !trained.recordable) return null;
+    const prepared = batches.map((batch) => ({ layout: batch.layout, rows: trained.recordable!.rows(batch) }));
+    const rules = { maxGradNorm: 1, gradientCheckpointing: flags.checkpointing! };
+    const sizes = () => prepared.map(({ layout, rows }) => sizeOf(layout, rows));
+    this.#recorded ??= RecordedSteps.of(trained, this.#optimizer, rules, sizes, console.error, this.ranks.group);
+    const values = { batches: prepared, seeds: [3], normalizer: labelled, learningRate: 3e-4 };
+    const result = this.#recorded?.step(values);
+    result?.gradientNorm.dispose();
+    return result?.losses[0] ?? null;
+  }
+
+  #byHost(batches: readonly RowBatch[], labelled: number): tf.Scalar {
     const sum = new GradientSum();
     const losses: tf.Scalar[] = [];
     for (const batch of batches) {
@@ -148,6 +175,7 @@ class Steps {
   }
 
   dispose(): void {
+    this.#recorded?.dispose();
     this.#optimizer.dispose();
     this.method.dispose();
   }
@@ -181,8 +209,9 @@ async function losses(ranks: Ranks, model: Awaited<ReturnType<typeof randomLlama
   }
   const variables = [...steps.method.trained.variables.values()];
   const norm = tf.tidy(() => globalNorm(variables).dataSync()[0]!);
+  const { counts } = steps;
   steps.dispose();
-  return { row: row.name, batches, losses: found, adapters: norm };
+  return { row: row.name, batches, losses: found, adapters: norm, recorded: counts?.replayed ?? 0 };
 }
 
 async function speed(ranks: Ranks, model: Awaited<ReturnType<typeof randomLlama>>, row: Row) {
@@ -209,11 +238,12 @@ async function speed(ranks: Ranks, model: Awaited<ReturnType<typeof randomLlama>
   const taken = quantiles(events.slice(1).map((event, n) => device.elapsed(events[n]!, event)));
   for (const event of events) device.destroyEvent(event);
   const last = await wholeLoss(ranks, loss);
+  const { counts } = steps;
   steps.dispose();
   const tokens = ranks.size * batch[0]!.layout.tokens;
   return {
     ...{ row: row.name, msPerStep: taken.p50, p20: taken.p20, p80: taken.p80, wallMs, tokens },
-    ...{ tokensPerSecond: (1000 * tokens) / taken.p50, peakGiB: memoryPool.peakBytes / 2 ** 30, loss: last },
+    ...{ tokensPerSecond: (1000 * tokens) / taken.p50, peakGiB: memoryPool.peakBytes / 2 ** 30, loss: last, counts },
   };
 }
 
@@ -298,7 +328,9 @@ async function main(): Promise<void> {
 
 if (flags.help) console.log(HELP);
 else if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await main().catch((error: Error) => {
+  await main().catch(async (error: Error & { readonly code?: string }) => {
+    // What GPUs notice of a rank that is gone does not name it; what the hosts notice does, a moment later, and ends this.
+    if (error.code === 'SPFT_NCCL') await new Promise((resolve) => setTimeout(resolve, 3000));
     console.error(`scaling: ${error.stack}`);
     process.exit(1);
   });

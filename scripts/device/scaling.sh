@@ -109,7 +109,10 @@ if has kill; then
 fi
 
 ours() {
-  ranks "$1" --what speed --shape "$shape" ${layers:+--layers $layers} --steps "$steps" --warmup 5 --json "$out/speed-$1.json" >"$out/speed-$1.log" 2>&1 || failed=1
+  ranks "$1" --what speed --shape "$shape" ${layers:+--layers $layers} --steps "$steps" --warmup 5 --json "$out/speed-$1.json" >"$out/speed-$1.log" 2>&1 && return
+  failed=1
+  # Call by call where recorded steps failed.
+  ranks "$1" --what speed --host --shape "$shape" ${layers:+--layers $layers} --steps "$steps" --warmup 5 --json "$out/speed-$1.json" >"$out/speed-$1-host.log" 2>&1
 }
 theirs() { peer "$1" ddp --steps "$steps" ${layers:+--layers $layers} --json "$out/torch-ddp-$1.json" >"$out/torch-ddp-$1.log" 2>&1; }
 compares=no

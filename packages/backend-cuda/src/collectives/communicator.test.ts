@@ -47,6 +47,7 @@ describeCuda('a communicator of several ranks', () => {
         expect(values).toEqual([
           ...[sum(500), sum(40), sum(64).slice(16, 48), sum(33), [], [3]],
           ...[of(40, rank), of(64, rank), [1, 4, 9], sum(500).map((value) => value + 1)],
+          sum(50),
         ]);
         expect(shapes).toEqual([[500], [40], [8, 4], [33], [0, 3], []]);
         expect(inPlace).toBe(true);

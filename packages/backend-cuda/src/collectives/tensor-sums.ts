@@ -34,7 +34,9 @@ export function sumTensors(
         continue;
       }
       const copy = backend.output(tensor.shape);
-      sums.push(tf.engine().makeTensorFromTensorInfo(copy));
+      const sum = tf.engine().makeTensorFromTensorInfo(copy);
+      // As long as what it takes the place of, where sums begin within a scope.
+      sums.push(tensor.kept ? tf.keep(sum) : sum);
       if (backend.physical(tensor) === 'f32') backend.copy(from, backend.address(copy), BYTES.f32 * tensor.size);
       else backend.convert(tensor, backend.address(copy), 'f32');
       left.shift();

@@ -102,6 +102,17 @@ async function sums() {
   const added = tf.add(made[0]!, 1);
   const values = [...made, kept, whole, meanwhile, added].map((tensor) => [...tensor.dataSync()]);
   tf.dispose([...made, kept, whole, meanwhile, added]);
+  // Begun within a scope, of a clone that is kept beyond it, and waited for after it.
+  const shared = tf.tensor1d(numbers(50));
+  const begun = tf.tidy(() => {
+    const sum = backend.sumOverRanks([tf.keep(shared.clone())]);
+    tf.square(shared);
+    return () => sum;
+  })();
+  tf.tidy(() => void tf.fill([50], Number.NaN));
+  const [beyond] = begun.wait();
+  values.push([...beyond!.dataSync()]);
+  tf.dispose([beyond!, shared]);
   const refused = (() => {
     try {
       backend.sumOverRanks([tf.tensor1d([1], 'int32')]);

@@ -25,7 +25,8 @@ export async function onRanks<T>(
     const result = await work(ranks, own);
     await ranks.close();
     return result;
-  } catch (error) {
+  } catch (thrown) {
+    const error = await causeOf(thrown, ranks);
     // A bug's stack is told too: whoever reads it has no other.
     ranks.abort(new Error(messageOf(error) ?? (error as Error).stack ?? String(error), { cause: error }));
     const { speaks } = ranks;
@@ -33,6 +34,16 @@ export async function onRanks<T>(
     if (speaks) throw error;
     throw new CliError('another rank says why', { silent: true, cause: error });
   }
+}
+
+/** How long the host's side may take to say which rank is gone, where a GPU's side has noticed first and cannot name it. */
+const NAMED_MS = 3000;
+
+async function causeOf(error: unknown, ranks: OpenedGroup): Promise<unknown> {
+  if ((error as { readonly code?: string }).code !== 'SPFT_NCCL') return error;
+  const until = performance.now() + NAMED_MS;
+  while (ranks.error === null && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20));
+  return ranks.error ?? error;
 }
 
 /** Says nothing, and hears signals. */
