@@ -3,7 +3,7 @@
 import { createStepRecorder, holdShards, linear, linearKeptRows, storeAs, storedLike } from '@spft/sparse-ops';
 import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
-import type { CudaBackend } from '../../src/index.js';
+import type { CudaBackend, SumOfTensors } from '../../src/index.js';
 import { connect, rank, size, startCuda } from './connect.js';
 
 /** Whole numbers, whose sums are exact in bf16 too. */
@@ -104,13 +104,13 @@ async function sums() {
   tf.dispose([...made, kept, whole, meanwhile, added]);
   // Begun within a scope, of a clone that is kept beyond it, and waited for after it.
   const shared = tf.tensor1d(numbers(50));
-  const begun = tf.tidy(() => {
-    const sum = backend.sumOverRanks([tf.keep(shared.clone())]);
+  const begun: SumOfTensors[] = [];
+  tf.tidy(() => {
+    begun.push(backend.sumOverRanks([tf.keep(shared.clone())]));
     tf.square(shared);
-    return () => sum;
-  })();
+  });
   tf.tidy(() => void tf.fill([50], Number.NaN));
-  const [beyond] = begun.wait();
+  const [beyond] = begun[0]!.wait();
   values.push([...beyond!.dataSync()]);
   tf.dispose([beyond!, shared]);
   const refused = (() => {
