@@ -147,7 +147,7 @@ class Steps {
     if (flags.host || batches.length > 1 || !trained.recordable) return null;
     const prepared = batches.map((batch) => ({ layout: batch.layout, rows: trained.recordable!.rows(batch) }));
     const rules = { maxGradNorm: 1, gradientCheckpointing: flags.checkpointing! };
-    const sizes = () => prepared.map(({ layout, rows }) => sizeOf(layout, rows));
+    const sizes = () => ({ sizes: prepared.map(({ layout, rows }) => sizeOf(layout, rows)), isAll: true });
     this.#recorded ??= RecordedSteps.of(trained, this.#optimizer, rules, sizes, console.error, this.ranks.group);
     const values = { batches: prepared, seeds: [3], normalizer: labelled, learningRate: 3e-4 };
     const result = this.#recorded?.step(values);

@@ -25,7 +25,9 @@ export interface OpenedModel {
 export type BaseModel = Omit<OpenedModel, 'tokenizer' | 'directory'>;
 
 /** Which revision of the hub's, and how its frozen weights are stored. */
-export type OpenModelOptions = Pick<DownloadOptions, 'revision'> & FrozenOptions & Pick<LoadOptions, 'dequantise' | 'shards'>;
+export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
+  FrozenOptions &
+  Pick<LoadOptions, 'dequantise' | 'shards'>;
 
 /**
  * Opens a model on the active backend; its weights are downloaded where they are missing. The caller disposes `model`.

@@ -23,7 +23,8 @@ export interface RecordedDecoderOptions extends DecoderOptions {
 export function canRecord(model: LlamaForCausalLM): boolean {
   const { headDim, ropeScaling } = model.config;
   // Frequencies of dynamic scaling depend on the length; the kernel knows of no adapters beside weights.
-  const takesModel = headDim <= 256 && ropeScaling?.ropeType !== 'dynamic' && ![...model.linears.values()].some(staysBeside);
+  const takesModel =
+    headDim <= 256 && ropeScaling?.ropeType !== 'dynamic' && ![...model.linears.values()].some(staysBeside);
   return hasKernel('SpftDecodeLayer') && takesModel;
 }
 
