@@ -170,7 +170,7 @@ describe('parseLlamaConfig()', () => {
     [
       'quantized weights',
       { quantization_config: { quant_method: 'gptq' } },
-      'the weights are quantized (quantization_config, "gptq"), which is not supported; use the original',
+      'the weights are quantized (quantization_config): quant_method "gptq"; supported are weights in bf16, f16 and f32, and bitsandbytes in 4 bits (nf4, fp4)',
     ],
     ['another activation', { hidden_act: 'gelu' }, 'hidden_act: wanted \'silu\', found "gelu"'],
     [

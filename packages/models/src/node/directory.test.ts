@@ -248,7 +248,7 @@ describe('resolveModelDirectory()', () => {
     );
     const file = join(root, 'file');
     await writeFile(file, '');
-    await expect(resolveModelDirectory(file)).rejects.toThrow('found a file; give the directory it is in');
+    await expect(resolveModelDirectory(file)).rejects.toThrow('found another file; give the directory it is in');
     await expect(resolveModelDirectory('no/model', { offline: true, cacheDir: root })).rejects.toThrow(
       "(there is no directory 'no/model' here either)",
     );

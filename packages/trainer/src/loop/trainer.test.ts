@@ -249,7 +249,7 @@ describe('Trainer', () => {
       new Trainer({ model, samples: toySamples(2), ...silent, ...options });
     expect(make({ args: { learningRate: -1, maxSteps: 1.5, optim: 'lamb' as never } })).toThrow(
       'training arguments: max_steps: wanted a whole number, found 1.5; ' +
-        'optim: wanted one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, lion, adafactor, found "lamb"; learning_rate: wanted at least 0, found -1',
+        'optim: wanted one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, lion, adafactor, adamw_8bit, adamw_bnb_8bit, paged_adamw_8bit, found "lamb"; learning_rate: wanted at least 0, found -1',
     );
     expect(make({ args: { evalStrategy: 'steps' } })).toThrow('give evalSamples or an evaluator');
     expect(make({ args: { loadBestModelAtEnd: true } })).toThrow(
