@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockDirectory, refuseHeld } from './run-lock.js';
 
 let directory: string;
@@ -49,6 +49,20 @@ describe('lockDirectory()', () => {
     await held(3, { pid: process.ppid, began: 'another boot 12' });
     const lock = await lockDirectory(directory);
     expect(await readdir(directory)).toEqual(['.spft-lock.4']);
+    await lock.release();
+  });
+
+  it('is taken over by a job of Slurm that was queued again, on another machine too, and by no other step of it', async () => {
+    vi.stubEnv('SLURM_JOB_ID', '4711');
+    const earlier = { pid: 1, host: 'elsewhere', job: { id: '4711', restarts: 0 } };
+    await held(1, earlier);
+    await expect(lockDirectory(directory)).rejects.toThrow('in use by process 1 on elsewhere');
+    vi.stubEnv('SLURM_RESTART_COUNT', '1');
+    const lock = await lockDirectory(directory);
+    expect(JSON.parse(await readFile(lock.file, 'utf8')).job).toEqual({ id: '4711', restarts: 1 });
+    await held(9, { ...earlier, job: { id: '4712', restarts: 0 } });
+    await expect(lockDirectory(directory)).rejects.toThrow('in use by process 1 on elsewhere');
+    vi.unstubAllEnvs();
     await lock.release();
   });
 

@@ -24,6 +24,8 @@ interface Holder {
   readonly host: string;
   /** When the process began, as the system counts it: another process may have the same number later. Null where it is not known. */
   readonly began: string | null;
+  /** The job of a scheduler that it belongs to, and how often that job had been queued again; null where it is of none. */
+  readonly job: { readonly id: string; readonly restarts: number } | null;
   /** When the lock was taken, for people. */
   readonly since: string;
 }
@@ -38,7 +40,7 @@ const UNFINISHED = /^\.\.spft-lock\.(\d+)\./;
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   await makeDirectory(directory);
   const me: Holder = {
-    ...{ pid: process.pid, host: hostname(), began: await beginning(process.pid) },
+    ...{ pid: process.pid, host: hostname(), began: await beginning(process.pid), job: jobOf(process.env) },
     since: new Date().toISOString(),
   };
   for (;;) {
@@ -143,22 +145,37 @@ async function readHolder(file: string): Promise<Holder | null> {
     throw error;
   }
   try {
-    const { pid, host, began, since } = JSON.parse(text) as Partial<Holder>;
+    const { pid, host, began, job, since } = JSON.parse(text) as Partial<Holder>;
     if (Number.isSafeInteger(pid) && typeof host === 'string') {
-      return { pid: pid!, host, began: began ?? null, since: String(since) };
+      return { pid: pid!, host, began: began ?? null, job: job ?? null, since: String(since) };
     }
   } catch {
     // Not JSON.
   }
-  return { pid: 0, host: 'a machine that it does not name', began: null, since: 'a time that it does not say' };
+  return {
+    pid: 0,
+    host: 'a machine that it does not name',
+    began: null,
+    job: null,
+    since: 'a time that it does not say',
+  };
 }
 
 /** Whether the holder's process is there; null where that cannot be told from this machine. */
-async function isHolding({ pid, host, began }: Holder): Promise<boolean | null> {
+async function isHolding({ pid, host, began, job }: Holder): Promise<boolean | null> {
+  const mine = jobOf(process.env);
+  // A job is queued again when its earlier try has ended, often on other machines.
+  if (job && mine && job.id === mine.id && job.restarts < mine.restarts) return false;
   if (host !== hostname()) return null;
   if (!isAlive(pid)) return false;
   const now = await beginning(pid);
   return began === null || now === null || now === began;
+}
+
+/** Slurm's job, and how often it was queued again. */
+function jobOf(env: Readonly<Record<string, string | undefined>>): Holder['job'] {
+  const { SLURM_JOB_ID: id, SLURM_RESTART_COUNT: restarts } = env;
+  return id ? { id, restarts: Number(restarts) || 0 } : null;
 }
 
 /** Boot and clock ticks at which a process began, on Linux; elsewhere null. */
