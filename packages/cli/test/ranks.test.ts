@@ -1,11 +1,12 @@
 /** @file `spft train` on several ranks, as processes of their own: by mpirun, and each with the variables that torchrun sets. */
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { directoryCheckpoints } from '@spft/trainer/node';
 import { afterEach, describe, expect, it } from 'vitest';
 import { orRequired } from '../../../test/support/required.js';
+import { emulatorFolder, whyNoEmulator } from '../../backend-cuda/emulator/folder.js';
 import {
   type Ended,
   endAll,
@@ -112,6 +113,43 @@ describe.skipIf(needs)('spft train under mpirun (needs npm run build and mpirun)
       // One writer: every line once, every sentence once.
       expect(lossesOf(after)).toHaveLength(8);
       expect(stderr.match(/adapter saved in/g)).toHaveLength(1);
+    },
+    240_000,
+  );
+
+  it.skipIf(orRequired('compiler', whyNoEmulator()) !== null)(
+    'on cuda sums by NCCL what one process accumulates, in the emulator, bit for bit',
+    async () => {
+      // Few tokens: the emulator is slow.
+      const rows = [1, 2, 3, 4].map((n) => ({
+        instruction: `Add ${n}`,
+        input: '',
+        output: `It is ${n}`,
+        answer: `${n}`,
+      }));
+      await writeFile(files.path('short.json'), JSON.stringify(rows));
+      const env = {
+        ...{ ...threads, SPFT_CUDA_PATH: emulatorFolder(), SPFT_CUDA_CACHE: files.path('kernels') },
+        SPFT_EMULATOR_DEVICES: '2',
+      };
+      const more = [
+        '--backend',
+        'cuda',
+        '--dataset',
+        files.path('short.json'),
+        '--template',
+        'plain',
+        '--max_steps',
+        '3',
+      ];
+      const one = [...more, '--per_device_train_batch_size', '1', '--lora_dropout', '0'];
+      const alone = await start(train('one-cuda', [...one, '--gradient_accumulation_steps', '2']), env).ended;
+      expect([alone.code, alone.stderr]).toEqual([0, expect.any(String)]);
+      const argv = train('two-cuda', [...one, '--gradient_accumulation_steps', '1']);
+      const ranks = await start([...MPIRUN, '-n', '2', ...argv], env).ended;
+      expect([ranks.code, ranks.stderr]).toEqual([0, expect.stringMatching(/gradients by NCCL \d/)]);
+      expect(lossesOf(await logOf('two-cuda'))).toEqual(lossesOf(await logOf('one-cuda')));
+      expect(await adapterOf('two-cuda')).toEqual(await adapterOf('one-cuda'));
     },
     240_000,
   );
