@@ -42,16 +42,24 @@ extern "C" __global__ void unpack_4bit(const Words2* __restrict__ codes, const u
   }
 }
 
-// y[r] = row indices[r], of `units` times sixteen numbers. A block has a row.
+// y[r] = row indices[r], of `units` times sixteen numbers; zeros where indices[r] is below 0. A block has a row.
 extern "C" __global__ void unpack_4bit_rows(const Words2* __restrict__ codes, const u8* __restrict__ extra, const int* __restrict__ indices,
                                             TO* __restrict__ y, int units) {
   __shared__ float book[16];
   share_book(extra, book);
   const Scales scales(extra);
   const int shift = scales.block_shift - 4;
-  const i64 from = (i64)indices[blockIdx.x] * units, to = (i64)blockIdx.x * units;
-  for (int at = threadIdx.x; at < units; at += blockDim.x)
-    unpack(codes[from + at], book, scales.of_block((from + at) >> shift), y + NUMBERS_A_THREAD * (to + at));
+  const int row = indices[blockIdx.x];
+  const i64 from = (i64)row * units, to = (i64)blockIdx.x * units;
+  for (int at = threadIdx.x; at < units; at += blockDim.x) {
+    TO* const place = y + NUMBERS_A_THREAD * (to + at);
+    if (row >= 0) unpack(codes[from + at], book, scales.of_block((from + at) >> shift), place);
+    else {
+      const float zeros[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+      store_octet(place, 8, true, zeros);
+      store_octet(place + 8, 8, true, zeros);
+    }
+  }
 }
 
 struct alignas(2 * sizeof(TO)) Pair {

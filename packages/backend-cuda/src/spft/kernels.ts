@@ -26,7 +26,7 @@ import { gramScoresKernels } from './select/gram-scores.js';
 import { maskColumnsKernels } from './select/mask-columns.js';
 import { scatterColumnsKernels } from './select/scatter-columns.js';
 import { topKSelectionKernels } from './select/top-k-selection.js';
-import { gatherRowsKernels } from './tokens/gather-rows.js';
+import { gatherRowsKernels } from './tokens/rows-of-forms.js';
 import { sequenceMeansKernels } from './tokens/sequence-means.js';
 import { splitRowsKernels } from './tokens/split-rows.js';
 import { adamw8bitKernels } from './update/adamw-8bit.js';
@@ -69,6 +69,6 @@ export const SPFT_KERNELS = {
 export const READ_FORMS: ReadonlySet<string> = new Set<KernelName>([
   ...(['SpftLinear', 'SpftLinearGrad', 'SpftLinearKeptRows', 'SpftLinearKeptRowsGrad'] as const),
   ...(['SpftLinearKeptColumns', 'SpftLinearKeptColumnsGrad', 'SpftDoraNorms', 'SpftStoredLike'] as const),
-  'SpftParts4bit',
+  ...(['SpftParts4bit', 'SpftGatherRows'] as const),
   ...(['SpftProjectRowsGrad', 'SpftProjectColumnsGrad', 'SpftGatedMlpGrad'] as const),
 ]);

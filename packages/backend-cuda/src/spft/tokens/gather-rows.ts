@@ -6,7 +6,6 @@ import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { unitOf } from '../../shared/units.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { BYTES, C_TYPE } from '../../storage.js';
-import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
@@ -59,10 +58,3 @@ export function gatherRowsGrad(backend: CudaBackend, dy: Info, rows: Info, total
 }
 
 declareVariants('gather-rows', [...combinations({ UNIT: [1, 2, 4, 16] }), ...combinations({ X: FLOATS })]);
-
-/** Kernels of the contract. */
-export const gatherRowsKernels = {
-  SpftGatherRows: ({ backend, inputs: { x, rows } }) => gatherRows(backend, x, rows),
-  SpftGatherRowsGrad: ({ backend, inputs: { dy, rows }, attributes: { total } }) =>
-    gatherRowsGrad(backend, dy, rows, total),
-} satisfies CudaKernels;
