@@ -12,14 +12,17 @@ const heads = { hiddenSize: 256, intermediateSize: 512, numAttentionHeads: 2, nu
 const shape = { ...LLAMA3_8B, ...heads, vocabSize: 512, numHiddenLayers: 2 };
 
 describeCuda('the benchmark of a GPU', () => {
-  it('verifies LoRA, SparseLoRA and DoRA, and the first two on a base in FP8', { timeout: 120_000 }, async () => {
+  it('verifies LoRA, SparseLoRA and DoRA, and the first two on a base in FP8 and in NF4', {
+    timeout: 120_000,
+  }, async () => {
     const before = tf.memory().numTensors;
     const said: string[] = [];
     const verified = await verifyOnDevice(CONFIGS, (line) => said.push(line), { shape });
     expect(verified.map((fact) => fact.split(/( in bf16)? against/)[0])).toEqual([
       ...['dense LoRA', 'SparseLoRA', 'DoRA', 'dense LoRA on a base in FP8', 'SparseLoRA on a base in FP8'],
+      ...['QLoRA on a base in NF4', 'SparseQLoRA on a base in NF4, layers run again'],
     ]);
-    expect(said).toHaveLength(5);
+    expect(said).toHaveLength(7);
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -35,7 +38,7 @@ describeCuda('the benchmark of a GPU', () => {
     );
   });
 
-  it.each(['bf16', 'fp8'] as const)('measures a row in %s', { timeout: 120_000 }, async (basePrecision) => {
+  it.each(['bf16', 'fp8', 'nf4'] as const)('measures a row in %s', { timeout: 120_000 }, async (basePrecision) => {
     const model = await randomLlama(shape, 'bf16', { basePrecision });
     const row = {
       name: 'small',

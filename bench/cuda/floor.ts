@@ -53,6 +53,8 @@ function products(
   return list;
 }
 
+const isPacked = (weight: tf.Tensor2D) => formOf(weight) === 'nf4';
+
 /** Median milliseconds of `repeats` rounds after two. */
 export function floorMilliseconds(
   model: LlamaForCausalLM,
@@ -68,22 +70,29 @@ export function floorMilliseconds(
     randomTensor([most], { seed, distribution: 'normal', deviation: 0.05, physical: 'bf16' }),
   ) as [tf.Tensor, tf.Tensor];
   const types = { type: 'bf16', outputType: 'bf16' } as const;
+  const packed = frozen.filter(({ weight }) => isPacked(weight));
+  // What codes of four bits are unpacked to; that it is done is no part of the floor.
+  const whole = Math.max(0, ...packed.map(({ weight }) => weight.size));
+  const unpacked =
+    whole > 0 ? randomTensor([whole], { seed: 4, distribution: 'normal', deviation: 0.02, physical: 'bf16' }) : null;
+  const address = (weight: tf.Tensor2D) => backend.address(isPacked(weight) ? unpacked! : weight);
   const round = () => {
     for (const { weight, rows, out, inputs } of frozen) {
       const [a, d] = [backend.address(x), backend.address(y)];
       if (ofForm?.(weight, rows, out, inputs, d)) continue;
-      backend.multiply({ ...types, m: rows, n: out, k: inputs, transposeB: true, a, b: backend.address(weight), d });
+      backend.multiply({ ...types, m: rows, n: out, k: inputs, transposeB: true, a, b: address(weight), d });
     }
     for (const { weight, rows, out, inputs } of [...frozen].reverse()) {
       const [a, d] = [backend.address(x), backend.address(y)];
       if (ofForm?.(weight, rows, inputs, out, d)) continue;
-      backend.multiply({ ...types, m: rows, n: inputs, k: out, a, b: backend.address(weight), d });
+      backend.multiply({ ...types, m: rows, n: inputs, k: out, a, b: address(weight), d });
     }
   };
   round();
   round();
   const taken = Array.from({ length: repeats }, () => backend.device.milliseconds(round));
   tf.dispose([x, y]);
+  unpacked?.dispose();
   ofForm?.end();
   return taken.sort((a, b) => a - b)[Math.floor(repeats / 2)]!;
 }

@@ -10,7 +10,7 @@ import {
   type PackedBatch,
   type WeightSource,
 } from '@spft/models';
-import { packTokens } from '@spft/sparse-ops';
+import { packTokens, type StoredFormName, storeAs } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { integers } from '../support/random.js';
 import type { Row } from './rows.js';
@@ -35,17 +35,22 @@ export const SMOLLM2_135M: LlamaConfig = {
   ...{ numAttentionHeads: 9, numKeyValueHeads: 3, headDim: 64, ropeTheta: 100_000, tieWordEmbeddings: true },
 };
 
-/** Weights of transformers' initialisation: normal with the config's deviation, norms 1. @param physical of matrices. @param options how they are stored. */
+/**
+ * Weights of transformers' initialisation: normal with the config's deviation, norms 1.
+ * @param physical of matrices. @param options how they are stored.
+ * @param through a form by which the linear layers' numbers are rounded, for the same ones in float.
+ */
 export function randomLlama(
   config: LlamaConfig,
   physical: 'bf16' | 'f32' = 'bf16',
   options: LoadOptions = {},
+  through: StoredFormName | null = null,
 ): Promise<LlamaForCausalLM> {
   const shapes = llamaTensors(config);
   const names = [...shapes.keys()];
   const source: WeightSource = {
     names,
-    entry: (name) => ({ shape: shapes.get(name)! }),
+    entry: (name) => ({ shape: shapes.get(name)!, dtype: 'BF16' }),
     float32: async () => {
       throw new Error('internal: every tensor is made on the device');
     },
@@ -62,8 +67,12 @@ export function randomLlama(
       if (physical === 'bf16') return made;
       // The same values, held in float.
       const backend = tf.backend() as CudaBackend;
-      const wide = tf.engine().makeTensorFromTensorInfo(backend.as(made, 'f32'));
-      made.dispose();
+      const rounded =
+        through !== null && name.includes('_proj')
+          ? storeAs(made as tf.Tensor2D, through, { doubleQuantisation: true, dtype: 'BF16' })
+          : tf.clone(made);
+      const wide = tf.engine().makeTensorFromTensorInfo(backend.as(rounded, 'f32'));
+      tf.dispose([made, rounded]);
       return wide;
     },
   };

@@ -19,13 +19,14 @@ import { verifyOnDevice } from './verify.js';
 const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's and SmolLM2's shapes with random weights, beside their floors and PyTorch.
 
   --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_checkpointed_2x2048,
-                     dense_lora_fp8, sparselora_math10k_fp8, sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, smollm2_lora, smollm2_sparselora, generate_8b, generate_8b_4,
-                     generate_8b_fp8, generate_smollm2 (default all)
+                     dense_lora_fp8, sparselora_math10k_fp8, sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, qlora_dense, sparseqlora_math10k,
+                     qlora_2x2048, qlora_checkpointed_2x2048, smollm2_lora, smollm2_sparselora, generate_8b, generate_8b_4, generate_8b_fp8,
+                     generate_8b_nf4, generate_smollm2 (default all)
   --steps N          timed steps (default 50), --warmup N steps before (default 20), --profile N steps profiled (default 2)
   --floor N          rounds of the floor (default 10)
   --layers N         layers of the model (default 32), for trying things
-  --peer FILE        PyTorch's bench (bench/cuda/torch_peer.py), --peer_modes LIST of hf, liger, liger_full, dora, liger_2x2048, smollm2,
-                     smollm2_compile, smollm2_compile_graphs
+  --peer FILE        PyTorch's bench (bench/cuda/torch_peer.py), --peer_modes LIST of hf, liger, liger_full, dora, qlora, liger_2x2048,
+                     qlora_2x2048, qlora_checkpointed_2x2048, smollm2, smollm2_compile, smollm2_compile_graphs
   --configs DIR      sparsity files (default configs/sparsity)
   --no_verify        skips the verification
   --note TEXT        goes into the result
@@ -105,7 +106,8 @@ async function main(): Promise<void> {
         const started = performance.now();
         const small = shape === 'smollm2';
         const config = small ? SMOLLM2_135M : { ...LLAMA3_8B, numHiddenLayers: Number(flags.layers) };
-        model = await randomLlama(config, 'bf16', { basePrecision, keepTransposed });
+        const doubleQuantisation = basePrecision === 'nf4';
+        model = await randomLlama(config, 'bf16', { basePrecision, keepTransposed, doubleQuantisation });
         stored = wanted;
         backend.device.synchronize();
         say(`${shape} in ${basePrecision} in ${((performance.now() - started) / 1000).toFixed(1)} s`);

@@ -18,7 +18,7 @@ const SMOLLM2 = {
   ...{ B: '16', S: '130', O: '32', TARGETS: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj' },
 };
 
-/** The script's mode and shape of a row's name without `torch_`: `hf`, `dora`, `liger_2x2048`, `smollm2`, `smollm2_compile`. */
+/** The script's mode and shape of a row's name without `torch_`: `hf`, `dora`, `liger_2x2048`, `qlora_checkpointed_2x2048`, `smollm2`, `smollm2_compile`. */
 function peerCall(name: string): { readonly mode: string; readonly shape: Readonly<Record<string, string>> } {
   if (name.startsWith('smollm2')) return { mode: name.replace(/^smollm2_?/, '') || 'hf', shape: SMOLLM2 };
   if (name.endsWith('_2x2048')) return { mode: name.replace('_2x2048', ''), shape: { B: '2', S: '2048', O: '512' } };

@@ -8,8 +8,8 @@ export interface Row {
   readonly dora: boolean;
   /** Layers with adapters; q, k, v and o where it is not said. */
   readonly targetModules?: readonly string[];
-  /** How the frozen linear layers are stored; bf16 where it is not said. */
-  readonly basePrecision?: 'fp8';
+  /** How the frozen linear layers are stored; bf16 where it is not said. `nf4` with double quantisation, as QLoRA has it. */
+  readonly basePrecision?: 'fp8' | 'nf4';
   /** Whether the transposed weights are kept too. */
   readonly keepTransposed?: boolean;
   /** Whether layers are run again in the backward pass instead of keeping their activations. */
@@ -26,6 +26,8 @@ export interface Row {
 
 const BATCH = { batch: 8, length: 512, labelled: 128 } as const;
 const FP8 = { basePrecision: 'fp8' } as const;
+const NF4 = { basePrecision: 'nf4' } as const;
+const LONG = { batch: 2, length: 2048, labelled: 512 } as const;
 const MATH = 'llama3-8b-math10k.yaml';
 const CSR = 'llama3-8b-csr.yaml';
 
@@ -47,10 +49,10 @@ export const ROWS: readonly Row[] = [
   { name: 'sparselora_math10k', dora: false, sparsity: MATH, ...BATCH, target: { ms: 97, gib: 23 } },
   { name: 'sparselora_csr', dora: false, sparsity: CSR, ...BATCH, labelled: 3, target: { ms: 133, gib: 25 } },
   { name: 'dora', dora: true, sparsity: null, ...BATCH, target: null },
-  { name: 'dense_lora_2x2048', dora: false, sparsity: null, batch: 2, length: 2048, labelled: 512, target: null },
+  { name: 'dense_lora_2x2048', dora: false, sparsity: null, ...LONG, target: null },
   {
     ...{ name: 'dense_lora_checkpointed_2x2048', dora: false, checkpointing: true, sparsity: null },
-    ...{ batch: 2, length: 2048, labelled: 512, target: null },
+    ...{ ...LONG, target: null },
   },
   { name: 'dense_lora_fp8', dora: false, ...FP8, sparsity: null, ...BATCH, target: { ms: 118, gib: 20 } },
   { name: 'sparselora_math10k_fp8', dora: false, ...FP8, sparsity: MATH, ...BATCH, target: { ms: 68, gib: 17 } },
@@ -66,6 +68,14 @@ export const ROWS: readonly Row[] = [
   {
     ...{ name: 'sparselora_math10k_fp8_two_copies', dora: false, ...FP8, keepTransposed: true },
     ...{ sparsity: MATH, ...BATCH, target: null },
+  },
+  { name: 'qlora_dense', dora: false, ...NF4, sparsity: null, ...BATCH, target: { ms: 222, gib: 18 } },
+  { name: 'sparseqlora_math10k', dora: false, ...NF4, sparsity: MATH, ...BATCH, target: { ms: 118, gib: 14 } },
+  { name: 'qlora_2x2048', dora: false, ...NF4, sparsity: null, ...LONG, target: null },
+  {
+    ...{ name: 'qlora_checkpointed_2x2048', dora: false, ...NF4, checkpointing: true, sparsity: null, ...LONG },
+    // Of the row before it, times 1.33.
+    target: null,
   },
   { name: 'smollm2_lora', ...SMOLLM2, sparsity: null, target: { ms: 15, gib: 2 } },
   { name: 'smollm2_sparselora', ...SMOLLM2, sparsity: SMOLLM2_SPARSE, target: { ms: 15, gib: 2 } },

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """What a user would pick instead of this: LoRA training steps of a Llama-shaped model with random weights in PyTorch + transformers + PEFT.
 
-usage: torch_peer.py [hf|liger|liger_full|dora|compile|compile_graphs]
+usage: torch_peer.py [hf|liger|liger_full|dora|qlora|qlora_checkpointed|compile|compile_graphs]
   hf              transformers + PEFT, SDPA attention
   liger           + Liger's RoPE, RMSNorm and cross-entropy (needs the package liger_kernel on PYTHONPATH)
   liger_full      + Liger's SwiGLU and fused linear cross-entropy
   dora            liger, with DoRA
+  qlora           liger, its decoder layers' linear weights in NF4 with double quantisation by bitsandbytes (needs that package), computing in DTYPE
+  qlora_checkpointed  the same with gradient checkpointing as transformers has it
   compile         hf by torch.compile
   compile_graphs  hf by torch.compile(mode='reduce-overhead'), its steps as CUDA graphs
 environment: B batch (8), S sequence length (512), O labelled tokens a sequence (128), WARM (8), ITERS (20), TARGETS (q_proj,k_proj,v_proj,o_proj),
@@ -33,7 +35,8 @@ wait = torch.cuda.synchronize if on_gpu else (lambda: None)
 
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
-if mode in ("liger", "liger_full", "dora"):
+quantised = mode.startswith("qlora")
+if mode in ("liger", "liger_full", "dora") or quantised:
     from liger_kernel.transformers import apply_liger_kernel_to_llama
 
     full = mode == "liger_full"
@@ -59,9 +62,34 @@ with torch.device(device):
     model = LlamaForCausalLM(config)
 torch.set_default_dtype(torch.float32)
 model.config.use_cache = False
+if quantised:
+    import bitsandbytes as bnb
+
+    # As transformers replaces them while it loads: weights that are moved to the device become codes there.
+    for layer in model.model.layers:
+        for block in (layer.self_attn, layer.mlp):
+            for name, old in list(block.named_children()):
+                if not isinstance(old, torch.nn.Linear):
+                    continue
+                new = bnb.nn.Linear4bit(
+                    old.in_features, old.out_features, bias=False, compute_dtype=dtype, compress_statistics=True, quant_type="nf4", device="meta"
+                )
+                new.weight = bnb.nn.Params4bit(old.weight.data.cpu(), requires_grad=False, quant_type="nf4", compress_statistics=True, module=new)
+                setattr(block, name, new.to(device))
+                assert new.weight.dtype == torch.uint8 and new.weight.quant_state is not None, "the weight was not quantised"
+                del old
+    model.is_loaded_in_4bit = True
+if mode == "qlora_checkpointed":
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.enable_input_require_grads()
 targets = env("TARGETS", "q_proj,k_proj,v_proj,o_proj").split(",")
 lora = LoraConfig(r=32, lora_alpha=64, target_modules=targets, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", use_dora=mode == "dora")
 model = get_peft_model(model, lora).to(dtype).train()
+if quantised:
+    from peft.tuners.lora.bnb import Linear4bit
+
+    # PEFT puts its adapters on these where it knows the base for one in 4 bits; else what would be timed is something else.
+    assert sum(isinstance(module, Linear4bit) for module in model.modules()) == len(model.base_model.model.model.layers) * len(lora.target_modules)
 parameters = [p for p in model.parameters() if p.requires_grad]
 optimizer = torch.optim.AdamW(parameters, lr=3e-4, fused=on_gpu)
 run = model
@@ -83,6 +111,10 @@ def step():
     return loss
 
 
+if on_gpu:
+    # What a base in 4 bits was made from is no part of a step's memory.
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
 for _ in range(warm):
     loss = step()
 wait()

@@ -48,13 +48,16 @@ function replayed(mode: string, chosen: Selections): SparsityEstimator {
 async function gradientsOf(
   physical: 'bf16' | 'f32',
   chosen: Selections,
-  row: Pick<Row, 'dora' | 'sparsity' | 'basePrecision'>,
+  row: Pick<Row, 'dora' | 'sparsity' | 'basePrecision' | 'checkpointing'>,
   configs: string,
   shape: LlamaConfig,
 ): Promise<Found> {
   const config = { ...shape, numHiddenLayers: 2, vocabSize: Math.min(4096, shape.vocabSize) };
   const { basePrecision } = row;
-  const model = await randomLlama(config, physical, physical === 'f32' || !basePrecision ? {} : { basePrecision });
+  const options =
+    physical === 'f32' || !basePrecision ? {} : { basePrecision, doubleQuantisation: basePrecision === 'nf4' };
+  // Numbers of NF4 are held to themselves in float; of FP8, whose products round activations too, to what they were.
+  const model = await randomLlama(config, physical, options, basePrecision === 'nf4' ? 'nf4' : null);
   const method = await attach(model, row, configs, {
     ...(physical === 'f32' && { mode: 'replayed' }),
     listener: ({ layer, part, selection: { indices, total } }) => {
@@ -115,8 +118,13 @@ export async function verifyOnDevice(
       sparsity: 'llama3-8b-math10k.yaml',
       basePrecision: 'fp8' as const,
     },
+    { name: 'QLoRA on a base in NF4', dora: false, sparsity: null, basePrecision: 'nf4' as const },
+    {
+      ...{ name: 'SparseQLoRA on a base in NF4, layers run again', dora: false, sparsity: 'llama3-8b-math10k.yaml' },
+      ...{ basePrecision: 'nf4' as const, checkpointing: true },
+    },
   ]) {
-    const allowed = row.basePrecision ? ALLOWED_FP8 : ALLOWED;
+    const allowed = row.basePrecision === 'fp8' ? ALLOWED_FP8 : ALLOWED;
     const chosen: Selections = new Map();
     const fast = await gradientsOf('bf16', chosen, row, configs, shape);
     if ((row.sparsity !== null) !== chosen.size > 0)
