@@ -61,6 +61,7 @@ struct Communicator {
   size_t bytes = 0;
   std::atomic<int> error{OK};
   std::atomic<bool> aborted{false};
+  std::atomic<bool> stuck{false};  // with SPFT_EMULATOR_NCCL_HANGS, in a kernel that a rank that died has no part in
   std::atomic<int> unfinished{0};  // polls until a call is over
   std::thread starting;
   char* chunk(int of) const { return (char*)shared + sizeof(Shared) + (size_t)of * CHUNK; }
@@ -77,6 +78,13 @@ std::shared_ptr<Communicator> find(uint64_t handle) {
   std::lock_guard<std::mutex> lock(mutex);
   const auto at = communicators.find(handle);
   return at == communicators.end() ? nullptr : at->second;
+}
+
+bool any_stuck() {
+  std::lock_guard<std::mutex> lock(mutex);
+  for (const auto& [handle, c] : communicators)
+    if (c->stuck) return true;
+  return false;
 }
 
 void pause() {
@@ -190,7 +198,10 @@ void perform_together(Communicator& c, const Call& call, const char* from, char*
 
 int perform(Communicator& c, const Call& call, const char* from, char* to) {
   if (c.error || c.aborted) return 0;
-  if (emulator::flag("SPFT_EMULATOR_NCCL_HANGS") && somebody_died(c)) return emulator::NOT_YET;
+  if (emulator::flag("SPFT_EMULATOR_NCCL_HANGS") && somebody_died(c)) {
+    c.stuck = true;
+    return emulator::NOT_YET;
+  }
   perform_together(c, call, from, to);
   return 0;
 }
@@ -200,6 +211,11 @@ struct Pending {
   Call call;
   uint64_t from, to, stream;
 };
+// As the driver does, whose end waits for kernels that run.
+__attribute__((destructor)) void wait_at_the_end() {
+  while (any_stuck()) pause();
+}
+
 struct Range {
   uint64_t begin, end;
 };

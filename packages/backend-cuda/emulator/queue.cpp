@@ -136,11 +136,6 @@ bool poll_work(uint64_t stream, uint64_t until) {
   return false;
 }
 
-// As the driver does, whose end waits for kernels that run.
-__attribute__((destructor)) void wait_at_the_end() {
-  if (flag("SPFT_EMULATOR_NCCL_HANGS")) finish_work();
-}
-
 void forget_work() {
   std::lock_guard<std::mutex> lock(mutex);
   queues.clear();
