@@ -59,7 +59,7 @@ lost() {
   rm -rf "$folder"
 }
 lost
-for method in lora checkpointing accumulation dora fp8; do
+for method in lora checkpointing accumulation dora fp8 nf4; do
   check ranks-training $method '"sameLosses":true,"sameAdapters":true,"sameIdentity":true' '"tensors":[1-9]'
 done
 exit $failed

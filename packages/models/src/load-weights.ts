@@ -207,13 +207,8 @@ class Reader {
   #storedType(name: string): StoredType | null {
     const { dtype } = this.source.entry(name);
     if (!this.source.bytes) return null;
-    // Who holds parts takes them as they are stored, whether the backend does or not.
-    if (this.options.shards && OF_LINEAR_LAYER.test(name)) {
-      if (dtype === 'BF16' || dtype === 'F16' || dtype === 'F32') return dtype;
-      throw new ModelError(
-        `'${name}' is stored as ${dtype}; weights that are held in parts must be BF16, F16 or F32: leave shard_base out, or convert the checkpoint`,
-      );
-    }
+    // Who holds parts takes them as they are stored, whether the backend does or not; other types, and codes, are read whole and divided then.
+    if (this.options.shards && OF_LINEAR_LAYER.test(name)) return isStoredType(dtype) ? dtype : null;
     return takesStored(dtype) ? dtype : null;
   }
 

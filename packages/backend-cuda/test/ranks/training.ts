@@ -12,7 +12,9 @@ import { TINY, tinyWeights } from '../../../models/test/tiny.js';
 import type { CudaBackend } from '../../src/index.js';
 import { connect, rank, size, startCuda } from './connect.js';
 
-const CONFIG = { ...TINY, hiddenSize: 32, intermediateSize: 64, headDim: 8, numHiddenLayers: 4 };
+/** In 4 bits blocks of 64 numbers share a scale. */
+const WIDTH = process.argv[2] === 'nf4' ? 64 : 32;
+const CONFIG = { ...TINY, hiddenSize: WIDTH, intermediateSize: 2 * WIDTH, headDim: WIDTH / 4, numHiddenLayers: 4 };
 
 const SAMPLES: readonly Sample[] = Array.from({ length: 24 }, (_, n) => {
   const [prompt, answer] = [2 + ((n * 5) % 12), 1 + ((n * 3) % 5)];
@@ -46,7 +48,7 @@ interface Method {
   readonly sharded: boolean;
   readonly sparse?: boolean;
   /** Of the frozen weights. */
-  readonly form?: 'fp8';
+  readonly form?: 'fp8' | 'nf4';
   readonly dora?: boolean;
   readonly args?: TrainerOptions['args'];
 }
@@ -94,6 +96,7 @@ const METHODS: Readonly<Record<string, Omit<Method, 'sharded'>>> = {
   accumulation: { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } },
   dora: { dora: true },
   fp8: { form: 'fp8', sparse: true },
+  nf4: { form: 'nf4', sparse: true, args: { maxSteps: 6 } },
 };
 
 const backend = await startCuda();
