@@ -1,7 +1,7 @@
 /**
  * @file Whether llama.cpp reads what spft writes and continues prompts as spft does.
  *
- * usage: node check.mjs DIR NODE-LLAMA-CPP
+ * usage: node check.mjs DIR NODE-LLAMA-CPP [CASE …]        (cases whose names begin so; all by default)
  *
  * DIR is made by `npm run gguf-check -- DIR` (write.ts beside this). NODE-LLAMA-CPP is a directory in which `npm install node-llama-cpp --ignore-scripts`
  * was run: the package brings llama.cpp's binaries as optional packages of its own, and is no dependency of this repository.
@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const [directory, place] = process.argv.slice(2);
+const [directory, place, ...only] = process.argv.slice(2);
 if (!directory || !place) throw new Error('usage: node check.mjs DIR NODE-LLAMA-CPP');
 const entry = createRequire(resolve(place, 'package.json')).resolve('node-llama-cpp');
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(entry).href);
@@ -47,6 +47,7 @@ const report = (name, ok, detail) => {
 for (const { name, model: file, lora, prompts, compareIds, nats } of JSON.parse(
   readFileSync(join(directory, 'expected.json'), 'utf8'),
 )) {
+  if (only.length > 0 && !only.some((start) => name.startsWith(start))) continue;
   const model = await llama.loadModel({ modelPath: resolve(directory, file), useMmap: false });
   const context = await model.createContext({
     ...{ contextSize: 256, batchSize: 256, threads: 2, flashAttention: false },

@@ -3,7 +3,7 @@
  *
  * usage: npm run gguf-check -- DIR [MODEL-DIRECTORY …], then check.mjs DIR NODE-LLAMA-CPP beside this. Models that are named are written too, in f16.
  */
-import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { activateBackend } from '@spft/backends';
 import {
@@ -124,6 +124,34 @@ function randomModel(config: LlamaConfig): Promise<LlamaForCausalLM> {
   });
 }
 
+const FIXTURES = 'packages/models/fixtures/tokenizers';
+
+/** Llama 3's and Llama 2's kinds of tokenizers, small ones, in a directory each; the latter with every pair that makes a token, as SentencePiece joins. */
+async function tokenizers(directory: string): Promise<readonly string[]> {
+  const made: string[] = [];
+  for (const name of ['llama3', 'llama2']) {
+    const target = join(directory, `tokenizer-${name}`);
+    await mkdir(target, { recursive: true });
+    await cp(join(FIXTURES, name, 'tokenizer_config.json'), join(target, 'tokenizer_config.json'));
+    const json = JSON.parse(await readFile(join(FIXTURES, name, 'tokenizer.json'), 'utf8'));
+    const vocab = json.model.vocab as Readonly<Record<string, number>>;
+    if (json.model.byte_fallback) {
+      const tokens = Object.entries(vocab)
+        .sort((a, b) => a[1] - b[1])
+        .map(([token]) => token)
+        .filter((token) => !/^<.*>$/.test(token));
+      json.model.merges = tokens.flatMap((token) =>
+        Array.from({ length: token.length - 1 }, (_, n) => [token.slice(0, n + 1), token.slice(n + 1)]).filter((pair) =>
+          pair.every((part) => part in vocab),
+        ),
+      );
+    }
+    await writeFile(join(target, 'tokenizer.json'), JSON.stringify(json));
+    made.push(target);
+  }
+  return made;
+}
+
 async function continued(model: LlamaForCausalLM, tokenizer: Tokenizer): Promise<Expected['prompts']> {
   const prompts = PROMPTS.map((text) => ({ text, ids: tokenizer.encode(text) }));
   const next = await generate(
@@ -173,6 +201,13 @@ async function write(directory: string, models: readonly string[]): Promise<void
       await cp(join(QUICKSTART, file), join(source, file));
     model.dispose();
     await exported(name, source, 'f32');
+  }
+
+  for (const source of await tokenizers(directory)) {
+    const model = await randomModel({ ...config, vocabSize: (await loadTokenizer(source)).vocabSize, eosTokenIds: [] });
+    await saveModel(`${source}-model`, model, { dtype: 'f32', source });
+    model.dispose();
+    await exported(basename(source), `${source}-model`, 'f32');
   }
 
   const tokenizer = await loadTokenizer(QUICKSTART);
