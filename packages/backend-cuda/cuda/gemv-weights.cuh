@@ -2,7 +2,7 @@
 // 16 bytes that are read once and leave the cache alone, and unpacks eight of them at a time. One struct a stored form, chosen by FORM.
 //
 // A form has: UNIT, how many numbers a thread loads at a time, a multiple of 8 that divides a row; Unit, these in registers as they lie; `load` of the unit
-// that begins at `column` of row `row` of matrix `number`; `octet`, eight numbers of a unit as floats; and `scale_of`, by which a row's sum is multiplied. Where
+// that begins at `column` of row `row` of matrix `number`; `octet`, eight numbers of a unit as floats; and `scale_of`, by which a row's sum is multiplied. X_SCALE, if there is one, multiplies x. Where
 // it has UNIT_SCALES, the sum of a unit is multiplied by its `scale` too. `codes` and `extra` are the two addresses that the form's matrices have (src/forms):
 // the matrix itself, and what is kept beside it. `begin_form` is called by all threads before anything is loaded.
 #pragma once
@@ -62,11 +62,17 @@ struct Unit {
   }
   __device__ __forceinline__ void octet(int n, float (&to)[8]) const {
 #pragma unroll
-    for (int i = 0; i < 8; i++) to[i] = to_float(e4m3{(u8)(words.word[2 * n + i / 4] >> 8 * (i % 4))});
+    for (int i = 0; i < 8; i++) {
+      const u32 code = words.word[2 * n + i / 4] << 8 * (3 - i % 4);
+      to[i] = __uint_as_float((code & 0x80000000u) | (code >> 4 & 0x07f00000u));
+    }
   }
 };
+// A code's bits in a float's places are its number times 2^-120 (NaN is none of them: such a matrix is refused when it is stored). Half of that is made up for in
+// x and half in the sum, so that nothing comes near the ends of what a float can be.
+#define X_SCALE 0x1p60f
 // One scale a matrix.
-__device__ __forceinline__ float scale_of(const u8* extra) { return *(const float*)extra; }
+__device__ __forceinline__ float scale_of(const u8* extra) { return *(const float*)extra * 0x1p60f; }
 
 #elif FORM == FORM_4BIT
 // What a number of a block is without its scale is looked up, and the scale multiplies the sum of the unit: the matrix's numbers before they are rounded to the

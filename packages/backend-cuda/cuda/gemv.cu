@@ -133,6 +133,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
   }
 #endif
 
+#ifdef X_SCALE
+#pragma unroll
+  for (int b = 0; b < BATCH; b++) {
+#pragma unroll
+    for (int l = 0; l < LOADS; l++) {
+#pragma unroll
+      for (int o = 0; o < OCTETS; o++) {
+        float v[8];
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] = xs[b][l][o][i] * X_SCALE;
+        xs[b][l][o].hold(v);
+      }
+    }
+  }
+#endif
+
   for (int row = first; row < last; row += ROWS) {
     if (row != first) fetch(row);
     float sums[SUMS];
