@@ -170,7 +170,7 @@ describe('QLoRA', () => {
         '--onto',
         'dequantised',
         '--out',
-        at.path('never'),
+        at.path('neither'),
       ]),
     ).toContain('nothing says in which codes the adapter was trained');
   });
