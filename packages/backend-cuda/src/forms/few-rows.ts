@@ -5,6 +5,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { Physical } from '../storage.js';
+import { codebookOf } from './four-bit-parts.js';
 
 /** How cuda/gemv-weights.cuh reads matrices of a form. */
 export interface FewRowsForm {
@@ -12,6 +13,8 @@ export interface FewRowsForm {
   readonly form: string;
   /** Numbers that a thread loads at a time, for so many rows of activations: rows of the matrix must be multiples of it. A multiple of 8. */
   unit(batch: number): number;
+  /** Whether it is read so for activations of this type; always where it is not said. */
+  takes?(backend: CudaBackend, weight: TensorInfo, type: Physical): boolean;
   /** Address of what is kept beside the codes; 0 for nothing. */
   extra(backend: CudaBackend, weight: TensorInfo): number;
 }
@@ -35,5 +38,7 @@ registerFewRowsForm('e4m3', {
 });
 registerFewRowsForm('u4', {
   ...{ form: 'FORM_4BIT', unit: (batch) => (batch > 2 ? 16 : 32) },
+  // Numbers are not rounded to what the matrix was in before they are multiplied: less than bf16 rounds what comes of it, more than float does.
+  takes: (backend, weight, type) => type === 'bf16' || codebookOf(backend, weight).attributes.dtype === 'F32',
   extra: (backend, weight) => backend.codebook(weight)!.block.address,
 });

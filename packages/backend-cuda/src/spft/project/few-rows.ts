@@ -52,6 +52,8 @@ function planFor(backend: CudaBackend, { x, norm, layers, gated }: FewRowsProduc
   const biases = new Set(layers.flatMap(({ bias }) => (bias ? [backend.physical(bias)] : [])));
   const form = physicals.size === 1 ? fewRowsFormOf([...physicals][0]!) : undefined;
   if (!form || biases.size > 1 || !takesFewRows(x) || columns === 0 || columns % form.unit(batch) !== 0) return null;
+  const takes = (weight: Info) => form.takes?.(backend, weight, backend.physical(x)) ?? true;
+  if (!layers.every(({ weight }) => takes(weight))) return null;
   const addresses = [x, ...(norm ? [norm.weight] : []), ...layers.map(({ weight }) => weight)].map((t) =>
     backend.address(t),
   );
