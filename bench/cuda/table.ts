@@ -40,6 +40,11 @@ const TITLES: Readonly<Record<string, string>> = {
   torch_smollm2_compile_graphs: 'the same, `torch.compile(mode="reduce-overhead")`',
   smollm2_lora: 'SmolLM2-135M, 16 × 130 tokens: **spft**, LoRA',
   smollm2_sparselora: 'the same, SparseLoRA',
+  generate_8b: '**spft**, generation: a token after 512 to 768, bf16',
+  generate_8b_4: 'the same, four sequences at once',
+  generate_8b_fp8: 'the same, one sequence, weights in FP8',
+  generate_8b_nf4: 'the same, weights in NF4',
+  generate_smollm2: 'SmolLM2-135M, generation: a token, bf16',
 };
 
 /** Of the host alone, where it was measured without the GPU's share. */
