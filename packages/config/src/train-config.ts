@@ -191,6 +191,10 @@ export const TRAIN_KEYS = {
     'With weights in 4 bits: what products must be computed in; refused where the backend computes in another. What it computes in if not given.',
   ),
   bnb_4bitEmbeddings: boolean(false, 'With weights in 4 bits: embedding and head in 4 bits too.'),
+  sharedSelection: boolean(
+    false,
+    'With several ranks: channels are chosen by the tokens of all of them and are the same on each; else each chooses by its own, as the original.',
+  ),
   shardBase: boolean(
     false,
     'With several ranks: each holds a part of the frozen weights, and layers are gathered ahead of their use; on cuda and blas.',

@@ -45,6 +45,7 @@ export {
   type ModeDescription,
   type PredictorKind,
   registerEstimator,
+  type ShareScores,
 } from './registry.js';
 export { reusingEstimator } from './reuse.js';
 export { isSparseStep, type RunPosition, type SparsitySchedule } from './schedule.js';

@@ -58,12 +58,15 @@ export function oracleEstimator(mode: string, options: SelectionRules = {}): Spa
       : undefined,
   };
   const scored = scoringEstimator(mode, scoring, options);
+  // What is drawn has no scores.
+  const draws = mlp === 'random' || selfAttn === 'random';
   const attention = (context: AttentionContext): AttentionSelection =>
     selfAttn === 'random' || selfAttn === 'l2norm'
       ? eachByItself(mode, selfAttn, context, options)
       : scored.selectAttention(context);
   return {
     ...scored,
+    sharesScores: options.shareScores !== undefined && !draws,
     selectMlp(context) {
       if (mlp !== 'random') return scored.selectMlp(context);
       const kept = keptChannels(context.channels, context.sparsity, options.channelMultiple ?? 1);
@@ -100,7 +103,8 @@ function eachByItself(
   }
   assertPresent(mode, { q, k, v });
   return withoutTape(() => {
-    const byNorm = (x: tf.Tensor2D) => selectChannels(columnNorms(x), sparsity, multiple);
+    const { shareScores = (scores: tf.Tensor1D) => scores } = options;
+    const byNorm = (x: tf.Tensor2D) => selectChannels(shareScores(columnNorms(x)), sparsity, multiple);
     return { q: byNorm(q!), k: byNorm(k!), v: byNorm(v!), o: null };
   });
 }

@@ -6,6 +6,7 @@
  */
 import { nearestName } from '@spft/config';
 import type { HeadLayout } from '@spft/sparse-ops';
+import type * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
 import type { Predictors } from './predictors.js';
 import type { Compat, SparsityEstimator } from './types.js';
@@ -17,6 +18,9 @@ export interface PredictorKind {
   /** With the root mean square of each channel on the data. */
   readonly norms: boolean;
 }
+
+/** See `shareScores` of `EstimatorRequest`. */
+export type ShareScores = (scores: tf.Tensor1D) => tf.Tensor1D;
 
 /** What an estimator may need to know when it is made. */
 export interface EstimatorRequest {
@@ -38,6 +42,11 @@ export interface EstimatorRequest {
   readonly scoreContextTokens?: boolean | null;
   /** Which kinds of module will be sparse, so that a mode that cannot serve one refuses before training. */
   readonly modules: { readonly mlp: boolean; readonly selfAttn: boolean };
+  /**
+   * Makes one choice of several processes' scores: gives back what `scores` [channels] add up to over them, the same on each. It takes none of them over.
+   * Called once for each choice, in the same order everywhere.
+   */
+  readonly shareScores?: ShareScores | undefined;
   /**
    * Predictors of this rank for the model, found or built; the estimator takes ownership. Absent where there is no model to build from.
    * @param kind default: made from the weights alone, without norms.

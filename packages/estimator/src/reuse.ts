@@ -38,6 +38,7 @@ export function reusingEstimator(inner: SparsityEstimator, interval: number, ste
     needs: inner.needs,
     applies: inner.applies,
     remembers: true,
+    sharesScores: inner.sharesScores ?? false,
     // The sparsity is part of the key: a plan may be changed between steps.
     selectMlp: (context) =>
       reuse(`${context.layer} mlp ${context.sparsity}`, () => ({ mlp: inner.selectMlp(context) })).mlp,

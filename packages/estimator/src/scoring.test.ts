@@ -51,6 +51,32 @@ describe.each(TEST_BACKENDS)('scoringEstimator() on %s', (backend) => {
     expect(scoringEstimator('a', { needs: 'activations', applies: 'gather' })).toMatchObject({ applies: 'gather' });
   });
 
+  it('makes one choice of what the scores of several ranks add up to, and leaves nothing else', async () => {
+    const others = { mlp: [9, 0, 0, 0], qk: [0, 0, 9, 0], v: [0, 0, 0, 9] };
+    const asked: number[][] = [];
+    const sums = [others.mlp, others.qk, others.v];
+    const shareScores = (own: tf.Tensor1D) => {
+      asked.push([...own.dataSync()]);
+      return tf.add(own, sums[(asked.length - 1) % 3]!) as tf.Tensor1D;
+    };
+    const scoring = { scoreMlp: () => [1, 4, 2, 3], scoreAttention: () => ({ qk: [4, 0, 0, 3], v: [0, 4, 3, 0] }) };
+    const estimator = scoringEstimator('mine', scoring, { shareScores });
+    expect([estimator.sharesScores, scoringEstimator('mine', scoring).sharesScores]).toEqual([true, false]);
+    expect(kept(estimator.selectMlp(mlp()))).toEqual([0, 1]);
+    const { k, v } = estimator.selectAttention(attention());
+    expect([k, v].map(kept)).toEqual([
+      [0, 2],
+      [1, 3],
+    ]);
+    expect(asked).toEqual([
+      [1, 4, 2, 3],
+      [4, 0, 0, 3],
+      [0, 4, 3, 0],
+    ]);
+    const c = mlp();
+    await expectNoLeak(() => estimator.selectMlp(c), 1);
+  });
+
   it('leaves the selection and nothing else', async () => {
     const c = mlp();
     const scoreMlp = ({ input }: { input: tf.Tensor2D }) => tf.sum(tf.square(input), 0) as tf.Tensor1D;

@@ -35,7 +35,7 @@ export interface ScoringFunctions {
 
 /** How scores become selections; an `EstimatorRequest` can be passed as it is. */
 export type SelectionRules = Partial<
-  Pick<EstimatorRequest, 'compat' | 'channelMultiple' | 'qkPerHead' | 'modules' | 'heads'>
+  Pick<EstimatorRequest, 'compat' | 'channelMultiple' | 'qkPerHead' | 'modules' | 'heads' | 'shareScores'>
 >;
 
 /**
@@ -49,7 +49,11 @@ export function scoringEstimator(
 ): SparsityEstimator {
   if (rules.modules?.mlp && !scoring.scoreMlp) throw unserved(mode, 'mlp');
   if (rules.modules?.selfAttn && !scoring.scoreAttention) throw unserved(mode, 'self_attn');
-  const { compat = 'corrected', channelMultiple = 1, qkPerHead = false } = rules;
+  const { compat = 'corrected', channelMultiple = 1, qkPerHead = false, shareScores } = rules;
+  const scoresOf = (scores: Scores, channels: number) => {
+    const own = asTensor(mode, scores, channels);
+    return shareScores ? shareScores(own) : own;
+  };
   const needs = scoring.needs ?? 'input';
   const applies = scoring.applies ?? (needs === 'input' ? 'gather' : 'mask');
 
@@ -57,10 +61,11 @@ export function scoringEstimator(
     mode,
     needs,
     applies,
+    sharesScores: shareScores !== undefined,
     selectMlp(context) {
       if (!scoring.scoreMlp) throw unserved(mode, 'mlp');
       return withoutTape(() => {
-        const scores = asTensor(mode, scoring.scoreMlp!(context), context.channels);
+        const scores = scoresOf(scoring.scoreMlp!(context), context.channels);
         return selectChannels(scores, context.sparsity, channelMultiple);
       });
     },
@@ -69,7 +74,7 @@ export function scoringEstimator(
       const { heads, sparsity } = context;
       const select = (scores: Scores | null) => {
         if (scores === null) return null;
-        const tensor = asTensor(mode, scores, heads.kvHeads * heads.headDim);
+        const tensor = scoresOf(scores, heads.kvHeads * heads.headDim);
         return qkPerHead
           ? selectChannelsPerHead(tensor, sparsity, channelMultiple, heads)
           : selectChannels(tensor, sparsity, channelMultiple);

@@ -11,7 +11,7 @@ import { predictorsDigest } from './fingerprint.js';
 import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
 import { assertPredictorShapes } from './predictor-check.js';
 import { type BuildProgress, Predictors } from './predictors.js';
-import { assertKnownMode, createEstimator } from './registry.js';
+import { assertKnownMode, createEstimator, type ShareScores } from './registry.js';
 import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
@@ -59,6 +59,8 @@ export interface SpftOptions {
   readonly predictors?: Predictors | PredictorSource;
   /** Data to which predictors of calibrated modes are fitted, where they have to be built. */
   readonly calibration?: CalibrationData;
+  /** Of several ranks: the channels are chosen by all of their tokens, and so the same on each. Default: each chooses by its own. */
+  readonly shareScores?: ShareScores | undefined;
   readonly onProgress?: (progress: BuildProgress) => void;
   readonly listener?: SelectionListener;
 }
@@ -67,7 +69,7 @@ export interface SpftOptions {
  * Makes a model compute sparsely: its plan is attached to the model underneath.
  * @param model `LlamaForCausalLM`, `PeftModel`, or anything else with a `SparsityHost` in it; not taken over.
  * @throws ConfigError when a layer pattern matches no layer of the model.
- * @throws EstimatorError when no estimator claims the mode, or it has no rule for a kind of module that is to be sparse.
+ * @throws EstimatorError when no estimator claims the mode, it has no rule for a kind of module that is to be sparse, or scores are to be shared and it has none.
  * @throws PredictorError when predictors do not fit the model, or cannot be built.
  */
 export async function getSpftModel<M extends SparsityAttachable>(
@@ -108,6 +110,7 @@ export async function getSpftModel<M extends SparsityAttachable>(
     mlpSeqAvg: config.mlpSeqAvg,
     scoreTokens: config.scoreTokens,
     scoreContextTokens: config.scoreContextTokens,
+    shareScores: options.shareScores,
     modules: {
       mlp: [...layers.values()].some(({ mlp }) => mlp > 0),
       selfAttn: [...layers.values()].some(({ selfAttn }) => selfAttn > 0),
@@ -119,6 +122,13 @@ export async function getSpftModel<M extends SparsityAttachable>(
       return predictors;
     },
   });
+  if (options.shareScores && layers.size > 0 && !chooser.sharesScores) {
+    chooser.dispose();
+    throw new EstimatorError(
+      `mode '${config.mode}' chooses without scores that ranks could add up: leave shared_selection out, or take svd_<rank>, calibrated_<rank>, ` +
+        'or an estimator made by scoringEstimator() with the request as its rules',
+    );
+  }
   const at = { step: 0 };
   const estimator = interval > 1 ? reusingEstimator(chooser, interval, () => at.step) : chooser;
   const { gradient = 'exact' } = config;

@@ -66,6 +66,8 @@ export interface SparsityEstimator {
    * lengths. Default: not known, and steps in which it chooses are not recorded where they would be filled.
    */
   readonly ignoresZeroRows?: boolean;
+  /** Whether choices come from `shareScores` of the request, and so are the same on all ranks. Default: they do not. */
+  readonly sharesScores?: boolean;
   /** Whether a choice depends on earlier steps: then steps in which it chooses are not recorded. Default: it does not. */
   readonly remembers?: boolean;
   /** The selection, owned by the caller; null to leave the layer dense. */

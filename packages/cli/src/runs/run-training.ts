@@ -81,6 +81,7 @@ async function train(
     spft,
     statistics,
     shards,
+    lockstep,
   } = open;
   const name = runName(config, sparsity);
   const method = methodName(config, sparsity);
@@ -112,7 +113,7 @@ async function train(
       ...(request.callbacks ?? []),
     ],
     ...(config.benchmark ? {} : { checkpoints, checkpointFiles: () => adapterFiles(peft) }),
-    ...(ranks ? { ranks, shards } : {}),
+    ...(ranks ? { ranks, shards, lockstep } : {}),
     ...(await microBatchesOf(asked, checkpoints, ranks, output)),
     ...(output.quiet ? {} : { progress: terminalProgress({ label: method, output: output.io.stderr }) }),
     notify: (message) => output.note(message),
@@ -138,8 +139,8 @@ async function train(
     const { training, finished } = await watch.guard(checkpoints, async () => {
       // A choice that is used for several steps must not be made here.
       const isTold = spft !== null && !config.benchmark && (sparsity?.selectionInterval ?? 1) === 1;
-      // With a base in parts all look, as none can alone.
-      if (isTold && (isFirst || shards) && config.resumeFromCheckpoint === null)
+      // With a base in parts, or a choice that all make together, all look, as none can alone.
+      if (isTold && (isFirst || shards || lockstep) && config.resumeFromCheckpoint === null)
         await tellOfSparseLoss(spft, samples.source, output);
       const training = await untilInterrupted(
         output,

@@ -9,6 +9,7 @@ import {
   assertKnownMode,
   type CalibrationData,
   getSpftModel,
+  type ShareScores,
   type SparsityAttachable,
   type SpftModel,
   denseTokens as tokensDense,
@@ -103,12 +104,14 @@ export async function attachSparsity<M extends SparsityAttachable>(
   config: SpftConfig,
   output: Output,
   calibration?: CalibrationData,
+  shareScores?: ShareScores,
 ): Promise<SpftModel<M>> {
   let building: ReturnType<Output['task']> | null = null;
   let place = '';
   try {
     const spft = await getSpftModel(model, config, {
       ...(calibration ? { calibration } : {}),
+      ...(shareScores ? { shareScores } : {}),
       predictors: async (request) => {
         const calibrated = request.kind?.calibrated ? { mode: config.mode, data: calibration?.data } : null;
         place = await predictorPlace(config, opened, request.rank, output, calibrated);

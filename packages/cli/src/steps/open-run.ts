@@ -26,7 +26,7 @@ import { openRecords, type RunSamples, templateForRecords, tokenize } from './op
 import { locateModel, type OpenedModel, openModel } from './open-model.js';
 import { refuseOtherRun } from './output-directory.js';
 import { autoBudget, plannedSparsity } from './plan.js';
-import { connectGpus, firstOnHost, requireSame, shardsFor } from './ranks.js';
+import { connectGpus, firstOnHost, requireSame, shardsFor, sharedScores } from './ranks.js';
 import { openTemplate } from './template.js';
 import { requireWritable } from './writable.js';
 
@@ -49,6 +49,8 @@ export interface OpenRun {
   readonly statistics: SparsityStatistics | null;
   /** What holds this rank's part of the base; null where that is whole. */
   readonly shards: WeightShards | null;
+  /** Whether ranks exchange values within a forward pass. */
+  readonly lockstep: boolean;
 }
 
 /** @param cleanup gets what is to be done in the end, whatever comes of it; the last one first. */
@@ -108,13 +110,15 @@ export async function openRun(
   }
   const peft = newAdapter(opened, config, output);
   cleanup.push(() => peft.dispose());
+  const shareScores = config.sharedSelection ? sharedScores(ranks, auto !== null || file !== null, output) : undefined;
   // Who looks at weights in parts does so with all others.
   const { sparsity, spft } = await firstOnHost(shards ? null : ranks, async () => {
     const sparsity = auto
       ? await plannedSparsity({ peft, opened, samples, train: config, ...auto }, request.flags ?? [], output)
       : file;
     const calibration = sparsity && calibrationOf(opened, samples, sparsity);
-    return { sparsity, spft: sparsity && (await attachSparsity(peft, opened, sparsity, output, calibration!)) };
+    const attached = sparsity && (await attachSparsity(peft, opened, sparsity, output, calibration!, shareScores));
+    return { sparsity, spft: attached };
   });
   if (spft) cleanup.push(() => spft.dispose());
   const statistics = spft && new SparsityStatistics(spft.plan, { layerCount: opened.model.layerCount });
@@ -138,6 +142,7 @@ export async function openRun(
       spft,
       statistics,
       shards,
+      lockstep: shareScores !== undefined,
     },
     skippedRows: records.badRows,
   };

@@ -1,8 +1,10 @@
 /** @file The other processes of a run, where a launcher has started several: met, given their part of this machine, and told of what goes wrong. */
 import { availableParallelism, cpus, hostname } from 'node:os';
 import { hasNccl, NcclTensors, type OpenedGroup, openProcessGroup, shardsOf } from '@spft/distributed';
+import type { ShareScores } from '@spft/estimator';
 import type { WeightShards } from '@spft/sparse-ops';
 import { gatherJson } from '@spft/trainer/internals';
+import * as tf from '@tensorflow/tfjs';
 import { CliError, messageOf } from '../errors.js';
 import { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
@@ -66,6 +68,21 @@ function takeShareOfHost({ localRank, localSize }: OpenedGroup): void {
 /** Threads of a rank, of so many on a host. @param usable cores that the process may use. @param cores of the host. */
 export function threadsOf(localSize: number, usable: number, cores: number): number {
   return Math.max(1, usable * localSize <= cores ? usable : Math.floor(usable / localSize));
+}
+
+/**
+ * What makes one choice of channels of all ranks' scores, for `shared_selection`.
+ * @returns undefined, and says so, where there is nothing to share.
+ */
+export function sharedScores(ranks: OpenedGroup | null, isSparse: boolean, output: Output): ShareScores | undefined {
+  if (ranks === null || !isSparse) {
+    output.note(
+      `shared_selection: ${isSparse ? 'this is the only rank' : 'the run is dense'}, so there is nothing to share`,
+    );
+    return undefined;
+  }
+  // A sum takes over what it is given, and may be made in place.
+  return (scores) => ranks.tensors.allReduce([tf.mul(scores, 1)]).wait()[0] as tf.Tensor1D;
 }
 
 /** Sums tensors by NCCL where the active backend has it. @throws DistributedError, on all ranks alike. */

@@ -171,7 +171,7 @@ export class StepRunner {
   /** A micro-batch that this rank runs along, where it has fewer than others and all must use the base's weights alike. */
   #idle(batches: Batches, count: number, step: number): OwnBatch | null {
     const { options, ranks, args, denseTokens } = this.#parts;
-    if (!options.shards || !ranks || count >= Math.ceil(batches.length / ranks.size)) return null;
+    if (!(options.shards || options.lockstep) || !ranks || count >= Math.ceil(batches.length / ranks.size)) return null;
     const { vocabSize } = options.model;
     const seed = seedFrom(args.seed, step, 0);
     return { index: 0, seed, collated: collate(batches[0]!, { denseTokens, vocabSize, seed }) };

@@ -48,6 +48,11 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
    * than another, in training or evaluation, runs one along that counts for nothing.
    */
   readonly shards?: { settle(): void } | null;
+  /**
+   * Whether ranks exchange values within a forward pass of training, so that all must run equally many micro-batches: one that has fewer runs the step's
+   * first along, whose loss and gradient count for nothing.
+   */
+  readonly lockstep?: boolean;
   /** Micro-batches of a step, over all ranks; by default `gradient_accumulation_steps` for each rank. */
   readonly microBatches?: number;
 }
