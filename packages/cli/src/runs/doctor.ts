@@ -80,13 +80,26 @@ function launcherOf(env: Environment): string {
   }
 }
 
+/** The one that ranks started in this environment would take. */
 function mpiOf(env: Environment): string {
   try {
-    const { version, path } = loadMpi(env, null);
+    const launcher = mpiLauncherOf(env);
+    const { version, path } = loadMpi(env, launcher);
     return `${version} (${path})`;
   } catch (error) {
     if (!isExpected(error)) throw error;
     return error.message;
+  }
+}
+
+function mpiLauncherOf(env: Environment): 'openmpi' | 'mpich' | null {
+  try {
+    const launcher = detectLaunch(env)?.launcher;
+    return launcher === 'openmpi' || launcher === 'mpich' ? launcher : null;
+  } catch (error) {
+    // What is wrong with the launcher's variables has a line of its own.
+    if (!isExpected(error)) throw error;
+    return null;
   }
 }
 

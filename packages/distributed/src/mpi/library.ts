@@ -154,6 +154,7 @@ function bind(koffi: typeof Koffi, path: string): Mpi {
     .toString('latin1')
     .split(/[\n,]/)[0]!
     .replace(/\0.*$/s, '')
+    .replace(/^MPICH Version:\s*/, 'MPICH ')
     .trim();
   return {
     ...{ path, version, abi },
