@@ -99,6 +99,7 @@ describe('runOps()', () => {
     expect(without).toEqual([
       ...['global-norm', 'optimizer-update', 'top-k-selection'],
       ...['gated-scores', 'query-channels'],
+      ...['adamw-8bit', 'decode-layer'],
     ]);
     expect(results.find(({ op }) => op === 'packed-attention')!.kernels).toHaveLength(2);
     expect(opsTable(results).split('\n')).toHaveLength(results.length + 1);

@@ -47,6 +47,7 @@ import { adamwReference } from '../../packages/sparse-ops/src/update/optimizer-u
 import { integers, uniform } from '../support/random.js';
 import { blockCases } from './block-cases.js';
 import type { OpCase, OpShape } from './case.js';
+import { modelCases } from './model-cases.js';
 
 /** All ops at one shape. */
 export function opCases(shape: OpShape): OpCase[] {
@@ -416,5 +417,6 @@ export function opCases(shape: OpShape): OpCase[] {
       },
     },
     ...blockCases(shape),
+    ...modelCases(shape),
   ];
 }
