@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -16,6 +17,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // One less is the default, which leaves one of two cores idle.
+    maxWorkers: availableParallelism(),
     reporters: ['default', './test/closing-line.ts'],
   },
 });
