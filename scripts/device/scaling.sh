@@ -39,6 +39,13 @@ node node_modules/esbuild/bin/esbuild scaling=bench/cuda/scaling.ts main=package
   --bundle --platform=node --format=esm --log-level=warning --tsconfig=scripts/device/tsconfig.json --entry-names='[name]' \
   --external:koffi --external:'@tensorflow/*' --outdir=$here || exit 1
 
+# torchrun starts ranks in sessions of their own: of one that its time limit has ended they may go on, and keep the GPUs from whoever comes next.
+sweep() {
+  pkill -9 -f "$here/scaling.js" 2>/dev/null
+  pkill -9 -f bench/cuda/torch_scaling.py 2>/dev/null
+}
+trap sweep EXIT
+trap 'exit 1' TERM INT
 # ranks N ARGUMENTS: our program on N GPUs; alone where N is 1.
 port=29400
 ranks() {
@@ -51,6 +58,9 @@ ranks() {
   port=$((port + 7))
   timeout -k 5 "$limit" python3 -m torch.distributed.run --no-python --nproc_per_node "$n" --master_addr 127.0.0.1 --master_port $port \
     node $here/scaling.js "$@"
+  status=$?
+  [ $status = 0 ] || sweep
+  return $status
 }
 peer() {
   n=$1
