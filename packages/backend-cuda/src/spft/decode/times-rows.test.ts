@@ -109,7 +109,8 @@ describeCuda('timesRows()', () => {
         bias,
       ),
     );
-    expectNear(gated!.dataSync(), swiglu(gate!, up!).dataSync(), allowed);
+    // Beside, both factors are rounded before they are multiplied.
+    expectNear(gated!.dataSync(), swiglu(gate!, up!).dataSync(), 2 * allowed);
   });
 
   it('is one launch for matrices of a form, and by products of batches where it cannot be', () => {
