@@ -61,5 +61,5 @@ export {
 } from './errors.js';
 export { type CudaProbe, type CudaProblem, describeProbe, type FoundLibrary, probeCuda } from './probe.js';
 export { type RandomOptions, randomTensor } from './random.js';
+export { readOnly } from './read-only.js';
 export type { CudaWeightShards } from './sharding/weight-shards.js';
-export { readOnly } from './spft/project/few-rows.js';

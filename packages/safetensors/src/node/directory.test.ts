@@ -23,6 +23,14 @@ describe('makeDirectory()', () => {
     await makeDirectory('.');
   });
 
+  it('is done by several at once, whoever makes which of those above', async () => {
+    for (let n = 0; n < 300; n++) {
+      const at = (leaf: string) => makeDirectory(join(root, `${n}`, 'a', 'b', 'c', leaf));
+      await Promise.all(['d', 'd', 'e', 'f'].map(at));
+    }
+    expect((await readdir(join(root, '299', 'a', 'b', 'c'))).sort()).toEqual(['d', 'e', 'f']);
+  });
+
   it('says what is in its way', async () => {
     await writeFile(join(root, 'file'), '');
     await expect(makeDirectory(join(root, 'file'))).rejects.toMatchObject({ code: 'EEXIST', path: join(root, 'file') });

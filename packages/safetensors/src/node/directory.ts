@@ -12,8 +12,9 @@ export async function makeDirectory(path: string): Promise<void> {
   if (error === null) return;
   if (error.code === 'EEXIST' && (await stat(path)).isDirectory()) return;
   const above = dirname(path);
-  if (error.code !== 'ENOENT' || above === path || (await isDirectory(above))) throw error;
-  await makeDirectory(above);
+  if (error.code !== 'ENOENT' || above === path) throw error;
+  // Where it is there by now, somebody else may have made it in between.
+  if (!(await isDirectory(above))) await makeDirectory(above);
   const again = await refusal(path);
   // Another process may have made it in between.
   if (again !== null && !(again.code === 'EEXIST' && (await isDirectory(path)))) throw again;

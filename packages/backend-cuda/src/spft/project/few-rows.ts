@@ -8,7 +8,7 @@ import type { CudaBackend } from '../../backend.js';
 import { fewRowsFormOf, fewRowsForms } from '../../forms/few-rows.js';
 import type { Scope } from '../../shared/tensors.js';
 import { declareVariants, FLOATS } from '../../shared/variants.js';
-import { BYTES, C_TYPE } from '../../storage.js';
+import { C_TYPE } from '../../storage.js';
 
 type Info = TensorInfo;
 
@@ -145,15 +145,3 @@ for (const [physical, { form, unit: unitOf }] of fewRowsForms()) {
     }
   }
 }
-
-/** Reads the bytes of a matrix on the device and nothing else, for benchmarks: what no product with it can be faster than. @returns how many they are. */
-export function readOnly(backend: CudaBackend, weight: Info): number {
-  const { elements, physical } = backend.data.get(weight.dataId);
-  const kernel = backend.kernel('read', 'read', 'ppl');
-  const units = Math.floor((elements * BYTES[physical]) / 16);
-  const blocks = Math.min(2 * backend.device.info.multiprocessors, Math.ceil(units / 512));
-  backend.launch(kernel, [blocks], [512], [backend.address(weight), 0, units]);
-  return 16 * units;
-}
-
-declareVariants('read');
