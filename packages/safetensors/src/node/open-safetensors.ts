@@ -3,9 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { SafetensorsError } from '../errors.js';
 import { type ByteSource, openSource, type SafetensorsFile } from '../file.js';
 import { openTorchSource } from '../torch/torch-file.js';
-
-/** Linux reads at most 2^31 − 4096 bytes a call, Node takes no more than 2^31 − 1. */
-const READ_BYTES = 1024 ** 3;
+import { fileSource } from './file-source.js';
 
 /**
  * Opens a file and checks its header. Close it when done.
@@ -37,7 +35,7 @@ async function openFile(
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new SafetensorsError(`is no file; name the ${ending} file itself`, { file: path });
-    return await read(fileSource(path, handle, stat.size));
+    return await read(fileSource(path, handle, stat.size, (problem) => new SafetensorsError(problem, { file: path })));
   } catch (error) {
     await handle.close();
     throw error;
@@ -53,27 +51,4 @@ export function cannotRead(file: string, cause: unknown): SafetensorsError {
         ? 'may not be read by this user; change its permissions'
         : `cannot be read: ${(cause as Error).message}`;
   return new SafetensorsError(problem, { file, cause });
-}
-
-function fileSource(name: string, handle: FileHandle, size: number): ByteSource {
-  return {
-    name,
-    size,
-    async read(begin, end) {
-      const bytes = new Uint8Array(end - begin);
-      for (let at = 0; at < bytes.length; ) {
-        const length = Math.min(READ_BYTES, bytes.length - at);
-        const { bytesRead } = await handle.read(bytes, at, length, begin + at);
-        if (bytesRead === 0) {
-          throw new SafetensorsError(
-            `ends at byte ${begin + at} while bytes up to ${end} are wanted; it was cut short after it was opened`,
-            { file: name },
-          );
-        }
-        at += bytesRead;
-      }
-      return bytes;
-    },
-    close: () => handle.close(),
-  };
 }
