@@ -1,6 +1,6 @@
 /** @file Writing a file to disk, atomically, one tensor in memory at a time. */
 import type { FileHandle } from 'node:fs/promises';
-import { writeFileAtomically } from '@spft/safetensors/node';
+import { unwrittenFile, writeBytes, writeFileAtomically } from '@spft/safetensors/node';
 import { GgufError } from '../errors.js';
 import type { MetadataEntries } from '../metadata.js';
 import { layoutGguf, requireBytes, type TensorSpec } from '../serialize.js';
@@ -27,12 +27,12 @@ export async function writeGguf(
 ): Promise<void> {
   const { head, places, fileBytes } = layoutGguf(metadata, tensors, path);
   const write = async (handle: FileHandle) => {
-    await writeAll(handle, head, 0);
+    await writeBytes(handle, head, 0);
     for (const [tensor, { data }] of tensors) {
       const { begin, bytes } = places.get(tensor)!;
       const made = await data();
       requireBytes(tensor, made, bytes, path);
-      await writeAll(handle, made, begin);
+      await writeBytes(handle, made, begin);
     }
     // Padding behind the last tensor belongs to the file too.
     await handle.truncate(fileBytes);
@@ -40,20 +40,8 @@ export async function writeGguf(
   try {
     await writeFileAtomically(path, write, check);
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (!code?.startsWith('E')) throw cause;
-    const problem =
-      code === 'ENOSPC' || code === 'EDQUOT'
-        ? `needs ${fileBytes} bytes, and the disk is full: make room and write it again`
-        : `cannot be written: ${(cause as Error).message}`;
-    throw new GgufError(`${problem}; a file that was there before is unchanged`, { file: path, cause });
-  }
-}
-
-/** `FileHandle.write` may write less than it was given, and takes at most 2^31 − 1 bytes. */
-async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, at, Math.min(1024 ** 3, bytes.length - at), position + at);
-    at += bytesWritten;
+    const problem = unwrittenFile(cause, fileBytes);
+    if (problem === null) throw cause;
+    throw new GgufError(problem, { file: path, cause });
   }
 }

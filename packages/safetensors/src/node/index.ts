@@ -5,6 +5,7 @@ export { fileSource } from './file-source.js';
 export { isAlive, leftoversOf, removeLeftovers, temporaryPath } from './leftovers.js';
 export { MODEL_FILE, MODEL_INDEX_FILE, openSafetensorsModel } from './open-model.js';
 export { openSafetensors, openTorchFile } from './open-safetensors.js';
+export { unwrittenFile, writeBytes } from './write-bytes.js';
 export {
   type LazyTensorToWrite,
   type TensorsToWrite,

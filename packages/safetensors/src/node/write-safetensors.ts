@@ -1,11 +1,11 @@
 /** @file Writing safetensors files to disk, atomically, one tensor in memory at a time, in one file or in shards. */
-import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DTYPE_BYTES, elementCount } from '../dtypes.js';
 import { SafetensorsError } from '../errors.js';
 import { layoutSafetensors, type TensorData, type TensorSpec, tensorBytes } from '../serialize.js';
 import { writeFileAtomically } from './atomic-file.js';
 import { MODEL_FILE, MODEL_INDEX_FILE } from './open-model.js';
+import { unwrittenFile, writeBytes } from './write-bytes.js';
 
 /** A tensor to write, with its data or with a function that makes them when their turn comes. */
 export interface LazyTensorToWrite extends TensorSpec {
@@ -26,23 +26,19 @@ export async function writeSafetensors(
   const { header, order, fileBytes } = layoutSafetensors(tensors, metadata, path);
   try {
     await writeFileAtomically(path, async (handle) => {
-      await writeAll(handle, header);
+      await writeBytes(handle, header);
       for (const name of order) {
         const { data } = tensors[name]!;
-        await writeAll(
+        await writeBytes(
           handle,
           tensorBytes(name, tensors[name]!, typeof data === 'function' ? await data() : data, path),
         );
       }
     });
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (!code?.startsWith('E')) throw cause;
-    const problem =
-      code === 'ENOSPC' || code === 'EDQUOT'
-        ? `needs ${fileBytes} bytes, and the disk is full: make room and write it again`
-        : `cannot be written: ${(cause as Error).message}`;
-    throw new SafetensorsError(`${problem}; a file that was there before is unchanged`, { file: path, cause });
+    const problem = unwrittenFile(cause, fileBytes);
+    if (problem === null) throw cause;
+    throw new SafetensorsError(problem, { file: path, cause });
   }
 }
 
@@ -92,12 +88,4 @@ export async function writeSafetensorsModel(
     handle.writeFile(`${JSON.stringify(index, null, 2)}\n`),
   );
   return [...files, MODEL_INDEX_FILE];
-}
-
-/** `FileHandle.write` may write less than it was given, and takes at most 2^31 − 1 bytes. */
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, at, Math.min(1024 ** 3, bytes.length - at));
-    at += bytesWritten;
-  }
 }
