@@ -1,5 +1,5 @@
 // Numbers of type X to codes of four bits and a scale for each block of them, the greatest magnitude, with the bits of bitsandbytes on the CPU. BOOK is 0 for
-// NF4, 1 for FP4.
+// NF4, 1 for FP4. A block with a number that is not finite has NaN for its scale.
 #include "octets.cuh"
 
 // Ascending, and the codes that stand for them; of +0 and -0 of FP4 the lower code first.
@@ -39,10 +39,16 @@ extern "C" __global__ void quantise_4bit(const X* x, u8* codes, float* absmax, i
   const i64 step = (i64)gridDim.x * (blockDim.x / 32);
   for (i64 block = (i64)blockIdx.x * (blockDim.x / 32) + (threadIdx.x >> 5); block < blocks; block += step) {
     const X* from = x + block * size;
-    float most = 0.0f;
-    for (int at = 2 * lane; at < size; at += 64) most = fmaxf(most, fmaxf(fabsf(to_float(from[at])), fabsf(to_float(from[at + 1]))));
+    float most = 0.0f, rest = 0.0f;
+    for (int at = 2 * lane; at < size; at += 64) {
+      const float first = fabsf(to_float(from[at])), second = fabsf(to_float(from[at + 1]));
+      most = fmaxf(most, fmaxf(first, second));
+      // x - x is 0 for every finite x, and NaN, which fmaxf passes over, for all others.
+      rest += (first - first) + (second - second);
+    }
     most = warp_max(most);
-    if (lane == 0) absmax[block] = most;
+    const bool finite = __ballot_sync(0xffffffffu, rest != 0.0f) == 0u;
+    if (lane == 0) absmax[block] = finite ? most : __uint_as_float(0x7fc00000u);
     const float inverse = __fdiv_rn(1.0f, fmaxf(most, 1e-38f));
     for (int at = 2 * lane; at < size; at += 64) {
       u32 byte = 0;

@@ -21,11 +21,22 @@ import { formOf, storeAs } from './stored-form.js';
 import { unpacked } from './stored-matrix.js';
 
 const [H, I, T, D] = [64, 128, 7, 3];
-type Op = (x: tf.Tensor2D, w: Record<'up' | 'gate' | 'down', tf.Tensor2D>) => tf.Tensor;
+/** What an op takes beside x, which is there for as long as a gradient may be taken. */
+interface Others {
+  readonly up: tf.Tensor2D;
+  readonly gate: tf.Tensor2D;
+  readonly down: tf.Tensor2D;
+  /** Adapters of [I, H] and [H, I]. */
+  readonly toI: ReturnType<typeof adapter>;
+  readonly toH: ReturnType<typeof adapter>;
+  readonly magnitude: tf.Tensor1D;
+}
+type Op = (x: tf.Tensor2D, w: Others) => tf.Tensor;
 
-const lora = (out: number, inputs: number, magnitude: boolean) => ({
-  ...{ a: random2d(2, inputs, 21), b: random2d(out, 2, 22), scaling: 0.5 },
-  ...(magnitude && { magnitude: random1d(out, 23) }),
+const adapter = (out: number, inputs: number) => ({
+  a: random2d(2, inputs, 21),
+  b: random2d(out, 2, 22),
+  scaling: 0.5,
 });
 
 const residual = () => random2d(T, H, 31);
@@ -36,24 +47,24 @@ const OPS: Readonly<Record<string, Op>> = {
   linearKeptRows: (x, { up }) => linearKeptRows(x, up, someOf(I), random1d(I, 5)),
   linearKeptColumns: (x, { down }) =>
     linearKeptColumns(gatherColumns(tf.concat([x, x], 1), someOf(I)), down, someOf(I)),
-  'projectRows with LoRA': (x, { up, gate }) =>
+  'projectRows with LoRA': (x, { up, gate, toI }) =>
     tf.concat(
       projectRows(
         x,
         [
-          { weight: up, bias: null, keep: someOf(I), lora: lora(I, H, false) },
+          { weight: up, bias: null, keep: someOf(I), lora: toI },
           { weight: gate, bias: random1d(I, 8), keep: null, lora: null },
         ],
         D,
       ),
     ),
-  'projectRows with DoRA': (x, { up }) =>
-    projectRows(x, [{ weight: up, bias: null, keep: someOf(I), lora: lora(I, H, true) }], D)[0]!,
-  projectColumns: (x, { down }) =>
+  'projectRows with DoRA': (x, { up, toI, magnitude }) =>
+    projectRows(x, [{ weight: up, bias: null, keep: someOf(I), lora: { ...toI, magnitude } }], D)[0]!,
+  projectColumns: (x, { down, toH }) =>
     projectColumns(
       tf.concat([x, x], 1),
       residual(),
-      { weight: down, bias: null, keep: someOf(I), lora: lora(H, I, false) },
+      { weight: down, bias: null, keep: someOf(I), lora: toH },
       D,
     ),
   'gatedMlp, dense': (x, w) => gatedMlp(x, residual(), mlpOf(w), null, T),
@@ -61,7 +72,7 @@ const OPS: Readonly<Record<string, Op>> = {
   linearCrossEntropy: (x, { up }) => linearCrossEntropy(x, up, labels()),
 };
 
-const mlpOf = ({ gate, up, down }: Parameters<Op>[1]) => ({
+const mlpOf = ({ gate, up, down }: Pick<Others, 'gate' | 'up' | 'down'>) => ({
   gate: { weight: gate, bias: null },
   up: { weight: up, bias: random1d(I, 6) },
   down: { weight: down, bias: null },
@@ -85,15 +96,18 @@ describe.each(PATHS)('ops with weights in 4 bits on %s by its %s', (backend, by)
   it.each(Object.keys(OPS))('%s computes with the dequantised values, both ways, and leaves nothing', async (name) => {
     const w = weights();
     const plain = { gate: unpacked(w.gate), up: unpacked(w.up), down: unpacked(w.down) };
+    const adapters = { toI: adapter(I, H), toH: adapter(H, I), magnitude: random1d(I, 23) };
     const x = random2d(T, H, 4);
+    const op = (x: tf.Tensor, of: typeof plain) => OPS[name]!(x as tf.Tensor2D, { ...of, ...adapters });
     tf.tidy(() => {
-      expectAllClose('y', OPS[name]!(x, w), OPS[name]!(x, plain).dataSync());
-      const gradient = (of: typeof plain) => tf.grad((x) => tf.sum(tf.square(OPS[name]!(x as tf.Tensor2D, of))))(x);
+      expectAllClose('y', op(x, w), op(x, plain).dataSync());
+      const gradient = (of: typeof plain) => tf.grad((x) => tf.sum(tf.square(op(x, of))))(x);
       expectAllClose('dx', gradient(w), gradient(plain).dataSync(), TOLERANCE.gradient);
     });
-    await expectNoLeak(() => tf.tidy(() => OPS[name]!(x, w)), 1);
+    await expectNoLeak(() => tf.tidy(() => op(x, w)), 1);
     expect(inForms(w)).toEqual(['nf4', 'nf4', 'fp4']);
-    tf.dispose([w, plain, x]);
+    const { toI, toH, magnitude } = adapters;
+    tf.dispose([w, plain, x, toI.a, toI.b, toH.a, toH.b, magnitude]);
   });
 
   it('gathers rows, takes norms, and has plain numbers in its place', () => {
@@ -102,7 +116,7 @@ describe.each(PATHS)('ops with weights in 4 bits on %s by its %s', (backend, by)
       const plain = unpacked(w.up);
       const rows = tf.tensor1d([5, 0, 5], 'int32');
       expectAllClose('rows', gatherRows(w.up, rows), tf.gather(plain, rows).dataSync(), { relative: 0, absolute: 0 });
-      const { a, b } = lora(I, H, false);
+      const { a, b } = adapter(I, H);
       expectAllClose('norms', doraNorms(w.up, a, b, 0.5), doraNorms(plain, a, b, 0.5).dataSync());
       expect(formOf(storedLike(plain, w.up))).toBeNull();
       keepTransposed(w.up);

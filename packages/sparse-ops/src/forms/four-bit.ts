@@ -14,7 +14,7 @@ import { unpack4bitColumnsOnHost, unpack4bitOnHost, unpack4bitRowsOnHost } from 
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { timesPlain, timesPlainTransposed } from '../project/plain-product.js';
 import { CODE_BOOKS, DYNAMIC_MAP } from './code-books.js';
-import { unpackAll } from './unpack-blocks.js';
+import { numberAt, type PackedViews, unpackAll } from './unpack-blocks.js';
 
 registerHostKernel('SpftUnpack4bit', unpack4bitOnHost);
 registerHostKernel('SpftUnpack4bitRows', unpack4bitRowsOnHost);
@@ -179,12 +179,19 @@ export function packedMatrix(arrays: PackedArraysOf): PackedMatrix {
   }
 }
 
-/** The numbers of such arrays, on the host: [out·in]. */
-export function unpackedArrays(arrays: PackedArraysOf): Float32Array {
-  const { type, attributes, codes, absmax, nestedAbsmax, nestedMap = DYNAMIC_MAP } = arrays;
+function viewsOf({ type, codes, absmax, nestedAbsmax, nestedMap = DYNAMIC_MAP }: PackedArraysOf): PackedViews {
   const scales =
     absmax instanceof Float32Array ? { absmax } : { absmaxCodes: absmax, nestedAbsmax: nestedAbsmax!, nestedMap };
-  return unpackAll({ codes, map: CODE_BOOKS[type], ...scales }, attributes);
+  return { codes, map: CODE_BOOKS[type], ...scales };
+}
+
+/** The numbers of such arrays, on the host: [out·in]. */
+export const unpackedArrays = (arrays: PackedArraysOf): Float32Array => unpackAll(viewsOf(arrays), arrays.attributes);
+
+/** Some of the numbers of such arrays, at these places of [out·in]. */
+export function numbersAt(arrays: PackedArraysOf, places: Int32Array): Float32Array {
+  const views = viewsOf(arrays);
+  return Float32Array.from(places, (place) => numberAt(views, arrays.attributes, place));
 }
 
 export const disposePacked = ({ tensors }: PackedMatrix): void => tf.dispose({ ...tensors });

@@ -10,10 +10,9 @@ import { markInShards } from '../engine/in-shards.js';
 import { noGradient } from '../engine/tape.js';
 import { type StoreAsOptions, StoredFormError } from './form.js';
 import { FORMS, type StoredFormName } from './forms.js';
-import { disposePacked, type PackedArraysOf, packedMatrix } from './four-bit.js';
+import { disposePacked, numbersAt, type PackedArraysOf, packedMatrix } from './four-bit.js';
 import { checkPacked, unrounded } from './four-bit-form.js';
 import { type PackedKind, packedTensor, partsOf } from './packed-tensor.js';
-import { storedMatrixOf } from './stored-matrix.js';
 
 /** Some numbers of a matrix as it was before it was stored in a form, or in parts, by which a model is known again. */
 export interface OriginalSample {
@@ -46,19 +45,19 @@ export const spreadPlaces = (size: number): Int32Array =>
 
 function sampleOf(x: tf.Tensor2D): OriginalSample {
   if (x.size === 0) return { first: new Float32Array(), spread: new Float32Array() };
-  const matrix = storedMatrixOf(x);
-  if (matrix) {
-    const values = matrix.values();
-    return {
-      first: values.slice(0, Math.min(SAMPLE, x.shape[1])),
-      spread: Float32Array.from(spreadPlaces(x.size), (place) => values[place]!),
-    };
-  }
   return tf.tidy(() => {
     const read = (values: tf.Tensor) => values.dataSync() as Float32Array;
     const first = read(tf.slice(x, [0, 0], [1, Math.min(SAMPLE, x.shape[1])]));
     return { first, spread: read(tf.gather(tf.reshape(x, [x.size]), tf.tensor1d(spreadPlaces(x.size), 'int32'))) };
   });
+}
+
+/** From the codes, so that all backends have the same, whatever they compute in. */
+function sampleOfArrays(arrays: PackedArraysOf): OriginalSample {
+  const { out, in: inputs } = arrays.attributes;
+  if (out * inputs === 0) return { first: new Float32Array(), spread: new Float32Array() };
+  const first = Int32Array.from({ length: Math.min(SAMPLE, inputs) }, (_, n) => n);
+  return { first: numbersAt(arrays, first), spread: numbersAt(arrays, spreadPlaces(out * inputs)) };
 }
 
 /** @throws StoredFormError where the active backend cannot store matrices so. */
@@ -99,13 +98,9 @@ export function storePacked(arrays: PackedArraysOf): tf.Tensor2D {
   requireForm(type);
   checkPacked(arrays);
   return noGradient(() => {
-    const tensor = packedTensor(packedMatrix(unrounded(arrays)));
-    try {
-      stored.set(tensor.dataId, { form: type, kind: { type, attributes }, ...sampleOf(tensor) });
-    } catch (error) {
-      tensor.dispose();
-      throw error;
-    }
+    const plain = unrounded(arrays);
+    const tensor = packedTensor(packedMatrix(plain));
+    stored.set(tensor.dataId, { form: type, kind: { type, attributes }, ...sampleOfArrays(plain) });
     return tensor;
   });
 }

@@ -39,6 +39,13 @@ export function roundInPlace(values: Float32Array, { dtype }: Packed4bitAttribut
   for (let n = 0; n < values.length; n++) values[n] = round(values[n]!);
 }
 
+/** The number at place n of [out·in]. */
+export function numberAt(m: PackedViews, attributes: Packed4bitAttributes, n: number): number {
+  const byte = m.codes[n >> 1]!;
+  const scale = scaleOf(m, attributes, Math.floor(n / attributes.blockSize));
+  return roundingTo(attributes.dtype)(f(m.map[n & 1 ? byte & 15 : byte >> 4]! * scale));
+}
+
 /** All numbers [out·in]. */
 export function unpackAll(m: PackedViews, attributes: Packed4bitAttributes): Float32Array {
   const values = new Float32Array(attributes.out * attributes.in);
