@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
 import { rowOf } from '../scripts/accuracy/merge.js';
-import { jobKey, paperFile, studyJobs } from '../scripts/accuracy/methods.js';
+import { jobKey, paperFile, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
 import { between, plotOf, tableOf } from '../scripts/accuracy/pages.js';
 
 describe('formOf()', () => {
@@ -58,6 +58,23 @@ describe('the study', () => {
     expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
     const second = jobs.findIndex(({ seed }) => seed === 1);
     expect(jobs.slice(0, second).filter(({ method }) => method.startsWith('SparseLoRA')).length).toBeGreaterThan(7);
+  });
+
+  it('has LoRA and QLoRA over the same seeds by the same plan, what takes longest first', () => {
+    const jobs = qloraJobs([0, 1, 2]);
+    expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
+    const of = (peft: string, kind: string) =>
+      jobs.filter((job) => job.peft === peft && job.trains && job.sparsity.kind === kind);
+    for (const peft of ['lora', 'qlora']) {
+      expect(of(peft, 'none').map(({ seed }) => seed)).toEqual([0, 1, 2]);
+      expect(of(peft, 'plan').map(({ seed }) => seed)).toEqual([0, 1, 2]);
+    }
+    expect(
+      new Set(jobs.filter(({ sparsity }) => sparsity.kind === 'plan').map(({ sparsity }) => JSON.stringify(sparsity)))
+        .size,
+    ).toBe(1);
+    expect(jobs.slice(0, 6).every(({ sparsity }) => sparsity.kind === 'plan')).toBe(true);
+    expect(jobs.filter(({ trains }) => !trains).map(({ method }) => method)).toEqual(['base in NF4', 'base']);
   });
 
   it('writes files that a run takes, and replaces what stands between marks alone', () => {

@@ -21,7 +21,8 @@ export interface JobSetting {
   readonly planSamples: number;
   /** Questions of a set; all where null. */
   readonly questions: number | null;
-  readonly maxNewTokens?: number;
+  /** Sets of questions by name; all of the task's where null. */
+  readonly sets: readonly string[] | null;
 }
 
 export interface JobResult {
@@ -104,12 +105,14 @@ export async function runJob(
   const started = performance.now();
   const { train, held, sets } = TASKS[job.task];
   const steps = job.trains ? setting.steps[job.task] : 1;
-  const spec = sets === null ? null : sets.replace(/=/g, `=${setting.data}/`);
+  const asked = sets?.split('+').filter((set) => setting.sets?.includes(set.split('=')[0]!) ?? true);
+  const spec = asked?.join('+').replace(/=/g, `=${setting.data}/`) || null;
   const keys: Record<string, string> = {
     model: setting.model,
     dataset: join(setting.data, train),
     ...(spec === null ? {} : { eval_dataset: spec }),
     peft: job.peft,
+    ...(job.peft === 'qlora' ? { bnb_4bit_use_double_quant: 'true' } : {}),
     ...{ lora_r: String(setting.rank), lora_alpha: String(2 * setting.rank), lora_target_modules: 'all-linear' },
     ...{ max_steps: String(steps), warmup_steps: String(Math.ceil(steps / 20)), lr_scheduler_type: 'cosine' },
     // A base is evaluated as a run whose adapter learns nothing.

@@ -24,7 +24,7 @@ export interface Job {
   readonly estimator: string;
   readonly task: TaskName;
   readonly seed: number;
-  readonly peft: 'lora' | 'dora';
+  readonly peft: 'lora' | 'dora' | 'qlora';
   readonly sparsity: SparsitySpec;
   /** False: the base as it is. */
   readonly trains: boolean;
@@ -119,6 +119,31 @@ export function studyJobs(seeds: readonly number[]): Job[] {
   }));
   const [first = 0, ...others] = seeds;
   return [...bases, ...main(first), ...others.flatMap(main), ...leaks, ...seeds.flatMap(ablations)];
+}
+
+/**
+ * LoRA and QLoRA (NF4 with double quantisation), dense and by one and the same plan, and both bases as they are: what four bits of the frozen weights
+ * change. Longest first.
+ */
+export function qloraJobs(seeds: readonly number[]): Job[] {
+  const planned: SparsitySpec = { kind: 'plan', estimator: 'calibrated_8', flops: BUDGETS.math };
+  const rows: Row[] = (['qlora', 'lora'] as const).flatMap((peft) => {
+    const name = peft === 'qlora' ? 'QLoRA' : 'LoRA';
+    return [
+      { method: `Sparse${name}, planned`, estimator: 'calibrated_8', peft, sparsity: planned },
+      { method: name, estimator: 'none', peft, sparsity: NONE },
+    ];
+  });
+  const [sparse, dense] = [0, 1].map((n) =>
+    seeds.flatMap((seed) => rows.filter((_, at) => at % 2 === n).map((row) => ({ ...row, seed }))),
+  );
+  const bases = rows
+    .filter(({ sparsity }) => sparsity === NONE)
+    .map((row) => ({ ...row, method: row.peft === 'qlora' ? 'base in NF4' : 'base', seed: seeds[0] ?? 0 }));
+  return [
+    ...[...sparse!, ...dense!].map((row) => ({ ...row, task: 'math', trains: true }) as const),
+    ...bases.map((row) => ({ ...row, task: 'math', trains: false }) as const),
+  ];
 }
 
 /** Names a job among all, and its files. */

@@ -2,7 +2,7 @@
  * @file The study of accuracy: LoRA, DoRA and SparseLoRA by several estimators on a real model, over seeds, by several processes at once.
  *
  *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
- *   study run --model DIR --data DATA --out OUT [--seconds S] [--jobs N] [--seeds 0,1,2] [--backend cuda] [--tiny]
+ *   study run --model DIR|GGUF --data DATA --out OUT [--what all|qlora] [--seconds S] [--jobs N] [--seeds 0,1,2] [--sets mawps] [--backend cuda] [--tiny]
  *   study merge --out OUT [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
  *
  * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
@@ -13,9 +13,10 @@ import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { openModelDirectory } from '@spft/models/node';
 import { type JobResult, type JobSetting, jobFromFile, plan, planArguments } from './job.js';
 import { merge } from './merge.js';
-import { type Job, jobKey, paperFile, type SparsitySpec, studyJobs, type TaskName } from './methods.js';
+import { type Job, jobKey, paperFile, qloraJobs, type SparsitySpec, studyJobs, type TaskName } from './methods.js';
 import { prepare } from './prepare.js';
 
 const { positionals, values } = parseArgs({
@@ -37,6 +38,9 @@ const { positionals, values } = parseArgs({
       machine: { type: 'string' },
       work: { type: 'string' },
       guess: { type: 'string' },
+      what: { type: 'string' },
+      alone: { type: 'string' },
+      sets: { type: 'string' },
     },
   },
 });
@@ -70,18 +74,20 @@ async function run(): Promise<void> {
       template: text('template', 'alpaca'),
       planSamples: tiny ? 4 : 24,
       questions: tiny ? 4 : null,
+      sets: values.sets === undefined ? null : text('sets').split(','),
     },
   };
-  const config = JSON.parse(await readFile(join(setting.model, 'config.json'), 'utf8')) as {
-    num_hidden_layers: number;
-  };
+  const opened = await openModelDirectory(setting.model);
+  const layers = opened.config.numHiddenLayers;
+  await opened.close();
   await mkdir(work, { recursive: true });
   await mkdir(out, { recursive: true });
   const log = join(out, 'study.jsonl');
   const done = new Set((await lines(log)).map(({ key }) => key));
   const only = text('only', '');
   const seeds = text('seeds', '0,1,2').split(',').map(Number);
-  const queue = studyJobs(seeds).filter((job) => !done.has(jobKey(job)) && jobKey(job).includes(only));
+  const all = text('what', 'all') === 'qlora' ? qloraJobs(seeds) : studyJobs(seeds);
+  const queue = all.filter((job) => !done.has(jobKey(job)) && jobKey(job).includes(only));
   const total = queue.length;
   const durations = new Map<string, number>();
   const expected = (job: Job) => durations.get(`${job.task} ${job.trains}`) ?? GUESS_SECONDS;
@@ -95,7 +101,7 @@ async function run(): Promise<void> {
     if (sparsity.kind === 'none') return null;
     const path = join(work, `${jobKey(job)}.yaml`);
     if (sparsity.kind === 'paper') {
-      await writeFile(path, paperFile(sparsity, config.num_hidden_layers));
+      await writeFile(path, paperFile(sparsity, layers));
       return path;
     }
     const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}`;
@@ -108,7 +114,14 @@ async function run(): Promise<void> {
     await writeFile(path, [...keys.map(([name, value]) => `${name}: ${value}`), ...kept].join('\n'));
     return path;
   };
+  const known = new Map((await lines(join(out, 'plans.jsonl'))).map(({ key, text }) => [key, text]));
   const makePlan = async (task: TaskName, spec: SparsitySpec & { kind: 'plan' }, key: string): Promise<string> => {
+    const before = known.get(key);
+    if (before !== undefined) {
+      const file = join(work, `plan-${key}.yaml`);
+      await writeFile(file, before);
+      return file;
+    }
     for (const flops of spec.flops) {
       const file = join(work, `plan-${key}-${flops}.yaml`);
       const argv = planArguments(setting, task, spec.estimator, flops, file);
@@ -154,7 +167,7 @@ async function run(): Promise<void> {
     }
   };
   // A first job by itself for a while compiles kernels that all others take from the cache.
-  const alone = setting.backend === 'cuda' ? 15 : 0;
+  const alone = setting.backend === 'cuda' ? number('alone', 15) : 0;
   await Promise.all(
     Array.from({ length: number('jobs', 12) }, (_, n) => delayed(n === 0 ? 0 : alone * 1000 + n * 400).then(worker)),
   );
@@ -168,12 +181,12 @@ async function run(): Promise<void> {
 const delayed = (milliseconds: number) => new Promise((resume) => setTimeout(resume, milliseconds));
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-async function lines(path: string): Promise<{ key: string }[]> {
+async function lines(path: string): Promise<{ key: string; text?: string }[]> {
   const content = await readFile(path, 'utf8').catch(() => '');
   return content
     .split('\n')
     .filter(Boolean)
-    .map((line) => JSON.parse(line) as { key: string });
+    .map((line) => JSON.parse(line) as { key: string; text?: string });
 }
 
 /** This program again with other arguments, one thread each; its last output where it fails. */

@@ -1,30 +1,19 @@
 // Matrices in codes of four bits as numbers of type TO: whole, or kept rows or columns alone. NUMBERS says what they are rounded to (four-bit.cuh). Rows are
-// whole blocks, and blocks of 32 numbers or more, so sixteen neighbours have one scale: a thread takes so many at a time.
+// whole blocks, so eight neighbours have one scale: a thread takes so many at a time, and in bf16 its neighbour writes the 16 bytes behind its own (sixteen a
+// thread, in two such writes with a gap between neighbours, took 1.4 times as long on an H200).
 #include "four-bit.cuh"
 
 #define UNROLL 4
 
-#define NUMBERS_A_THREAD 16
-
-// Those of one thread.
-__device__ __forceinline__ void unpack(const Words2& codes, const float* book, float scale, TO* y) {
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    float v[8];
-    numbers_of<NUMBERS>(codes.word[i], book, scale, v);
-    store_octet(y + 8 * i, 8, true, v);
-  }
-}
-
-// y[n] of `units` times sixteen numbers.
-extern "C" __global__ void unpack_4bit(const Words2* __restrict__ codes, const u8* __restrict__ extra, TO* __restrict__ y, i64 units) {
+// y[n] of `units` times eight numbers.
+extern "C" __global__ void unpack_4bit(const u32* __restrict__ codes, const u8* __restrict__ extra, TO* __restrict__ y, i64 units) {
   __shared__ float book[16];
   share_book(extra, book);
   const Scales scales(extra);
-  const int shift = scales.block_shift - 4;
+  const int shift = scales.block_shift - 3;
   const i64 step = (i64)gridDim.x * blockDim.x;
   for (i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x; first < units; first += UNROLL * step) {
-    Words2 words[UNROLL];
+    u32 words[UNROLL];
     float scale[UNROLL];
 #pragma unroll
     for (int k = 0; k < UNROLL; k++) {
@@ -37,27 +26,39 @@ extern "C" __global__ void unpack_4bit(const Words2* __restrict__ codes, const u
     for (int k = 0; k < UNROLL; k++) {
       const i64 at = first + k * step;
       if (at >= units) break;
-      unpack(words[k], book, scale[k], y + NUMBERS_A_THREAD * at);
+      float v[8];
+      numbers_of<NUMBERS>(words[k], book, scale[k], v);
+      store_octet(y + 8 * at, 8, true, v);
     }
   }
 }
 
-// y[r] = row indices[r], of `units` times sixteen numbers; zeros where indices[r] is below 0. A block has a row.
-extern "C" __global__ void unpack_4bit_rows(const Words2* __restrict__ codes, const u8* __restrict__ extra, const int* __restrict__ indices,
+// y[r] = row indices[r], of `units` times eight numbers; zeros where indices[r] is below 0. A block has a row.
+extern "C" __global__ void unpack_4bit_rows(const u32* __restrict__ codes, const u8* __restrict__ extra, const int* __restrict__ indices,
                                             TO* __restrict__ y, int units) {
   __shared__ float book[16];
   share_book(extra, book);
   const Scales scales(extra);
-  const int shift = scales.block_shift - 4;
+  const int shift = scales.block_shift - 3;
   const int row = indices[blockIdx.x];
   const i64 from = (i64)row * units, to = (i64)blockIdx.x * units;
-  for (int at = threadIdx.x; at < units; at += blockDim.x) {
-    TO* const place = y + NUMBERS_A_THREAD * (to + at);
-    if (row >= 0) unpack(codes[from + at], book, scales.of_block((from + at) >> shift), place);
-    else {
-      const float zeros[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-      store_octet(place, 8, true, zeros);
-      store_octet(place + 8, 8, true, zeros);
+  for (int first = threadIdx.x; first < units; first += 2 * blockDim.x) {
+    u32 words[2];
+    float scale[2];
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+      const int at = first + k * blockDim.x;
+      if (row < 0 || at >= units) break;
+      words[k] = codes[from + at];
+      scale[k] = scales.of_block((from + at) >> shift);
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+      const int at = first + k * blockDim.x;
+      if (at >= units) break;
+      float v[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+      if (row >= 0) numbers_of<NUMBERS>(words[k], book, scale[k], v);
+      store_octet(y + 8 * (to + at), 8, true, v);
     }
   }
 }

@@ -15,7 +15,7 @@ import { multiplyPlain, type PlainRows, plainRows } from './plain.js';
 import { registerUnpacking } from './unpacking.js';
 
 /** What a thread of the kernels unpacks at a time: all of one block. */
-const NUMBERS_A_THREAD = 16;
+const NUMBERS_A_THREAD = 8;
 /** Loads of kernels are of 16 bytes of codes at most. */
 const CODES_ALIGNMENT = 16;
 

@@ -61,12 +61,7 @@ const OPS: Readonly<Record<string, Op>> = {
   'projectRows with DoRA': (x, { up, toI, magnitude }) =>
     projectRows(x, [{ weight: up, bias: null, keep: someOf(I), lora: { ...toI, magnitude } }], D)[0]!,
   projectColumns: (x, { down, toH }) =>
-    projectColumns(
-      tf.concat([x, x], 1),
-      residual(),
-      { weight: down, bias: null, keep: someOf(I), lora: toH },
-      D,
-    ),
+    projectColumns(tf.concat([x, x], 1), residual(), { weight: down, bias: null, keep: someOf(I), lora: toH }, D),
   'gatedMlp, dense': (x, w) => gatedMlp(x, residual(), mlpOf(w), null, T),
   'gatedMlp, sparse': (x, w) => gatedMlp(x, residual(), mlpOf(w), someOf(I), D),
   linearCrossEntropy: (x, { up }) => linearCrossEntropy(x, up, labels()),
