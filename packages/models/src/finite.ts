@@ -15,7 +15,8 @@ export function requireFinite(name: string, values: Float32Array): void {
   refuseAt(name, firstNonFinite(values));
 }
 
-/** The same for little-endian bytes as a file has them. @throws ModelError */
-export function requireFiniteStored(name: string, bytes: Uint8Array, stored: StoredType): void {
-  refuseAt(name, firstNonFiniteStored(bytes, stored));
+/** The same for little-endian bytes as a file has them. @param first the number of the first of these elements. @throws ModelError */
+export function requireFiniteStored(name: string, bytes: Uint8Array, stored: StoredType, first = 0): void {
+  const index = firstNonFiniteStored(bytes, stored);
+  refuseAt(name, index < 0 ? -1 : first + index);
 }

@@ -15,13 +15,8 @@ export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
 export { type ClassifierOptions, floatLabel, LlamaForSequenceClassification, SCORE } from './llama-classifier.js';
 export { type LlamaConfig, llamaConfigJson, llamaTensors, parseLlamaConfig } from './llama-config.js';
-export {
-  BASE_PRECISIONS,
-  type BasePrecision,
-  type LlamaBody,
-  type LlamaParts,
-  type LoadOptions,
-} from './load-weights.js';
+export { BASE_PRECISIONS, type BasePrecision, type LoadOptions } from './load-options.js';
+export type { LlamaBody, LlamaParts } from './load-weights.js';
 export type { ModelWeights } from './model-weights.js';
 export { deriveSeed } from './seed.js';
 export { checkVocabulary, createTokenizer, type TokenizerFiles } from './tokenizer/hugging-face-tokenizer.js';

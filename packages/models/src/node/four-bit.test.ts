@@ -13,7 +13,7 @@ import { expectAllClose, TOLERANCE } from '../../../../test/support/allclose.js'
 import { TEST_BACKENDS, useBackend } from '../../../../test/support/backends.js';
 import { generate } from '../generation/generate.js';
 import type { LlamaForCausalLM } from '../llama.js';
-import type { LoadOptions } from '../load-weights.js';
+import type { LoadOptions } from '../load-options.js';
 import type { PackedBatch } from '../types.js';
 import { fromPretrained, openModelDirectory, saveModel } from './index.js';
 

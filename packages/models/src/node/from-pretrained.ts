@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { ModelError } from '../errors.js';
 import { LlamaForCausalLM } from '../llama.js';
-import type { LoadOptions } from '../load-weights.js';
+import type { LoadOptions } from '../load-options.js';
 import { isGgufFile } from './gguf/open-gguf-model.js';
 import { type DownloadOptions, downloadModel } from './hub/download.js';
 import { HubError } from './hub/hub-error.js';

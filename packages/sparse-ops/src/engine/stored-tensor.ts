@@ -2,8 +2,12 @@
 import * as tf from '@tensorflow/tfjs';
 import type { StoredType } from '../contract/layers.js';
 import { someStored } from '../forms/stored-matrix.js';
+import { registerHostKernel } from '../kernels/host/host-kernel.js';
+import { storedTensorOnHost } from '../kernels/host/stored-tensor.js';
 import { hasKernel, runOp } from './op.js';
 import { noGradient } from './tape.js';
+
+registerHostKernel('SpftStoredTensor', storedTensorOnHost);
 
 /** Whether the active backend takes tensors of this element type as they lie in a file. */
 export const takesStored = (dtype: string | undefined): dtype is StoredType =>

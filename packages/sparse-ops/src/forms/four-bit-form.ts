@@ -2,16 +2,19 @@
 import * as tf from '@tensorflow/tfjs';
 import type { FourBitType, Packed4bitAttributes } from '../contract/layers.js';
 import { hasKernel } from '../engine/op.js';
-import { type FormDefinition, StoredFormError } from './form.js';
+import { type FormDefinition, type StoreAsOptions, StoredFormError } from './form.js';
 import { type PackedArraysOf, packedMatrix } from './four-bit.js';
-import { packedTensor } from './packed-tensor.js';
-import { BLOCK_SIZES, quantise4bit, quantiseScales } from './quantise-4bit.js';
+import { type PackedKind, packedTensor } from './packed-tensor.js';
+import { BLOCK_SIZES, type Quantised, quantise4bit, quantiseScales } from './quantise-4bit.js';
 
 /** A scale of scales for so many, as bitsandbytes has it. */
 const NESTED_BLOCK = 256;
 
+/** Numbers that share a scale where nothing else is asked for. */
+export const DEFAULT_BLOCK = 64;
+
 /** @throws StoredFormError where matrices [out, in] have no such blocks. */
-function checkBlocks([out, inputs]: readonly number[], blockSize: number): void {
+export function checkBlocks([out, inputs]: readonly number[], blockSize: number): void {
   if (!BLOCK_SIZES.includes(blockSize)) {
     throw new StoredFormError(`blocks of 4 bit codes have ${BLOCK_SIZES.join(', ')} numbers, not ${blockSize}`);
   }
@@ -31,6 +34,32 @@ export const unrounded = (arrays: PackedArraysOf): PackedArraysOf => ({
   attributes: { ...arrays.attributes, dtype: 'F32' },
 });
 
+/**
+ * The tensor of a matrix in 4 bits on the active backend, owned by the caller.
+ * @throws StoredFormError where its numbers were not all finite.
+ */
+export function quantisedTensor(
+  type: FourBitType,
+  [out, inputs]: readonly [number, number],
+  { codes, absmax }: Quantised,
+  { blockSize = DEFAULT_BLOCK, doubleQuantisation = false, dtype = 'F32' }: StoreAsOptions,
+): { readonly tensor: tf.Tensor2D; readonly kind: PackedKind } {
+  const broken = absmax.findIndex((scale) => !Number.isFinite(scale));
+  if (broken >= 0) {
+    throw new StoredFormError(
+      `a weight to be stored in ${type} has numbers that are not finite, in row ${Math.floor((broken * blockSize) / inputs)}; is the checkpoint damaged?`,
+    );
+  }
+  const nested = doubleQuantisation ? quantiseScales(absmax, { blockSize: NESTED_BLOCK }) : null;
+  const attributes: Packed4bitAttributes = {
+    ...{ out, in: inputs, blockSize, dtype },
+    ...{ nestedBlockSize: nested ? NESTED_BLOCK : 0, offset: nested?.offset ?? 0 },
+  };
+  const scales = nested ? { absmax: nested.codes, nestedAbsmax: nested.absmax } : { absmax };
+  const kind = { type, attributes };
+  return { tensor: packedTensor(packedMatrix(unrounded({ ...kind, codes, ...scales }))), kind };
+}
+
 export const fourBitForm = (type: FourBitType): FormDefinition => ({
   require() {
     // A backend with forms of its own has kernels that take them in attributes, so it must have this one too.
@@ -39,24 +68,10 @@ export const fourBitForm = (type: FourBitType): FormDefinition => ({
       `the backend '${tf.getBackend()}' has no weights in 4 bits (${type}) yet; choose another, or leave them in bf16`,
     );
   },
-  store(x, { blockSize = 64, doubleQuantisation = false, dtype = 'F32' }) {
-    const [out, inputs] = x.shape;
+  store(x, options) {
+    const { blockSize = DEFAULT_BLOCK } = options;
     checkBlocks(x.shape, blockSize);
-    const { codes, absmax } = quantise4bit(x, type, blockSize);
-    const broken = absmax.findIndex((scale) => !Number.isFinite(scale));
-    if (broken >= 0) {
-      throw new StoredFormError(
-        `a weight to be stored in ${type} has numbers that are not finite, in row ${Math.floor((broken * blockSize) / inputs)}; is the checkpoint damaged?`,
-      );
-    }
-    const nested = doubleQuantisation ? quantiseScales(absmax, { blockSize: NESTED_BLOCK }) : null;
-    const attributes: Packed4bitAttributes = {
-      ...{ out, in: inputs, blockSize, dtype },
-      ...{ nestedBlockSize: nested ? NESTED_BLOCK : 0, offset: nested?.offset ?? 0 },
-    };
-    const scales = nested ? { absmax: nested.codes, nestedAbsmax: nested.absmax } : { absmax };
-    const kind = { type, attributes };
-    return { tensor: packedTensor(packedMatrix(unrounded({ ...kind, codes, ...scales }))), kind };
+    return quantisedTensor(type, x.shape, quantise4bit(x, type, blockSize), options);
   },
 });
 

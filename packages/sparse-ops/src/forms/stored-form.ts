@@ -22,13 +22,16 @@ export interface OriginalSample {
   readonly spread: Float32Array;
 }
 
-interface Stored extends OriginalSample {
+export interface Stored extends OriginalSample {
   readonly form: StoredFormName | null;
   readonly kind: PackedKind | null;
 }
 
 /** By dataId, which clones share. */
 const stored = new WeakMap<tf.DataId, Stored>();
+
+/** Says what a tensor is; for what makes such tensors. */
+export const remember = (x: tf.Tensor, as: Stored): void => void stored.set(x.dataId, as);
 
 /** The form that a matrix was stored in; null for plain numbers. */
 export const formOf = (x: tf.Tensor): StoredFormName | null => stored.get(x.dataId)?.form ?? null;
@@ -37,7 +40,7 @@ export const formOf = (x: tf.Tensor): StoredFormName | null => stored.get(x.data
 export const originalSample = (x: tf.Tensor): OriginalSample | null => stored.get(x.dataId) ?? null;
 
 /** Numbers of each kind in a sample. */
-const SAMPLE = 64;
+export const SAMPLE = 64;
 
 /** Places spread evenly over so many numbers. */
 export const spreadPlaces = (size: number): Int32Array =>
