@@ -146,10 +146,10 @@ export const blas: BackendDescriptor = {
   },
 };
 
-/** The embedded default: XNNPACK compiled to WebAssembly, one thread, SIMD. */
+/** The embedded default: tfjs's WebAssembly backend, whose products the ops replace by their own (`@spft/sparse-ops`, kernels/simd). */
 export const wasm: BackendDescriptor = {
   name: 'wasm',
-  description: 'WebAssembly with SIMD (XNNPACK), comes with the install',
+  description: 'WebAssembly with SIMD, comes with the install',
   priority: 10,
   async probe(): Promise<BackendProbe> {
     const found = findPackage(WASM_PACKAGE);

@@ -2,6 +2,7 @@
  * @file Matrix product in tiles of 4×8 without packing: for operands so small or thin that XNNPACK's packing (6 ns an element of the right
  * operand), its operator for each product, and explicit transposes cost as much as the arithmetic.
  */
+import { madd } from './vector';
 
 /**
  * c = d + scale·a·b, with c [m, n], a [m, k], b [k, n]; d is c, or another matrix, or absent (0). Elements of a are `down` apart along m
@@ -44,17 +45,17 @@ export function product(
         const b0 = v128.load(q);
         const b1 = v128.load(q, 16);
         let x = v128.load32_splat(p0);
-        s00 = f32x4.add(s00, f32x4.mul(x, b0));
-        s01 = f32x4.add(s01, f32x4.mul(x, b1));
+        s00 = madd(x, b0, s00);
+        s01 = madd(x, b1, s01);
         x = v128.load32_splat(p1);
-        s10 = f32x4.add(s10, f32x4.mul(x, b0));
-        s11 = f32x4.add(s11, f32x4.mul(x, b1));
+        s10 = madd(x, b0, s10);
+        s11 = madd(x, b1, s11);
         x = v128.load32_splat(p2);
-        s20 = f32x4.add(s20, f32x4.mul(x, b0));
-        s21 = f32x4.add(s21, f32x4.mul(x, b1));
+        s20 = madd(x, b0, s20);
+        s21 = madd(x, b1, s21);
         x = v128.load32_splat(p3);
-        s30 = f32x4.add(s30, f32x4.mul(x, b0));
-        s31 = f32x4.add(s31, f32x4.mul(x, b1));
+        s30 = madd(x, b0, s30);
+        s31 = madd(x, b1, s31);
         p0 += across;
         p1 += across;
         p2 += across;
@@ -109,7 +110,7 @@ function edge(
       let p = a + <usize>i * down;
       let q = b + (<usize>j << 2);
       for (let l = 0; l < k; l++) {
-        sum = f32x4.add(sum, f32x4.mul(v128.load32_splat(p), v128.load(q)));
+        sum = madd(v128.load32_splat(p), v128.load(q), sum);
         p += across;
         q += rowB;
       }

@@ -5,6 +5,12 @@ export function lanes(x: f32): v128 {
   return f32x4.splat(x);
 }
 
+/** x·y + sum: rounded once, where the module is made with relaxed SIMD and the processor can; else after each. */
+@inline
+export function madd(x: v128, y: v128, sum: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(x, y, sum) : f32x4.add(sum, f32x4.mul(x, y));
+}
+
 /** Sum of the four lanes. */
 @inline
 export function sumLanes(v: v128): f32 {

@@ -1,6 +1,6 @@
 /**
  * @file The ways by which an op can run: on each backend by its kernels where it has some, and by the portable composition; on wasm also by
- * the kernels that stand in where the SIMD ones cannot run.
+ * the kernels that stand in where the SIMD ones cannot run, and the composition of tfjs's own products, which are what it is made of there.
  */
 import { afterAll, beforeAll } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../test/support/backends.js';
@@ -19,14 +19,15 @@ export const PATHS: readonly (readonly [backend: string, by: By])[] = TEST_BACKE
 
 /** Makes the tests of the enclosing `describe` run that way. */
 export function usePath(backend: string, by: By): void {
+  const withoutSimd = backend === 'wasm' && by !== 'kernels';
   beforeAll(async () => {
     await useBackend(backend);
     meetBackend();
-    if (by === 'kernels without SIMD') unregisterSimdKernels();
+    if (withoutSimd) unregisterSimdKernels();
     allowKernels(by !== 'composition');
   });
   afterAll(() => {
     allowKernels(true);
-    if (by === 'kernels without SIMD') registerSimdKernels();
+    if (withoutSimd) registerSimdKernels();
   });
 }

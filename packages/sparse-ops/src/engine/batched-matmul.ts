@@ -1,8 +1,8 @@
 /**
  * @file Product of two batches of matrices.
  *
- * tfjs's wasm backend multiplies single plain matrices with XNNPACK and everything else with a loop a tenth as fast (matmul.ts), so there
- * a batch is taken apart; other backends get it whole.
+ * Where our SIMD kernels cannot run, tfjs's wasm backend multiplies single plain matrices with XNNPACK and everything else with a loop a tenth as
+ * fast (matmul.ts), so there a batch is taken apart; other backends get it whole.
  */
 import * as tf from '@tensorflow/tfjs';
 import { batchedMatMulOnWasm } from '../kernels/host/batched-matmul.js';

@@ -1,14 +1,13 @@
-import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectAllClose } from '../../../../test/support/allclose.js';
-import { TEST_BACKENDS, useBackend } from '../../../../test/support/backends.js';
 import { expectNoLeak } from '../../../../test/support/leaks.js';
+import { PATHS, usePath } from '../../test/paths.js';
 import { random2d, valuesOf } from '../../test/selections.js';
 import { batchedMatMulReference } from './batched-matmul.reference.js';
 import { matMul2d, prefersPlainProducts, thinProduct } from './matmul.js';
 
-describe.each(TEST_BACKENDS)('matMul2d() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('matMul2d() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     [5, 7, 3],
@@ -41,8 +40,8 @@ describe.each(TEST_BACKENDS)('matMul2d() on %s', (backend) => {
   });
 });
 
-describe.each(TEST_BACKENDS)('thinProduct() on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each(PATHS)('thinProduct() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
 
   it.each([
     [9, 2, 7],
@@ -57,10 +56,10 @@ describe.each(TEST_BACKENDS)('thinProduct() on %s', (backend) => {
   });
 });
 
-describe('prefersPlainProducts()', () => {
-  it.each(TEST_BACKENDS)('is true of wasm alone: %s', async (backend) => {
-    await useBackend(backend);
-    expect(prefersPlainProducts()).toBe(backend === 'wasm');
-    expect(tf.getBackend()).toBe(backend);
+describe.each(PATHS)('prefersPlainProducts() on %s by its %s', (backend, by) => {
+  usePath(backend, by);
+
+  it('is true of wasm alone, where its products are those of tfjs', () => {
+    expect(prefersPlainProducts()).toBe(backend === 'wasm' && by !== 'kernels');
   });
 });

@@ -1,17 +1,21 @@
 /**
  * @file Matrix product of 2-D operands by the form that the active backend runs fastest.
  *
- * tfjs's wasm backend hands only plain `A·B` of two matrices to XNNPACK. On two cores of a Xeon (Node 20, one thread), 768×192×768: 15
- * GFLOP/s plain, 1.1 with a transposed operand, 14 with the operand transposed first; batched products run at 1.7. So there a transposed
- * operand is made explicit, and batches are taken apart by the callers that have them. XNNPACK packs B once for each tensor, 6 ns an
- * element, and keeps it while the tensor lives: of two ways to say a product, the one with the small or lasting B is the better.
+ * On wasm `tf.matMul` is ours wherever our SIMD kernels can run (kernels/simd/products.ts): to it all forms are alike. Where they cannot, it is tfjs's,
+ * which hands only plain `A·B` of two matrices to XNNPACK. On two cores of a Xeon (Node 20, one thread), 768×192×768: 15 GFLOP/s plain, 1.1
+ * with a transposed operand, 14 with the operand transposed first; batched products run at 1.7. So there a transposed operand is made explicit,
+ * and batches are taken apart by the callers that have them. XNNPACK packs B once for each tensor, 6 ns an element, and keeps it while the tensor
+ * lives: of two ways to say a product, the one with the small or lasting B is the better.
  */
 import * as tf from '@tensorflow/tfjs';
+import { hasSimdProducts } from '../kernels/simd/register.js';
+import { meetBackend } from './meet-backend.js';
 import { transpose2d } from './transpose.js';
 
 /** Whether the active backend runs a product with a transposed operand much slower than a transposition and a plain product. */
 export function prefersPlainProducts(): boolean {
-  return tf.getBackend() === 'wasm';
+  meetBackend();
+  return tf.getBackend() === 'wasm' && !hasSimdProducts();
 }
 
 /**

@@ -10,7 +10,7 @@ import { meetBackend } from '../../engine/meet-backend.js';
 import '../../attention/rope.js';
 import { swiglu } from '../../mlp/swiglu.js';
 import { packTokens } from '../../tokens/token-partition.js';
-import { simdModule } from './module.js';
+import { askForSimd, runsSimd, simdModule } from './module.js';
 import { registerSimdKernels, unregisterSimdKernels } from './register.js';
 
 describe('the SIMD kernels', () => {
@@ -28,9 +28,20 @@ describe('the SIMD kernels', () => {
     expect(simdModule({ wasm: { asm: { memory: new ArrayBuffer(8) } } })).toBeNull();
   });
 
-  it('do without memory shared among threads', () => {
+  it('do without a memory that has no maximum, which nothing of tfjs is', () => {
+    expect(simdModule({ wasm: { asm: { memory: new WebAssembly.Memory({ initial: 1 }) } } })).toBeNull();
+  });
+
+  it.each(['plain', 'relaxed'] as const)('work on memory shared among threads: %s', (kind) => {
+    if (!runsSimd(kind)) return;
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
-    expect(simdModule({ wasm: { asm: { memory } } })).toBeNull();
+    askForSimd(kind);
+    const { swiglu } = simdModule({ wasm: { asm: { memory } } })!;
+    askForSimd(null);
+    const numbers = new Float32Array(memory.buffer, 1024, 3);
+    numbers.set([2, 3, 0]);
+    swiglu(1024, 1028, 1032, 1);
+    expect(numbers[2]).toBeCloseTo(6 / (1 + Math.exp(-2)), 5);
   });
 
   it('leave a kernel that someone else registered, and take the place of ours', async () => {

@@ -2,12 +2,14 @@
  * @file Our SIMD kernels on the memory of tfjs's wasm backend.
  *
  * `assembly/` is compiled (`npm run assembly`) to a module that imports the backend's memory, so its kernels read and write tensors where
- * they lie. Told by structure (`wasm.asm.memory`), as the backend is optional; where the memory is not to be had, is shared among threads, or
- * the engine lacks SIMD, the kernels of `../host` and the compositions do the work.
+ * they lie: twice, with relaxed SIMD (a product and a sum in one instruction) for engines that have it, and without. Told by structure
+ * (`wasm.asm.memory`), as the backend is optional; where the memory is not to be had, or the engine lacks SIMD, the kernels of `../host` and the
+ * compositions do the work.
  */
 import type * as tf from '@tensorflow/tfjs';
 import type { KernelAttributesOf, KernelInfosOf, KernelInputsOf, KernelName } from '../../contract/kernels.js';
-import { ASSEMBLY } from './assembly.generated.js';
+import { ASSEMBLY, RELAXED_ASSEMBLY } from './assembly.generated.js';
+import { withSharedMemory } from './shared-memory.js';
 
 /** An address in bytes. */
 export type Address = number;
@@ -20,6 +22,9 @@ export interface SimdModule {
   readonly attentionGrad: Kernel;
   readonly attentionScratch: (longest: number, headDim: number) => number;
   readonly deepProduct: Kernel;
+  readonly multiply: Kernel;
+  readonly multiplyFew: Kernel;
+  readonly multiplyScratch: () => number;
   readonly product: Kernel;
   readonly rmsNorm: Kernel;
   readonly rmsNormGrad: Kernel;
@@ -39,12 +44,29 @@ interface WasmBackend {
   disposeData(dataId: object): boolean;
 }
 
+/** The two that there are: `relaxed` where the engine has relaxed SIMD (Node 22, Chrome 114 and newer), else `plain`. */
+export type SimdKind = 'plain' | 'relaxed';
+
+const bytesOf = (kind: SimdKind): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(kind === 'plain' ? ASSEMBLY : RELAXED_ASSEMBLY), (character) => character.charCodeAt(0));
+
+/** Whether this engine can run the module. */
+export const runsSimd = (kind: SimdKind): boolean => WebAssembly.validate(bytesOf(kind));
+
+let asked: SimdKind | null = null;
+
+/** Which of the modules backends get from now on that have none yet; null for the better of those that the engine can run. To test and to time both. */
+export function askForSimd(kind: SimdKind | null): void {
+  asked = kind;
+  modules = new WeakMap();
+}
+
 function instantiate(memory: unknown): SimdModule | null {
   if (!(memory instanceof WebAssembly.Memory)) return null;
   try {
-    const bytes = Uint8Array.from(atob(ASSEMBLY), (character) => character.charCodeAt(0));
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-    return exports as unknown as SimdModule;
+    const bytes = bytesOf(asked ?? (runsSimd('relaxed') ? 'relaxed' : 'plain'));
+    const module = new WebAssembly.Module(memory.buffer instanceof ArrayBuffer ? bytes : withSharedMemory(bytes));
+    return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as SimdModule;
   } catch {
     return null;
   }
@@ -101,22 +123,25 @@ export type SimdRun<Name extends KernelName> = (
   attributes: KernelAttributesOf<Name>,
 ) => KernelInfosOf<Name>;
 
-/** tfjs's kernel of a SIMD kernel. */
-export function kernelFuncOf(run: SimdRun<never>): tf.KernelFunc {
-  return ({ inputs, attrs, backend }) => {
-    const module = simdModule(backend as object);
-    if (module === null)
-      throw new Error('internal: a SIMD kernel was called on a backend whose memory it cannot share');
-    const call = new SimdCall(module, backend as WasmBackend);
-    try {
-      return run(call, inputs as never, attrs as never);
-    } finally {
-      call.end();
-    }
-  };
+/** Makes a call on a backend, and gives back what it needed until its end. */
+export function withCall<T>(backend: unknown, f: (call: SimdCall) => T): T {
+  const module = simdModule(backend as object);
+  if (module === null) throw new Error('internal: a SIMD kernel was called on a backend whose memory it cannot share');
+  const call = new SimdCall(module, backend as WasmBackend);
+  try {
+    return f(call);
+  } finally {
+    call.end();
+  }
 }
 
-const modules = new WeakMap<object, SimdModule | null>();
+/** tfjs's kernel of a SIMD kernel. */
+export const kernelFuncOf =
+  (run: SimdRun<never>): tf.KernelFunc =>
+  ({ inputs, attrs, backend }) =>
+    withCall(backend, (call) => run(call, inputs as never, attrs as never));
+
+let modules = new WeakMap<object, SimdModule | null>();
 
 /** The kernels on the memory of this backend, or null where they cannot run. */
 export function simdModule(backend: object): SimdModule | null {

@@ -1,13 +1,22 @@
 /** @file Gives the wasm backend our SIMD kernels, each in the place of our other one under its name. */
 import * as tf from '@tensorflow/tfjs';
+import { guarded } from '../../contract/journal.js';
 import type { KernelName } from '../../contract/kernels.js';
 import { registerOwnKernel } from '../host/host-kernel.js';
 import * as fourBit from './four-bit.js';
 import * as kernels from './kernels.js';
 import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
+import * as products from './products.js';
 
 const KERNELS = {
   SpftAdamw: kernels.adamw,
+  SpftBatchedMatMul: products.batchedMatMul,
+  SpftLinear: products.linear,
+  SpftLinearGrad: products.linearGrad,
+  SpftLinearKeptColumns: products.linearKeptColumns,
+  SpftLinearKeptColumnsGrad: products.linearKeptColumnsGrad,
+  SpftLinearKeptRows: products.linearKeptRows,
+  SpftLinearKeptRowsGrad: products.linearKeptRowsGrad,
   SpftLoraLinear: kernels.loraLinear,
   SpftLoraLinearGrad: kernels.loraLinearGrad,
   SpftPackedAttention: kernels.attention,
@@ -26,6 +35,12 @@ const KERNELS = {
 /** What each took the place of, or null where there was nothing; null before they are registered. */
 let replaced: ReadonlyMap<KernelName, tf.KernelFunc | null> | null = null;
 
+/** tfjs's kernel of `tf.matMul`, while ours is in its place. */
+let matMulOfTfjs: tf.KernelConfig | null = null;
+
+/** Whether products of the wasm backend, those of `tf.matMul` among them, are ours: then a transposed operand costs no more than a plain one. */
+export const hasSimdProducts = (): boolean => matMulOfTfjs !== null;
+
 /** Registers them for the active backend, which is `wasm`; without effect where they cannot run. */
 export function registerSimdKernels(): void {
   if (replaced !== null || simdModule(tf.backend()) === null) return;
@@ -35,6 +50,11 @@ export function registerSimdKernels(): void {
     if (registerOwnKernel(kernelName, 'wasm', kernelFuncOf(run))) before.set(kernelName, there);
   }
   replaced = before;
+  matMulOfTfjs = tf.getKernel(tf.BatchMatMul, 'wasm') ?? null;
+  if (matMulOfTfjs === null) return;
+  tf.unregisterKernel(tf.BatchMatMul, 'wasm');
+  const kernelFunc = guarded(products.matMulOrElse(matMulOfTfjs.kernelFunc));
+  tf.registerKernel({ ...matMulOfTfjs, kernelFunc });
 }
 
 /** Puts back what was there before: to test and to time it. */
@@ -44,4 +64,8 @@ export function unregisterSimdKernels(): void {
     else tf.unregisterKernel(kernelName, 'wasm');
   }
   replaced = null;
+  if (matMulOfTfjs === null) return;
+  tf.unregisterKernel(tf.BatchMatMul, 'wasm');
+  tf.registerKernel(matMulOfTfjs);
+  matMulOfTfjs = null;
 }
