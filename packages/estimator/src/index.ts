@@ -48,7 +48,7 @@ export {
   type ShareScores,
 } from './registry.js';
 export { reusingEstimator } from './reuse.js';
-export { isSparseStep, type RunPosition, type SparsitySchedule } from './schedule.js';
+export { isSparseStep, type RunPosition, type SparsitySchedule, sparseShareOfSteps } from './schedule.js';
 export { type ScoreRows, scoreRows, spacedRows } from './score-rows.js';
 export {
   type AttentionScores,

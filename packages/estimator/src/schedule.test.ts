@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isSparseStep } from './schedule.js';
+import { isSparseStep, sparseShareOfSteps } from './schedule.js';
 
 describe('isSparseStep()', () => {
   const sparseSteps = (startStep: number, endStep: number, maxSteps = 20) =>
@@ -32,5 +32,15 @@ describe('isSparseStep()', () => {
     expect(sparse(3)).toEqual([0, 1, 3, 4, 6, 7]);
     expect(sparse(1)).toEqual([]);
     expect(sparse(0)).toEqual(steps);
+  });
+});
+
+describe('sparseShareOfSteps()', () => {
+  it('counts the sparse steps of a run, those in between and those at its ends left out', () => {
+    expect(sparseShareOfSteps({ startStep: 0, endStep: 1 }, 7)).toBe(1);
+    expect(sparseShareOfSteps({ startStep: 0.1, endStep: 0.9 }, 20)).toBe(0.8);
+    expect(sparseShareOfSteps({ startStep: 5, endStep: 15 }, 20)).toBe(0.5);
+    expect(sparseShareOfSteps({ startStep: 0, endStep: 0.5, denseEvery: 2 }, 8)).toBe(0.25);
+    expect(sparseShareOfSteps({ startStep: 30, endStep: 40 }, 20)).toBe(0);
   });
 });

@@ -26,3 +26,13 @@ export function isSparseStep(
   if (denseEvery > 0 && (step + 1) % denseEvery === 0) return false;
   return start <= step && step < end;
 }
+
+/**
+ * Share of a run's steps that are sparse: what its arithmetic is counted by.
+ * @param maxSteps optimizer steps of the run, a positive whole number.
+ */
+export function sparseShareOfSteps(schedule: SparsitySchedule, maxSteps: number): number {
+  let sparse = 0;
+  for (let step = 0; step < maxSteps; step++) if (isSparseStep(schedule, { step, maxSteps })) sparse++;
+  return sparse / maxSteps;
+}

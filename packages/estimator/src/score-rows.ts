@@ -25,7 +25,9 @@ const contexts = new WeakMap<PackedLayout, PackedLayout>();
  */
 export function scoreRows(x: tf.Tensor2D, layout: PackedLayout, { tokens, contextOnly }: ScoreRows): tf.Tensor2D {
   const { denseTokens } = layout;
-  if (typeof tokens === 'number') return gatherRows(x, tf.tensor1d(spacedRows(layout, tokens, contextOnly), 'int32'));
+  if (typeof tokens === 'number') {
+    return gatherRows(x, tf.tensor1d(layout.scoreRows ?? spacedRows(layout, tokens, contextOnly), 'int32'));
+  }
   const isPart = contextOnly && denseTokens > 0;
   const rows = isPart ? tf.slice(x, [denseTokens, 0], [layout.tokens - denseTokens, x.shape[1]]) : x;
   return tokens === 'all' ? rows : sequenceMeans(rows, isPart ? contextOf(layout) : layout);
@@ -46,6 +48,14 @@ export function spacedRows(layout: PackedLayout, count: number, contextOnly: boo
   const result = Int32Array.from(rows);
   ofLayout.set(key, result);
   return result;
+}
+
+/** The same as so many entries for each sequence, −1 where it has fewer tokens: of one length for all batches of as many sequences. */
+export function spacedRowsOfEach(layout: PackedLayout, count: number, contextOnly: boolean): Int32Array {
+  const rows = new Int32Array(count * (layout.sequenceStarts.length - 1)).fill(-1);
+  // Sums over rows do not ask where the gaps are.
+  rows.set(spacedRows(layout, count, contextOnly));
+  return rows;
 }
 
 function eachSequence(layout: PackedLayout, contextOnly: boolean, visit: (rows: number[]) => void): void {

@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
 import type { LayerPredictors, Predictors } from './predictors.js';
-import { type ScoreRows, scoreRows } from './score-rows.js';
+import { type ScoreRows, scoreRows, spacedRowsOfEach } from './score-rows.js';
 import { type ScoringFunctions, type SelectionRules, scoringEstimator } from './scoring.js';
 import type { SparsityEstimator } from './types.js';
 
@@ -63,7 +63,9 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
     dispose: () => predictors.dispose(),
   };
   // Its scores are sums over tokens or sequences, of squares.
-  return { ...scoringEstimator(mode, scoring, options), ignoresZeroRows: true };
+  const estimator = { ...scoringEstimator(mode, scoring, options), ignoresZeroRows: true };
+  if (count === null || count === 0) return estimator;
+  return { ...estimator, scoredRows: (layout) => spacedRowsOfEach(layout, count, contextOnly) };
 }
 
 /** Keeps the channels that were strongest on the data, whatever the batch. Takes ownership of `predictors`, which need norms alone. */
@@ -73,7 +75,7 @@ export function staticEstimator(mode: string, predictors: Predictors, options: S
     if (found) return found;
     throw new PredictorError(`predictors: no norms of layers.${name}; calibrate every sparse layer`);
   };
-  return scoringEstimator(
+  const estimator = scoringEstimator(
     mode,
     {
       needs: 'input',
@@ -86,6 +88,8 @@ export function staticEstimator(mode: string, predictors: Predictors, options: S
     },
     options,
   );
+  // No row has a say.
+  return { ...estimator, ignoresZeroRows: true };
 }
 
 function ofLayer<M extends 'mlp' | 'selfAttn'>(predictors: Predictors, layer: number, module: M) {

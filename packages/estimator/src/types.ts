@@ -66,6 +66,11 @@ export interface SparsityEstimator {
    * lengths. Default: not known, and steps in which it chooses are not recorded where they would be filled.
    */
   readonly ignoresZeroRows?: boolean;
+  /**
+   * Rows of a batch that it chooses by, as many of each sequence: −1 where one has fewer. A recorded step gets them as an input, in `layout.scoreRows`.
+   * Default: it reads of a layout what is the same in all batches of its shape.
+   */
+  scoredRows?(layout: PackedLayout): Int32Array;
   /** Whether choices come from `shareScores` of the request, and so are the same on all ranks. Default: they do not. */
   readonly sharesScores?: boolean;
   /** Whether a choice depends on earlier steps: then steps in which it chooses are not recorded. Default: it does not. */

@@ -199,9 +199,10 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   }
 
   #loss(
-    { layout, rows }: PreparedBatch,
+    { layout: packed, rows }: PreparedBatch,
     options: ForwardOptions & { readonly normalizer: number | tf.Scalar; readonly maskSeeds?: Int32Array },
   ): tf.Scalar {
+    const layout = rows.scoreRows ? { ...packed, scoreRows: rows.scoreRows } : packed;
     return tf.tidy(() => {
       const outputRows = { rows: tf.tensor1d(rows.lossRows, 'int32'), dense: rows.denseLossRows };
       const hidden = this.#hidden(layout, rows.ids, options, outputRows);
@@ -227,7 +228,11 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       if (estimator && padded && (attentionBias || mlpBias || !estimator.ignoresZeroRows)) return null;
       return `${this.#attached} ${sparse ? 'sparse' : 'dense'}`;
     },
-    rows: (batch) => batchRows(batch, this.config.vocabSize),
+    rows: (batch) => {
+      const rows = batchRows(batch, this.config.vocabSize);
+      const scoreRows = this.#plan?.enabled ? this.#plan.estimator.scoredRows?.(batch.layout) : undefined;
+      return scoreRows ? { ...rows, scoreRows } : rows;
+    },
     maskSeeds: (seed) =>
       Int32Array.from(
         this.parts.layers.flatMap(({ linears }, layer) =>

@@ -27,6 +27,8 @@ export interface BatchRows {
   readonly lossLabels: Int32Array;
   /** How many of them, from the first on, are dense. */
   readonly denseLossRows: number;
+  /** As many for each sequence: rows that channels are chosen by, -1 for none. Where the sparsity plan's estimator has some. */
+  readonly scoreRows?: Int32Array;
 }
 
 /** A batch as its layout and its rows, all that a loss needs. */

@@ -38,6 +38,8 @@ interface Wanted {
   readonly dropout?: number;
   /** Frozen weights in FP8, with adapters on attention's alone and kept channels that products on codes can take. */
   readonly fp8?: boolean;
+  /** Channels are chosen by two context tokens of each sequence. */
+  readonly spaced?: boolean;
   readonly args?: TrainerOptions['args'];
   readonly options?: Partial<TrainerOptions>;
 }
@@ -62,7 +64,7 @@ function recording(how: 'graphs' | 'host' | 'none'): void {
 
 afterEach(() => vi.restoreAllMocks());
 
-async function makeModel({ sparse = false, dropout = 0, fp8 = false }: Wanted) {
+async function makeModel({ sparse = false, dropout = 0, fp8 = false, spaced = false }: Wanted) {
   const options = { basePrecision: fp8 ? ('fp8' as const) : ('bf16' as const) };
   const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), options);
   const ofMlp = fp8 ? [] : ['gate_proj', 'up_proj', 'down_proj'];
@@ -73,6 +75,7 @@ async function makeModel({ sparse = false, dropout = 0, fp8 = false }: Wanted) {
     sparsity: { 'layers.1.mlp': 0.5, 'layers.1.self_attn': 0.5 },
     start_step: 0.1,
     end_step: 0.9,
+    ...(spaced && { score_tokens: 2, score_context_tokens: true, skip_output_tokens: true }),
   };
   const spft = sparse
     ? await getSpftModel(peft, SpftConfig.fromObject(config), { channelMultiple: fp8 ? 16 : 1 })
@@ -82,11 +85,11 @@ async function makeModel({ sparse = false, dropout = 0, fp8 = false }: Wanted) {
 
 async function run(
   how: 'graphs' | 'host' | 'none',
-  { sparse = false, dropout = 0, fp8 = false, args, options }: Wanted = {},
+  { sparse = false, dropout = 0, fp8 = false, spaced = false, args, options }: Wanted = {},
 ): Promise<Run> {
   recording(how);
   const before = tf.memory().numTensors;
-  const { model, peft, spft } = await makeModel({ sparse, dropout, fp8 });
+  const { model, peft, spft } = await makeModel({ sparse, dropout, fp8, spaced });
   const memory: number[] = [];
   const messages: string[] = [];
   const trainer = new Trainer({
@@ -117,6 +120,7 @@ describeCuda('training by recorded steps', () => {
   for (const [name, wanted] of [
     ['LoRA with dropout', { dropout: 0.2 }],
     ['SparseLoRA with its schedule', { sparse: true }],
+    ['channels chosen by some tokens of each sequence', { sparse: true, spaced: true }],
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
     ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],
@@ -134,45 +138,51 @@ describeCuda('training by recorded steps', () => {
 });
 
 describeCuda('rows of padding', () => {
-  it('change nothing: loss, gradients and the channels that predictors choose are those of the batch alone', async () => {
-    const { model, peft, spft } = await makeModel({ sparse: true });
-    spft!.plan.enabled = true;
-    const batch = collate(SAMPLES.slice(0, 4) as PreparedSample[], { denseTokens: spft!.denseTokens });
-    const prepared = { layout: batch.layout, rows: model.recordable.rows(batch) };
-    const size = sizeOf(prepared.layout, prepared.rows);
-    const normalizer = tf.scalar(7);
-    const results = [0, 1, 5, 16].map((more) => {
-      const shape = {
-        denseRows: size.denseRows + more,
-        sparseRows: size.sparseRows + 2 * more,
-        denseLossRows: size.denseLossRows + more,
-        sparseLossRows: size.sparseLossRows + more,
-        sequences: size.sequences + 3 * more,
-        longest: size.longest + more,
-      };
-      const options = { training: true, seed: 1, normalizer, maskSeeds: model.recordable.maskSeeds(1) };
-      const { value, grads } = tf.variableGrads(
-        () => model.recordable.loss(padBatch(prepared, shape), options),
-        [...model.variables.values()],
-      );
-      const values = [value, ...Object.values(grads)].map((tensor) => [...tensor.dataSync()]);
-      tf.dispose([value, ...Object.values(grads)]);
-      return values;
-    });
-    for (const other of results.slice(1)) {
-      // On a GPU a product of another size may take another algorithm, and add in another order.
-      if (emulated) expect(other).toEqual(results[0]);
-      else {
-        other.forEach((values, n) => {
-          expectAllClose(`result ${n}`, values, results[0]![n]!, { relative: 1e-4, absolute: 1e-6 });
-        });
+  it.each([
+    ['by the mean token', false],
+    ['by some tokens of each sequence', true],
+  ])(
+    'change nothing: loss, gradients and the channels that predictors choose %s are those of the batch alone',
+    async (_, spaced) => {
+      const { model, peft, spft } = await makeModel({ sparse: true, spaced });
+      spft!.plan.enabled = true;
+      const batch = collate(SAMPLES.slice(0, 4) as PreparedSample[], { denseTokens: spft!.denseTokens });
+      const prepared = { layout: batch.layout, rows: model.recordable.rows(batch) };
+      const size = sizeOf(prepared.layout, prepared.rows);
+      const normalizer = tf.scalar(7);
+      const results = [0, 1, 5, 16].map((more) => {
+        const shape = {
+          denseRows: size.denseRows + more,
+          sparseRows: size.sparseRows + 2 * more,
+          denseLossRows: size.denseLossRows + more,
+          sparseLossRows: size.sparseLossRows + more,
+          sequences: size.sequences + 3 * more,
+          longest: size.longest + more,
+        };
+        const options = { training: true, seed: 1, normalizer, maskSeeds: model.recordable.maskSeeds(1) };
+        const { value, grads } = tf.variableGrads(
+          () => model.recordable.loss(padBatch(prepared, shape), options),
+          [...model.variables.values()],
+        );
+        const values = [value, ...Object.values(grads)].map((tensor) => [...tensor.dataSync()]);
+        tf.dispose([value, ...Object.values(grads)]);
+        return values;
+      });
+      for (const other of results.slice(1)) {
+        // On a GPU a product of another size may take another algorithm, and add in another order.
+        if (emulated) expect(other).toEqual(results[0]);
+        else {
+          other.forEach((values, n) => {
+            expectAllClose(`result ${n}`, values, results[0]![n]!, { relative: 1e-4, absolute: 1e-6 });
+          });
+        }
       }
-    }
-    tf.dispose(normalizer);
-    spft!.dispose();
-    peft.dispose();
-    model.dispose();
-  });
+      tf.dispose(normalizer);
+      spft!.dispose();
+      peft.dispose();
+      model.dispose();
+    },
+  );
 });
 
 describeCuda('createStepRecorder()', () => {

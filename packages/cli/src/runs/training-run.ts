@@ -15,7 +15,7 @@ export interface TrainingRun {
   readonly interruptedBy: string | null;
   readonly lastCheckpoint: string | null;
   readonly training: TrainOutput;
-  /** Arithmetic of a sparse step relative to a dense one; 1 for a dense run. */
+  /** Arithmetic of the run relative to a dense one, its dense steps included; 1 for a dense run. */
   readonly flopsShare: number;
   readonly trainableParameters: number;
   readonly samples: number;

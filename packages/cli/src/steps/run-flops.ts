@@ -1,5 +1,5 @@
-/** @file What share of a dense step's arithmetic a run's sparse steps take, counted over batches as they will come. */
-import { SCORE_TOKENS, type SparsityConfig, type SpftModel } from '@spft/estimator';
+/** @file What share of a dense run's arithmetic a run takes, its dense steps included, counted over batches as they will come. */
+import { SCORE_TOKENS, type SparsityConfig, type SpftModel, sparseShareOfSteps } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type LlamaForCausalLM, stepFlops } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import { collate, type SampleSource, type Trainer } from '@spft/trainer';
@@ -9,13 +9,15 @@ import { epochSteps } from '@spft/trainer/internals';
 const STEPS = 16;
 
 /**
- * 1 for a dense run, and for estimators that mask, as these compute everything first.
+ * Of all steps together, so those that `start_step`, `end_step` and `dense_every` make dense count as such. 1 for a dense run, and for estimators that
+ * mask, as these compute everything first.
  * @param samples those of the trainer, none of which it cut or left out.
  */
 export function runFlopsShare(parts: FlopsParts, samples: SampleSource, trainer: Trainer): number {
   if (parts.spft === null || parts.spft.plan.estimator.applies !== 'gather') return 1;
   const { flops, denseFlops } = meanStepFlops(parts, samples, trainer);
-  return flops / denseFlops;
+  const sparse = sparseShareOfSteps(parts.spft.config, trainer.plan.maxSteps);
+  return sparse * (flops / denseFlops) + (1 - sparse);
 }
 
 export interface FlopsParts {

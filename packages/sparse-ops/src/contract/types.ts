@@ -36,6 +36,8 @@ export interface PackedLayout {
   readonly positionOfRow: Int32Array;
   /** At least the tokens of the longest sequence, where a step is laid out for more than one batch (`padLayout`); default: exactly those. */
   readonly longest?: number;
+  /** Rows that channels are chosen by, −1 for none, where a recorded step has them as an input; default: whoever chooses finds them. */
+  readonly scoreRows?: Int32Array;
 }
 
 /** Where an input of a recorded step has a seed: the number that is there differs from step to step. */

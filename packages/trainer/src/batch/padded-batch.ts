@@ -22,7 +22,22 @@ function padRows(rows: BatchRows, layout: PackedLayout, shape: StepShape): Batch
     paddedRows[at] = n < denseLossRows ? row : row + moved;
     paddedLabels[at] = lossLabels[n]!;
   });
-  return { ids: padded, lossRows: paddedRows, lossLabels: paddedLabels, denseLossRows: shape.denseLossRows };
+  const scoreRows = rows.scoreRows && padScoreRows(rows.scoreRows, layout, shape);
+  return {
+    ...{ ids: padded, lossRows: paddedRows, lossLabels: paddedLabels, denseLossRows: shape.denseLossRows },
+    ...(scoreRows && { scoreRows }),
+  };
+}
+
+/** As many for each sequence of the shape; none of them a row of padding. */
+function padScoreRows(rows: Int32Array, { denseTokens, sequenceStarts }: PackedLayout, shape: StepShape): Int32Array {
+  const perSequence = rows.length / (sequenceStarts.length - 1);
+  const padded = new Int32Array(perSequence * shape.sequences).fill(NONE);
+  const moved = shape.denseRows - denseTokens;
+  rows.forEach((row, n) => {
+    padded[n] = row < denseTokens ? row : row + moved;
+  });
+  return padded;
 }
 
 /**
@@ -43,12 +58,14 @@ export function batchInputs({ layout, rows }: PreparedBatch, n: number): StepInp
     [`tokenOfRow${n}`]: layout.tokenOfRow,
     [`rowOfToken${n}`]: layout.rowOfToken,
     [`positionOfRow${n}`]: layout.positionOfRow,
+    ...(rows.scoreRows && { [`scoreRows${n}`]: rows.scoreRows }),
   };
 }
 
 /** The batch that such inputs are. */
 export function batchOfInputs(inputs: StepInputs, n: number, shape: StepShape): PreparedBatch {
   const array = (name: string) => inputs[`${name}${n}`] as Int32Array;
+  const scoreRows = inputs[`scoreRows${n}`] as Int32Array | undefined;
   return {
     layout: {
       tokens: shape.denseRows + shape.sparseRows,
@@ -64,6 +81,7 @@ export function batchOfInputs(inputs: StepInputs, n: number, shape: StepShape): 
       lossRows: array('lossRows'),
       lossLabels: array('lossLabels'),
       denseLossRows: shape.denseLossRows,
+      ...(scoreRows && { scoreRows }),
     },
   };
 }
