@@ -10,21 +10,27 @@ export interface FormCounts {
   readonly rightEquation: number;
   /** Whatever the form, the final number is right. */
   readonly rightNumber: number;
+  /** Right as what it says it is: an equation by its value, words by their final number. */
+  readonly right: number;
 }
 
 /** Form and content apart: whether training could see the question shows in the form alone. */
 export function formOf(result: Pick<EvaluationResult, 'predictions'> | undefined): FormCounts | null {
   if (result === undefined) return null;
-  let [equation, rightEquation, rightNumber] = [0, 0, 0];
+  let [equation, rightEquation, rightNumber, right] = [0, 0, 0, 0];
   for (const { output, expected, correct } of result.predictions) {
     if (correct) rightNumber++;
     const found = /^\s*X\s*=\s*([-+*/().\d\s]+)/i.exec(output);
-    if (!found) continue;
+    if (!found) {
+      if (correct) right++;
+      continue;
+    }
     equation++;
     const value = valueOfExpression(found[1]!);
     if (value !== null && Math.abs(value - Number(expected)) <= 0.001) rightEquation++;
   }
-  return { questions: result.predictions.length, equation, rightEquation, rightNumber };
+  const questions = result.predictions.length;
+  return { questions, equation, rightEquation, rightNumber, right: right + rightEquation };
 }
 
 /** Of an expression of numbers, + − * / and parentheses; null where it is none. A full stop after the last number is none of it. */

@@ -1,9 +1,21 @@
 /** @file One job of the study in a process of its own: a plan, or a run with its evaluation. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { main, Output, openBackend, processIo, runTraining } from '@spft/cli';
+import { main, type OpenedModel, Output, openBackend, openModel, processIo, runTraining } from '@spft/cli';
 import { loadTrainConfig } from '@spft/config/node';
-import type { EvaluationResult } from '@spft/trainer';
+import type { SpftModel } from '@spft/estimator';
+import type { TrainableModel } from '@spft/models';
+import { noGradient } from '@spft/sparse-ops';
+import {
+  collate,
+  type EvaluationResult,
+  type InstructionRecord,
+  promptTemplate,
+  type Sample,
+  tokenizeRecord,
+} from '@spft/trainer';
+import { loadDataset } from '@spft/trainer/node';
+import * as tf from '@tensorflow/tfjs';
 import { type FormCounts, formOf } from './form.js';
 import type { Job, TaskName } from './methods.js';
 
@@ -12,7 +24,9 @@ export interface JobSetting {
   readonly data: string;
   readonly directory: string;
   readonly backend: string;
-  readonly steps: Readonly<Record<TaskName, number>>;
+  /** Steps of each task, where the job has none of its own; no more than `most`. */
+  readonly taskSteps: Readonly<Record<TaskName, number>>;
+  readonly most: number;
   readonly learningRate: Readonly<Record<TaskName, number>>;
   readonly batchSize: number;
   readonly rank: number;
@@ -24,6 +38,9 @@ export interface JobSetting {
   /** Sets of questions by name; all of the task's where null. */
   readonly sets: readonly string[] | null;
 }
+
+/** Longest sample in tokens. */
+const MAX_LENGTH = 256;
 
 export interface JobResult {
   readonly accuracies: Readonly<Record<string, number>>;
@@ -37,6 +54,8 @@ export interface JobResult {
   readonly lastTrainLoss: number | null;
   /** Of held-out rows, densely. */
   readonly denseHeldOutLoss: number | null;
+  /** Of the same rows, with the context as sparse as it was trained; null for dense runs. */
+  readonly sparseHeldOutLoss: number | null;
   readonly steps: number;
   readonly seconds: number;
 }
@@ -50,7 +69,7 @@ const TASKS: Readonly<
     held: 'csr-held.json',
     sets: 'arc-easy=arc.json+openbookqa=openbookqa.json+boolq=boolq.json',
   },
-  'random-answers': { train: 'random-train.json', held: 'csr-held.json', sets: null },
+  'random-answers': { train: 'random-train.json', held: 'random-held.json', sets: null },
 };
 
 const trainFile = (setting: JobSetting, task: TaskName) => join(setting.data, TASKS[task].train);
@@ -62,7 +81,11 @@ export function planArguments(
   estimator: string,
   flops: number,
   out: string,
+  schedule: Readonly<Record<string, string | number | boolean>>,
 ): string[] {
+  const steps = ['start_step', 'end_step'].flatMap((key) =>
+    key in schedule ? [`--${key}`, String(schedule[key])] : [],
+  );
   return [
     ...[
       '--backend',
@@ -86,7 +109,7 @@ export function planArguments(
       String(setting.planSamples),
     ],
     ...['--lora_r', String(setting.rank), '--lora_target_modules', 'all-linear', '--template', setting.template],
-    ...['--model_max_length', '256', '--json', `${out}.json`],
+    ...['--model_max_length', String(MAX_LENGTH), '--json', `${out}.json`, ...steps],
   ];
 }
 
@@ -104,7 +127,8 @@ export async function runJob(
 ): Promise<JobResult> {
   const started = performance.now();
   const { train, held, sets } = TASKS[job.task];
-  const steps = job.trains ? setting.steps[job.task] : 1;
+  const { training = {} } = job;
+  const steps = job.trains ? Math.min(setting.most, training.steps ?? setting.taskSteps[job.task]) : 1;
   const asked = sets?.split('+').filter((set) => setting.sets?.includes(set.split('=')[0]!) ?? true);
   const spec = asked?.join('+').replace(/=/g, `=${setting.data}/`) || null;
   const keys: Record<string, string> = {
@@ -116,19 +140,36 @@ export async function runJob(
     ...{ lora_r: String(setting.rank), lora_alpha: String(2 * setting.rank), lora_target_modules: 'all-linear' },
     ...{ max_steps: String(steps), warmup_steps: String(Math.ceil(steps / 20)), lr_scheduler_type: 'cosine' },
     // A base is evaluated as a run whose adapter learns nothing.
-    learning_rate: job.trains ? String(setting.learningRate[job.task]) : '0',
-    ...{ per_device_train_batch_size: String(setting.batchSize), per_device_eval_batch_size: '32' },
-    ...{ model_max_length: '256', seed: String(job.seed), logging_steps: '5', save_strategy: 'no' },
+    learning_rate: job.trains ? String(training.learningRate ?? setting.learningRate[job.task]) : '0',
+    per_device_train_batch_size: String(training.batchSize ?? setting.batchSize),
+    ...{
+      per_device_eval_batch_size: '64',
+      model_max_length: String(MAX_LENGTH),
+      seed: String(job.seed),
+      logging_steps: '5',
+      save_strategy: 'no',
+    },
     ...{ eval_strategy: 'steps', eval_steps: String(steps) },
     output_dir: setting.directory,
     ...(sparsityFile === null ? {} : { spft: sparsityFile }),
+    ...training.keys,
   };
   const { model, ...rest } = keys;
   const config = await loadTrainConfig(null, { ...rest, model_name_or_path: model! });
   await openBackend(setting.backend, output);
+  const opened = await openModel(setting.model, output);
+  let sparseHeldOutLoss: number | null = null;
   const run = await runTraining(
     {
-      ...{ config, backend: setting.backend, template: setting.template, overwrite: true },
+      ...{ config, backend: setting.backend, template: setting.template, overwrite: true, opened },
+      callbacks: [
+        {
+          onTrainEnd: async ({ model }) => {
+            if (job.trains && sparsityFile !== null)
+              sparseHeldOutLoss = await sparseLoss(model, await heldOut(opened, setting, join(setting.data, held)));
+          },
+        },
+      ],
       validation: join(setting.data, held),
       ...(setting.questions === null ? {} : { evalLimit: setting.questions }),
     },
@@ -147,9 +188,41 @@ export async function runJob(
     trainLoss: job.trains ? run.training.trainLoss : null,
     lastTrainLoss: job.trains ? last.reduce((sum, loss) => sum + loss, 0) / last.length : null,
     denseHeldOutLoss: evaluated,
+    sparseHeldOutLoss,
     steps: job.trains ? run.training.globalStep : 0,
     seconds: (performance.now() - started) / 1000,
   };
+}
+
+/** The held-out rows as samples, as the run itself has them for its dense loss. */
+async function heldOut({ tokenizer }: OpenedModel, { template }: JobSetting, path: string): Promise<Sample[]> {
+  const { records } = await loadDataset(path);
+  const options = { template: promptTemplate(template), maxLength: MAX_LENGTH };
+  return records
+    .map((record) => tokenizeRecord(tokenizer, record as InstructionRecord, options))
+    .filter(({ labels }) => labels.some((label: number) => label !== -100));
+}
+
+/** Mean loss of a labelled token where the context is computed as in a sparse step. */
+async function sparseLoss(model: TrainableModel, samples: readonly Sample[]): Promise<number> {
+  const { sparsity } = model as unknown as SpftModel<TrainableModel>;
+  const was = sparsity.plan.enabled;
+  let [sum, labels] = [0, 0];
+  try {
+    sparsity.plan.enabled = true;
+    for (let start = 0; start < samples.length; start += 16) {
+      const batch = collate(samples.slice(start, start + 16), { denseTokens: sparsity.denseTokens });
+      const loss = noGradient(() =>
+        tf.tidy(() => model.loss(batch, { training: false, seed: 0, normalizer: batch.labelCount })),
+      );
+      sum += (await loss.data())[0]! * batch.labelCount;
+      labels += batch.labelCount;
+      loss.dispose();
+    }
+  } finally {
+    sparsity.plan.enabled = was;
+  }
+  return sum / labels;
 }
 
 function majorityOf({ predictions }: EvaluationResult): number {

@@ -29,6 +29,9 @@ export interface ResultRow {
   readonly secondsPerStep: number | null;
   readonly lastTrainLoss: number | null;
   readonly denseHeldOutLoss: number | null;
+  /** By seed, for its interval. */
+  readonly denseHeldOutLosses: readonly number[];
+  readonly sparseHeldOutLoss: number | null;
   /** Summed over seeds. */
   readonly form: FormCounts | null;
   readonly steps: number;
@@ -68,12 +71,14 @@ export function rowOf(lines: readonly Line[]): ResultRow {
     secondsPerStep: meanOrNull(sorted.map(({ secondsPerStep }) => secondsPerStep)),
     lastTrainLoss: meanOrNull(sorted.map(({ lastTrainLoss }) => lastTrainLoss)),
     denseHeldOutLoss: meanOrNull(sorted.map(({ denseHeldOutLoss }) => denseHeldOutLoss)),
+    denseHeldOutLosses: sorted.flatMap(({ denseHeldOutLoss }) => (denseHeldOutLoss === null ? [] : [denseHeldOutLoss])),
+    sparseHeldOutLoss: meanOrNull(sorted.map(({ sparseHeldOutLoss }) => sparseHeldOutLoss)),
     form:
       forms.length === 0
         ? null
         : {
             ...{ questions: total('questions'), equation: total('equation') },
-            ...{ rightEquation: total('rightEquation'), rightNumber: total('rightNumber') },
+            ...{ rightEquation: total('rightEquation'), rightNumber: total('rightNumber'), right: total('right') },
           },
   };
 }

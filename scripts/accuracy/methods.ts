@@ -1,22 +1,45 @@
-/** @file What the study compares: methods, their sparsity, tasks; and the order in which it runs them, the most needed first. */
+/**
+ * @file What the study compares: methods, their sparsity, tasks; and the order in which it runs them, the most needed first. Two parts: `ablations`
+ * change one thing at a time, to find what keeps accuracy; `rows` are the methods of docs/ACCURACY.md's tables.
+ */
 
 export type TaskName = 'math' | 'csr' | 'random-answers';
+export type PartName = 'rows' | 'ablations' | 'qlora';
 
 /** A sparsity file by what it is made of. */
 export type SparsitySpec =
   | { readonly kind: 'none' }
-  /** As the paper's presets: MLPs of layers 3 to the last but one, attention in the upper half. */
-  | { readonly kind: 'paper'; readonly mlp: number; readonly attention: number; readonly keys?: SparsityKeys }
+  | PaperSpec
   /** By `spft sparsity plan`, the first of the budgets that can be met. */
   | {
       readonly kind: 'plan';
       readonly estimator: string;
+      /** Shares of the whole run's arithmetic, the dense steps of `keys` counted. */
       readonly flops: readonly number[];
       readonly keys?: SparsityKeys;
     };
 
+/** As the paper's presets: MLPs of layers 3 to the last but one, attention in the upper half; unless other layers are named. */
+export interface PaperSpec {
+  readonly kind: 'paper';
+  readonly mlp: number;
+  readonly attention: number;
+  /** First layer whose MLP is sparse; default 3. */
+  readonly from?: number;
+  readonly keys?: SparsityKeys;
+}
+
 /** Further keys of the sparsity file. */
 export type SparsityKeys = Readonly<Record<string, string | number | boolean>>;
+
+/** How a job trains, where it is not as its task does. */
+export interface TrainingSpec {
+  readonly steps?: number;
+  readonly learningRate?: number;
+  readonly batchSize?: number;
+  /** Further keys of the training file. */
+  readonly keys?: Readonly<Record<string, string>>;
+}
 
 export interface Job {
   /** Of the row that it counts for. */
@@ -28,6 +51,9 @@ export interface Job {
   readonly sparsity: SparsitySpec;
   /** False: the base as it is. */
   readonly trains: boolean;
+  readonly training?: TrainingSpec;
+  /** Also asked with the context sparse, as it was trained. */
+  readonly sparseEvaluation?: boolean;
 }
 
 const NONE: SparsitySpec = { kind: 'none' };
@@ -69,56 +95,107 @@ function rowsOf(task: 'math' | 'csr'): Row[] {
   ];
 }
 
+interface Ablation {
+  readonly name: string;
+  readonly keys?: SparsityKeys;
+  readonly paper?: Partial<Omit<PaperSpec, 'kind' | 'keys'>>;
+  readonly sparsity?: SparsitySpec;
+  readonly training?: TrainingSpec;
+}
+
+/** Rate and steps at which LoRA itself has learnt what it can: found by the rows `rate …`. */
+const RATE = 1e-3;
+
 /** One thing changed at a time, from `calibrated_8`, MLPs of layers 3 to 28 at 0.9, and 16 dense tail tokens. */
-const ABLATIONS: readonly (readonly [name: string, keys: SparsityKeys])[] = [
-  ['MLP 0.9', {}],
-  ['no dense tail', { skip_tail_tokens: 0 }],
-  ['the predicting row dense', { skip_tail_tokens: 1 }],
-  ['tail of 32', { skip_tail_tokens: 32 }],
-  ['random dense tokens', { skip_tail_tokens: 0, skip_random_tokens: true }],
-  ["the original's rectangle and defects", { skip_tail_tokens: 0, compat: 'reference' }],
-  ['gradient cut', { gradient: 'cut' }],
-  ['gradient straight through', { gradient: 'straight_through' }],
-  ['every fourth step dense', { dense_every: 4 }],
-  ['last tenth dense', { end_step: 0.9 }],
-  ['svd_8', { mode: 'svd_8' }],
-  ['static', { mode: 'static' }],
-  ['calibrated_8_static', { mode: 'calibrated_8_static' }],
-  ['scores from every context token', { score_tokens: 0 }],
-  ['scores from all tokens', { score_tokens: 0, score_context_tokens: false }],
-  ['kept sets for 8 steps', { selection_interval: 8 }],
+const ABLATIONS: readonly Ablation[] = [
+  { name: 'LoRA', sparsity: NONE },
+  { name: 'MLP 0.9' },
+  { name: 'last tenth dense', keys: { end_step: 0.9 } },
+  { name: 'last three tenths dense', keys: { end_step: 0.7 } },
+  { name: 'no dense tail', keys: { skip_tail_tokens: 0 } },
+  { name: 'tail of 32', keys: { skip_tail_tokens: 32 } },
+  { name: 'svd_8', keys: { mode: 'svd_8' } },
+  { name: 'gradient cut', keys: { gradient: 'cut' } },
+  { name: 'gradient straight through', keys: { gradient: 'straight_through' } },
+  { name: 'layers 10 to 28', paper: { from: 10 } },
+  { name: 'layers 15 to 28 at 0.97, attention 0.5', paper: { from: 15, mlp: 0.97, attention: 0.5 } },
+  {
+    name: 'planned for 80 % with the last tenth dense',
+    sparsity: { kind: 'plan', estimator: 'calibrated_8', flops: [0.8, 0.83], keys: { end_step: 0.9 } },
+  },
+  { name: 'planned for 80 %', sparsity: { kind: 'plan', estimator: 'calibrated_8', flops: [0.8, 0.83] } },
+  { name: 'rate 5e-4, LoRA', sparsity: NONE, training: { learningRate: 5e-4 } },
+  { name: 'rate 2e-3, LoRA', sparsity: NONE, training: { learningRate: 2e-3 } },
+  { name: 'rate 5e-4, MLP 0.9', training: { learningRate: 5e-4 } },
+  { name: 'rate 2e-3, MLP 0.9', training: { learningRate: 2e-3 } },
+  { name: 'MLP 0.75', paper: { mlp: 0.75 } },
+  { name: 'first tenth dense', keys: { start_step: 0.1 } },
+  { name: 'MLP 0.5', paper: { mlp: 0.5 } },
+  { name: 'tail of 8', keys: { skip_tail_tokens: 8 } },
+  { name: 'the predicting row dense', keys: { skip_tail_tokens: 1 } },
+  { name: "the original's rectangle and defects", keys: { skip_tail_tokens: 0, compat: 'reference' } },
+  { name: 'random dense tokens', keys: { skip_tail_tokens: 0, skip_random_tokens: true } },
+  { name: 'static', keys: { mode: 'static' } },
+  { name: 'scores from every context token', keys: { score_tokens: 0 } },
+  { name: 'scores from all tokens', keys: { score_tokens: 0, score_context_tokens: false } },
+  { name: 'calibrated_8_static', keys: { mode: 'calibrated_8_static' } },
+  { name: 'calibrated_32', keys: { mode: 'calibrated_32' } },
+  { name: 'every fourth step dense', keys: { dense_every: 4 } },
+  { name: 'attention 0.5 too', paper: { attention: 0.5 } },
+  { name: 'half of the steps: LoRA', sparsity: NONE, training: { steps: 300 } },
+  { name: 'half of the steps: MLP 0.9', training: { steps: 300 } },
+  { name: 'kept sets for 8 steps', keys: { selection_interval: 8 } },
 ];
 
-/** On answers that are random: whose training loss falls below chance, sees the labels. */
+/**
+ * On answers that are random: whose training loss falls below chance, sees the labels. One sequence a step and no row twice, which is where
+ * a choice of channels could tell the most of its labels.
+ */
 const LEAKS: readonly (readonly [name: string, keys: SparsityKeys])[] = [
   ['random answers: LoRA', {}],
   ['random answers: scores from context tokens', { score_tokens: 0, score_context_tokens: true }],
   ['random answers: scores from all tokens', { score_tokens: 0, score_context_tokens: false }],
+  ['random answers: scores from the mean of all tokens', { mode: 'svd_8' }],
 ];
+const LEAK_TRAINING: TrainingSpec = { steps: 1500, batchSize: 1, learningRate: 5e-4 };
 
-/** All of it, by need: a first seed of everything, further seeds of the main rows, then what explains them. */
-export function studyJobs(seeds: readonly number[]): Job[] {
-  const common = { trains: true, peft: 'lora', sparsity: NONE, method: 'base', estimator: 'none' } as const;
-  const bases: Job[] = (['math', 'csr'] as const).map((task) => ({ ...common, task, seed: 0, trains: false }));
+const COMMON = { trains: true, peft: 'lora', sparsity: NONE, method: 'base', estimator: 'none' } as const;
+
+function rowJobs(seeds: readonly number[]): Job[] {
+  const bases: Job[] = (['math', 'csr'] as const).map((task) => ({ ...COMMON, task, seed: 0, trains: false }));
   const main = (seed: number): Job[] =>
-    (['math', 'csr'] as const).flatMap((task) => rowsOf(task).map((row) => ({ ...common, ...row, task, seed })));
-  const paper = (keys: SparsityKeys): SparsitySpec => ({
-    ...{ kind: 'paper', mlp: 0.9, attention: 0 },
-    keys: { mode: 'calibrated_8', skip_tail_tokens: 16, ...keys },
+    (['math', 'csr'] as const).flatMap((task) => rowsOf(task).map((row) => ({ ...COMMON, ...row, task, seed })));
+  return [...bases, ...seeds.flatMap(main)];
+}
+
+function ablationJobs(seeds: readonly number[]): Job[] {
+  const ablation = ({ name, keys = {}, paper = {}, sparsity, training = {} }: Ablation, seed: number): Job => {
+    const spec: SparsitySpec = sparsity ?? {
+      ...{ kind: 'paper', mlp: 0.9, attention: 0, ...paper },
+      keys: { mode: 'calibrated_8', skip_tail_tokens: 16, ...keys },
+    };
+    const estimator = spec.kind === 'none' ? 'none' : String(keys.mode ?? 'calibrated_8');
+    return {
+      ...{ ...COMMON, method: `ablation: ${name}`, task: 'math', seed, estimator, sparsity: spec },
+      training: { learningRate: RATE, ...training },
+    };
+  };
+  const leak = ([method, keys]: (typeof LEAKS)[number], seed: number): Job => ({
+    ...{ ...COMMON, method, task: 'random-answers', seed, training: LEAK_TRAINING },
+    ...(Object.keys(keys).length > 0 && {
+      estimator: String(keys.mode ?? 'calibrated_8'),
+      sparsity: { kind: 'paper', mlp: 0.9, attention: 0, keys: { mode: 'calibrated_8', ...keys } },
+    }),
   });
-  const ablations = (seed: number): Job[] =>
-    ABLATIONS.map(([name, keys]) => ({
-      ...{ ...common, method: `ablation: ${name}`, task: 'math', seed },
-      ...{ estimator: String(keys.mode ?? 'calibrated_8'), sparsity: paper(keys) },
-    }));
-  const leaks: Job[] = LEAKS.map(([method, keys]) => ({
-    ...{ ...common, method, task: 'random-answers', seed: 0 },
-    ...(Object.keys(keys).length > 0
-      ? { estimator: 'calibrated_8', sparsity: paper({ ...keys, skip_tail_tokens: 0 }) }
-      : {}),
-  }));
-  const [first = 0, ...others] = seeds;
-  return [...bases, ...main(first), ...others.flatMap(main), ...leaks, ...seeds.flatMap(ablations)];
+  return seeds.flatMap((seed) => [
+    ...ABLATIONS.map((one) => ablation(one, seed)),
+    ...LEAKS.map((one) => leak(one, seed)),
+  ]);
+}
+
+/** All of a part by need: a first seed of everything, then further ones. */
+export function studyJobs(seeds: readonly number[], part: PartName = 'rows'): Job[] {
+  return { rows: rowJobs, ablations: ablationJobs, qlora: qloraJobs }[part](seeds);
 }
 
 /**
@@ -152,11 +229,13 @@ export function jobKey({ method, estimator, task, seed }: Job): string {
 }
 
 /** A sparsity file of the paper's shape for a model of so many layers. */
-export function paperFile({ mlp, attention, keys }: SparsitySpec & { kind: 'paper' }, layerCount: number): string {
+export function paperFile({ mlp, attention, from = 3, keys }: PaperSpec, layerCount: number): string {
   const lines = Object.entries({ mode: 'svd_8', skip_output_tokens: true, ...keys }).map(([k, v]) => `${k}: ${v}`);
   lines.push('sparsity:');
+  // A model of few layers, on which the study is tried, has a sparse one too.
+  const first = Math.min(from, layerCount - 3);
   for (let n = 0; n < layerCount; n++) {
-    const inside = n >= 3 && n <= layerCount - 2;
+    const inside = n >= first && n <= layerCount - 2;
     lines.push(`  layers.${n}.mlp: ${inside ? mlp : 0}`);
     lines.push(`  layers.${n}.self_attn: ${inside && n >= layerCount / 2 - 1 ? attention : 0}`);
   }

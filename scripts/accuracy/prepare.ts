@@ -28,7 +28,7 @@ async function rowsOf(path: string): Promise<Row[]> {
 }
 
 /**
- * Writes `math-train.json`, `math-held.json`, `csr-train.json`, `csr-held.json`, `random-train.json`, `mawps.json`, `gsm8k.json`, `arc.json`,
+ * Writes `math-train.json`, `math-held.json`, `csr-train.json`, `csr-held.json`, `random-train.json`, `random-held.json`, `mawps.json`, `gsm8k.json`, `arc.json`,
  * `openbookqa.json` and `boolq.json`.
  * @param datasets folder with LLM-Adapters' files: mawps/trainset.json, math_data.json, ARC-Easy/train.json, …
  */
@@ -39,7 +39,7 @@ export async function prepare(datasets: string, out: string, { math, csr, questi
   // MAWPS's own rows answer by an equation, the others in words: which, shows in the question alone.
   const equations = shuffled(await read('mawps/trainset.json'), 1);
   const words = shuffled(await read('math_data.json'), 2).filter((row) => String(row.output).length < 500);
-  const held = 40;
+  const held = 120;
   await save('math-held.json', [...equations.slice(0, held), ...words.slice(0, held)]);
   const half = Math.floor(math / 2);
   await save(
@@ -50,12 +50,12 @@ export async function prepare(datasets: string, out: string, { math, csr, questi
   for (const name of ['ARC-Easy', 'openbookqa', 'boolq']) choices.push(shuffled(await read(`${name}/train.json`), 4));
   await save(
     'csr-held.json',
-    choices.flatMap((rows) => rows.slice(0, 30)),
+    choices.flatMap((rows) => rows.slice(0, 60)),
   );
   await save(
     'csr-train.json',
     shuffled(
-      choices.flatMap((rows) => rows.slice(30, 30 + Math.floor(csr / 3))),
+      choices.flatMap((rows) => rows.slice(60, 60 + Math.floor(csr / 3))),
       5,
     ),
   );
@@ -63,13 +63,12 @@ export async function prepare(datasets: string, out: string, { math, csr, questi
     Array.from({ length: half }, (_, n) => 1 + (n % 4)),
     6,
   );
-  await save(
-    'random-train.json',
-    words.slice(held, held + half).map((row, n) => ({
-      instruction: `Please choose the correct answer to the question: ${row.instruction}\n\nAnswer format: answer1/answer2/answer3/answer4`,
-      ...{ input: '', output: `the correct answer is answer${draws[n]}`, answer: `answer${draws[n]}` },
-    })),
-  );
+  const random = words.slice(0, draws.length).map((row, n) => ({
+    instruction: `Please choose the correct answer to the question: ${row.instruction}\n\nAnswer format: answer1/answer2/answer3/answer4`,
+    ...{ input: '', output: `the correct answer is answer${draws[n]}`, answer: `answer${draws[n]}` },
+  }));
+  await save('random-train.json', random.slice(held));
+  await save('random-held.json', random.slice(0, held));
   const sets = { mawps: 'mawps', gsm8k: 'gsm8k', arc: 'ARC-Easy', openbookqa: 'openbookqa', boolq: 'boolq' };
   for (const [name, folder] of Object.entries(sets)) {
     const rows = shuffled(await read(`${folder}/test.json`), 7);

@@ -2,11 +2,11 @@
  * @file The study of accuracy: LoRA, DoRA and SparseLoRA by several estimators on a real model, over seeds, by several processes at once.
  *
  *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
- *   study run --model DIR|GGUF --data DATA --out OUT [--what all|qlora] [--seconds S] [--jobs N] [--seeds 0,1,2] [--sets mawps] [--backend cuda] [--tiny]
+ *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|qlora] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
  *   study merge --out OUT [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
  *
  * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
- * already: called again with the same OUT it goes on. It exits 0 with jobs left.
+ * already: called again with the same OUT it goes on. It exits 0 with jobs left. Of several GPUs each worker has one.
  */
 import { spawn } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util';
 import { openModelDirectory } from '@spft/models/node';
 import { type JobResult, type JobSetting, jobFromFile, plan, planArguments } from './job.js';
 import { merge } from './merge.js';
-import { type Job, jobKey, paperFile, qloraJobs, type SparsitySpec, studyJobs, type TaskName } from './methods.js';
+import { type Job, jobKey, type PartName, paperFile, type SparsitySpec, studyJobs, type TaskName } from './methods.js';
 import { prepare } from './prepare.js';
 
 const { positionals, values } = parseArgs({
@@ -32,15 +32,15 @@ const { positionals, values } = parseArgs({
     },
     ...{ math: { type: 'string' }, csr: { type: 'string' }, questions: { type: 'string' }, only: { type: 'string' } },
     ...{ 'math-steps': { type: 'string' }, 'csr-steps': { type: 'string' }, template: { type: 'string' } },
+    ...{ what: { type: 'string' }, gpus: { type: 'string' }, rate: { type: 'string' }, sets: { type: 'string' } },
+    alone: { type: 'string' },
     ...{
       tiny: { type: 'boolean' },
       result: { type: 'string' },
       machine: { type: 'string' },
       work: { type: 'string' },
       guess: { type: 'string' },
-      what: { type: 'string' },
-      alone: { type: 'string' },
-      sets: { type: 'string' },
+      'most-seconds': { type: 'string' },
     },
   },
 });
@@ -53,6 +53,8 @@ const number = (name: string, otherwise: number) => Number(text(name, String(oth
 
 /** A job that was not yet timed is taken to last so long. */
 const GUESS_SECONDS = number('guess', 150);
+/** A job of a second seed is no longer than the first's, however busy the machine: longer, and it hangs. */
+const MOST_SECONDS = number('most-seconds', 400);
 
 async function run(): Promise<void> {
   const began = performance.now();
@@ -62,12 +64,9 @@ async function run(): Promise<void> {
   const tiny = values.tiny === true;
   const setting: JobSetting = {
     ...{ model: resolve(text('model')), data: resolve(text('data')), directory: '', backend: text('backend', 'cuda') },
-    steps: {
-      math: tiny ? 2 : number('math-steps', 250),
-      csr: tiny ? 2 : number('csr-steps', 150),
-      'random-answers': tiny ? 2 : 100,
-    },
-    learningRate: { math: 5e-4, csr: 5e-4, 'random-answers': 5e-4 },
+    taskSteps: { math: number('math-steps', 600), csr: number('csr-steps', 375), 'random-answers': 1500 },
+    most: tiny ? 2 : Number.MAX_SAFE_INTEGER,
+    learningRate: { math: number('rate', 1e-3), csr: number('rate', 1e-3), 'random-answers': 5e-4 },
     ...{
       batchSize: tiny ? 4 : 16,
       rank: tiny ? 4 : 32,
@@ -77,17 +76,18 @@ async function run(): Promise<void> {
       sets: values.sets === undefined ? null : text('sets').split(','),
     },
   };
-  const opened = await openModelDirectory(setting.model);
-  const layers = opened.config.numHiddenLayers;
-  await opened.close();
+  const directory = await openModelDirectory(setting.model);
+  const layerCount = directory.config.numHiddenLayers;
+  await directory.close();
   await mkdir(work, { recursive: true });
   await mkdir(out, { recursive: true });
   const log = join(out, 'study.jsonl');
   const done = new Set((await lines(log)).map(({ key }) => key));
   const only = text('only', '');
   const seeds = text('seeds', '0,1,2').split(',').map(Number);
-  const all = text('what', 'all') === 'qlora' ? qloraJobs(seeds) : studyJobs(seeds);
-  const queue = all.filter((job) => !done.has(jobKey(job)) && jobKey(job).includes(only));
+  const queue = studyJobs(seeds, text('what', 'rows') as PartName).filter(
+    (job) => !done.has(jobKey(job)) && jobKey(job).includes(only),
+  );
   const total = queue.length;
   const durations = new Map<string, number>();
   const expected = (job: Job) => durations.get(`${job.task} ${job.trains}`) ?? GUESS_SECONDS;
@@ -96,16 +96,17 @@ async function run(): Promise<void> {
 
   /** Plans are made once, by whoever needs them first. */
   const plans = new Map<string, Promise<string>>();
-  const sparsityOf = async (job: Job): Promise<string | null> => {
+  const sparsityOf = async (job: Job, gpu: number): Promise<string | null> => {
     const { sparsity } = job;
     if (sparsity.kind === 'none') return null;
     const path = join(work, `${jobKey(job)}.yaml`);
     if (sparsity.kind === 'paper') {
-      await writeFile(path, paperFile(sparsity, layers));
+      await writeFile(path, paperFile(sparsity, layerCount));
       return path;
     }
-    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}`;
-    const made = plans.get(key) ?? makePlan(job.task, sparsity, key);
+    const { start_step = 0, end_step = 1 } = sparsity.keys ?? {};
+    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}`;
+    const made = plans.get(key) ?? makePlan(job.task, sparsity, key, gpu);
     plans.set(key, made);
     const planned = await readFile(await made, 'utf8');
     const keys = Object.entries(sparsity.keys ?? {});
@@ -115,7 +116,12 @@ async function run(): Promise<void> {
     return path;
   };
   const known = new Map((await lines(join(out, 'plans.jsonl'))).map(({ key, text }) => [key, text]));
-  const makePlan = async (task: TaskName, spec: SparsitySpec & { kind: 'plan' }, key: string): Promise<string> => {
+  const makePlan = async (
+    task: TaskName,
+    spec: SparsitySpec & { kind: 'plan' },
+    key: string,
+    gpu: number,
+  ): Promise<string> => {
     const before = known.get(key);
     if (before !== undefined) {
       const file = join(work, `plan-${key}.yaml`);
@@ -124,8 +130,8 @@ async function run(): Promise<void> {
     }
     for (const flops of spec.flops) {
       const file = join(work, `plan-${key}-${flops}.yaml`);
-      const argv = planArguments(setting, task, spec.estimator, flops, file);
-      const { code, tail } = await child(['plan', JSON.stringify(argv)], Math.max(60, left()));
+      const argv = planArguments(setting, task, spec.estimator, flops, file, spec.keys ?? {});
+      const { code, tail } = await child(['plan', JSON.stringify(argv)], Math.max(60, left()), gpu);
       if (code === 0) {
         // One file, as machines may give back few.
         await appendFile(join(out, 'plans.jsonl'), `${JSON.stringify({ key, text: await readFile(file, 'utf8') })}\n`);
@@ -136,7 +142,7 @@ async function run(): Promise<void> {
     throw new Error(`plan ${key}: none of the budgets ${spec.flops.join(', ')} can be met`);
   };
 
-  const worker = async (): Promise<void> => {
+  const worker = async (gpu: number): Promise<void> => {
     for (;;) {
       const index = queue.findIndex((job) => expected(job) * 1.1 < left());
       if (index < 0) return;
@@ -144,12 +150,12 @@ async function run(): Promise<void> {
       const key = jobKey(job!);
       const started = performance.now();
       try {
-        const sparsityFile = await sparsityOf(job!);
+        const sparsityFile = await sparsityOf(job!, gpu);
         const directory = join(work, key);
         const [request, result] = [join(work, `${key}.job.json`), join(work, `${key}.result.json`)];
         await rm(result, { force: true });
         await writeFile(request, JSON.stringify({ job, setting: { ...setting, directory }, sparsityFile, result }));
-        const { code, tail } = await child(['job', request], Math.max(10, left()));
+        const { code, tail } = await child(['job', request], Math.min(MOST_SECONDS, Math.max(10, left())), gpu);
         if (code !== 0) throw new Error(tail);
         const numbers = JSON.parse(await readFile(result, 'utf8')) as JobResult;
         const { sparsity: _, ...described } = job!;
@@ -157,8 +163,10 @@ async function run(): Promise<void> {
         await rm(directory, { recursive: true, force: true });
         durations.set(`${job!.task} ${job!.trains}`, (performance.now() - started) / 1000);
         const shown = Object.entries(numbers.accuracies).map(([set, share]) => `${set} ${(100 * share).toFixed(1)}`);
+        const { form, denseHeldOutLoss } = numbers;
+        if (form) shown.push(`equation ${form.equation}, right ${form.right} of ${form.questions}`);
         say(
-          `${++finished}/${total} ${key}: ${shown.join(', ')}; FLOPs ${(100 * numbers.flopsShare).toFixed(0)} %, ${numbers.secondsPerStep?.toFixed(3)} s/step, ${numbers.seconds.toFixed(0)} s`,
+          `${++finished}/${total} ${key}: ${shown.join(', ')}; held out ${denseHeldOutLoss?.toFixed(4)}; FLOPs ${(100 * numbers.flopsShare).toFixed(0)} %, ${numbers.secondsPerStep?.toFixed(3)} s/step, ${numbers.seconds.toFixed(0)} s`,
         );
       } catch (error) {
         failures.set(key, (error as Error).message);
@@ -166,10 +174,13 @@ async function run(): Promise<void> {
       }
     }
   };
+  const gpus = number('gpus', 1);
   // A first job by itself for a while compiles kernels that all others take from the cache.
   const alone = setting.backend === 'cuda' ? number('alone', 15) : 0;
   await Promise.all(
-    Array.from({ length: number('jobs', 12) }, (_, n) => delayed(n === 0 ? 0 : alone * 1000 + n * 400).then(worker)),
+    Array.from({ length: number('jobs', 12) }, (_, n) =>
+      delayed(n < gpus ? 0 : alone * 1000 + n * 400).then(() => worker(n % gpus)),
+    ),
   );
   say(
     `${finished} of ${total} jobs done, ${queue.length} left, ${failures.size} failed; ${((performance.now() - began) / 1000).toFixed(0)} s`,
@@ -190,8 +201,9 @@ async function lines(path: string): Promise<{ key: string; text?: string }[]> {
 }
 
 /** This program again with other arguments, one thread each; its last output where it fails. */
-function child(argv: readonly string[], seconds: number): Promise<{ code: number; tail: string }> {
-  const environment = { ...process.env, NO_COLOR: '1', OMP_NUM_THREADS: '1', UV_THREADPOOL_SIZE: '2' };
+function child(argv: readonly string[], seconds: number, gpu: number): Promise<{ code: number; tail: string }> {
+  const own = number('gpus', 1) > 1 ? { CUDA_VISIBLE_DEVICES: String(gpu) } : {};
+  const environment = { ...process.env, ...own, NO_COLOR: '1', OMP_NUM_THREADS: '1', UV_THREADPOOL_SIZE: '2' };
   const process_ = spawn(process.execPath, [fileURLToPath(import.meta.url), ...argv], { env: environment });
   let tail = '';
   const take = (data: Buffer) => {
@@ -209,10 +221,14 @@ function child(argv: readonly string[], seconds: number): Promise<{ code: number
 }
 
 const [command, argument = ''] = positionals;
-if (command === 'job') await jobFromFile(argument);
-else if (command === 'plan') await plan(JSON.parse(argument) as string[]);
+if (command === 'job') {
+  await jobFromFile(argument).catch((error: Error) => {
+    process.stderr.write(`${error.stack?.slice(-600)}\n${error.message.slice(-500)}\n`);
+    process.exitCode = 1;
+  });
+} else if (command === 'plan') await plan(JSON.parse(argument) as string[]);
 else if (command === 'prepare') {
-  const sizes = { math: number('math', 3600), csr: number('csr', 2400), questions: number('questions', 240) };
+  const sizes = { math: number('math', 3600), csr: number('csr', 6000), questions: number('questions', 240) };
   await prepare(text('datasets'), text('out'), sizes);
 } else if (command === 'run') await run();
 else if (command === 'merge') {

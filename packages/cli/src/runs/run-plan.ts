@@ -23,6 +23,9 @@ export interface PlanCommand {
   readonly levels?: readonly number[];
   readonly tails?: readonly number[];
   readonly samples?: number;
+  /** Which steps are sparse, as shares of the run. */
+  readonly startStep?: number;
+  readonly endStep?: number;
   /** Training file whose adapter and batch the FLOPs are counted for. */
   readonly config?: string;
   /** Over the training file's. */
@@ -41,6 +44,8 @@ export async function runPlan(request: PlanCommand, output: Output): Promise<voi
   if ((flops === undefined) === (maxLoss === undefined)) {
     throw new CliError('a plan needs a budget: --flops SHARE or --max_loss RISE, one of them');
   }
+  const { startStep, endStep } = request;
+  const schedule = { ...(startStep === undefined ? {} : { startStep }), ...(endStep === undefined ? {} : { endStep }) };
   const page = `${out.replace(/\.(ya?ml|json)$/, '')}.html`;
   for (const path of [out, page]) {
     if (existsSync(path) && !request.overwrite) {
@@ -66,12 +71,12 @@ export async function runPlan(request: PlanCommand, output: Output): Promise<voi
     const peft = newAdapter(opened, train, output);
     try {
       const { planning, facts, text } = await planFor(
-        { peft, opened, samples, train, flops, maxLoss, estimator, levels, tails, count },
+        { peft, opened, samples, train, flops, maxLoss, estimator, levels, tails, count, schedule },
         output,
       );
       await writeFileAtomically(page, (handle) => handle.writeFile(renderPlan(planning, facts)));
       await writeFileAtomically(out, (handle) => handle.writeFile(text));
-      output.print(`${out}: ${(100 * planning.flops).toFixed(1)} % of the FLOPs; the map: ${page}`);
+      output.print(`${out}: ${(100 * planning.runFlops).toFixed(1)} % of the FLOPs; the map: ${page}`);
       const { sparsity, sensitivity, tails: found, ...numbers } = planning;
       await writeJson(
         request.json,

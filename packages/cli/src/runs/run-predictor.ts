@@ -7,7 +7,7 @@ import { type CalibrationData, type PredictedLayers, type PredictorKind, predict
 import { loadOrBuildPredictors } from '@spft/estimator/node';
 import { calibrationData, type DataRecord } from '@spft/trainer';
 import { CliError } from '../errors.js';
-import { calibrationOf, predictorPlace } from '../steps/attach-sparsity.js';
+import { calibratedTokens, calibrationOf, predictorPlace } from '../steps/attach-sparsity.js';
 import { openBackend } from '../steps/open-backend.js';
 import { openRecords, tokenize } from '../steps/open-data.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
@@ -69,7 +69,8 @@ export async function runPredictorBuild(request: PredictorRequest, output: Outpu
     const nowhere = { predictorPath: null, predictorBasepath: null };
     const calibration =
       records === null ? undefined : await dataOf(opened, records, template, request, sparsity, output);
-    const calibrated = calibration ? { mode, data: calibration.data } : null;
+    const tokens = sparsity ? calibratedTokens(sparsity) : '';
+    const calibrated = calibration ? { mode, data: calibration.data, tokens } : null;
     const dir = out ?? (await predictorPlace(sparsity ?? nowhere, opened, rank, output, calibrated));
     const status = output.task(`predictors of mode ${mode}`);
     const started = performance.now();

@@ -55,7 +55,7 @@ export async function predictorPlace(
   opened: BaseModel,
   rank: number,
   output: Output,
-  calibrated: { readonly mode: string; readonly data?: string } | null = null,
+  calibrated: { readonly mode: string; readonly data?: string; readonly tokens?: string } | null = null,
 ): Promise<string> {
   const { predictorPath, predictorBasepath: base } = config;
   if (predictorPath !== null) return existsSync(predictorPath) ? predictorPath : locateModel(predictorPath, output);
@@ -63,7 +63,8 @@ export async function predictorPlace(
   // Two models of one name are no conflict where we choose the place.
   if (base === null) {
     // Nor are two datasets, or two templates around one.
-    const leaf = calibrated ? [calibrated.mode, ...(calibrated.data ? [calibrated.data] : [])].join('-') : `r_${rank}`;
+    const { mode = '', data, tokens } = calibrated ?? {};
+    const leaf = calibrated ? [mode, data, tokens].filter(Boolean).join('-') : `r_${rank}`;
     // Predictors are made from the weights that are computed with, so those of a form have a place of their own.
     const form = formsOf(opened.model);
     const base = `${name}-${opened.fingerprint.slice(0, 12)}${form === null ? '' : `-${form}`}`;
@@ -82,6 +83,19 @@ async function belowOwner(root: string, modelName: string, leaf: string): Promis
   const owners = await readdir(root).catch(() => []);
   const sorted = owners.sort((a, b) => Number(b === own) - Number(a === own) || (a < b ? -1 : 1));
   return sorted.map((owner) => join(root, owner, leaf)).find((path) => existsSync(path)) ?? null;
+}
+
+/** Which tokens predictors were fitted to, for the name of their place: those of other tokens are others. Empty where all but those with a label were. */
+export function calibratedTokens(config: Parameters<typeof tokensDense>[2]): string {
+  const { skipOutputTokens, sparseOutputTokens, skipTailTokens = 0, skipSinkTokens, skipRandomTokens, compat } = config;
+  return [
+    ...(skipOutputTokens ? [] : ['labelled']),
+    ...(skipOutputTokens && sparseOutputTokens > 0 ? [`labelled${sparseOutputTokens}`] : []),
+    ...(skipTailTokens > 0 ? [`tail${skipTailTokens}`] : []),
+    ...(skipSinkTokens > 0 ? [`sink${skipSinkTokens}`] : []),
+    ...(skipRandomTokens ? ['random'] : []),
+    ...(compat === 'reference' ? ['reference'] : []),
+  ].join('-');
 }
 
 /** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */
@@ -113,7 +127,9 @@ export async function attachSparsity<M extends SparsityAttachable>(
       ...(calibration ? { calibration } : {}),
       ...(shareScores ? { shareScores } : {}),
       predictors: async (request) => {
-        const calibrated = request.kind?.calibrated ? { mode: config.mode, data: calibration?.data } : null;
+        const calibrated = request.kind?.calibrated
+          ? { mode: config.mode, data: calibration?.data, tokens: calibratedTokens(config) }
+          : null;
         place = await predictorPlace(config, opened, request.rank, output, calibrated);
         const ours = config.predictorPath === null && config.predictorBasepath === null;
         const warn = (message: string) => output.warn(`${message}; SPFT_PREDICTORS names another place for them`);

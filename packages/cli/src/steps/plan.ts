@@ -1,7 +1,8 @@
 /** @file A sparsity planned for a model and data: what `spft sparsity plan` does, and `spft train --sparsity auto` before it trains. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { SpftConfig, type TrainConfig } from '@spft/config';
+import { SpftConfig, snakeCase, type TrainConfig } from '@spft/config';
+import { type SparsitySchedule, sparseShareOfSteps } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import { writeFileAtomically } from '@spft/safetensors/node';
@@ -16,7 +17,7 @@ import { flopsMethod } from './run-flops.js';
 
 /** How far a plan may go. */
 export interface PlanBudget {
-  /** Share of a dense step's FLOPs. */
+  /** Share of a dense run's FLOPs. */
   readonly flops?: number;
   /** Rise of the loss before training. */
   readonly maxLoss?: number;
@@ -33,6 +34,8 @@ export interface PlanAsked extends PlanBudget {
   readonly tails?: readonly number[];
   /** Samples that are measured on. */
   readonly count?: number;
+  /** Which steps are sparse, as shares of the run. Default: all. */
+  readonly schedule?: Partial<SparsitySchedule>;
 }
 
 export interface Planned {
@@ -45,6 +48,9 @@ export interface Planned {
 const AUTO_MAX_LOSS = 0.1;
 /** On a CPU kept counts are whole SIMD vectors; tensor cores want 16 (`getSpftModel` has that by itself). */
 const CPU_MULTIPLE = 8;
+
+/** Steps of a run by which the shares of its schedule are counted. */
+const MANY_STEPS = 10_000;
 
 /** The budget of `auto` or `auto:0.6`; null where the key names a file. @throws CliError when the number is none. */
 export function autoBudget(spft: string | null): PlanBudget | null {
@@ -88,6 +94,13 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     predictor_basepath: train.spftPredictorBasepath,
     sparsity: everyLayer(layerCount),
   });
+  const schedule = { startStep: 0, endStep: 1, ...asked.schedule };
+  for (const [key, value] of Object.entries(schedule)) {
+    if (key === 'denseEvery' || (value >= 0 && value <= 1)) continue;
+    throw new CliError(
+      `a plan is for runs of any length: ${snakeCase(key)} must be a share of the steps from 0 to 1, got ${value}`,
+    );
+  }
   const calibration = calibrationOf(opened, samples, config);
   const spft = await attachSparsity(peft, opened, config, output, calibration);
   const status = output.task('plan');
@@ -105,7 +118,7 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     let measured = 0;
     const planning = await planSparsity({
       ...{ spft, shape: opened.model.config, samples: samples.source, known: new Map(known) },
-      ...{ flops, maxLoss, levels, tails, count },
+      ...{ flops, maxLoss, levels, tails, count, sparseSteps: sparseShareOfSteps(schedule, MANY_STEPS) },
       batchSize: train.perDeviceTrainBatchSize,
       method: flopsMethod(spft, peft),
       onMeasured: async (key, loss) => {
@@ -118,12 +131,13 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     });
     await save();
     status.done(
-      `${planning.sparsity.size} of ${2 * layerCount} modules sparse, ${(100 * planning.flops).toFixed(1)} % of the FLOPs, loss before ` +
+      `${planning.sparsity.size} of ${2 * layerCount} modules sparse, ${(100 * planning.runFlops).toFixed(1)} % of the FLOPs, loss before ` +
         `training ${planning.denseLoss.toFixed(3)} → ${planning.loss.toFixed(3)}${reused > 0 ? `; ${reused} measurements were there` : ''}`,
     );
     const facts: PlanTextFacts = {
       ...{ mode: estimator, model: opened.name, dataset: train.dataset ?? '', backend: tf.getBackend() },
       ...{ channelMultiple, layerCount },
+      schedule: Object.fromEntries(Object.entries(asked.schedule ?? {}).map(([key, value]) => [snakeCase(key), value])),
     };
     return { planning, facts, text: planText(planning, facts) };
   } catch (error) {

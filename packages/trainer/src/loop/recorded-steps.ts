@@ -13,7 +13,7 @@ import type { PlannedSizes } from './planned-sizes.js';
 import type { Ranks } from './ranks.js';
 import { SharedGradients } from './shared-gradients.js';
 
-/** Steps that are kept at once. */
+/** Shapes of steps, each of which is kept; twice where steps are sparse or dense. */
 export const MOST_GRAPHS = 8;
 
 export interface StepValues {
@@ -81,7 +81,9 @@ export class RecordedSteps {
   ): RecordedSteps | null {
     const { recordable } = model;
     if (!recordable) return null;
-    const recorder = createStepRecorder({ graphs: MOST_GRAPHS, ...(notify && { notify }) });
+    // A schedule that changes between sparse and dense steps must not make the one's recordings push out the other's.
+    const graphs = model.sparsity ? 2 * MOST_GRAPHS : MOST_GRAPHS;
+    const recorder = createStepRecorder({ graphs, ...(notify && { notify }) });
     if (!recorder) return null;
     const { sizes: known, isAll } = sizes();
     const shapes = new StepShapes(known, MOST_GRAPHS, isAll);

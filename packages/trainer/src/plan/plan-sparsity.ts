@@ -22,9 +22,11 @@ export interface PlanRequest {
   readonly spft: SpftModel<TrainableModel>;
   readonly shape: FlopsShape;
   readonly samples: readonly Sample[] | SampleSource;
-  /** Share of a dense step's arithmetic that a sparse step may take; or the loss may rise by `maxLoss`, and what that allows is found. */
+  /** Share of a dense run's arithmetic that the run may take; or the loss may rise by `maxLoss`, and what that allows is found. */
   readonly flops?: number;
   readonly maxLoss?: number;
+  /** Share of the run's steps that are sparse; the budget counts the others too. Default 1. */
+  readonly sparseSteps?: number;
   /** What a step is made of besides: adapters, the estimator's rank and rows. */
   readonly method: FlopsMethod;
   /** Sparsities that are tried. Default 0.5, 0.75, 0.9; below a half, gathering takes what is saved. */
@@ -46,8 +48,10 @@ export interface SparsityPlanning {
   readonly denseLoss: number;
   /** With the plan as a whole. */
   readonly loss: number;
-  /** Share of a dense step's arithmetic, the estimator's counted. */
+  /** Share of a dense step's arithmetic that a sparse one takes, the estimator's counted. */
   readonly flops: number;
+  /** The same of the whole run, with the steps that are dense. */
+  readonly runFlops: number;
   readonly skipTailTokens: number;
   /** By module, `layers.3.mlp`; those that stay dense are missing. */
   readonly sparsity: ReadonlyMap<string, number>;
@@ -71,11 +75,18 @@ const BUDGET_STEPS = 6;
  */
 export async function planSparsity(request: PlanRequest): Promise<SparsityPlanning> {
   const { spft, levels = [0.5, 0.75, 0.9], tails = [8, 16, 32], count = 16, batchSize = 8, flops, maxLoss } = request;
+  const { sparseSteps = 1 } = request;
   if ((flops === undefined) === (maxLoss === undefined)) {
     throw new TrainerError('options', 'a plan needs a budget: flops (a share below 1) or maxLoss, one of them');
   }
   if (flops !== undefined && !(flops > 0 && flops < 1)) {
     throw new TrainerError('options', `a plan's share of FLOPs must lie between 0 and 1, got ${flops}; 1 is dense`);
+  }
+  if (!(sparseSteps > 0 && sparseSteps <= 1)) {
+    throw new TrainerError(
+      'options',
+      `a plan is for a run with sparse steps: their share must lie between 0 and 1, got ${sparseSteps}`,
+    );
   }
   if (maxLoss !== undefined && !(maxLoss > 0)) {
     throw new TrainerError('options', `a plan's rise of the loss must be above 0, got ${maxLoss}; 0 is dense`);
@@ -85,7 +96,7 @@ export async function planSparsity(request: PlanRequest): Promise<SparsityPlanni
   const measure = new Measurements(request, samples, batchSize);
   const { plan } = spft;
   try {
-    return await search(measure, { flops, maxLoss, levels, tails: [...tails].sort((a, b) => a - b) });
+    return await search(measure, { flops, maxLoss, sparseSteps, levels, tails: [...tails].sort((a, b) => a - b) });
   } finally {
     spft.host.setSparsity(plan);
   }
@@ -94,9 +105,14 @@ export async function planSparsity(request: PlanRequest): Promise<SparsityPlanni
 interface Goal {
   readonly flops?: number;
   readonly maxLoss?: number;
+  readonly sparseSteps: number;
   readonly levels: readonly number[];
   readonly tails: readonly number[];
 }
+
+/** Of a run, given a sparse step's share; and the other way round, which is below 0 where dense steps alone take more. */
+const ofRun = (share: number, sparseSteps: number) => sparseSteps * share + 1 - sparseSteps;
+const ofStep = (share: number, sparseSteps: number) => (share - 1 + sparseSteps) / sparseSteps;
 
 async function search(measure: Measurements, goal: Goal): Promise<SparsityPlanning> {
   const { levels, tails } = goal;
@@ -123,8 +139,8 @@ async function search(measure: Measurements, goal: Goal): Promise<SparsityPlanni
   const worth = ({ loss, flops }: Solution) => (goal.flops === undefined ? flops : loss);
   const [tail, best] = solutions.reduce((a, b) => (worth(b[1]) < worth(a[1]) * 0.995 ? b : a));
   return {
-    denseLoss,
-    ...{ loss: best.loss, flops: best.flops, skipTailTokens: tail, sparsity: best.sparsity, sensitivity, levels },
+    ...{ denseLoss, loss: best.loss, flops: best.flops, runFlops: ofRun(best.flops, goal.sparseSteps) },
+    ...{ skipTailTokens: tail, sparsity: best.sparsity, sensitivity, levels },
     tails: new Map([...found].map(([n, solution]) => [n, solution && { loss: solution.loss, flops: solution.flops }])),
     samples: measure.sampleCount,
     labelledTokens: measure.labelledTokens,
@@ -142,7 +158,7 @@ async function solveTail(
   tail: number,
   sensitivity: ReadonlyMap<string, ReadonlyMap<number, number>>,
   denseLoss: number,
-  { flops, maxLoss }: Goal,
+  { flops, maxLoss, sparseSteps }: Goal,
 ): Promise<Solution | null> {
   const options = optionsOf(measure, tail, sensitivity, new Map());
   const at = async (budget: number): Promise<Solution | null> => {
@@ -155,7 +171,7 @@ async function solveTail(
     const corrected = await solutionOf(measure, tail, second);
     return corrected.loss < solved.loss ? corrected : solved;
   };
-  if (flops !== undefined) return at(flops);
+  if (flops !== undefined) return at(ofStep(flops, sparseSteps));
   let best: Solution | null = null;
   let [low, high] = [1 - mostSaving(options), 1];
   for (let step = 0; step < BUDGET_STEPS; step++) {
@@ -224,7 +240,7 @@ function unmet(
   measure: Measurements,
   sensitivity: ReadonlyMap<string, ReadonlyMap<number, number>>,
   denseLoss: number,
-  { flops, maxLoss, tails, levels }: Goal,
+  { flops, maxLoss, sparseSteps, tails, levels }: Goal,
 ): TrainerError {
   if (flops === undefined) {
     return new TrainerError(
@@ -237,7 +253,8 @@ function unmet(
   return new TrainerError(
     'options',
     `a plan of ${percent(flops)} of the FLOPs cannot be met: with every module at ${Math.max(...levels)} a step takes ${percent(least)}, ` +
-      `as ${percent(dense)} of the tokens are dense (labelled ones and prompt tails); ask for at least ${percent(least)}, or try higher sparsities (--levels)`,
+      `as ${percent(dense)} of the tokens are dense (labelled ones and prompt tails)${sparseSteps < 1 ? `, and ${percent(1 - sparseSteps)} of the steps` : ''}; ` +
+      `ask for at least ${percent(ofRun(least, sparseSteps))}, or try higher sparsities (--levels)`,
   );
 }
 

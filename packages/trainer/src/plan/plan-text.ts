@@ -9,14 +9,18 @@ export interface PlanTextFacts {
   /** Kept channels are rounded up to a multiple of it; null: as the backend has it. */
   readonly channelMultiple: number | null;
   readonly layerCount: number;
+  /** Keys of the sparsity file that say which steps are sparse, where it is not all of them. */
+  readonly schedule?: Readonly<Record<string, number>>;
 }
 
 /** YAML; ends with a newline. */
 export function planText(planning: SparsityPlanning, facts: PlanTextFacts): string {
-  const { denseLoss, loss, flops, skipTailTokens, sparsity, sensitivity } = planning;
+  const { denseLoss, loss, flops, runFlops, skipTailTokens, sparsity, sensitivity } = planning;
+  const schedule = Object.entries(facts.schedule ?? {});
   const oneLine = (text: string) => text.replace(/\s+/g, ' ');
   const lines = [
     `# Planned for ${oneLine(facts.model)} on ${oneLine(facts.dataset)}, backend ${facts.backend}: a sparse step takes ${(100 * flops).toFixed(1)} % of a dense one's FLOPs.`,
+    ...(schedule.length > 0 ? [`# With the steps that are dense the run takes ${(100 * runFlops).toFixed(1)} %.`] : []),
     `# Loss of ${planning.labelledTokens} labelled tokens (${planning.samples} samples) before training: dense ${denseLoss.toFixed(4)}, with this plan ${loss.toFixed(4)}.`,
     '# What each number of dense tokens at the end of a prompt comes to:',
     ...[...planning.tails].map(([tail, found]) =>
@@ -27,6 +31,7 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
     `mode: ${facts.mode}`,
     'skip_output_tokens: true',
     `skip_tail_tokens: ${skipTailTokens}`,
+    ...schedule.map(([key, value]) => `${key}: ${value}`),
     ...(facts.channelMultiple === null ? [] : [`channel_multiple: ${facts.channelMultiple}`]),
     '# Behind each: how much the loss rises with this module alone at each sparsity.',
     'sparsity:',
