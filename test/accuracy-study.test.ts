@@ -26,7 +26,7 @@ describe('formOf()', () => {
       answer('X=3*4', '7', false),
       answer('She has 3 + 4 = 7. The answer is 7.', '7', true),
     ];
-    expect(formOf({ predictions })).toEqual({ questions: 4, equation: 3, rightEquation: 2, rightNumber: 2 });
+    expect(formOf({ predictions })).toEqual({ questions: 4, equation: 3, rightEquation: 2, rightNumber: 2, right: 3 });
     expect(formOf(undefined)).toBeNull();
   });
 });
@@ -42,7 +42,7 @@ describe('the study', () => {
       majority: { mawps: 0.05 },
     },
     ...{ form: null, flopsShare: 1, secondsPerStep: 0.1, trainLoss: 1, lastTrainLoss: 0.5, denseHeldOutLoss: 0.6 },
-    ...{ steps: 9, seconds: 1 },
+    ...{ sparseHeldOutLoss: null, steps: 9, seconds: 1 },
   });
 
   it('gives the mean over seeds with its interval', () => {
@@ -54,10 +54,15 @@ describe('the study', () => {
   });
 
   it('has each job once, those of the first seed before the others', () => {
-    const jobs = studyJobs([0, 1, 2]);
-    expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
-    const second = jobs.findIndex(({ seed }) => seed === 1);
-    expect(jobs.slice(0, second).filter(({ method }) => method.startsWith('SparseLoRA')).length).toBeGreaterThan(7);
+    for (const [part, prefix] of [
+      ['rows', 'SparseLoRA'],
+      ['ablations', 'ablation'],
+    ] as const) {
+      const jobs = studyJobs([0, 1, 2], part);
+      expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
+      const second = jobs.findIndex(({ seed }) => seed === 1);
+      expect(jobs.slice(0, second).filter(({ method }) => method.startsWith(prefix)).length).toBeGreaterThan(7);
+    }
   });
 
   it('has LoRA and QLoRA over the same seeds by the same plan, what takes longest first', () => {
@@ -82,6 +87,7 @@ describe('the study', () => {
     expect(file).toContain('mode: static\n');
     expect(file).toContain('layers.3.mlp: 0.9\n  layers.3.self_attn: 0.5');
     expect(file).toContain('layers.5.mlp: 0\n');
+    expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0, from: 4 }, 8)).toContain('layers.3.mlp: 0\n');
     expect(between('a <!-- x -->old<!-- /x --> b', 'x', 'new')).toBe('a <!-- x -->\n\nnew\n\n<!-- /x --> b');
     expect(() => between('a', 'x', 'new')).toThrow('lacks');
     const rows = [rowOf([line(0, 0.3)])];

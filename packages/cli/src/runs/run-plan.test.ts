@@ -31,6 +31,17 @@ describe('spft sparsity plan', () => {
     expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2);
     expect(first.stderr).not.toContain('measurements were there');
 
+    // With a tenth of the steps dense the others may take less, and the file says which.
+    const last = ['--flops', '0.8', '--end_step', '0.9', '--out', at.path('last.yaml'), '--json', at.path('last.json')];
+    await works(plan(...last), { env });
+    const cooled = JSON.parse(await readFile(at.path('last.json'), 'utf8'));
+    expect(cooled.runFlops).toBeLessThanOrEqual(0.8);
+    expect(cooled.runFlops).toBeCloseTo(0.9 * cooled.flops + 0.1, 9);
+    expect(SpftConfig.fromText(await readFile(at.path('last.yaml'), 'utf8'), 'last.yaml').endStep).toBe(0.9);
+    expect(await fails(plan('--flops', '0.8', '--end_step', '0', '--out', at.path('x.yaml')), { env })).toContain(
+      'a plan is for a run with sparse steps',
+    );
+
     const second = await works(plan('--max_loss', '0.2', '--out', at.path('second.yaml')), { env });
     expect(second.stderr).toMatch(/plan: .*; \d+ measurements were there/);
     const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('run'), '--max_steps', '2'];
