@@ -85,6 +85,10 @@ describe('getSpftModel()', () => {
     expect([...spft.denseTokens([-100, 5, -100, 6], [2, 2])]).toEqual([0, 1, 0, 1]);
     const { denseTokens } = await getSpftModel(fakeHost(), config({ skip_output_tokens: false, skip_sink_tokens: 1 }));
     expect([...denseTokens([-100, 5, -100, 6], [2, 2])]).toEqual([1, 0, 1, 0]);
+    const tail = await getSpftModel(fakeHost(), config({ skip_tail_tokens: 2 }));
+    // Of prompts of 3 and 1 tokens the last two, as an answer would follow.
+    expect([...tail.densePromptTokens([3, 1])]).toEqual([0, 1, 1, 1]);
+    expect([...spft.densePromptTokens([3, 1])]).toEqual([0, 0, 0, 0]);
   });
 
   it('takes predictors, or a source that is told what is wanted', async () => {

@@ -262,6 +262,17 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
   readonly denseTokens = (labels: ArrayLike<number>, lengths: readonly number[], seed = 0): Uint8Array =>
     denseTokens(labels, lengths, this.tokenPolicy, seed);
 
+  /**
+   * [T] 1 where a token of these prompts would be dense were each followed by an answer: what `generate` needs to read prompts as a sparse step does. Bound.
+   * @param lengths tokens of each prompt.
+   */
+  readonly densePromptTokens = (lengths: readonly number[]): Uint8Array => {
+    const followed = lengths.map((length) => length + 1);
+    const labels = followed.flatMap((length) => Array.from({ length }, (_, t) => (t < length - 1 ? -100 : 0)));
+    const dense = this.denseTokens(labels, followed);
+    return dense.filter((_, token) => labels[token] === -100);
+  };
+
   /** Switches sparsity on or off for the step that begins, by `start_step` and `end_step`; returns whether it is on. */
   update(position: RunPosition): boolean {
     this.at.step = position.step;

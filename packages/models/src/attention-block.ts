@@ -64,13 +64,9 @@ export class AttentionBlock {
     const { q, k, v } = masks ? this.#mask(x, step, sparsity, projected) : projected;
 
     const { headDim } = this.heads;
-    const mixed = packedAttention(
-      rope(q, step.cos, step.sin, headDim),
-      rope(k, step.cos, step.sin, headDim),
-      v,
-      step.layout,
-      this.heads,
-    );
+    const keys = rope(k, step.cos, step.sin, headDim);
+    step.onKeysValues?.(this.layer, keys, v);
+    const mixed = packedAttention(rope(q, step.cos, step.sin, headDim), keys, v, step.layout, this.heads);
     if (outputRows === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens, options);
     const { rows, dense } = outputRows;
     return this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep, dense, options);

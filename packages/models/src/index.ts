@@ -9,6 +9,7 @@ export {
 } from './flops.js';
 export { type GeneratedToken, type GenerateOptions, generate } from './generation/generate.js';
 export { type SamplingOptions, sampleToken } from './generation/sampling.js';
+export type { DensePromptTokens } from './generation/token-decoder.js';
 export { EXPORT_TYPES, type ExportableModel, type ExportType } from './gguf/export-tensors.js';
 export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchError } from './labelled-rows.js';
 export { LinearLayer } from './linear-layer.js';

@@ -28,7 +28,7 @@ import type { LoadOptions } from './load-options.js';
 import { type LlamaBody, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
 import { deriveSeed } from './seed.js';
-import type { OutputRows, Step } from './step.js';
+import type { KeysValuesListener, OutputRows, Step } from './step.js';
 import { aliased, listed, resolveTying } from './tied-head.js';
 import type {
   ForwardOptions,
@@ -273,6 +273,21 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     });
   }
 
+  /**
+   * Last hidden states [T, H] of a batch as a sparse step computes it, whether or not the plan is switched on; without a gradient's means.
+   * @param onKeysValues shown the keys and values of each layer, for who goes on from there.
+   * @returns in row order, owned by the caller.
+   * @throws TypeError when no sparsity is attached; RangeError when an id has no embedding.
+   */
+  sparseHidden(layout: PackedLayout, inputIds: ArrayLike<number>, onKeysValues: KeysValuesListener): tf.Tensor2D {
+    const plan = this.#plan;
+    if (plan === null)
+      throw new TypeError('sparseHidden: no sparsity is attached to the model; make it an SpftModel first');
+    const ids = layout.tokenOfRow.map((token) => inputIds[token]!);
+    checkIds(ids, this.config.vocabSize);
+    return tf.tidy(() => this.#hidden(layout, ids, { training: false, seed: 0, plan, onKeysValues }));
+  }
+
   /** cos and sin [positions.length, d/2], owned by the caller. */
   ropeRows(positions: Int32Array): { cos: tf.Tensor2D; sin: tf.Tensor2D } {
     return this.#rope.rows(positions);
@@ -304,15 +319,15 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   #hidden(
     layout: PackedLayout,
     ids: Int32Array,
-    options: ForwardOptions & { readonly maskSeeds?: Int32Array },
+    options: ForwardOptions & Partial<Pick<Step, 'maskSeeds' | 'plan' | 'onKeysValues'>>,
     outputRows: OutputRows | null = null,
   ): tf.Tensor2D {
     const { positionOfRow, longest } = layout;
     const { cos, sin } =
       longest === undefined ? this.ropeRows(positionOfRow) : this.#rope.rowsOnDevice(positionOfRow, longest);
     const { training, seed } = options;
-    const plan = this.#plan?.enabled ? this.#plan : null;
-    const step: Step = { layout, cos, sin, training, seed, maskSeeds: options.maskSeeds ?? null, plan };
+    const { maskSeeds = null, plan = this.#plan?.enabled ? this.#plan : null, onKeysValues } = options;
+    const step: Step = { layout, cos, sin, training, seed, maskSeeds, plan, ...(onKeysValues && { onKeysValues }) };
     const { embeddingLayers } = this;
     // Frozen rows get no gradient, and the first layer then need not make one.
     const known = <T extends tf.Tensor>(x: T): T => (embeddingLayers.inputAdapter === null ? constant(x) : x);

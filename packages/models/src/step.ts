@@ -17,7 +17,11 @@ export interface Step {
   readonly maskSeeds: Int32Array | null;
   /** Null where every layer is dense: no plan, or one that is switched off. */
   readonly plan: SparsityPlan | null;
+  /** Shown each layer's rotated keys and its values, [T, K·d] in row order, of which it disposes none. */
+  readonly onKeysValues?: KeysValuesListener;
 }
+
+export type KeysValuesListener = (layer: number, keys: tf.Tensor2D, values: tf.Tensor2D) => void;
 
 /** Rows of the last layer's result that are wanted, ascending: so the dense ones come first here too. */
 export interface OutputRows {

@@ -44,6 +44,23 @@ export const addEvalCommand: AddCommand = (program, context) => {
       parse: positiveInteger,
     },
     { name: 'template', value: '<name>', description: "prompt template (default: the adapter's own, else sparselora)" },
+    {
+      name: 'sparsity',
+      value: '<file>',
+      description:
+        'read the questions as a sparse training step would, by this file (default: all channels, as adapters are used)',
+    },
+    {
+      name: 'calibration',
+      value: '<data>',
+      description: 'data to fit predictors to, where the file has a calibrated mode: the training data',
+    },
+    {
+      name: 'model_max_length',
+      value: '<n>',
+      description: 'with --calibration: longest sample in tokens, as it was in training (default: 512)',
+      parse: positiveInteger,
+    },
     { name: 'skip_bad_rows', description: 'skip and count rows that cannot be read' },
     { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },
     { name: 'predictions', value: '<file>', description: 'write every question, output and verdict as JSON lines' },

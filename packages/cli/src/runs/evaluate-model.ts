@@ -1,5 +1,5 @@
 /** @file Evaluation by generation, with progress and a table: what `spft eval` does and `spft train` ends with. */
-import { generate } from '@spft/models';
+import { type DensePromptTokens, generate } from '@spft/models';
 import {
   type EvaluationResult,
   type EvaluationTask,
@@ -24,6 +24,8 @@ export interface EvaluateModelOptions {
   /** So many questions of each set; drawn by `seed`, or the first ones without one. */
   readonly limit?: number;
   readonly seed?: number;
+  /** Prompts are read as the sparsity plan on the model has it, these tokens densely. Default: all channels, whatever the plan. */
+  readonly densePromptTokens?: DensePromptTokens;
 }
 
 /**
@@ -50,7 +52,7 @@ export async function openTasks(spec: string, output: Output, skipBadRows = fals
   }
 }
 
-/** Lets the model, with whatever adapter is on it, answer every question; all channels, whatever the sparsity. */
+/** Lets the model, with whatever adapter is on it, answer every question. */
 export async function evaluateModel(
   opened: OpenedModel,
   tasks: readonly EvaluationTask[],
@@ -68,7 +70,7 @@ export async function evaluateModel(
         async (prompts, asked) => {
           // Whoever waits for Ctrl-C or draws a bar gets a turn between batches.
           await new Promise(setImmediate);
-          return generate(model, prompts, asked);
+          return generate(model, prompts, { ...asked, densePromptTokens: options.densePromptTokens });
         },
         tokenizer,
         task,

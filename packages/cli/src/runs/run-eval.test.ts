@@ -45,6 +45,26 @@ describe('spft eval', () => {
     expect(JSON.parse(stdout.slice(stdout.indexOf('{'))).template).toBe('plain');
   });
 
+  it('reads the questions as a sparse step does where a sparsity file is given', async () => {
+    const env = { SPFT_PREDICTORS: at.path('predictors') };
+    const layers = [0, 1, 2, 3].map((n) => `  layers.${n}.mlp: 0.97`).join('\n');
+    await writeFile(
+      at.path('calibrated.yaml'),
+      `mode: calibrated_4\nskip_output_tokens: true\nskip_tail_tokens: 4\nsparsity:\n${layers}\n`,
+    );
+    const few = ['--limit', '2', '--predictions', at.path('sparse.jsonl'), '--sparsity', at.path('calibrated.yaml')];
+    expect(await fails(evaluate(...few), { env })).toMatch(/calibrat/);
+    const sparsely = evaluate(...few, '--calibration', at.train, '--json', at.path('sparse.json'));
+    expect((await works(sparsely, { env })).stderr).toMatch(/channels kept/);
+    expect(JSON.parse(await readFile(at.path('sparse.json'), 'utf8')).sparsity).toBe(at.path('calibrated.yaml'));
+    await works(evaluate('--limit', '2', '--predictions', at.path('dense.jsonl')));
+    const [sparse, dense] = await Promise.all(
+      ['sparse', 'dense'].map((name) => readFile(at.path(`${name}.jsonl`), 'utf8')),
+    );
+    expect(sparse).not.toBe(dense);
+    expect(await fails(evaluate('--calibration', at.train))).toContain('give --sparsity FILE');
+  });
+
   it('says which set, file, line or adapter is wrong', async () => {
     expect(await fails([...evaluate(), '--dataset', 'gsm9k'])).toContain(
       "no evaluation set 'gsm9k'; did you mean 'gsm8k'?",

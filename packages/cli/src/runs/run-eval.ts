@@ -1,11 +1,17 @@
 /** @file Evaluation from the command line. */
+import type { SpftConfig } from '@spft/config';
+import { loadSpftConfig, loadTrainConfig } from '@spft/config/node';
+import { assertKnownMode, type CalibrationData, type SpftModel } from '@spft/estimator';
 import type { EvaluationResult } from '@spft/trainer';
 import { writePredictions } from '@spft/trainer/node';
+import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
-import { locateAdapter } from '../steps/locate-repo.js';
+import { attachSparsity, calibrationOf } from '../steps/attach-sparsity.js';
+import { locateAdapter, locateSparsity } from '../steps/locate-repo.js';
 import { openBackend } from '../steps/open-backend.js';
-import { openModel } from '../steps/open-model.js';
-import { chooseTemplate, DEFAULT_TEMPLATE, openTemplate } from '../steps/template.js';
+import { openRecords, tokenize } from '../steps/open-data.js';
+import { type OpenedModel, openModel } from '../steps/open-model.js';
+import { chooseTemplate, DEFAULT_TEMPLATE, openTemplate, type TemplateChoice } from '../steps/template.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
 import { evaluateModel, evaluationSummary, evaluationTable, openTasks } from './evaluate-model.js';
@@ -24,6 +30,11 @@ export interface EvalRequest {
   readonly predictions?: string;
   readonly revision?: string;
   readonly allowOtherBase?: boolean;
+  /** Sparsity file by which the questions are read. */
+  readonly sparsity?: string;
+  /** Data to which predictors of calibrated modes are fitted. */
+  readonly calibration?: string;
+  readonly modelMaxLength?: number;
   readonly backend?: string;
 }
 
@@ -31,6 +42,9 @@ export async function runEval(request: EvalRequest, output: Output): Promise<Eva
   const started = performance.now();
   const adapter = request.adapter === undefined ? undefined : await locateAdapter(request.adapter, output);
   const choice = await chooseTemplate(request.template, adapter, DEFAULT_TEMPLATE);
+  if (request.sparsity === undefined && request.calibration !== undefined)
+    throw new CliError('--calibration fits the predictors of a sparsity file; give --sparsity FILE, or leave it out');
+  const config = request.sparsity === undefined ? null : await readSparsityFile(request.sparsity, output);
   const tasks = await openTasks(request.dataset, output, request.skipBadRows);
   await preparePath(request.json);
   await preparePath(request.predictions);
@@ -38,17 +52,25 @@ export async function runEval(request: EvalRequest, output: Output): Promise<Eva
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   try {
     const peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
-    // Merged it computes the same, faster; the base is ours alone.
-    peft?.merge({ reversible: false });
+    const template = openTemplate(choice, opened.tokenizer);
+    let spft: SpftModel | null = null;
     try {
-      const template = openTemplate(choice, opened.tokenizer);
-      const results = await evaluateModel(opened, tasks, { ...request, template }, output);
+      if (config === null) {
+        // Merged it computes the same, faster; the base is ours alone.
+        peft?.merge({ reversible: false });
+      } else {
+        const calibration = await calibrationFor(opened, config, choice, request, output);
+        spft = await attachSparsity(peft ?? opened.model, opened, config, output, calibration);
+      }
+      const asked = { ...request, template, ...(spft && { densePromptTokens: spft.densePromptTokens }) };
+      const results = await evaluateModel(opened, tasks, asked, output);
       output.print(evaluationTable(results));
       if (request.predictions !== undefined) await writePredictions(request.predictions, results);
       const summary = {
         command: 'eval',
         model: request.modelNameOrPath,
         adapter: request.adapter ?? null,
+        sparsity: request.sparsity ?? null,
         backend,
         template: template.name,
         evaluations: evaluationSummary(results),
@@ -57,9 +79,30 @@ export async function runEval(request: EvalRequest, output: Output): Promise<Eva
       await writeJson(request.json, summary, output);
       return results;
     } finally {
+      spft?.dispose();
       peft?.dispose();
     }
   } finally {
     opened.model.dispose();
   }
+}
+
+async function readSparsityFile(path: string, output: Output): Promise<SpftConfig> {
+  const config = await loadSpftConfig(await locateSparsity(path, output));
+  assertKnownMode(config.mode);
+  return config;
+}
+
+/** Null where the file's mode needs no data, or none was given: then its predictors have to be there. */
+async function calibrationFor(
+  opened: OpenedModel,
+  config: SpftConfig,
+  template: TemplateChoice,
+  { calibration, modelMaxLength = 512 }: EvalRequest,
+  output: Output,
+): Promise<CalibrationData | undefined> {
+  if (calibration === undefined) return undefined;
+  const { train } = await openRecords(calibration, await loadTrainConfig(null, {}), undefined, output);
+  const samples = await tokenize(train, opened, template, { modelMaxLength }, output);
+  return calibrationOf(opened, samples, config);
 }

@@ -1,10 +1,9 @@
 /** @file Generation on every backend: keys and values grow by a token a step, and so does what a step computes. */
-import { packedAttention } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaForCausalLM } from '../llama.js';
 import { DensePass } from './dense-pass.js';
 import { KeyValueCache } from './kv-cache.js';
-import { choiceOf, type DecoderOptions, lastHidden, type TokenDecoder } from './token-decoder.js';
+import { choiceOf, type DecoderOptions, readPrompts, type TokenDecoder } from './token-decoder.js';
 
 /** Owns its cache and merged weights; the model's weights stay the model's. */
 export class Decoder implements TokenDecoder {
@@ -16,7 +15,7 @@ export class Decoder implements TokenDecoder {
 
   constructor(
     private readonly model: LlamaForCausalLM,
-    private readonly options: Pick<DecoderOptions, 'greedy'>,
+    private readonly options: Pick<DecoderOptions, 'greedy' | 'densePromptTokens'>,
   ) {
     this.#pass = new DensePass(model);
   }
@@ -29,10 +28,8 @@ export class Decoder implements TokenDecoder {
     this.#cache = cache;
     this.#positions = lengths;
     return tf.tidy(() => {
-      const hidden = lastHidden(this.#pass, prompts, (layout) => (layer, q, k, v) => {
-        cache.fill(layer, k, v);
-        return packedAttention(q, k, v, layout, heads);
-      });
+      const reader = { model: this.model, pass: this.#pass, densePromptTokens: this.options.densePromptTokens };
+      const hidden = readPrompts(reader, prompts, (layer, k, v) => cache.fill(layer, k, v));
       return choiceOf(this.#pass.logits(hidden), this.options.greedy);
     });
   }

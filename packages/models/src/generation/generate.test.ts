@@ -10,14 +10,22 @@ import { type GeneratedToken, generate } from './generate.js';
 
 const PROMPTS = [[5, 9, 11, 30, 8], [7, 21], [3, 4, 6, 33, 12, 35, 9], [17]];
 
-/** The likeliest next tokens by a whole forward pass for each: no cache. */
-function greedyWithoutCache(model: LlamaForCausalLM, prompt: readonly number[], count: number): number[] {
+/** The likeliest next tokens by a whole forward pass for each: no cache. @param dense tokens of the prompt; what follows is dense. */
+function greedyWithoutCache(
+  model: LlamaForCausalLM,
+  prompt: readonly number[],
+  count: number,
+  dense: (token: number) => boolean = () => true,
+): number[] {
   const ids = [...prompt];
   for (let n = 0; n < count; n++) {
     const logits = model.logits({
       inputIds: Int32Array.from(ids),
       labels: new Int32Array(ids.length).fill(IGNORE_INDEX),
-      layout: packTokens({ lengths: [ids.length], dense: () => true }),
+      layout: packTokens({
+        lengths: [ids.length],
+        dense: (token) => token >= prompt.length || dense(token),
+      }),
     });
     ids.push(tf.argMax(logits, 1).dataSync()[ids.length - 1]!);
     logits.dispose();
@@ -33,6 +41,30 @@ describe.each(TEST_BACKENDS)('generate() on %s', (backend) => {
     if (adapted) attachAdapters(model, ALL_PROJECTIONS);
     const generated = await generate(model, PROMPTS, { maxNewTokens: 9, eosTokenIds: [] });
     expect(generated).toEqual(PROMPTS.map((prompt) => greedyWithoutCache(model, prompt, 9)));
+  });
+
+  it('reads prompts as the sparsity plan has it where that is asked for, on or off, and goes on densely', async () => {
+    const model = await tinyModel({ attentionBias: true });
+    attachAdapters(model, ALL_PROJECTIONS);
+    const options = { maxNewTokens: 6, eosTokenIds: [] };
+    const dense = await generate(model, PROMPTS, options);
+    await expect(generate(model, PROMPTS, { ...options, densePromptTokens: () => [] })).rejects.toThrow(
+      'no sparsity is attached',
+    );
+    const sparsity = plan(fixedEstimator('gather'));
+    model.setSparsity({ ...sparsity, enabled: false });
+    // The last two tokens of each prompt are dense.
+    const tail = (lengths: readonly number[]) =>
+      lengths.flatMap((length) => Array.from({ length }, (_, t) => Number(t >= length - 2)));
+    const sparsely = await generate(model, PROMPTS, { ...options, densePromptTokens: tail });
+    expect(await generate(model, PROMPTS, { ...options, densePromptTokens: (all) => tail(all).fill(1) })).toEqual(
+      dense,
+    );
+    model.setSparsity(sparsity);
+    const whole = PROMPTS.map((prompt) => greedyWithoutCache(model, prompt, 6, (token) => token >= prompt.length - 2));
+    model.setSparsity(null);
+    expect(sparsely).toEqual(whole);
+    expect(sparsely).not.toEqual(dense);
   });
 
   it('gives a prompt the same whatever else is in the batch, greedy or drawn', async () => {

@@ -5,7 +5,7 @@ import { deriveSeed } from '../seed.js';
 import { Decoder } from './decoder.js';
 import { canRecord, RecordedDecoder } from './recorded-decoder.js';
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.js';
-import type { TokenDecoder } from './token-decoder.js';
+import type { DensePromptTokens, TokenDecoder } from './token-decoder.js';
 
 export interface GenerateOptions extends SamplingOptions {
   /** A sequence ends after so many tokens, if not before. */
@@ -16,6 +16,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly seed?: number;
   /** Tokens that end a sequence. Default: the model config's. */
   readonly eosTokenIds?: readonly number[];
+  /**
+   * Prompts are read as the model's sparsity plan computes a batch in which these tokens are dense, given the prompts' lengths; what is generated is dense. It
+   * answers as an adapter was trained, where the default, all channels for every token, answers as it is used.
+   */
+  readonly densePromptTokens?: DensePromptTokens | undefined;
   /** Told of every token as soon as it is chosen. */
   readonly onToken?: (event: GeneratedToken) => void;
 }
@@ -55,9 +60,9 @@ function chosenOf(
 }
 
 /**
- * Continues each prompt, with adapters if any are attached and all channels whatever the sparsity plan.
+ * Continues each prompt, with adapters if any are attached and all channels whatever the sparsity plan, unless `densePromptTokens` asks for it.
  * @returns the new tokens of each prompt, its end token included if it came to one.
- * @throws RangeError when a prompt is empty, a token has no embedding, or an option is out of its range.
+ * @throws TypeError when `densePromptTokens` is given and no sparsity is attached; RangeError when a prompt is empty, a token has no embedding, or an option is out of its range.
  */
 export async function generate(
   model: LlamaForCausalLM,
@@ -68,8 +73,8 @@ export async function generate(
   const generated: number[][] = promptIds.map(() => []);
   if (promptIds.length === 0) return generated;
   const ends = new Set(options.eosTokenIds ?? model.config.eosTokenIds);
-  const { maxNewTokens, doSample = false } = options;
-  const asked = { greedy: !doSample, maxNewTokens };
+  const { maxNewTokens, doSample = false, densePromptTokens } = options;
+  const asked = { greedy: !doSample, maxNewTokens, densePromptTokens };
   const decoder: TokenDecoder = canRecord(model) ? new RecordedDecoder(model, asked) : new Decoder(model, asked);
   let given: tf.Tensor | null = null;
   let ahead: tf.Tensor | null = null;

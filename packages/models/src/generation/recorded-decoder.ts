@@ -3,14 +3,14 @@
  * arrays, and so a step can be recorded and done by one launch. The likeliest token is chosen on the device, where the next step finds it: the host reads what
  * was chosen while the next is under way.
  */
-import { createStepRecorder, decodeLayer, packedAttention, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
+import { createStepRecorder, decodeLayer, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
 import { hasKernel } from '@spft/sparse-ops/backend';
 import * as tf from '@tensorflow/tfjs';
 import type { DecoderLayer } from '../decoder-layer.js';
 import type { LlamaForCausalLM } from '../llama.js';
 import { DecodeCache, roomFor } from './decode-cache.js';
 import { DensePass, staysBeside } from './dense-pass.js';
-import { choiceOf, type DecoderOptions, lastHidden, type TokenDecoder } from './token-decoder.js';
+import { choiceOf, type DecoderOptions, readPrompts, type TokenDecoder } from './token-decoder.js';
 
 /** Tokens to come for which room is made at once; where more come it doubles. */
 const FIRST_ROOM = 512;
@@ -58,10 +58,8 @@ export class RecordedDecoder implements TokenDecoder {
     this.#positions = lengths;
     this.#most = longest + maxNewTokens;
     return tf.tidy(() => {
-      const hidden = lastHidden(this.#pass, prompts, (layout) => (layer, q, k, v) => {
-        cache.fill(layer, k, v);
-        return packedAttention(q, k, v, layout, heads);
-      });
+      const reader = { model: this.model, pass: this.#pass, densePromptTokens: this.options.densePromptTokens };
+      const hidden = readPrompts(reader, prompts, (layer, k, v) => cache.fill(layer, k, v));
       return choiceOf(this.#pass.logits(hidden), greedy);
     });
   }

@@ -1,13 +1,20 @@
 /** @file What generation asks of a model: prompts at once, then one token of every sequence a step. */
-import { packTokens } from '@spft/sparse-ops';
+import { gatherRows, packedAttention, packTokens } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import type { Attend, DensePass } from './dense-pass.js';
+import type { LlamaForCausalLM } from '../llama.js';
+import type { KeysValuesListener } from '../step.js';
+import type { DensePass } from './dense-pass.js';
+
+/** Which tokens of prompts of these lengths are dense, [T] in packed order, 1 or 0. */
+export type DensePromptTokens = (lengths: readonly number[]) => ArrayLike<number>;
 
 export interface DecoderOptions {
   /** Whether the likeliest tokens are wanted, rather than the logits. */
   readonly greedy: boolean;
   /** Steps that there will be at most. */
   readonly maxNewTokens: number;
+  /** With it prompts are read as the model's sparsity plan has it, these tokens densely. */
+  readonly densePromptTokens?: DensePromptTokens | undefined;
 }
 
 /** One batch of sequences under generation. */
@@ -31,19 +38,44 @@ export const choiceOf = (logits: tf.Tensor2D, greedy: boolean): tf.Tensor => {
   return likeliest;
 };
 
-/** Hidden states of the last tokens of prompts that are read as one packed batch: [B, H], owned by the caller. */
-export function lastHidden(
-  pass: DensePass,
+/** What reading of prompts needs. */
+export interface PromptReader {
+  readonly model: LlamaForCausalLM;
+  readonly pass: DensePass;
+  readonly densePromptTokens?: DensePromptTokens | undefined;
+}
+
+/**
+ * Reads prompts as one packed batch.
+ * @param fill given each layer's rotated keys and values, [T, K·d] in packed order.
+ * @returns hidden states of each prompt's last token, [B, H], owned by the caller.
+ */
+export function readPrompts(
+  { model, pass, densePromptTokens }: PromptReader,
   prompts: readonly (readonly number[])[],
-  attend: (layout: ReturnType<typeof packTokens>) => Attend,
+  fill: KeysValuesListener,
 ): tf.Tensor2D {
-  const layout = packTokens({ lengths: prompts.map(({ length }) => length), dense: () => true });
+  const lengths = prompts.map(({ length }) => length);
+  const dense = densePromptTokens?.(lengths);
+  const layout = packTokens({ lengths, dense: (token) => dense === undefined || dense[token] === 1 });
+  const { sequenceStarts, rowOfToken, positionOfRow } = layout;
+  const heads = model.headLayout;
   return tf.tidy(() => {
-    const hidden = pass.hidden(Int32Array.from(prompts.flat()), layout.positionOfRow, attend(layout));
     const last = tf.tensor1d(
-      layout.sequenceStarts.slice(1).map((end) => end - 1),
+      sequenceStarts.slice(1).map((end) => rowOfToken[end - 1]!),
       'int32',
     );
-    return tf.gather(hidden, last);
+    if (dense === undefined) {
+      const hidden = pass.hidden(Int32Array.from(prompts.flat()), positionOfRow, (layer, q, k, v) => {
+        fill(layer, k, v);
+        return packedAttention(q, k, v, layout, heads);
+      });
+      return gatherRows(hidden, last);
+    }
+    const packed = tf.tensor1d(rowOfToken, 'int32');
+    const hidden = model.sparseHidden(layout, prompts.flat(), (layer, k, v) =>
+      fill(layer, gatherRows(k, packed), gatherRows(v, packed)),
+    );
+    return gatherRows(hidden, last);
   });
 }
