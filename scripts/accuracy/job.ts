@@ -24,9 +24,9 @@ export interface JobSetting {
   readonly data: string;
   readonly directory: string;
   readonly backend: string;
-  /** Steps of each task, where the job has none of its own; no more than `most`. */
+  /** Steps of each task, where the job has none of its own; no more than `most`, if that is given. */
   readonly taskSteps: Readonly<Record<TaskName, number>>;
-  readonly most: number;
+  readonly most: number | null;
   readonly learningRate: Readonly<Record<TaskName, number>>;
   readonly batchSize: number;
   readonly rank: number;
@@ -128,7 +128,8 @@ export async function runJob(
   const started = performance.now();
   const { train, held, sets } = TASKS[job.task];
   const { training = {} } = job;
-  const steps = job.trains ? Math.min(setting.most, training.steps ?? setting.taskSteps[job.task]) : 1;
+  const wanted = job.trains ? (training.steps ?? setting.taskSteps[job.task]) : 1;
+  const steps = Math.min(setting.most ?? wanted, wanted);
   const asked = sets?.split('+').filter((set) => setting.sets?.includes(set.split('=')[0]!) ?? true);
   const spec = asked?.join('+').replace(/=/g, `=${setting.data}/`) || null;
   const keys: Record<string, string> = {

@@ -65,7 +65,7 @@ async function run(): Promise<void> {
   const setting: JobSetting = {
     ...{ model: resolve(text('model')), data: resolve(text('data')), directory: '', backend: text('backend', 'cuda') },
     taskSteps: { math: number('math-steps', 600), csr: number('csr-steps', 375), 'random-answers': 1500 },
-    most: tiny ? 2 : Number.MAX_SAFE_INTEGER,
+    most: tiny ? 2 : null,
     learningRate: { math: number('rate', 1e-3), csr: number('rate', 1e-3), 'random-answers': 5e-4 },
     ...{
       batchSize: tiny ? 4 : 16,
