@@ -2,7 +2,7 @@
  * @file The backends of TensorFlow.js itself, and ours for NVIDIA GPUs and for the system's BLAS. `wasm` and `cpu` come with the install;
  * `tensorflow` and `webgpu` are the user's to install and never downloaded by us.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -13,6 +13,7 @@ const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node
 const CUDA_PACKAGE = '@spft/backend-cuda';
 const BLAS_PACKAGE = '@spft/backend-blas';
 const WASM_PACKAGE = '@tensorflow/tfjs-backend-wasm';
+const WASM_BINARY = 'tfjs-backend-wasm-simd.wasm';
 const WEBGPU_PACKAGE = '@tensorflow/tfjs-backend-webgpu';
 
 async function importPackage(name: string): Promise<unknown> {
@@ -155,22 +156,41 @@ export const wasm: BackendDescriptor = {
     const found = findPackage(WASM_PACKAGE);
     if (!found)
       return { available: false, reason: `${WASM_PACKAGE} is not installed`, hint: `npm install ${WASM_PACKAGE}` };
-    if (!existsSync(`${dirname(found.entry)}/tfjs-backend-wasm-simd.wasm`)) {
+    if (!existsSync(`${dirname(found.entry)}/${WASM_BINARY}`)) {
       return {
         available: false,
-        reason: `${WASM_PACKAGE} ${found.version} lacks tfjs-backend-wasm-simd.wasm`,
+        reason: `${WASM_PACKAGE} ${found.version} lacks ${WASM_BINARY}`,
         hint: 'reinstall it',
       };
     }
-    return { available: true, detail: `${WASM_PACKAGE} ${found.version}` };
+    return { available: true, detail: `${WASM_PACKAGE} ${found.version}${wasmThreads}` };
   },
   async prepare() {
     const { setWasmPaths } = (await import(
       '@tensorflow/tfjs-backend-wasm'
     )) as typeof import('@tensorflow/tfjs-backend-wasm');
-    setWasmPaths(`${dirname(findPackage(WASM_PACKAGE)!.entry)}/`);
+    const folder = dirname(findPackage(WASM_PACKAGE)!.entry);
+    setWasmPaths(`${folder}/`);
+    const ops = await importOps();
+    if (ops === null) return;
+    const binary = readFileSync(`${folder}/${WASM_BINARY}`);
+    const reason = ops.shareWasmMemory({ setWasmPaths, binary });
+    wasmThreads = `, ${reason === null ? 'threads' : `one thread (${reason})`}`;
   },
 };
+
+/** What is said of threads once it is known. */
+let wasmThreads = '';
+
+/** The ops, which bring the kernels that work on several threads; null where they are not installed. */
+async function importOps(): Promise<typeof import('@spft/sparse-ops') | null> {
+  try {
+    return await import('@spft/sparse-ops');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    return null;
+  }
+}
 
 /** Plain JavaScript: slow, exact, everywhere. */
 export const cpu: BackendDescriptor = {

@@ -104,6 +104,7 @@ function softmaxGrad(p: usize, dp: usize, keys: i32): void {
 
 /**
  * y = softmax(q·kᵀ/√d)·v. q and y [T, N·d], k and v [T, K·d].
+ * Of sequences [b0, b1) and of key heads [h0, h1) with the heads that read them: no two parts write the same, or read what another writes.
  * @param rowOfToken int32 [T]: where packed token t lies; `starts` int32 [B + 1].
  */
 export function attention(
@@ -113,11 +114,14 @@ export function attention(
   y: usize,
   rowOfToken: usize,
   starts: usize,
-  B: i32,
   N: i32,
   K: i32,
   d: i32,
   scratch: usize,
+  b0: i32,
+  b1: i32,
+  h0: i32,
+  h1: i32,
 ): void {
   const dim = padded(d);
   const row = <usize>dim << 2;
@@ -125,7 +129,7 @@ export function attention(
   const wide = <usize>N * head;
   const narrow = <usize>K * head;
   const scale: f32 = 1 / sqrt<f32>(<f32>d);
-  for (let b = 0; b < B; b++) {
+  for (let b = b0; b < b1; b++) {
     const first = load<i32>(starts + (<usize>b << 2));
     const length = load<i32>(starts + (<usize>b << 2), 4) - first;
     const rowOf = rowOfToken + (<usize>first << 2);
@@ -135,7 +139,7 @@ export function attention(
     const queries = values + <usize>keys * row;
     const out = queries + <usize>TILE * row;
     const scores = out + <usize>TILE * row;
-    for (let h = 0; h < K; h++) {
+    for (let h = h0; h < h1; h++) {
       gatherTransposed(k + <usize>h * head, narrow, rowOf, length, keys, d, kT);
       gather(v + <usize>h * head, narrow, rowOf, length, keys, d, values, 1);
       for (let n = h * (N / K); n < (h + 1) * (N / K); n++) {
@@ -166,11 +170,14 @@ export function attentionGrad(
   dv: usize,
   rowOfToken: usize,
   starts: usize,
-  B: i32,
   N: i32,
   K: i32,
   d: i32,
   scratch: usize,
+  b0: i32,
+  b1: i32,
+  h0: i32,
+  h1: i32,
 ): void {
   const dim = padded(d);
   const row = <usize>dim << 2;
@@ -178,7 +185,7 @@ export function attentionGrad(
   const wide = <usize>N * head;
   const narrow = <usize>K * head;
   const scale: f32 = 1 / sqrt<f32>(<f32>d);
-  for (let b = 0; b < B; b++) {
+  for (let b = b0; b < b1; b++) {
     const first = load<i32>(starts + (<usize>b << 2));
     const length = load<i32>(starts + (<usize>b << 2), 4) - first;
     const rowOf = rowOfToken + (<usize>first << 2);
@@ -194,7 +201,7 @@ export function attentionGrad(
     const dQueries = dOut + <usize>TILE * row;
     const p = dQueries + <usize>TILE * row;
     const ds = p + (<usize>TILE * <usize>keys << 2);
-    for (let h = 0; h < K; h++) {
+    for (let h = h0; h < h1; h++) {
       gatherTransposed(k + <usize>h * head, narrow, rowOf, length, keys, d, kT);
       gather(k + <usize>h * head, narrow, rowOf, length, keys, d, kRows, 1);
       gatherTransposed(v + <usize>h * head, narrow, rowOf, length, keys, d, vT);

@@ -138,14 +138,26 @@ function edge(
 /** Rows of k that `deepProduct` multiplies at a time, so that what it reads of b stays in the cache. */
 const DEPTH: i32 = 128;
 
-/** c = scale·aᵀ·b for a [T, m] and b [T, n] of many rows: the gradient of a thin matrix. */
-export function deepProduct(a: usize, b: usize, c: usize, T: i32, m: i32, n: i32, scale: f32): void {
-  const rowA = <usize>m << 2;
-  const rowB = <usize>n << 2;
-  if (T == 0) memory.fill(c, 0, (<usize>m * <usize>n) << 2);
+/**
+ * c = scale·aᵀ·b for a [T, m] and b [T, n] of many rows: the gradient of a thin matrix. Strides in bytes, so that parts of c can be made: columns from a
+ * multiple of 8 on, which changes no bits.
+ */
+export function deepProduct(
+  a: usize,
+  rowA: usize,
+  b: usize,
+  rowB: usize,
+  c: usize,
+  rowC: usize,
+  T: i32,
+  m: i32,
+  n: i32,
+  scale: f32,
+): void {
+  if (T == 0) for (let i = 0; i < m; i++) memory.fill(c + <usize>i * rowC, 0, <usize>n << 2);
   for (let t = 0; t < T; t += DEPTH) {
     const first = <usize>t;
-    product(a + first * rowA, 4, rowA, b + first * rowB, rowB, c, rowB, t ? c : 0, m, min(DEPTH, T - t), n, scale);
+    product(a + first * rowA, 4, rowA, b + first * rowB, rowB, c, rowC, t ? c : 0, m, min(DEPTH, T - t), n, scale);
   }
 }
 

@@ -27,6 +27,8 @@ export { noGradient } from './engine/tape.js';
 export { type StoreAsOptions, StoredFormError } from './forms/form.js';
 export type { StoredFormName } from './forms/forms.js';
 export { holdShards, type OriginalSample, originalSample, spreadPlaces, storeAs } from './forms/stored-form.js';
+export { ThreadsError } from './kernels/simd/threads/pool.js';
+export { type SharedWasmOptions, shareWasmMemory } from './kernels/simd/threads/wasm.js';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './loss/linear-cross-entropy.js';
 export { type LogitsCrossEntropyOptions, logitsCrossEntropy } from './loss/logits-cross-entropy.js';
 export { type FrozenWeight, gatedMlp, type MlpWeights } from './mlp/gated-mlp.js';

@@ -35,9 +35,9 @@ describe('the SIMD kernels', () => {
   it.each(['plain', 'relaxed'] as const)('work on memory shared among threads: %s', (kind) => {
     if (!runsSimd(kind)) return;
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
-    askForSimd(kind);
+    askForSimd({ kind });
     const { swiglu } = simdModule({ wasm: { asm: { memory } } })!;
-    askForSimd(null);
+    askForSimd({});
     const numbers = new Float32Array(memory.buffer, 1024, 3);
     numbers.set([2, 3, 0]);
     swiglu(1024, 1028, 1032, 1);

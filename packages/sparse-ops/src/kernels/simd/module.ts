@@ -10,35 +10,52 @@ import type * as tf from '@tensorflow/tfjs';
 import type { KernelAttributesOf, KernelInfosOf, KernelInputsOf, KernelName } from '../../contract/kernels.js';
 import { ASSEMBLY, RELAXED_ASSEMBLY } from './assembly.generated.js';
 import { withSharedMemory } from './shared-memory.js';
+import { ThreadPool } from './threads/pool.js';
+import { defaultThreads } from './threads/workers.js';
 
 /** An address in bytes. */
 export type Address = number;
 type Kernel = (...args: number[]) => void;
 
-/** As `assembly/` documents them. */
-export interface SimdModule {
-  readonly adamw: Kernel;
-  readonly attention: Kernel;
-  readonly attentionGrad: Kernel;
+/** The kernels that `assembly/` documents, which write what they make. */
+const NAMES = [
+  'adamw',
+  'attention',
+  'attentionGrad',
+  'deepProduct',
+  'multiply',
+  'multiplyFew',
+  'product',
+  'rmsNorm',
+  'rmsNormGrad',
+  'rope',
+  'swiglu',
+  'swigluGrad',
+  'transpose',
+  'unpack4bit',
+  'unpack4bitColumns',
+] as const;
+
+type SimdName = (typeof NAMES)[number];
+
+export type SimdModule = Readonly<Record<SimdName, Kernel>> & {
   readonly attentionScratch: (longest: number, headDim: number) => number;
-  readonly deepProduct: Kernel;
-  readonly multiply: Kernel;
-  readonly multiplyFew: Kernel;
   readonly multiplyScratch: () => number;
-  readonly product: Kernel;
-  readonly rmsNorm: Kernel;
-  readonly rmsNormGrad: Kernel;
-  readonly rope: Kernel;
-  readonly swiglu: Kernel;
-  readonly swigluGrad: Kernel;
-  readonly transpose: Kernel;
-  readonly unpack4bit: Kernel;
-  readonly unpack4bitColumns: Kernel;
+};
+
+/** The kernels on a backend's memory. */
+interface Simd {
+  readonly module: SimdModule;
+  readonly pool: ThreadPool<SimdName>;
 }
 
 /** What is used of tfjs's `BackendWasm`. */
 interface WasmBackend {
-  readonly wasm: { readonly asm?: { readonly memory?: unknown } };
+  readonly wasm: {
+    readonly asm?: { readonly memory?: unknown };
+    _malloc(bytes: number): number;
+    _free(place: number): void;
+  };
   makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
   typedArrayFromHeap(info: tf.TensorInfo): Float32Array | Int32Array;
   disposeData(dataId: object): boolean;
@@ -53,20 +70,47 @@ const bytesOf = (kind: SimdKind): Uint8Array<ArrayBuffer> =>
 /** Whether this engine can run the module. */
 export const runsSimd = (kind: SimdKind): boolean => WebAssembly.validate(bytesOf(kind));
 
-let asked: SimdKind | null = null;
-
-/** Which of the modules backends get from now on that have none yet; null for the better of those that the engine can run. To test and to time both. */
-export function askForSimd(kind: SimdKind | null): void {
-  asked = kind;
-  modules = new WeakMap();
+/** What backends get from now on that have no kernels yet: to test and to time it. */
+interface Asked {
+  /** Default: the better of those that the engine can run. */
+  readonly kind?: SimdKind;
+  /** Where memory is shared. Default: as many as this machine has cores. */
+  readonly threads?: number;
 }
 
-function instantiate(memory: unknown): SimdModule | null {
+let asked: Asked = {};
+let known = new WeakMap<object, Simd | null>();
+const pools = new Set<ThreadPool<SimdName>>();
+
+/** Has kernels made anew, as asked for. */
+export function askForSimd(next: Asked): void {
+  asked = { ...next };
+  known = new WeakMap();
+  for (const pool of pools) pool.dispose();
+  pools.clear();
+}
+
+/** How many threads kernels have on memory that is shared, this one included; unless they were made before. */
+export function setSimdThreads(threads: number): void {
+  asked = { ...asked, threads };
+}
+
+function instantiate(backend: WasmBackend): Simd | null {
+  const memory = backend.wasm?.asm?.memory;
   if (!(memory instanceof WebAssembly.Memory)) return null;
   try {
-    const bytes = bytesOf(asked ?? (runsSimd('relaxed') ? 'relaxed' : 'plain'));
-    const module = new WebAssembly.Module(memory.buffer instanceof ArrayBuffer ? bytes : withSharedMemory(bytes));
-    return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as SimdModule;
+    const bytes = bytesOf(asked.kind ?? (runsSimd('relaxed') ? 'relaxed' : 'plain'));
+    const isShared = !(memory.buffer instanceof ArrayBuffer);
+    const module = new WebAssembly.Module(isShared ? withSharedMemory(bytes) : bytes);
+    const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as SimdModule;
+    const { wasm } = backend;
+    const pool = new ThreadPool<SimdName>({
+      ...{ module, memory, kernels, names: NAMES, threads: isShared ? (asked.threads ?? defaultThreads()) : 1 },
+      allocate: (size) => wasm._malloc(size),
+      free: (place) => wasm._free(place),
+    });
+    pools.add(pool);
+    return { module: kernels, pool };
   } catch {
     return null;
   }
@@ -76,10 +120,16 @@ function instantiate(memory: unknown): SimdModule | null {
 export class SimdCall {
   readonly #scratch: tf.TensorInfo[] = [];
 
+  readonly module: SimdModule;
+  readonly pool: ThreadPool<SimdName>;
+
   constructor(
-    readonly module: SimdModule,
+    { module, pool }: Simd,
     private readonly backend: WasmBackend,
-  ) {}
+  ) {
+    this.module = module;
+    this.pool = pool;
+  }
 
   /** Where a tensor's values begin; stays true while it lives. One made on another backend moves here first. */
   at(info: tf.TensorInfo): Address {
@@ -111,7 +161,9 @@ export class SimdCall {
     return this.at(info);
   }
 
+  /** Gives back what the call needed. What it wrote of a job and did not run is no part of the next call's. */
   end(): void {
+    this.pool.forget();
     for (const { dataId } of this.#scratch) this.backend.disposeData(dataId);
   }
 }
@@ -125,9 +177,9 @@ export type SimdRun<Name extends KernelName> = (
 
 /** Makes a call on a backend, and gives back what it needed until its end. */
 export function withCall<T>(backend: unknown, f: (call: SimdCall) => T): T {
-  const module = simdModule(backend as object);
-  if (module === null) throw new Error('internal: a SIMD kernel was called on a backend whose memory it cannot share');
-  const call = new SimdCall(module, backend as WasmBackend);
+  const simd = simdOf(backend as object);
+  if (simd === null) throw new Error('internal: a SIMD kernel was called on a backend whose memory it cannot share');
+  const call = new SimdCall(simd, backend as WasmBackend);
   try {
     return f(call);
   } finally {
@@ -141,13 +193,17 @@ export const kernelFuncOf =
   ({ inputs, attrs, backend }) =>
     withCall(backend, (call) => run(call, inputs as never, attrs as never));
 
-let modules = new WeakMap<object, SimdModule | null>();
-
-/** The kernels on the memory of this backend, or null where they cannot run. */
-export function simdModule(backend: object): SimdModule | null {
-  const known = modules.get(backend);
-  if (known !== undefined) return known;
-  const made = instantiate((backend as Partial<WasmBackend>).wasm?.asm?.memory);
-  modules.set(backend, made);
+/** The kernels on the memory of this backend, and who runs them; null where they cannot run. */
+function simdOf(backend: object): Simd | null {
+  const there = known.get(backend);
+  if (there !== undefined) return there;
+  const made = instantiate(backend as WasmBackend);
+  known.set(backend, made);
   return made;
 }
+
+/** The kernels on the memory of this backend, or null where they cannot run. */
+export const simdModule = (backend: object): SimdModule | null => simdOf(backend)?.module ?? null;
+
+/** How many threads run them, this one included; 0 where they cannot run. */
+export const simdThreads = (backend: object): number => simdOf(backend)?.pool.threads ?? 0;

@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Address, SimdCall, SimdRun } from './module.js';
 import { withCall } from './module.js';
+import { inScratch } from './threads/pool.js';
 
 const FLOAT = 4;
 
@@ -42,24 +43,59 @@ export interface Product {
 /** Up to so many rows, a transposed b is read once as it lies; for more, packing it pays. */
 const FEW_ROWS = 4;
 
-/** c = added + scale·a·b. */
-export function multiply(call: SimdCall, { m, k, n, a, b, c, added, scale = 1 }: Product): void {
+/** Multiplications and additions below which one thread is done before another is awake, and above which a part for each thread is cut in two. */
+const SMALL = 1e6;
+const LARGE = 3e7;
+/** Rows of a part at least, each of which packs all of b that it reads. */
+const LEAST_ROWS = 48;
+
+/** c = added + scale·a·b, on all threads where it is worth it. */
+export function multiply(call: SimdCall, product: Product): void {
+  addProduct(call, product);
+  call.pool.run();
+}
+
+/**
+ * Adds it to the job, in parts: rows where there are enough, else columns. Which part an element is in changes none of its bits (`assembly/multiply.ts`).
+ */
+export function addProduct(call: SimdCall, { m, k, n, a, b, c, added, scale = 1 }: Product): void {
   if (m === 0 || n === 0) return;
+  const { pool } = call;
   const [addedAt, addedStride] = added ? [added.at, added.stride * FLOAT] : [0, 0];
   const { rows = 0, columns = 0 } = b;
+  const flops = 2 * m * k * n;
+  const parts = pool.threads === 1 || flops < SMALL ? 1 : pool.threads * (flops > LARGE ? 2 : 1);
   if (m <= FEW_ROWS && b.transposed && columns === 0 && !a.transposed) {
-    call.module.multiplyFew(
-      ...[a.at, a.stride * FLOAT, b.at, b.stride * FLOAT, rows],
-      ...[c.at, c.stride * FLOAT, addedAt, addedStride, k, scale, m, 0, n],
-    );
+    for (const [j0, j1] of stretches(n, parts, 8)) {
+      pool.call(
+        'multiplyFew',
+        ...[a.at, a.stride * FLOAT, b.at, b.stride * FLOAT, rows],
+        ...[c.at, c.stride * FLOAT, addedAt, addedStride, k, scale, m, j0, j1],
+      );
+      pool.endChunk();
+    }
     return;
   }
-  call.module.multiply(
-    ...[a.at, a.stride * FLOAT, Number(a.transposed ?? false)],
-    ...[b.at, b.stride * FLOAT, Number(b.transposed ?? false), rows, columns],
-    ...[c.at, c.stride * FLOAT, addedAt, addedStride, k, scale],
-    ...[0, m, 0, n, call.scratch(call.module.multiplyScratch() / FLOAT)],
-  );
+  pool.reserve(call.module.multiplyScratch());
+  const byRows = Math.min(parts, Math.max(1, Math.floor(m / LEAST_ROWS)));
+  for (const [i0, i1] of stretches(m, byRows, 4)) {
+    for (const [j0, j1] of stretches(n, Math.ceil(parts / byRows), 8)) {
+      pool.call(
+        'multiply',
+        ...[a.at, a.stride * FLOAT, Number(a.transposed ?? false)],
+        ...[b.at, b.stride * FLOAT, Number(b.transposed ?? false), rows, columns],
+        ...[c.at, c.stride * FLOAT, addedAt, addedStride, k, scale],
+        ...[i0, i1, j0, j1, inScratch(0)],
+      );
+      pool.endChunk();
+    }
+  }
+}
+
+/** [0, length) in so many parts, or fewer, that begin at multiples of `unit`. */
+export function stretches(length: number, parts: number, unit: number): [from: number, to: number][] {
+  const step = Math.max(unit, Math.ceil(length / parts / unit) * unit);
+  return Array.from({ length: Math.ceil(length / step) }, (_, n) => [n * step, Math.min(length, (n + 1) * step)]);
 }
 
 const sizes = ({ shape }: tf.TensorInfo) => shape as [number, number];
@@ -145,8 +181,9 @@ function multiplyBatch(
   const moved = (operand: Operand, numbers: number) => ({ ...operand, at: operand.at + FLOAT * numbers });
   for (let i = 0, count = tf.util.sizeFromShape(batch); i < count; i++) {
     const [first, second, third] = [moved(left, i * m! * k!), moved(right, i * k! * n), moved(result, i * m! * n)];
-    multiply(call, { m: m!, k: k!, n, a: first, b: second, c: third });
+    addProduct(call, { m: m!, k: k!, n, a: first, b: second, c: third });
   }
+  call.pool.run();
   return y;
 }
 
