@@ -27,7 +27,7 @@ export { noGradient } from './engine/tape.js';
 export { type StoreAsOptions, StoredFormError } from './forms/form.js';
 export type { StoredFormName } from './forms/forms.js';
 export { holdShards, type OriginalSample, originalSample, spreadPlaces, storeAs } from './forms/stored-form.js';
-export { ThreadsError } from './kernels/simd/threads/pool.js';
+export { ThreadsError } from './kernels/simd/threads/errors.js';
 export { type SharedWasmOptions, shareWasmMemory } from './kernels/simd/threads/wasm.js';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './loss/linear-cross-entropy.js';
 export { type LogitsCrossEntropyOptions, logitsCrossEntropy } from './loss/logits-cross-entropy.js';

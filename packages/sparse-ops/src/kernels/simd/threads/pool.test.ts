@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ASSEMBLY } from '../assembly.generated.js';
 import { withSharedMemory } from '../shared-memory.js';
-import { inScratch, type PoolOptions, ThreadPool, ThreadsError } from './pool.js';
+import { ThreadsError } from './errors.js';
+import { inScratch, type PoolOptions, ThreadPool } from './pool.js';
 
 const module = new WebAssembly.Module(withSharedMemory(Buffer.from(ASSEMBLY, 'base64')));
 const NAMES = ['swiglu', 'transpose'] as const;

@@ -6,6 +6,7 @@
  * is made at once.
  */
 
+import { ThreadsError } from './errors.js';
 import type { Job, ThreadOptions } from './interpreter.js';
 import {
   CONTROL,
@@ -28,12 +29,6 @@ const SPINS = 500_000;
 /** Milliseconds of a wait for other threads, and how many such waits pass without any chunk being done before they are given up: two minutes. */
 const WAIT = 100;
 const PATIENCE = 1200;
-
-/** Other threads did not finish what they had taken. */
-export class ThreadsError extends Error {
-  readonly code = 'SPFT_THREADS';
-  override readonly name = 'ThreadsError';
-}
 
 type Kernel = (...args: number[]) => void;
 

@@ -41,6 +41,9 @@ describe('shareWasmMemory()', () => {
 
   it('says what is wrong with what it is given', () => {
     expect(() => shareWasmMemory({ setWasmPaths, binary, threads: 1.5 })).toThrow('threads is 1.5, must be a whole');
+    vi.stubEnv('SPFT_THREADS', 'many');
+    expect(() => shareWasmMemory({ setWasmPaths, binary })).toThrow("SPFT_THREADS is 'many'; wanted a whole number");
+    vi.unstubAllEnvs();
     expect(() => shareWasmMemory({ setWasmPaths, binary: binary.subarray(0, 100), threads: 2 })).toThrow(
       'withSharedMemory: the module',
     );

@@ -24,7 +24,7 @@ const FILES = ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm', 'tfjs-ba
 /**
  * Call it before `tf.setBackend('wasm')`, in a page within a worker.
  * @returns null where the backend will have threads; else why it will not, and everything is as if nothing had been called: tfjs loads what it would have.
- * @throws RangeError when `threads` is no whole number above 0, or `binary` is not such a file.
+ * @throws RangeError when `threads`, or SPFT_THREADS in its place, is no whole number above 0, or `binary` is not such a file.
  */
 export function shareWasmMemory({ setWasmPaths, binary, threads }: SharedWasmOptions): string | null {
   if (threads !== undefined && !(Number.isSafeInteger(threads) && threads > 0)) {

@@ -51,12 +51,19 @@ export function whyNoThreads(): string | null {
   }
 }
 
-/** As many threads as this machine gives us; in Node `SPFT_THREADS` says otherwise. 1 where there can be no others. */
+/**
+ * As many threads as this machine gives us; in Node `SPFT_THREADS` says otherwise. 1 where there can be no others.
+ * @throws RangeError where SPFT_THREADS is no whole number above 0.
+ */
 export function defaultThreads(): number {
   if (whyNoThreads() !== null) return 1;
   const process = nodeProcess();
-  const wanted = Number(process?.env?.SPFT_THREADS);
-  if (Number.isSafeInteger(wanted) && wanted > 0) return Math.min(wanted, MOST_THREADS);
+  const asked = process?.env?.SPFT_THREADS;
+  if (asked) {
+    const wanted = Number(asked);
+    if (Number.isSafeInteger(wanted) && wanted > 0) return Math.min(wanted, MOST_THREADS);
+    throw new RangeError(`SPFT_THREADS is '${asked}'; wanted a whole number of at least 1`);
+  }
   const cores = process ? process.getBuiltinModule!('node:os').availableParallelism() : navigator.hardwareConcurrency;
   return Math.max(1, Math.min(cores || 1, MOST_THREADS));
 }
