@@ -13,8 +13,8 @@ struct alignas(16) Octet {
   ELEMENT element[WIDTH];
 };
 
-// y[row, j] = x[row, indices[j]]. A thread has two neighbouring kept columns of eight rows at a time.
-extern "C" __global__ void gather_columns(const ELEMENT* x, const int* indices, ELEMENT* y, int rows, int n, int kept, int paired) {
+// y[row, j] = x[row, indices[j]], rows of y `stride` elements apart. A thread has two neighbouring kept columns of eight rows at a time.
+extern "C" __global__ void gather_columns(const ELEMENT* x, const int* indices, ELEMENT* y, int rows, int n, int kept, int stride, int paired) {
   const int j = 2 * (blockIdx.x * blockDim.x + threadIdx.x);
   if (j >= kept) return;
   const bool both = j + 1 < kept;
@@ -33,7 +33,7 @@ extern "C" __global__ void gather_columns(const ELEMENT* x, const int* indices, 
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
       if (row + r >= rows) break;
-      ELEMENT* to = y + (row + r) * kept + j;
+      ELEMENT* to = y + (row + r) * stride + j;
       if (paired) *(Pair*)to = Pair{a[r], b[r]};
       else {
         to[0] = a[r];
@@ -60,9 +60,10 @@ extern "C" __global__ void transpose(const ELEMENT* x, const int* indices, ELEME
   }
 }
 
-// y[row, indices[j]] = x[row, j], zero in the other columns. A thread has WIDTH neighbouring columns of `count` rows.
+// y[row, indices[j]] = x[row, j], zero in the other columns; rows of x are `stride` elements apart. A thread has WIDTH neighbouring columns of `count`
+// rows.
 extern "C" __global__ void scatter_columns(const ELEMENT* __restrict__ x, const int* indices, ELEMENT* __restrict__ y, int rows, int kept,
-                                           int total, int count, int aligned) {
+                                           int stride, int total, int count, int aligned) {
   const int column = WIDTH * (blockIdx.x * blockDim.x + threadIdx.x);
   if (column >= total) return;
   int from[WIDTH];
@@ -72,7 +73,7 @@ extern "C" __global__ void scatter_columns(const ELEMENT* __restrict__ x, const 
   for (i64 row = begin; row < end; row++) {
     Octet octet;
 #pragma unroll
-    for (int i = 0; i < WIDTH; i++) octet.element[i] = from[i] < 0 ? (ELEMENT)0 : x[row * kept + from[i]];
+    for (int i = 0; i < WIDTH; i++) octet.element[i] = from[i] < 0 ? (ELEMENT)0 : x[row * stride + from[i]];
     ELEMENT* to = y + row * total + column;
     if (aligned) *(Octet*)to = octet;
     else {

@@ -36,11 +36,23 @@ __device__ __forceinline__ u32 pack_e4m3(float a, float b, float c, float d) {
 
 template <> __device__ __forceinline__ e4m3 from_float<e4m3>(float x) { return e4m3{(u8)float_to_e4m3(x)}; }
 
+// Eight numbers as they are stored.
+__device__ __forceinline__ void unpack_e4m3(const Words2& words, float (&to)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; i += 2) {
+    const u16 pair = (u16)(words.word[i / 4] >> 8 * (i % 4));
+#ifdef PTX_E4M3
+    ptx_e4m3x2_to_floats(pair, to[i], to[i + 1]);
+#else
+    to[i] = to_float(e4m3{(u8)pair});
+    to[i + 1] = to_float(e4m3{(u8)(pair >> 8)});
+#endif
+  }
+}
+
 template <int N> __device__ __forceinline__ void load_vector(const e4m3* from, float (&to)[N]) {
   static_assert(N == 8, "a full-width load has eight numbers");
-  const Words2 words = *(const Words2*)from;
-#pragma unroll
-  for (int i = 0; i < N; i++) to[i] = to_float(e4m3{(u8)(words.word[i / 4] >> 8 * (i % 4))});
+  unpack_e4m3(*(const Words2*)from, to);
 }
 template <int N> __device__ __forceinline__ void store_vector(e4m3* to, const float (&from)[N]) {
   static_assert(N == 8, "a full-width store has eight numbers");
@@ -65,6 +77,13 @@ template <typename T> __device__ __forceinline__ u32 most_of(const Octet<T>& oct
 #pragma unroll
   for (int i = 0; i < 8; i++) most = max(most, magnitude_of(octet[i]));
   return most;
+}
+// Of bf16 two at a time, as they are halves of floats whose order is that of their bits.
+template <> __device__ __forceinline__ u32 most_of(const Octet<bf16>& octet, u32 most) {
+  u32 pairs = octet.pair[0] & 0x7fff7fffu;
+#pragma unroll
+  for (int i = 1; i < 4; i++) pairs = __vmaxu2(pairs, octet.pair[i] & 0x7fff7fffu);
+  return max(most, max(pairs << 16, pairs & 0xffff0000u));
 }
 
 // The greatest of all threads of a block, whose count must be a multiple of 32. `of_warp` is 32 numbers of shared memory.

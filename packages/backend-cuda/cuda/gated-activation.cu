@@ -24,7 +24,8 @@ __device__ __forceinline__ void store(X* to, const float (&from)[STEP]) {
 #endif
 }
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+// By the fast division: an exact one takes longer than all the rest of an element.
+__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
 extern "C" __global__ void gated_activation(const X* gate, const X* up, X* out, int rows, int columns, int stride, int out_stride) {
   const int per_row = columns / STEP;

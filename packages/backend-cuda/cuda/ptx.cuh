@@ -23,6 +23,12 @@ __device__ __forceinline__ u16 ptx_floats_to_e4m3x2(float low, float high) {
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
   return pair;
 }
+// The two numbers of such a pair.
+__device__ __forceinline__ void ptx_e4m3x2_to_floats(u16 pair, float& low, float& high) {
+  asm("{ .reg .b32 halves; .reg .b16 a, b; cvt.rn.f16x2.e4m3x2 halves, %2; mov.b32 {a, b}, halves; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b; }"
+      : "=f"(low), "=f"(high)
+      : "h"(pair));
+}
 #endif
 
 // 2^x, with an error of two units in the last place.

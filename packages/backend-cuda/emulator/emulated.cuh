@@ -213,6 +213,11 @@ inline int __mulhi(int x, int y) { return (int)((long long)x * y >> 32); }
 inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
   return (unsigned long long)((unsigned __int128)x * y >> 64);
 }
+// The greater of each pair of halves, unsigned.
+inline unsigned __vmaxu2(unsigned a, unsigned b) {
+  const unsigned low_a = a & 0xffffu, low_b = b & 0xffffu, high_a = a & 0xffff0000u, high_b = b & 0xffff0000u;
+  return (low_a > low_b ? low_a : low_b) | (high_a > high_b ? high_a : high_b);
+}
 inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
   const unsigned long long bytes = (unsigned long long)y << 32 | x;
   unsigned result = 0;

@@ -275,6 +275,56 @@ describeCuda('frozen matrices in e4m3', () => {
     tf.dispose([weight, up, x, dy, scale]);
   });
 
+  it.each([
+    ['all rows dense', 11, 11],
+    ['some sparse', 40, 12],
+    ['kept numbers of channels that are no multiple of 16', 40, 12],
+  ])('make one product of several layers and one scale for what their gradients are a row: %s', (what, T, D) => {
+    const outs = [48, 32, 32];
+    const counts = what.startsWith('kept') ? [24, 8, 16] : [32, 16, 16];
+    const w = outs.map((out) => numbers(out * 64, 0.05));
+    const dy = outs.map((out, n) => numbers(T * out, 4 ** -n));
+    const x = matrix(T, 64);
+    const weights = w.map((values, n) => storeAs(matrix(outs[n]!, 64, values), 'fp8'));
+    const dys = dy.map((values, n) => matrix(T, outs[n]!, values));
+    const indices = counts.map((count, n) =>
+      Array.from({ length: count }, (_, i) => i + (i > 3 ? outs[n]! - count : 0)),
+    );
+    const keeps = indices.map((of, n) => (D < T ? selection(of, outs[n]!) : null));
+    const layers = weights.map((weight, n) => ({ weight, bias: null, keep: keeps[n]!, lora: null }));
+    const gradient = tf.grad((x) => {
+      const ys = projectRows(x as tf.Tensor2D, layers, D);
+      return ys.map((y, n) => y.mul(dys[n]!).sum()).reduce((a, b) => a.add(b)) as tf.Scalar;
+    });
+    const before = cuda().masksBelow;
+    cuda().masksBelow = 0;
+    const [dx] = twice(() => [gradient(x)]);
+    const profile = cuda().profile(() => gradient(x).dispose());
+    const products = profile
+      .filter(({ name }) => name.startsWith('product'))
+      .reduce((sum, { calls }) => sum + calls, 0);
+    cuda().masksBelow = before;
+    // Forward three of dense rows, and one of sparse rows; backward one of each.
+    expect(products).toBe(D < T ? 6 : 4);
+    // The codes of all gradients of a row share its scale; of sparse rows those of kept channels.
+    const codes = w.map((values) => e4m3WeightReference(values));
+    const expected = new Float64Array(T * 64);
+    for (let t = 0; t < T; t++) {
+      const kept = outs.map((out, n) => (t < D ? Array.from({ length: out }, (_, o) => o) : indices[n]!));
+      const row = kept.flatMap((of, n) => of.map((o) => dy[n]![t * outs[n]! + o]!));
+      const quantised = e4m3RowsReference(Float32Array.from(row), row.length);
+      let at = 0;
+      for (const [n, of] of kept.entries()) {
+        for (const o of of) {
+          for (let i = 0; i < 64; i++) expected[64 * t + i]! += quantised[at]! * codes[n]![64 * o + i]!;
+          at++;
+        }
+      }
+    }
+    expect(distance(dx!, expected)).toBeLessThan(4e-3);
+    tf.dispose([x, ...weights, ...dys, ...keeps.flatMap((keep) => keep?.indices ?? [])]);
+  });
+
   /** Layers whose gradients are compared with those of the same ops on `cpu` with the numbers that codes stand for. */
   const spanning: Record<string, (T: number, D: number, sparse: boolean) => Promise<void>> = {
     projectRows: (T, D, sparse) =>

@@ -98,12 +98,12 @@ function withCodebookOf(backend: CudaBackend, weight: TensorInfo, codes: TensorI
   return plain;
 }
 
-/** Writes Wᵀ's codes, or those of some of its rows, to `to`. */
-function transposeCodes(backend: CudaBackend, weight: TensorInfo, to: number): void {
+/** Writes Wᵀ's codes to `to`, [in, out] with rows `stride` apart. */
+function transposeCodes(backend: CudaBackend, weight: TensorInfo, to: number, stride = weight.shape[0]!): void {
   const [rows, columns] = weight.shape as [number, number];
   const kernel = backend.kernel('transpose-bytes', 'transpose_bytes', 'pppiii');
   const grid = [Math.ceil(columns / 128), Math.ceil(rows / 128)] as const;
-  backend.launch(kernel, grid, [256], [backend.address(weight), 0, to, rows, columns, rows]);
+  backend.launch(kernel, grid, [256], [backend.address(weight), 0, to, rows, columns, stride]);
 }
 
 /** Runs `f` with the address of Wᵀ's codes [in, out]. */
@@ -133,6 +133,36 @@ function multiplyCodes(
   backend.multiply({
     ...{ m, n, k, transposeB: true, type: 'e4m3', outputType, alpha, beta, a: codes, b, c, d },
     ...{ lda, ldd, scaleA, scaledByRow },
+  });
+}
+
+/**
+ * Whether dx = Σ dyᵢ·Wᵢ is one product: of matrices on codes with one scale in common, whose transposed codes are made for it, side by side. (Kept ones lie
+ * apart.)
+ */
+export function multipliesTogether(backend: CudaBackend, weights: readonly TensorInfo[]): boolean {
+  if (!weights.every((weight) => runsOnCodes(backend, weight))) return false;
+  const [first, ...others] = weights.map((weight) => codebookOf(backend, weight));
+  return (
+    !first!.keepsTransposed && others.every(({ scale, keepsTransposed }) => scale === first!.scale && !keepsTransposed)
+  );
+}
+
+/** d = Σ dyᵢ·Wᵢ for the codes of all dyᵢ side by side, where `multipliesTogether` says so. */
+export function timesTransposedTogether(
+  backend: CudaBackend,
+  dys: QuantisedRows,
+  weights: readonly TensorInfo[],
+  sum: Sum,
+): void {
+  const [inputs, { scale }] = [weights[0]!.shape[1]!, codebookOf(backend, weights[0]!)];
+  backend.scratch(inputs * dys.columns, (codes) => {
+    let at = 0;
+    for (const weight of weights) {
+      transposeCodes(backend, weight, codes + at, dys.columns);
+      at += weight.shape[0]!;
+    }
+    multiplyCodes(backend, dys, codes, inputs, scale, sum);
   });
 }
 

@@ -42,8 +42,8 @@ export interface StoredForm {
   times(backend: CudaBackend, x: Rows, weight: TensorInfo, sum: Sum): void;
   /** d [T, in] = dy·W for dy of `rowsOf`. */
   timesTransposed(backend: CudaBackend, dy: Rows, weight: TensorInfo, sum: Sum): void;
-  /** W[indices] [kept, in] in this form or plain, or of several matrices one below the other [n·kept, in]; owned by the caller. */
-  keptRows(backend: CudaBackend, weights: readonly TensorInfo[], indices: TensorInfo): TensorInfo;
+  /** W[indices] [kept, in] in this form or plain, or of several matrices, each with its own indices, one below the other [Σkept, in]; owned by the caller. */
+  keptRows(backend: CudaBackend, weights: readonly TensorInfo[], indices: readonly TensorInfo[]): TensorInfo;
   /** W[:, indices] [out, kept], likewise. */
   keptColumns(backend: CudaBackend, weight: TensorInfo, indices: TensorInfo): TensorInfo;
 }
@@ -124,8 +124,12 @@ export function timesTransposed(
   if (to > from) formOf(backend, weight).timesTransposed(backend, dy.for(weight).slice(from, to), weight, sum);
 }
 
-/** W[indices] of a matrix, or of several one below the other; owned by the caller. */
-export function keptRows(backend: CudaBackend, weights: readonly TensorInfo[], indices: TensorInfo): TensorInfo {
+/** W[indices] of a matrix, or of several, each with its own indices, one below the other [Σkept, in]; owned by the caller. */
+export function keptRows(
+  backend: CudaBackend,
+  weights: readonly TensorInfo[],
+  indices: readonly TensorInfo[],
+): TensorInfo {
   const [first, ...others] = weights.map((weight) => backend.physical(weight));
   return others.every((physical) => physical === first)
     ? formOf(backend, weights[0]!).keptRows(backend, weights, indices)
@@ -136,18 +140,36 @@ export function keptRows(backend: CudaBackend, weights: readonly TensorInfo[], i
 export function keptRowsUnpacked(
   backend: CudaBackend,
   weights: readonly TensorInfo[],
-  indices: TensorInfo,
+  indices: readonly TensorInfo[],
 ): TensorInfo {
-  const [kept, columns] = [indices.shape[0]!, weights[0]!.shape[1]!];
   const type = backend.weightType;
-  const all = backend.output([weights.length * kept, columns], 'float32', type);
-  weights.forEach((weight, n) => {
-    const rows = formOf(backend, weight).keptRows(backend, [weight], indices);
+  return belowEachOther(backend, weights, indices, type, (weight, indices, to) => {
+    const rows = formOf(backend, weight).keptRows(backend, [weight], [indices]);
     const plain = backend.as(rows, type);
-    const bytes = kept * columns * BYTES[type];
-    backend.copy(backend.address(plain), backend.address(all) + n * bytes, bytes);
+    backend.copy(backend.address(plain), to, indices.shape[0]! * weight.shape[1]! * BYTES[type]);
     backend.release(rows);
     backend.release(plain);
+  });
+}
+
+/**
+ * Rows of several matrices [., in] one below the other, as element type `physical`; owned by the caller.
+ * @param write puts rows of one of them where they belong.
+ */
+export function belowEachOther(
+  backend: CudaBackend,
+  weights: readonly TensorInfo[],
+  indices: readonly TensorInfo[],
+  physical: Physical,
+  write: (weight: TensorInfo, indices: TensorInfo, to: number) => void,
+): TensorInfo {
+  const columns = weights[0]!.shape[1]!;
+  const kept = indices.map(({ shape }) => shape[0]!);
+  const all = backend.output([kept.reduce((sum, n) => sum + n, 0), columns], 'float32', physical);
+  let to = backend.address(all);
+  weights.forEach((weight, n) => {
+    if (kept[n]! > 0) write(weight, indices[n]!, to);
+    to += kept[n]! * columns * BYTES[physical];
   });
   return all;
 }

@@ -8,8 +8,8 @@ import type { Packed4bitAttributes, StoredType } from '@spft/sparse-ops/backend'
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
-import { BYTES, C_TYPE, type Physical } from '../storage.js';
-import { registerForm, type StoredForm } from './form.js';
+import { C_TYPE, type Physical } from '../storage.js';
+import { belowEachOther, registerForm, type StoredForm } from './form.js';
 import { codebookFrom, codebookOf, type FourBitCodebook, type Parts } from './four-bit-parts.js';
 import { multiplyPlain, type PlainRows, plainRows } from './plain.js';
 import { registerUnpacking } from './unpacking.js';
@@ -74,20 +74,16 @@ function unpackRows(backend: CudaBackend, weight: TensorInfo, indices: TensorInf
   backend.launch(kernel, [kept], [threads], args);
 }
 
-/** Rows by index of matrices one below the other, [n·kept, in] in `physical`; owned by the caller. */
+/** Rows by index of matrices, each with its own indices, one below the other, [Σkept, in] in `physical`; owned by the caller. */
 export function rowsOfFourBit(
   backend: CudaBackend,
   weights: readonly TensorInfo[],
-  indices: TensorInfo,
+  indices: readonly TensorInfo[],
   physical: 'f32' | 'bf16',
 ): TensorInfo {
-  const [kept, columns] = [indices.shape[0]!, weights[0]!.shape[1]!];
-  const all = backend.output([weights.length * kept, columns], 'float32', physical);
-  const bytes = kept * columns * BYTES[physical];
-  weights.forEach((weight, n) => {
-    unpackRows(backend, weight, indices, backend.address(all) + n * bytes, physical);
-  });
-  return all;
+  return belowEachOther(backend, weights, indices, physical, (weight, indices, to) =>
+    unpackRows(backend, weight, indices, to, physical),
+  );
 }
 
 /** Columns by index, [out, kept] in `physical`; owned by the caller. */

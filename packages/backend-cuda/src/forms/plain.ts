@@ -3,9 +3,9 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import type { MatrixType } from '../device/gemm.js';
 import { gatherColumns } from '../spft/select/gather-columns.js';
-import { gatherRows } from '../spft/tokens/gather-rows.js';
+import { gatherRows, gatherRowsTo } from '../spft/tokens/gather-rows.js';
 import { BYTES } from '../storage.js';
-import { type Rows, registerForm, type StoredForm, type Sum } from './form.js';
+import { belowEachOther, type Rows, registerForm, type StoredForm, type Sum } from './form.js';
 
 /** A matrix as it lies. */
 export class PlainRows implements Rows {
@@ -50,15 +50,11 @@ export const plainForm: StoredForm = {
   times: (backend, x, weight, sum) => multiplyPlain(backend, x as PlainRows, weight, true, sum),
   timesTransposed: (backend, dy, weight, sum) => multiplyPlain(backend, dy as PlainRows, weight, false, sum),
   keptRows(backend, weights, indices) {
-    if (weights.length === 1) return gatherRows(backend, weights[0]!, indices);
-    const [kept, columns] = [indices.shape[0]!, weights[0]!.shape[1]!];
-    const all = backend.output([weights.length * kept, columns], 'float32', backend.physical(weights[0]!));
-    weights.forEach((weight, n) => {
-      const part = backend.view(all, [kept, columns], n * kept * columns);
-      gatherRows(backend, weight, indices, part);
-      backend.release(part);
-    });
-    return all;
+    if (weights.length === 1) return gatherRows(backend, weights[0]!, indices[0]!);
+    const physical = backend.physical(weights[0]!);
+    return belowEachOther(backend, weights, indices, physical, (weight, indices, to) =>
+      gatherRowsTo(backend, weight, indices, to),
+    );
   },
   keptColumns: gatherColumns,
 };

@@ -50,7 +50,7 @@ export const fourBitKernels = {
     withMatrix(backend, inputs, attributes, (matrix) => backend.as(matrix, typeOf(attributes))),
   SpftUnpack4bitRows: ({ backend, inputs, attributes }) =>
     withMatrix(backend, inputs, attributes, (matrix) =>
-      rowsOfFourBit(backend, [matrix], inputs.indices, typeOf(attributes)),
+      rowsOfFourBit(backend, [matrix], [inputs.indices], typeOf(attributes)),
     ),
   SpftUnpack4bitColumns: ({ backend, inputs, attributes }) =>
     withMatrix(backend, inputs, attributes, (matrix) =>

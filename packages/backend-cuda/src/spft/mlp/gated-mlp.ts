@@ -25,7 +25,7 @@ import {
 } from '../../forms/quantised-activation.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { activationType, addRows, beginWithBias, rowsOf, type Selection } from '../project/layers.js';
+import { activationType, addRows, beginSideBySide, beginWithBias, rowsOf, type Selection } from '../project/layers.js';
 import { gatedActivation, gatedActivationGrad, type Place } from './gated-activation.js';
 
 type Type = 'bf16' | 'f32';
@@ -94,26 +94,6 @@ function denseForward(
   return [made[0]!, ...kept];
 }
 
-/** Begins z [rows, 2·kept] with the kept numbers of each bias in its half; a half without one begins with zeros, as one product adds to both. */
-function beginBothHalves(
-  backend: CudaBackend,
-  z: TensorInfo,
-  biases: readonly (TensorInfo | null)[],
-  indices: TensorInfo,
-  kept: number,
-): 0 | 1 {
-  const some = biases.find((bias) => bias !== null);
-  if (!some) return 0;
-  let beta: 0 | 1 = 0;
-  for (const [n, bias] of biases.entries()) {
-    const values = bias ? backend.share(bias) : backend.output(some.shape, 'float32', 'f32');
-    if (bias === null) backend.clear(values);
-    beta = beginWithBias(backend, z, values, indices, { at: n * kept, columns: kept });
-    backend.release(values);
-  }
-  return beta;
-}
-
 /** Rows that compute the kept channels. @returns gate and up side by side, and the gathered weights. */
 function sparseForward(
   backend: CudaBackend,
@@ -124,10 +104,10 @@ function sparseForward(
   y: TensorInfo | null,
   type: Type,
 ): TensorInfo[] {
-  const both = keptRows(backend, [gate.weight, up.weight], indices);
+  const both = keptRows(backend, [gate.weight, up.weight], [indices, indices]);
   const [T, rows] = [x.x.shape[0]!, residual.shape[0]!];
   const z = backend.output([rows, 2 * kept], 'float32', type);
-  const beta = beginBothHalves(backend, z, [gate.bias, up.bias], indices, kept);
+  const beta = beginSideBySide(backend, z, [gate.bias, up.bias], [indices, indices]);
   timesWeight(backend, x, both, { d: backend.address(z), type, beta }, T - rows, T);
   const columns = keptColumns(backend, down.weight, indices);
   multiplyDown(backend, placeOf(backend, z), placeOf(backend, z, kept), columns, residual, y, type);

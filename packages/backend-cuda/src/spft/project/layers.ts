@@ -43,6 +43,31 @@ export function beginWithBias(
   return 1;
 }
 
+/**
+ * Begins z [rows, Σkept] with the kept numbers of each bias in its columns; a layer without one begins with zeros where another has one, as one product
+ * adds to all.
+ * @returns beta of the product.
+ */
+export function beginSideBySide(
+  backend: CudaBackend,
+  z: TensorInfo,
+  biases: readonly (TensorInfo | null)[],
+  indices: readonly TensorInfo[],
+): 0 | 1 {
+  if (biases.every((bias) => bias === null)) return 0;
+  let beta: 0 | 1 = 0;
+  let at = 0;
+  biases.forEach((bias, n) => {
+    const columns = indices[n]!.shape[0]!;
+    const values = bias ? backend.share(bias) : backend.output([columns], 'float32', 'f32');
+    if (bias === null) backend.clear(values);
+    beta = beginWithBias(backend, z, values, bias && indices[n]!, { at, columns });
+    backend.release(values);
+    at += columns;
+  });
+  return beta;
+}
+
 /** y [rows, out] += bias in every row. */
 export function addRows(backend: CudaBackend, y: TensorInfo, bias: TensorInfo): void {
   const [rows, columns] = y.shape as [number, number];

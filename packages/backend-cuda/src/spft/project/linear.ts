@@ -61,7 +61,7 @@ export const linearGrad = (backend: CudaBackend, dy: Info, weight: Info): Info =
 /** x·W[indices]ᵀ + b[indices]: [T, kept], owned by the caller. */
 export function linearKeptRows(backend: CudaBackend, x: Info, weight: Info, indices: Info, bias?: Info): Info {
   return inScope(backend, (scope) => {
-    const kept = scope.temporary(keptRows(backend, [weight], indices));
+    const kept = scope.temporary(keptRows(backend, [weight], [indices]));
     const y = scope.result(times(backend, x, kept, false));
     if (bias) addBias(backend, y, bias, indices);
     return y;
@@ -70,7 +70,7 @@ export function linearKeptRows(backend: CudaBackend, x: Info, weight: Info, indi
 
 /** dy·W[indices]: [T, in], owned by the caller. */
 export function linearKeptRowsGrad(backend: CudaBackend, dy: Info, weight: Info, indices: Info): Info {
-  return inScope(backend, (scope) => times(backend, dy, scope.temporary(keptRows(backend, [weight], indices)), true));
+  return inScope(backend, (scope) => times(backend, dy, scope.temporary(keptRows(backend, [weight], [indices])), true));
 }
 
 /** x·W[:, indices]ᵀ + b for x [T, kept]: [T, out], owned by the caller. */

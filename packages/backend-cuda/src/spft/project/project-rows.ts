@@ -5,9 +5,12 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { type Activations, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { multipliesTogether, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
+import { type Activations, formOf, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { type ColumnsPart, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
+import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { gatherColumns } from '../select/gather-columns.js';
+import { gatherColumnsTo } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import {
@@ -19,7 +22,7 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, beginWithBias, type Layer, masks, rowsOf } from './layers.js';
+import { activationType, addRows, beginSideBySide, beginWithBias, type Layer, masks, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -32,15 +35,27 @@ function dense(backend: CudaBackend, x: Activations, { weight, bias }: Layer, y:
   if (begun && bias) addRows(backend, y, bias);
 }
 
-/** y [T − D, out] = the kept channels of the last rows and zeros between them. @returns the gathered rows of the weight, for the backward. */
-function sparse(backend: CudaBackend, x: Activations, { weight, bias, keep }: Layer, y: TensorInfo): TensorInfo {
-  const [T, rows] = [x.x.shape[0]!, y.shape[0]!];
-  const { indices, kept } = keep!;
-  const values = backend.output([rows, kept], 'float32', x.type);
-  const beta = beginWithBias(backend, values, bias, indices);
-  const gathered = keptRows(backend, [weight], indices);
+/**
+ * y [T − D, out] of each layer = the kept channels of the last rows and zeros between them, by one product for all.
+ * @returns the gathered rows of the weights, one below the other, for the backward.
+ */
+function sparse(backend: CudaBackend, x: Activations, layers: readonly Layer[], ys: readonly TensorInfo[]): TensorInfo {
+  const [T, rows] = [x.x.shape[0]!, ys[0]!.shape[0]!];
+  const indices = layers.map(({ keep }) => keep!.indices);
+  const gathered = keptRows(
+    backend,
+    layers.map(({ weight }) => weight),
+    indices,
+  );
+  const values = backend.output([rows, gathered.shape[0]!], 'float32', x.type);
+  const biases = layers.map(({ bias }) => bias);
+  const beta = beginSideBySide(backend, values, biases, indices);
   timesWeight(backend, x, gathered, { d: backend.address(values), type: x.type, beta }, T - rows, T);
-  scatterColumns(backend, values, indices, y);
+  let at = 0;
+  ys.forEach((y, n) => {
+    scatterColumns(backend, values, indices[n]!, y, at);
+    at += indices[n]!.shape[0]!;
+  });
   backend.release(values);
   return gathered;
 }
@@ -54,19 +69,20 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
     const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
     const D = layers.map(({ keep }) => (keep ? denseRows : T));
     // Sparse rows first: they are written with zeros between the kept channels.
-    const gathered = layers.flatMap((layer, n) => {
-      if (D[n] === T) return [];
-      if (masked[n]) {
-        // Of all channels; those that are not kept are zeroed where the branch is added.
-        dense(backend, x, layer, ys[n]!, false);
-        if (group.of[n] === null) maskInPlace(backend, ys[n]!, layer.keep!.indices, D[n]!);
-        return [];
-      }
-      const slice = rowsOf(backend, ys[n]!, D[n]!, T);
-      const weight = sparse(backend, x, layer, slice);
-      backend.release(slice);
-      return [weight];
+    layers.forEach((layer, n) => {
+      if (!masked[n]) return;
+      // Of all channels; those that are not kept are zeroed where the branch is added.
+      dense(backend, x, layer, ys[n]!, false);
+      if (group.of[n] === null) maskInPlace(backend, ys[n]!, layer.keep!.indices, D[n]!);
     });
+    const gathering = layers.flatMap((_, n) => (D[n]! < T && !masked[n] ? [n] : []));
+    const gathered: TensorInfo[] = [];
+    if (gathering.length > 0) {
+      const slices = gathering.map((n) => rowsOf(backend, ys[n]!, denseRows, T));
+      const of = gathering.map((n) => layers[n]!);
+      gathered.push(sparse(backend, x, of, slices));
+      for (const slice of slices) backend.release(slice);
+    }
     const h = group.rank > 0 ? branchInputs(backend, x.x, group, type) : null;
     if (h) {
       const below = ys.map((matrix, n) => {
@@ -96,21 +112,107 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
   });
 };
 
-/** dx [rows, in] = or += dy·W, or dy's kept columns times the kept rows of W that were `gathered`. */
+/** A layer's gradient: dy of some rows, and the channels of it that count, null for all. */
+interface GradientPart {
+  readonly dy: TensorInfo;
+  readonly indices: TensorInfo | null;
+}
+
+/** dx [rows, in] = or += Σ dyᵢ·Wᵢ. */
 function backward(
   backend: CudaBackend,
-  dy: TensorInfo,
-  { weight, keep }: Layer,
+  dys: readonly TensorInfo[],
+  weights: readonly TensorInfo[],
+  dx: TensorInfo,
+  beta: 0 | 1,
+  type: Type,
+): void {
+  const rows = dx.shape[0]!;
+  if (rows === 0) return;
+  const sum = { d: backend.address(dx), type, beta };
+  const parts = dys.map((dy) => partOf(backend, { dy, indices: null }));
+  if (weights.length > 1 && multipliesTogether(backend, weights) && fitSideBySide(backend, type, parts)) {
+    const codes = quantiseSideBySide(backend, rows, type, parts);
+    timesTransposedTogether(backend, codes, weights, sum);
+    codes.release();
+    return;
+  }
+  dys.forEach((dy, n) => {
+    const onTop = { ...sum, beta: n === 0 ? beta : 1 } as const;
+    withActivations(backend, dy, type, (dy) => timesTransposed(backend, dy, weights[n]!, onTop));
+  });
+}
+
+/** The same of the kept channels alone. @param gathered the kept rows of all weights, one below the other. */
+function keptBackward(
+  backend: CudaBackend,
+  parts: readonly (GradientPart & { readonly indices: TensorInfo })[],
+  gathered: TensorInfo,
+  dx: TensorInfo,
+  beta: 0 | 1,
+  type: Type,
+): void {
+  const rows = dx.shape[0]!;
+  if (rows === 0) return;
+  const sum = { d: backend.address(dx), type, beta };
+  const places = parts.map((part) => partOf(backend, part));
+  if (runsOnCodes(backend, gathered) && fitSideBySide(backend, type, places)) {
+    const codes = quantiseSideBySide(backend, rows, type, places);
+    formOf(backend, gathered).timesTransposed(backend, codes, gathered, sum);
+    codes.release();
+    return;
+  }
+  const all = gathered.shape[0]!;
+  const values = backend.output([rows, all], 'float32', type);
+  let to = backend.address(values);
+  for (const { dy, indices } of parts) {
+    gatherColumnsTo(backend, dy, indices, to, all);
+    to += indices.shape[0]! * BYTES[type];
+  }
+  withActivations(backend, values, type, (dy) => timesTransposed(backend, dy, gathered, sum));
+  backend.release(values);
+}
+
+const partOf = (backend: CudaBackend, { dy, indices }: GradientPart): ColumnsPart => ({
+  address: backend.address(dy),
+  stride: dy.shape[1]!,
+  columns: indices ? indices.shape[0]! : dy.shape[1]!,
+  indices: indices ? backend.address(indices) : 0,
+});
+
+/** dx [T, in] = or += what every layer's frozen product gives. @param gathered the kept rows of those that gather them. */
+function writeInputGradient(
+  backend: CudaBackend,
+  layers: readonly Layer[],
+  denseRows: number,
+  dys: readonly TensorInfo[],
   gathered: TensorInfo | null,
   dx: TensorInfo,
   beta: 0 | 1,
   type: Type,
 ): void {
-  if (dx.shape[0] === 0) return;
-  const values = gathered ? gatherColumns(backend, dy, keep!.indices) : backend.share(dy);
-  const sum = { d: backend.address(dx), type, beta };
-  withActivations(backend, values, type, (dy) => timesTransposed(backend, dy, gathered ?? weight, sum));
-  backend.release(values);
+  const T = dx.shape[0]!;
+  const masked = layers.map((layer) => masks(backend, layer, T, denseRows));
+  const gathers = layers.map(({ keep }, n) => keep !== null && denseRows < T && !masked[n]);
+  const places = layers.map((_, n) => n);
+  const [whole, split] = [places.filter((n) => !gathers[n]), places.filter((n) => gathers[n])];
+  const weightsOf = (of: readonly number[]) => of.map((n) => layers[n]!.weight);
+  if (whole.length > 0) {
+    const made = whole.map((n) =>
+      masked[n] ? maskColumns(backend, dys[n]!, layers[n]!.keep!.indices, denseRows) : backend.share(dys[n]!),
+    );
+    backward(backend, made, weightsOf(whole), dx, beta, type);
+    for (const dy of made) backend.release(dy);
+  }
+  if (split.length === 0) return;
+  const onTop = whole.length > 0 ? 1 : beta;
+  const rowsOfAll = (from: number, to: number) => split.map((n) => rowsOf(backend, dys[n]!, from, to));
+  const [above, below] = [rowsOf(backend, dx, 0, denseRows), rowsOf(backend, dx, denseRows, T)];
+  const [first, last] = [rowsOfAll(0, denseRows), rowsOfAll(denseRows, T)];
+  backward(backend, first, weightsOf(split), above, onTop, type);
+  const parts = split.map((n, place) => ({ dy: last[place]!, indices: layers[n]!.keep!.indices }));
+  keptBackward(backend, parts, gathered!, below, onTop, type);
+  for (const slice of [above, below, ...first, ...last]) backend.release(slice);
 }
 
 const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
@@ -140,31 +242,7 @@ const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
     if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
     backend.release(ofBranches.dh);
   }
-  let nextGathered = 0;
-  layers.forEach((layer, n) => {
-    if (dx === null) return;
-    const beta = n === 0 && ofBranches === null ? 0 : 1;
-    const D = layer.keep ? denseRows : T;
-    if (masks(backend, layer, T, denseRows)) {
-      const dy = maskColumns(backend, dys[n]!, layer.keep!.indices, denseRows);
-      backward(backend, dy, layer, null, dx, beta, type);
-      backend.release(dy);
-      return;
-    }
-    if (D === T) {
-      backward(backend, dys[n]!, layer, null, dx, beta, type);
-      return;
-    }
-    const slices = [
-      rowsOf(backend, dys[n]!, 0, D),
-      rowsOf(backend, dx, 0, D),
-      rowsOf(backend, dys[n]!, D, T),
-      rowsOf(backend, dx, D, T),
-    ];
-    backward(backend, slices[0]!, layer, null, slices[1]!, beta, type);
-    backward(backend, slices[2]!, layer, inputs[`kept${nextGathered++}`]!, slices[3]!, beta, type);
-    for (const slice of slices) backend.release(slice);
-  });
+  if (dx) writeInputGradient(backend, layers, denseRows, dys, inputs.kept0 ?? null, dx, ofBranches ? 1 : 0, type);
   for (const made of [x, ...dys]) backend.release(made);
   return [...(dx ? [dx] : []), ...withMagnitudes(layers, ofBranches?.gradients ?? [], dmagnitudes)];
 };

@@ -2,17 +2,22 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { CudaKernels } from '../contract.js';
-import { kernelOf, overColumns } from './column-moves.js';
+import { bytesOf, kernelOf, overColumns } from './column-moves.js';
 
 type Info = tf.TensorInfo;
 
-/** x [T, kept] in the columns `indices` of y [T, total], which is of x's type, and zeros in the others. @returns y. */
-export function scatterColumns(backend: CudaBackend, x: Info, indices: Info, y: Info): Info {
-  const [rows, kept] = x.shape as [number, number];
-  const total = y.shape[1]!;
+/**
+ * Columns of x [T, n], as many as there are indices, in the columns `indices` of y [T, total], which is of x's type, and zeros in the others.
+ * @param at which column of x is the first.
+ * @returns y.
+ */
+export function scatterColumns(backend: CudaBackend, x: Info, indices: Info, y: Info, at = 0): Info {
+  const [rows, stride] = x.shape as [number, number];
+  const [kept, total] = [indices.shape[0]!, y.shape[1]!];
   return overColumns(backend, y, (count, full, run) => {
-    const addresses = [backend.address(x), backend.address(indices), backend.address(y)];
-    run(kernelOf(backend, x, 'scatter_columns', 'pppiiiii'), [...addresses, rows, kept, total, count, full]);
+    const from = backend.address(x) + at * bytesOf(backend, x);
+    const addresses = [from, backend.address(indices), backend.address(y)];
+    run(kernelOf(backend, x, 'scatter_columns', 'pppiiiiii'), [...addresses, rows, kept, stride, total, count, full]);
   });
 }
 

@@ -10,29 +10,30 @@ import { BYTES, C_TYPE } from '../../storage.js';
 type Info = tf.TensorInfo;
 
 /**
- * @param x [M, n]. @param rows int32 [R]. @param y where they go, [R, n] of x's type; by default a new tensor, owned by the caller.
- * @returns x[rows] [R, n].
+ * @param x [M, n]. @param rows int32 [R].
+ * @returns x[rows] [R, n], owned by the caller.
  */
-export function gatherRows(
-  backend: CudaBackend,
-  x: Info,
-  rows: Info,
-  y = backend.output([rows.shape[0]!, x.shape[1]!], x.dtype, backend.physical(x)),
-): Info {
+export function gatherRows(backend: CudaBackend, x: Info, rows: Info): Info {
+  const y = backend.output([rows.shape[0]!, x.shape[1]!], x.dtype, backend.physical(x));
+  gatherRowsTo(backend, x, rows, backend.address(y));
+  return y;
+}
+
+/** The same into a matrix of x's type at an address. */
+export function gatherRowsTo(backend: CudaBackend, x: Info, rows: Info, to: number): void {
   const n = x.shape[1]!;
   const count = rows.shape[0]!;
   const physical = backend.physical(x);
-  const [from, to] = [backend.address(x), backend.address(y)];
+  const from = backend.address(x);
   const unit = unitOf(n * BYTES[physical], from, to);
   const units = (n * BYTES[physical]) / unit;
-  if (count === 0 || units === 0) return y;
+  if (count === 0 || units === 0) return;
   const kernel = backend.kernel('gather-rows', 'gather_rows', 'pppil', { UNIT: unit });
   let across = 256;
   while (across > 1 && across * 2 >= units) across /= 2;
   const down = 256 / across;
   const grid = [Math.ceil(count / down), Math.min(16, Math.ceil(units / (4 * across)))] as const;
   backend.launch(kernel, grid, [across, down], [from, backend.address(rows), to, count, units]);
-  return y;
 }
 
 /**

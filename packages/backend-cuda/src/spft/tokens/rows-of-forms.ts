@@ -12,7 +12,7 @@ import { gatherRows, gatherRowsGrad } from './gather-rows.js';
  */
 const rowsOf = (backend: CudaBackend, x: TensorInfo, rows: TensorInfo): TensorInfo =>
   backend.physical(x) === 'u4'
-    ? rowsOfFourBit(backend, [x], rows, backend.weightType)
+    ? rowsOfFourBit(backend, [x], [rows], backend.weightType)
     : inPlain(backend, x, (plain) => gatherRows(backend, plain, rows));
 
 /** Kernels of the contract. */
