@@ -1,25 +1,38 @@
-// RMSNorm of rows of n numbers, and its gradient. A block has a row and holds it in registers, each thread OCTETS octets of it, as they are stored: so
-// more threads have room, and more loads are under way. Rows that are longer are read twice instead (`_long`). X is the type of x, y and dy, W that of
-// the weight. Where `codes` is not null, a row's codes in E4M3 and their scale are written too.
+// RMSNorm of rows of n numbers, and its gradient. A block has rows in turn and holds one in registers, each thread OCTETS octets of it, as they are stored: so
+// more threads have room, and more loads are under way. Where OCTETS is 1 the next row is fetched while the sums of this one are waited for. Rows that are
+// longer are read twice instead (`_long`), a block each. X is the type of x, y and dy, W that of the weight. Where `codes` is not null, a row's codes in
+// E4M3 and their scale are written too.
 #include "e4m3.cuh"
 
-// Both sums over the block, in every thread, with one barrier. Once a kernel.
-__device__ __forceinline__ void block_sums(float& a, float& b) {
-  __shared__ float of_warp[2][32];
+// Both sums over the block, in every thread, with one barrier; `turn` alternates, so that a slow warp still finds those of the turn before. Once a kernel.
+__device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
+  __shared__ float of_warp[2][2][32];
   a = warp_sum(a);
   b = warp_sum(b);
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   if (lane == 0) {
-    of_warp[0][warp] = a;
-    of_warp[1][warp] = b;
+    of_warp[turn][0][warp] = a;
+    of_warp[turn][1][warp] = b;
   }
   __syncthreads();
   const bool has = lane < (blockDim.x >> 5);
-  a = warp_sum(has ? of_warp[0][lane] : 0.0f);
-  b = warp_sum(has ? of_warp[1][lane] : 0.0f);
+  a = warp_sum(has ? of_warp[turn][0][lane] : 0.0f);
+  b = warp_sum(has ? of_warp[turn][1][lane] : 0.0f);
 }
 
 #ifdef OCTETS
+
+#define AHEAD (OCTETS == 1)
+// Blocks of 1024 threads have room with up to 64 registers. The forward with one octet takes 40 of itself, with which three blocks of 512 share a
+// multiprocessor, and more than that when it is told so.
+#if OCTETS == 1
+#define FORWARD_BOUNDS
+#else
+#define FORWARD_BOUNDS __launch_bounds__(1024)
+#endif
+// After a block's first row, where it has no more.
+#define LAST_WITHOUT_AHEAD \
+  if (!AHEAD) break
 
 template <typename T> __device__ __forceinline__ void load_row(const T* from, int n, int aligned, Octet<T> (&to)[OCTETS]) {
 #pragma unroll
@@ -30,87 +43,116 @@ template <typename T> __device__ __forceinline__ void load_row(const T* from, in
 }
 
 // Codes of a row that was written, and their scale. Once a kernel.
-__device__ __forceinline__ void write_codes(const Octet<X> (&row)[OCTETS], u8* codes, float* scales, int n) {
-  __shared__ u32 of_warp[32];
+__device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], u8* codes, float* scales, int row, int n, int turn) {
+  __shared__ u32 of_warp[2][32];
   u32 most = 0;
 #pragma unroll
-  for (int o = 0; o < OCTETS; o++) most = most_of(row[o], most);
-  const float scale = scale_for(block_most(most, of_warp)), inverse = inverse_of(scale);
-  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
-  e4m3* to = (e4m3*)codes + (i64)blockIdx.x * n;
+  for (int o = 0; o < OCTETS; o++) most = most_of(values[o], most);
+  const float scale = scale_for(block_most(most, of_warp[turn])), inverse = inverse_of(scale);
+  if (threadIdx.x == 0) scales[row] = scale;
+  e4m3* to = (e4m3*)codes + (i64)row * n;
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     if (at >= n) break;
     float v[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = row[o][i] * inverse;
+    for (int i = 0; i < 8; i++) v[i] = values[o][i] * inverse;
     store_vector<8>(to + at, v);
   }
 }
 
-extern "C" __global__ void rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, int n, float eps, int aligned) {
-  const i64 begin = (i64)blockIdx.x * n;
-  Octet<X> row[OCTETS];
+extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, int rows, int n, float eps, int aligned) {
+  Octet<X> values[OCTETS], next[OCTETS];
   Octet<W> w[OCTETS];
-  load_row(x + begin, n, aligned, row);
+  int row = blockIdx.x, turn = 0;
+  if (AHEAD) load_row(x + (i64)row * n, n, aligned, next);
   load_row(weight, n, aligned, w);
-  float squares = 0.0f, none = 0.0f;
+  for (; row < rows; row += gridDim.x, turn ^= 1) {
+    const i64 begin = (i64)row * n;
+    if (AHEAD) {
+      values[0] = next[0];
+      if (row + (int)gridDim.x < rows) load_row(x + begin + (i64)gridDim.x * n, n, aligned, next);
+    } else load_row(x + begin, n, aligned, values);
+    float squares = 0.0f, none = 0.0f;
 #pragma unroll
-  for (int o = 0; o < OCTETS; o++) {
+    for (int o = 0; o < OCTETS; o++) {
 #pragma unroll
-    for (int i = 0; i < 8; i++) squares += row[o][i] * row[o][i];
+      for (int i = 0; i < 8; i++) squares += values[o][i] * values[o][i];
+    }
+    block_sums(squares, none, turn);
+    const float scale = rsqrtf(squares / n + eps);
+#pragma unroll
+    for (int o = 0; o < OCTETS; o++) {
+      const int at = 8 * (threadIdx.x + o * blockDim.x);
+      float v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) v[i] = values[o][i] * scale * w[o][i];
+      store_octet(y + begin + at, n - at, aligned, v);
+      // As it is written.
+      values[o].hold(v);
+    }
+    if (codes) write_codes(values, codes, scales, row, n, turn);
+    LAST_WITHOUT_AHEAD;
   }
-  block_sums(squares, none);
-  const float scale = rsqrtf(squares / n + eps);
-#pragma unroll
-  for (int o = 0; o < OCTETS; o++) {
-    const int at = 8 * (threadIdx.x + o * blockDim.x);
-    float v[8];
-#pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = row[o][i] * scale * w[o][i];
-    store_octet(y + begin + at, n - at, aligned, v);
-    // As it is written.
-    row[o].hold(v);
-  }
-  if (codes) write_codes(row, codes, scales, n);
 }
 
 // dx = s·(g − s²·x·mean(g·x)) with g = dy·w and s = 1/√(mean(x²) + ε), plus `residual`, the gradient that x gets elsewhere, unless it is null.
-extern "C" __global__ void rms_norm_grad(const X* x, const W* weight, const X* dy, const X* residual, X* dx, u8* codes, float* scales, int n, float eps,
-                                         int aligned) {
-  const i64 begin = (i64)blockIdx.x * n;
-  Octet<X> row[OCTETS], g[OCTETS], besides[OCTETS];
+extern "C" __global__ void __launch_bounds__(1024) rms_norm_grad(const X* x, const W* weight, const X* dy, const X* residual, X* dx, u8* codes, float* scales, int rows, int n,
+                                         float eps, int aligned) {
+  Octet<X> values[OCTETS], g[OCTETS], besides[OCTETS], next[OCTETS], next_g[OCTETS], next_besides[OCTETS];
   Octet<W> w[OCTETS];
-  load_row(x + begin, n, aligned, row);
-  load_row(dy + begin, n, aligned, g);
-  if (residual) load_row(residual + begin, n, aligned, besides);
+  int row = blockIdx.x, turn = 0;
+  if (AHEAD) {
+    load_row(x + (i64)row * n, n, aligned, next);
+    load_row(dy + (i64)row * n, n, aligned, next_g);
+    if (residual) load_row(residual + (i64)row * n, n, aligned, next_besides);
+  }
   load_row(weight, n, aligned, w);
-  float squares = 0.0f, products = 0.0f;
-#pragma unroll
-  for (int o = 0; o < OCTETS; o++) {
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-      squares += row[o][i] * row[o][i];
-      products += row[o][i] * (g[o][i] * w[o][i]);
+  for (; row < rows; row += gridDim.x, turn ^= 1) {
+    const i64 begin = (i64)row * n;
+    if (AHEAD) {
+      values[0] = next[0];
+      g[0] = next_g[0];
+      if (residual) besides[0] = next_besides[0];
+      if (row + (int)gridDim.x < rows) {
+        const i64 after = begin + (i64)gridDim.x * n;
+        load_row(x + after, n, aligned, next);
+        load_row(dy + after, n, aligned, next_g);
+        if (residual) load_row(residual + after, n, aligned, next_besides);
+      }
+    } else {
+      load_row(x + begin, n, aligned, values);
+      load_row(dy + begin, n, aligned, g);
+      if (residual) load_row(residual + begin, n, aligned, besides);
     }
-  }
-  block_sums(squares, products);
-  const float scale = rsqrtf(squares / n + eps);
-  const float along = scale * scale * products / n;
+    float squares = 0.0f, products = 0.0f;
 #pragma unroll
-  for (int o = 0; o < OCTETS; o++) {
-    const int at = 8 * (threadIdx.x + o * blockDim.x);
-    float v[8];
+    for (int o = 0; o < OCTETS; o++) {
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-      v[i] = scale * (g[o][i] * w[o][i] - row[o][i] * along);
-      if (residual) v[i] += besides[o][i];
+      for (int i = 0; i < 8; i++) {
+        squares += values[o][i] * values[o][i];
+        products += values[o][i] * (g[o][i] * w[o][i]);
+      }
     }
-    store_octet(dx + begin + at, n - at, aligned, v);
-    row[o].hold(v);
+    block_sums(squares, products, turn);
+    const float scale = rsqrtf(squares / n + eps);
+    const float along = scale * scale * products / n;
+#pragma unroll
+    for (int o = 0; o < OCTETS; o++) {
+      const int at = 8 * (threadIdx.x + o * blockDim.x);
+      float v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        v[i] = scale * (g[o][i] * w[o][i] - values[o][i] * along);
+        if (residual) v[i] += besides[o][i];
+      }
+      store_octet(dx + begin + at, n - at, aligned, v);
+      values[o].hold(v);
+    }
+    if (codes) write_codes(values, codes, scales, row, n, turn);
+    LAST_WITHOUT_AHEAD;
   }
-  if (codes) write_codes(row, codes, scales, n);
 }
 #endif
 
@@ -134,7 +176,7 @@ extern "C" __global__ void rms_norm_grad_long(const X* x, const W* weight, const
     squares += to_float(x[i]) * to_float(x[i]);
     products += to_float(x[i]) * to_float(dy[i]) * to_float(weight[i]);
   }
-  block_sums(squares, products);
+  block_sums(squares, products, 0);
   const float scale = rsqrtf(squares / n + eps);
   const float along = scale * scale * products / n;
   for (int i = threadIdx.x; i < n; i += blockDim.x) {

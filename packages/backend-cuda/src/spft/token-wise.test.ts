@@ -16,6 +16,9 @@ describeCuda('token-wise ops in bf16', () => {
     [2, 1000],
     [2, 4096],
     [2, 4101],
+    // More rows than blocks are at work at once.
+    [150, 1600],
+    [90, 2050],
   ])('rmsNorm() of %i rows of %i', async (T, H) => {
     const both = (x: M, w: tf.Tensor1D, dy: M) => [
       rmsNorm(x, w, 1e-5),

@@ -12,6 +12,12 @@ type Info = tf.TensorInfo;
 /** Octets that a thread holds (rms-norm.cu): one, which keeps most loads in flight, where a block of threads has room for the row so. */
 const octetsFor = (n: number): 1 | 4 => (n <= 8 * 1024 ? 1 : 4);
 
+/**
+ * Threads for which a multiprocessor has room, by the registers that a kernel takes: blocks of as many go over the rows in turns, and fetch a row while they
+ * work on another.
+ */
+const RESIDENT = { rms_norm: 1536, rms_norm_grad: 1024 } as const;
+
 /** A block of threads has a row: enough of them to hold it, at most 1024. */
 const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
 
@@ -21,7 +27,7 @@ const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.
  */
 function overRows(
   backend: CudaBackend,
-  entry: string,
+  entry: keyof typeof RESIDENT,
   types: { readonly X: string; readonly W: string },
   [rows, n]: readonly [number, number],
   addresses: readonly number[],
@@ -35,8 +41,10 @@ function overRows(
     return;
   }
   const defines = { ...types, OCTETS: octetsFor(n) };
-  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length + 2)}ifi`, defines);
-  backend.launch(kernel, [rows], [threads], [...addresses, ...along(), n, eps, aligned(n, ...addresses)]);
+  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length + 2)}iifi`, defines);
+  const atOnce = backend.device.info.multiprocessors * Math.max(1, Math.floor(RESIDENT[entry] / threads));
+  const blocks = octetsFor(n) === 1 ? Math.min(rows, atOnce) : rows;
+  backend.launch(kernel, [blocks], [threads], [...addresses, ...along(), rows, n, eps, aligned(n, ...addresses)]);
 }
 
 /**
