@@ -22,8 +22,9 @@ import { registerUnpacking } from './unpacking.js';
 const TRANSPOSED = 'transposed codes';
 
 /**
- * The scale of matrices whose greatest number is between 0.2 and 3.5, which nearly all are: with one scale, kept rows of gate and up are one matrix. Numbers
- * are then precise down to 2^-13.
+ * The scale of matrices whose greatest number is between 0.014 and 3.5, which nearly all are: with one scale, kept rows of several matrices are one matrix, and
+ * gradients of several layers meet them in one product. Numbers are then rounded to four bits down to 2^-13, below that to multiples of 2^-16: where the
+ * greatest is 0.014, of normal numbers 4 % are below, and are off by 0.2 % of the deviation, which adds nothing to the 2.6 % of the others.
  */
 const USUAL_SCALE = 2 ** -7;
 
@@ -71,7 +72,7 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
         'a weight to be stored in FP8 has numbers that are not finite; is the checkpoint damaged?',
       );
     }
-    if (scale[0]! <= USUAL_SCALE && scale[0]! >= USUAL_SCALE / 16) {
+    if (scale[0]! <= USUAL_SCALE && scale[0]! >= USUAL_SCALE / 128) {
       scale[0] = USUAL_SCALE;
       backend.uploadTo(block.address, scale);
     }

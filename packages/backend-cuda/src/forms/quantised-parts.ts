@@ -2,6 +2,7 @@
  * @file Gradients of several layers with one input as codes side by side, with one scale a row: then the sum of their products, dx = Σ dyᵢ·Wᵢ, is one
  * product whose inner dimension is that of all of them. Kept columns are taken on the way.
  */
+import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { BYTES, C_TYPE } from '../storage.js';
@@ -17,6 +18,14 @@ export interface ColumnsPart {
   readonly columns: number;
   readonly indices: number;
 }
+
+/** The columns `indices` of x, or all of them. */
+export const columnsOf = (backend: CudaBackend, x: TensorInfo, indices: TensorInfo | null = null): ColumnsPart => ({
+  address: backend.address(x),
+  stride: x.shape[1]!,
+  columns: indices ? indices.shape[0]! : x.shape[1]!,
+  indices: indices ? backend.address(indices) : 0,
+});
 
 const MOST_PARTS = 3;
 /** Octets of a row that a thread may hold, and the most threads that have a row. */

@@ -27,10 +27,10 @@ export function e4m3Scale(values: ArrayLike<number>): number {
   return 2 ** (exponent - (most / 2 ** exponent > 1.75 ? 7 : 8));
 }
 
-/** The scale of a whole matrix: 2^-7 where that is at most 16 times what `e4m3Scale` says, so that most matrices have the same. */
+/** The scale of a whole matrix: 2^-7 where that is at most 128 times what `e4m3Scale` says, so that nearly all matrices have the same. */
 export function e4m3WeightScale(values: ArrayLike<number>): number {
   const scale = e4m3Scale(values);
-  return scale <= 2 ** -7 && scale >= 2 ** -11 ? 2 ** -7 : scale;
+  return scale <= 2 ** -7 && scale >= 2 ** -14 ? 2 ** -7 : scale;
 }
 
 /** Values as a frozen matrix in FP8 has them. */

@@ -4,7 +4,9 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { Activations, keptColumns, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { runsOnCodes } from '../../forms/e4m3.js';
+import { Activations, formOf, keptColumns, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
@@ -34,15 +36,24 @@ function forward(
   type: Type,
 ): TensorInfo | null {
   if (y.shape[0] === 0) return null;
-  const values = onKept ? gatherColumns(backend, x, keep!.indices) : backend.share(x);
-  const columns = onKept ? keptColumns(backend, weight, keep!.indices) : backend.share(weight);
   const onTop = below ? { beta: 1 as const, c: backend.address(below) } : {};
   const sum = { d: backend.address(y), type, ...onTop };
+  if (!onKept) {
+    withActivations(backend, x, type, (x) => timesWeight(backend, x, weight, sum));
+    return null;
+  }
+  const columns = keptColumns(backend, weight, keep!.indices);
+  const part = columnsOf(backend, x, keep!.indices);
+  if (runsOnCodes(backend, columns) && fitSideBySide(backend, type, [part])) {
+    const codes = quantiseSideBySide(backend, y.shape[0]!, type, [part]);
+    formOf(backend, columns).times(backend, codes, columns, sum);
+    codes.release();
+    return columns;
+  }
+  const values = gatherColumns(backend, x, keep!.indices);
   withActivations(backend, values, type, (x) => timesWeight(backend, x, columns, sum));
   backend.release(values);
-  if (onKept) return columns;
-  backend.release(columns);
-  return null;
+  return columns;
 }
 
 /** h, and the kept columns of the weight: what the gradient wants, and all that is made where nobody reads y. */

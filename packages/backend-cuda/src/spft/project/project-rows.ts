@@ -7,7 +7,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { multipliesTogether, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
 import { type Activations, formOf, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
-import { type ColumnsPart, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
+import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumnsTo } from '../select/gather-columns.js';
@@ -112,12 +112,6 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
   });
 };
 
-/** A layer's gradient: dy of some rows, and the channels of it that count, null for all. */
-interface GradientPart {
-  readonly dy: TensorInfo;
-  readonly indices: TensorInfo | null;
-}
-
 /** dx [rows, in] = or += Σ dyᵢ·Wᵢ. */
 function backward(
   backend: CudaBackend,
@@ -130,7 +124,7 @@ function backward(
   const rows = dx.shape[0]!;
   if (rows === 0) return;
   const sum = { d: backend.address(dx), type, beta };
-  const parts = dys.map((dy) => partOf(backend, { dy, indices: null }));
+  const parts = dys.map((dy) => columnsOf(backend, dy));
   if (weights.length > 1 && multipliesTogether(backend, weights) && fitSideBySide(backend, type, parts)) {
     const codes = quantiseSideBySide(backend, rows, type, parts);
     timesTransposedTogether(backend, codes, weights, sum);
@@ -146,7 +140,7 @@ function backward(
 /** The same of the kept channels alone. @param gathered the kept rows of all weights, one below the other. */
 function keptBackward(
   backend: CudaBackend,
-  parts: readonly (GradientPart & { readonly indices: TensorInfo })[],
+  parts: readonly { readonly dy: TensorInfo; readonly indices: TensorInfo }[],
   gathered: TensorInfo,
   dx: TensorInfo,
   beta: 0 | 1,
@@ -155,7 +149,7 @@ function keptBackward(
   const rows = dx.shape[0]!;
   if (rows === 0) return;
   const sum = { d: backend.address(dx), type, beta };
-  const places = parts.map((part) => partOf(backend, part));
+  const places = parts.map(({ dy, indices }) => columnsOf(backend, dy, indices));
   if (runsOnCodes(backend, gathered) && fitSideBySide(backend, type, places)) {
     const codes = quantiseSideBySide(backend, rows, type, places);
     formOf(backend, gathered).timesTransposed(backend, codes, gathered, sum);
@@ -172,13 +166,6 @@ function keptBackward(
   withActivations(backend, values, type, (dy) => timesTransposed(backend, dy, gathered, sum));
   backend.release(values);
 }
-
-const partOf = (backend: CudaBackend, { dy, indices }: GradientPart): ColumnsPart => ({
-  address: backend.address(dy),
-  stride: dy.shape[1]!,
-  columns: indices ? indices.shape[0]! : dy.shape[1]!,
-  indices: indices ? backend.address(indices) : 0,
-});
 
 /** dx [T, in] = or += what every layer's frozen product gives. @param gathered the kept rows of those that gather them. */
 function writeInputGradient(
