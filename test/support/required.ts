@@ -3,7 +3,7 @@
  * that is skipped elsewhere fails where what it lacks is on the list.
  */
 
-const KNOWN = ['blas', 'compiler', 'cuda', 'mpi', 'nvrtc', 'tensorflow'] as const;
+const KNOWN = ['blas', 'compiler', 'cuda', 'mpi', 'nvrtc', 'tensorflow', 'webgpu'] as const;
 
 export type Requirable = (typeof KNOWN)[number];
 

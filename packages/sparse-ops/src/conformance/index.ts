@@ -63,7 +63,7 @@ export const kernelsOf = (backend: string): KernelName[] =>
 export function describeConformance(options: ConformanceOptions): void {
   const { backend, describe, it, failAllocation = failInWrite, poison = poisonByWrite } = options;
   const kernels = new Set(options.only ?? kernelsOf(backend));
-  const watch = new KernelWatch(backend, { failAllocation, poison });
+  const watch = new KernelWatch(backend, { failAllocation, poison, copy: options.copy });
   const cases = CASES.filter((one) => one.kernels.some((name) => kernels.has(name)));
   let passed = 0;
   describe(`conformance of ${backend}`, () => {
@@ -73,7 +73,7 @@ export function describeConformance(options: ConformanceOptions): void {
         for (const name of options.only ?? []) {
           if (!tf.getKernel(name, backend)) throw new Error(`conformance: backend '${backend}' has no kernel ${name}`);
         }
-        new CaseRun(one, options, watch).run();
+        await new CaseRun(one, options, watch).run();
         passed++;
       });
     }
@@ -110,16 +110,16 @@ class CaseRun {
     this.#gradients = one.gradients?.(this.#numbers, this.#dys) ?? {};
   }
 
-  run(): void {
+  async run(): Promise<void> {
     const { held = () => 0 } = this.options;
     this.watch.failing = false;
-    this.#once();
+    await this.#once();
     // Once more, now that it is known which memory to poison.
-    this.#once();
+    await this.#once();
     const before = held();
     this.watch.failing = true;
     try {
-      this.#once();
+      await this.#once();
     } finally {
       this.watch.failing = false;
     }
@@ -128,40 +128,50 @@ class CaseRun {
   }
 
   /** Forward alone, then with gradients, from fresh tensors. */
-  #once(): void {
+  async #once(): Promise<void> {
     const tensors = tf.memory().numTensors;
     const inputs = Object.fromEntries(
       Object.entries(this.one.inputs).map(([name, input]) => [name, this.#tensor(this.#numbers[name]!, input)]),
     );
     try {
-      tf.tidy(() => {
-        this.#compareOutputs(this.watch.around(() => this.one.run(inputs)));
-      });
+      await this.#compareOutputs(tf.tidy(() => [...this.watch.around(() => this.one.run(inputs))]));
       const names = Object.keys(this.#gradients);
-      if (names.length > 0) tf.tidy(() => this.#compareGradients(inputs, names));
+      if (names.length > 0) {
+        await this.#compareGradients(
+          names,
+          tf.tidy(() => this.#gradientsOf(inputs, names)),
+        );
+      }
+      await this.watch.settle();
     } finally {
       tf.dispose(inputs);
+      this.watch.forget();
     }
     const left = tf.memory().numTensors - tensors;
     if (left !== 0) throw new Error(`${left} tensors are left`);
   }
 
-  #compareOutputs(outputs: readonly tf.Tensor[]): void {
-    this.#expected.forEach((expected, n) => {
-      const output = outputs[n]!;
-      const tolerance = output.dtype !== 'float32' ? 0 : this.#tolerance.output;
-      const wrong = difference(`output ${n}`, output.dataSync(), expected, tolerance);
-      if (wrong) throw new Error(wrong);
-    });
+  /** Ends the outputs. */
+  async #compareOutputs(outputs: tf.Tensor[]): Promise<void> {
+    try {
+      for (const [n, expected] of this.#expected.entries()) {
+        const output = outputs[n]!;
+        const tolerance = output.dtype !== 'float32' ? 0 : this.#tolerance.output;
+        const wrong = difference(`output ${n}`, await output.data(), expected, tolerance);
+        if (wrong) throw new Error(wrong);
+      }
+    } finally {
+      tf.dispose(outputs);
+    }
   }
 
-  #compareGradients(inputs: Readonly<Record<string, tf.Tensor>>, names: readonly string[]): void {
+  #gradientsOf(inputs: Readonly<Record<string, tf.Tensor>>, names: readonly string[]): tf.Tensor[] {
     const of = (xs: readonly tf.Tensor[]) => {
       const named = Object.fromEntries(names.map((name, n) => [name, xs[n]!]));
       return this.one.run({ ...inputs, ...named });
     };
     const xs = names.map((name) => inputs[name]!);
-    const gradients = this.watch.around(() => {
+    return this.watch.around(() => {
       if (this.#dys.length > 1) return this.#gradientsOfSeveral(of, xs);
       const f = (...given: tf.Tensor[]) => of(given)[0]!;
       return tf.grads(f)(
@@ -172,15 +182,19 @@ class CaseRun {
         ),
       );
     });
-    names.forEach((name, n) => {
-      const wrong = difference(
-        `gradient of ${name}`,
-        gradients[n]!.dataSync(),
-        this.#gradients[name]!,
-        this.#tolerance.gradient,
-      );
-      if (wrong) throw new Error(wrong);
-    });
+  }
+
+  /** Ends the gradients. */
+  async #compareGradients(names: readonly string[], gradients: tf.Tensor[]): Promise<void> {
+    try {
+      for (const [n, name] of names.entries()) {
+        const [found, expected] = [await gradients[n]!.data(), this.#gradients[name]!];
+        const wrong = difference(`gradient of ${name}`, found, expected, this.#tolerance.gradient);
+        if (wrong) throw new Error(wrong);
+      }
+    } finally {
+      tf.dispose(gradients);
+    }
   }
 
   /** Of Σ y·dy over all outputs. */

@@ -12,6 +12,8 @@ export interface BackendHooks {
   failAllocation(nth: number): () => boolean;
   /** Fills memory of so many bytes that the backend may give out next with NaN. */
   poison(bytes: number): void;
+  /** Copies a tensor on the device, where it cannot be read at once: inputs are then compared when all of a case has run. */
+  copy?(info: tf.TensorInfo): tf.TensorInfo;
 }
 
 /** Allocations that a kernel makes at most, so that a kernel which never succeeds ends. */
@@ -55,9 +57,20 @@ class Sizes {
   }
 }
 
-/** What a tensor holds. */
-const valuesOf = (backend: tf.KernelBackend, { dataId }: tf.TensorInfo): number[] =>
-  Array.from(backend.readSync(dataId) as ArrayLike<number>);
+/** What a tensor holds at a moment: its values, or a copy to be read later. */
+type Snapshot = ArrayLike<number> | tf.TensorInfo;
+
+const isCopy = (snapshot: Snapshot): snapshot is tf.TensorInfo => 'dataId' in snapshot;
+
+const same = (before: ArrayLike<number>, now: ArrayLike<number>): boolean =>
+  Array.from(before).every((value, i) => Object.is(value, now[i]));
+
+/** Two moments of an input to be compared, and what is said where they differ. */
+interface Pending {
+  readonly before: Snapshot;
+  readonly now: Snapshot;
+  readonly said: string;
+}
 
 export class KernelWatch {
   /** Kernels that were called. */
@@ -67,6 +80,8 @@ export class KernelWatch {
   readonly #originals = new Map<KernelName, tf.KernelFunc>();
   /** Bytes of the outputs of each kernel, when it was last called. */
   readonly #bytes = new Map<KernelName, readonly number[]>();
+  #pending: Pending[] = [];
+  #copies: tf.TensorInfo[] = [];
 
   constructor(
     private readonly backendName: string,
@@ -92,6 +107,29 @@ export class KernelWatch {
     }
   }
 
+  /** Compares what could not be read at once. @throws Error where a kernel changed an input. */
+  async settle(): Promise<void> {
+    const backend = tf.findBackend(this.backendName);
+    const read = async (snapshot: Snapshot) =>
+      isCopy(snapshot) ? ((await backend.read(snapshot.dataId)) as ArrayLike<number>) : snapshot;
+    for (const { before, now, said } of this.#pending) if (!same(await read(before), await read(now))) throw new Error(said);
+  }
+
+  /** Gives back copies that were taken. */
+  forget(): void {
+    for (const { dataId } of this.#copies) tf.findBackend(this.backendName).disposeData(dataId);
+    this.#copies = [];
+    this.#pending = [];
+  }
+
+  #snapshot(backend: tf.KernelBackend, info: tf.TensorInfo): Snapshot {
+    const { copy } = this.hooks;
+    if (!copy) return Array.from(backend.readSync(info.dataId) as ArrayLike<number>);
+    const made = copy(info);
+    this.#copies.push(made);
+    return made;
+  }
+
   #call(name: KernelName, kernelFunc: tf.KernelFunc, params: Parameters<tf.KernelFunc>[0]) {
     this.called.add(name);
     const backend = params.backend as tf.KernelBackend;
@@ -99,11 +137,12 @@ export class KernelWatch {
     const { updates = [] }: KernelEntry = CONTRACT[name];
     const sizes = this.#checkInputs(name, inputs, params.attrs ?? {});
     const kept = Object.keys(inputs).filter((input) => !updates.some((role) => input.startsWith(role)));
-    const before = kept.map((input) => valuesOf(backend, inputs[input]!));
+    const before = kept.map((input) => this.#snapshot(backend, inputs[input]!));
     const unchanged = (when: string) => {
       kept.forEach((input, n) => {
-        const now = valuesOf(backend, inputs[input]!);
-        if (!before[n]!.every((value, i) => Object.is(value, now[i]))) throw new Error(`${name}: ${input} ${when}`);
+        const pending = { before: before[n]!, now: this.#snapshot(backend, inputs[input]!), said: `${name}: ${input} ${when}` };
+        if (isCopy(pending.now)) this.#pending.push(pending);
+        else if (!same(pending.before as ArrayLike<number>, pending.now)) throw new Error(pending.said);
       });
     };
     const made = this.failing

@@ -44,7 +44,7 @@ const variables = (t: Tensors, role: string) => places.map((n) => variableOf(t[`
 
 /** What variables hold, as tensors; the variables end. */
 function valuesOf(...roles: readonly (readonly tf.Variable[])[]): tf.Tensor[] {
-  const values = roles.flat().map((variable) => tf.tensor(variable.dataSync(), variable.shape));
+  const values = roles.flat().map((variable) => tf.clone(variable) as tf.Tensor);
   tf.dispose(roles.flat());
   return values;
 }

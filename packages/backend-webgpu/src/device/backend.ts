@@ -1,0 +1,153 @@
+/// <reference types="@webgpu/types" />
+/**
+ * @file tfjs's WebGPU backend with what these kernels need: dispatches of their own in its stream of commands, buffers that are given back, and
+ * errors that are thrown instead of lost.
+ *
+ * WebGPU reports mistakes and lack of memory some time later, to whoever listens; tfjs does not, and goes on with zeros. Here the first of
+ * them is thrown by the next kernel or read.
+ */
+import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import type * as tf from '@tensorflow/tfjs';
+import { WebGPUError } from '../errors.js';
+import type { ShaderName } from '../shaders.generated.js';
+import type { DeviceFound } from './adapter.js';
+import { Arena } from './arena.js';
+import { BufferPool } from './buffers.js';
+import { checkInternals, internalsOf } from './internals.js';
+import { type Constants, Pipelines } from './pipelines.js';
+
+/** Dispatches between submissions: each submission costs, and the GPU has nothing to do before the first. */
+const BATCH = 64;
+
+export type Groups = readonly [x: number, y?: number, z?: number];
+
+export class SpftWebGPUBackend extends WebGPUBackend {
+  readonly features: ReadonlySet<string>;
+  readonly #pool: BufferPool;
+  readonly #arena: Arena;
+  readonly #pipelines: Pipelines;
+  #problem: WebGPUError | null = null;
+  #disposed = false;
+
+  constructor({ device, info }: DeviceFound) {
+    super(device, info);
+    checkInternals(this);
+    this.features = device.features as unknown as ReadonlySet<string>;
+    this.#pool = new BufferPool(device);
+    // Of tfjs's class, of which it has what tfjs uses.
+    this.bufferManager = this.#pool as unknown as WebGPUBackend['bufferManager'];
+    this.#arena = new Arena(device);
+    this.#pipelines = new Pipelines(device);
+    device.addEventListener('uncapturederror', (event) => this.#note((event as GPUUncapturedErrorEvent).error));
+    device.lost.then(({ reason, message }) => {
+      if (this.#disposed) return;
+      this.#problem = new WebGPUError(
+        'lost',
+        `the GPU's device was lost (${reason || 'unknown'}: ${message}), and with it all tensors; begin again from the last checkpoint, ` +
+          'with a smaller batch if the GPU ran out of memory or time',
+      );
+    });
+  }
+
+  /** @throws WebGPUError of what WebGPU has reported since the last call. A lost device is reported each time. */
+  check(): void {
+    const problem = this.#problem;
+    if (problem === null) return;
+    if (problem.problem !== 'lost') this.#problem = null;
+    throw problem;
+  }
+
+  #note(error: GPUError): void {
+    const short = error.message.split('\n')[0];
+    const isMemory = error.constructor.name === 'GPUOutOfMemoryError';
+    this.#problem ??= isMemory
+      ? new WebGPUError('out-of-memory', `the GPU has too little memory: ${short}; take shorter or fewer sequences a batch`)
+      : new WebGPUError('validation', `WebGPU refused a command, and what was computed since is worthless: ${error.message}`);
+  }
+
+  /** The tensor's buffer, with its values in it. */
+  bufferOf({ dataId }: tf.TensorInfo): GPUBuffer {
+    this.uploadToGPU(dataId);
+    return this.tensorMap.get(dataId).resource as GPUBuffer;
+  }
+
+  /**
+   * Runs a shader: `@group(0)` has its parameters at binding 0 and `bindings` from 1 on.
+   * @param params words of the uniform buffer.
+   * @param bindings tensors, or lists of whole numbers that are copied.
+   */
+  dispatch(
+    shader: ShaderName,
+    constants: Constants,
+    params: Uint32Array,
+    bindings: readonly (tf.TensorInfo | Int32Array)[],
+    [x, y = 1, z = 1]: Groups,
+  ): void {
+    this.check();
+    // What is uploaded goes into the stream of commands before the pass.
+    const resources = bindings.map((one) => (one instanceof Int32Array ? one : { buffer: this.bufferOf(one) }));
+    const words = bindings.reduce(
+      (sum, one) => sum + (one instanceof Int32Array ? one.length + 64 : 0),
+      params.length + 64,
+    );
+    if (!this.#arena.hasRoom(words)) this.flush();
+    const pipeline = this.#pipelines.get(shader, constants);
+    const lists = [this.#arena.put(params), ...resources.map((r) => (r instanceof Int32Array ? this.#arena.put(r) : r))];
+    const bindGroup = this.device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: lists.map((resource, binding) => ({ binding, resource })),
+    });
+    const internals = internalsOf(this);
+    this.ensureCommandEncoderReady();
+    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass();
+    const pass = internals.computePassEncoder;
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    pass.dispatchWorkgroups(x, y, z);
+    if (++internals.dispatchCountInPass >= BATCH) this.flush();
+  }
+
+  /** Sends off what was encoded. */
+  flush(): void {
+    if (internalsOf(this).commandEncoder === null) return;
+    this.endComputePassEncoder();
+    this.submitQueue();
+  }
+
+  override submitQueue(): void {
+    this.#arena.send();
+    super.submitQueue();
+    this.#arena.submitted();
+    this.#pool.trim();
+  }
+
+  override async read(dataId: object): Promise<tf.BackendValues> {
+    this.check();
+    const data = this.tensorMap.get(dataId);
+    // Its buffer has a word all the same, as WebGPU binds no empty one.
+    if (data && data.shape.includes(0)) return data.dtype === 'float32' ? new Float32Array(0) : new Int32Array(0);
+    const values = await super.read(dataId);
+    this.check();
+    return values;
+  }
+
+  override readSync(dataId: object): tf.BackendValues {
+    this.check();
+    const { values, dtype } = this.tensorMap.get(dataId);
+    if (values === null && dtype !== 'string' && typeof OffscreenCanvas === 'undefined') {
+      throw new WebGPUError(
+        'sync-read',
+        'a tensor on the GPU was read by dataSync() or arraySync(), which WebGPU does not have here; read it by await tensor.data()',
+      );
+    }
+    return super.readSync(dataId);
+  }
+
+  override dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    super.dispose();
+    this.#arena.dispose();
+    this.device.destroy();
+  }
+}

@@ -1,0 +1,99 @@
+/** @file Matrix products: which tiles, and whether k is divided. */
+import type * as tf from '@tensorflow/tfjs';
+import { type Backend, f32, forEach, withScratch, words } from './call.js';
+
+/** A matrix in a buffer: numbers from one row to the next and from one column to the next. */
+export interface Operand {
+  readonly x: tf.TensorInfo;
+  readonly row: number;
+  readonly column: number;
+  /** Numbers before the first. */
+  readonly offset?: number;
+  /** Numbers from one matrix of a batch to the next. */
+  readonly batch?: number;
+}
+
+/** A tensor's rows as they lie. */
+export const plain = (x: tf.TensorInfo, fromRow = 0): Operand => {
+  const width = x.shape.at(-1)!;
+  return { x, row: width, column: 1, offset: fromRow * width };
+};
+
+/** A tensor's rows as columns. */
+export const transposed = (x: tf.TensorInfo, fromRow = 0): Operand => {
+  const width = x.shape.at(-1)!;
+  return { x, row: 1, column: width, offset: fromRow * width };
+};
+
+/** What `indices` name. */
+export const Gather = {
+  none: 0,
+  rowsOfB: 1,
+  columnsOfB: 2,
+  columnsOfAAndRowsOfB: 3,
+  columnsOfA: 4,
+} as const;
+
+export interface Product {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** op(a) [m, k]. */
+  readonly a: Operand;
+  /** op(b) [k, n]. */
+  readonly b: Operand;
+  /** [m, n], rows beside each other by default. */
+  readonly c: { readonly x: tf.TensorInfo; readonly row?: number; readonly offset?: number };
+  readonly batch?: number;
+  readonly alpha?: number;
+  /** Adds to c. */
+  readonly accumulate?: boolean;
+  readonly indices?: tf.TensorInfo;
+  readonly gather?: (typeof Gather)[keyof typeof Gather];
+  /** Column j of the product goes to column indices[j] of c; the others are left. */
+  readonly scatter?: boolean;
+  /** By column; by the column's index where columns of b are gathered. */
+  readonly bias?: tf.TensorInfo | null;
+  readonly added?: { readonly x: tf.TensorInfo; readonly row: number; readonly offset?: number };
+}
+
+/** Workgroups from which on a GPU is busy. */
+const ENOUGH = 96;
+
+/** c = alpha · op(a) · op(b) + bias + added. */
+export function multiply(backend: Backend, product: Product): void {
+  const { m, n, k, a, b, c, batch = 1, alpha = 1, accumulate = false } = product;
+  if (m === 0 || n === 0 || batch === 0) return;
+  const { indices, gather = Gather.none, scatter = false, bias, added } = product;
+  const tilesOf = (tile: number) => Math.ceil(m / tile) * Math.ceil(n / tile) * batch;
+  const tile = tilesOf(64) >= ENOUGH ? 64 : 32;
+  const tiles = tilesOf(tile);
+  const divides = tiles < ENOUGH && k >= 512 && batch === 1 && !bias && !added && !scatter;
+  const parts = divides ? Math.min(Math.ceil(k / 128), Math.ceil((2 * ENOUGH) / tiles)) : 1;
+  const partLength = Math.ceil(k / parts / 16) * 16;
+  const run = (to: tf.TensorInfo, row: number, offset: number, cBatch: number, accumulate: boolean) => {
+    const params = words(
+      ...[m, n, k, parts, partLength],
+      ...[a.row, a.column, a.offset ?? 0, a.batch ?? 0],
+      ...[b.row, b.column, b.offset ?? 0, b.batch ?? 0],
+      ...[row, offset, cBatch],
+      ...[added?.row ?? 0, added?.offset ?? 0, f32(alpha)],
+    );
+    const constants = {
+      ...{ TILE: tile, A_ALONG_K: a.column === 1, B_ALONG_K: b.row === 1, GATHER: gather, SCATTER: scatter },
+      ...{ WITH_BIAS: !!bias, WITH_ADDED: !!added, ACCUMULATE: accumulate },
+    };
+    // A shader's buffers are all bound, also those that a variant does not look at.
+    const bindings = [a.x, b.x, indices ?? a.x, bias ?? a.x, added?.x ?? a.x, to];
+    backend.dispatch('product', constants, params, bindings, [Math.ceil(n / tile), Math.ceil(m / tile), batch * parts]);
+  };
+  const row = c.row ?? n;
+  if (parts === 1) {
+    run(c.x, row, c.offset ?? 0, m * n, accumulate);
+    return;
+  }
+  withScratch(backend, [parts * m * n], (partial) => {
+    run(partial!, n, 0, m * n, false);
+    forEach(backend, 'sum-parts', [m * n, parts, n, row, c.offset ?? 0], [partial!, c.x], { ACCUMULATE: accumulate });
+  });
+}

@@ -1,0 +1,32 @@
+/** @file Every kernel of spft's ops that this backend has, by its name in the contract of `@spft/sparse-ops`. */
+import type { SpftKernels } from '@spft/sparse-ops/backend';
+import type { SpftWebGPUBackend } from '../device/backend.js';
+import { packedAttentionKernels } from './attention/packed-attention.js';
+import { ropeKernels } from './attention/rope.js';
+import { productsKernels } from './engine/products.js';
+import { linearCrossEntropyKernels } from './loss/linear-cross-entropy.js';
+import { swigluKernels } from './mlp/swiglu.js';
+import { rmsNormKernels } from './norm/rms-norm.js';
+import { dropoutKernels } from './project/dropout.js';
+import { linearKernels } from './project/linear.js';
+import { loraLinearKernels } from './project/lora-linear.js';
+import { columnsKernels } from './select/columns.js';
+import { scoresKernels } from './select/scores.js';
+import { rowsKernels } from './tokens/rows.js';
+import { optimizerUpdateKernels } from './update/optimizer-update.js';
+
+export const SPFT_KERNELS = {
+  ...packedAttentionKernels,
+  ...ropeKernels,
+  ...productsKernels,
+  ...linearCrossEntropyKernels,
+  ...swigluKernels,
+  ...rmsNormKernels,
+  ...dropoutKernels,
+  ...linearKernels,
+  ...loraLinearKernels,
+  ...columnsKernels,
+  ...scoresKernels,
+  ...rowsKernels,
+  ...optimizerUpdateKernels,
+} satisfies Partial<SpftKernels<SpftWebGPUBackend>>;

@@ -1,0 +1,17 @@
+// y[r, ·] = x[rows[r], ·].
+//+ place
+struct Params { size: u32, width: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> rows: array<i32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = placeOf(group, groups, lane);
+  if (i < params.size) { y[i] = x[u32(rows[i / params.width]) * params.width + i % params.width]; }
+}
