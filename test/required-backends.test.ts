@@ -19,6 +19,7 @@ describe('SPFT_REQUIRE_BACKENDS', () => {
   it.each([
     ['blas', 'packages/backend-blas/src/library/probe.test.ts', { SPFT_BLAS: '/nowhere/libblas.so' }],
     ['cuda', 'packages/backend-cuda/src/layouts.test.ts', { SPFT_CUDA_PATH: '/nowhere' }],
+    ['webgpu', 'packages/backend-webgpu/src/device/buffers.test.ts', { VK_ICD_FILENAMES: '/nowhere' }],
     ['nvrtc', 'packages/backend-cuda/src/compile-all.test.ts', { SPFT_CUDA_PATH: '/nowhere', SPFT_TEST_NVRTC: '' }],
   ])(
     'fails a run of tests without %s, which passes where it is not required',

@@ -1,5 +1,5 @@
 /**
- * @file What must be there for tests: `SPFT_REQUIRE_BACKENDS=blas,compiler,cuda,mpi,nvrtc,tensorflow` lists what was installed for them, as CI does. A test
+ * @file What must be there for tests: `SPFT_REQUIRE_BACKENDS=blas,compiler,cuda,mpi,nvrtc,tensorflow,webgpu` lists what was installed for them, as CI does. A test
  * that is skipped elsewhere fails where what it lacks is on the list.
  */
 

@@ -8,4 +8,5 @@ import { registerWebGPUBackend } from './register.js';
 registerWebGPUBackend();
 
 export { WebGPUError, type WebGPUProblem } from './errors.js';
-export { BACKEND_NAME, startError } from './register.js';
+export { BACKEND_NAME } from './register.js';
+export { startError } from './start-error.js';

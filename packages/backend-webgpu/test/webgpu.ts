@@ -7,8 +7,8 @@ import { provideWebGPU } from '@spft/backend-webgpu/node';
 import * as tf from '@tensorflow/tfjs';
 import { describe } from 'vitest';
 import { orRequired } from '../../../test/support/required.js';
-import type { SpftWebGPUBackend } from '../src/device/backend.js';
 import { requestDevice } from '../src/device/adapter.js';
+import type { SpftWebGPUBackend } from '../src/device/backend.js';
 import '../src/index.js';
 
 const SWIFTSHADER = [

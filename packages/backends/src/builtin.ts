@@ -14,7 +14,7 @@ const CUDA_PACKAGE = '@spft/backend-cuda';
 const BLAS_PACKAGE = '@spft/backend-blas';
 const WASM_PACKAGE = '@tensorflow/tfjs-backend-wasm';
 const WASM_BINARY = 'tfjs-backend-wasm-simd.wasm';
-const WEBGPU_PACKAGE = '@tensorflow/tfjs-backend-webgpu';
+const WEBGPU_PACKAGE = '@spft/backend-webgpu';
 
 async function importPackage(name: string): Promise<unknown> {
   return import(pathToFileURL(findPackage(name)!.entry).href);
@@ -203,24 +203,38 @@ export const cpu: BackendDescriptor = {
   async prepare() {},
 };
 
+/** What is used of `@spft/backend-webgpu/node`. */
+interface WebGPUPackage {
+  probeWebGPU(): BackendProbe;
+  provideWebGPU(): Promise<void>;
+  startError(): Error | null;
+}
+
+/** Null where the package is not installed. */
+async function importWebGPU(): Promise<WebGPUPackage | null> {
+  return findPackage(`${WEBGPU_PACKAGE}/node`) && ((await importPackage(`${WEBGPU_PACKAGE}/node`)) as WebGPUPackage);
+}
+
 /** In a browser, or in Node with the `webgpu` package providing `navigator.gpu`. By name only: a GPU there may be an emulated one. */
 export const webgpu: BackendDescriptor = {
   name: 'webgpu',
-  description: 'WebGPU, through @tensorflow/tfjs-backend-webgpu',
+  description: `any GPU: WebGPU through ${WEBGPU_PACKAGE}, in Node by the package webgpu`,
   priority: null,
+  repair: 'WebGPU in Node wants a Vulkan driver on Linux',
   async probe(): Promise<BackendProbe> {
-    const found = findPackage(WEBGPU_PACKAGE);
-    if (!found) return { available: false, reason: 'not installed', hint: `npm install ${WEBGPU_PACKAGE}` };
-    if (!('gpu' in (globalThis.navigator ?? {}))) {
-      return {
-        available: false,
-        reason: 'navigator.gpu is missing',
-        hint: 'in Node, npm install webgpu and set globalThis.navigator.gpu from its create()',
-      };
+    try {
+      const found = await importWebGPU();
+      if (!found) return { available: false, reason: 'not installed', hint: `npm install ${WEBGPU_PACKAGE} webgpu` };
+      return found.probeWebGPU();
+    } catch (error) {
+      return { available: false, reason: `${WEBGPU_PACKAGE} does not load: ${(error as Error).message}` };
     }
-    return { available: true, detail: `${WEBGPU_PACKAGE} ${found.version}` };
   },
   async prepare() {
+    await (await importWebGPU())!.provideWebGPU();
     await importPackage(WEBGPU_PACKAGE);
+  },
+  async whyNotStarted() {
+    return (await importWebGPU())?.startError()?.message ?? null;
   },
 };

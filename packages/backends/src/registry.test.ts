@@ -177,11 +177,20 @@ describe('a backend that is found and does not run', () => {
   });
 });
 
+describe('webgpu', () => {
+  it('says that there is no adapter where no driver is found', { timeout: 60_000 }, async () => {
+    for (const name of ['VK_ICD_FILENAMES', 'VK_DRIVER_FILES']) vi.stubEnv(name, '/nowhere');
+    await expect(activateBackend('webgpu')).rejects.toThrow(
+      /^backend 'webgpu' cannot run here: it was found but did not start \(WebGPU found no adapter.*Vulkan driver/,
+    );
+  });
+});
+
 describe('probeBackends()', () => {
   it('tries all that are there and leaves the active one', async () => {
     const before = tf.getBackend();
     const reports = await probeBackends();
-    expect(reports.find((r) => r.name === 'webgpu')).toMatchObject({ automatic: false, probe: { available: false } });
+    expect(reports.find((r) => r.name === 'webgpu')).toMatchObject({ automatic: false });
     expect(reports.find((r) => r.name === 'cpu')?.probe).toEqual({ available: true, detail: 'plain JavaScript' });
     expect(tf.getBackend()).toBe(before);
   });

@@ -6,8 +6,9 @@
  * WebGPU reports mistakes and lack of memory some time later, to whoever listens; tfjs does not, and goes on with zeros. Here the first of
  * them is thrown by the next kernel or read.
  */
-import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+
 import type * as tf from '@tensorflow/tfjs';
+import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { WebGPUError } from '../errors.js';
 import type { ShaderName } from '../shaders.generated.js';
 import type { DeviceFound } from './adapter.js';
@@ -15,6 +16,7 @@ import { Arena } from './arena.js';
 import { BufferPool } from './buffers.js';
 import { checkInternals, internalsOf } from './internals.js';
 import { type Constants, Pipelines } from './pipelines.js';
+import { type ProfileEntry, Profiler } from './profiler.js';
 
 /** Dispatches between submissions: each submission costs, and the GPU has nothing to do before the first. */
 const BATCH = 64;
@@ -28,6 +30,9 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   readonly #pipelines: Pipelines;
   #problem: WebGPUError | null = null;
   #disposed = false;
+  #profiler: Profiler | null = null;
+  /** Dispatches of ours so far. */
+  dispatches = 0;
 
   constructor({ device, info }: DeviceFound) {
     super(device, info);
@@ -61,8 +66,14 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     const short = error.message.split('\n')[0];
     const isMemory = error.constructor.name === 'GPUOutOfMemoryError';
     this.#problem ??= isMemory
-      ? new WebGPUError('out-of-memory', `the GPU has too little memory: ${short}; take shorter or fewer sequences a batch`)
-      : new WebGPUError('validation', `WebGPU refused a command, and what was computed since is worthless: ${error.message}`);
+      ? new WebGPUError(
+          'out-of-memory',
+          `the GPU has too little memory: ${short}; take shorter or fewer sequences a batch`,
+        )
+      : new WebGPUError(
+          'validation',
+          `WebGPU refused a command, and what was computed since is worthless: ${error.message}`,
+        );
   }
 
   /** The tensor's buffer, with its values in it. */
@@ -92,19 +103,44 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     );
     if (!this.#arena.hasRoom(words)) this.flush();
     const pipeline = this.#pipelines.get(shader, constants);
-    const lists = [this.#arena.put(params), ...resources.map((r) => (r instanceof Int32Array ? this.#arena.put(r) : r))];
+    const lists = [
+      this.#arena.put(params),
+      ...resources.map((r) => (r instanceof Int32Array ? this.#arena.put(r) : r)),
+    ];
     const bindGroup = this.device.createBindGroup({
       layout: pipeline.getBindGroupLayout(0),
       entries: lists.map((resource, binding) => ({ binding, resource })),
     });
     const internals = internalsOf(this);
     this.ensureCommandEncoderReady();
-    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass();
+    if (this.#profiler) this.endComputePassEncoder();
+    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass(this.#profiler?.pass(pipeline.label));
     const pass = internals.computePassEncoder;
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(x, y, z);
+    if (this.#profiler) this.endComputePassEncoder();
+    this.dispatches++;
     if (++internals.dispatchCountInPass >= BATCH) this.flush();
+  }
+
+  override runWebGPUProgram(...args: Parameters<WebGPUBackend['runWebGPUProgram']>): tf.TensorInfo {
+    this.#profiler?.count(`tfjs ${args[0].constructor.name}`);
+    return super.runWebGPUProgram(...args);
+  }
+
+  /** What `f` runs, by shader, with the GPU's time where the adapter has a clock. */
+  async profile(f: () => void): Promise<ProfileEntry[]> {
+    this.flush();
+    const profiler = new Profiler(this.device);
+    this.#profiler = profiler;
+    try {
+      f();
+    } finally {
+      this.#profiler = null;
+    }
+    this.flush();
+    return profiler.entries();
   }
 
   /** Sends off what was encoded. */
@@ -125,7 +161,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     this.check();
     const data = this.tensorMap.get(dataId);
     // Its buffer has a word all the same, as WebGPU binds no empty one.
-    if (data && data.shape.includes(0)) return data.dtype === 'float32' ? new Float32Array(0) : new Int32Array(0);
+    if (data?.shape.includes(0)) return data.dtype === 'float32' ? new Float32Array(0) : new Int32Array(0);
     const values = await super.read(dataId);
     this.check();
     return values;
@@ -134,7 +170,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   override readSync(dataId: object): tf.BackendValues {
     this.check();
     const { values, dtype } = this.tensorMap.get(dataId);
-    if (values === null && dtype !== 'string' && typeof OffscreenCanvas === 'undefined') {
+    if (!values && dtype !== 'string' && typeof OffscreenCanvas === 'undefined') {
       throw new WebGPUError(
         'sync-read',
         'a tensor on the GPU was read by dataSync() or arraySync(), which WebGPU does not have here; read it by await tensor.data()',

@@ -37,8 +37,7 @@ export class BufferPool {
     // WebGPU copies and maps whole words only, and binds no empty buffer.
     const bytes = Math.max(4, Math.ceil(size / 4) * 4);
     const buffer =
-      (reuse ? this.#take(keyOf(bytes, usage)) : undefined) ??
-      this.#create({ size: bytes, usage, mappedAtCreation });
+      (reuse ? this.#take(keyOf(bytes, usage)) : undefined) ?? this.#create({ size: bytes, usage, mappedAtCreation });
     this.#used.add(buffer);
     this.numBytesUsed += bytes;
     return buffer;

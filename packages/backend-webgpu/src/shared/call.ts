@@ -1,9 +1,8 @@
 /** @file What kernels have in common: outputs, room for a while, parameters, and shaders with a thread for each element. */
-import type { SpftKernelCall, KernelName } from '@spft/sparse-ops/backend';
+import type { KernelName, SpftKernelCall } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
-import type { SpftWebGPUBackend } from '../device/backend.js';
+import type { Groups, SpftWebGPUBackend } from '../device/backend.js';
 import type { Constants } from '../device/pipelines.js';
-import type { Groups } from '../device/backend.js';
 import type { ShaderName } from '../shaders.generated.js';
 
 export type Backend = SpftWebGPUBackend;

@@ -11,7 +11,15 @@ interface Options {
   readonly root?: boolean;
 }
 
-const run = (backend: Backend, x: tf.TensorInfo, size: number, share: number, to: tf.TensorInfo, at: number, o: Options) =>
+const run = (
+  backend: Backend,
+  x: tf.TensorInfo,
+  size: number,
+  share: number,
+  to: tf.TensorInfo,
+  at: number,
+  o: Options,
+) =>
   backend.dispatch(
     'sum',
     { LANES, SQUARES: !!o.squares, ROOT: !!o.root },

@@ -13,12 +13,13 @@ const MOST = 7;
 type Params = Parameters<tf.KernelFunc>[0];
 
 function addN(original: tf.KernelFunc, { backend, attrs, inputs }: Params): tf.TensorInfo {
-  const left = Object.values(inputs as Record<string, tf.TensorInfo>);
+  // A list, in spite of what the type of a kernel's inputs says.
+  const left = [...(inputs as unknown as tf.TensorInfo[])];
   let made: tf.TensorInfo | null = null;
   do {
     const group: tf.TensorInfo[] = left.splice(0, made ? MOST - 1 : MOST);
-    const named = Object.fromEntries((made ? [made, ...group] : group).map((t, n) => [n, t]));
-    const sum = original({ backend, attrs, inputs: named }) as tf.TensorInfo;
+    const few = (made ? [made, ...group] : group) as unknown as tf.NamedTensorInfoMap;
+    const sum = original({ backend, attrs, inputs: few }) as tf.TensorInfo;
     if (made) (backend as tf.KernelBackend).disposeData(made.dataId);
     made = sum;
   } while (left.length > 0);

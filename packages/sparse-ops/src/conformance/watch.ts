@@ -112,7 +112,8 @@ export class KernelWatch {
     const backend = tf.findBackend(this.backendName);
     const read = async (snapshot: Snapshot) =>
       isCopy(snapshot) ? ((await backend.read(snapshot.dataId)) as ArrayLike<number>) : snapshot;
-    for (const { before, now, said } of this.#pending) if (!same(await read(before), await read(now))) throw new Error(said);
+    for (const { before, now, said } of this.#pending)
+      if (!same(await read(before), await read(now))) throw new Error(said);
   }
 
   /** Gives back copies that were taken. */
@@ -140,7 +141,11 @@ export class KernelWatch {
     const before = kept.map((input) => this.#snapshot(backend, inputs[input]!));
     const unchanged = (when: string) => {
       kept.forEach((input, n) => {
-        const pending = { before: before[n]!, now: this.#snapshot(backend, inputs[input]!), said: `${name}: ${input} ${when}` };
+        const pending = {
+          before: before[n]!,
+          now: this.#snapshot(backend, inputs[input]!),
+          said: `${name}: ${input} ${when}`,
+        };
         if (isCopy(pending.now)) this.#pending.push(pending);
         else if (!same(pending.before as ArrayLike<number>, pending.now)) throw new Error(pending.said);
       });

@@ -1,6 +1,7 @@
 /** @file Causal attention over the sequences of a packed batch, in blocks; no scores are kept, but for log Σ exp of each row and head. */
-import type * as tf from '@tensorflow/tfjs';
+
 import type { AttentionAttributes } from '@spft/sparse-ops/backend';
+import type * as tf from '@tensorflow/tfjs';
 import { type Backend, type Call, f32, output, sizeOf, withScratch, words } from '../../shared/call.js';
 
 /** Bytes of a workgroup's memory for blocks of so many tokens: three of them with a quad of numbers to spare in each row, and their scores. */
@@ -14,7 +15,10 @@ function blockFor(backend: Backend, headDim: number): number {
 }
 
 /** The row of each packed token, then of each block of a sequence: the sequence's start and end, the block's start. */
-function listsOf({ layout }: AttentionAttributes, block: number): { readonly lists: Int32Array; readonly blocks: number } {
+function listsOf(
+  { layout }: AttentionAttributes,
+  block: number,
+): { readonly lists: Int32Array; readonly blocks: number } {
   const { sequenceStarts: starts, rowOfToken } = layout;
   const blocks: number[] = [];
   for (let b = 0; b + 1 < starts.length; b++) {

@@ -1,0 +1,37 @@
+/** @file Buffers that are given back, and that are kept for the next of their size. */
+import { expect, it } from 'vitest';
+import { describeWebGPU, useWebGPU, webgpu } from '../../test/webgpu.js';
+import { BufferPool } from './buffers.js';
+
+describeWebGPU('BufferPool', () => {
+  const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+
+  it('gives out again what came back, and lets go of what lies unused beyond the bound, oldest first', async () => {
+    await useWebGPU();
+    const pool = new BufferPool(webgpu().device, 100);
+    const [a, b, c] = [
+      pool.acquireBuffer(64, usage()),
+      pool.acquireBuffer(64, usage()),
+      pool.acquireBuffer(256, usage()),
+    ];
+    expect([pool.numBytesUsed, pool.numBytesAllocated, pool.getNumUsedBuffers()]).toEqual([384, 384, 3]);
+    pool.releaseBuffer(a);
+    expect(pool.acquireBuffer(64, usage())).toBe(a);
+    expect(pool.acquireBuffer(32, usage())).not.toBe(b);
+    for (const buffer of [a, c, b]) pool.releaseBuffer(buffer);
+    expect(pool.numBytesUsed).toBe(32);
+    pool.trim();
+    expect([pool.numBytesAllocated, pool.getNumFreeBuffers()]).toEqual([96, 1]);
+    expect(pool.acquireBuffer(64, usage())).toBe(b);
+    expect(() => pool.releaseBuffer(a)).toThrow('not in use');
+    pool.dispose();
+    expect(pool.numBytesAllocated).toBe(0);
+  });
+
+  it('makes whole words, also of nothing', async () => {
+    await useWebGPU();
+    const pool = new BufferPool(webgpu().device);
+    expect([0, 1, 6].map((size) => pool.acquireBuffer(size, usage()).size)).toEqual([4, 4, 8]);
+    pool.dispose();
+  });
+});
