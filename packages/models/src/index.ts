@@ -11,6 +11,7 @@ export { type GeneratedToken, type GenerateOptions, generate } from './generatio
 export { type SamplingOptions, sampleToken } from './generation/sampling.js';
 export type { DensePromptTokens } from './generation/token-decoder.js';
 export { EXPORT_TYPES, type ExportableModel, type ExportType } from './gguf/export-tensors.js';
+export { ggufTokenizerFiles } from './gguf/open-gguf.js';
 export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchError } from './labelled-rows.js';
 export { LinearLayer } from './linear-layer.js';
 export { LlamaForCausalLM } from './llama.js';
@@ -19,8 +20,10 @@ export { type LlamaConfig, llamaConfigJson, llamaTensors, parseLlamaConfig } fro
 export { BASE_PRECISIONS, type BasePrecision, type LoadOptions } from './load-options.js';
 export type { LlamaBody, LlamaParts } from './load-weights.js';
 export type { ModelWeights } from './model-weights.js';
+export { type OpenedModel, openGgufModel, openModel } from './open-model.js';
 export { deriveSeed } from './seed.js';
 export { checkVocabulary, createTokenizer, type TokenizerFiles } from './tokenizer/hugging-face-tokenizer.js';
+export { readTokenizerFiles } from './tokenizer/read-tokenizer-files.js';
 export type {
   ChatMessage,
   ChatTemplateOptions,

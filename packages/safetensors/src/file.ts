@@ -46,17 +46,25 @@ const CHUNK_BYTES = 16 * 1024 * 1024;
  * @throws SafetensorsError
  */
 export function parseSafetensors(source: Uint8Array, name?: string): SafetensorsFile {
-  // A view of the plain class: what `slice` and `subarray` of a subclass do (Buffer's `slice` copies nothing) must not matter.
-  const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  const whole = sourceOfBytes(source, name);
+  const bytes = plainView(source);
   const length = parseHeaderLength(bytes.subarray(0, 8), bytes.length, name);
-  const header = parseHeader(bytes.subarray(8, 8 + length), bytes.length, name);
-  return fileOf(header, {
-    name,
+  return fileOf(parseHeader(bytes.subarray(8, 8 + length), bytes.length, name), whole);
+}
+
+/** Bytes in memory as a source; they are not copied, so they must not change while they are read. */
+export function sourceOfBytes(source: Uint8Array, name?: string): ByteSource {
+  const bytes = plainView(source);
+  return {
+    ...(name !== undefined && { name }),
     size: bytes.length,
     read: async (begin, end) => bytes.slice(begin, end) as Uint8Array<ArrayBuffer>,
     close: async () => {},
-  });
+  };
 }
+
+/** A view of the plain class: what `slice` and `subarray` of a subclass do (Buffer's `slice` copies nothing) must not matter. */
+const plainView = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /**
  * Reads and checks the header of `source`; tensors are read when they are asked for. Closing the result closes the source.

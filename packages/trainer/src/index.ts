@@ -29,6 +29,7 @@ export {
   textTemplate,
 } from './data/prompt.js';
 export { type InstructionRecord, parseRecord, type ResponseField } from './data/record.js';
+export { type RecordsOfTextOptions, recordsOfText } from './data/records-of-text.js';
 export { type Split, splitDataset } from './data/split.js';
 export {
   type TokenizeAllOptions,
@@ -74,4 +75,7 @@ export type { SparsePart, SparsityMap } from './record/sparsity-map.js';
 export { SparsityStatistics, type SparsityStatisticsOptions } from './record/sparsity-statistics.js';
 export { type Bar, barChart } from './report/bar-chart.js';
 export type { ReportData, ReportMethod } from './report/data.js';
+export { type ChartOptions, lineChart, type Point, type Series } from './report/line-chart.js';
 export { renderReport } from './report/render-report.js';
+export { sparsityMap } from './report/sparsity-map.js';
+export { STYLE as REPORT_STYLE } from './report/style.js';

@@ -1,3 +1,3 @@
 /** @file Public names of what needs Node. */
-export { openGguf } from './open-gguf.js';
+export { openGguf, openGgufBytes } from './open-gguf.js';
 export { type LazyGgufTensor, type WriteGgufOptions, writeGguf } from './write-gguf.js';

@@ -3,6 +3,7 @@ import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { elementCount } from '@spft/safetensors';
 import {
+  directoryFiles,
   type LazyTensorToWrite,
   leftoversOf,
   makeDirectory,
@@ -16,11 +17,11 @@ import { formOf, packedArrays, packedKind } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { checkpointParts, checkpointSpecs, quantizationJson } from '../bitsandbytes.js';
 import { ModelError } from '../errors.js';
+import { readJsonObjectIfThere } from '../json-file.js';
 import { SCORE } from '../llama-classifier.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
 import { effectiveRopeKey } from '../rope-config.js';
 import { isGgufFile, readGgufTokenizer } from './gguf/open-gguf-model.js';
-import { readJsonObjectIfThere } from './json-file.js';
 
 /** What is written of a model; `LlamaForCausalLM` has it. */
 export interface SavableModel {
@@ -84,8 +85,9 @@ export async function saveModel(dir: string, model: SavableModel, options: SaveM
   try {
     await mkdir(fresh);
     const json =
-      (source === undefined || fromGguf ? undefined : await readJsonObjectIfThere(source, 'config.json')) ??
-      llamaConfigJson(model.config);
+      (source === undefined || fromGguf
+        ? undefined
+        : await readJsonObjectIfThere(directoryFiles(source), 'config.json')) ?? llamaConfigJson(model.config);
     await writeJson(
       join(fresh, 'config.json'),
       withQuantization(

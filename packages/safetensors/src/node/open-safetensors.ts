@@ -26,6 +26,25 @@ async function openFile(
   ending: string,
   read: (source: ByteSource) => Promise<SafetensorsFile>,
 ): Promise<SafetensorsFile> {
+  const source = await openByteSource(path, (problem) => new SafetensorsError(problem, { file: path }), ending);
+  try {
+    return await read(source);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/**
+ * A file on disk, to be read range by range. Close it when done.
+ * @param failure makes the error of a problem that shows while it is read.
+ * @throws SafetensorsError when it cannot be opened, with the system's error as its cause.
+ */
+export async function openByteSource(
+  path: string,
+  failure: (problem: string) => Error,
+  ending = '',
+): Promise<ByteSource> {
   let handle: FileHandle;
   try {
     handle = await open(path, 'r');
@@ -34,8 +53,12 @@ async function openFile(
   }
   try {
     const stat = await handle.stat();
-    if (!stat.isFile()) throw new SafetensorsError(`is no file; name the ${ending} file itself`, { file: path });
-    return await read(fileSource(path, handle, stat.size, (problem) => new SafetensorsError(problem, { file: path })));
+    if (!stat.isFile()) {
+      throw new SafetensorsError(`is no file${ending === '' ? '' : `; name the ${ending} file itself`}`, {
+        file: path,
+      });
+    }
+    return fileSource(path, handle, stat.size, failure);
   } catch (error) {
     await handle.close();
     throw error;

@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { DTYPE_BYTES, elementCount } from '../dtypes.js';
 import { SafetensorsError } from '../errors.js';
+import { MODEL_FILE, MODEL_INDEX_FILE } from '../open-model.js';
 import { layoutSafetensors, type TensorData, type TensorSpec, tensorBytes } from '../serialize.js';
 import { writeFileAtomically } from './atomic-file.js';
-import { MODEL_FILE, MODEL_INDEX_FILE } from './open-model.js';
 import { unwrittenFile, writeBytes } from './write-bytes.js';
 
 /** A tensor to write, with its data or with a function that makes them when their turn comes. */

@@ -1,12 +1,8 @@
-/** @file A GGUF file as a model: its config, weights and tokenizer as a directory's are. */
+/** @file GGUF files on a disk. */
 import { open } from 'node:fs/promises';
-import { type GgufFile, isQuantized } from '@spft/gguf';
-import { openGguf } from '@spft/gguf/node';
-import { configOfGguf, requireLlama } from '../../gguf/config-of-gguf.js';
-import { tokenizerOfGguf } from '../../gguf/tokenizer-of-gguf.js';
-import { weightsOfGguf } from '../../gguf/weights-of-gguf.js';
-import { parseLlamaConfig } from '../../llama-config.js';
-import type { ModelWeights } from '../../model-weights.js';
+import { openGgufBytes } from '@spft/gguf/node';
+import type { ByteSource } from '@spft/safetensors';
+import { ggufTokenizerFiles } from '../../gguf/open-gguf.js';
 import type { TokenizerFiles } from '../../tokenizer/hugging-face-tokenizer.js';
 
 /** Whether a file is a GGUF file by its first four bytes; false where there is no file. */
@@ -23,40 +19,15 @@ export async function isGgufFile(path: string): Promise<boolean> {
   }
 }
 
-/** What of a GGUF file stands for config.json and weights. */
-export interface GgufParts {
-  readonly configJson: Readonly<Record<string, unknown>>;
-  readonly weights: ModelWeights;
-  readonly notices: readonly string[];
-}
-
-/** @throws GgufError when it is no valid file; ModelError when it is no Llama's. */
-export async function openGgufParts(path: string): Promise<GgufParts> {
-  const file = await openGguf(path);
-  try {
-    const configJson = await configOfGguf(file);
-    const { headDim } = parseLlamaConfig(configJson, path);
-    const weights = weightsOfGguf(file, headDim);
-    return { configJson, weights, notices: noticesOf(file) };
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-function noticesOf(file: GgufFile): string[] {
-  const types = new Set(file.names.map((name) => file.entry(name).type).filter(isQuantized));
-  if (types.size === 0) return [];
-  return [`${file.name}: its weights in ${[...types].join(', ')} are dequantised, and take the room of plain ones`];
-}
+/** A GGUF file's bytes. Close it when done. @throws GgufError when it cannot be opened. */
+export const ggufSource = (path: string): Promise<ByteSource> => openGgufBytes(path);
 
 /** The tokenizer's files that a GGUF file stands for. @throws GgufError or ModelError when it has no tokenizer that can be used here. */
 export async function readGgufTokenizer(path: string): Promise<TokenizerFiles> {
-  const file = await openGguf(path);
+  const source = await ggufSource(path);
   try {
-    requireLlama(file);
-    return tokenizerOfGguf(file.metadata, path);
+    return await ggufTokenizerFiles(source);
   } finally {
-    await file.close();
+    await source.close();
   }
 }

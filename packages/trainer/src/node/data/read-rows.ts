@@ -7,11 +7,11 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
+import { arrayElements } from '../../data/array-elements.js';
 import { DatasetError } from '../../data/dataset-error.js';
-import { arrayElements } from './array-elements.js';
-import { parsed, type Row } from './row.js';
+import { parsed, type Row } from '../../data/row.js';
 
-export type { Row } from './row.js';
+export type { Row } from '../../data/row.js';
 
 /**
  * Reads a file row by row: a JSON array where the first character is `[` and the name does not end in `.jsonl`, else a row a line, empty

@@ -5,7 +5,7 @@
  * The scanners are functions of a text and a position, and no position is moved inside another expression: V8's Maglev of Node 26 was seen to
  * read `text[position++]` in a generator from the wrong place, with a variable that closures share.
  */
-import { DatasetError } from '../../data/dataset-error.js';
+import { DatasetError } from './dataset-error.js';
 import { parsed, type Row } from './row.js';
 
 const [TAB, LF, CR, SPACE, QUOTE, COMMA, BACKSLASH] = [9, 10, 13, 32, 34, 44, 92];
