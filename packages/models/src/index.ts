@@ -11,6 +11,7 @@ export { type GeneratedToken, type GenerateOptions, generate } from './generatio
 export { type SamplingOptions, sampleToken } from './generation/sampling.js';
 export type { DensePromptTokens } from './generation/token-decoder.js';
 export { EXPORT_TYPES, type ExportableModel, type ExportType } from './gguf/export-tensors.js';
+export { type GgufContent, type GgufContentOptions, ggufOfAdapter, ggufOfModel } from './gguf/gguf-content.js';
 export { ggufTokenizerFiles } from './gguf/open-gguf.js';
 export { countLabelledTokens, type LabelledRows, labelledRows, UnlabelledBatchError } from './labelled-rows.js';
 export { LinearLayer } from './linear-layer.js';

@@ -300,6 +300,21 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     this.isMerged = false;
   }
 
+  /**
+   * Computes without the adapters, as PEFT's `disable_adapter()`: they are off the model until `work` is done, whatever comes of it.
+   * @throws AdapterError where they are merged, as the base's weights are then not on the model.
+   */
+  async disableAdapter<T>(work: () => Promise<T> | T): Promise<T> {
+    this.requireAlive('disableAdapter');
+    if (this.isMerged) throw new AdapterError('disableAdapter: the adapters are merged; call unmerge() first');
+    for (const [name] of this.modules) this.setAdapter(name, false);
+    try {
+      return await work();
+    } finally {
+      if (!this.disposed) this.attach();
+    }
+  }
+
   /** Takes the adapters off and disposes them. The base stays, with merged weights where they were merged. */
   dispose(): void {
     if (this.disposed) return;

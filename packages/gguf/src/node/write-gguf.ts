@@ -3,12 +3,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { unwrittenFile, writeBytes, writeFileAtomically } from '@spft/safetensors/node';
 import { GgufError } from '../errors.js';
 import type { MetadataEntries } from '../metadata.js';
-import { layoutGguf, requireBytes, type TensorSpec } from '../serialize.js';
-
-/** A tensor to write, whose bytes are made when its turn comes. */
-export interface LazyGgufTensor extends TensorSpec {
-  readonly data: () => Promise<Uint8Array>;
-}
+import { layoutGguf } from '../serialize.js';
+import { type LazyGgufTensor, writeLayout } from '../write-to.js';
 
 export interface WriteGgufOptions {
   /** Looks at the complete file under its temporary name; what it throws leaves `path` as it was. */
@@ -25,22 +21,16 @@ export async function writeGguf(
   tensors: ReadonlyMap<string, LazyGgufTensor>,
   { check }: WriteGgufOptions = {},
 ): Promise<void> {
-  const { head, places, fileBytes } = layoutGguf(metadata, tensors, path);
+  const layout = layoutGguf(metadata, tensors, path);
   const write = async (handle: FileHandle) => {
-    await writeBytes(handle, head, 0);
-    for (const [tensor, { data }] of tensors) {
-      const { begin, bytes } = places.get(tensor)!;
-      const made = await data();
-      requireBytes(tensor, made, bytes, path);
-      await writeBytes(handle, made, begin);
-    }
+    await writeLayout({ write: (bytes, at) => writeBytes(handle, bytes, at) }, layout, tensors, path);
     // Padding behind the last tensor belongs to the file too.
-    await handle.truncate(fileBytes);
+    await handle.truncate(layout.fileBytes);
   };
   try {
     await writeFileAtomically(path, write, check);
   } catch (cause) {
-    const problem = unwrittenFile(cause, fileBytes);
+    const problem = unwrittenFile(cause, layout.fileBytes);
     if (problem === null) throw cause;
     throw new GgufError(problem, { file: path, cause });
   }
