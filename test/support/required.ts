@@ -1,9 +1,9 @@
 /**
- * @file What must be there for tests: `SPFT_REQUIRE_BACKENDS=blas,compiler,cuda,mpi,nvrtc,tensorflow,webgpu` lists what was installed for them, as CI does. A test
+ * @file What must be there for tests: `SPFT_REQUIRE_BACKENDS=blas,chromium,compiler,cuda,mpi,nvrtc,tensorflow,webgpu` lists what was installed for them, as CI does. A test
  * that is skipped elsewhere fails where what it lacks is on the list.
  */
 
-const KNOWN = ['blas', 'compiler', 'cuda', 'mpi', 'nvrtc', 'tensorflow', 'webgpu'] as const;
+const KNOWN = ['blas', 'chromium', 'compiler', 'cuda', 'mpi', 'nvrtc', 'tensorflow', 'webgpu'] as const;
 
 export type Requirable = (typeof KNOWN)[number];
 

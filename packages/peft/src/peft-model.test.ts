@@ -124,6 +124,24 @@ describe.each(TEST_BACKENDS)('getPeftModel() on %s', (backend) => {
     expect(() => peft.mergedWeight('lm_head')).toThrow("mergedWeight: the model has no linear layer 'lm_head'");
   });
 
+  it('computes without its adapters for a while, and with them again, also where that fails', async () => {
+    const host = new TinyHost(SHAPES);
+    const x = tf.randomNormal([3, 8], 0, 1, 'float32', 1) as tf.Tensor2D;
+    const plain = host.forward(Q, x);
+    const peft = getPeftModel(host, TRAINED);
+    const adapted = host.forward(Q, x);
+    expect(() => expectAllClose('adapted', adapted, plain)).toThrow();
+    expectAllClose('without', await peft.disableAdapter(() => host.forward(Q, x)), plain, EXACT);
+    expectAllClose('with again', host.forward(Q, x), adapted, EXACT);
+    await expect(peft.disableAdapter(() => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expectAllClose('with after an error', host.forward(Q, x), adapted, EXACT);
+    peft.merge();
+    await expect(peft.disableAdapter(() => 1)).rejects.toThrow(
+      'disableAdapter: the adapters are merged; call unmerge() first',
+    );
+    peft.dispose();
+  });
+
   it('freezes and thaws', () => {
     const peft = getPeftModel(new TinyHost({ l: [3, 2] }), { ...TRAINED, targetModules: ['l'] });
     const x = tf.ones([1, 2]) as tf.Tensor2D;
