@@ -84,7 +84,7 @@ export function rmsNormGrad(
   eps: f32,
 ): void {
   const begin = <usize>from * (<usize>H << 2);
-  ops.rmsNormGrad(x + begin, weight, dy + begin, dx + begin, to - from, H, eps);
+  ops.rmsNormGrad(x + begin, weight, dy + begin, dx + begin, 0, to - from, H, eps);
 }
 
 /** Rows [from, to) of sparse-ops' rope(). */

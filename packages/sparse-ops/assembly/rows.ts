@@ -75,8 +75,8 @@ export function rmsNorm(x: usize, weight: usize, y: usize, T: i32, H: i32, eps: 
   }
 }
 
-/** dx = r·(w·dy) − x·r³·(x·(w·dy))/H with r = 1/√(mean(x²) + ε). */
-export function rmsNormGrad(x: usize, weight: usize, dy: usize, dx: usize, T: i32, H: i32, eps: f32): void {
+/** dx = d + r·(w·dy) − x·r³·(x·(w·dy))/H with r = 1/√(mean(x²) + ε); d [T, H], or 0 where nothing is added. */
+export function rmsNormGrad(x: usize, weight: usize, dy: usize, dx: usize, d: usize, T: i32, H: i32, eps: f32): void {
   const bytes = <usize>H << 2;
   for (let t = 0; t < T; t++) {
     let dots = lanes(0);
@@ -92,14 +92,17 @@ export function rmsNormGrad(x: usize, weight: usize, dy: usize, dx: usize, T: i3
     const back = lanes(along);
     for (i = 0; i + 16 <= bytes; i += 16) {
       const forth = f32x4.mul(f32x4.mul(v128.load(dy + i), v128.load(weight + i)), factor);
-      v128.store(dx + i, f32x4.sub(forth, f32x4.mul(v128.load(x + i), back)));
+      const own = f32x4.sub(forth, f32x4.mul(v128.load(x + i), back));
+      v128.store(dx + i, d ? f32x4.add(own, v128.load(d + i)) : own);
     }
     for (; i < bytes; i += 4) {
-      store<f32>(dx + i, load<f32>(dy + i) * load<f32>(weight + i) * scale - load<f32>(x + i) * along);
+      const own = load<f32>(dy + i) * load<f32>(weight + i) * scale - load<f32>(x + i) * along;
+      store<f32>(dx + i, d ? own + load<f32>(d + i) : own);
     }
     x += bytes;
     dy += bytes;
     dx += bytes;
+    if (d) d += bytes;
   }
 }
 

@@ -8,7 +8,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { AttentionAttributes } from '../../contract/layers.js';
 import type { PackedLayout } from '../../contract/types.js';
-import type { SimdCall, SimdRun } from './module.js';
+import { type SimdCall, type SimdRun, withCall } from './module.js';
 import { stretches } from './products.js';
 import { inScratch } from './threads/pool.js';
 
@@ -61,7 +61,7 @@ export const attentionGrad: SimdRun<'SpftPackedAttentionGrad'> = (call, { q, k, 
 const GRAIN = 2 ** 14;
 
 /** Calls `add` for parts of [0, count), which each begin at a multiple of `unit`, and runs them: on all threads where it is worth it. */
-function share(
+export function share(
   { pool }: SimdCall,
   count: number,
   numbersEach: number,
@@ -138,9 +138,13 @@ export const loraLinearGrad: SimdRun<'SpftLoraLinearGrad'> = (call, { x, h, lora
 const sizeOf = ({ shape }: tf.TensorInfo): number => shape.reduce((product, n) => product * n, 1);
 
 /** Calls an elementwise kernel on tensors of n numbers, in parts. */
-function shareNumbers(call: SimdCall, kernel: 'swiglu' | 'swigluGrad', tensors: readonly tf.TensorInfo[]): void {
+function shareNumbers(
+  call: SimdCall,
+  kernel: 'add' | 'swiglu' | 'swigluGrad',
+  tensors: readonly tf.TensorInfo[],
+): void {
   const places = tensors.map((info) => call.at(info));
-  share(call, sizeOf(tensors[0]!), 4, 4, (from, to) =>
+  share(call, sizeOf(tensors[0]!), kernel === 'add' ? 1 : 4, 4, (from, to) =>
     call.pool.call(kernel, ...places.map((place) => place + from * FLOAT), to - from),
   );
 }
@@ -168,16 +172,47 @@ export const rmsNorm: SimdRun<'SpftRmsNorm'> = (call, { x, weight }, { eps }) =>
   return y;
 };
 
-export const rmsNormGrad: SimdRun<'SpftRmsNormGrad'> = (call, { x, weight, dy }, { eps }) => {
-  const dx = call.output(x!.shape);
-  const [T, H] = x!.shape as [number, number];
-  const [xAt, weightAt, dyAt, dxAt] = [call.at(x!), call.at(weight!), call.at(dy!), call.at(dx)];
+/** @param dresidual what x gets elsewhere, added; or null. */
+function normGradient(
+  call: SimdCall,
+  [x, weight, dy]: readonly [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo],
+  dresidual: tf.TensorInfo | null,
+  eps: number,
+): tf.TensorInfo {
+  const dx = call.output(x.shape);
+  const [T, H] = x.shape as [number, number];
+  const [xAt, weightAt, dyAt, dxAt] = [call.at(x), call.at(weight), call.at(dy), call.at(dx)];
+  const addedAt = dresidual && call.at(dresidual);
   share(call, T, 2 * H, 1, (from, to) => {
     const first = from * H * FLOAT;
-    call.pool.call('rmsNormGrad', xAt + first, weightAt, dyAt + first, dxAt + first, to - from, H, eps);
+    const added = addedAt === null ? 0 : addedAt + first;
+    call.pool.call('rmsNormGrad', xAt + first, weightAt, dyAt + first, dxAt + first, added, to - from, H, eps);
   });
   return dx;
-};
+}
+
+export const rmsNormGrad: SimdRun<'SpftRmsNormGrad'> = (call, { x, weight, dy }, { eps }) =>
+  normGradient(call, [x!, weight!, dy!], null, eps);
+
+export const rmsNormResidualGrad: SimdRun<'SpftRmsNormResidualGrad'> = (call, { x, weight, dy, dresidual }, { eps }) =>
+  normGradient(call, [x!, weight!, dy!], dresidual!, eps);
+
+/**
+ * tfjs's kernel Add, of which a step has many: residuals, and gradients that meet.
+ * @param tfjs its own, for what is not float32 or of different shapes.
+ */
+export const addOrElse =
+  (tfjs: tf.KernelFunc): tf.KernelFunc =>
+  (params) => {
+    const { a, b } = params.inputs as Record<'a' | 'b', tf.TensorInfo>;
+    const alike = a.shape.length === b.shape.length && a.shape.every((size, axis) => size === b.shape[axis]);
+    if (!alike || a.dtype !== 'float32' || b.dtype !== 'float32') return tfjs(params);
+    return withCall(params.backend, (call) => {
+      const y = call.output(a.shape);
+      shareNumbers(call, 'add', [a, b, y]);
+      return y;
+    });
+  };
 
 export const rope: SimdRun<'SpftRope'> = (call, { x, cos, sin }, { headDim, inverse }) => {
   const y = call.output(x!.shape);

@@ -20,9 +20,12 @@ type Kernel = (...args: number[]) => void;
 /** The kernels that `assembly/` documents, which write what they make. */
 const NAMES = [
   'adamw',
+  'add',
+  'addRow',
   'attention',
   'attentionGrad',
   'deepProduct',
+  'gatherColumnsTransposed',
   'multiply',
   'multiplyFew',
   'product',

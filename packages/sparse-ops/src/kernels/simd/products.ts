@@ -58,38 +58,47 @@ export function multiply(call: SimdCall, product: Product): void {
 /**
  * Adds it to the job, in parts: rows where there are enough, else columns. Which part an element is in changes none of its bits (`assembly/multiply.ts`).
  */
-export function addProduct(call: SimdCall, { m, k, n, a, b, c, added, scale = 1 }: Product): void {
+export function addProduct(call: SimdCall, product: Product): void {
+  const { m, k, n } = product;
   if (m === 0 || n === 0) return;
-  const { pool } = call;
+  const { threads } = call.pool;
+  const flops = 2 * m * k * n;
+  const parts = threads === 1 || flops < SMALL ? 1 : threads * (flops > LARGE ? 2 : 1);
+  const byRows = readsOnce(product) ? 1 : Math.min(parts, Math.max(1, Math.floor(m / LEAST_ROWS)));
+  for (const rows of stretches(m, byRows, 4)) {
+    for (const columns of stretches(n, Math.ceil(parts / byRows), 8)) {
+      callProduct(call, product, rows, columns);
+      call.pool.endChunk();
+    }
+  }
+}
+
+/** Whether few rows go over b once, as it lies. */
+const readsOnce = ({ m, a, b }: Product): boolean =>
+  m <= FEW_ROWS && b.transposed === true && b.columns === undefined && a.transposed !== true;
+
+/** Adds some rows and columns of a product to the current chunk. */
+export function callProduct(
+  { pool, module }: SimdCall,
+  product: Product,
+  [i0, i1]: readonly [number, number],
+  [j0, j1]: readonly [number, number],
+): void {
+  const { m, k, a, b, c, added, scale = 1 } = product;
   const [addedAt, addedStride] = added ? [added.at, added.stride * FLOAT] : [0, 0];
   const { rows = 0, columns = 0 } = b;
-  const flops = 2 * m * k * n;
-  const parts = pool.threads === 1 || flops < SMALL ? 1 : pool.threads * (flops > LARGE ? 2 : 1);
-  if (m <= FEW_ROWS && b.transposed && columns === 0 && !a.transposed) {
-    for (const [j0, j1] of stretches(n, parts, 8)) {
-      pool.call(
-        'multiplyFew',
-        ...[a.at, a.stride * FLOAT, b.at, b.stride * FLOAT, rows],
-        ...[c.at, c.stride * FLOAT, addedAt, addedStride, k, scale, m, j0, j1],
-      );
-      pool.endChunk();
-    }
+  const result = [c.at, c.stride * FLOAT, addedAt, addedStride, k, scale];
+  if (readsOnce(product)) {
+    pool.call('multiplyFew', a.at, a.stride * FLOAT, b.at, b.stride * FLOAT, rows, ...result, m, j0, j1);
     return;
   }
-  pool.reserve(call.module.multiplyScratch());
-  const byRows = Math.min(parts, Math.max(1, Math.floor(m / LEAST_ROWS)));
-  for (const [i0, i1] of stretches(m, byRows, 4)) {
-    for (const [j0, j1] of stretches(n, Math.ceil(parts / byRows), 8)) {
-      pool.call(
-        'multiply',
-        ...[a.at, a.stride * FLOAT, Number(a.transposed ?? false)],
-        ...[b.at, b.stride * FLOAT, Number(b.transposed ?? false), rows, columns],
-        ...[c.at, c.stride * FLOAT, addedAt, addedStride, k, scale],
-        ...[i0, i1, j0, j1, inScratch(0)],
-      );
-      pool.endChunk();
-    }
-  }
+  pool.reserve(module.multiplyScratch());
+  pool.call(
+    'multiply',
+    ...[a.at, a.stride * FLOAT, Number(a.transposed ?? false)],
+    ...[b.at, b.stride * FLOAT, Number(b.transposed ?? false), rows, columns],
+    ...[...result, i0, i1, j0, j1, inScratch(0)],
+  );
 }
 
 /** [0, length) in so many parts, or fewer, that begin at multiples of `unit`. */
@@ -101,14 +110,14 @@ export function stretches(length: number, parts: number, unit: number): [from: n
 const sizes = ({ shape }: tf.TensorInfo) => shape as [number, number];
 
 /** A tensor as it lies. */
-const whole = (call: SimdCall, info: tf.TensorInfo, transposed = false): Operand => ({
+export const whole = (call: SimdCall, info: tf.TensorInfo, transposed = false): Operand => ({
   at: call.at(info),
   stride: info.shape.at(-1)!,
   transposed,
 });
 
 /** A bias as what is added to every row. */
-const biasOf = (call: SimdCall, bias: tf.TensorInfo | undefined): Operand | null =>
+export const biasOf = (call: SimdCall, bias: tf.TensorInfo | undefined): Operand | null =>
   bias ? { at: call.at(bias), stride: 0 } : null;
 
 export const linear: SimdRun<'SpftLinear'> = (call, { x, weight, bias }) => {
@@ -126,19 +135,24 @@ export const linearGrad: SimdRun<'SpftLinearGrad'> = (call, { dy, weight }) => {
   return dx;
 };
 
+/** The same of kept channels: theirs alone, until the call ends. */
+export function keptBiasOf(call: SimdCall, bias: tf.TensorInfo | undefined, indices: tf.TensorInfo): Operand | null {
+  if (!bias) return null;
+  const n = indices.shape[0]!;
+  call.at(bias);
+  const added = { at: call.scratch(n), stride: 0 };
+  // Views are valid until something allocates, so they are taken after that.
+  const [numbers, kept] = [call.values(bias), call.values(indices)];
+  const to = new Float32Array(numbers.buffer, added.at, n);
+  for (let i = 0; i < n; i++) to[i] = numbers[kept[i]!]!;
+  return added;
+}
+
 export const linearKeptRows: SimdRun<'SpftLinearKeptRows'> = (call, { x, weight, indices, bias }) => {
   const [[m, k], n] = [sizes(x!), indices!.shape[0]!];
   const y = call.output([m, n]);
   const b = { ...whole(call, weight!, true), rows: call.at(indices!) };
-  let added: Operand | null = null;
-  if (bias) {
-    call.at(bias);
-    added = { at: call.scratch(n), stride: 0 };
-    // Views are valid until something allocates, so they are taken after that.
-    const [numbers, kept] = [call.values(bias), call.values(indices!)];
-    const to = new Float32Array(numbers.buffer, added.at, n);
-    for (let i = 0; i < n; i++) to[i] = numbers[kept[i]!]!;
-  }
+  const added = keptBiasOf(call, bias, indices!);
   multiply(call, { m, k, n, a: whole(call, x!), b, c: whole(call, y), added });
   return y;
 };

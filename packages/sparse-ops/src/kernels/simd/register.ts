@@ -5,12 +5,15 @@ import type { KernelName } from '../../contract/kernels.js';
 import { registerOwnKernel } from '../host/host-kernel.js';
 import * as fourBit from './four-bit.js';
 import * as kernels from './kernels.js';
+import * as mlp from './mlp.js';
 import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
 import * as products from './products.js';
 
 const KERNELS = {
   SpftAdamw: kernels.adamw,
   SpftBatchedMatMul: products.batchedMatMul,
+  SpftGatedMlp: mlp.gatedMlp,
+  SpftGatedMlpGrad: mlp.gatedMlpGrad,
   SpftLinear: products.linear,
   SpftLinearGrad: products.linearGrad,
   SpftLinearKeptColumns: products.linearKeptColumns,
@@ -23,6 +26,7 @@ const KERNELS = {
   SpftPackedAttentionGrad: kernels.attentionGrad,
   SpftRmsNorm: kernels.rmsNorm,
   SpftRmsNormGrad: kernels.rmsNormGrad,
+  SpftRmsNormResidualGrad: kernels.rmsNormResidualGrad,
   SpftRope: kernels.rope,
   SpftSwiglu: kernels.swiglu,
   SpftSwigluGrad: kernels.swigluGrad,
@@ -35,11 +39,17 @@ const KERNELS = {
 /** What each took the place of, or null where there was nothing; null before they are registered. */
 let replaced: ReadonlyMap<KernelName, tf.KernelFunc | null> | null = null;
 
-/** tfjs's kernel of `tf.matMul`, while ours is in its place. */
-let matMulOfTfjs: tf.KernelConfig | null = null;
+/** Kernels of tfjs that ours take the place of, which leave to them what they do not do themselves. */
+const OF_TFJS: readonly (readonly [kernelName: string, orElse: (tfjs: tf.KernelFunc) => tf.KernelFunc])[] = [
+  [tf.BatchMatMul, products.matMulOrElse],
+  [tf.Add, kernels.addOrElse],
+];
+
+/** Those, while ours are in their places. */
+let ofTfjs: tf.KernelConfig[] = [];
 
 /** Whether products of the wasm backend, those of `tf.matMul` among them, are ours: then a transposed operand costs no more than a plain one. */
-export const hasSimdProducts = (): boolean => matMulOfTfjs !== null;
+export const hasSimdProducts = (): boolean => ofTfjs.length > 0;
 
 /** Registers them for the active backend, which is `wasm`; without effect where they cannot run. */
 export function registerSimdKernels(): void {
@@ -50,11 +60,13 @@ export function registerSimdKernels(): void {
     if (registerOwnKernel(kernelName, 'wasm', kernelFuncOf(run))) before.set(kernelName, there);
   }
   replaced = before;
-  matMulOfTfjs = tf.getKernel(tf.BatchMatMul, 'wasm') ?? null;
-  if (matMulOfTfjs === null) return;
-  tf.unregisterKernel(tf.BatchMatMul, 'wasm');
-  const kernelFunc = guarded(products.matMulOrElse(matMulOfTfjs.kernelFunc));
-  tf.registerKernel({ ...matMulOfTfjs, kernelFunc });
+  for (const [kernelName, orElse] of OF_TFJS) {
+    const there = tf.getKernel(kernelName, 'wasm');
+    if (!there) continue;
+    ofTfjs.push(there);
+    tf.unregisterKernel(kernelName, 'wasm');
+    tf.registerKernel({ ...there, kernelFunc: guarded(orElse(there.kernelFunc)) });
+  }
 }
 
 /** Puts back what was there before: to test and to time it. */
@@ -64,8 +76,9 @@ export function unregisterSimdKernels(): void {
     else tf.unregisterKernel(kernelName, 'wasm');
   }
   replaced = null;
-  if (matMulOfTfjs === null) return;
-  tf.unregisterKernel(tf.BatchMatMul, 'wasm');
-  tf.registerKernel(matMulOfTfjs);
-  matMulOfTfjs = null;
+  for (const there of ofTfjs) {
+    tf.unregisterKernel(there.kernelName, 'wasm');
+    tf.registerKernel(there);
+  }
+  ofTfjs = [];
 }

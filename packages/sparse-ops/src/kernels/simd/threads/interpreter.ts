@@ -110,5 +110,6 @@ export function runChunks(options: ThreadOptions): string | null {
       Atomics.store(control, 5, 1);
     }
     Atomics.add(control, 2, 1);
+    Atomics.notify(control, 2);
   }
 }

@@ -129,7 +129,7 @@ describe('ThreadPool', () => {
         const seen = Atomics.load(options.tickets, 0);
         if ((seen & 0xffffn) > 0n && Atomics.compareExchange(options.tickets, 0, seen, seen - 1n) === seen) throw new Error('gone');
       }`;
-    const { pool, numbers } = newPool({ first, patience: 2 });
+    const { pool, numbers } = newPool({ first, waits: 2 });
     writeDoubling(numbers, 1);
     const job = () => {
       for (let i = 0; i < 4000; i++) {

@@ -21,14 +21,17 @@ import {
 import { type StartedThread, startThread } from './workers.js';
 
 /**
- * How often a thread looks for the next job, or for the end of this one, before it sleeps: some milliseconds. Jobs of a step follow each other closely,
- * and who sleeps is woken on the core of whoever wakes him.
+ * Milliseconds for which a thread looks for the next job, or for the end of this one, before it sleeps. Jobs of a step follow each other closely, and to
+ * be woken takes a twentieth of a millisecond; but where other programs want the core, whoever only looks keeps it from those that have work.
  */
-const SPINS = 500_000;
+const PATIENCE = 0.3;
+
+/** How often it looks between two looks at the clock. */
+const LOOKS = 256;
 
 /** Milliseconds of a wait for other threads, and how many such waits pass without any chunk being done before they are given up: two minutes. */
 const WAIT = 100;
-const PATIENCE = 1200;
+const MOST_WAITS = 1200;
 
 type Kernel = (...args: number[]) => void;
 
@@ -52,7 +55,8 @@ const textOf = (first: string): string => `(data) => {
   ${first}
   Atomics.add(control, ${CONTROL.started}, 1);
   for (let seen = 0; ; ) {
-    for (let spins = 0; spins < ${SPINS} && Atomics.load(control, 0) === seen; spins++);
+    for (const until = performance.now() + ${PATIENCE}; Atomics.load(control, 0) === seen && performance.now() < until; )
+      for (let look = 0; look < ${LOOKS} && Atomics.load(control, 0) === seen; look++);
     Atomics.wait(control, 0, seen);
     seen = Atomics.load(control, 0);
     run(options);
@@ -74,7 +78,7 @@ export interface PoolOptions<Name extends string> {
   /** JavaScript that each other thread runs before its first job; for tests. */
   readonly first?: string;
   /** How many waits of 0.1 s without progress there may be; for tests. */
-  readonly patience?: number;
+  readonly waits?: number;
 }
 
 export class ThreadPool<Name extends string> {
@@ -170,14 +174,15 @@ export class ThreadPool<Name extends string> {
   }
 
   #waitFor({ control }: Job, chunks: number): void {
-    let before = -1;
-    for (let spins = 0, waits = 0; ; spins++) {
+    const isDone = () => Atomics.load(control, CONTROL.done) === chunks;
+    for (const until = performance.now() + PATIENCE; !isDone() && performance.now() < until; )
+      for (let look = 0; look < LOOKS && !isDone(); look++);
+    for (let waits = 0, before = -1; ; waits++) {
       const done = Atomics.load(control, CONTROL.done);
       if (done === chunks) return;
       if (done !== before) [before, waits] = [done, 0];
-      // The core is left to a thread that may want it, as another program may have taken its own.
-      if (spins > SPINS && Atomics.wait(control, CONTROL.done, done, waits === 0 ? 0.1 : WAIT) === 'timed-out') waits++;
-      if (waits > (this.#options.patience ?? PATIENCE)) this.#break();
+      if (waits > (this.#options.waits ?? MOST_WAITS)) this.#break();
+      Atomics.wait(control, CONTROL.done, done, WAIT);
     }
   }
 

@@ -14,8 +14,10 @@ import { rope } from '../../../attention/rope.js';
 import { describeConformance } from '../../../conformance/index.js';
 import { batchedMatMulReference } from '../../../engine/batched-matmul.reference.js';
 import { meetBackend } from '../../../engine/meet-backend.js';
+import { gatedMlp } from '../../../mlp/gated-mlp.js';
 import { swiglu } from '../../../mlp/swiglu.js';
 import { rmsNorm } from '../../../norm/rms-norm.js';
+import { rmsNormResidual } from '../../../norm/rms-norm-residual.js';
 import { linear } from '../../../project/linear.js';
 import { linearKeptColumns } from '../../../project/linear-kept-columns.js';
 import { linearKeptRows } from '../../../project/linear-kept-rows.js';
@@ -97,6 +99,15 @@ describe('the wasm backend on threads', () => {
       const y = f(...xs);
       return [y, value, ...grads].map((t, n) => [`${name} ${n}`, Float32Array.from(t.dataSync())] as const);
     };
+    const weight = (out: number, inputs: number, seed: number) => ({
+      weight: tf.mul(random2d(out, inputs, seed), 0.1) as tf.Tensor2D,
+      bias: tf.randomNormal([out], 0, 1, 'float32', seed) as tf.Tensor1D,
+    });
+    const mlp = { gate: weight(I, H, 23), up: weight(I, H, 24), down: weight(H, I, 25) };
+    const residualNorm = (x: tf.Tensor2D, weight: tf.Tensor1D) => {
+      const [y, rest] = rmsNormResidual(x, weight, 1e-5);
+      return tf.add(tf.sin(y), rest);
+    };
     const variables = [random2d(60, 50, 10), random2d(7, 3, 11)].map((t) => tf.variable(t));
     const state = { firstMoments: zeroMoments(variables), secondMoments: zeroMoments(variables) };
     const gradients = [random2d(60, 50, 12), random2d(7, 3, 13)];
@@ -111,6 +122,13 @@ describe('the wasm backend on threads', () => {
       ...of('attention', (q, k, v) => packedAttention(q!, k!, v!, layout, heads), [q, k, v]),
       ...of('swiglu', (g, u) => swiglu(g!, u!), [random2d(T, I, 17), random2d(T, I, 18)]),
       ...of('rmsNorm', (x) => rmsNorm(x!, norm, 1e-5), [x]),
+      ...of('add', (a, b) => tf.add(a!, b!), [random2d(T, I, 20), random2d(T, I, 21)]),
+      ...of('norm and residual', (x) => residualNorm(x!, norm), [x]),
+      ...[null, rows].flatMap((keep) =>
+        of(`gated MLP, ${keep ? 'sparse' : 'dense'}`, (x, residual) => gatedMlp(x!, residual!, mlp, keep, 90), [
+          ...[x, random2d(T, H, 22)],
+        ]),
+      ),
       ...of('rope', (q) => rope(q!, cos, sin, 12), [q]),
       ...variables.map((v, n) => [`adamw ${n}`, Float32Array.from(v.dataSync())] as const),
     ]);
@@ -127,7 +145,7 @@ describe('the wasm backend on threads', () => {
         expect(two![name], `${name} on two threads`).toEqual(one![name]);
         expect(three![name], `${name} on three threads`).toEqual(one![name]);
       }
-    });
+    }, 180_000);
 
     it('computes what plain loops do', () => {
       askForSimd({ kind, threads: 3 });
