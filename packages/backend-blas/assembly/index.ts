@@ -29,3 +29,4 @@ export {
 } from './moves';
 export { adamw, sgd } from './optimizer';
 export { crossEntropy, rmsNorm, rmsNormGrad, rope, softmax, squares, swiglu, swigluGrad } from './rows';
+export { gatedScores } from '../../sparse-ops/assembly/scores';

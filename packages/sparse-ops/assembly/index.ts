@@ -4,4 +4,5 @@ export { unpack4bit, unpack4bitColumns } from './four-bit';
 export { add, addRow, gatherColumnsTransposed } from './moves';
 export { multiply, multiplyFew, multiplyScratch } from './multiply';
 export { deepProduct, product, transpose } from './product';
+export { gatedScores } from './scores';
 export { adamw, rmsNorm, rmsNormGrad, rope, swiglu, swigluGrad } from './rows';

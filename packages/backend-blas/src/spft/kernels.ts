@@ -20,6 +20,7 @@ import { linearKeptColumns, linearKeptColumnsGrad } from './project/linear-kept-
 import { linearKeptRows, linearKeptRowsGrad } from './project/linear-kept-rows.js';
 import { loraLinear, loraLinearGrad } from './project/lora-linear.js';
 import { columnNorms } from './select/column-norms.js';
+import { gatedScores } from './select/gated-scores.js';
 import { gatherColumns, gatherColumnsTransposed } from './select/gather-columns.js';
 import { gramScores, gramScoresGrad } from './select/gram-scores.js';
 import { maskColumns } from './select/mask-columns.js';
@@ -41,6 +42,7 @@ export const SPFT_KERNELS = {
   SpftDoraLinearGrad: doraLinearGrad,
   SpftDoraNorms: doraNorms,
   SpftDropout: dropout,
+  SpftGatedScores: gatedScores,
   SpftGatherColumns: gatherColumns,
   SpftGatherColumnsTransposed: gatherColumnsTransposed,
   SpftGatherRows: gatherRows,

@@ -19,6 +19,7 @@ export const KERNEL_NAMES = [
   'div',
   'divideBy',
   'dropout',
+  'gatedScores',
   'gatherColumns',
   'gatherHead',
   'gatherRows',

@@ -25,6 +25,7 @@ const NAMES = [
   'attention',
   'attentionGrad',
   'deepProduct',
+  'gatedScores',
   'gatherColumnsTransposed',
   'multiply',
   'multiplyFew',

@@ -8,12 +8,14 @@ import * as kernels from './kernels.js';
 import * as mlp from './mlp.js';
 import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
 import * as products from './products.js';
+import * as scores from './scores.js';
 
 const KERNELS = {
   SpftAdamw: kernels.adamw,
   SpftBatchedMatMul: products.batchedMatMul,
   SpftGatedMlp: mlp.gatedMlp,
   SpftGatedMlpGrad: mlp.gatedMlpGrad,
+  SpftGatedScores: scores.gatedScores,
   SpftLinear: products.linear,
   SpftLinearGrad: products.linearGrad,
   SpftLinearKeptColumns: products.linearKeptColumns,

@@ -22,6 +22,7 @@ import { linear } from '../../../project/linear.js';
 import { linearKeptColumns } from '../../../project/linear-kept-columns.js';
 import { linearKeptRows } from '../../../project/linear-kept-rows.js';
 import { loraLinear } from '../../../project/lora-linear.js';
+import { gatedScores } from '../../../select/gated-scores.js';
 import { packTokens } from '../../../tokens/token-partition.js';
 import { adamwUpdate, zeroMoments } from '../../../update/optimizer-update.js';
 import { askForSimd, runsSimd, simdThreads } from '../module.js';
@@ -112,7 +113,9 @@ describe('the wasm backend on threads', () => {
     const state = { firstMoments: zeroMoments(variables), secondMoments: zeroMoments(variables) };
     const gradients = [random2d(60, 50, 12), random2d(7, 3, 13)];
     adamwUpdate(variables, gradients, state, { step: 1, learningRate: 0.1, weightDecay: 0.1 });
+    const pair = (seed: number) => ({ a: random2d(H, 5, seed), b: random2d(5, I, seed + 1) });
     return Object.fromEntries([
+      ['gated scores', Float32Array.from(gatedScores(x, pair(30), pair(32)).dataSync())] as const,
       ...of('linear', (x) => linear(x!, w, bias), [x]),
       ...of('few rows', (x) => linear(x!, w), [tf.slice(x, [0, 0], [3, H])]),
       ...of('kept rows', (x) => linearKeptRows(x!, w, rows), [x]),
