@@ -43,9 +43,12 @@ export interface Product {
 /** Up to so many rows, a transposed b is read once as it lies; for more, packing it pays. */
 const FEW_ROWS = 4;
 
-/** Multiplications and additions below which one thread is done before another is awake, and above which a part for each thread is cut in two. */
+/**
+ * Multiplications and additions below which one thread is done before another is awake, and above which a part is cut in two once more. There are more parts
+ * than threads, as one that is woken late should find work that is its own, and leave none undone that others wait for.
+ */
 const SMALL = 1e6;
-const LARGE = 3e7;
+const LARGE = 1e8;
 /** Rows of a part at least, each of which packs all of b that it reads. */
 const LEAST_ROWS = 48;
 
@@ -63,7 +66,7 @@ export function addProduct(call: SimdCall, product: Product): void {
   if (m === 0 || n === 0) return;
   const { threads } = call.pool;
   const flops = 2 * m * k * n;
-  const parts = threads === 1 || flops < SMALL ? 1 : threads * (flops > LARGE ? 2 : 1);
+  const parts = threads === 1 || flops < SMALL ? 1 : threads * (flops > LARGE ? 4 : 2);
   const byRows = readsOnce(product) ? 1 : Math.min(parts, Math.max(1, Math.floor(m / LEAST_ROWS)));
   for (const rows of stretches(m, byRows, 4)) {
     for (const columns of stretches(n, Math.ceil(parts / byRows), 8)) {

@@ -22,9 +22,9 @@ import { type StartedThread, startThread } from './workers.js';
 
 /**
  * Milliseconds for which a thread looks for the next job, or for the end of this one, before it sleeps. Jobs of a step follow each other closely, and to
- * be woken takes a twentieth of a millisecond; but where other programs want the core, whoever only looks keeps it from those that have work.
+ * be woken takes a tenth to half of one in a virtual machine; but where other programs want the core, whoever only looks keeps it from those that have work.
  */
-const PATIENCE = 0.3;
+const PATIENCE = 1;
 
 /** How often it looks between two looks at the clock. */
 const LOOKS = 256;
