@@ -12,6 +12,8 @@ import type { OpShape } from '../bench/ops/case.js';
 import { opCases } from '../bench/ops/cases.js';
 import { benchOp, opsTable, runOps, verifyOp } from '../bench/ops/run.js';
 import { quantiles } from '../bench/support/quantiles.js';
+import { timeProducts, timeSteps, wasmTable } from '../bench/wasm/run.js';
+import { settingsFor, use } from '../bench/wasm/settings.js';
 import { useBackend } from './support/backends.js';
 
 const tiny = shapeNamed('tiny');
@@ -49,6 +51,20 @@ describe('runBench()', () => {
   it('knows which methods and shapes there are', () => {
     expect(() => parseMethods('lora,qlora')).toThrow("there is no method 'qlora'; there are lora, dora, sparselora");
     expect(() => shapeNamed('llama')).toThrow("there is no shape 'llama'; there are base, smollm2-135m, tiny");
+  });
+});
+
+describe('bench:wasm', () => {
+  it('times products and steps of each setting, after they agree', async () => {
+    const settings = settingsFor(1);
+    const shape = { m: 9, k: 20, n: 12, transposeA: true, transposeB: false };
+    const products = timeProducts(settings, 1, [shape]);
+    const steps = await timeSteps(settings, { shape: tiny, batch, rounds: 1 });
+    use(settings.at(-1)!);
+    expect(settings[0]!.name).toBe("tfjs's products");
+    expect(products[0]!.gigaflopsPerSecond).toHaveLength(settings.length);
+    expect(steps.map(({ method }) => method)).toEqual(['lora', 'sparselora']);
+    expect(wasmTable(settings, products, steps)).toMatch(/9×20ᵀ · 20×12 GFLOP.*sparselora over lora/s);
   });
 });
 

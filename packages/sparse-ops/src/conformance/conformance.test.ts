@@ -22,7 +22,7 @@ describe('wasm where SIMD kernels cannot run', () => {
     meetBackend();
     unregisterSimdKernels();
   });
-  afterAll(registerSimdKernels);
+  afterAll(() => registerSimdKernels());
   // Those that SIMD kernels take the place of.
   const only: KernelName[] = [
     'SpftPackedAttention',

@@ -99,13 +99,25 @@ export function setSimdThreads(threads: number): void {
   asked = { ...asked, threads };
 }
 
+const compiled = new Map<string, WebAssembly.Module>();
+
+/** Compiled once: what the engine has made of it since, better with use, is kept. */
+function compiledModule(kind: SimdKind, isShared: boolean): WebAssembly.Module {
+  const key = `${kind} ${isShared}`;
+  const there = compiled.get(key);
+  if (there) return there;
+  const bytes = bytesOf(kind);
+  const module = new WebAssembly.Module(isShared ? withSharedMemory(bytes) : bytes);
+  compiled.set(key, module);
+  return module;
+}
+
 function instantiate(backend: WasmBackend): Simd | null {
   const memory = backend.wasm?.asm?.memory;
   if (!(memory instanceof WebAssembly.Memory)) return null;
   try {
-    const bytes = bytesOf(asked.kind ?? (runsSimd('relaxed') ? 'relaxed' : 'plain'));
     const isShared = !(memory.buffer instanceof ArrayBuffer);
-    const module = new WebAssembly.Module(isShared ? withSharedMemory(bytes) : bytes);
+    const module = compiledModule(asked.kind ?? (runsSimd('relaxed') ? 'relaxed' : 'plain'), isShared);
     const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as SimdModule;
     const { wasm } = backend;
     const pool = new ThreadPool<SimdName>({

@@ -53,16 +53,23 @@ let ofTfjs: tf.KernelConfig[] = [];
 /** Whether products of the wasm backend, those of `tf.matMul` among them, are ours: then a transposed operand costs no more than a plain one. */
 export const hasSimdProducts = (): boolean => ofTfjs.length > 0;
 
-/** Registers them for the active backend, which is `wasm`; without effect where they cannot run. */
-export function registerSimdKernels(): void {
+/** What is made of products; the others stay where tfjs's own products are wanted. */
+const OF_PRODUCTS = /^Spft(BatchedMatMul|Linear.*|GatedMlp.*|GatedScores|RmsNormResidualGrad)$/;
+
+/**
+ * Registers them for the active backend, which is `wasm`; without effect where they cannot run.
+ * @param options `products: false` leaves products to tfjs: to time both.
+ */
+export function registerSimdKernels({ products: withProducts = true } = {}): void {
   if (replaced !== null || simdModule(tf.backend()) === null) return;
   const before = new Map<KernelName, tf.KernelFunc | null>();
   for (const [kernelName, run] of Object.entries(KERNELS) as [KernelName, SimdRun<never>][]) {
+    if (!withProducts && OF_PRODUCTS.test(kernelName)) continue;
     const there = tf.getKernel(kernelName, 'wasm')?.kernelFunc ?? null;
     if (registerOwnKernel(kernelName, 'wasm', kernelFuncOf(run))) before.set(kernelName, there);
   }
   replaced = before;
-  for (const [kernelName, orElse] of OF_TFJS) {
+  for (const [kernelName, orElse] of withProducts ? OF_TFJS : []) {
     const there = tf.getKernel(kernelName, 'wasm');
     if (!there) continue;
     ofTfjs.push(there);
