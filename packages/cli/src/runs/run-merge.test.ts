@@ -124,11 +124,17 @@ describe('QLoRA', () => {
     const env = { SPFT_PREDICTORS: at.path('predictors') };
     const { stderr } = await works(train('--peft', 'qlora', ...sparsity, '--output_dir', at.path('sparse')), { env });
     expect(stderr).toContain('sparsity svd_8: channels kept');
+    const double = await works(train('--peft', 'qlora', ...quantised, ...sparsity, '--output_dir', at.path('double')), {
+      env,
+    });
     const plain = await works(train('--peft', 'lora', ...sparsity, '--output_dir', at.path('plain')), { env });
-    // Predictors of the dequantised weights are others than those of the plain ones.
-    const places = [stderr, plain.stderr].map((text) => /predictors in (\S+?)[: ]/.exec(text)?.[1] ?? '');
-    expect(places[0]).toContain('-nf4');
-    expect(places[1]).not.toContain('-nf4');
+    // Predictors of the dequantised weights are others than those of the plain ones, and scales in 8 bits make others again.
+    const places = [stderr, double.stderr, plain.stderr].map(
+      (text) => /predictors in (\S+?)[: ]/.exec(text)?.[1] ?? '',
+    );
+    expect(places[0]).toMatch(/-nf4\//);
+    expect(places[1]).toMatch(/-nf4-double\//);
+    expect(places[2]).not.toContain('-nf4');
   });
 
   it('is merged onto the full base by default, or onto the dequantised one, and says how far that is from what was trained', async () => {

@@ -18,7 +18,7 @@ import { cachedPredictors, predictorDirectory } from '@spft/estimator/node';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
-import { formsOf } from './frozen-base.js';
+import { numbersName } from './frozen-base.js';
 import { locatePredictors, locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
 import { type BaseModel, locateModel, shortName } from './open-model.js';
@@ -49,6 +49,12 @@ export async function readSparsity(
   return config;
 }
 
+/** Of what is made from the weights that are computed with: those of a form have a place of their own. */
+export function placeOf({ name, fingerprint, model }: Pick<BaseModel, 'name' | 'fingerprint' | 'model'>): string {
+  const numbers = numbersName(model);
+  return `${shortName(name)}-${fingerprint.slice(0, 12)}${numbers === null ? '' : `-${numbers}`}`;
+}
+
 /** Where the predictors of a model for a config lie, or will be built: beside a hub layout, below its base path, or in the cache. */
 export async function predictorPlace(
   config: Pick<SpftConfig, 'predictorPath' | 'predictorBasepath'>,
@@ -65,10 +71,7 @@ export async function predictorPlace(
     // Nor are two datasets, or two templates around one.
     const { mode = '', data, tokens } = calibrated ?? {};
     const leaf = calibrated ? [mode, data, tokens].filter(Boolean).join('-') : `r_${rank}`;
-    // Predictors are made from the weights that are computed with, so those of a form have a place of their own.
-    const form = formsOf(opened.model);
-    const base = `${name}-${opened.fingerprint.slice(0, 12)}${form === null ? '' : `-${form}`}`;
-    return join(predictorCache(output.io.env), base, leaf);
+    return join(predictorCache(output.io.env), placeOf(opened), leaf);
   }
   const leaf = join(name, calibrated ? calibrated.mode : `r_${rank}`);
   const root = await locatePredictors(base, leaf, output);

@@ -4,7 +4,7 @@
  */
 import type { TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM, LoadOptions } from '@spft/models';
-import { formOf } from '@spft/sparse-ops/internals';
+import { formOf, packedKind } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 
@@ -70,4 +70,17 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
 export function formsOf(model: Pick<LlamaForCausalLM, 'linears'>): string | null {
   const forms = new Set([...model.linears.values()].flatMap(({ weight }) => formOf(weight) ?? []));
   return forms.size === 0 ? null : [...forms].join('+');
+}
+
+/**
+ * What tells the numbers that a model computes with from those of its files, as part of a name: predictors and measurements of one are none of the other's. Null
+ * where all linear layers are plain.
+ */
+export function numbersName(model: Pick<LlamaForCausalLM, 'linears'>): string | null {
+  const names = new Set<string>();
+  for (const { weight } of model.linears.values()) {
+    const form = formOf(weight);
+    if (form !== null) names.add((packedKind(weight)?.attributes.nestedBlockSize ?? 0) > 0 ? `${form}-double` : form);
+  }
+  return names.size === 0 ? null : [...names].join('+');
 }

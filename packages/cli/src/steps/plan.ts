@@ -10,9 +10,9 @@ import { everyLayer, type PlanTextFacts, planSparsity, planText, type SparsityPl
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
-import { attachSparsity, calibrationOf, predictorCache } from './attach-sparsity.js';
+import { attachSparsity, calibrationOf, placeOf, predictorCache } from './attach-sparsity.js';
 import type { RunSamples } from './open-data.js';
-import { type OpenedModel, shortName } from './open-model.js';
+import type { OpenedModel } from './open-model.js';
 import { flopsMethod } from './run-flops.js';
 
 /** How far a plan may go. */
@@ -149,8 +149,7 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
 }
 
 function planDirectory(opened: OpenedModel, output: Output): string {
-  const model = `${shortName(opened.name)}-${opened.fingerprint.slice(0, 12)}`;
-  return join(dirname(predictorCache(output.io.env)), 'plans', model);
+  return join(dirname(predictorCache(output.io.env)), 'plans', placeOf(opened));
 }
 
 /** Losses that an earlier plan measured; a file that is broken is as good as none. */
