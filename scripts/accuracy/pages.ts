@@ -1,5 +1,5 @@
 /**
- * @file docs/ACCURACY.md's table and plot out of bench/results/accuracy-smollm2.json: what stands between its markers is replaced.
+ * @file docs/ACCURACY.md's tables and plot out of bench/results/accuracy-smollm2.json and accuracy-qlora-smollm2.json: what stands between its markers is replaced.
  *
  *   node scripts/dist/accuracy/pages.js
  */
@@ -7,6 +7,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { ResultRow, StudyResult } from './merge.js';
 
 const RESULT = 'bench/results/accuracy-smollm2.json';
+/** Of `--what qlora`, a run by itself with steps of its own. */
+const QLORA = 'bench/results/accuracy-qlora-smollm2.json';
 const PAGE = 'docs/ACCURACY.md';
 const PLOT = 'docs/accuracy-smollm2.svg';
 
@@ -130,19 +132,20 @@ export function between(page: string, name: string, content: string): string {
   return `${page.slice(0, from + open.length)}\n\n${content}\n\n${page.slice(to)}`;
 }
 
+const provenanceOf = (provenance: StudyResult['provenance']): string =>
+  Object.entries(provenance)
+    .map(([key, value]) => `${key}: ${value}`)
+    .join('; ');
+
 export async function writePages(): Promise<void> {
   const { rows, provenance } = JSON.parse(await readFile(RESULT, 'utf8')) as StudyResult;
   let page = await readFile(PAGE, 'utf8');
   page = between(page, 'math', tableOf(rows, 'math'));
   page = between(page, 'commonsense', tableOf(rows, 'csr'));
   page = between(page, 'form', formTable(rows));
-  page = between(
-    page,
-    'provenance',
-    Object.entries(provenance)
-      .map(([key, value]) => `${key}: ${value}`)
-      .join('; '),
-  );
+  page = between(page, 'provenance', provenanceOf(provenance));
+  const qlora = JSON.parse(await readFile(QLORA, 'utf8')) as StudyResult;
+  page = between(page, 'qlora', `${tableOf(qlora.rows, 'math')}\n\n${provenanceOf(qlora.provenance)}`);
   await writeFile(PAGE, page);
   await writeFile(PLOT, plotOf(rows));
 }

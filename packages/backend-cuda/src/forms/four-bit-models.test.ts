@@ -3,8 +3,9 @@
  * what is read, written, merged and generated. Weights are float32 here, as the golden values are; how far bf16 is from float32 is what the
  * benchmark's verification measures (test/bench-cuda.test.ts runs it on small shapes).
  */
-import { LlamaForCausalLM } from '@spft/models';
+
 import { beforeAll, expect, it } from 'vitest';
+import { LlamaForCausalLM } from '../../../models/src/llama.js';
 import { sparseQloraSuite } from '../../../models/test/four-bit-sparsity-suite.js';
 import { fourBitSuite } from '../../../models/test/four-bit-suite.js';
 import {

@@ -48,7 +48,9 @@ export async function openModel(
     try {
       const { config, weights, fingerprint } = directory;
       for (const notice of directory.notices) output.note(notice);
-      requireAddressable(nameOrDirectory, config, how);
+      requireAddressable(nameOrDirectory, config, how, (tensor) =>
+        weights.has(tensor) ? weights.entry(tensor).dtype : undefined,
+      );
       const model = await LlamaForCausalLM.fromWeights(config, weights, {
         ...how,
         onProgress: (loaded, total) => status.update(loaded / total),
@@ -70,21 +72,32 @@ export async function openModel(
 /** Bytes that WebAssembly can address, less some for activations. */
 const WASM_BYTES = 3.5 * 2 ** 30;
 
-/** Tells before minutes of loading what the backend could not hold. */
+/** With a float for 64 numbers. */
+const BITS_IN_4 = 4.5;
+
+/**
+ * Tells before minutes of loading what the backend could not hold.
+ * @param dtypeOf of a tensor in its file, where there is one: what is there in 4 bits stays so unless it is to be dequantised.
+ */
 export function requireAddressable(
   name: string,
   config: LlamaConfig,
-  { basePrecision = 'bf16' }: FrozenOptions = {},
+  { basePrecision = 'bf16', quantiseEmbeddings = false, dequantise = false }: OpenModelOptions = {},
+  dtypeOf: (tensor: string) => string | undefined = () => undefined,
 ): void {
-  let size = 0;
-  const in4Bits = basePrecision === 'nf4' || basePrecision === 'fp4';
-  for (const [tensor, shape] of llamaTensors(config)) {
-    const count = shape.reduce((product, n) => product * n, 1);
-    size += in4Bits && /_proj\.weight$/.test(tensor) ? (count * 4.5) / 8 : count * 4;
-  }
-  if (tf.getBackend() !== 'wasm' || size <= WASM_BYTES) return;
+  if (tf.getBackend() !== 'wasm') return;
+  const asked = basePrecision === 'nf4' || basePrecision === 'fp4';
+  const sizes = [...llamaTensors(config)].map(([tensor, shape]) => {
+    const isThere = !dequantise && ['NF4', 'FP4'].includes(dtypeOf(tensor) ?? '');
+    const isMade = asked && shape.length === 2 && (/_proj\.weight$/.test(tensor) || quantiseEmbeddings);
+    const in4Bits = isThere || isMade;
+    return { in4Bits, bytes: (shape.reduce((product, n) => product * n, 1) * (in4Bits ? BITS_IN_4 : 32)) / 8 };
+  });
+  const size = sizes.reduce((sum, one) => sum + one.bytes, 0);
+  if (size <= WASM_BYTES) return;
+  const how = sizes.some(({ in4Bits }) => in4Bits) ? 'with matrices in 4 bits, the others in float32' : 'in float32';
   throw new CliError(
-    `model ${name}: its weights take ${bytes(size)} ${in4Bits ? `with linear layers in ${basePrecision}` : 'in float32'}, more than the 4 GiB that the wasm backend can address; ` +
+    `model ${name}: its weights take ${bytes(size)} ${how}, more than the 4 GiB that the wasm backend can address; ` +
       'choose another backend (spft doctor lists them), e.g. blas, which keeps weights outside of that memory, or a smaller model',
   );
 }
