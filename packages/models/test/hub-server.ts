@@ -64,7 +64,12 @@ export class HubServer {
     if (this.fault(request, response, this.#count(request.method!, request))) return;
     const prefix = this.kind === 'models' ? '' : `${this.kind}/`;
     if (request.url!.startsWith(`/api/${this.kind}/${this.repo}/revision/`)) {
-      const body = { sha: COMMIT, siblings: Object.keys(this.files).map((rfilename) => ({ rfilename })) };
+      const blobs = request.url!.endsWith('?blobs=true');
+      const siblings = Object.entries(this.files).map(([rfilename, content]) => ({
+        rfilename,
+        ...(blobs && this.#blobOf(rfilename, content)),
+      }));
+      const body = { sha: COMMIT, siblings };
       response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
       return;
     }
@@ -85,10 +90,20 @@ export class HubServer {
         })
         .end();
     } else {
-      const sha1 = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
-      response.setHeader('etag', `"${sha1}"`);
+      response.setHeader('etag', `"${gitSha1(content)}"`);
       this.#send(request, response, content);
     }
+  }
+
+  /** As the hub says it with `?blobs=true`. */
+  #blobOf(name: string, content: Buffer): object {
+    const blobId = gitSha1(content);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    return {
+      blobId,
+      size: content.length,
+      ...(this.large(name) && { lfs: { sha256, size: content.length, pointerSize: 134 } }),
+    };
   }
 
   #send(request: IncomingMessage, response: ServerResponse, content: Buffer): void {
@@ -103,6 +118,9 @@ export class HubServer {
   }
 }
 
+const gitSha1 = (content: Buffer): string =>
+  createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
+
 /** Answers with `bytes` of `content`, says that there are more, and cuts the connection. */
 export function cut(response: ServerResponse, content: Buffer, bytes: number): true {
   response.setHeader('content-length', content.length);
@@ -111,6 +129,15 @@ export function cut(response: ServerResponse, content: Buffer, bytes: number): t
 }
 
 function listen(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<Server> {
-  const server = createServer(handler);
+  const server = createServer((request, response) => {
+    // As hub and storage let pages of any origin read them.
+    response.setHeader('access-control-allow-origin', '*');
+    response.setHeader('access-control-expose-headers', 'content-range, content-length, etag');
+    if (request.method !== 'OPTIONS') {
+      handler(request, response);
+      return;
+    }
+    response.setHeader('access-control-allow-headers', 'range, authorization').writeHead(204).end();
+  });
   return new Promise((ready) => server.listen(0, '127.0.0.1', () => ready(server)));
 }

@@ -1,12 +1,12 @@
 /** @file A model from a directory, a GGUF file or the hub, in one call. */
 import { stat } from 'node:fs/promises';
 import { ModelError } from '../errors.js';
+import { HubError } from '../hub/hub-error.js';
+import { isRepoId } from '../hub/repo-id.js';
 import { LlamaForCausalLM } from '../llama.js';
 import type { LoadOptions } from '../load-options.js';
 import { isGgufFile } from './gguf/open-gguf-model.js';
 import { type DownloadOptions, downloadModel } from './hub/download.js';
-import { HubError } from './hub/hub-error.js';
-import { isRepoId } from './hub/repo-id.js';
 import { openModelDirectory } from './model-directory.js';
 
 export interface FromPretrainedOptions extends LoadOptions {

@@ -1,9 +1,8 @@
 /** @file What the cache has of a repository while the hub may not be asked, and whether it is all there. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HubError } from './hub-error.js';
-
-export const COMMIT = /^[0-9a-f]{40}$/;
+import { HubError } from '../../hub/hub-error.js';
+import { COMMIT } from '../../hub/listing.js';
 
 /**
  * The directory of the snapshot that the cache has for a revision.

@@ -3,20 +3,11 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
-import { type Asked, describe, type HttpOptions, reason, request, Transient, withRetries } from './http.js';
-import { HubError } from './hub-error.js';
-
-/** Beyond it a file whose size the hub does not say is given up. */
-const MAX_UNANNOUNCED = 2 ** 33;
-
-/** What the hub says of a file before it is fetched. */
-export interface FileInfo {
-  /** Name of the blob: SHA-256 of a large file, git's SHA-1 of a small one. */
-  readonly etag: string;
-  /** Size in bytes, where the hub says. */
-  readonly size: number | null;
-}
+import { open, rename, rm, stat } from 'node:fs/promises';
+import { fetchFile, type PartialFile } from '../../hub/fetch-file.js';
+import { type Asked, describe, type HttpOptions, request, withRetries } from '../../hub/http.js';
+import { HubError } from '../../hub/hub-error.js';
+import type { FileInfo } from '../../hub/listing.js';
 
 /** Asks for a file's hash and size. */
 export function fileInfo(url: string, asked: Asked, options: HttpOptions): Promise<FileInfo> {
@@ -71,7 +62,7 @@ export async function downloadFile(
 ): Promise<void> {
   const partial = `${path}.incomplete`;
   try {
-    await withRetries(asked, options, () => fetchRest(url, partial, info, asked, options, onBytes));
+    await fetchFile(url, partialOnDisk(partial), info, asked, options, onBytes);
     await rename(partial, path);
   } catch (cause) {
     if (!isDiskError(cause)) throw cause;
@@ -84,118 +75,36 @@ export async function downloadFile(
   }
 }
 
-async function fetchRest(
-  url: string,
-  partial: string,
-  info: FileInfo,
-  asked: Asked,
-  options: HttpOptions,
-  onBytes: (received: number) => void,
-): Promise<void> {
-  let have = await stat(partial).then(
-    (s) => s.size,
-    () => 0,
-  );
-  if (info.size !== null && have > info.size) {
-    await rm(partial);
-    have = 0;
-  }
-  if (have === 0 || have !== info.size) await append(url, partial, have, info, asked, options, onBytes);
-  await verify(partial, info, asked);
-}
-
-/** Fetches what is missing after `have` bytes; from the start where the server does not do parts. */
-async function append(
-  url: string,
-  partial: string,
-  have: number,
-  info: FileInfo,
-  asked: Asked,
-  options: HttpOptions,
-  onBytes: (received: number) => void,
-): Promise<void> {
-  const idle = new AbortController();
-  let timer = setTimeout(() => idle.abort(), options.idleTimeoutMs);
-  let file: FileHandle | undefined;
-  let received = have;
-  let tooMuch = false;
-  try {
-    const response = await request(url, asked, options, {
-      headers: have > 0 ? { range: `bytes=${have}-` } : {},
-      signal: idle.signal,
-      alsoFine: [416],
-    });
-    const starts = Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1] ?? 0);
-    if (response.status === 416 || starts > have) {
-      await response.body?.cancel();
-      await rm(partial, { force: true });
-      throw new Transient(`the hub refuses to go on from byte ${have}`);
-    }
-    received = response.status === 206 ? starts : 0;
-    file = await open(partial, have > 0 ? 'r+' : 'w');
-    await file.truncate(received);
-    onBytes(received);
-    if (response.body) {
-      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-        clearTimeout(timer);
-        timer = setTimeout(() => idle.abort(), options.idleTimeoutMs);
-        if (info.size !== null && received + chunk.length > info.size) {
-          // Nothing beyond what was announced is written, and leaving the loop ends the connection.
-          tooMuch = true;
-          break;
-        }
-        for (let at = 0; at < chunk.length; ) {
-          at += (await file.write(chunk, at, chunk.length - at, received + at)).bytesWritten;
-        }
-        received += chunk.length;
-        if (info.size === null && received > MAX_UNANNOUNCED) {
-          throw new HubError(
-            `${describe(asked)}: the hub sent ${received} bytes without saying how many there are; check the endpoint (HF_ENDPOINT)`,
-          );
-        }
-        onBytes(received);
-      }
-    }
-    await file.sync();
-    if (tooMuch) {
-      await rm(partial, { force: true });
-      throw new HubError(
-        `${describe(asked)}: the hub sends more than the ${info.size} bytes that it announced; what came was deleted. Check the endpoint (HF_ENDPOINT), and try again`,
-      );
-    }
-  } catch (cause) {
-    if (cause instanceof Transient || cause instanceof HubError || isDiskError(cause)) throw cause;
-    throw new Transient(`the connection broke after ${received} bytes (${reason(cause)})`, undefined, received > have, {
-      cause,
-    });
-  } finally {
-    clearTimeout(timer);
-    await file?.close();
-  }
-  if (info.size !== null && received < info.size) {
-    throw new Transient(`the connection ended after ${received} of ${info.size} bytes`, undefined, received > have);
-  }
-}
-
-/** Compares size and hash; a file that does not match is deleted, since going on with it is of no use. */
-async function verify(partial: string, info: FileInfo, asked: Asked): Promise<void> {
-  const { size } = await stat(partial);
-  const isSha256 = /^[0-9a-f]{64}$/.test(info.etag);
-  const isGitSha1 = /^[0-9a-f]{40}$/.test(info.etag);
-  const hash = createHash(isSha256 ? 'sha256' : 'sha1');
-  if (isGitSha1) hash.update(`blob ${size}\0`);
-  let found = info.etag;
-  if (isSha256 || isGitSha1) {
-    for await (const chunk of createReadStream(partial)) hash.update(chunk as Buffer);
-    found = hash.digest('hex');
-  }
-  if (found === info.etag && (info.size === null || size === info.size)) return;
-  await rm(partial);
-  throw new Transient(
-    found === info.etag
-      ? `${size} bytes came, ${info.size} were announced`
-      : `what came has the hash ${found}, ${info.etag} was announced (${describe(asked)} was damaged on the way)`,
-  );
+function partialOnDisk(path: string): PartialFile {
+  return {
+    size: () =>
+      stat(path).then(
+        (found) => found.size,
+        () => 0,
+      ),
+    async open(from) {
+      const file = await open(path, from > 0 ? 'r+' : 'w');
+      let end = from;
+      await file.truncate(from);
+      return {
+        async append(bytes) {
+          for (let at = 0; at < bytes.length; ) {
+            at += (await file.write(bytes, at, bytes.length - at, end + at)).bytesWritten;
+          }
+          end += bytes.length;
+        },
+        sync: () => file.sync(),
+        close: () => file.close(),
+      };
+    },
+    chunks: () => createReadStream(path) as AsyncIterable<Uint8Array>,
+    remove: () => rm(path, { force: true }),
+    isStorageError: isDiskError,
+    hash(algorithm) {
+      const hash = createHash(algorithm);
+      return { update: (bytes) => hash.update(bytes), hex: () => hash.digest('hex') };
+    },
+  };
 }
 
 /** What a person does about a cache that takes no files. */

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { COMMIT, cut, HubServer } from '../../../test/hub-server.js';
+import { HubError } from '../../hub/hub-error.js';
+import { isRepoId } from '../../hub/repo-id.js';
 import { type DownloadOptions, type DownloadProgress, downloadDataset, downloadModel } from './download.js';
-import { HubError } from './hub-error.js';
-import { cacheDirOf, endpointOf, isOffline, isRepoId, tokenOf } from './repo-id.js';
+import { cacheDirOf, endpointOf, isOffline, tokenOf } from './environment.js';
 
 const weights = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 5));
 const files = {

@@ -9,21 +9,15 @@
 import { copyFile, lstat, mkdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { writeFileAtomically } from '@spft/safetensors/node';
-import { COMMIT, cachedSnapshot } from './cached-snapshot.js';
+import type { Asked, HttpOptions } from '../../hub/http.js';
+import { HubError, keepSecret } from '../../hub/hub-error.js';
+import { listFiles, matches, neededForModel } from '../../hub/listing.js';
+import { isRepoId, type RepoType, splitEndpoint } from '../../hub/repo-id.js';
+import { cachedSnapshot } from './cached-snapshot.js';
 import { cannotWrite, downloadFile, fileInfo, isDiskError } from './download-file.js';
-import { type Asked, bodyText, type HttpOptions, reason, request, Transient, withRetries } from './http.js';
-import { HubError, keepSecret } from './hub-error.js';
-import {
-  cacheDirOf,
-  type Environment,
-  endpointOf,
-  isOffline,
-  isRepoId,
-  type RepoType,
-  repoFolder,
-  splitEndpoint,
-  tokenOf,
-} from './repo-id.js';
+
+import { cacheDirOf, type Environment, endpointOf, isOffline, repoFolder, tokenOf } from './environment.js';
+import { fetchFor } from './proxy.js';
 
 export interface DownloadProgress {
   /** The file that is being fetched. */
@@ -91,7 +85,8 @@ export async function downloadModel(repoId: string, options: DownloadOptions = {
   const http: HttpOptions = {
     token,
     basic,
-    env,
+    fetchFor: (url) => fetchFor(url, env),
+    headers: { 'user-agent': 'spft', 'accept-encoding': 'identity' },
     retries: options.retries ?? 5,
     retryDelayMs: options.retryDelayMs ?? 500,
     idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
@@ -150,90 +145,6 @@ export async function downloadModel(repoId: string, options: DownloadOptions = {
 /** A data set's repository, with all its files unless `allowPatterns` chooses. @returns and throws as `downloadModel`. */
 export function downloadDataset(repoId: string, options: Omit<DownloadOptions, 'repoType'> = {}): Promise<string> {
   return downloadModel(repoId, { ...options, repoType: 'dataset' });
-}
-
-async function listFiles(url: string, asked: Asked, http: HttpOptions): Promise<{ commit: string; files: string[] }> {
-  const json = await withRetries(asked, http, async () => {
-    const response = await request(url, asked, http, {});
-    try {
-      const text = await bodyText(response, MAX_LISTING);
-      return JSON.parse(text) as { sha?: unknown; siblings?: { rfilename?: unknown }[] } | null;
-    } catch (cause) {
-      if (cause instanceof HubError) throw new HubError(`${asked.repoId}: ${cause.message}`, { cause });
-      throw new Transient(`the hub's answer is no JSON (${reason(cause)})`, undefined, false, { cause });
-    }
-  });
-  const names = Array.isArray(json?.siblings) ? json.siblings.map((s) => s?.rfilename) : undefined;
-  if (
-    typeof json?.sha !== 'string' ||
-    !COMMIT.test(json.sha) ||
-    !names?.every((n): n is string => typeof n === 'string')
-  ) {
-    throw new HubError(
-      `${asked.repoId}: the answer of ${url} names no commit and files; check the endpoint (HF_ENDPOINT)`,
-    );
-  }
-  checkNames(asked.repoId, names);
-  return { commit: json.sha, files: names };
-}
-
-/** @throws HubError when a name leads out of the cache, is none, or two cannot stand beside each other. */
-function checkNames(repoId: string, names: readonly string[]): void {
-  const outside = names.find((name) => name.startsWith('/') || /(^|[\\/])\.\.?([\\/]|$)|\\|^[A-Za-z]:|\0/.test(name));
-  if (outside !== undefined) {
-    throw new HubError(
-      `${repoId}: has a file named '${outside.slice(0, 100)}', which leads out of the cache; it is not downloaded`,
-    );
-  }
-  const empty = names.find((name) => name.split('/').some((part) => part === '' || Buffer.byteLength(part) > 255));
-  if (empty !== undefined) {
-    throw new HubError(
-      `${repoId}: has a file named '${empty.slice(0, 100)}', which is no name of a file; check the endpoint (HF_ENDPOINT)`,
-    );
-  }
-  const folders = new Set(
-    names.flatMap((name) =>
-      name
-        .split('/')
-        .slice(0, -1)
-        .map((_, n, parts) => parts.slice(0, n + 1).join('/')),
-    ),
-  );
-  const both = names.find((name) => folders.has(name));
-  if (both !== undefined) {
-    throw new HubError(
-      `${repoId}: has '${both.slice(0, 100)}' both as a file and as a folder with files in it, which no disk can hold; check the endpoint (HF_ENDPOINT)`,
-    );
-  }
-}
-
-/** Bytes of a list of files; the longest on the hub are of some megabytes. */
-const MAX_LISTING = 2 ** 26;
-
-const MODEL_FILES =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$|^tokenizer\.model$|^chat_template\.jinja$|^additional_chat_templates\/[^/]+\.jinja$/;
-
-/** Config, tokenizer and one set of weights: not the other formats, precisions and frameworks that a repository may hold too. */
-function neededForModel(repoId: string, files: readonly string[]): string[] {
-  const weights = files.includes('model.safetensors')
-    ? ['model.safetensors']
-    : files.filter((f) => /^model-\d+-of-\d+\.safetensors$|^model\.safetensors\.index\.json$/.test(f));
-  if (weights.length === 0) {
-    const others = files.filter((f) => /\.(safetensors|bin|pt|pth|gguf|onnx|h5|msgpack)$/.test(f));
-    throw new HubError(
-      `${repoId}: has no weights as model.safetensors (it has ${others.slice(0, 5).join(', ') || 'no weights at all'}); choose a repository with safetensors, or convert it with transformers' save_pretrained`,
-    );
-  }
-  // Small files first: what is wrong with a model mostly shows in its config.
-  return [...files.filter((f) => MODEL_FILES.test(f)), ...weights];
-}
-
-function matches(file: string, pattern: string): boolean {
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  return new RegExp(`^${source}$`, 's').test(file);
 }
 
 /** Whether there is a file or directory, through links. */

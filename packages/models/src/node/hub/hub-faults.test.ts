@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { COMMIT, HubServer } from '../../../test/hub-server.js';
+import { HubError } from '../../hub/hub-error.js';
 import { type DownloadOptions, downloadModel } from './download.js';
-import { HubError } from './hub-error.js';
 import { proxyFor } from './proxy.js';
 
 const files = { 'config.json': Buffer.from('{"model_type":"llama"}'), 'model.safetensors': Buffer.alloc(5000, 7) };

@@ -2,8 +2,8 @@
  * @file Requests by way of the user's proxy: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as curl and Python's `requests` heed
  * them. Node's own fetch does not (before 24 not at all, since then only with NODE_USE_ENV_PROXY=1), so such requests go through undici.
  */
-import { HubError } from './hub-error.js';
-import type { Environment } from './repo-id.js';
+import { HubError } from '../../hub/hub-error.js';
+import type { Environment } from './environment.js';
 
 /** The proxy for a request to `url`, or undefined for none. Names in small letters count first, as everywhere. */
 export function proxyFor(url: URL, env: Environment): string | undefined {

@@ -1,16 +1,18 @@
 /** @file Requests to the hub: repeated while that can help, and answered by an error that says what to do where it cannot. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { HubError } from './hub-error.js';
-import { fetchFor } from './proxy.js';
-import type { Environment } from './repo-id.js';
 
 export interface HttpOptions {
   /** Access token, sent to the hub and not to where it redirects. */
   readonly token?: string;
   /** User and password of the endpoint in base64, sent where there is no token. */
   readonly basic?: string;
-  /** Where the proxies are named. */
-  readonly env: Environment;
+  /** The fetch for an address: by way of a proxy, say. Default: the global one. */
+  readonly fetchFor?: (url: URL) => Promise<typeof globalThis.fetch>;
+  /** What is asked with every request besides. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly init?: Pick<RequestInit, 'cache' | 'credentials' | 'referrerPolicy'>;
+  /** What a person can do, in the words of where this runs. Default: those of a command line. */
+  readonly advice?: HubAdvice;
   /** How many times a request is repeated after a 5xx, 429 or a broken connection that brought nothing new. */
   readonly retries: number;
   /** Wait before the first repetition; doubled each time, at most 10 s. */
@@ -18,6 +20,19 @@ export interface HttpOptions {
   /** A server that sends nothing for so long is given up as broken. */
   readonly idleTimeoutMs: number;
 }
+
+/** What a person can do about a hub that does not give what is asked for. */
+export interface HubAdvice {
+  /** After tries in vain: what to do next. */
+  readonly again: string;
+  /** How to give an access token. */
+  readonly token: string;
+}
+
+const COMMAND_LINE: HubAdvice = {
+  again: 'run it again to go on, or set HF_HUB_OFFLINE=1 to use what is in the cache',
+  token: 'HF_TOKEN, or the token option',
+};
 
 /** What was asked for, to say it in messages. */
 export interface Asked {
@@ -52,11 +67,12 @@ export async function withRetries<T>(asked: Asked, options: HttpOptions, attempt
       if (error.progressed) tries = 0;
       if (tries >= options.retries) {
         throw new HubError(
-          `${describe(asked)}: ${error.message}, ${tries + 1} times in a row; what is downloaded is kept: run it again to go on, or set HF_HUB_OFFLINE=1 to use what is in the cache`,
+          `${describe(asked)}: ${error.message}, ${tries + 1} times in a row; what is downloaded is kept: ${(options.advice ?? COMMAND_LINE).again}`,
           { cause: error.cause ?? error, status: error.status },
         );
       }
-      await sleep(error.retryAfterMs ?? Math.min(10_000, options.retryDelayMs * 2 ** tries));
+      const wait = error.retryAfterMs ?? Math.min(10_000, options.retryDelayMs * 2 ** tries);
+      await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 }
@@ -80,16 +96,12 @@ export async function request(
 ): Promise<Response> {
   let response: Response;
   try {
-    const fetch = await fetchFor(new URL(url), options.env);
+    const fetch = (await options.fetchFor?.(new URL(url))) ?? globalThis.fetch;
     response = await fetch(url, {
       method: init.method ?? 'GET',
       // fetch leaves the authorization out when it follows a redirect to another host.
-      headers: {
-        'user-agent': 'spft',
-        'accept-encoding': 'identity',
-        ...authorization(options),
-        ...init.headers,
-      },
+      headers: { ...options.headers, ...authorization(options), ...init.headers },
+      ...options.init,
       redirect: init.manual ? 'manual' : 'follow',
       signal: init.signal ?? AbortSignal.timeout(options.idleTimeoutMs),
     });
@@ -110,7 +122,7 @@ export async function request(
       status,
     );
   }
-  throw refusal(asked, status, response.headers, options.token !== undefined);
+  throw refusal(asked, status, response.headers, options);
 }
 
 function authorization({ token, basic }: HttpOptions): { authorization?: string } {
@@ -118,21 +130,41 @@ function authorization({ token, basic }: HttpOptions): { authorization?: string 
   return basic === undefined ? {} : { authorization: `Basic ${basic}` };
 }
 
-/** An answer's body as text. @throws Transient when it is longer than `limit` bytes: no answer of a hub is. */
+/** An answer's body as text. @throws HubError when it is longer than `limit` bytes: no answer of a hub is. */
 export async function bodyText(response: Response, limit: number): Promise<string> {
-  const chunks: Uint8Array[] = [];
+  const decoder = new TextDecoder();
+  let text = '';
   let bytes = 0;
-  for await (const chunk of (response.body ?? []) as unknown as AsyncIterable<Uint8Array>) {
+  for await (const chunk of chunksOf(response)) {
     bytes += chunk.length;
     // Leaving the loop cancels the body.
     if (bytes > limit)
       throw new HubError(`the hub's answer is longer than ${limit} bytes; check the endpoint (HF_ENDPOINT)`);
-    chunks.push(chunk);
+    text += decoder.decode(chunk, { stream: true });
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return text + decoder.decode();
 }
 
-function refusal(asked: Asked, status: number, headers: Headers, hadToken: boolean): HubError {
+/** An answer's body as it comes; not every browser's streams can be iterated. Leaving the loop early ends the connection. */
+export async function* chunksOf(response: Response): AsyncGenerator<Uint8Array> {
+  if (!response.body) return;
+  const reader = response.body.getReader();
+  let ended = false;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      ended = done;
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    if (!ended) await reader.cancel().catch(() => {});
+  }
+}
+
+function refusal(asked: Asked, status: number, headers: Headers, options: HttpOptions): HubError {
+  const hadToken = options.token !== undefined;
+  const { token: how } = options.advice ?? COMMAND_LINE;
   const code = headers.get('x-error-code') ?? '';
   const what = describe(asked);
   const say = (problem: string) => new HubError(`${what}: ${problem}`, { status });
@@ -146,14 +178,14 @@ function refusal(asked: Asked, status: number, headers: Headers, hadToken: boole
     return say(
       hadToken
         ? `the access token may not read it (${status}); accept its terms at ${asked.page} with the token's account, and give the token the right to read gated repositories`
-        : `it may not be read without an account (${status}); accept its terms at ${asked.page}, then give an access token: HF_TOKEN, or the token option`,
+        : `it may not be read without an account (${status}); accept its terms at ${asked.page}, then give an access token: ${how}`,
     );
   }
   if (status === 401) {
     return say(
       hadToken
         ? 'the hub refuses (401): the access token is wrong or expired, or there is no such repository; check HF_TOKEN and the name'
-        : 'the hub refuses (401): there is no such repository, or it is private or gated; check the name, or give an access token: HF_TOKEN, or the token option',
+        : `the hub refuses (401): there is no such repository, or it is private or gated; check the name, or give an access token: ${how}`,
     );
   }
   if (status === 404) {

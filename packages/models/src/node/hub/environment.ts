@@ -1,39 +1,15 @@
-/** @file Names of repositories on the hub, and what of the user's environment says where and as whom they are read. */
+/** @file What of the user's environment says where and as whom repositories of the hub are read, and where they are kept. */
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { HubError } from './hub-error.js';
-
-export type RepoType = 'model' | 'dataset';
+import { HubError } from '../../hub/hub-error.js';
+import type { RepoType } from '../../hub/repo-id.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** Whether it has the form of a repository's id: `name` or `owner/name`, by the hub's rules. */
-export function isRepoId(id: string): boolean {
-  return id.length <= 96 && /^(?:\w[\w.-]*\/)?\w[\w.-]*$/.test(id) && !/--|\.\.|[.-](?:\/|$)|\.git$/.test(id);
-}
 
 /** The hub's address without a slash at its end: `HF_ENDPOINT`, or the public one. */
 export function endpointOf(option: string | undefined, env: Environment): string {
   return (option ?? (env.HF_ENDPOINT || 'https://huggingface.co')).replace(/\/+$/, '');
-}
-
-/**
- * An endpoint and the user and password in it, which fetch does not take in an address: they go into a header.
- * @throws HubError when it is no http address.
- */
-export function splitEndpoint(endpoint: string): { readonly address: string; readonly basic: string | undefined } {
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : null;
-  if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new HubError(
-      `the endpoint '${endpoint}' (HF_ENDPOINT, or the endpoint option) is no http:// or https:// address; mend it`,
-    );
-  }
-  if (url.username === '' && url.password === '') return { address: endpoint, basic: undefined };
-  const plain = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  url.username = '';
-  url.password = '';
-  return { address: url.href.replace(/\/+$/, ''), basic: Buffer.from(plain).toString('base64') };
 }
 
 /** The cache that all Hugging Face libraries share: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, or `hub` in `HF_HOME`. */
