@@ -24,7 +24,7 @@ const until = (id, pattern) =>
     },
   );
 await page.click('#sample-button');
-await until('#data-hint', 'lines');
+await until('#data-hint', 'kB');
 for (const method of ['lora', 'sparselora']) {
   await page.check(`input[value="${method}"]`);
   await page.fill('#steps', '60');

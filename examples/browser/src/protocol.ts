@@ -66,8 +66,9 @@ export interface Hello {
 export interface RunEnd {
   readonly status: 'finished' | 'paused';
   readonly step: number;
-  /** Of the base: adapters on so many numbers, of so many. */
-  readonly parameters: string;
+  /** Numbers that were trained, and all of the model. */
+  readonly trainable: number;
+  readonly all: number;
 }
 
 /** What the page may ask for, with what comes back. */

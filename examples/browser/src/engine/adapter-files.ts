@@ -3,7 +3,7 @@ import { adapterConfigText, adapterToSafetensors, parseAdapterConfig } from '@sp
 import { parseSafetensors } from '@spft/safetensors';
 import { unzipSync, zipSync } from 'fflate';
 import { PageError } from './errors.js';
-import type { TunedModel } from './training-run.js';
+import type { TunedModel } from './tuned-model.js';
 
 const CONFIG = 'adapter_config.json';
 const MODEL = 'adapter_model.safetensors';

@@ -2,7 +2,7 @@
 import { generate, type LlamaForCausalLM, type Tokenizer } from '@spft/models';
 import { tokenizePrompt } from '@spft/trainer';
 import { PageError } from './errors.js';
-import { type TunedModel, templateOf } from './training-run.js';
+import { type TunedModel, templateOf } from './tuned-model.js';
 
 /**
  * Greedy answers.

@@ -1,18 +1,13 @@
 /**
- * @file One run, in whatever has tfjs: samples of the data, adapters (and sparsity) on the model, the trainer. The worker calls it in a browser; the test calls
+ * @file One run, in whatever has tfjs: the data as samples, and the trainer on a model with adapters (tuned-model.ts). The worker calls it in a browser; the test calls
  * it in Node and compares the losses.
  */
-import { SpftConfig } from '@spft/config';
-import { getSpftModel, type SpftModel } from '@spft/estimator';
-import type { LlamaForCausalLM, Tokenizer } from '@spft/models';
-import { adapterConfigText, adapterToSafetensors, getPeftModel, type PeftModel } from '@spft/peft';
+import type { Tokenizer } from '@spft/models';
+import { adapterConfigText, adapterToSafetensors } from '@spft/peft';
 import {
   type CheckpointStore,
-  chatPromptTemplate,
   type DataRecord,
   type LogEntry,
-  type PromptTemplate,
-  promptTemplate,
   recordsOfText,
   type Sample,
   type SparsityMap,
@@ -23,64 +18,7 @@ import {
   tokenizeRecords,
 } from '@spft/trainer';
 import type { RunData, RunSettings, StepEntry } from '../protocol.js';
-
-/** The projections that get an adapter: attention's, as in the quickstart. */
-const TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
-
-export type TunedModel = PeftModel<LlamaForCausalLM>;
-
-/** A model with what a run has put on it. */
-export interface Tuned {
-  readonly peft: TunedModel;
-  readonly spft: SpftModel<TunedModel> | null;
-  dispose(): void;
-}
-
-/** Puts adapters, and for SparseLoRA sparsity, on a model. @throws AdapterError, EstimatorError or ConfigError. */
-export async function prepare(
-  model: LlamaForCausalLM,
-  settings: RunSettings,
-  onProgress: (fraction: number) => void = () => {},
-): Promise<Tuned> {
-  const { rank, method } = settings;
-  const peft = getPeftModel(model, { r: rank, loraAlpha: 2 * rank, targetModules: TARGETS }, { seed: 0 });
-  try {
-    const spft =
-      method === 'lora'
-        ? null
-        : await getSpftModel(peft, sparsityOf(settings, model.layerCount), {
-            onProgress: ({ done, total }) => onProgress(done / total),
-          });
-    return {
-      peft,
-      spft,
-      dispose() {
-        spft?.dispose();
-        peft.dispose();
-      },
-    };
-  } catch (error) {
-    peft.dispose();
-    throw error;
-  }
-}
-
-/** As the quickstart's file has it: MLPs of all layers but the first, dense in the first and the last tenth of the steps. */
-function sparsityOf({ sparsity }: RunSettings, layers: number): SpftConfig {
-  const ofLayers = Array.from({ length: layers }, (_, n) => [`layers.${n}.mlp`, n === 0 ? 0 : sparsity] as const);
-  return SpftConfig.fromObject({
-    mode: 'svd_8',
-    start_step: 0.1,
-    end_step: 0.9,
-    skip_output_tokens: true,
-    sparsity: Object.fromEntries(ofLayers),
-  });
-}
-
-/** How a question stands before a model: its own chat template where it has one. */
-export function templateOf(tokenizer: Tokenizer): PromptTemplate {
-  return tokenizer.chatTemplates.size > 0 ? chatPromptTemplate(tokenizer) : promptTemplate('alpaca');
-}
+import { type Tuned, templateOf } from './tuned-model.js';
 
 /** What a person should know of their data although the rest of it can be used. */
 type Notice = (text: string) => void;

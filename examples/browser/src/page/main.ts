@@ -1,5 +1,6 @@
 /** @file The page's entry: buttons to requests, events to what is shown. */
-import type { Capability, RunEnd, SavedRun, WorkerEvent } from '../protocol.js';
+import type { RunEnd, SavedRun, WorkerEvent } from '../protocol.js';
+import { showCapabilities } from './capability-chips.js';
 import { download, element, text } from './dom.js';
 import { RunView } from './run-view.js';
 import { SetupForm } from './setup-form.js';
@@ -81,14 +82,17 @@ function showSaved(saved: SavedRun | null): void {
 
 async function run(ask: () => Promise<RunEnd>): Promise<void> {
   showError(null);
+  // So that models and checkpoints are not the first to go where the disk gets full; browsers may say no.
+  void navigator.storage?.persist?.().catch(() => false);
   element('notices', HTMLElement).replaceChildren();
   element('resume', HTMLElement).hidden = true;
   showButtons(true);
   showStatus('Starting …');
   try {
-    const { status, step, parameters } = await ask();
+    const { status, step, trainable, all } = await ask();
+    const numbers = `${trainable.toLocaleString('en')} of ${all.toLocaleString('en')} numbers were trained`;
     showStatus(
-      status === 'finished' ? `Done after ${step} steps (${parameters}).` : `Paused at step ${step}.`,
+      status === 'finished' ? `Done after ${step} steps: ${numbers}.` : `Paused at step ${step}.`,
       progress.value,
     );
   } catch (error) {
@@ -112,32 +116,6 @@ async function guarded(ids: readonly string[], work: () => Promise<void>): Promi
   } finally {
     for (const id of ids) button(id).disabled = false;
   }
-}
-
-function showCapabilities(all: readonly Capability[]): void {
-  element('capabilities', HTMLElement).replaceChildren(
-    ...all.map(({ name, available, detail }) => {
-      const item = document.createElement('li');
-      const chip = document.createElement('button');
-      const about = document.createElement('div');
-      chip.type = 'button';
-      chip.className = available ? 'chip' : 'chip missing';
-      chip.textContent = available ? name : `No ${name}`;
-      chip.title = detail;
-      chip.setAttribute('aria-expanded', 'false');
-      about.className = 'about';
-      about.id = `about-${name.toLowerCase()}`;
-      about.textContent = `${name}: ${detail}.`;
-      about.hidden = true;
-      chip.setAttribute('aria-controls', about.id);
-      chip.addEventListener('click', () => {
-        about.hidden = !about.hidden;
-        chip.setAttribute('aria-expanded', String(!about.hidden));
-      });
-      item.append(chip, about);
-      return item;
-    }),
-  );
 }
 
 element('setup', HTMLFormElement).addEventListener('submit', (event) => {

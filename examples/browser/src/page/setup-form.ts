@@ -11,13 +11,21 @@ export class SetupForm {
   /** What was dropped and is too long for the box. */
   #large: RunData | null = null;
   #name = 'pasted.jsonl';
+  /** Fields that the visitor has filled. */
+  readonly #touched = new Set<string>();
   readonly #onError: (error: Error) => void;
 
   constructor(onError: (error: Error) => void) {
     this.#onError = onError;
     const drop = element('drop', HTMLElement);
     const model = element('model', HTMLSelectElement);
-    model.addEventListener('change', () => this.#showChoice());
+    model.addEventListener('change', () => {
+      this.#showChoice();
+      this.#suit();
+    });
+    for (const id of ['rate', 'batch', 'length', 'save']) {
+      element(id, HTMLInputElement).addEventListener('input', () => this.#touched.add(id));
+    }
     this.#showChoice();
     const data = element('data', HTMLTextAreaElement);
     data.addEventListener('input', () => {
@@ -101,10 +109,20 @@ export class SetupForm {
   }
 
   #model(): { model: ModelChoice; file: File | null } {
-    if (element('model', HTMLSelectElement).value !== 'gguf') return { model: { kind: 'quickstart' }, file: null };
-    const [file] = element('gguf-file', HTMLInputElement).files ?? [];
-    if (!file) throw new Error('No GGUF file is chosen: choose one, drop it on the page, or take another base model.');
-    return { model: { kind: 'gguf', name: file.name }, file };
+    const chosen = element('model', HTMLSelectElement).value;
+    if (chosen === 'quickstart') return { model: { kind: 'quickstart' }, file: null };
+    if (chosen === 'gguf') {
+      const [file] = element('gguf-file', HTMLInputElement).files ?? [];
+      if (!file)
+        throw new Error('No GGUF file is chosen: choose one, drop it on the page, or take another base model.');
+      return { model: { kind: 'gguf', name: file.name }, file };
+    }
+    const id = chosen === 'hub' ? element('hub-id', HTMLInputElement).value.trim() : chosen;
+    if (id === '') throw new Error('No model is named: give its id on the hub, e.g. HuggingFaceTB/SmolLM2-135M.');
+    const endpoint = element('hub-address', HTMLInputElement).value.trim().replace(/\/+$/, '');
+    if (!URL.canParse(endpoint))
+      throw new Error(`'${endpoint}' is no address of a hub; wanted https://huggingface.co or a mirror.`);
+    return { model: { kind: 'hub', id, endpoint }, file: null };
   }
 
   async #takeData(file: File): Promise<void> {
@@ -133,12 +151,25 @@ export class SetupForm {
       text: element('data', HTMLTextAreaElement).value,
       name: this.#name,
     };
-    const lines = content.split('\n').filter((line) => line.trim() !== '').length;
-    text('data-hint', content.trim() === '' ? '' : `${name}: ${lines.toLocaleString('en')} lines`);
+    const kilobytes = Math.ceil(content.length / 1000).toLocaleString('en');
+    text('data-hint', content.trim() === '' ? '' : `${name}: ${kilobytes} kB`);
   }
 
   #showChoice(): void {
     const choice = element('model', HTMLSelectElement).value;
     element('gguf-more', HTMLElement).hidden = choice !== 'gguf';
+    element('hub-more', HTMLElement).hidden = choice !== 'hub';
+  }
+
+  /** What suits a model of this size on WebAssembly, where the visitor has not chosen otherwise. */
+  #suit(): void {
+    const isSmall = element('model', HTMLSelectElement).value === 'quickstart';
+    const suited = isSmall
+      ? { rate: '0.003', batch: '8', length: '256', save: '10' }
+      : { rate: '0.0005', batch: '2', length: '128', save: '5' };
+    for (const [id, value] of Object.entries(suited)) {
+      const input = element(id, HTMLInputElement);
+      if (!this.#touched.has(id)) input.value = value;
+    }
   }
 }

@@ -2,7 +2,7 @@
 import { openGgufSource, writeGgufTo } from '@spft/gguf';
 import { type GgufContent, ggufOfAdapter, ggufOfModel } from '@spft/models';
 import { sourceOfBlob } from '@spft/safetensors';
-import type { TunedModel } from '../engine/training-run.js';
+import type { TunedModel } from '../engine/tuned-model.js';
 import { makeFolder, openForWriting, removeIfThere, writeAll } from '../storage/opfs.js';
 import type { LoadedModel } from './load-model.js';
 

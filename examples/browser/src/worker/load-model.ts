@@ -1,19 +1,23 @@
-/** @file The base model of a run: from the page's own files, or a GGUF file that was dropped. Each passes the checks of a file on a disk. */
+/** @file The base model of a run: from the page's own files, the hub, or a GGUF file that was dropped. Each passes the checks of a file on a disk. */
 import {
   checkVocabulary,
   createTokenizer,
+  fetchModelFiles,
   ggufTokenizerFiles,
+  type LlamaConfig,
   LlamaForCausalLM,
   type OpenedModel,
   openGgufModel,
   openModel,
+  parseLlamaConfig,
   readTokenizerFiles,
   type Tokenizer,
   type TokenizerFiles,
 } from '@spft/models';
-import { type FileSet, filesInMemory, sourceOfBlob } from '@spft/safetensors';
+import { type FileSet, filesInMemory, readText, sourceOfBlob } from '@spft/safetensors';
 import { PageError } from '../engine/errors.js';
 import type { ModelChoice } from '../protocol.js';
+import { filesOf, hubStore, noteComplete, storedModel } from '../storage/hub-models.js';
 import { makeFolder, openForWriting, orNull, removeIfThere, writeAll } from '../storage/opfs.js';
 
 export interface LoadedModel {
@@ -34,8 +38,17 @@ export interface FoundModel {
 
 type Progress = (text: string, fraction: number | null) => void;
 
-/** Finds and checks a model's files. Close `opened`, or give it to `loadFound`. @throws what is wrong with a file, by its own error. */
-export async function findModel(choice: ModelChoice, file: File | null, onProgress: Progress): Promise<FoundModel> {
+/**
+ * Finds and checks a model's files. Close `opened`, or give it to `loadFound`.
+ * @param check told of the model's config before its weights are fetched; what it throws ends the search.
+ * @throws what is wrong with a file, by its own error.
+ */
+export async function findModel(
+  choice: ModelChoice,
+  file: File | null,
+  check: (config: LlamaConfig) => void,
+  onProgress: Progress,
+): Promise<FoundModel> {
   switch (choice.kind) {
     case 'quickstart': {
       const files = await quickstartFiles(onProgress);
@@ -48,7 +61,7 @@ export async function findModel(choice: ModelChoice, file: File | null, onProgre
       return { choice, name: choice.name.replace(/\.gguf$/i, ''), opened, tokenizerFiles };
     }
     case 'hub':
-      throw new PageError('Models from the hub cannot be loaded by this page.');
+      return { choice, name: choice.id, ...(await openBoth(await hubFiles(choice, check, onProgress))) };
   }
 }
 
@@ -94,6 +107,45 @@ async function quickstartFiles(onProgress: Progress): Promise<FileSet> {
     contents.set(name, new Uint8Array(await response.arrayBuffer()));
   }
   return filesInMemory('the quickstart’s base', contents);
+}
+
+const ADVICE = {
+  again: 'press Train again to go on',
+  token: 'this page has no place for one; load the model with spft in Node, or take a model that is open to all',
+};
+
+/** What was fetched before is used as it is; the hub is asked only for what is not there. */
+async function hubFiles(
+  { id, endpoint }: Extract<ModelChoice, { kind: 'hub' }>,
+  check: (config: LlamaConfig) => void,
+  onProgress: Progress,
+): Promise<FileSet> {
+  const stored = await storedModel(endpoint, id);
+  if (stored) return stored;
+  onProgress(`Asking for ${id}`, null);
+  const commit = await fetchModelFiles(id, {
+    endpoint,
+    advice: ADVICE,
+    init: { cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer' },
+    store: (of) => hubStore(endpoint, id, of),
+    onProgress: ({ file, receivedBytes, fileBytes }) =>
+      onProgress(`Loading ${file} of ${id}`, fileBytes === null ? null : receivedBytes / fileBytes),
+    async onFile(file, of) {
+      if (file !== 'config.json') return;
+      const text = await readText(await filesOf(endpoint, id, of), file);
+      check(parseLlamaConfig(parsedJson(text ?? '', file), `${id}/${file}`));
+    },
+  });
+  await noteComplete(endpoint, id, commit);
+  return filesOf(endpoint, id, commit);
+}
+
+function parsedJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new PageError(`${file} is no valid JSON: ${(error as Error).message}; choose another model.`);
+  }
 }
 
 /** The dropped file, kept so that a run on it can go on after a reload; without a file, the one that was kept. */

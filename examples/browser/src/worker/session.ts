@@ -2,11 +2,13 @@
  * @file What the worker holds between requests: one model at a time, what the last run put on it, and the run that goes on. Requests that need the model wait
  * for each other; while a run goes on, questions are answered between two of its steps.
  */
+import type { LlamaConfig } from '@spft/models';
 import { adapterArchive } from '../engine/adapter-files.js';
 import { askBoth } from '../engine/chat.js';
 import { PageError } from '../engine/errors.js';
 import { requireMemory } from '../engine/memory.js';
-import { prepare, recordsOf, samplesOf, type Tuned, train } from '../engine/training-run.js';
+import { recordsOf, samplesOf, train } from '../engine/training-run.js';
+import { prepare, type Tuned } from '../engine/tuned-model.js';
 import type { Hello, Requests, RunData, RunEnd, RunSettings, WorkerEvent } from '../protocol.js';
 import { makeFolder, namesIn, removeIfThere, storageMissing } from '../storage/opfs.js';
 import { forgetRun, keepRun, savedCheckpoints, savedRun } from '../storage/saved-run.js';
@@ -172,7 +174,7 @@ export class Session {
         for (const work of running.waiting.splice(0)) await work();
       },
     });
-    return { status: end, step, parameters: this.#tuned.peft.trainableParametersText() };
+    return { status: end, step, ...this.#tuned.peft.parameterCount() };
   }
 
   /** The model of the settings, unless it is there already. A GGUF file that is given is always loaded. */
@@ -184,9 +186,10 @@ export class Session {
       requireMemory(there.model.config, settings, this.#deviceMemory);
       return there;
     }
-    const found = await findModel(settings.model, file, status);
+    const check = (config: LlamaConfig) => void requireMemory(config, settings, this.#deviceMemory);
+    const found = await findModel(settings.model, file, check, status);
     try {
-      requireMemory(found.opened.config, settings, this.#deviceMemory);
+      check(found.opened.config);
     } catch (error) {
       await found.opened.close();
       throw error;
