@@ -15,8 +15,7 @@ const wasm = dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-ba
 export async function buildPage(out) {
   await rm(out, { recursive: true, force: true });
   await mkdir(join(out, 'wasm'), { recursive: true });
-  await build({
-    entryPoints: { main: here('src/page/main.ts'), worker: here('src/worker/main.ts') },
+  const common = {
     outdir: out,
     bundle: true,
     minify: true,
@@ -25,7 +24,11 @@ export async function buildPage(out) {
     target: 'es2022',
     legalComments: 'linked',
     logLevel: 'warning',
-  });
+  };
+  // Apart, as code that both share would bring tfjs to the page too.
+  await build({ ...common, entryPoints: { main: here('src/page/main.ts') } });
+  const worker = { worker: here('src/worker/main.ts') };
+  await build({ ...common, entryPoints: worker, splitting: true, chunkNames: 'chunk-[hash]' });
   await cp(here('src/page/index.html'), join(out, 'index.html'));
   await writeFile(join(out, 'style.css'), `${REPORT_STYLE}\n${await readFile(here('src/page/style.css'), 'utf8')}`);
   for (const name of ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm'])

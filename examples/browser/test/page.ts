@@ -60,7 +60,7 @@ export class Visits {
     beforeEach(async () => {
       await this.context?.close();
       this.context = await this.#browser!.newContext();
-      this.context.setDefaultTimeout(60_000);
+      this.context.setDefaultTimeout(120_000);
       this.faults.length = 0;
     });
     afterAll(async () => {

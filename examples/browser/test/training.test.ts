@@ -1,6 +1,6 @@
 /** @file The page learns as Node does, goes on where a closed tab stopped, loads models from a hub, and gives out what loads elsewhere. */
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromPretrained, loadTokenizer } from '@spft/models/node';
 import { adapterFromSafetensors, parseAdapterConfig } from '@spft/peft';
@@ -41,6 +41,24 @@ async function trainInNode(method: Method): Promise<{ losses: number[]; answer: 
   return { losses, answer: after };
 }
 
+/** `i8x16.relaxed_swizzle`, which engines with relaxed SIMD take. */
+const RELAXED = Uint8Array.of(
+  ...[
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15,
+    253,
+  ],
+  ...[128, 2, 11],
+);
+
+/** The same bits; to four decimals where this Node's products add in other steps than the browser's, as it has no relaxed SIMD. */
+function expectSameLosses(found: readonly number[], wanted: readonly number[]): void {
+  if (WebAssembly.validate(RELAXED)) expect(found).toEqual(wanted);
+  expect(found).toHaveLength(wanted.length);
+  found.forEach((loss, n) => {
+    expect(loss, `step ${n + 1}`).toBeCloseTo(wanted[n]!, 4);
+  });
+}
+
 describe.skipIf(chromiumMissing() !== null)(chromiumTitle('training in Chromium'), () => {
   const visits = new Visits();
 
@@ -52,7 +70,8 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('training in Chromium'
     const { status, error } = await ended(page);
     expect(error).toBe('');
     expect(status).toContain(`Done after ${STEPS} steps`);
-    expect(await savedLosses(page)).toEqual(node.losses);
+    expectSameLosses(await savedLosses(page), node.losses);
+    if (availableParallelism() > 1) expect(await page.textContent('#notices')).not.toContain('one thread');
 
     expect(await page.locator('#charts svg path.line').count()).toBeGreaterThan(0);
     expect(await page.getAttribute('#heat-map', 'aria-label')).toMatch(/layer 0: dense; layer 1: 2[56] % kept/);
@@ -91,10 +110,9 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('training in Chromium'
     expect((await downloaded(page, '#lora-button')).bytes.subarray(0, 4).toString()).toBe('GGUF');
     expect(await page.textContent('#error')).toBe('');
     expect(visits.faults).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 
   it('goes on after its tab was closed in the middle, from the last checkpoint, to the losses of a run that never stopped', async () => {
-    const node = await trainInNode('lora');
     const first = await visits.open();
     await fill(first, settingsOf('lora'), await someData());
     await first.click('#start-button');
@@ -122,9 +140,14 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('training in Chromium'
     await second.click('#resume-button');
     const { status, error } = await ended(second);
     expect([status.slice(0, 4), error]).toEqual(['Done', '']);
-    expect(await savedLosses(second)).toEqual(node.losses);
+    const resumed = await savedLosses(second);
+    await fill(second, settingsOf('lora'), await someData());
+    await second.click('#start-button');
+    expect((await ended(second)).status).toContain(`Done after ${STEPS} steps`);
+    expect(resumed).toHaveLength(STEPS);
+    expect(resumed).toEqual(await savedLosses(second));
     expect(visits.faults).toEqual([]);
-  }, 120_000);
+  }, 240_000);
 
   it('loads a model from a hub once, goes on after a broken connection, and checks what came', async () => {
     const names = [
@@ -181,5 +204,5 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('training in Chromium'
     } finally {
       await hub.stop();
     }
-  }, 60_000);
+  }, 180_000);
 });

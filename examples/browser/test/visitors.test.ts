@@ -36,7 +36,7 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('visitors of the page 
     await page.keyboard.press('Enter');
     expect((await ended(page)).status).toContain('Done after 1 steps');
     expect(visits.faults).toEqual([]);
-  }, 60_000);
+  }, 180_000);
 
   it('has no eval, and says what is missing', async () => {
     const page = await visits.open(visits.plainAddress);
@@ -54,11 +54,20 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('visitors of the page 
     expect(chips.find((chip) => chip.startsWith('No Threads'))).toContain('Cross-Origin-Opener-Policy: same-origin');
     expect(chips.find((chip) => chip.includes('SIMD'))).toMatch(/^SIMD/);
     expect(chips.find((chip) => chip.includes('WebGPU'))).toMatch(/^(No WebGPU|WebGPU)/);
+    const webgpu = page.locator('#backend option[value="webgpu"]');
+    expect(await webgpu.isDisabled()).toBe(chips.some((chip) => chip.startsWith('No WebGPU')));
+    if (await webgpu.isDisabled()) expect(await webgpu.textContent()).toMatch(/^WebGPU: .+/);
+    await fill(page, { ...settingsOf('lora'), steps: 1 }, await someData());
+    await page.click('#start-button');
+    expect((await ended(page)).status).toContain('Done after 1 steps');
+    expect(await page.textContent('#notices')).toContain(
+      'WebAssembly runs on one thread: memory cannot be shared here',
+    );
     const isolated = await visits.open();
     expect(await isolated.locator('#capabilities li').allTextContents()).toContainEqual(
       expect.stringMatching(/^Threads/),
     );
-  }, 60_000);
+  }, 180_000);
 
   it('says what is wrong with data, models and settings, and goes on working', async () => {
     const page = await visits.open();
@@ -114,7 +123,7 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('visitors of the page 
     await page.click('#start-button');
     expect(await ended(page)).toMatchObject({ error: '', status: expect.stringContaining('Done after 1 steps') });
     expect(visits.faults).toEqual([]);
-  }, 60_000);
+  }, 180_000);
 
   it('says that the storage is full, that another tab trains, and keeps what was saved', async () => {
     const page = await visits.open();
@@ -139,5 +148,5 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('visitors of the page 
     await page.waitForSelector('html[data-ready]');
     expect(await page.textContent('#resume-text')).toMatch(/^LoRA on some\.jsonl: \d+ of 2000 steps are saved\.$/);
     expect(visits.faults).toEqual([]);
-  }, 60_000);
+  }, 180_000);
 });

@@ -7,7 +7,21 @@ export class PageError extends Error {
 
 /** A sentence for a person, of whatever went wrong. */
 export function explain(error: unknown): { message: string; code: string | null } {
-  const { name, message = String(error), code } = (error ?? {}) as Partial<Error> & { code?: unknown };
+  const {
+    name,
+    message = String(error),
+    code,
+    problem,
+  } = (error ?? {}) as Partial<Error> & {
+    readonly code?: unknown;
+    readonly problem?: unknown;
+  };
+  // Of a WebGPUError: nothing of this worker can be used any more. A read that was under way ends before the device says so, with an error of its own.
+  const isLost = problem === 'lost' || (name === 'AbortError' && /mapAsync|GPUBuffer/.test(message));
+  if (isLost) {
+    const what = problem === 'lost' ? message : `the GPU's device was lost (${message})`;
+    return { message: `${what.replace(/\.$/, '')}. Reload the page, and press Resume.`, code: 'SPFT_WEBGPU' };
+  }
   if (typeof code === 'string' && code.startsWith('SPFT_')) return { message, code };
   if (name === 'QuotaExceededError' || /quota/i.test(message)) {
     return {

@@ -61,10 +61,11 @@ const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 export function requireMemory(config: LlamaConfig, settings: RunSettings, deviceMemory: number | null): MemoryEstimate {
   const tokens = settings.batchSize * Math.min(settings.maxLength, config.maxPositionEmbeddings);
   const estimate = estimateMemory(config, settings, tokens);
-  const machine = deviceMemory === null ? MOST : deviceMemory * SHARE * 2 ** 30;
-  const limit = Math.min(MOST, machine);
+  const machine = deviceMemory === null ? Number.POSITIVE_INFINITY : deviceMemory * SHARE * 2 ** 30;
+  const most = settings.backend === 'wasm' ? MOST : Number.POSITIVE_INFINITY;
+  const limit = Math.min(most, machine);
   if (estimate.total <= limit) return estimate;
-  const whose = limit === MOST ? 'WebAssembly can use at most' : 'a tab on this machine can count on about';
+  const whose = limit === most ? 'WebAssembly can use at most' : 'a tab on this machine can count on about';
   const advice =
     estimate.weights > limit
       ? 'choose a smaller model'

@@ -11,14 +11,17 @@ interface Gpu {
   requestAdapter(): Promise<{ readonly info?: { readonly vendor?: string; readonly architecture?: string } } | null>;
 }
 
-async function webgpu(): Promise<Capability> {
+export async function webgpu(): Promise<Capability> {
   const { gpu } = navigator as { readonly gpu?: Gpu };
   const say = (available: boolean, detail: string): Capability => ({ name: 'WebGPU', available, detail });
   if (!gpu) return say(false, 'this browser has no WebGPU: Chrome, Edge, Safari 26 or Firefox 141 and newer have it');
   const adapter = await gpu.requestAdapter().catch(() => null);
   if (!adapter) return say(false, 'the browser has WebGPU, but no GPU that it may use');
   const { vendor = '', architecture = '' } = adapter.info ?? {};
-  return say(true, [vendor, architecture].filter((word) => word !== '').join(' ') || 'an adapter is there');
+  return say(
+    true,
+    `${[vendor, architecture].filter((word) => word !== '').join(' ') || 'an adapter is there'}; choose it under “More settings”`,
+  );
 }
 
 function threads(): Capability {

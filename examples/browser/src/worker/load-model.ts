@@ -22,6 +22,8 @@ import { makeFolder, openForWriting, orNull, removeIfThere, writeAll } from '../
 
 export interface LoadedModel {
   readonly choice: ModelChoice;
+  /** On which its weights are. */
+  readonly backend: string;
   readonly name: string;
   readonly model: LlamaForCausalLM;
   readonly tokenizer: Tokenizer;
@@ -66,7 +68,7 @@ export async function findModel(
 }
 
 /** Reads the weights to the active backend, and closes the files. */
-export async function loadFound(found: FoundModel, onProgress: Progress): Promise<LoadedModel> {
+export async function loadFound(found: FoundModel, backend: string, onProgress: Progress): Promise<LoadedModel> {
   const { choice, name, opened, tokenizerFiles } = found;
   try {
     const tokenizer = createTokenizer(tokenizerFiles);
@@ -74,7 +76,7 @@ export async function loadFound(found: FoundModel, onProgress: Progress): Promis
     const model = await LlamaForCausalLM.fromWeights(opened.config, opened.weights, {
       onProgress: (loaded, total) => onProgress('Reading weights', loaded / total),
     });
-    return { choice, name, model, tokenizer, tokenizerFiles };
+    return { choice, backend, name, model, tokenizer, tokenizerFiles };
   } finally {
     await opened.close();
   }

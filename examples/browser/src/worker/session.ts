@@ -180,9 +180,12 @@ export class Session {
   /** The model of the settings, unless it is there already. A GGUF file that is given is always loaded. */
   async #load(settings: RunSettings, file: File | null): Promise<LoadedModel> {
     const status = (text: string, fraction: number | null) => this.tell({ event: 'status', text, fraction });
-    await useBackend(settings.backend);
+    const notice = await useBackend(settings.backend);
+    if (notice) this.tell({ event: 'notice', text: notice });
     const there = this.#loaded;
-    if (there && file === null && JSON.stringify(there.choice) === JSON.stringify(settings.model)) {
+    const isSame =
+      there?.backend === settings.backend && JSON.stringify(there.choice) === JSON.stringify(settings.model);
+    if (there && isSame && file === null) {
       requireMemory(there.model.config, settings, this.#deviceMemory);
       return there;
     }
@@ -199,7 +202,7 @@ export class Session {
     this.#loaded?.model.dispose();
     this.#loaded = null;
     for (const notice of found.opened.notices) this.tell({ event: 'notice', text: notice });
-    this.#loaded = await loadFound(found, status);
+    this.#loaded = await loadFound(found, settings.backend, status);
     return this.#loaded;
   }
 }
