@@ -4,7 +4,7 @@
  * benchmark's verification measures (test/bench-cuda.test.ts runs it on small shapes).
  */
 
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it, vi } from 'vitest';
 import { LlamaForCausalLM } from '../../../models/src/llama.js';
 import { sparseQloraSuite } from '../../../models/test/four-bit-sparsity-suite.js';
 import { fourBitSuite } from '../../../models/test/four-bit-suite.js';
@@ -20,6 +20,9 @@ import {
   tinyWeights,
 } from '../../../models/test/tiny.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
+
+// The first to run compiles nearly every kernel, which takes the emulator a minute and more where others compute too.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 // Before the backend is made, which asks once.
 process.env.SPFT_CUDA_PRECISION = 'float32';
