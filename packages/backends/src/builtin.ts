@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
 import type { BackendDescriptor, BackendProbe } from './descriptor.js';
 import { findPackage } from './installed.js';
 
@@ -163,7 +164,7 @@ export const wasm: BackendDescriptor = {
         hint: 'reinstall it',
       };
     }
-    return { available: true, detail: `${WASM_PACKAGE} ${found.version}${wasmThreads}` };
+    return { available: true, detail: `${WASM_PACKAGE} ${found.version}${wasmThreads()}` };
   },
   async prepare() {
     const { setWasmPaths } = (await import(
@@ -175,12 +176,16 @@ export const wasm: BackendDescriptor = {
     if (ops === null) return;
     const binary = readFileSync(`${folder}/${WASM_BINARY}`);
     const reason = ops.shareWasmMemory({ setWasmPaths, binary });
-    wasmThreads = `, ${reason === null ? 'threads' : `one thread (${reason})`}`;
+    const { simdThreads } = await import('@spft/sparse-ops/internals');
+    wasmThreads = () => {
+      const started = tf.findBackend('wasm') as object | null;
+      return reason === null ? `, ${started ? `${simdThreads(started)} ` : ''}threads` : `, one thread (${reason})`;
+    };
   },
 };
 
 /** What is said of threads once it is known. */
-let wasmThreads = '';
+let wasmThreads = (): string => '';
 
 /** The ops, which bring the kernels that work on several threads; null where they are not installed. */
 async function importOps(): Promise<typeof import('@spft/sparse-ops') | null> {

@@ -105,8 +105,9 @@ describe('activateBackend()', () => {
     expect(tf.getBackend()).toBe('cpu');
   });
 
-  it('starts wasm, which multiplies', async () => {
-    await activateBackend('wasm');
+  it('starts wasm, which multiplies, and says on how many threads', async () => {
+    const { why } = await activateBackend('wasm');
+    expect(why).toMatch(/tfjs-backend-wasm 4\.\d+\.\d+, (\d+ threads|one thread \(.+\))$/);
     expect(tf.getBackend()).toBe('wasm');
     expect([...tf.matMul(tf.tensor2d([[1, 2]]), tf.tensor2d([[3], [4]])).dataSync()]).toEqual([11]);
   });

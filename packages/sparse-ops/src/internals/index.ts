@@ -21,7 +21,7 @@ export { quantisesByRows, RowsIn4Bits } from '../forms/rows-in-4-bits.js';
 export { formOf, packedArrays, packedKind, requireForm, storePacked } from '../forms/stored-form.js';
 export { anotherOf, storedMatrixOf, unpacked } from '../forms/stored-matrix.js';
 export { STORED_BYTES, writeStored } from '../forms/stored-values.js';
-export { askForSimd, runsSimd } from '../kernels/simd/module.js';
+export { askForSimd, runsSimd, simdThreads } from '../kernels/simd/module.js';
 export { registerSimdKernels, unregisterSimdKernels } from '../kernels/simd/register.js';
 export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
 export { frozenGradient } from '../project/plain-product.js';
