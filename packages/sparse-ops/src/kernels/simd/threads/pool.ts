@@ -64,8 +64,9 @@ const textOf = (first: string): string => `(data) => {
 }`;
 
 export interface PoolOptions<Name extends string> {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
+  /** A `WebAssembly.Module` and a `WebAssembly.Memory`; declared as objects, as the types of Node alone have no such names. */
+  readonly module: object;
+  readonly memory: object;
   /** The module on the memory. */
   readonly kernels: Readonly<Record<Name, Kernel>>;
   /** What may be called in jobs. */
