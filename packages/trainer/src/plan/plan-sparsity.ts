@@ -5,6 +5,9 @@
  * Measured is the loss of the labelled tokens before training, dense and with one module sparse at a time. As losses of many sparse modules
  * together are not the sum of their losses, a first solution is measured as a whole, with each third of the depth made dense in turn; what a third
  * costs there corrects its modules' shares, and the better of the two solutions stays.
+ *
+ * Attention stays dense where MLPs alone meet the budget. Sparse attention costs hardly any loss before training, but much after it (docs/ACCURACY.md): what is
+ * measured here is what a model computes, and not what its adapters then learn.
  */
 import { denseTokens, type SparsityPlan, type SpftModel } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type FlopsShape, stepFlops, type TrainableModel } from '@spft/models';
@@ -15,7 +18,7 @@ import type { SampleSource } from '../batch/sample-source.js';
 import { countLabels, type Sample } from '../batch/samples.js';
 import { TrainerError } from '../errors.js';
 import { sampleEvenly } from './calibration-data.js';
-import { mostSaving, type PlanOption, type SolvedPlan, solvePlan } from './solve-plan.js';
+import { mostSaving, type PlanOption, type SolvedPlan, solveMlpFirst } from './solve-plan.js';
 
 export interface PlanRequest {
   /** A model whose plan knows every layer, e.g. of a config that makes all sparse; its layers are changed while measuring. */
@@ -162,11 +165,11 @@ async function solveTail(
 ): Promise<Solution | null> {
   const options = optionsOf(measure, tail, sensitivity, new Map());
   const at = async (budget: number): Promise<Solution | null> => {
-    const first = solvePlan(options, 1 - budget);
+    const first = solveMlpFirst(options, 1 - budget);
     if (first === null) return null;
     const solved = await solutionOf(measure, tail, first);
     const factors = await factorsOfThirds(measure, tail, first, sensitivity, solved.loss);
-    const second = solvePlan(optionsOf(measure, tail, sensitivity, factors), 1 - budget);
+    const second = solveMlpFirst(optionsOf(measure, tail, sensitivity, factors), 1 - budget);
     if (second === null) return solved;
     const corrected = await solutionOf(measure, tail, second);
     return corrected.loss < solved.loss ? corrected : solved;

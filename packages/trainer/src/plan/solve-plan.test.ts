@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { seedFrom } from '../loop/random.js';
-import { mostSaving, type PlanOption, solvePlan } from './solve-plan.js';
+import { mostSaving, type PlanOption, solveMlpFirst, solvePlan } from './solve-plan.js';
 
 /** Options of random modules whose costs and savings rise with the sparsity. */
 function randomOptions(modules: number, seed: number): PlanOption[] {
@@ -65,5 +65,20 @@ describe('solvePlan()', () => {
     expect(solvePlan(options, mostSaving(options) + 0.01)).toBeNull();
     expect(solvePlan(options, mostSaving(options))).not.toBeNull();
     expect(solvePlan(options, 0)!.chosen.size).toBe(0);
+  });
+});
+
+describe('solveMlpFirst()', () => {
+  const option = (module: string, cost: number): PlanOption => ({ module, sparsity: 0.9, cost, saving: 0.125 });
+  const options = [option('layers.0.mlp', 3), option('layers.1.mlp', 4), option('layers.0.self_attn', 0)];
+
+  it('leaves attention dense where MLPs save enough, however little it seems to cost', () => {
+    expect([...solveMlpFirst(options, 0.25)!.chosen.keys()].sort()).toEqual(['layers.0.mlp', 'layers.1.mlp']);
+    expect([...solvePlan(options, 0.25)!.chosen.keys()]).toContain('layers.0.self_attn');
+  });
+
+  it('takes attention too where they do not', () => {
+    expect(solveMlpFirst(options, 0.375)!.chosen.size).toBe(3);
+    expect(solveMlpFirst(options, 0.38)).toBeNull();
   });
 });

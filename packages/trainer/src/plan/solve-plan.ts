@@ -45,6 +45,12 @@ export function solvePlan(options: readonly PlanOption[], wanted: number): Solve
   return saving >= wanted - 1e-12 ? { chosen, saving, cost } : null;
 }
 
+/** The same with MLPs alone where these save enough, else with all modules. */
+export function solveMlpFirst(options: readonly PlanOption[], wanted: number): SolvedPlan | null {
+  const ofMlps = options.filter(({ module }) => module.endsWith('.mlp'));
+  return solvePlan(ofMlps, wanted) ?? solvePlan(options, wanted);
+}
+
 /** The most that can be saved. */
 export function mostSaving(options: readonly PlanOption[]): number {
   let most = 0;
