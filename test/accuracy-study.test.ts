@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
 import { rowOf } from '../scripts/accuracy/merge.js';
-import { jobKey, paperFile, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
+import { bestCandidate, candidateSpec, jobKey, paperFile, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
 import { between, plotOf, tableOf } from '../scripts/accuracy/pages.js';
 
 describe('formOf()', () => {
@@ -51,6 +51,26 @@ describe('the study', () => {
     expect(row.mean).toBeCloseTo(0.4, 9);
     expect(row.halfInterval).toBeCloseTo((4.303 * 0.1) / Math.sqrt(3), 6);
     expect(rowOf([line(0, 0.3)]).halfInterval).toBeNull();
+  });
+
+  it('takes the best of what fits the budget', () => {
+    const results = [
+      { name: 'a', right: 0.7, loss: 0.34 },
+      { name: 'b', right: 0.72, loss: 0.34 },
+      { name: 'c', right: 0.74, loss: 0.4 },
+    ];
+    expect(bestCandidate(results)).toBe('b');
+    const jobs = studyJobs([0, 1, 2], 'final');
+    expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
+    for (const { candidate } of jobs.filter(({ candidate }) => candidate !== undefined)) {
+      const { sparsity, training } = candidateSpec(candidate!, 'math');
+      const { start_step, end_step } = (sparsity as { keys: Record<string, number> }).keys;
+      // The rate falls over as many steps as are dense at the end.
+      expect(training!.keys!.lr_scheduler_kwargs).toBe(
+        `num_decay_steps=${Math.round((1 - end_step!) * training!.steps!)}`,
+      );
+      expect(start_step).toBeLessThan(0.2);
+    }
   });
 
   it('has each job once, those of the first seed before the others', () => {

@@ -1,10 +1,11 @@
 /** @file One job of the study in a process of its own: a plan, or a run with its evaluation. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { main, type OpenedModel, Output, openBackend, openModel, processIo, runTraining } from '@spft/cli';
+import { main, Output, openBackend, processIo, runTraining } from '@spft/cli';
 import { loadTrainConfig } from '@spft/config/node';
 import type { SpftModel } from '@spft/estimator';
 import type { TrainableModel } from '@spft/models';
+import { loadTokenizer } from '@spft/models/node';
 import { noGradient } from '@spft/sparse-ops';
 import {
   collate,
@@ -158,16 +159,15 @@ export async function runJob(
   const { model, ...rest } = keys;
   const config = await loadTrainConfig(null, { ...rest, model_name_or_path: model! });
   await openBackend(setting.backend, output);
-  const opened = await openModel(setting.model, output);
   let sparseHeldOutLoss: number | null = null;
   const run = await runTraining(
     {
-      ...{ config, backend: setting.backend, template: setting.template, overwrite: true, opened },
+      ...{ config, backend: setting.backend, template: setting.template, overwrite: true },
       callbacks: [
         {
           onTrainEnd: async ({ model }) => {
             if (job.trains && sparsityFile !== null)
-              sparseHeldOutLoss = await sparseLoss(model, await heldOut(opened, setting, join(setting.data, held)));
+              sparseHeldOutLoss = await sparseLoss(model, await heldOut(setting, join(setting.data, held)));
           },
         },
       ],
@@ -196,8 +196,8 @@ export async function runJob(
 }
 
 /** The held-out rows as samples, as the run itself has them for its dense loss. */
-async function heldOut({ tokenizer }: OpenedModel, { template }: JobSetting, path: string): Promise<Sample[]> {
-  const { records } = await loadDataset(path);
+async function heldOut({ model, template }: JobSetting, path: string): Promise<Sample[]> {
+  const [{ records }, tokenizer] = [await loadDataset(path), await loadTokenizer(model)];
   const options = { template: promptTemplate(template), maxLength: MAX_LENGTH };
   return records
     .map((record) => tokenizeRecord(tokenizer, record as InstructionRecord, options))

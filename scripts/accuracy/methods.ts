@@ -1,15 +1,18 @@
 /**
  * @file What the study compares: methods, their sparsity, tasks; and the order in which it runs them, the most needed first. Two parts: `ablations`
- * change one thing at a time, to find what keeps accuracy; `rows` are the methods of docs/ACCURACY.md's tables.
+ * change one thing at a time, to find what keeps accuracy; `rows` are the methods of docs/ACCURACY.md's tables; `final` compares what looked best within
+ * one budget, and takes the best of these over seeds.
  */
 
 export type TaskName = 'math' | 'csr' | 'random-answers';
-export type PartName = 'rows' | 'ablations' | 'qlora';
+export type PartName = 'rows' | 'ablations' | 'final' | 'qlora';
 
 /** A sparsity file by what it is made of. */
 export type SparsitySpec =
   | { readonly kind: 'none' }
   | PaperSpec
+  /** That of the candidate which did best with the first seed. */
+  | { readonly kind: 'best' }
   /** By `spft sparsity plan`, the first of the budgets that can be met. */
   | {
       readonly kind: 'plan';
@@ -54,9 +57,14 @@ export interface Job {
   readonly training?: TrainingSpec;
   /** Also asked with the context sparse, as it was trained. */
   readonly sparseEvaluation?: boolean;
+  /** Among which the best is chosen. */
+  readonly candidate?: string | undefined;
+  /** Which was taken as the best. */
+  readonly chosen?: string;
 }
 
 const NONE: SparsitySpec = { kind: 'none' };
+const COMMON = { trains: true, peft: 'lora', sparsity: NONE, method: 'base', estimator: 'none' } as const;
 const BUDGETS = { math: [0.8, 0.85, 0.9], csr: [0.6, 0.65, 0.7, 0.75, 0.8] } as const;
 /** A step further, for the frontier. */
 const TIGHT = { math: [0.7, 0.75], csr: [0.5, 0.55] } as const;
@@ -159,7 +167,113 @@ const LEAKS: readonly (readonly [name: string, keys: SparsityKeys])[] = [
 ];
 const LEAK_TRAINING: TrainingSpec = { steps: 1500, batchSize: 1, learningRate: 5e-4 };
 
-const COMMON = { trains: true, peft: 'lora', sparsity: NONE, method: 'base', estimator: 'none' } as const;
+/**
+ * Ways to spend 80 % of LoRA's arithmetic on math, 60 % on commonsense: a sparse step takes a share s of a dense one's, so a share (budget − s) / (1 − s) of the
+ * steps can be dense. At the end, where the rate falls: what was learnt from a sparse context is made to hold for a dense one; or also at the begin.
+ */
+interface Candidate {
+  readonly name: string;
+  readonly mlp: number;
+  readonly attention: number;
+  readonly tail: number;
+  /** Share of steps that are dense. */
+  readonly dense: Readonly<Record<'math' | 'csr', number>>;
+  /** Of these, how many are the first. */
+  readonly first?: number;
+}
+
+const CANDIDATES: readonly Candidate[] = [
+  { name: 'MLP 0.9, tail of 8', mlp: 0.9, attention: 0, tail: 8, dense: { math: 0.18, csr: 0.1 } },
+  {
+    name: 'MLP 0.97, attention 0.5, tail of 8',
+    mlp: 0.97,
+    attention: 0.5,
+    tail: 8,
+    dense: { math: 0.305, csr: 0.245 },
+  },
+  { name: 'MLP 0.99, attention 0.75', mlp: 0.99, attention: 0.75, tail: 0, dense: { math: 0.425, csr: 0.355 } },
+  {
+    name: 'MLP 0.9, tail of 8, both ends',
+    mlp: 0.9,
+    attention: 0,
+    tail: 8,
+    dense: { math: 0.18, csr: 0.1 },
+    first: 0.5,
+  },
+  { name: 'MLP 0.9', mlp: 0.9, attention: 0, tail: 0, dense: { math: 0.275, csr: 0.185 } },
+];
+const BUDGET_SHARE = { math: 0.8, csr: 0.6 } as const;
+/** Steps of the final comparison, about two epochs of math. */
+const FINAL_STEPS = { math: 450, csr: 375 } as const;
+
+/** A rate that is kept up, and falls over the last steps: so many as are dense at the end. */
+function decaying(task: 'math' | 'csr', share: number): TrainingSpec {
+  const steps = FINAL_STEPS[task];
+  const kwargs = `num_decay_steps=${Math.round(share * steps)}`;
+  const keys = { lr_scheduler_type: 'warmup_stable_decay', lr_scheduler_kwargs: kwargs };
+  return { steps, learningRate: 1.5e-3, keys };
+}
+
+/** What the candidate's runs are made of, on a task. */
+export function candidateSpec(name: string, task: 'math' | 'csr'): Pick<Job, 'sparsity' | 'training'> {
+  const found = CANDIDATES.find((one) => one.name === name);
+  if (!found) throw new Error(`study: no candidate '${name}'`);
+  const { mlp, attention, tail, dense, first = 0 } = found;
+  const last = dense[task] * (1 - first);
+  const keys = { start_step: dense[task] * first, end_step: 1 - last, mode: 'calibrated_8', skip_tail_tokens: tail };
+  return { sparsity: { kind: 'paper', mlp, attention, keys }, training: decaying(task, last) };
+}
+
+/** The best of some results within the budget: the most answers right, less what the loss is above the least; the loss decides little. */
+export function bestCandidate(
+  results: readonly { readonly name: string; readonly right: number; readonly loss: number }[],
+): string {
+  const least = Math.min(...results.map(({ loss }) => loss));
+  const worth = ({ right, loss }: (typeof results)[number]) => right - Math.max(0, loss / least - 1.01);
+  return results.reduce((a, b) => (worth(b) > worth(a) ? b : a)).name;
+}
+
+function finalJobs(seeds: readonly number[]): Job[] {
+  const [first = 0, ...others] = seeds;
+  const cosine = (steps: number): TrainingSpec => ({ steps, learningRate: 2e-3 });
+  const dense = (task: 'math' | 'csr', seed: number, more: Partial<Job> = {}): Job => ({
+    ...{ ...COMMON, method: 'LoRA', task, seed, training: cosine(FINAL_STEPS[task]) },
+    ...more,
+  });
+  /** What fewer steps would have come to, of the same arithmetic. */
+  const shorter = (task: 'math' | 'csr', seed: number) => {
+    const share = BUDGET_SHARE[task];
+    const method = `LoRA, ${100 * share} % of the steps`;
+    return dense(task, seed, { method, training: cosine(Math.round(share * FINAL_STEPS[task])) });
+  };
+  const candidates = CANDIDATES.map(
+    ({ name }): Job => ({
+      ...{ ...COMMON, method: `SparseLoRA: ${name}`, estimator: 'calibrated_8', task: 'math', seed: first },
+      ...{ ...candidateSpec(name, 'math'), candidate: name },
+    }),
+  );
+  const best = (task: 'math' | 'csr', seed: number, more: Partial<Job> = {}): Job => ({
+    ...{ ...COMMON, method: 'SparseLoRA, the best', estimator: 'calibrated_8', task, seed },
+    ...{ sparsity: { kind: 'best' }, ...more },
+  });
+  const quantised = (seed: number): Job[] => [
+    best('math', seed, { method: 'SparseQLoRA, the best', peft: 'qlora' }),
+    dense('math', seed, { method: 'QLoRA', peft: 'qlora' }),
+  ];
+  return [
+    dense('math', first),
+    ...candidates,
+    ...others.flatMap((seed) => [dense('math', seed), best('math', seed)]),
+    ...quantised(first),
+    shorter('math', first),
+    ...others.flatMap(quantised),
+    dense('csr', first),
+    best('csr', first),
+    ...others.map((seed) => shorter('math', seed)),
+    dense('math', first, { method: 'LoRA, a rate that falls at the end', training: decaying('math', 0.2) }),
+    ...others.flatMap((seed) => [dense('csr', seed), best('csr', seed)]),
+  ];
+}
 
 function rowJobs(seeds: readonly number[]): Job[] {
   const bases: Job[] = (['math', 'csr'] as const).map((task) => ({ ...COMMON, task, seed: 0, trains: false }));
@@ -195,7 +309,7 @@ function ablationJobs(seeds: readonly number[]): Job[] {
 
 /** All of a part by need: a first seed of everything, then further ones. */
 export function studyJobs(seeds: readonly number[], part: PartName = 'rows'): Job[] {
-  return { rows: rowJobs, ablations: ablationJobs, qlora: qloraJobs }[part](seeds);
+  return { rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs }[part](seeds);
 }
 
 /**

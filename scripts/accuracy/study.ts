@@ -2,7 +2,7 @@
  * @file The study of accuracy: LoRA, DoRA and SparseLoRA by several estimators on a real model, over seeds, by several processes at once.
  *
  *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
- *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|qlora] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
+ *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|final|qlora] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
  *   study merge --out OUT [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
  *
  * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
@@ -16,7 +16,17 @@ import { parseArgs } from 'node:util';
 import { openModelDirectory } from '@spft/models/node';
 import { type JobResult, type JobSetting, jobFromFile, plan, planArguments } from './job.js';
 import { merge } from './merge.js';
-import { type Job, jobKey, type PartName, paperFile, type SparsitySpec, studyJobs, type TaskName } from './methods.js';
+import {
+  bestCandidate,
+  candidateSpec,
+  type Job,
+  jobKey,
+  type PartName,
+  paperFile,
+  type SparsitySpec,
+  studyJobs,
+  type TaskName,
+} from './methods.js';
 import { prepare } from './prepare.js';
 
 const { positionals, values } = parseArgs({
@@ -82,7 +92,15 @@ async function run(): Promise<void> {
   await mkdir(work, { recursive: true });
   await mkdir(out, { recursive: true });
   const log = join(out, 'study.jsonl');
-  const done = new Set((await lines(log)).map(({ key }) => key));
+  const before = await lines(log);
+  const done = new Set(before.map(({ key }) => key));
+  /** What candidates came to, by name. */
+  const candidates = new Map<string, { right: number; loss: number }>();
+  const note = ({ candidate, form, denseHeldOutLoss }: Partial<JobResult> & Pick<Job, 'candidate'>) => {
+    if (candidate !== undefined && form && denseHeldOutLoss)
+      candidates.set(candidate, { right: form.right / form.questions, loss: denseHeldOutLoss });
+  };
+  before.forEach(note);
   const only = text('only', '');
   const seeds = text('seeds', '0,1,2').split(',').map(Number);
   const queue = studyJobs(seeds, text('what', 'rows') as PartName).filter(
@@ -99,6 +117,7 @@ async function run(): Promise<void> {
   const sparsityOf = async (job: Job, gpu: number): Promise<string | null> => {
     const { sparsity } = job;
     if (sparsity.kind === 'none') return null;
+    if (sparsity.kind === 'best') throw new Error('internal: a best that was not chosen');
     const path = join(work, `${jobKey(job)}.yaml`);
     if (sparsity.kind === 'paper') {
       await writeFile(path, paperFile(sparsity, layerCount));
@@ -142,15 +161,32 @@ async function run(): Promise<void> {
     throw new Error(`plan ${key}: none of the budgets ${spec.flops.join(', ')} can be met`);
   };
 
+  const running = new Set<Job>();
+  /** Whether the candidates are through among which the best is to be taken. */
+  const isReady = ({ sparsity }: Job) =>
+    sparsity.kind !== 'best' || ![...queue, ...running].some(({ candidate }) => candidate !== undefined);
+  const withBest = (job: Job): Job => {
+    if (job.sparsity.kind !== 'best') return job;
+    const name = bestCandidate([...candidates].map(([name, result]) => ({ name, ...result })));
+    say(`${jobKey(job)}: ${name}`);
+    return { ...job, ...candidateSpec(name, job.task as 'math' | 'csr'), chosen: name };
+  };
+
   const worker = async (gpu: number): Promise<void> => {
     for (;;) {
-      const index = queue.findIndex((job) => expected(job) * 1.1 < left());
+      const index = queue.findIndex((job) => expected(job) * 1.1 < left() && isReady(job));
+      if (index < 0 && queue.some((job) => expected(job) * 1.1 < left())) {
+        await delayed(300);
+        continue;
+      }
       if (index < 0) return;
-      const [job] = queue.splice(index, 1);
-      const key = jobKey(job!);
+      const [taken] = queue.splice(index, 1);
+      running.add(taken!);
+      const job = withBest(taken!);
+      const key = jobKey(job);
       const started = performance.now();
       try {
-        const sparsityFile = await sparsityOf(job!, gpu);
+        const sparsityFile = await sparsityOf(job, gpu);
         const directory = join(work, key);
         const [request, result] = [join(work, `${key}.job.json`), join(work, `${key}.result.json`)];
         await rm(result, { force: true });
@@ -158,10 +194,11 @@ async function run(): Promise<void> {
         const { code, tail } = await child(['job', request], Math.min(MOST_SECONDS, Math.max(10, left())), gpu);
         if (code !== 0) throw new Error(tail);
         const numbers = JSON.parse(await readFile(result, 'utf8')) as JobResult;
-        const { sparsity: _, ...described } = job!;
+        const { sparsity: _, ...described } = job;
+        note({ ...numbers, candidate: job.candidate });
         await appendFile(log, `${JSON.stringify({ key, ...described, ...numbers })}\n`);
         await rm(directory, { recursive: true, force: true });
-        durations.set(`${job!.task} ${job!.trains}`, (performance.now() - started) / 1000);
+        durations.set(`${job.task} ${job.trains}`, (performance.now() - started) / 1000);
         const shown = Object.entries(numbers.accuracies).map(([set, share]) => `${set} ${(100 * share).toFixed(1)}`);
         const { form, denseHeldOutLoss } = numbers;
         if (form) shown.push(`equation ${form.equation}, right ${form.right} of ${form.questions}`);
@@ -171,6 +208,8 @@ async function run(): Promise<void> {
       } catch (error) {
         failures.set(key, (error as Error).message);
         say(`${key} FAILED: ${(error as Error).message.slice(-600)}`);
+      } finally {
+        running.delete(taken!);
       }
     }
   };
@@ -192,12 +231,14 @@ async function run(): Promise<void> {
 const delayed = (milliseconds: number) => new Promise((resume) => setTimeout(resume, milliseconds));
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-async function lines(path: string): Promise<{ key: string; text?: string }[]> {
+type LogLine = { readonly key: string; readonly text?: string } & Partial<JobResult> & Pick<Job, 'candidate'>;
+
+async function lines(path: string): Promise<LogLine[]> {
   const content = await readFile(path, 'utf8').catch(() => '');
   return content
     .split('\n')
     .filter(Boolean)
-    .map((line) => JSON.parse(line) as { key: string; text?: string });
+    .map((line) => JSON.parse(line) as LogLine);
 }
 
 /** This program again with other arguments, one thread each; its last output where it fails. */
