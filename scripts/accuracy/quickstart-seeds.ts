@@ -1,7 +1,7 @@
 /**
  * @file How sparse the quickstart may be: its accuracy over five seeds by estimator, sparsity and dense tail. A few minutes on a CPU.
  *
- *   node scripts/dist/accuracy/quickstart-seeds.js [--backend blas] [--seeds 0,1,2,3,4] [--only TEXT]
+ *   node scripts/dist/accuracy/quickstart-seeds.js [--backend blas] [--seeds 0,1,2,3,4] [--only 'svd_8, 0.9']
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -41,7 +41,7 @@ const output = new Output(processIo(), true);
 await openBackend(values.backend, output);
 const scratch = await mkdtemp(join(tmpdir(), 'spft-seeds-'));
 for (const [name, keys] of SETTINGS) {
-  if (!name.includes(values.only ?? '')) continue;
+  if (values.only !== undefined && name !== values.only) continue;
   const spft = join(scratch, 'sparsity.yaml');
   if (keys !== null) await writeFile(spft, text(keys));
   const accuracies: number[] = [];
