@@ -71,6 +71,11 @@ export const SPARSITY_KEYS = {
     'exact',
     'Of sparse rows, exact: of what was computed; cut: the adapters alone; straight_through: of the whole frozen product.',
   ),
+  plannedFor: optional(
+    text(),
+    null,
+    'Fingerprint of the model that the sparsities were planned for, by spft sparsity plan; a run of another model says so.',
+  ),
   predictorBasepath: optional(text(), null, 'Directory in which predictors are looked up and stored.'),
   ffnSparsity: optional(text(), null, 'Short name of the MLP sparsities, for the name of the run.'),
   qkvoSparsity: optional(text(), null, 'Short name of the attention sparsities, for the name of the run.'),

@@ -181,8 +181,8 @@ type VariablesOf<M> = M extends { readonly variables: infer V } ? V : never;
 type RecordableOf<M> = M extends { readonly recordable?: infer Recordable } ? Recordable : undefined;
 type LossArguments<M> = M extends { loss(...args: infer A): tf.Scalar } ? A : never[];
 
-/** Keys of a config that say where something lies, and nothing of what is computed. */
-const PLACES = new Set(['source', 'baseModel', 'predictorPath', 'predictorBasepath']);
+/** Keys of a config that say where something lies or comes from, and nothing of what is computed. */
+const PLACES = new Set(['source', 'baseModel', 'predictorPath', 'predictorBasepath', 'plannedFor']);
 
 /** Layers of one sparsity together, by number: `0.99: layers.3.mlp layers.4.mlp; 0.75: …`. Dense ones say nothing. */
 function sparsityText(sparsity: Readonly<Record<string, number>>): string {

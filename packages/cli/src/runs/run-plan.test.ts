@@ -11,7 +11,9 @@ const plan = (...more: string[]) => [
 ];
 
 describe('spft sparsity plan', () => {
-  it('writes a file that a run takes, with the numbers, and the map; a second budget measures little', async () => {
+  it('writes a file that a run takes, with the numbers, and the map; a second budget measures little', {
+    timeout: 240_000,
+  }, async () => {
     const env = { XDG_CACHE_HOME: at.path('cache') };
     const first = await works(plan('--flops', '0.8', '--out', at.path('plan.yaml'), '--json', at.path('plan.json')), {
       env,
@@ -19,6 +21,7 @@ describe('spft sparsity plan', () => {
     const text = await readFile(at.path('plan.yaml'), 'utf8');
     const config = SpftConfig.fromText(text, 'plan.yaml');
     expect(config).toMatchObject({ mode: 'calibrated_8', skipOutputTokens: true, channelMultiple: 8 });
+    expect(config.plannedFor).toMatch(/^[0-9a-f]{12}$/);
     expect(Object.keys(config.sparsity)).toHaveLength(8);
     expect(text).toMatch(/layers\.1\.mlp: [\d.]+ {2}# 0\.5: [+−]\d/);
     const numbers = JSON.parse(await readFile(at.path('plan.json'), 'utf8'));
@@ -31,17 +34,6 @@ describe('spft sparsity plan', () => {
     expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2);
     expect(first.stderr).not.toContain('measurements were there');
 
-    // With a tenth of the steps dense the others may take less, and the file says which.
-    const last = ['--flops', '0.8', '--end_step', '0.9', '--out', at.path('last.yaml'), '--json', at.path('last.json')];
-    await works(plan(...last), { env });
-    const cooled = JSON.parse(await readFile(at.path('last.json'), 'utf8'));
-    expect(cooled.runFlops).toBeLessThanOrEqual(0.8);
-    expect(cooled.runFlops).toBeCloseTo(0.9 * cooled.flops + 0.1, 9);
-    expect(SpftConfig.fromText(await readFile(at.path('last.yaml'), 'utf8'), 'last.yaml').endStep).toBe(0.9);
-    expect(await fails(plan('--flops', '0.8', '--end_step', '0', '--out', at.path('x.yaml')), { env })).toContain(
-      'a plan is for a run with sparse steps',
-    );
-
     const second = await works(plan('--max_loss', '0.2', '--out', at.path('second.yaml')), { env });
     expect(second.stderr).toMatch(/plan: .*; \d+ measurements were there/);
     const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('run'), '--max_steps', '2'];
@@ -51,6 +43,19 @@ describe('spft sparsity plan', () => {
     await works([...train, ...auto], { env });
     const described = JSON.parse(await readFile(at.path('run', 'spft_run.json'), 'utf8'));
     expect(described.sparsity).toMatchObject({ mode: 'calibrated_8', skip_output_tokens: true });
+  });
+
+  it('counts the steps that are dense, and says in the file which', async () => {
+    const env = { XDG_CACHE_HOME: at.path('cache') };
+    const last = ['--flops', '0.8', '--end_step', '0.9', '--out', at.path('last.yaml'), '--json', at.path('last.json')];
+    await works(plan(...last), { env });
+    const cooled = JSON.parse(await readFile(at.path('last.json'), 'utf8'));
+    expect(cooled.runFlops).toBeLessThanOrEqual(0.8);
+    expect(cooled.runFlops).toBeCloseTo(0.9 * cooled.flops + 0.1, 9);
+    expect(SpftConfig.fromText(await readFile(at.path('last.yaml'), 'utf8'), 'last.yaml').endStep).toBe(0.9);
+    expect(await fails(plan('--flops', '0.8', '--end_step', '0', '--out', at.path('x.yaml')), { env })).toContain(
+      'a plan is for a run with sparse steps',
+    );
   });
 
   it('says what a budget that cannot be met could be, and writes nothing', async () => {
@@ -86,6 +91,30 @@ describe('spft sparsity plan', () => {
     expect(stderr).toContain('let spft sparsity plan measure this model');
     expect(stderr).toContain('losses of sparse steps are not comparable with dense ones');
     expect(await readFile(at.path('far', 'report.html'), 'utf8')).toContain('not comparable with dense ones');
+  });
+
+  it('of another model is said where its layers fit', async () => {
+    const plan = (fingerprint: string) => `mode: svd_8\nplanned_for: ${fingerprint}\nsparsity:\n  layers.1.mlp: 0.9\n`;
+    const train = [
+      'train',
+      '--model',
+      BASE,
+      '--dataset',
+      at.train,
+      '--output_dir',
+      at.path('other'),
+      '--max_steps',
+      '1',
+    ];
+    await writeFile(at.path('fits.yaml'), plan('0123456789ab'));
+    const run = await works([...train, '--sparsity', at.path('fits.yaml')]);
+    expect(run.stderr).toMatch(
+      /warning: the sparsities were planned for another model \(planned_for: 0123456789ab; this one is [0-9a-f]{12}\)/,
+    );
+    const own = /this one is ([0-9a-f]{12})/.exec(run.stderr)![1]!;
+    await writeFile(at.path('own.yaml'), plan(own));
+    const again = await works([...train, '--sparsity', at.path('own.yaml'), '--overwrite_output_dir']);
+    expect(again.stderr).not.toContain('another model');
   });
 
   it('of another model names the layers that this one lacks', async () => {

@@ -38,6 +38,22 @@ describe('spft predictor build', () => {
     expect(await fails(build('--mode', 'svd_4', ...out))).toContain('found those of mode calibrated_4_static');
   });
 
+  it('takes predictors that were fitted to other data, and says so', async () => {
+    const place = ['--out', at.path('given', 'base', 'calibrated_4')];
+    await works(build('--calibration', at.train, '--mode', 'calibrated_4', ...place));
+    await writeFile(
+      at.path('four.yaml'),
+      'mode: calibrated_4\nskip_output_tokens: true\nsparsity:\n  layers.1.mlp: 0.9\n',
+    );
+    const train = (data: string) => [
+      ...['train', '--model', BASE, '--dataset', data, '--output_dir', at.path('fitted'), '--max_steps', '1'],
+      ...['--sparsity', at.path('four.yaml'), '--spft_predictor_basepath', at.path('given'), '--overwrite_output_dir'],
+    ];
+    const message = 'were fitted to other data than this run';
+    expect((await works(train(at.train))).stderr).not.toContain(message);
+    expect((await works(train(at.test))).stderr).toContain(message);
+  });
+
   it('says what is wrong with data to fit to', async () => {
     expect(await fails(build('--mode', 'calibrated_8'))).toContain('give --calibration FILE');
     expect(await fails(build('--mode', 'svd_8', '--calibration', at.train))).toContain('from the weights alone');

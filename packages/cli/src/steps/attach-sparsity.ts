@@ -125,6 +125,13 @@ export async function attachSparsity<M extends SparsityAttachable>(
 ): Promise<SpftModel<M>> {
   let building: ReturnType<Output['task']> | null = null;
   let place = '';
+  const { plannedFor } = config;
+  if (plannedFor !== null && !opened.fingerprint.startsWith(plannedFor)) {
+    output.warn(
+      `the sparsities were planned for another model (planned_for: ${plannedFor}; this one is ${opened.fingerprint.slice(0, plannedFor.length)}): which layers can ` +
+        'be how sparse differs from model to model; let spft sparsity plan measure this one',
+    );
+  }
   try {
     const spft = await getSpftModel(model, config, {
       ...(calibration ? { calibration } : {}),

@@ -136,7 +136,7 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     );
     const facts: PlanTextFacts = {
       ...{ mode: estimator, model: opened.name, dataset: train.dataset ?? '', backend: tf.getBackend() },
-      ...{ channelMultiple, layerCount },
+      ...{ channelMultiple, layerCount, fingerprint: opened.fingerprint.slice(0, 12) },
       schedule: Object.fromEntries(Object.entries(asked.schedule ?? {}).map(([key, value]) => [snakeCase(key), value])),
     };
     return { planning, facts, text: planText(planning, facts) };

@@ -9,6 +9,8 @@ export interface PlanTextFacts {
   /** Kept channels are rounded up to a multiple of it; null: as the backend has it. */
   readonly channelMultiple: number | null;
   readonly layerCount: number;
+  /** Tells the model from others. */
+  readonly fingerprint: string;
   /** Keys of the sparsity file that say which steps are sparse, where it is not all of them. */
   readonly schedule?: Readonly<Record<string, number>>;
 }
@@ -31,6 +33,7 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
     `mode: ${facts.mode}`,
     'skip_output_tokens: true',
     `skip_tail_tokens: ${skipTailTokens}`,
+    `planned_for: ${facts.fingerprint}`,
     ...schedule.map(([key, value]) => `${key}: ${value}`),
     ...(facts.channelMultiple === null ? [] : [`channel_multiple: ${facts.channelMultiple}`]),
     '# Behind each: how much the loss rises with this module alone at each sparsity.',
