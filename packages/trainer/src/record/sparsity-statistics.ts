@@ -17,9 +17,12 @@ export interface ListenablePlan {
 export interface SparsityStatisticsOptions {
   /** Layers of the model, so that dense ones are in the map too. */
   readonly layerCount?: number;
-  /** Steps between two that are listened to; `logging_steps` when not given. */
+  /** Steps between two that are listened to. Not given: `logging_steps`, or more where that would be more than 50 steps of the run. */
   readonly every?: number;
 }
+
+/** A step that is listened to is launched one call at a time where others are recorded, and what it chose is read: of a small model that takes five times as long. */
+const MOST_LISTENED = 50;
 
 interface Counts {
   readonly keptTimes: Uint32Array;
@@ -42,7 +45,8 @@ export class SparsityStatistics implements TrainerCallback {
   }
 
   onStepBegin({ args, state }: TrainerContext): void {
-    if (state.globalStep % (this.#options.every ?? args.loggingSteps) !== 0) return;
+    const every = this.#options.every ?? Math.max(args.loggingSteps, Math.ceil(state.maxSteps / MOST_LISTENED));
+    if (state.globalStep % every !== 0) return;
     this.#listening = true;
     this.#outer = this.#plan.listener;
     this.#plan.listener = (event) => {
