@@ -10,7 +10,12 @@ export interface HttpOptions {
   readonly fetchFor?: (url: URL) => Promise<typeof globalThis.fetch>;
   /** What is asked with every request besides. */
   readonly headers?: Readonly<Record<string, string>>;
-  readonly init?: Pick<RequestInit, 'cache' | 'credentials' | 'referrerPolicy'>;
+  readonly init?: {
+    // Spelled out, as `RequestInit` of the types of Node alone has no cache.
+    readonly cache?: 'default' | 'force-cache' | 'no-cache' | 'no-store' | 'only-if-cached' | 'reload';
+    readonly credentials?: 'include' | 'omit' | 'same-origin';
+    readonly referrerPolicy?: 'no-referrer' | 'origin' | 'same-origin' | 'strict-origin';
+  };
   /** What a person can do, in the words of where this runs. Default: those of a command line. */
   readonly advice?: HubAdvice;
   /** How many times a request is repeated after a 5xx, 429 or a broken connection that brought nothing new. */
