@@ -88,6 +88,7 @@ export async function measure(backend: string, options: MeasureOptions): Promise
   return {
     ...{ backend, device, layers, vocabulary, length, sparse, firstStepMs, before, after },
     ...{ ms: quantiles(whole), hostMs: quantiles(host), pipelinedMs, losses: [losses[0], losses.at(-1)] },
+    bindGroupsMade: (engine as { bindGroupsMade?: number }).bindGroupsMade ?? 0,
     dispatches: (engine.dispatches ?? 0) - dispatched,
     profile,
   };

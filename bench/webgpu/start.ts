@@ -11,7 +11,8 @@ interface OnDevice {
 
 export async function start(name: string): Promise<string> {
   if (name === 'webgpu') {
-    await provideWebGPU();
+    // `DAWN_FLAGS=backend=null` computes nothing: what is left is the host's time.
+    await provideWebGPU({ flags: process.env.DAWN_FLAGS?.split(',') ?? [] });
     await import('@spft/backend-webgpu');
     if (!(await tf.setBackend(name))) {
       const { startError } = await import('@spft/backend-webgpu');

@@ -497,8 +497,10 @@ if (d < HEAD_DIM) { y[at * HEAD_DIM + d] = sums[i][n][j] / total[i]; }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read> norms: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
 override ROOT: bool = false;
+override DIVIDED: bool = false;
 var<workgroup> sums: array<f32, 256>;
 @compute @workgroup_size(32, 8)
 fn main(
@@ -516,6 +518,7 @@ workgroupBarrier();
 if (local.y > 0 || j >= params.width) { return; }
 for (var part = 1u; part < 8; part++) { sum += sums[part * 32 + local.x]; }
 if (ROOT) { sum = sqrt(sum); }
+if (DIVIDED) { sum = select(sum / norms[j], 0.0, norms[j] == 0.0); }
 y[j] = sum;
 }`,
   'combine-scores': `struct Params { size: u32, headDim: u32, heads: u32 }
@@ -888,6 +891,31 @@ for (var g = 0u; g < params.group; g++) {
 channels[first * params.group + g * (end - first) + n - first] = i32((head * params.group + g) * params.headDim + i);
 }
 }`,
+  rescale: `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
+return (group.y * groups.x + group.x) * 256 + lane;
+}
+struct Params { size: u32, width: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> z: array<f32>;
+@group(0) @binding(2) var<storage, read> magnitude: array<f32>;
+@group(0) @binding(3) var<storage, read> norms: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+override WITH_RESIDUAL: bool = false;
+@compute @workgroup_size(256)
+fn main(
+@builtin(workgroup_id) group: vec3<u32>,
+@builtin(num_workgroups) groups: vec3<u32>,
+@builtin(local_invocation_index) lane: u32,
+) {
+let i = placeOf(group, groups, lane);
+if (i >= params.size) { return; }
+let o = i % params.width;
+var value = 0.0;
+if (norms[o] != 0.0) { value = z[i] * (magnitude[o] / norms[o]); }
+if (WITH_RESIDUAL) { value += residual[i]; }
+y[i] = value;
+}`,
   'rms-norm-grad': `override LANES: u32 = 128;
 var<workgroup> lanes: array<f32, LANES>;
 fn sumOfLanes(lane: u32, value: f32) -> f32 {
@@ -1015,6 +1043,48 @@ let sine = params.sign * sines[angle];
 y[first] = x[first] * cosine - x[second] * sine;
 y[second] = x[second] * cosine + x[first] * sine;
 }`,
+  'row-norms': `override LANES: u32 = 128;
+var<workgroup> lanes: array<f32, LANES>;
+fn sumOfLanes(lane: u32, value: f32) -> f32 {
+lanes[lane] = value;
+for (var half = LANES / 2; half > 0; half /= 2) {
+workgroupBarrier();
+if (lane < half) { lanes[lane] += lanes[lane + half]; }
+}
+workgroupBarrier();
+let sum = lanes[0];
+workgroupBarrier();
+return sum;
+}
+fn maxOfLanes(lane: u32, value: f32) -> f32 {
+lanes[lane] = value;
+for (var half = LANES / 2; half > 0; half /= 2) {
+workgroupBarrier();
+if (lane < half) { lanes[lane] = max(lanes[lane], lanes[lane + half]); }
+}
+workgroupBarrier();
+let most = lanes[0];
+workgroupBarrier();
+return most;
+}
+struct Params { rows: u32, width: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(LANES)
+fn main(
+@builtin(workgroup_id) group: vec3<u32>,
+@builtin(num_workgroups) groups: vec3<u32>,
+@builtin(local_invocation_index) lane: u32,
+) {
+let row = group.y * groups.x + group.x;
+if (row >= params.rows) { return; }
+let base = row * params.width;
+var squares = 0.0;
+for (var h = lane; h < params.width; h += LANES) { squares += x[base + h] * x[base + h]; }
+let sum = sumOfLanes(lane, squares);
+if (lane == 0) { y[row] = sqrt(sum); }
+}`,
   'scatter-columns': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
@@ -1049,11 +1119,12 @@ y[i] = value;
   'sequence-means': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
-struct Params { size: u32, width: u32, sequences: u32 }
+struct Params { size: u32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> lists: array<i32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> starts: array<i32>;
+@group(0) @binding(3) var<storage, read> rows: array<i32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,
@@ -1063,11 +1134,11 @@ fn main(
 let i = placeOf(group, groups, lane);
 if (i >= params.size) { return; }
 let b = i / params.width;
-let start = lists[b];
-let end = lists[b + 1];
+let start = starts[b];
+let end = starts[b + 1];
 var sum = 0.0;
 for (var token = start; token < end; token++) {
-sum += x[u32(lists[params.sequences + 1 + u32(token)]) * params.width + i % params.width];
+sum += x[u32(rows[token]) * params.width + i % params.width];
 }
 y[i] = select(0.0, sum / f32(end - start), end > start);
 }`,
@@ -1098,6 +1169,74 @@ step += momentum[i] * params.momentum;
 momentum[i] = step;
 }
 parameter[i] -= step * params.learningRate;
+}`,
+  squares: `override LANES: u32 = 128;
+var<workgroup> lanes: array<f32, LANES>;
+fn sumOfLanes(lane: u32, value: f32) -> f32 {
+lanes[lane] = value;
+for (var half = LANES / 2; half > 0; half /= 2) {
+workgroupBarrier();
+if (lane < half) { lanes[lane] += lanes[lane + half]; }
+}
+workgroupBarrier();
+let sum = lanes[0];
+workgroupBarrier();
+return sum;
+}
+fn maxOfLanes(lane: u32, value: f32) -> f32 {
+lanes[lane] = value;
+for (var half = LANES / 2; half > 0; half /= 2) {
+workgroupBarrier();
+if (lane < half) { lanes[lane] = max(lanes[lane], lanes[lane + half]); }
+}
+workgroupBarrier();
+let most = lanes[0];
+workgroupBarrier();
+return most;
+}
+struct Params { share: u32, shares: u32, at: u32, size0: u32, size1: u32, size2: u32, size3: u32, size4: u32, size5: u32, size6: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x0: array<f32>;
+@group(0) @binding(2) var<storage, read> x1: array<f32>;
+@group(0) @binding(3) var<storage, read> x2: array<f32>;
+@group(0) @binding(4) var<storage, read> x3: array<f32>;
+@group(0) @binding(5) var<storage, read> x4: array<f32>;
+@group(0) @binding(6) var<storage, read> x5: array<f32>;
+@group(0) @binding(7) var<storage, read> x6: array<f32>;
+@group(0) @binding(8) var<storage, read_write> y: array<f32>;
+fn sizeOf(tensor: u32) -> u32 {
+switch (tensor) {
+case 0: { return params.size0; }
+case 1: { return params.size1; }
+case 2: { return params.size2; }
+case 3: { return params.size3; }
+case 4: { return params.size4; }
+case 5: { return params.size5; }
+default: { return params.size6; }
+}
+}
+fn numberOf(tensor: u32, i: u32) -> f32 {
+switch (tensor) {
+case 0: { return x0[i]; }
+case 1: { return x1[i]; }
+case 2: { return x2[i]; }
+case 3: { return x3[i]; }
+case 4: { return x4[i]; }
+case 5: { return x5[i]; }
+default: { return x6[i]; }
+}
+}
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+let tensor = group.y;
+let end = min(sizeOf(tensor), (group.x + 1) * params.share);
+var sum = 0.0;
+for (var i = group.x * params.share + lane; i < end; i += LANES) {
+let value = numberOf(tensor, i);
+sum += value * value;
+}
+sum = sumOfLanes(lane, sum);
+if (lane == 0) { y[params.at + tensor * params.shares + group.x] = sum; }
 }`,
   'sum-parts': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
@@ -1149,13 +1288,12 @@ struct Params { size: u32, share: u32, at: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-override SQUARES: bool = false;
 override ROOT: bool = false;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 var sum = 0.0;
 let end = min(params.size, (group.x + 1) * params.share);
-for (var i = group.x * params.share + lane; i < end; i += LANES) { sum += select(x[i], x[i] * x[i], SQUARES); }
+for (var i = group.x * params.share + lane; i < end; i += LANES) { sum += x[i]; }
 sum = sumOfLanes(lane, sum);
 if (lane > 0) { return; }
 y[params.at + group.x] = select(sum, sqrt(sum), ROOT);
@@ -1254,7 +1392,7 @@ if (to < params.columns && at < params.rows) { y[to * params.rows + at] = tile[l
   zero: `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
-struct Params { size: u32 }
+struct Params { size: u32, offset: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 @compute @workgroup_size(256)
@@ -1264,7 +1402,7 @@ fn main(
 @builtin(local_invocation_index) lane: u32,
 ) {
 let i = placeOf(group, groups, lane);
-if (i < params.size) { y[i] = 0; }
+if (i < params.size) { y[params.offset + i] = 0; }
 }`,
 } as const;
 

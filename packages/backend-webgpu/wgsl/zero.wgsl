@@ -1,6 +1,6 @@
-// y = 0.
+// y[offset + i] = 0.
 //+ place
-struct Params { size: u32 }
+struct Params { size: u32, offset: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 
@@ -11,5 +11,5 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = placeOf(group, groups, lane);
-  if (i < params.size) { y[i] = 0; }
+  if (i < params.size) { y[params.offset + i] = 0; }
 }

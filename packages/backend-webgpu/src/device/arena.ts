@@ -1,62 +1,84 @@
 /// <reference types="@webgpu/types" />
 /**
- * @file The numbers that dispatches are told: parameters and index lists, written on the host, sent in one piece when commands are submitted.
+ * @file The numbers that dispatches are told, written on the host and sent in one piece when commands are submitted; and lists of whole numbers, of
+ * which every layer of a step wants the same.
  *
  * A queue runs what it is given in order, so one buffer serves every submission: its next contents are written after the last commands
  * that read it.
  */
+import { PARAMS_BYTES } from './bind-groups.js';
 
-const CAPACITY = 2 ** 20;
-/** Of offsets of uniform and storage buffers, as every implementation allows. */
+/** Parameters of a submission. */
+const CAPACITY = 2 ** 17;
+/** Of offsets of uniform buffers, as every implementation allows. */
 const ALIGNMENT = 256;
+/** Lists that are kept: a step has few. */
+const MOST_LISTS = 16;
 
 export class Arena {
-  readonly #bytes = new Uint8Array(CAPACITY);
-  readonly #buffer: GPUBuffer;
-  /** Lists that are larger than the arena, until their submission. */
-  #large: GPUBuffer[] = [];
+  readonly params: GPUBuffer;
+  readonly #words = new Uint32Array(CAPACITY / 4);
+  readonly #lists = new Map<Int32Array, GPUBuffer>();
+  /** Lists that made room for others, until no command that waits may read them. */
+  #old: GPUBuffer[] = [];
   #used = 0;
 
   constructor(private readonly device: GPUDevice) {
-    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-    this.#buffer = device.createBuffer({ size: CAPACITY, usage });
+    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    this.params = device.createBuffer({ label: 'params', size: CAPACITY, usage });
   }
 
-  /** Whether so many words more have room before the next submission. */
-  hasRoom(words: number): boolean {
-    return 4 * words > CAPACITY || this.#used + 4 * words <= CAPACITY;
+  /** Whether parameters more have room before the next submission. */
+  hasRoom(): boolean {
+    return this.#used + ALIGNMENT <= CAPACITY;
   }
 
-  /** Where a copy of the words will be when the commands run. There must be room. */
-  put(words: Uint32Array | Int32Array): GPUBufferBinding {
-    const size = Math.max(4, words.byteLength);
-    const source = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-    if (size > CAPACITY) {
-      const buffer = this.device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST });
-      this.device.queue.writeBuffer(buffer, 0, source as BufferSource);
-      this.#large.push(buffer);
-      return { buffer };
-    }
+  /** Where in `params` the words will be when the commands run. There must be room. */
+  put(words: Uint32Array): number {
+    if (words.byteLength > PARAMS_BYTES) throw new Error(`internal: ${words.length} parameters`);
     const offset = this.#used;
-    this.#bytes.set(source, offset);
-    this.#used = Math.ceil((offset + size) / ALIGNMENT) * ALIGNMENT;
-    return { buffer: this.#buffer, offset, size };
+    this.#words.set(words, offset / 4);
+    this.#used = offset + ALIGNMENT;
+    return offset;
+  }
+
+  /** A buffer with the numbers of a list that does not change; the same for the same array while it is among the last ones. */
+  list(numbers: Int32Array): GPUBuffer {
+    const known = this.#lists.get(numbers);
+    if (known) return known;
+    const size = Math.max(4, numbers.byteLength);
+    const buffer = this.device.createBuffer({
+      label: 'list',
+      size,
+      usage: GPUBufferUsage.STORAGE,
+      mappedAtCreation: true,
+    });
+    new Int32Array(buffer.getMappedRange()).set(numbers);
+    buffer.unmap();
+    this.#lists.set(numbers, buffer);
+    if (this.#lists.size > MOST_LISTS) {
+      const [oldest, gone] = this.#lists.entries().next().value!;
+      this.#lists.delete(oldest);
+      this.#old.push(gone);
+    }
+    return buffer;
   }
 
   /** Sends what was put; to be called just before the submission. */
   send(): void {
-    if (this.#used > 0) this.device.queue.writeBuffer(this.#buffer, 0, this.#bytes, 0, this.#used);
+    if (this.#used > 0) this.device.queue.writeBuffer(this.params, 0, this.#words, 0, this.#used / 4);
     this.#used = 0;
   }
 
   /** To be called after the submission. */
   submitted(): void {
-    for (const buffer of this.#large) buffer.destroy();
-    this.#large = [];
+    for (const buffer of this.#old) buffer.destroy();
+    this.#old = [];
   }
 
   dispose(): void {
     this.submitted();
-    this.#buffer.destroy();
+    for (const buffer of this.#lists.values()) buffer.destroy();
+    this.params.destroy();
   }
 }

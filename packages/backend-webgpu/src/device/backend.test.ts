@@ -15,8 +15,8 @@ describe('shaders.generated.ts', () => {
   });
 
   it('takes constants that a shader has, and no others', () => {
-    expect(shaderText('sum', { SQUARES: true })).toContain('const SQUARES: bool = true;');
-    expect(shaderText('sum', {})).toContain('const SQUARES: bool = false;');
+    expect(shaderText('sum', { ROOT: true })).toContain('const ROOT: bool = true;');
+    expect(shaderText('sum', {})).toContain('const ROOT: bool = false;');
     expect(() => shaderText('sum', { CUBES: true })).toThrow('sum.wgsl has no CUBES');
   });
 });

@@ -13,6 +13,7 @@ import { WebGPUError } from '../errors.js';
 import type { ShaderName } from '../shaders.generated.js';
 import type { DeviceFound } from './adapter.js';
 import { Arena } from './arena.js';
+import { BindGroups } from './bind-groups.js';
 import { BufferPool } from './buffers.js';
 import { checkInternals, internalsOf } from './internals.js';
 import { type Constants, Pipelines } from './pipelines.js';
@@ -28,10 +29,11 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   readonly #pool: BufferPool;
   readonly #arena: Arena;
   readonly #pipelines: Pipelines;
+  readonly #bindGroups: BindGroups;
   #problem: WebGPUError | null = null;
   #disposed = false;
   #profiler: Profiler | null = null;
-  /** Dispatches of ours so far. */
+  /** Dispatches of ours so far, and bind groups that were made for them. */
   dispatches = 0;
 
   constructor({ device, info }: DeviceFound) {
@@ -43,6 +45,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     this.bufferManager = this.#pool as unknown as WebGPUBackend['bufferManager'];
     this.#arena = new Arena(device);
     this.#pipelines = new Pipelines(device);
+    this.#bindGroups = new BindGroups(device, this.#arena.params);
     device.addEventListener('uncapturederror', (event) => this.#note((event as GPUUncapturedErrorEvent).error));
     device.lost.then(({ reason, message }) => {
       if (this.#disposed) return;
@@ -76,6 +79,10 @@ export class SpftWebGPUBackend extends WebGPUBackend {
         );
   }
 
+  get bindGroupsMade(): number {
+    return this.#bindGroups.made;
+  }
+
   /** The tensor's buffer, with its values in it. */
   bufferOf({ dataId }: tf.TensorInfo): GPUBuffer {
     this.uploadToGPU(dataId);
@@ -85,7 +92,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   /**
    * Runs a shader: `@group(0)` has its parameters at binding 0 and `bindings` from 1 on.
    * @param params words of the uniform buffer.
-   * @param bindings tensors, or lists of whole numbers that are copied.
+   * @param bindings tensors, or lists of whole numbers, which must not change.
    */
   dispatch(
     shader: ShaderName,
@@ -95,29 +102,19 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     [x, y = 1, z = 1]: Groups,
   ): void {
     this.check();
+    if (!this.#arena.hasRoom()) this.flush();
     // What is uploaded goes into the stream of commands before the pass.
-    const resources = bindings.map((one) => (one instanceof Int32Array ? one : { buffer: this.bufferOf(one) }));
-    const words = bindings.reduce(
-      (sum, one) => sum + (one instanceof Int32Array ? one.length + 64 : 0),
-      params.length + 64,
-    );
-    if (!this.#arena.hasRoom(words)) this.flush();
+    const buffers = bindings.map((one) => (one instanceof Int32Array ? this.#arena.list(one) : this.bufferOf(one)));
     const pipeline = this.#pipelines.get(shader, constants);
-    const lists = [
-      this.#arena.put(params),
-      ...resources.map((r) => (r instanceof Int32Array ? this.#arena.put(r) : r)),
-    ];
-    const bindGroup = this.device.createBindGroup({
-      layout: pipeline.getBindGroupLayout(0),
-      entries: lists.map((resource, binding) => ({ binding, resource })),
-    });
+    const bindGroup = this.#bindGroups.get(pipeline, buffers);
+    const offset = this.#arena.put(params);
     const internals = internalsOf(this);
     this.ensureCommandEncoderReady();
     if (this.#profiler) this.endComputePassEncoder();
-    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass(this.#profiler?.pass(pipeline.label));
+    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass(this.#profiler?.pass(pipeline.name));
     const pass = internals.computePassEncoder;
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
+    pass.setPipeline(pipeline.pipeline);
+    pass.setBindGroup(0, bindGroup, [offset]);
     pass.dispatchWorkgroups(x, y, z);
     if (this.#profiler) this.endComputePassEncoder();
     this.dispatches++;

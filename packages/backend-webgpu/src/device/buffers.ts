@@ -15,6 +15,14 @@ interface Unused {
   readonly key: string;
 }
 
+/** Puts a buffer among others of its size, the oldest last. */
+function insert(others: GPUBuffer[], buffer: GPUBuffer, numbers: WeakMap<GPUBuffer, number>): void {
+  const number = numbers.get(buffer)!;
+  let at = others.length;
+  while (at > 0 && numbers.get(others[at - 1]!)! < number) at--;
+  others.splice(at, 0, buffer);
+}
+
 const keyOf = (size: number, usage: number) => `${size}_${usage}`;
 
 export class BufferPool {
@@ -22,9 +30,13 @@ export class BufferPool {
   numBytesUsed = 0;
   numBytesAllocated = 0;
   readonly #used = new Set<GPUBuffer>();
-  /** By size and usage; a Set keeps the order in which they came back. */
+  /** By size and usage. */
   readonly #unused = new Map<string, GPUBuffer[]>();
+  /** A Set keeps the order in which they came back. */
   readonly #order = new Set<Unused>();
+  /** In the order in which buffers were made. Of those that lie unused the first is given out, so that a step gets those of the step before it. */
+  readonly #numbers = new WeakMap<GPUBuffer, number>();
+  #made = 0;
   readonly #entries = new Map<GPUBuffer, Unused>();
   #unusedBytes = 0;
 
@@ -53,7 +65,7 @@ export class BufferPool {
     }
     const entry = { buffer, key: keyOf(buffer.size, buffer.usage) };
     const others = this.#unused.get(entry.key);
-    if (others) others.push(buffer);
+    if (others) insert(others, buffer, this.#numbers);
     else this.#unused.set(entry.key, [buffer]);
     this.#order.add(entry);
     this.#entries.set(buffer, entry);
@@ -95,6 +107,7 @@ export class BufferPool {
 
   #create(descriptor: GPUBufferDescriptor): GPUBuffer {
     const buffer = this.device.createBuffer(descriptor);
+    this.#numbers.set(buffer, this.#made++);
     this.numBytesAllocated += descriptor.size;
     return buffer;
   }

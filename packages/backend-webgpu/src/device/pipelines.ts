@@ -22,21 +22,52 @@ export function shaderText(name: ShaderName, constants: Constants): string {
   return text;
 }
 
+const BINDING = /@binding\((\d+)\) var<(uniform|storage, read_write|storage, read)>/g;
+
+/** Of a shader's bindings in their order; the parameters' place in the arena is told with each dispatch. */
+function layoutEntries(text: string): GPUBindGroupLayoutEntry[] {
+  return [...text.matchAll(BINDING)].map(([, binding, kind]) => ({
+    binding: Number(binding),
+    // GPUShaderStage.COMPUTE, which is no global before there is a device.
+    visibility: 4,
+    buffer:
+      kind === 'uniform'
+        ? { type: 'uniform', hasDynamicOffset: true }
+        : { type: kind === 'storage, read' ? 'read-only-storage' : 'storage' },
+  }));
+}
+
+export interface Pipeline {
+  readonly id: number;
+  readonly name: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
 export class Pipelines {
-  readonly #pipelines = new Map<string, GPUComputePipeline>();
+  readonly #pipelines = new Map<string, Pipeline>();
 
   constructor(private readonly device: GPUDevice) {}
 
-  get(name: ShaderName, constants: Constants): GPUComputePipeline {
-    let key: string = name;
-    for (const constant in constants) key += ` ${constant}=${constants[constant]}`;
-    let pipeline = this.#pipelines.get(key);
-    if (!pipeline) {
-      const module = this.device.createShaderModule({ label: key, code: shaderText(name, constants) });
-      const compute = { module, entryPoint: 'main' };
-      pipeline = this.device.createComputePipeline({ label: key, layout: 'auto', compute });
-      this.#pipelines.set(key, pipeline);
+  get(shader: ShaderName, constants: Constants): Pipeline {
+    let name: string = shader;
+    for (const constant in constants) name += ` ${constant}=${constants[constant]}`;
+    let made = this.#pipelines.get(name);
+    if (!made) {
+      made = this.#create(name, shaderText(shader, constants));
+      this.#pipelines.set(name, made);
     }
-    return pipeline;
+    return made;
+  }
+
+  #create(name: string, code: string): Pipeline {
+    const module = this.device.createShaderModule({ label: name, code });
+    const layout = this.device.createBindGroupLayout({ label: name, entries: layoutEntries(code) });
+    const pipeline = this.device.createComputePipeline({
+      label: name,
+      layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: 'main' },
+    });
+    return { id: this.#pipelines.size, name, pipeline, layout };
   }
 }

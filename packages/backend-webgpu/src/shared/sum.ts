@@ -7,7 +7,6 @@ const LANES = 256;
 const SHARE = 2 ** 14;
 
 interface Options {
-  readonly squares?: boolean;
   readonly root?: boolean;
 }
 
@@ -22,13 +21,13 @@ const run = (
 ) =>
   backend.dispatch(
     'sum',
-    { LANES, SQUARES: !!o.squares, ROOT: !!o.root },
+    { LANES, ROOT: !!o.root },
     words(size, share, at),
     [x, to],
     [Math.max(1, Math.ceil(size / share))],
   );
 
-/** to[at] = Σ of the first `size` numbers of x, or of their squares, or its root. */
+/** to[at] = Σ of the first `size` numbers of x, or its root. */
 export function sumInto(
   backend: Backend,
   x: tf.TensorInfo,
@@ -43,7 +42,7 @@ export function sumInto(
   }
   const groups = Math.ceil(size / SHARE);
   withScratch(backend, [groups], (parts) => {
-    run(backend, x, size, SHARE, parts!, 0, { squares: options.squares });
+    run(backend, x, size, SHARE, parts!, 0, {});
     run(backend, parts!, groups, groups, to, at, { root: options.root });
   });
 }

@@ -5,11 +5,15 @@ import { packedAttentionKernels } from './attention/packed-attention.js';
 import { ropeKernels } from './attention/rope.js';
 import { productsKernels } from './engine/products.js';
 import { linearCrossEntropyKernels } from './loss/linear-cross-entropy.js';
+import { gatedMlpKernels } from './mlp/gated-mlp.js';
 import { swigluKernels } from './mlp/swiglu.js';
 import { rmsNormKernels } from './norm/rms-norm.js';
 import { dropoutKernels } from './project/dropout.js';
 import { linearKernels } from './project/linear.js';
 import { loraLinearKernels } from './project/lora-linear.js';
+import { projectColumnsKernels } from './project/project-columns.js';
+import { projectRowsKernels } from './project/project-rows.js';
+import { rescaleKernels } from './project/rescale.js';
 import { columnsKernels } from './select/columns.js';
 import { scoresKernels } from './select/scores.js';
 import { rowsKernels } from './tokens/rows.js';
@@ -20,11 +24,15 @@ export const SPFT_KERNELS = {
   ...ropeKernels,
   ...productsKernels,
   ...linearCrossEntropyKernels,
+  ...gatedMlpKernels,
   ...swigluKernels,
   ...rmsNormKernels,
   ...dropoutKernels,
   ...linearKernels,
   ...loraLinearKernels,
+  ...projectColumnsKernels,
+  ...projectRowsKernels,
+  ...rescaleKernels,
   ...columnsKernels,
   ...scoresKernels,
   ...rowsKernels,

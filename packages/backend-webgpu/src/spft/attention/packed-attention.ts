@@ -1,6 +1,6 @@
 /** @file Causal attention over the sequences of a packed batch, in blocks; no scores are kept, but for log Σ exp of each row and head. */
 
-import type { AttentionAttributes } from '@spft/sparse-ops/backend';
+import type { AttentionAttributes, PackedLayout } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
 import { type Backend, type Call, f32, output, sizeOf, withScratch, words } from '../../shared/call.js';
 
@@ -14,11 +14,19 @@ function blockFor(backend: Backend, headDim: number): number {
   return [32, 16, 8].find((block) => bytesOf(block, headDim) <= most) ?? 4;
 }
 
+interface Lists {
+  readonly block: number;
+  readonly lists: Int32Array;
+  readonly blocks: number;
+}
+
+/** Every layer of a step asks for those of the same layout. */
+const known = new WeakMap<PackedLayout, Lists>();
+
 /** The row of each packed token, then of each block of a sequence: the sequence's start and end, the block's start. */
-function listsOf(
-  { layout }: AttentionAttributes,
-  block: number,
-): { readonly lists: Int32Array; readonly blocks: number } {
+function listsOf(layout: PackedLayout, block: number): Lists {
+  const found = known.get(layout);
+  if (found?.block === block) return found;
   const { sequenceStarts: starts, rowOfToken } = layout;
   const blocks: number[] = [];
   for (let b = 0; b + 1 < starts.length; b++) {
@@ -27,7 +35,9 @@ function listsOf(
   const lists = new Int32Array(rowOfToken.length + blocks.length);
   lists.set(rowOfToken);
   lists.set(blocks, rowOfToken.length);
-  return { lists, blocks: blocks.length / 3 };
+  const made = { block, lists, blocks: blocks.length / 3 };
+  known.set(layout, made);
+  return made;
 }
 
 /** What all shaders of a call are told. */
@@ -35,7 +45,7 @@ function setting(backend: Backend, attributes: AttentionAttributes) {
   const { heads, kvHeads, headDim } = attributes.heads;
   const block = blockFor(backend, headDim);
   const params = words(attributes.layout.tokens, heads, kvHeads, f32(1 / Math.sqrt(headDim)));
-  return { ...listsOf(attributes, block), constants: { BLOCK: block, HEAD_DIM: headDim }, params };
+  return { ...listsOf(attributes.layout, block), constants: { BLOCK: block, HEAD_DIM: headDim }, params };
 }
 
 function attention({ backend, inputs: { q, k, v }, attributes }: Call<'SpftPackedAttention'>): tf.TensorInfo[] {

@@ -28,7 +28,7 @@ function mask({ backend, inputs: { x, indices }, attributes }: Call<'SpftMaskCol
 export function columnDots(backend: Backend, a: tf.TensorInfo, b: tf.TensorInfo, ROOT: boolean): tf.TensorInfo {
   const [T, n] = dimensions(a);
   const y = output(backend, [n]);
-  if (n > 0) backend.dispatch('column-dots', { ROOT }, words(T, n), [a, b, y], [Math.ceil(n / 32)]);
+  if (n > 0) backend.dispatch('column-dots', { ROOT }, words(T, n), [a, b, a, y], [Math.ceil(n / 32)]);
   return y;
 }
 

@@ -38,10 +38,7 @@ function sequenceMeans({ backend, inputs: { x }, attributes }: Call<'SpftSequenc
   const { sequenceStarts, rowOfToken } = attributes;
   const [B, n] = [sequenceStarts.length - 1, x.shape[1]!];
   const y = output(backend, [B, n]);
-  const lists = new Int32Array(sequenceStarts.length + rowOfToken.length);
-  lists.set(sequenceStarts);
-  lists.set(rowOfToken, sequenceStarts.length);
-  forEach(backend, 'sequence-means', [sizeOf(y.shape), n, B], [x, lists, y]);
+  forEach(backend, 'sequence-means', [sizeOf(y.shape), n], [x, sequenceStarts, rowOfToken, y]);
   return y;
 }
 

@@ -1,7 +1,11 @@
 /** @file Steps of the optimizers, where parameters and moments lie, and the norm of all gradients. */
 import type * as tf from '@tensorflow/tfjs';
-import { type Backend, type Call, f32, forEach, output, sizeOf, withScratch } from '../../shared/call.js';
+import { type Backend, type Call, f32, forEach, output, sizeOf, withScratch, words } from '../../shared/call.js';
 import { sumInto } from '../../shared/sum.js';
+
+/** Tensors of one dispatch, and numbers of a workgroup, where squares are summed. */
+const AT_ONCE = 7;
+const SHARE = 2 ** 14;
 
 /** Outputs of which each is the memory of an input. */
 function shared(backend: Backend, infos: readonly tf.TensorInfo[]): tf.TensorInfo[] {
@@ -49,12 +53,21 @@ function sgd({ backend, inputs, attributes }: Call<'SpftSgd'>): tf.TensorInfo[] 
 
 function globalNorm({ backend, inputs, attributes: { count } }: Call<'SpftGlobalNorm'>): tf.TensorInfo {
   const norm = output(backend, []);
-  withScratch(backend, [count], (squares) => {
-    for (let n = 0; n < count; n++) {
-      const t = inputs[`t${n}`]!;
-      sumInto(backend, t, sizeOf(t.shape), squares!, n, { squares: true });
-    }
-    sumInto(backend, squares!, count, norm, 0, { root: true });
+  const all = Array.from({ length: count }, (_, n) => inputs[`t${n}`]!);
+  const groups = Array.from({ length: Math.ceil(count / AT_ONCE) }, (_, n) =>
+    all.slice(n * AT_ONCE, (n + 1) * AT_ONCE),
+  );
+  const shares = groups.map((group) => Math.max(1, ...group.map(({ shape }) => Math.ceil(sizeOf(shape) / SHARE))));
+  const total = shares.reduce((sum, n, g) => sum + n * groups[g]!.length, 0);
+  withScratch(backend, [total], (squares) => {
+    let at = 0;
+    groups.forEach((group, g) => {
+      const tensors = Array.from({ length: AT_ONCE }, (_, n) => group[n] ?? group[0]!);
+      const params = words(SHARE, shares[g]!, at, ...tensors.map(({ shape }) => sizeOf(shape)));
+      backend.dispatch('squares', { LANES: 256 }, params, [...tensors, squares!], [shares[g]!, group.length]);
+      at += shares[g]! * group.length;
+    });
+    sumInto(backend, squares!, total, norm, 0, { root: true });
   });
   return norm;
 }
