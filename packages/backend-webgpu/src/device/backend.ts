@@ -79,6 +79,10 @@ export class SpftWebGPUBackend extends WebGPUBackend {
         );
   }
 
+  get isProfiling(): boolean {
+    return this.#profiler !== null;
+  }
+
   get bindGroupsMade(): number {
     return this.#bindGroups.made;
   }
@@ -93,6 +97,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
    * Runs a shader: `@group(0)` has its parameters at binding 0 and `bindings` from 1 on.
    * @param params words of the uniform buffer.
    * @param bindings tensors, or lists of whole numbers, which must not change.
+   * @param about what a profile says beside the shader's name.
    */
   dispatch(
     shader: ShaderName,
@@ -100,6 +105,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     params: Uint32Array,
     bindings: readonly (tf.TensorInfo | Int32Array)[],
     [x, y = 1, z = 1]: Groups,
+    about = '',
   ): void {
     this.check();
     if (!this.#arena.hasRoom()) this.flush();
@@ -111,7 +117,9 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     const internals = internalsOf(this);
     this.ensureCommandEncoderReady();
     if (this.#profiler) this.endComputePassEncoder();
-    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass(this.#profiler?.pass(pipeline.name));
+    internals.computePassEncoder ??= internals.commandEncoder!.beginComputePass(
+      this.#profiler?.pass(`${pipeline.name} ${about}`.trim()),
+    );
     const pass = internals.computePassEncoder;
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, bindGroup, [offset]);

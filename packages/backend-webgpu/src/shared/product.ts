@@ -85,7 +85,9 @@ export function multiply(backend: Backend, product: Product): void {
     };
     // A shader's buffers are all bound, also those that a variant does not look at.
     const bindings = [a.x, b.x, indices ?? a.x, bias ?? a.x, added?.x ?? a.x, to];
-    backend.dispatch('product', constants, params, bindings, [Math.ceil(n / tile), Math.ceil(m / tile), batch * parts]);
+    const about = backend.isProfiling ? `${m} × ${n} × ${k}, ${parts} parts` : '';
+    const groups = [Math.ceil(n / tile), Math.ceil(m / tile), batch * parts] as const;
+    backend.dispatch('product', constants, params, bindings, groups, about);
   };
   const row = c.row ?? n;
   if (parts === 1) {
