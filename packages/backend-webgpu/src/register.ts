@@ -2,7 +2,7 @@
 import { registerSpftKernels } from '@spft/sparse-ops/backend';
 import * as tf from '@tensorflow/tfjs';
 import { requestDevice } from './device/adapter.js';
-import { SpftWebGPUBackend } from './device/backend.js';
+import { BATCH, SpftWebGPUBackend } from './device/backend.js';
 import { SPFT_KERNELS } from './spft/kernels.js';
 import { noteStart } from './start-error.js';
 import { repairTfjsKernels } from './tfjs/repaired.js';
@@ -15,6 +15,8 @@ const PRIORITY = 3;
 async function createBackend(): Promise<tf.KernelBackend> {
   try {
     const backend = new SpftWebGPUBackend(await requestDevice());
+    // tfjs's own kernels count ours too, and would submit every few of them.
+    tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', BATCH);
     noteStart(null);
     return backend;
   } catch (error) {

@@ -1,5 +1,6 @@
 /** @file Errors of WebGPU that are thrown, what tfjs's own kernels get wrong there, and the shaders as they lie in files. */
 import { execFileSync } from 'node:child_process';
+import { adamwUpdate } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describeWebGPU, useWebGPU, webgpu } from '../../test/webgpu.js';
@@ -98,6 +99,23 @@ describeWebGPU('SpftWebGPUBackend', () => {
       sum.dispose();
       expect(tf.memory().numTensors).toBe(before);
     }
+  });
+
+  it('reads what is there, also where a kernel has written over what was read before', async () => {
+    const [parameter, first, second] = [1, 0, 0].map((value) => tf.variable(tf.fill([2], value)));
+    const gradient = tf.tensor1d([1, -1]);
+    const state = { firstMoments: [first!], secondMoments: [second!] };
+    const seen: number[][] = [];
+    for (let step = 1; step <= 3; step++) {
+      adamwUpdate([parameter!], [gradient], state, { learningRate: 0.5, step });
+      seen.push([...(await parameter!.data())].map((value) => Math.round(value * 1e3) / 1e3));
+    }
+    expect(seen).toEqual([
+      [0.5, 1.5],
+      [0, 2],
+      [-0.5, 2.5],
+    ]);
+    tf.dispose([parameter!, first!, second!, gradient]);
   });
 
   it('sums tensors without elements', async () => {

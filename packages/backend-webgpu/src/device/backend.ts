@@ -20,7 +20,10 @@ import { type Constants, Pipelines } from './pipelines.js';
 import { type ProfileEntry, Profiler } from './profiler.js';
 
 /** Dispatches between submissions: each submission costs, and the GPU has nothing to do before the first. */
-const BATCH = 64;
+export const BATCH = 64;
+
+/** A tensor, a list of whole numbers that does not change, or a buffer. */
+export type Binding = tf.TensorInfo | Int32Array | GPUBuffer;
 
 export type Groups = readonly [x: number, y?: number, z?: number];
 
@@ -28,6 +31,8 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   readonly features: ReadonlySet<string>;
   readonly #pool: BufferPool;
   readonly #arena: Arena;
+  /** What is bound where a variant of a shader does not look at a buffer that it might write to. */
+  readonly unused: readonly [GPUBuffer, GPUBuffer];
   readonly #pipelines: Pipelines;
   readonly #bindGroups: BindGroups;
   #problem: WebGPUError | null = null;
@@ -44,6 +49,8 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     // Of tfjs's class, of which it has what tfjs uses.
     this.bufferManager = this.#pool as unknown as WebGPUBackend['bufferManager'];
     this.#arena = new Arena(device);
+    const word = () => device.createBuffer({ label: 'unused', size: 4, usage: GPUBufferUsage.STORAGE });
+    this.unused = [word(), word()];
     this.#pipelines = new Pipelines(device);
     this.#bindGroups = new BindGroups(device, this.#arena.params);
     device.addEventListener('uncapturederror', (event) => this.#note((event as GPUUncapturedErrorEvent).error));
@@ -96,21 +103,22 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   /**
    * Runs a shader: `@group(0)` has its parameters at binding 0 and `bindings` from 1 on.
    * @param params words of the uniform buffer.
-   * @param bindings tensors, or lists of whole numbers, which must not change.
    * @param about what a profile says beside the shader's name.
    */
   dispatch(
     shader: ShaderName,
     constants: Constants,
     params: Uint32Array,
-    bindings: readonly (tf.TensorInfo | Int32Array)[],
+    bindings: readonly Binding[],
     [x, y = 1, z = 1]: Groups,
     about = '',
   ): void {
     this.check();
     if (!this.#arena.hasRoom()) this.flush();
     // What is uploaded goes into the stream of commands before the pass.
-    const buffers = bindings.map((one) => (one instanceof Int32Array ? this.#arena.list(one) : this.bufferOf(one)));
+    const buffers = bindings.map((one) =>
+      one instanceof Int32Array ? this.#arena.list(one) : 'dataId' in one ? this.bufferOf(one) : one,
+    );
     const pipeline = this.#pipelines.get(shader, constants);
     const bindGroup = this.#bindGroups.get(pipeline, buffers);
     const offset = this.#arena.put(params);
@@ -168,6 +176,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     // Its buffer has a word all the same, as WebGPU binds no empty one.
     if (data?.shape.includes(0)) return data.dtype === 'float32' ? new Float32Array(0) : new Int32Array(0);
     const values = await super.read(dataId);
+    this.#forgetRead(dataId);
     this.check();
     return values;
   }
@@ -181,7 +190,15 @@ export class SpftWebGPUBackend extends WebGPUBackend {
         'a tensor on the GPU was read by dataSync() or arraySync(), which WebGPU does not have here; read it by await tensor.data()',
       );
     }
-    return super.readSync(dataId);
+    const read = super.readSync(dataId);
+    this.#forgetRead(dataId);
+    return read;
+  }
+
+  /** tfjs keeps what was read for the next time; but the optimizers' kernels write where a tensor lies. */
+  #forgetRead(dataId: object): void {
+    const data = this.tensorMap.get(dataId) as { values: unknown; resource?: unknown } | undefined;
+    if (data?.resource) data.values = null;
   }
 
   override dispose(): void {

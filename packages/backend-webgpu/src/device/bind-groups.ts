@@ -9,7 +9,7 @@ import type { Pipeline } from './pipelines.js';
 const MOST = 2 ** 14;
 
 /** Bytes of the parameters that a shader may read from their place on. */
-export const PARAMS_BYTES = 128;
+export const PARAMS_BYTES = 256;
 
 export class BindGroups {
   readonly #groups = new Map<string, GPUBindGroup>();

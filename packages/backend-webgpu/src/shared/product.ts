@@ -99,3 +99,66 @@ export function multiply(backend: Backend, product: Product): void {
     forEach(backend, 'sum-parts', [m * n, parts, n, row, c.offset ?? 0], [partial!, c.x], { ACCUMULATE: accumulate });
   });
 }
+
+/** Matrices of one dispatch at most, and the buffers that a shader of it binds. */
+const AT_ONCE = 3;
+const BUFFERS = 3 * AT_ONCE;
+
+/** A product of nothing but op(a) and op(b). */
+export type PlainProduct = Pick<Product, 'm' | 'n' | 'k' | 'a' | 'b' | 'c' | 'alpha'>;
+
+export interface TogetherOptions {
+  /** Adds to each c. */
+  readonly accumulate?: boolean;
+  /** Whether the products add up, in the c that they have in common. */
+  readonly sum?: boolean;
+}
+
+const isAlong = (products: readonly PlainProduct[], along: (product: PlainProduct) => boolean) =>
+  products.every((product) => along(product) === along(products[0]!));
+
+/** Several products, in as few dispatches as the device allows: alone each keeps a GPU busy in part. */
+export function multiplyTogether(
+  backend: Backend,
+  products: readonly PlainProduct[],
+  { accumulate = false, sum = false }: TogetherOptions = {},
+): void {
+  const fits =
+    products.length > 1 &&
+    products.length <= AT_ONCE &&
+    backend.device.limits.maxStorageBuffersPerShaderStage >= BUFFERS &&
+    isAlong(products, ({ a }) => a.column === 1) &&
+    isAlong(products, ({ b }) => b.row === 1) &&
+    products.every(({ m, n }) => m > 0 && n > 0) &&
+    [1, products.length].includes(new Set(products.map(({ c }) => c.x)).size);
+  if (!fits) {
+    products.forEach((product, n) => {
+      multiply(backend, { ...product, accumulate: accumulate || (sum && n > 0) });
+    });
+    return;
+  }
+  const of = (n: number) => products[n] ?? products[0]!;
+  const all = Array.from({ length: AT_ONCE }, (_, n) => of(n));
+  const params = words(
+    ...all.flatMap(({ m, n, k, a, b, c, alpha = 1 }) => [
+      ...[m, n, k, a.row, a.column, a.offset ?? 0, b.row, b.column, b.offset ?? 0],
+      ...[c.row ?? n, c.offset ?? 0, f32(alpha)],
+    ]),
+    products.length,
+  );
+  const [first, ...others] = [...new Set(products.map(({ c }) => c.x))];
+  const oneC = others.length === 0;
+  const most = (of: (product: PlainProduct) => number) => Math.max(...products.map(of));
+  const z = sum ? 1 : products.length;
+  const groupsOf = (tile: number) =>
+    [Math.ceil(most(({ n }) => n) / tile), Math.ceil(most(({ m }) => m) / tile), z] as const;
+  const tile = groupsOf(64).reduce((product, n) => product * n) >= ENOUGH ? 64 : 32;
+  const constants = {
+    ...{ TILE: tile, A_ALONG_K: of(0).a.column === 1, B_ALONG_K: of(0).b.row === 1 },
+    ...{ SUM: sum, ONE_C: oneC, ACCUMULATE: accumulate },
+  };
+  const cs = oneC ? [first!, ...backend.unused] : [first!, others[0]!, others[1] ?? backend.unused[1]];
+  const bindings = [...all.map(({ a }) => a.x), ...all.map(({ b }) => b.x), ...cs];
+  const about = backend.isProfiling ? products.map(({ m, n, k }) => `${m} × ${n} × ${k}`).join(', ') : '';
+  backend.dispatch('products', constants, params, bindings, groupsOf(tile), about);
+}

@@ -5,7 +5,7 @@
 import type { GatedMlpAttributes } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
 import { type Backend, type Call, forEach, output } from '../../shared/call.js';
-import { Gather, multiply, plain, transposed } from '../../shared/product.js';
+import { Gather, multiply, multiplyTogether, plain, transposed } from '../../shared/product.js';
 import { partsOf } from '../project/rows-of-layers.js';
 
 type Info = tf.TensorInfo;
@@ -18,12 +18,19 @@ const channelsOf = ({ weights }: GatedMlpAttributes, { keep }: Part) => keep?.ke
 function gateAndUp(backend: Backend, x: Info, attributes: GatedMlpAttributes, part: Part): Info[] {
   const { from, to, keep } = part;
   const [m, n, k] = [to - from, channelsOf(attributes, part), x.shape[1]!];
-  return [attributes.weights.gate, attributes.weights.up].map(({ weight, bias }) => {
-    const z = output(backend, [m, n]);
-    const product = { m, n, k, a: plain(x, from), b: transposed(weight), c: { x: z }, bias };
-    multiply(backend, keep ? { ...product, indices: keep.indices, gather: Gather.columnsOfB } : product);
-    return z;
-  });
+  const layers = [attributes.weights.gate, attributes.weights.up];
+  const zs = layers.map(() => output(backend, [m, n]));
+  const products = layers.map(({ weight }, at) => ({
+    ...{ m, n, k, a: plain(x, from), b: transposed(weight), c: { x: zs[at]! } },
+  }));
+  if (!keep && layers.every(({ bias }) => !bias)) multiplyTogether(backend, products);
+  else {
+    products.forEach((product, at) => {
+      const whole = { ...product, bias: layers[at]!.bias };
+      multiply(backend, keep ? { ...whole, indices: keep.indices, gather: Gather.columnsOfB } : whole);
+    });
+  }
+  return zs;
 }
 
 function gatedMlp({ backend, inputs: { x, residual }, attributes }: Call<'SpftGatedMlp'>): Info[] {
@@ -63,10 +70,13 @@ function gatedMlpGrad({ backend, inputs, attributes }: Call<'SpftGatedMlpGrad'>)
       ...of(Gather.columnsOfB),
     });
     forEach(backend, 'swiglu-grad', [m * channels], [gate, up, dh, dgate, dup]);
-    for (const [dz, { weight }] of [[dgate, weights.gate] as const, [dup, weights.up] as const]) {
-      multiply(backend, {
-        ...{ m, n: width, k: channels, a: plain(dz), b: plain(weight), c: { x: dx, offset: from * width } },
-        ...{ accumulate: dz === dup, ...of(Gather.rowsOfB) },
+    const products = [[dgate, weights.gate] as const, [dup, weights.up] as const].map(([dz, { weight }]) => ({
+      ...{ m, n: width, k: channels, a: plain(dz), b: plain(weight), c: { x: dx, offset: from * width } },
+    }));
+    if (!keep) multiplyTogether(backend, products, { sum: true });
+    else {
+      products.forEach((product, n) => {
+        multiply(backend, { ...product, accumulate: n > 0, ...of(Gather.rowsOfB) });
       });
     }
     for (const { dataId } of [dh, dgate, dup]) backend.disposeData(dataId);

@@ -2,7 +2,7 @@
 import type { KernelBranch, KernelLayer, KernelSelection } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
 import { type Backend, forEach, output } from '../../shared/call.js';
-import { Gather, multiply, plain, transposed } from '../../shared/product.js';
+import { Gather, multiply, multiplyTogether, plain, transposed } from '../../shared/product.js';
 
 type Info = tf.TensorInfo;
 
@@ -53,15 +53,21 @@ export function addBranches(backend: Backend, x: Info, { rank, all }: Branches, 
   if (rank === 0) return null;
   const [T, k] = x.shape as [number, number];
   const h = output(backend, [T, rank]);
-  for (const { a, b, r, at, layer, scaling } of all) {
-    multiply(backend, { m: T, n: r, k, a: plain(x), b: transposed(a), c: { x: h, row: rank, offset: at } });
-    const c = { x: ys[layer]! };
-    const n = b.shape[0]!;
-    multiply(backend, {
-      ...{ m: T, n, k: r, a: within(h, rank, at), b: transposed(b), c },
-      ...{ alpha: scaling, accumulate: true },
-    });
-  }
+  multiplyTogether(
+    backend,
+    all.map(({ a, r, at }) => ({
+      ...{ m: T, n: r, k, a: plain(x), b: transposed(a) },
+      c: { x: h, row: rank, offset: at },
+    })),
+  );
+  multiplyTogether(
+    backend,
+    all.map(({ b, r, at, layer, scaling }) => ({
+      ...{ m: T, n: b.shape[0]!, k: r, a: within(h, rank, at), b: transposed(b) },
+      ...{ c: { x: ys[layer]! }, alpha: scaling },
+    })),
+    { accumulate: true },
+  );
   return h;
 }
 
@@ -77,25 +83,36 @@ export function branchGradients(
   { rank, all }: Branches,
   dys: readonly Info[],
   dx: Info | null,
-): Info[][] {
+): (readonly [dA: Info, dB: Info])[] {
   const [T, width] = x.shape as [number, number];
-  const gradients = all.map(({ a, b }) => [output(backend, a.shape), output(backend, b.shape)]);
+  const gradients = all.map(({ a, b }) => [output(backend, a.shape), output(backend, b.shape)] as const);
   const dh = output(backend, [T, rank]);
-  all.forEach(({ a, b, r, at, layer, scaling }, n) => {
-    const dy = dys[layer]!;
-    const out = b.shape[0]!;
-    const ofH = within(h, rank, at);
-    const ofDh = within(dh, rank, at);
-    const turned = { ...ofDh, row: 1, column: rank };
-    const [dA, dB] = gradients[n]!;
-    multiply(backend, {
-      ...{ m: T, n: r, k: out, a: plain(dy), b: plain(b), alpha: scaling },
+  const turned = (at: number) => ({ ...within(dh, rank, at), row: 1, column: rank });
+  multiplyTogether(
+    backend,
+    all.map(({ b, r, at, layer, scaling }) => ({
+      ...{ m: T, n: r, k: b.shape[0]!, a: plain(dys[layer]!), b: plain(b), alpha: scaling },
       c: { x: dh, row: rank, offset: at },
-    });
-    if (dx) multiply(backend, { m: T, n: width, k: r, a: ofDh, b: plain(a), c: { x: dx }, accumulate: true });
-    multiply(backend, { m: r, n: width, k: T, a: turned, b: plain(x), c: { x: dA! } });
-    multiply(backend, { m: out, n: r, k: T, a: transposed(dy), b: ofH, c: { x: dB! }, alpha: scaling });
-  });
+    })),
+  );
+  if (dx) {
+    multiplyTogether(
+      backend,
+      all.map(({ a, r, at }) => ({ m: T, n: width, k: r, a: within(dh, rank, at), b: plain(a), c: { x: dx } })),
+      { accumulate: true, sum: true },
+    );
+  }
+  multiplyTogether(
+    backend,
+    all.map(({ r, at }, n) => ({ m: r, n: width, k: T, a: turned(at), b: plain(x), c: { x: gradients[n]![0]! } })),
+  );
+  multiplyTogether(
+    backend,
+    all.map(({ b, r, at, layer, scaling }, n) => ({
+      ...{ m: b.shape[0]!, n: r, k: T, a: transposed(dys[layer]!), b: within(h, rank, at), alpha: scaling },
+      c: { x: gradients[n]![1]! },
+    })),
+  );
   backend.disposeData(dh.dataId);
   return gradients;
 }
