@@ -1,11 +1,12 @@
-// AdamW as PyTorch has it, where parameter and moments lie.
+// A step of AdamW where parameter and moments lie.
 //+ place
+//+ adamw
 struct Params {
   size: u32, decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, stepSize: f32, rootCorrection: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
-@group(0) @binding(2) var<storage, read> gradientScale: array<f32>;
+@group(0) @binding(1) var<storage, read> gradientScale: array<f32>;
+@group(0) @binding(2) var<storage, read> gradient: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parameter: array<f32>;
 @group(0) @binding(4) var<storage, read_write> first: array<f32>;
 @group(0) @binding(5) var<storage, read_write> second: array<f32>;
@@ -20,11 +21,10 @@ fn main(
 ) {
   let i = placeOf(group, groups, lane);
   if (i >= params.size) { return; }
-  var g = gradient[i];
-  if (SCALED) { g *= gradientScale[0]; }
-  let m = first[i] * params.beta1 + g * params.rest1;
-  let v = second[i] * params.beta2 + g * g * params.rest2;
-  first[i] = m;
-  second[i] = v;
-  parameter[i] = parameter[i] * params.decay - m / (sqrt(v) / params.rootCorrection + params.epsilon) * params.stepSize;
+  var scale = 1.0;
+  if (SCALED) { scale = gradientScale[0]; }
+  let made = updated(numbersOf(params), parameter[i], gradient[i] * scale, first[i], second[i]);
+  parameter[i] = made.parameter;
+  first[i] = made.first;
+  second[i] = made.second;
 }

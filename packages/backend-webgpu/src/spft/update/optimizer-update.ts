@@ -1,11 +1,24 @@
 /** @file Steps of the optimizers, where parameters and moments lie, and the norm of all gradients. */
 import type * as tf from '@tensorflow/tfjs';
-import { type Backend, type Call, f32, forEach, output, sizeOf, withScratch, words } from '../../shared/call.js';
+import {
+  type Backend,
+  type Call,
+  f32,
+  forEach,
+  groupsFor,
+  output,
+  sizeOf,
+  withScratch,
+  words,
+} from '../../shared/call.js';
 import { sumInto } from '../../shared/sum.js';
 
 /** Tensors of one dispatch, and numbers of a workgroup, where squares are summed. */
 const AT_ONCE = 7;
 const SHARE = 2 ** 14;
+
+/** Of gradient, parameter and moments of two parameters, and the gradients' scale. */
+const BUFFERS_OF_PAIR = 9;
 
 /** Outputs of which each is the memory of an input. */
 function shared(backend: Backend, infos: readonly tf.TensorInfo[]): tf.TensorInfo[] {
@@ -24,11 +37,23 @@ function adamw({ backend, inputs, attributes }: Call<'SpftAdamw'>): tf.TensorInf
   const numbers = [
     ...[1 - learningRate * weightDecay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, stepSize, rootCorrection],
   ].map(f32);
-  p.forEach((parameter, n) => {
-    const g = inputs[`g${n}`]!;
-    const bindings = [g, scale ?? g, parameter, m[n]!, v[n]!];
-    forEach(backend, 'adamw', [sizeOf(parameter.shape), ...numbers], bindings, { SCALED: !!scale });
+  const constants = { SCALED: !!scale };
+  const all = p.flatMap((parameter, n) => {
+    const size = sizeOf(parameter.shape);
+    return size > 0 ? [{ size, tensors: [inputs[`g${n}`]!, parameter, m[n]!, v[n]!] }] : [];
   });
+  const pairs = backend.device.limits.maxStorageBuffersPerShaderStage >= BUFFERS_OF_PAIR;
+  for (let n = 0; n < all.length; n += pairs ? 2 : 1) {
+    const [one, other] = [all[n]!, pairs ? all[n + 1] : undefined];
+    const bindings = [scale ?? one.tensors[0]!, ...one.tensors, ...(other?.tensors ?? [])];
+    if (!other) {
+      forEach(backend, 'adamw', [one.size, ...numbers], bindings, constants);
+      continue;
+    }
+    const [x, y] = groupsFor(Math.ceil(Math.max(one.size, other.size) / 256));
+    const params = words(one.size, ...numbers, other.size);
+    backend.dispatch('adamw-pair', constants, params, bindings, [x, y, 2]);
+  }
   return outputs;
 }
 
