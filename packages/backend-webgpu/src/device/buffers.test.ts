@@ -28,6 +28,16 @@ describeWebGPU('BufferPool', () => {
     expect(pool.numBytesAllocated).toBe(0);
   });
 
+  it('refuses what no buffer of the device can hold', async () => {
+    await useWebGPU();
+    const pool = new BufferPool(webgpu().device);
+    const { maxStorageBufferBindingSize } = webgpu().device.limits;
+    expect(() => pool.acquireBuffer(maxStorageBufferBindingSize + 4, usage())).toThrow(
+      /this device has buffers of \d+ bytes at most; take a smaller model/,
+    );
+    expect([pool.numBytesUsed, pool.numBytesAllocated]).toEqual([0, 0]);
+  });
+
   it('makes whole words, also of nothing', async () => {
     await useWebGPU();
     const pool = new BufferPool(webgpu().device);

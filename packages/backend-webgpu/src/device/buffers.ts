@@ -6,6 +6,7 @@
  * lies here unused beyond `spare` bytes is given back to the device, oldest first, when commands have been submitted: before that a command
  * may still name it.
  */
+import { WebGPUError } from '../errors.js';
 
 /** Bytes that may lie unused, beside as much as is in use. */
 const SPARE = 2 ** 28;
@@ -105,7 +106,17 @@ export class BufferPool {
     this.numBytesAllocated = 0;
   }
 
+  /** @throws WebGPUError for more bytes than a shader may have of one buffer: WebGPU would say so later, and of another command. */
   #create(descriptor: GPUBufferDescriptor): GPUBuffer {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    if (descriptor.size > most) {
+      throw new WebGPUError(
+        'limit',
+        `a tensor of ${descriptor.size} bytes is wanted, and this device has buffers of ${most} bytes at most; take a smaller model, shorter or ` +
+          "fewer sequences a batch, or the backend 'wasm'",
+      );
+    }
     const buffer = this.device.createBuffer(descriptor);
     this.#numbers.set(buffer, this.#made++);
     this.numBytesAllocated += descriptor.size;
