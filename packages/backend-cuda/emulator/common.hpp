@@ -19,6 +19,12 @@ inline bool flag(const char* name) {
   return value && *value && strcmp(value, "0") != 0;
 }
 
+// Whether launches and products are only looked at: what the host takes for them is measured so.
+inline bool idle() {
+  static const bool wanted = flag("SPFT_EMULATOR_IDLE");
+  return wanted;
+}
+
 // Statuses are as poor as the real ones; what is wrong in detail goes to stderr.
 __attribute__((format(printf, 1, 2))) inline void complain(const char* format, ...) {
   if (flag("SPFT_EMULATOR_QUIET")) return;

@@ -83,7 +83,7 @@ int allocate(uint64_t* address, size_t bytes, bool of_pool) {
   } else {
     if (posix_memalign(&allocation.base, ALIGNMENT, rounded(bytes, ALIGNMENT) + CANARY_BYTES) != 0) return OUT_OF_MEMORY;
     *address = (uint64_t)allocation.base;
-    memset(allocation.base, POISON, bytes);
+    if (!emulator::idle()) memset(allocation.base, POISON, bytes);
     memset((char*)allocation.base + bytes, CANARY, CANARY_BYTES);
   }
   allocations[*address] = allocation;
@@ -100,7 +100,7 @@ bool overrun(const Allocation& allocation) {
 
 void give_back(const Allocation& allocation) {
   if (!allocation.mapped) {
-    memset(allocation.base, POISON, allocation.bytes);
+    if (!emulator::idle()) memset(allocation.base, POISON, allocation.bytes);
     free(allocation.base);
     return;
   }

@@ -181,6 +181,7 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, uns
   if (kernel.parameters > 0 && !parameters) return refuse("no parameters");
   for (int i = 0; i < kernel.parameters; i++)
     if (!parameters[i]) return refuse("a parameter's address is null");
+  if (idle()) return SUCCESS;
   // The driver copies the parameters in the call.
   std::vector<std::vector<char>> copies;
   for (int i = 0; i < kernel.parameters; i++) copies.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel.parameter_bytes[i]);

@@ -217,9 +217,16 @@ export class CudaBackend extends tf.KernelBackend {
     bytes: readonly number[],
     make: (info: tf.TensorInfo, address: number) => void,
   ): number {
-    const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
     const first = this.derivedAddress(infos[0]!, name);
-    if (first !== 0 && infos.every((info, n) => this.derivedAddress(info, name) === first + places[n]!)) return first;
+    // On the path of every branch, so without arrays.
+    let next = first;
+    let together = first !== 0;
+    for (let n = 0; together && n < infos.length; n++) {
+      together = this.derivedAddress(infos[n]!, name) === next;
+      next += bytes[n]!;
+    }
+    if (together) return first;
+    const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
     for (const info of infos) this.#refuseDerived(this.data.get(info.dataId), name);
     const total = bytes.reduce((sum, n) => sum + n, 0);
     const whole = this.#filled(total, this.#running, (address) => {

@@ -13,9 +13,22 @@ import type { Kernel, Parameter } from './kernel.js';
 export { compileOptions, type Defines, kernelCache, SOURCES } from './compiler.js';
 export type { Kernel } from './kernel.js';
 
+interface KnownKernel {
+  readonly file: string;
+  readonly defines: Defines;
+  readonly kernel: Kernel;
+}
+
+/** A kernel of a file is always asked for with definitions of the same names. */
+function areSame(one: Defines, other: Defines): boolean {
+  for (const name in other) if (one[name] !== other[name]) return false;
+  return true;
+}
+
 export class Modules {
   readonly #device: Device;
-  readonly #kernels = new Map<string, Kernel>();
+  /** By entry point. */
+  readonly #kernels = new Map<string, KnownKernel[]>();
   readonly #modules = new Map<string, number>();
   #nvrtc: Nvrtc | null = null;
 
@@ -29,13 +42,16 @@ export class Modules {
    * @throws CudaCompileError.
    */
   kernel(file: string, entry: string, parameters: string, defines: Defines = {}): Kernel {
-    // On the path of every launch, so without arrays.
+    // On the path of every launch, so without arrays, and without strings that are made anew.
+    let variants = this.#kernels.get(entry);
+    if (!variants) {
+      variants = [];
+      this.#kernels.set(entry, variants);
+    }
+    for (const known of variants) if (known.file === file && areSame(known.defines, defines)) return known.kernel;
+    this.#device.recording?.refuse(`the kernel ${entry} was new to it`);
     let variant = file;
     for (const name in defines) variant += ` ${name}=${defines[name]}`;
-    const key = `${variant}:${entry}`;
-    const known = this.#kernels.get(key);
-    if (known) return known;
-    this.#device.recording?.refuse(`the kernel ${entry} was new to it`);
     let module = this.#modules.get(variant);
     if (module === undefined) {
       module = this.#load(file, defines);
@@ -43,7 +59,7 @@ export class Modules {
     }
     const handle = this.#device.handle('cuModuleGetFunction', module, entry);
     const kernel = { handle, name: entry, parameters: [...parameters] as Parameter[], sharedBytes: 48 * 1024 };
-    this.#kernels.set(key, kernel);
+    variants.push({ file, defines: { ...defines }, kernel });
     return kernel;
   }
 

@@ -29,5 +29,8 @@ export const fitOneLaunch = (
   addresses.every((address) => address % 16 === 0);
 
 /** A kernel's arguments of one kind for three layers: 0 where there is none. */
-export const ofEach = <Part>(parts: readonly Part[], f: (part: Part) => number): number[] =>
-  Array.from({ length: MOST }, (_, n) => (parts[n] ? f(parts[n]) : 0));
+export const ofEach = <Part>([first, second, third]: readonly Part[], f: (part: Part) => number): number[] => [
+  first ? f(first) : 0,
+  second ? f(second) : 0,
+  third ? f(third) : 0,
+];
