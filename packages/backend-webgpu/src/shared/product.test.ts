@@ -76,7 +76,8 @@ describeWebGPU('products', () => {
     { timeout: 120_000 },
     async (layout, accumulate, m, n, k) => {
       const before = webgpu().numDataIds();
-      const one = caseOf(m, n, k, ...layouts[layout]);
+      const [transposeA, transposeB] = layouts[layout];
+      const one = caseOf(m, n, k, transposeA, transposeB);
       multiply(webgpu(), { ...one.product, accumulate });
       expect(await errorOf([one], accumulate)).toBeLessThan(2e-6 * (50 + k));
       dispose([one]);
