@@ -30,7 +30,7 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('the page on WebGPU'),
 
     await fill(page, { ...settings, steps: 500 }, null);
     await page.click('#start-button');
-    await page.waitForFunction(() => /^[2-9] /.test(document.querySelector('#tile-step')!.textContent!));
+    await page.waitForFunction(() => /^[2-9] \/ 500/.test(document.querySelector('#tile-step')!.textContent!));
     const session = await visits.context.browser()!.newBrowserCDPSession();
     await session.send('Browser.crashGpuProcess').catch(() => undefined);
     const { error } = await ended(page);
