@@ -169,9 +169,11 @@ describeCuda('rows of padding', () => {
         return values;
       });
       for (const other of results.slice(1)) {
-        // On a GPU a product of another size may take another algorithm, and add in another order.
-        if (emulated) expect(other).toEqual(results[0]);
-        else {
+        // On a GPU a product of another size may take another algorithm, and add in another order; the loss is added up over rows that lie elsewhere.
+        if (emulated) {
+          expectAllClose('loss', other[0]!, results[0]![0]!, { relative: 2e-7, absolute: 0 });
+          expect(other.slice(1)).toEqual(results[0]!.slice(1));
+        } else {
           other.forEach((values, n) => {
             expectAllClose(`result ${n}`, values, results[0]![n]!, { relative: 1e-4, absolute: 1e-6 });
           });
