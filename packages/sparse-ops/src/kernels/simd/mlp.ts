@@ -31,12 +31,10 @@ interface Part {
   readonly first: number;
   readonly rows: number;
   readonly channels: number;
-  /** As second operands of x and of what SwiGLU gives, with their biases: [H, channels] and [channels, H]. */
+  /** As second operands of x and of what SwiGLU gives: [H, channels] and [channels, H]. */
   readonly gate: SelectedOperand;
   readonly up: SelectedOperand;
   readonly down: Operand;
-  readonly gateBias: Operand | null;
-  readonly upBias: Operand | null;
   readonly gateAt: Address;
   readonly upAt: Address;
 }
@@ -88,12 +86,14 @@ export const gatedMlp: SimdRun<'SpftGatedMlp'> = (
   };
   const activations = [output(D, I), output(D, I)];
   const parts: Part[] = [partOf(call, weights, activations, 0)];
+  const biases = [biasesOf(call, weights, null)];
   if (keep) {
     const { indices, kept: channels } = keep;
     const sparse = [output(T - D, channels), output(T - D, channels)];
     const gathered = output(channels, H);
     gatherDown(call, down.weight, indices as tf.TensorInfo, gathered);
     parts.push(partOf(call, weights, sparse, D, { indices: indices as tf.TensorInfo, down: gathered }));
+    biases.push(biasesOf(call, weights, indices as tf.TensorInfo));
   }
   const [xs, ys, residuals, bias] = [
     whole(call, x!),
@@ -103,13 +103,14 @@ export const gatedMlp: SimdRun<'SpftGatedMlp'> = (
   ];
   call.pool.reserve(call.module.multiplyScratch() + FLOAT * MOST_ROWS * I);
   const h = inScratch(call.module.multiplyScratch());
-  for (const part of parts) {
+  for (const [n, part] of parts.entries()) {
     const { first, rows, channels } = part;
     if (rows === 0) continue;
+    const [gateBias, upBias] = biases[n]!;
     const [input, output, added] = [below(xs, first), below(ys, first), below(residuals, first)];
     const product = { m: rows, k: H, n: channels, a: input };
-    const gates = { ...product, b: part.gate, c: { at: part.gateAt, stride: channels }, added: part.gateBias };
-    const ups = { ...product, b: part.up, c: { at: part.upAt, stride: channels }, added: part.upBias };
+    const gates = { ...product, b: part.gate, c: { at: part.gateAt, stride: channels }, added: gateBias ?? null };
+    const ups = { ...product, b: part.up, c: { at: part.upAt, stride: channels }, added: upBias ?? null };
     const downs = { m: rows, k: channels, n: H, b: part.down, c: output, added };
     const finish = (from: number, to: number) => {
       if (bias) call.pool.call('addRow', bias.at, below(output, from).at, to - from, H);
@@ -157,16 +158,24 @@ function partOf(
 ): Part {
   const [rows, channels] = gates!.shape as [number, number];
   const list = selected && { rows: call.at(selected.indices) };
-  const bias = ({ bias }: KernelWeight) =>
-    selected ? keptBiasOf(call, bias ?? undefined, selected.indices) : biasOf(call, bias ?? undefined);
   return {
-    ...{ first, rows, channels, gateBias: bias(gate), upBias: bias(up) },
+    ...{ first, rows, channels },
     gate: { ...whole(call, gate.weight as tf.TensorInfo, true), ...list },
     up: { ...whole(call, up.weight as tf.TensorInfo, true), ...list },
     down: selected ? whole(call, selected.down) : whole(call, down.weight as tf.TensorInfo, true),
     ...{ gateAt: call.at(gates!), upAt: call.at(ups!) },
   };
 }
+
+/** What is added to gate's and up's products. The gradient asks for none of it, by when a bias that is no weight may be gone. */
+const biasesOf = (
+  call: SimdCall,
+  { gate, up }: { readonly gate: KernelWeight; readonly up: KernelWeight },
+  indices: tf.TensorInfo | null,
+): (Operand | null)[] =>
+  [gate, up].map(({ bias }) =>
+    indices ? keptBiasOf(call, bias ?? undefined, indices) : biasOf(call, bias ?? undefined),
+  );
 
 /** dx = dgate·Wgate + dup·Wup, where dh = dy·Wdown goes back through SwiGLU. */
 export const gatedMlpGrad: SimdRun<'SpftGatedMlpGrad'> = (call, inputs, { weights, keep, denseRows }) => {
