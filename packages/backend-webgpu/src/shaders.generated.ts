@@ -103,6 +103,30 @@ fn blockOf(number: u32) -> Block {
 let at = params.tokens + 3 * number;
 return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
 }
+fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
+return values;
+}
+fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
+return values;
+}
+fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
+return values;
+}
+fn quadOfDy(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = dy[at + i]; } }
+return values;
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
@@ -119,25 +143,17 @@ var<workgroup> shares: array<vec4<f32>, BLOCK * (SIDE + 1)>;
 fn fetchQueries(since: u32, end: u32, head: u32, lane: u32) {
 for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
 let token = since + task / HEAD_QUADS;
-let quad = task % HEAD_QUADS;
-var found = vec4<f32>();
-if (token < end) {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { found[i] = q[at + i]; } }
-}
-others[task / HEAD_QUADS * PITCH + quad] = found;
+var values = vec4<f32>();
+if (token < end) { values = quadOfQ(token, head, task % HEAD_QUADS); }
+others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
 }
 }
 fn fetchDys(since: u32, end: u32, head: u32, lane: u32) {
 for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
 let token = since + task / HEAD_QUADS;
-let quad = task % HEAD_QUADS;
-var found = vec4<f32>();
-if (token < end) {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { found[i] = dy[at + i]; } }
-}
-others[task / HEAD_QUADS * PITCH + quad] = found;
+var values = vec4<f32>();
+if (token < end) { values = quadOfDy(token, head, task % HEAD_QUADS); }
+others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
 }
 }
 @compute @workgroup_size(THREADS)
@@ -153,13 +169,8 @@ let quad = task % HEAD_QUADS;
 var key = vec4<f32>();
 var value = vec4<f32>();
 if (token < block.end) {
-let at = (u32(lists[token]) * params.kvHeads + kvHead) * HEAD_DIM + 4 * quad;
-for (var i = 0u; i < 4; i++) {
-if (4 * quad + i < HEAD_DIM) {
-key[i] = k[at + i];
-value[i] = v[at + i];
-}
-}
+key = quadOfK(token, kvHead, quad);
+value = quadOfV(token, kvHead, quad);
 }
 keys[task / HEAD_QUADS * PITCH + quad] = key;
 values[task / HEAD_QUADS * PITCH + quad] = value;
@@ -270,6 +281,46 @@ fn blockOf(number: u32) -> Block {
 let at = params.tokens + 3 * number;
 return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
 }
+fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
+return values;
+}
+fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
+return values;
+}
+fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
+return values;
+}
+fn quadOfDy(token: u32, head: u32, quad: u32) -> vec4<f32> {
+let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+var values = vec4<f32>();
+for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = dy[at + i]; } }
+return values;
+}
+fn fetchKeys(since: u32, end: u32, head: u32, lane: u32) {
+for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
+let token = since + task / HEAD_QUADS;
+var values = vec4<f32>();
+if (token < end) { values = quadOfK(token, head, task % HEAD_QUADS); }
+others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
+}
+}
+fn fetchValues(since: u32, end: u32, head: u32, lane: u32) {
+for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
+let token = since + task / HEAD_QUADS;
+var values = vec4<f32>();
+if (token < end) { values = quadOfV(token, head, task % HEAD_QUADS); }
+others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
+}
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
@@ -282,30 +333,6 @@ var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> dys: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> slopes: array<vec4<f32>, BLOCK * (SIDE + 1)>;
-fn fetchKeys(since: u32, end: u32, head: u32, lane: u32) {
-for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-let token = since + task / HEAD_QUADS;
-let quad = task % HEAD_QUADS;
-var values = vec4<f32>();
-if (token < end) {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
-for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
-}
-others[task / HEAD_QUADS * PITCH + quad] = values;
-}
-}
-fn fetchValues(since: u32, end: u32, head: u32, lane: u32) {
-for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-let token = since + task / HEAD_QUADS;
-let quad = task % HEAD_QUADS;
-var values = vec4<f32>();
-if (token < end) {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
-for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
-}
-others[task / HEAD_QUADS * PITCH + quad] = values;
-}
-}
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 let block = blockOf(group.x);
@@ -319,13 +346,8 @@ let quad = task % HEAD_QUADS;
 var query = vec4<f32>();
 var slope = vec4<f32>();
 if (token < block.end) {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-for (var i = 0u; i < 4; i++) {
-if (4 * quad + i < HEAD_DIM) {
-query[i] = q[at + i];
-slope[i] = dy[at + i];
-}
-}
+query = quadOfQ(token, head, quad);
+slope = quadOfDy(token, head, quad);
 }
 queries[task / HEAD_QUADS * PITCH + quad] = query;
 dys[task / HEAD_QUADS * PITCH + quad] = slope;
@@ -432,16 +454,6 @@ fn blockOf(number: u32) -> Block {
 let at = params.tokens + 3 * number;
 return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
 }
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
-@group(0) @binding(4) var<storage, read> lists: array<i32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> logSums: array<f32>;
-var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
-var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
-var<workgroup> scores: array<vec4<f32>, BLOCK * (SIDE + 1)>;
 fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
 let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
@@ -460,6 +472,32 @@ var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
 return values;
 }
+fn fetchKeys(since: u32, end: u32, head: u32, lane: u32) {
+for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
+let token = since + task / HEAD_QUADS;
+var values = vec4<f32>();
+if (token < end) { values = quadOfK(token, head, task % HEAD_QUADS); }
+others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
+}
+}
+fn fetchValues(since: u32, end: u32, head: u32, lane: u32) {
+for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
+let token = since + task / HEAD_QUADS;
+var values = vec4<f32>();
+if (token < end) { values = quadOfV(token, head, task % HEAD_QUADS); }
+others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
+}
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> k: array<f32>;
+@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(4) var<storage, read> lists: array<i32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> logSums: array<f32>;
+var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
+var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
+var<workgroup> scores: array<vec4<f32>, BLOCK * (SIDE + 1)>;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 let block = blockOf(group.x);
@@ -478,12 +516,7 @@ var most = vec4<f32>(-1e30);
 var total = vec4<f32>();
 for (var since = block.start; since < min(block.end, block.first + BLOCK); since += BLOCK) {
 workgroupBarrier();
-for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-let token = since + task / HEAD_QUADS;
-var values = vec4<f32>();
-if (token < block.end) { values = quadOfK(token, kvHead, task % HEAD_QUADS); }
-others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
-}
+fetchKeys(since, block.end, kvHead, lane);
 workgroupBarrier();
 var own = array<vec4<f32>, 4>();
 for (var quad = 0u; quad < HEAD_QUADS; quad++) {
@@ -519,12 +552,7 @@ sums[1][n] *= shrink.y;
 sums[2][n] *= shrink.z;
 sums[3][n] *= shrink.w;
 }
-for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-let token = since + task / HEAD_QUADS;
-var values = vec4<f32>();
-if (token < block.end) { values = quadOfV(token, kvHead, task % HEAD_QUADS); }
-others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
-}
+fetchValues(since, block.end, kvHead, lane);
 workgroupBarrier();
 for (var key = 0u; key < BLOCK; key++) {
 let p = scores[key * (SIDE + 1) + row];
@@ -807,7 +835,19 @@ var before = 0u;
 for (var j = 0u; j < i; j++) { before += flags[j]; }
 places[before] = i32(i);
 }`,
-  product: `struct Params {
+  product: `override TILE: u32 = 64;
+const STEP: u32 = 16;
+const QUADS: u32 = TILE / 4;
+const THREADS: u32 = QUADS * QUADS;
+const FETCHES: u32 = QUADS * STEP / THREADS;
+const PITCH: u32 = QUADS + 1;
+var<workgroup> aTile: array<vec4<f32>, STEP * PITCH>;
+var<workgroup> bTile: array<vec4<f32>, STEP * PITCH>;
+fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
+if (alongK) { return vec2(task / STEP, task % STEP); }
+return vec2(task % QUADS, task / QUADS);
+}
+struct Params {
 m: u32, n: u32, k: u32,
 parts: u32, partLength: u32,
 aRow: u32, aColumn: u32, aOffset: u32, aBatch: u32,
@@ -823,7 +863,6 @@ alpha: f32,
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read> added: array<f32>;
 @group(0) @binding(6) var<storage, read_write> c: array<f32>;
-override TILE: u32 = 64;
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
 override GATHER: u32 = 0;
@@ -831,13 +870,6 @@ override SCATTER: bool = false;
 override WITH_BIAS: bool = false;
 override WITH_ADDED: bool = false;
 override ACCUMULATE: bool = false;
-const STEP: u32 = 16;
-const QUADS: u32 = TILE / 4;
-const THREADS: u32 = QUADS * QUADS;
-const FETCHES: u32 = QUADS * STEP / THREADS;
-const PITCH: u32 = QUADS + 1;
-var<workgroup> aTile: array<vec4<f32>, STEP * PITCH>;
-var<workgroup> bTile: array<vec4<f32>, STEP * PITCH>;
 fn fetchA(row: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
 var values = vec4<f32>();
 if (k >= kEnd) { return values; }
@@ -863,10 +895,6 @@ values[i] = b[at + since * params.bColumn];
 }
 }
 return values;
-}
-fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
-if (alongK) { return vec2(task / STEP, task % STEP); }
-return vec2(task % QUADS, task / QUADS);
 }
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -933,7 +961,19 @@ c[at] = value;
 }
 }
 }`,
-  products: `struct Problem {
+  products: `override TILE: u32 = 64;
+const STEP: u32 = 16;
+const QUADS: u32 = TILE / 4;
+const THREADS: u32 = QUADS * QUADS;
+const FETCHES: u32 = QUADS * STEP / THREADS;
+const PITCH: u32 = QUADS + 1;
+var<workgroup> aTile: array<vec4<f32>, STEP * PITCH>;
+var<workgroup> bTile: array<vec4<f32>, STEP * PITCH>;
+fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
+if (alongK) { return vec2(task / STEP, task % STEP); }
+return vec2(task % QUADS, task / QUADS);
+}
+struct Problem {
 m: u32, n: u32, k: u32,
 aRow: u32, aColumn: u32, aOffset: u32,
 bRow: u32, bColumn: u32, bOffset: u32,
@@ -951,19 +991,11 @@ struct Params { problems: array<Problem, 3>, count: u32 }
 @group(0) @binding(7) var<storage, read_write> c0: array<f32>;
 @group(0) @binding(8) var<storage, read_write> c1: array<f32>;
 @group(0) @binding(9) var<storage, read_write> c2: array<f32>;
-override TILE: u32 = 64;
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
 override SUM: bool = false;
 override ONE_C: bool = false;
 override ACCUMULATE: bool = false;
-const STEP: u32 = 16;
-const QUADS: u32 = TILE / 4;
-const THREADS: u32 = QUADS * QUADS;
-const FETCHES: u32 = QUADS * STEP / THREADS;
-const PITCH: u32 = QUADS + 1;
-var<workgroup> aTile: array<vec4<f32>, STEP * PITCH>;
-var<workgroup> bTile: array<vec4<f32>, STEP * PITCH>;
 fn numberOfA(p: u32, at: u32) -> f32 {
 switch (p) {
 case 0: { return a0[at]; }
@@ -995,10 +1027,6 @@ for (var i = 0u; i < 4; i++) {
 if (column + i < params.problems[p].n) { values[i] = numberOfB(p, at + (column + i) * params.problems[p].bColumn); }
 }
 return values;
-}
-fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
-if (alongK) { return vec2(task / STEP, task % STEP); }
-return vec2(task % QUADS, task / QUADS);
 }
 fn write(p: u32, at: u32, value: f32) {
 if (ONE_C || SUM || p == 0) {

@@ -1,6 +1,7 @@
 // dk and dv of a block of keys of one key/value head, over all queries behind them of the heads that share it: dv = pᵀ · dy, dk = scale · dsᵀ · q, with p
 // and ds as in attention-grad-q.wgsl.
 //+ attention
+//+ attention-dy
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
@@ -21,25 +22,17 @@ var<workgroup> shares: array<vec4<f32>, BLOCK * (SIDE + 1)>;
 fn fetchQueries(since: u32, end: u32, head: u32, lane: u32) {
   for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
     let token = since + task / HEAD_QUADS;
-    let quad = task % HEAD_QUADS;
-    var found = vec4<f32>();
-    if (token < end) {
-      let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-      for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { found[i] = q[at + i]; } }
-    }
-    others[task / HEAD_QUADS * PITCH + quad] = found;
+    var values = vec4<f32>();
+    if (token < end) { values = quadOfQ(token, head, task % HEAD_QUADS); }
+    others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
   }
 }
 fn fetchDys(since: u32, end: u32, head: u32, lane: u32) {
   for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
     let token = since + task / HEAD_QUADS;
-    let quad = task % HEAD_QUADS;
-    var found = vec4<f32>();
-    if (token < end) {
-      let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-      for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { found[i] = dy[at + i]; } }
-    }
-    others[task / HEAD_QUADS * PITCH + quad] = found;
+    var values = vec4<f32>();
+    if (token < end) { values = quadOfDy(token, head, task % HEAD_QUADS); }
+    others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
   }
 }
 
@@ -56,13 +49,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var key = vec4<f32>();
     var value = vec4<f32>();
     if (token < block.end) {
-      let at = (u32(lists[token]) * params.kvHeads + kvHead) * HEAD_DIM + 4 * quad;
-      for (var i = 0u; i < 4; i++) {
-        if (4 * quad + i < HEAD_DIM) {
-          key[i] = k[at + i];
-          value[i] = v[at + i];
-        }
-      }
+      key = quadOfK(token, kvHead, quad);
+      value = quadOfV(token, kvHead, quad);
     }
     keys[task / HEAD_QUADS * PITCH + quad] = key;
     values[task / HEAD_QUADS * PITCH + quad] = value;

@@ -1,5 +1,7 @@
 // dq of a block of queries of one head: with p = exp(score − log Σ exp) and ds = p · (dy · v − Σ dy · y), dq = scale · ds · k.
 //+ attention
+//+ attention-dy
+//+ attention-keys
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
@@ -16,31 +18,6 @@ var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
 // ds by key, quads of queries.
 var<workgroup> slopes: array<vec4<f32>, BLOCK * (SIDE + 1)>;
 
-fn fetchKeys(since: u32, end: u32, head: u32, lane: u32) {
-  for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-    let token = since + task / HEAD_QUADS;
-    let quad = task % HEAD_QUADS;
-    var values = vec4<f32>();
-    if (token < end) {
-      let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
-      for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
-    }
-    others[task / HEAD_QUADS * PITCH + quad] = values;
-  }
-}
-fn fetchValues(since: u32, end: u32, head: u32, lane: u32) {
-  for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-    let token = since + task / HEAD_QUADS;
-    let quad = task % HEAD_QUADS;
-    var values = vec4<f32>();
-    if (token < end) {
-      let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
-      for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
-    }
-    others[task / HEAD_QUADS * PITCH + quad] = values;
-  }
-}
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let block = blockOf(group.x);
@@ -54,13 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var query = vec4<f32>();
     var slope = vec4<f32>();
     if (token < block.end) {
-      let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-      for (var i = 0u; i < 4; i++) {
-        if (4 * quad + i < HEAD_DIM) {
-          query[i] = q[at + i];
-          slope[i] = dy[at + i];
-        }
-      }
+      query = quadOfQ(token, head, quad);
+      slope = quadOfDy(token, head, quad);
     }
     queries[task / HEAD_QUADS * PITCH + quad] = query;
     dys[task / HEAD_QUADS * PITCH + quad] = slope;

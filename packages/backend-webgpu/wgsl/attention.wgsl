@@ -1,6 +1,7 @@
 // Causal attention, softmax(q · kᵀ · scale) · v, a block of queries of one head a workgroup: keys go by in blocks, and what was summed is scaled down
 // where a larger score comes (flash attention, arXiv:2205.14135). Kept for the gradient: log Σ exp of each query's scores.
 //+ attention
+//+ attention-keys
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
@@ -14,25 +15,6 @@ var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
 // By key, quads of queries.
 var<workgroup> scores: array<vec4<f32>, BLOCK * (SIDE + 1)>;
-
-fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
-  let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
-  var values = vec4<f32>();
-  for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
-  return values;
-}
-fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
-  let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
-  var values = vec4<f32>();
-  for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
-  return values;
-}
-fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
-  let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
-  var values = vec4<f32>();
-  for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
-  return values;
-}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -53,12 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var total = vec4<f32>();
   for (var since = block.start; since < min(block.end, block.first + BLOCK); since += BLOCK) {
     workgroupBarrier();
-    for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-      let token = since + task / HEAD_QUADS;
-      var values = vec4<f32>();
-      if (token < block.end) { values = quadOfK(token, kvHead, task % HEAD_QUADS); }
-      others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
-    }
+    fetchKeys(since, block.end, kvHead, lane);
     workgroupBarrier();
     // Of keys x, x + SIDE, …, so that threads beside each other read rows beside each other.
     // Said outright: what a declaration in a loop leaves unsaid kept its numbers from the last round (Dawn of webgpu 0.6.2 on SwiftShader).
@@ -97,12 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       sums[2][n] *= shrink.z;
       sums[3][n] *= shrink.w;
     }
-    for (var task = lane; task < BLOCK * HEAD_QUADS; task += THREADS) {
-      let token = since + task / HEAD_QUADS;
-      var values = vec4<f32>();
-      if (token < block.end) { values = quadOfV(token, kvHead, task % HEAD_QUADS); }
-      others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
-    }
+    fetchValues(since, block.end, kvHead, lane);
     workgroupBarrier();
     for (var key = 0u; key < BLOCK; key++) {
       let p = scores[key * (SIDE + 1) + row];

@@ -1,6 +1,7 @@
 // c = alpha · op(a) · op(b), with whatever is to be added on the way out. Both operands are read by strides, so that each may lie transposed;
 // b's rows or columns, and a's columns, may be those that `indices` names alone. A workgroup makes a tile of c, a thread 4 × 4 of it; the next
 // step's numbers are fetched while this one's are multiplied. z counts batches, and parts of k where c is small and k long.
+//+ tile
 struct Params {
   m: u32, n: u32, k: u32,
   parts: u32, partLength: u32,
@@ -18,7 +19,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read> added: array<f32>;
 @group(0) @binding(6) var<storage, read_write> c: array<f32>;
 
-override TILE: u32 = 64;
 // Whether numbers beside each other in memory are along k: which threads fetch which.
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
@@ -30,15 +30,6 @@ override WITH_BIAS: bool = false;
 override WITH_ADDED: bool = false;
 // Whether c is added to instead of written.
 override ACCUMULATE: bool = false;
-
-const STEP: u32 = 16;
-const QUADS: u32 = TILE / 4;
-const THREADS: u32 = QUADS * QUADS;
-const FETCHES: u32 = QUADS * STEP / THREADS;
-// One quad more than a row has, so that threads that write below each other meet other banks.
-const PITCH: u32 = QUADS + 1;
-var<workgroup> aTile: array<vec4<f32>, STEP * PITCH>;
-var<workgroup> bTile: array<vec4<f32>, STEP * PITCH>;
 
 fn fetchA(row: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
   var values = vec4<f32>();
@@ -66,12 +57,6 @@ fn fetchB(column: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
     }
   }
   return values;
-}
-
-// The quad and the step of k that a thread fetches.
-fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
-  if (alongK) { return vec2(task / STEP, task % STEP); }
-  return vec2(task % QUADS, task / QUADS);
 }
 
 @compute @workgroup_size(THREADS)

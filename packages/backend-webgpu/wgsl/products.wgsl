@@ -1,5 +1,6 @@
 // Up to three products in one dispatch, each with matrices of its own, or their sum: what layers that read the same input have to multiply. The
 // products are those of product.wgsl, without what is gathered or added there.
+//+ tile
 struct Problem {
   m: u32, n: u32, k: u32,
   aRow: u32, aColumn: u32, aOffset: u32,
@@ -19,7 +20,6 @@ struct Params { problems: array<Problem, 3>, count: u32 }
 @group(0) @binding(8) var<storage, read_write> c1: array<f32>;
 @group(0) @binding(9) var<storage, read_write> c2: array<f32>;
 
-override TILE: u32 = 64;
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
 // Whether all products add up to one, of the first problem's c.
@@ -27,14 +27,6 @@ override SUM: bool = false;
 // Whether all products go into c0, each at its offset.
 override ONE_C: bool = false;
 override ACCUMULATE: bool = false;
-
-const STEP: u32 = 16;
-const QUADS: u32 = TILE / 4;
-const THREADS: u32 = QUADS * QUADS;
-const FETCHES: u32 = QUADS * STEP / THREADS;
-const PITCH: u32 = QUADS + 1;
-var<workgroup> aTile: array<vec4<f32>, STEP * PITCH>;
-var<workgroup> bTile: array<vec4<f32>, STEP * PITCH>;
 
 fn numberOfA(p: u32, at: u32) -> f32 {
   switch (p) {
@@ -70,11 +62,6 @@ fn fetchB(p: u32, column: u32, k: u32) -> vec4<f32> {
     if (column + i < params.problems[p].n) { values[i] = numberOfB(p, at + (column + i) * params.problems[p].bColumn); }
   }
   return values;
-}
-
-fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
-  if (alongK) { return vec2(task / STEP, task % STEP); }
-  return vec2(task % QUADS, task / QUADS);
 }
 
 fn write(p: u32, at: u32, value: f32) {

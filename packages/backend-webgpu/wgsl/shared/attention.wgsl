@@ -19,3 +19,23 @@ fn blockOf(number: u32) -> Block {
   let at = params.tokens + 3 * number;
   return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
 }
+
+// Four numbers of a token's row of a head; what is behind its last is 0.
+fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
+  let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+  var values = vec4<f32>();
+  for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
+  return values;
+}
+fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
+  let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+  var values = vec4<f32>();
+  for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
+  return values;
+}
+fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
+  let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+  var values = vec4<f32>();
+  for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
+  return values;
+}
