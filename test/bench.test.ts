@@ -114,7 +114,7 @@ describe('runOps()', () => {
     const without = results.flatMap(({ op, milliseconds }) => (milliseconds.backward === null ? op : []));
     expect(without).toEqual([
       ...['global-norm', 'optimizer-update', 'top-k-selection'],
-      ...['gated-scores', 'query-channels'],
+      ...['gated-selection', 'gated-scores', 'query-channels'],
       ...['adamw-8bit', 'decode-layer'],
     ]);
     expect(results.find(({ op }) => op === 'packed-attention')!.kernels).toHaveLength(2);

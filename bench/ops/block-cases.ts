@@ -2,8 +2,14 @@
 import * as ops from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { gatedMlpGradReference, gatedMlpReference } from '../../packages/sparse-ops/src/mlp/gated-mlp.reference.js';
+import {
+  type LoraMlpReference,
+  loraMlpGradReference,
+  loraMlpReference,
+} from '../../packages/sparse-ops/src/mlp/lora-mlp.reference.js';
 import { layerGradReference, layerReference } from '../../packages/sparse-ops/src/project/project-rows.reference.js';
 import { gatedScoresReference } from '../../packages/sparse-ops/src/select/gated-scores.reference.js';
+import { gatedSelectionReference } from '../../packages/sparse-ops/src/select/gated-selection.reference.js';
 import { queryChannelsReference } from '../../packages/sparse-ops/src/select/query-channels.reference.js';
 import { topKReference } from '../../packages/sparse-ops/src/select/top-k-selection.reference.js';
 import { uniform } from '../support/random.js';
@@ -62,6 +68,62 @@ export function blockCases({ sequences, length, context, H, I, N, K, d, r, p, ke
           run: (x, residual) => ops.gatedMlp(x as tf.Tensor2D, residual as tf.Tensor2D, weights, keep(), D),
           reference: () => gatedMlpReference(x.values, residual.values, T, mlp, D),
           gradients: (dy) => [gatedMlpGradReference(x.values, dy, T, mlp, D), dy],
+        };
+      },
+    },
+    {
+      name: 'lora-mlp',
+      kernels: ['SpftLoraMlp', 'SpftLoraMlpGrad'],
+      make() {
+        const [x, residual] = [matrix(T, H), matrix(T, H)];
+        const sides = { gate: [I, H], up: [I, H], down: [H, I] } as const;
+        const parts = (['gate', 'up', 'down'] as const).map((name) => {
+          const [out, inputs] = sides[name];
+          const [w, a, b] = [weight(out, inputs), weight(r, inputs), matrix(out, r)];
+          const lora = { a: a.values, b: b.values, r, scaling: 2, magnitude: null };
+          return { name, w, a, b, reference: { ...plain(w, out, inputs), lora } };
+        });
+        const layers = (branches: readonly tf.Tensor[]) =>
+          Object.fromEntries(
+            parts.map(({ name, w }, n) => {
+              const [a, b] = [branches[2 * n] as tf.Tensor2D, branches[2 * n + 1] as tf.Tensor2D];
+              return [name, { weight: w.tensor, bias: null, lora: { a, b, scaling: 2 } }];
+            }),
+          ) as unknown as ops.MlpLayers;
+        const references = Object.fromEntries(
+          parts.map(({ name, reference }) => [name, reference]),
+        ) as unknown as LoraMlpReference;
+        return {
+          inputs: [x.tensor, residual.tensor, ...parts.flatMap(({ a, b }) => [a.tensor, b.tensor])],
+          run: (x, residual, ...branches) =>
+            ops.loraMlp(x as tf.Tensor2D, residual as tf.Tensor2D, layers(branches), keep(), D),
+          reference: () => loraMlpReference(x.values, residual.values, T, references, D),
+          gradients: (dy) => {
+            const { dx, ...of } = loraMlpGradReference(x.values, dy, T, references, D);
+            return [dx, dy, ...parts.flatMap(({ name }) => [of[name].dA!, of[name].dB!])];
+          },
+        };
+      },
+    },
+    {
+      name: 'gated-selection',
+      kernels: ['SpftGatedSelection'],
+      make() {
+        const x = matrix(T, H);
+        const layout = ops.packTokens({ lengths: new Array(sequences).fill(length), dense: () => false });
+        const pairs = [0, 1].map(() => ({ a: weight(H, p), b: matrix(p, I) }));
+        const [gate, up] = pairs.map(({ a, b }) => ({ a: a.tensor, b: b.tensor })) as [
+          ops.LowRankPair,
+          ops.LowRankPair,
+        ];
+        return {
+          inputs: [x.tensor],
+          run: (x) => ops.gatedSelection(x as tf.Tensor2D, layout, gate, up, kept).indices,
+          reference: () => {
+            const [ofGate, ofUp] = pairs.map(({ a, b }) => ({ a: a.values, b: b.values, r: p }));
+            return gatedSelectionReference(x.values, layout, ofGate!, ofUp!, { In: H, n: I, kept });
+          },
+          differentiable: false,
         };
       },
     },

@@ -2,7 +2,7 @@
  * @file An estimator out of scoring functions: a score for each channel, and the rest (how many are kept, per head or not, which query and
  * output channels follow) is done here. The built-in estimators are made with it, and so can a user's own be, without subclassing anything.
  */
-import { noGradient } from '@spft/sparse-ops';
+import { type ChannelSelection, keptChannels, noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
 import { outputColumns, queryChannels } from './head-channels.js';
@@ -30,6 +30,11 @@ export interface ScoringFunctions {
   /** Scores [I] of the MLP's intermediate channels. */
   scoreMlp?(context: MlpContext): Scores;
   scoreAttention?(context: AttentionContext): AttentionScores;
+  /**
+   * What the `kept` highest scores of `scoreMlp` would choose, where that can be had without the scores; null where it cannot. Not asked where scores are
+   * shared over ranks.
+   */
+  selectMlp?(context: MlpContext, kept: number): ChannelSelection | null;
   dispose?(): void;
 }
 
@@ -65,6 +70,9 @@ export function scoringEstimator(
     selectMlp(context) {
       if (!scoring.scoreMlp) throw unserved(mode, 'mlp');
       return withoutTape(() => {
+        const kept = keptChannels(context.channels, context.sparsity, channelMultiple);
+        const selection = shareScores || kept >= context.channels ? null : (scoring.selectMlp?.(context, kept) ?? null);
+        if (selection) return selection;
         const scores = scoresOf(scoring.scoreMlp!(context), context.channels);
         return selectChannels(scores, context.sparsity, channelMultiple);
       });

@@ -3,7 +3,7 @@
  * section 3; upstream `spft/modules/pred.py`). Modes `svd_<rank>`; `calibrated_<rank>`, whose predictors are fitted to data; `static`, by the
  * norms that channels had on the data, without a look at the batch; and the product of the last two.
  */
-import { gatedScores } from '@spft/sparse-ops';
+import { gatedScores, gatedSelection } from '@spft/sparse-ops';
 import { gramScoresOfAll } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
@@ -51,6 +51,11 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
     scoreMlp({ layer, input, layout }) {
       const { gate, up } = ofLayer(predictors, layer, 'mlp');
       return weighed(gatedScores(scoreRows(input, layout, ofMlp), gate, up), `${layer}.mlp`);
+    },
+    selectMlp({ layer, input, layout, channels }, kept) {
+      if (ofMlp.tokens !== 'mean' || ofMlp.contextOnly || norm(`${layer}.mlp`)) return null;
+      const { gate, up } = ofLayer(predictors, layer, 'mlp');
+      return gate.b.shape[1] === channels ? gatedSelection(input, layout, gate, up, kept) : null;
     },
     scoreAttention({ layer, input, layout, heads }) {
       const { q, k, v } = ofLayer(predictors, layer, 'selfAttn');

@@ -47,6 +47,7 @@ export { projectColumns } from './project/project-columns.js';
 export { projectRows } from './project/project-rows.js';
 export { columnNorms } from './select/column-norms.js';
 export { gatedScores, type LowRankPair } from './select/gated-scores.js';
+export { gatedSelection } from './select/gated-selection.js';
 export { gatherColumns } from './select/gather-columns.js';
 export { gramScores } from './select/gram-scores.js';
 export { keptChannels } from './select/kept-channels.js';

@@ -48,7 +48,10 @@ describeCuda('in bf16, the', () => {
 });
 
 // Of those that choose between the two.
-const only: KernelName[] = ['SpftProjectRows', 'SpftProjectRowsGrad', 'SpftProjectColumns', 'SpftProjectColumnsGrad'];
+const only: KernelName[] = [
+  ...(['SpftProjectRows', 'SpftProjectRowsGrad', 'SpftProjectColumns', 'SpftProjectColumnsGrad'] as const),
+  ...(['SpftLoraMlp', 'SpftLoraMlpGrad'] as const),
+];
 describeCuda('in float and with masks, the', () => {
   gathering(false);
   describeConformance({ ...common, only });

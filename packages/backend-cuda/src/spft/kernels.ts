@@ -11,6 +11,7 @@ import { transposeKernels } from './engine/transpose.js';
 import { fourBitKernels } from './forms/four-bit.js';
 import { linearCrossEntropyKernels } from './loss/linear-cross-entropy.js';
 import { gatedMlpKernels } from './mlp/gated-mlp.js';
+import { loraMlpKernels } from './mlp/lora-mlp.js';
 import { swigluKernels } from './mlp/swiglu.js';
 import { rmsNormKernels } from './norm/rms-norm.js';
 import { doraLinearKernels } from './project/dora-linear.js';
@@ -21,6 +22,7 @@ import { projectColumnsKernels } from './project/project-columns.js';
 import { projectRowsKernels } from './project/project-rows.js';
 import { columnNormsKernels } from './select/column-norms.js';
 import { gatedScoresKernels } from './select/gated-scores.js';
+import { gatedSelectionKernels } from './select/gated-selection.js';
 import { gatherColumnsKernels } from './select/gather-columns.js';
 import { gramScoresKernels } from './select/gram-scores.js';
 import { maskColumnsKernels } from './select/mask-columns.js';
@@ -41,6 +43,7 @@ export const SPFT_KERNELS = {
   ...fourBitKernels,
   ...linearCrossEntropyKernels,
   ...gatedMlpKernels,
+  ...loraMlpKernels,
   ...swigluKernels,
   ...rmsNormKernels,
   ...doraLinearKernels,
@@ -58,6 +61,7 @@ export const SPFT_KERNELS = {
   ...transposeKernels,
   ...gramScoresKernels,
   ...gatedScoresKernels,
+  ...gatedSelectionKernels,
   ...topKSelectionKernels,
   ...gatherRowsKernels,
   ...splitRowsKernels,

@@ -184,6 +184,24 @@ export const CONTRACT = {
     outputs: ['dx [T, H]'],
     needs: ['SpftGatedMlp'],
   }),
+  /**
+   * The MLP with branches on any of its layers. Outputs: y (which nobody reads unless `withOutput`), then whatever the gradient's kernel wants back. Nothing
+   * at all where the kernels of which it is composed do better: then it is composed of them.
+   */
+  SpftLoraMlp: kernel({
+    inputs: ['x [T, H]', 'residual [T, H]'],
+    attributes: attributes<of.LoraMlpAttributes>(),
+    outputs: ['y? [T, H]', 'kept# […]'],
+    gradient: 'SpftLoraMlpGrad',
+    needs: ['SpftLoraMlpGrad'],
+  }),
+  /** Outputs: dx, then dA and dB of each layer with a branch, of gate, up and down. */
+  SpftLoraMlpGrad: kernel({
+    inputs: ['x [T, H]', 'dy [T, H]', 'kept# […]'],
+    attributes: attributes<of.LoraMlpAttributes>(),
+    outputs: ['dx [T, H]', 'dbranches# […]'],
+    needs: ['SpftLoraMlp'],
+  }),
 
   // decode: one token a sequence, where keys and values of those before are at hand.
   /** Writes the tokens' own keys, turned, and values at `positions`, and attends over all up to there. C tokens have room. */
@@ -313,6 +331,12 @@ export const CONTRACT = {
   SpftTopKSelection: kernel({
     inputs: ['scores [n]'],
     attributes: attributes<{ readonly kept: number }>(),
+    outputs: ['indices int32 [kept]'],
+  }),
+  /** The channels of the highest gated scores of the mean rows of sequences: SpftSequenceMeans, SpftGatedScores and SpftTopKSelection at once. */
+  SpftGatedSelection: kernel({
+    inputs: ['x [T, in]', 'gateA [in, r]', 'gateB [r, n]', 'upA [in, r]', 'upB [r, n]'],
+    attributes: attributes<of.GatedSelectionAttributes>(),
     outputs: ['indices int32 [kept]'],
   }),
   SpftCombineQueryKeyScores: kernel({

@@ -87,6 +87,18 @@ export interface GatedMlpAttributes extends OnTopAttributes {
   readonly denseRows: number;
 }
 
+/** A frozen linear layer of an MLP with a branch or none. */
+export interface KernelMlpLayer extends KernelWeight {
+  readonly lora: KernelBranch | null;
+}
+
+export interface LoraMlpAttributes extends OnTopAttributes {
+  readonly layers: { readonly gate: KernelMlpLayer; readonly up: KernelMlpLayer; readonly down: KernelMlpLayer };
+  /** Of the intermediate channels; null for all. */
+  readonly keep: KernelSelection | null;
+  readonly denseRows: number;
+}
+
 /** The weights of a decoder layer's attention. */
 export interface KernelAttentionWeights {
   readonly q: KernelWeight;
@@ -136,6 +148,10 @@ export interface SequenceMeansAttributes {
   /** The same by the layout's own arrays, which a recorded step has on the device. */
   readonly rowOfToken: Int32Array;
   readonly sequenceStarts: Int32Array;
+}
+
+export interface GatedSelectionAttributes extends SequenceMeansAttributes {
+  readonly kept: number;
 }
 
 /** Of a step of an optimizer over all parameters. */

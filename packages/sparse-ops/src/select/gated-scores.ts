@@ -22,16 +22,7 @@ export interface LowRankPair {
  * @throws RangeError when the shapes do not fit.
  */
 export function gatedScores(x: tf.Tensor2D, gate: LowRankPair, up: LowRankPair): tf.Tensor1D {
-  checkMatrix('gatedScores', 'x', x);
-  const fits =
-    [gate, up].every(({ a, b }) => a.shape[0] === x.shape[1] && a.shape[1] === b.shape[0]) &&
-    gate.b.shape[1] === up.b.shape[1];
-  if (!fits) {
-    const shapes = [gate, up].map(({ a, b }) => `[${a.shape}] and [${b.shape}]`);
-    throw new RangeError(
-      `gatedScores: x [${x.shape}], gate ${shapes[0]}, up ${shapes[1]} must be [B, in], [in, r] and [r, n], and the same of up`,
-    );
-  }
+  checkPredictors('gatedScores', x, gate, up);
   return noGradient(() => {
     const composition = () => {
       const estimate = ({ a, b }: LowRankPair) => matMul2d(matMul2d(x, a), b);
@@ -44,4 +35,18 @@ export function gatedScores(x: tf.Tensor2D, gate: LowRankPair, up: LowRankPair):
     const inputs = { x, gateA: gate.a, gateB: gate.b, upA: up.a, upB: up.b };
     return runOp('SpftGatedScores', inputs, {}, composition);
   });
+}
+
+/** @throws RangeError unless both predict of rows like those of x [·, in], and the same number of channels. */
+export function checkPredictors(op: string, x: tf.Tensor2D, gate: LowRankPair, up: LowRankPair): void {
+  checkMatrix(op, 'x', x);
+  const fits =
+    [gate, up].every(({ a, b }) => a.shape[0] === x.shape[1] && a.shape[1] === b.shape[0]) &&
+    gate.b.shape[1] === up.b.shape[1];
+  if (!fits) {
+    const shapes = [gate, up].map(({ a, b }) => `[${a.shape}] and [${b.shape}]`);
+    throw new RangeError(
+      `${op}: x [${x.shape}], gate ${shapes[0]}, up ${shapes[1]} must be [B, in], [in, r] and [r, n], and the same of up`,
+    );
+  }
 }

@@ -14,9 +14,7 @@ import { noGradient } from '../engine/tape.js';
 export function topKSelection(scores: tf.Tensor1D, kept: number): ChannelSelection {
   const total = scores.size;
   if (scores.rank !== 1) throw new RangeError(`topKSelection: scores [${scores.shape}] must have one dimension`);
-  if (!Number.isInteger(kept) || kept < 1 || kept > total) {
-    throw new RangeError(`topKSelection: kept is ${kept}, must be a whole number from 1 to ${total}, the scores`);
-  }
+  checkKept('topKSelection', kept, total);
   const indices = noGradient(() =>
     runOp('SpftTopKSelection', { scores }, { kept }, () => {
       const { indices } = tf.topk(scores, kept, true);
@@ -26,4 +24,11 @@ export function topKSelection(scores: tf.Tensor1D, kept: number): ChannelSelecti
     }),
   );
   return { indices, kept, total };
+}
+
+/** @throws RangeError unless `kept` of `total` scores can be kept. */
+export function checkKept(op: string, kept: number, total: number): void {
+  if (!Number.isInteger(kept) || kept < 1 || kept > total) {
+    throw new RangeError(`${op}: kept is ${kept}, must be a whole number from 1 to ${total}, the scores`);
+  }
 }

@@ -17,7 +17,7 @@ interface RowShares {
 const known = new WeakMap<PackedLayout, RowShares>();
 
 /** Sequence of each row, and each sequence's share 1/length (0 for one without tokens). The same arrays each time. */
-function rowShares(layout: PackedLayout): RowShares {
+export function rowShares(layout: PackedLayout): RowShares {
   const made = known.get(layout) ?? makeRowShares(layout);
   known.set(layout, made);
   return made;

@@ -42,14 +42,21 @@ export function groupBranches(branches: readonly (Branch | null)[]): BranchGroup
 
 const numbersOf = ({ shape }: TensorInfo) => shape[0]! * shape[1]!;
 
+/** Address of [A…] [Σr, in] in bf16, which is kept with them. */
+export function stackedA(backend: CudaBackend, group: BranchGroup): number {
+  const as = group.of.flatMap((part) => part?.branch.a ?? []);
+  const bytes = as.map((a) => numbersOf(a) * BYTES.bf16);
+  return backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16'));
+}
+
 /** Runs `f` with the address of [A…] [Σr, in] in `type`. */
 function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (address: number) => void): void {
-  const as = group.of.flatMap((part) => part?.branch.a ?? []);
-  const bytes = as.map((a) => numbersOf(a) * BYTES[type]);
   if (type === 'bf16') {
-    f(backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16')));
+    f(stackedA(backend, group));
     return;
   }
+  const as = group.of.flatMap((part) => part?.branch.a ?? []);
+  const bytes = as.map((a) => numbersOf(a) * BYTES[type]);
   const total = bytes.reduce((sum, n) => sum + n, 0);
   backend.scratch(total, (stacked) => {
     let at = 0;

@@ -1,10 +1,12 @@
 /**
- * @file Ops that span several products: q, k and v in one, o on top of the residual stream, the gated MLP. Dense rows alone, sparse rows alone, both,
+ * @file Ops that span several products: q, k and v in one, o on top of the residual stream, the gated MLP without and with branches. Dense rows alone, sparse rows alone, both,
  * none; biases on some of the layers; branches of LoRA and DoRA on some of them.
  */
 import { constant } from '../../engine/tape.js';
 import { gatedMlp } from '../../mlp/gated-mlp.js';
 import { gatedMlpGradReference, gatedMlpReference, type MlpReference } from '../../mlp/gated-mlp.reference.js';
+import { loraMlp } from '../../mlp/lora-mlp.js';
+import { type LoraMlpReference, loraMlpGradReference, loraMlpReference } from '../../mlp/lora-mlp.reference.js';
 import type { FrozenLayer } from '../../project/frozen-layer.js';
 import { projectColumns } from '../../project/project-columns.js';
 import { projectRows } from '../../project/project-rows.js';
@@ -159,6 +161,47 @@ function mlpCase(
   };
 }
 
+const MLP_PARTS = ['gate', 'up', 'down'] as const;
+
+/** @param ranks of gate, up and down. */
+function loraMlpCase(
+  name: string,
+  [T, D, H, I]: readonly [number, number, number, number],
+  ranks: readonly [number, number, number],
+  kept: readonly number[] | null,
+): ConformanceCase {
+  const layers = MLP_PARTS.map((part, n): LayerCase => {
+    const [out, inputs] = part === 'down' ? [H, I] : [I, H];
+    return { out, inputs, selects: null, rank: ranks[n]! };
+  });
+  const references = (v: Numbers) => {
+    const plain = layers.map((layer, n) => ({ ...referenceOf(v, layer, n), keep: kept && new Set(kept) }));
+    return Object.fromEntries(MLP_PARTS.map((part, n) => [part, plain[n]!])) as unknown as LoraMlpReference;
+  };
+  return {
+    name: `loraMlp() ${name}`,
+    kernels: ['SpftLoraMlp', 'SpftLoraMlpGrad'],
+    inputs: Object.assign(
+      { x: float(T, H), residual: float(T, H), ...(kept && { indices: int32(kept) }) },
+      ...layers.map(inputsOf),
+    ),
+    run: (t) => {
+      const [gate, up, down] = layers.map((layer, n) => layerOf(t, layer, n)) as [
+        FrozenLayer,
+        FrozenLayer,
+        FrozenLayer,
+      ];
+      const keep = kept && selection(t.indices, I);
+      return [loraMlp(matrix(t.x), matrix(t.residual), { gate, up, down }, keep, keep ? D : T)];
+    },
+    expected: (v) => [loraMlpReference(v.x!, v.residual!, T, references(v), kept ? D : T)],
+    gradients: (v, [dy]) => {
+      const { dx, ...of } = loraMlpGradReference(v.x!, dy!, T, references(v), kept ? D : T);
+      return Object.assign({ x: dx, residual: dy! }, ...MLP_PARTS.map((part, n) => branchGradients(of[part], n)));
+    },
+  };
+}
+
 export const layerCases: readonly ConformanceCase[] = [
   rowsCase(
     'of three layers, sparse, LoRA on two, a bias on one',
@@ -223,4 +266,10 @@ export const layerCases: readonly ConformanceCase[] = [
   mlpCase([0, 0, 4, 6], ['gate', 'up', 'down']),
   mlpCase([3, 3, 5, 7], ['gate'], false),
   mlpCase([48, 16, 32, 64], []),
+  loraMlpCase('with branches on all three', [9, 4, 6, 10], [2, 3, 1], someOf(10)),
+  loraMlpCase('with a branch on down alone, every row sparse', [5, 0, 7, 9], [0, 0, 2], someOf(9)),
+  loraMlpCase('of which every row is dense', [5, 5, 7, 9], [2, 2, 2], someOf(9)),
+  loraMlpCase('without selection', [4, 4, 5, 7], [2, 0, 1], null),
+  loraMlpCase('without rows', [0, 0, 4, 6], [2, 2, 2], someOf(6)),
+  loraMlpCase('of widths that are multiples of 8', [75, 16, 40, 136], [8, 16, 8], someOf(136).slice(0, 40)),
 ];

@@ -2,6 +2,8 @@
 import { product } from '../../project/lora-linear.reference.js';
 import { gatedScores } from '../../select/gated-scores.js';
 import { gatedScoresReference } from '../../select/gated-scores.reference.js';
+import { gatedSelection } from '../../select/gated-selection.js';
+import { gatedSelectionReference } from '../../select/gated-selection.reference.js';
 import { gramScores } from '../../select/gram-scores.js';
 import { gramScoresReference } from '../../select/gram-scores.reference.js';
 import { gramScoresOfAll } from '../../select/gram-scores-of-all.js';
@@ -9,6 +11,7 @@ import { combineQueryKeyScores, queryChannels } from '../../select/query-channel
 import { combineQueryKeyScoresReference, queryChannelsReference } from '../../select/query-channels.reference.js';
 import { topKSelection } from '../../select/top-k-selection.js';
 import { topKReference } from '../../select/top-k-selection.reference.js';
+import { packTokens } from '../../tokens/token-partition.js';
 import { type ConformanceCase, float, given, int32, matrix, selection, someOf, vector } from '../case.js';
 import { normals } from '../numbers.js';
 
@@ -97,6 +100,40 @@ const ofTopK = (
   };
 });
 
+const ofMeans = (
+  [
+    [[5], 7, 3, 9, 4],
+    [[3, 1, 6], 33, 2, 40, 8],
+    [[9, 30, 17], 72, 8, 1100, 96],
+    [[4, 2], 5, 11, 6, 2],
+    [Array.from({ length: 70 }, (_, n) => 1 + (n % 3)), 9, 2, 12, 5],
+  ] as const
+).map(([lengths, In, r, n, kept]): ConformanceCase => {
+  const layout = packTokens({ lengths: [...lengths], dense: (token) => token % 3 === 1 });
+  const { tokens: T } = layout;
+  return {
+    name: `gatedSelection() of ${kept} in ${n} channels by rank ${r} of ${lengths.length} sequences, [${T}, ${In}]`,
+    kernels: ['SpftGatedSelection'],
+    inputs: {
+      ...{ x: float(T, In), gateA: float(In, r), gateB: float(r, n), upA: float(In, r), upB: float(r, n) },
+    },
+    run: ({ x, gateA, gateB, upA, upB }) => {
+      const pairs = [
+        { a: matrix(gateA), b: matrix(gateB) },
+        { a: matrix(upA), b: matrix(upB) },
+      ] as const;
+      return [gatedSelection(matrix(x), layout, ...pairs, kept).indices];
+    },
+    expected: ({ x, gateA, gateB, upA, upB }) => {
+      const [gate, up] = [
+        { a: gateA!, b: gateB!, r },
+        { a: upA!, b: upB!, r },
+      ];
+      return [gatedSelectionReference(x!, layout, gate, up, { In, n, kept })];
+    },
+  };
+});
+
 const ofHeads = [
   { heads: 6, kvHeads: 2, headDim: 5 },
   { heads: 4, kvHeads: 1, headDim: 3 },
@@ -123,4 +160,4 @@ const ofHeads = [
   ];
 });
 
-export const scoreCases: readonly ConformanceCase[] = [...ofPredictors, ...ofTopK, ...ofHeads];
+export const scoreCases: readonly ConformanceCase[] = [...ofPredictors, ...ofTopK, ...ofMeans, ...ofHeads];

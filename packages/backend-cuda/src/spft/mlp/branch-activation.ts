@@ -1,0 +1,100 @@
+/** @file SwiGLU with the branches of gate and up on top of their frozen products, of which sparse rows have the kept channels alone; and its gradient. */
+import type { CudaBackend } from '../../backend.js';
+import { declareVariants } from '../../shared/variants.js';
+import { RANKS } from '../project/branch-parts.js';
+
+/** The channels that rows from `dense` on have of frozen products. */
+export interface KeptChannels {
+  readonly dense: number;
+  /** Address of int32 [kept]. */
+  readonly indices: number;
+  readonly kept: number;
+}
+
+/** What SwiGLU is taken of, by addresses in bf16. */
+export interface GateAndUp {
+  readonly rows: number;
+  readonly columns: number;
+  /** Of the frozen products [rows, columns] each. */
+  readonly gate: number;
+  readonly up: number;
+  /** [rows, rank of gate + rank of up]. */
+  readonly h: number;
+  readonly ofGate: BranchOutput;
+  readonly ofUp: BranchOutput;
+  /** Null where all rows have all channels. */
+  readonly keep: KeptChannels | null;
+}
+
+export interface BranchOutput {
+  /** [columns, rank]. */
+  readonly b: number;
+  readonly rank: number;
+  readonly scaling: number;
+}
+
+const [ROWS, COLUMNS, THREADS] = [64, 128, 256];
+
+const variantFor = (...ranks: readonly number[]) => RANKS.find((most) => ranks.every((rank) => rank <= most))!;
+
+const gridOf = ({ rows, columns }: GateAndUp) => [Math.ceil(columns / COLUMNS), Math.ceil(rows / ROWS)] as const;
+
+/** Bytes of shared memory: so many tiles of activations, and of factors of low rank. */
+const sharedBytes = (R: number, tiles: number, lowRows: number, wideRows: number): number =>
+  2 * ((tiles * ROWS + wideRows) * (COLUMNS + 8) + lowRows * (R + 8));
+
+const gradSharedBytes = (R: number): number => sharedBytes(R, 3, 2 * COLUMNS + 3 * ROWS, R);
+
+/** Whether these kernels can take branches of these ranks. */
+export const activationFits = (backend: CudaBackend, ranks: readonly number[]): boolean =>
+  ranks.every((rank) => rank > 0 && rank % 8 === 0 && rank <= RANKS.at(-1)!) &&
+  gradSharedBytes(variantFor(...ranks)) + 2 * COLUMNS <= backend.device.info.sharedBytes;
+
+/** y [rows, columns] = silu(gate) ⊙ up, and with a selection `maskedY`, zero in channels that are not kept. */
+export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, maskedY: number): void {
+  const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
+  const R = variantFor(ofGate.rank, ofUp.rank);
+  const parameters = `${'p'.repeat(8)}${'i'.repeat(7)}ff`;
+  const kernel = backend.kernel('branch-activation', 'branch_activation', parameters, { RANK: String(R) });
+  const addresses = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, y, maskedY];
+  const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
+  const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank];
+  const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
+  const shared = sharedBytes(R, 2, 2 * COLUMNS + 2 * ROWS, 0);
+  backend.launch(kernel, gridOf(of), [THREADS], [...addresses, ...numbers], shared);
+}
+
+/** The gradient of y, and where its own go, by addresses in bf16. */
+export interface ActivationGradient {
+  /** Of down's frozen product [rows, columns]. */
+  readonly dy: number;
+  /** Of its branch: dh [rows, rank], a [rank, columns]. */
+  readonly dh: number;
+  readonly a: number;
+  readonly rank: number;
+  /** [rows, columns] each: results. */
+  readonly dgate: number;
+  readonly dup: number;
+  /** With a selection, the same with zeros in channels that are not kept. */
+  readonly maskedDgate: number;
+  readonly maskedDup: number;
+}
+
+export function branchActivationGrad(backend: CudaBackend, of: GateAndUp, gradient: ActivationGradient): void {
+  const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
+  const { dy, dh, a, rank, dgate, dup, maskedDgate, maskedDup } = gradient;
+  const R = variantFor(ofGate.rank, ofUp.rank, rank);
+  const parameters = `${'p'.repeat(13)}${'i'.repeat(8)}ff`;
+  const kernel = backend.kernel('branch-activation', 'branch_activation_grad', parameters, { RANK: String(R) });
+  const inputs = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, dy, dh, a];
+  const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
+  const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank, rank];
+  const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
+  const args = [...inputs, dgate, dup, maskedDgate, maskedDup, ...numbers];
+  backend.launch(kernel, gridOf(of), [THREADS], args, gradSharedBytes(R));
+}
+
+declareVariants(
+  'branch-activation',
+  RANKS.map((RANK) => ({ RANK: String(RANK) })),
+);

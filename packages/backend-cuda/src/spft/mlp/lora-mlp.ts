@@ -1,0 +1,142 @@
+/**
+ * @file The gated MLP with LoRA on all three layers (`loraMlp` of sparse-ops): SwiGLU adds the branches of gate and up by itself, as its gradient does that of
+ * down, and where sparse rows are masked it writes what frozen products get beside what the branches do. So it takes fewer launches than its parts and moves
+ * fewer bytes. Where sparse rows gather their channels, and of MLPs that are not plain, it makes nothing, and they are composed of the kernels of `project/`.
+ *
+ * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up [T, I]; silu(gate) ⊙ up [T, I]. Gate and up with
+ * their branches are made again.
+ */
+import type { KernelMlpLayer, KernelSelection, LoraMlpAttributes } from '@spft/sparse-ops/backend';
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { CudaBackend } from '../../backend.js';
+import { timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { halfOf } from '../../shared/tensors.js';
+import type { CudaKernel, CudaKernels } from '../contract.js';
+import {
+  branchGradients,
+  branchInputs,
+  groupBranches,
+  stackedA,
+  writeBranches,
+  writeBranchGradient,
+} from '../project/branches.js';
+import { activationType, type Branch, masks } from '../project/layers.js';
+import { activationFits, branchActivation, branchActivationGrad, type GateAndUp } from './branch-activation.js';
+
+type Layers = LoraMlpAttributes['layers'];
+type Five = [TensorInfo, TensorInfo, TensorInfo, TensorInfo, TensorInfo];
+
+/** Whether these kernels can take the MLP, and do better than those that it is composed of. */
+function fits(
+  backend: CudaBackend,
+  x: TensorInfo,
+  { gate, up, down }: Layers,
+  keep: KernelSelection | null,
+  denseRows: number,
+): boolean {
+  const T = x.shape[0]!;
+  if (T === 0) return false;
+  const all = [gate, up, down];
+  const plain = ({ weight, bias, lora }: KernelMlpLayer): boolean =>
+    bias === null &&
+    backend.physical(weight) === 'bf16' &&
+    lora !== null &&
+    !lora.magnitude &&
+    weight.shape.every((n) => n % 8 === 0);
+  if (!all.every(plain) || activationType(backend, x, gate.weight) !== 'bf16') return false;
+  const ranks = all.map(({ lora }) => lora!.a.shape[0]!);
+  if (!activationFits(backend, ranks)) return false;
+  return keep === null || denseRows >= T || masks(backend, { ...gate, keep }, T, denseRows);
+}
+
+/** What SwiGLU is taken of. */
+function gateAndUp(
+  backend: CudaBackend,
+  { gate, up }: Layers,
+  [h, ofGate, ofUp]: readonly [TensorInfo, TensorInfo, TensorInfo],
+  keep: KernelSelection | null,
+  denseRows: number,
+): GateAndUp {
+  const [rows, columns] = ofGate.shape as [number, number];
+  const branch = ({ b, scaling }: Branch) => ({ b: halfOf(backend, b), rank: b.shape[1]!, scaling });
+  const masked = keep && denseRows < rows;
+  return {
+    ...{ rows, columns, h: backend.address(h), gate: backend.address(ofGate), up: backend.address(ofUp) },
+    ...{ ofGate: branch(gate.lora!), ofUp: branch(up.lora!) },
+    keep: masked ? { dense: denseRows, kept: keep.kept, indices: backend.address(keep.indices) } : null,
+  };
+}
+
+const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
+  backend,
+  inputs: { x, residual },
+  attributes: { layers, keep, denseRows, withOutput = true },
+}) => {
+  if (!fits(backend, x, layers, keep, denseRows)) return [];
+  const { gate, up, down } = layers;
+  const [T, H] = x.shape as [number, number];
+  const wide = () => backend.output([T, gate.weight.shape[0]!], 'float32', 'bf16');
+  const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16');
+  const [ofGate, ofUp, y] = [wide(), wide(), wide()];
+  withActivations(backend, x, 'bf16', (x) => {
+    timesWeight(backend, x, gate.weight, { d: backend.address(ofGate), type: 'bf16' });
+    timesWeight(backend, x, up.weight, { d: backend.address(ofUp), type: 'bf16' });
+  });
+  const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
+  const maskedY = of.keep ? wide() : null;
+  branchActivation(backend, of, backend.address(y), maskedY ? backend.address(maskedY) : 0);
+  const group = groupBranches([down.lora]);
+  const hDown = branchInputs(backend, y, group, 'bf16');
+  const below = backend.as(residual, 'bf16');
+  const result = withOutput ? backend.output([T, H], 'float32', 'bf16') : backend.share(below);
+  if (withOutput) {
+    writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: below, from: 0 }]);
+    withActivations(backend, maskedY ?? y, 'bf16', (y) =>
+      timesWeight(backend, y, down.weight, { d: backend.address(result), type: 'bf16', beta: 1 }),
+    );
+  }
+  for (const made of maskedY ? [below, maskedY] : [below]) backend.release(made);
+  return [result, h, hDown, ofGate, ofUp, y];
+};
+
+const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attributes: { layers, keep, denseRows } }) => {
+  const { x } = inputs;
+  const { gate, up, down } = layers;
+  const [h, hDown, ofGate, ofUp, y] = [0, 1, 2, 3, 4].map((n) => inputs[`kept${n}`]!) as Five;
+  const wide = () => backend.output(y.shape, 'float32', 'bf16');
+  const dy = backend.as(inputs.dy, 'bf16');
+  const downGroup = groupBranches([down.lora]);
+  const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16');
+  const base = wide();
+  withActivations(backend, dy, 'bf16', (dy) =>
+    timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16' }),
+  );
+  const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
+  const [dgate, dup] = [wide(), wide()];
+  const masked = of.keep ? [wide(), wide()] : null;
+  branchActivationGrad(backend, of, {
+    ...{ dy: backend.address(base), dh: backend.address(ofDown.dh) },
+    ...{ a: stackedA(backend, downGroup), rank: downGroup.rank },
+    ...{ dgate: backend.address(dgate), dup: backend.address(dup) },
+    ...{ maskedDgate: masked ? backend.address(masked[0]!) : 0, maskedDup: masked ? backend.address(masked[1]!) : 0 },
+  });
+  for (const made of [base, ofDown.dh, dy]) backend.release(made);
+
+  const group = groupBranches([gate.lora, up.lora]);
+  const ofRows = branchGradients(backend, x, h, [dgate, dup], group, 'bf16');
+  const dx = backend.output(x.shape, 'float32', 'bf16');
+  writeBranchGradient(backend, dx, ofRows.dh, group, x.shape[0]!, 'bf16');
+  [gate, up].forEach(({ weight }, n) => {
+    withActivations(backend, (masked ?? [dgate, dup])[n]!, 'bf16', (d) =>
+      timesTransposed(backend, d, weight, { d: backend.address(dx), type: 'bf16', beta: 1 }),
+    );
+  });
+  for (const made of [dgate, dup, ofRows.dh, ...(masked ?? [])]) backend.release(made);
+  return [dx, ...ofRows.gradients, ...ofDown.gradients];
+};
+
+/** Kernels of the contract. */
+export const loraMlpKernels = {
+  SpftLoraMlp: loraMlp,
+  SpftLoraMlpGrad: loraMlpGrad,
+} satisfies CudaKernels;
