@@ -272,4 +272,5 @@ export const layerCases: readonly ConformanceCase[] = [
   loraMlpCase('without selection', [4, 4, 5, 7], [2, 0, 1], null),
   loraMlpCase('without rows', [0, 0, 4, 6], [2, 2, 2], someOf(6)),
   loraMlpCase('of widths that are multiples of 8', [75, 16, 40, 136], [8, 16, 8], someOf(136).slice(0, 40)),
+  loraMlpCase('of widths that are multiples of 8, without selection', [70, 70, 40, 72], [8, 8, 16], null),
 ];
