@@ -35,6 +35,7 @@ import type {
   PackedBatch,
   PreparedBatch,
   RecordableLoss,
+  RunnableLayers,
   TrainableModel,
   WeightSource,
 } from './types.js';
@@ -46,7 +47,7 @@ function numbersOf(weight: tf.Tensor): string | null {
 }
 
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
-export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableModel {
+export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableModel, RunnableLayers {
   readonly linears: ReadonlyMap<string, LinearLayer>;
   /** Embedding and head, for inference and for adapters; owned here. */
   readonly embeddingLayers: Embeddings;
@@ -315,6 +316,32 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     for (const layer of layers) layer.dispose();
   }
 
+  /** For measuring: the plan and the adapters are those that are attached, and `rows` are the batch's where a step's would be. */
+  layerOutput(
+    layer: number,
+    x: tf.Tensor2D,
+    { layout: packed, rows }: PreparedBatch,
+    options: ForwardOptions & { readonly maskSeeds?: Int32Array },
+  ): tf.Tensor2D {
+    const layout = rows.scoreRows ? { ...packed, scoreRows: rows.scoreRows } : packed;
+    return tf.tidy(() => {
+      const step = this.#step(layout, options);
+      return this.#layer(this.parts.layers[layer]!, x, step, null, options.gradientCheckpointing ?? false);
+    });
+  }
+
+  #step(
+    layout: PackedLayout,
+    options: ForwardOptions & Partial<Pick<Step, 'maskSeeds' | 'plan' | 'onKeysValues'>>,
+  ): Step {
+    const { positionOfRow, longest } = layout;
+    const { cos, sin } =
+      longest === undefined ? this.ropeRows(positionOfRow) : this.#rope.rowsOnDevice(positionOfRow, longest);
+    const { training, seed } = options;
+    const { maskSeeds = null, plan = this.#plan?.enabled ? this.#plan : null, onKeysValues } = options;
+    return { layout, cos, sin, training, seed, maskSeeds, plan, ...(onKeysValues && { onKeysValues }) };
+  }
+
   /** What the last norm is applied to: [T, H] in row order, or a row for each of those wanted. */
   #hidden(
     layout: PackedLayout,
@@ -322,12 +349,8 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     options: ForwardOptions & Partial<Pick<Step, 'maskSeeds' | 'plan' | 'onKeysValues'>>,
     outputRows: OutputRows | null = null,
   ): tf.Tensor2D {
-    const { positionOfRow, longest } = layout;
-    const { cos, sin } =
-      longest === undefined ? this.ropeRows(positionOfRow) : this.#rope.rowsOnDevice(positionOfRow, longest);
+    const step = this.#step(layout, options);
     const { training, seed } = options;
-    const { maskSeeds = null, plan = this.#plan?.enabled ? this.#plan : null, onKeysValues } = options;
-    const step: Step = { layout, cos, sin, training, seed, maskSeeds, plan, ...(onKeysValues && { onKeysValues }) };
     const { embeddingLayers } = this;
     // Frozen rows get no gradient, and the first layer then need not make one.
     const known = <T extends tf.Tensor>(x: T): T => (embeddingLayers.inputAdapter === null ? constant(x) : x);

@@ -97,6 +97,26 @@ export interface RecordableLoss {
   loss(batch: PreparedBatch, options: RecordedLossOptions): tf.Scalar;
 }
 
+/** A model whose decoder layers run by themselves too: for who measures what one of them takes. */
+export interface RunnableLayers {
+  readonly layerCount: number;
+  /** The model's step, of which the layers are parts. */
+  readonly recordable: RecordableLoss;
+  /** Rows [ids.length, H] of the embedding, owned by the caller. */
+  embed(ids: Int32Array): tf.Tensor2D;
+  /**
+   * One decoder layer as a step computes it, with the sparsity and the adapters that are attached; differentiable in `x` and their variables.
+   * @param x [T, H] in row order.
+   * @returns [T, H], owned by the caller.
+   */
+  layerOutput(
+    layer: number,
+    x: tf.Tensor2D,
+    batch: PreparedBatch,
+    options: ForwardOptions & { readonly maskSeeds?: Int32Array },
+  ): tf.Tensor2D;
+}
+
 /** Where a model's weights come from: a safetensors file, shards, or arrays in memory. `SafetensorsFile` is one. */
 export interface WeightSource {
   /** Names of all tensors, as in the checkpoint. */

@@ -64,10 +64,20 @@ export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
 export { type StepArgs, stepsOf, type TrainingArgs } from './loop/training-args.js';
 export { type CalibrationSamplesOptions, calibrationData, sampleEvenly } from './plan/calibration-data.js';
 export { jumpWarning, type LossJump, lossJump } from './plan/loss-jump.js';
-export { everyLayer, layersOf, type PlanRequest, planSparsity, type SparsityPlanning } from './plan/plan-sparsity.js';
-export { type PlanTextFacts, planText } from './plan/plan-text.js';
+export {
+  type LayerSparsities,
+  StepTimer,
+  type StepTimerOptions,
+  type Stopwatch,
+  type TimedWork,
+} from './plan/measure-times.js';
+export { layersOf, type MeasurementsRequest, TIMES } from './plan/plan-measurements.js';
+export { everyLayer, type PlanRequest, planSparsity, type SparsityPlanning } from './plan/plan-sparsity.js';
+export { type PlanTextFacts, planText, stepShares } from './plan/plan-text.js';
 export { renderPlan } from './plan/render-plan.js';
 export { mostSaving, type PlanOption, type SolvedPlan, solvePlan } from './plan/solve-plan.js';
+export { type LayerTime, type SparseModule, type StepTimes, TimeModel } from './plan/time-model.js';
+export type { PlanBudget } from './plan/unmet-budget.js';
 export { metricNames } from './record/metric-names.js';
 export { type MetricSink, ModuleStatistics } from './record/module-statistics.js';
 export { clockTime, ProgressCallback, type ProgressSink, type ProgressUpdate } from './record/progress.js';

@@ -1,8 +1,12 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { SpftConfig } from '@spft/config';
+import type { Stopwatch } from '@spft/trainer';
 import { describe, expect, it } from 'vitest';
 import { BASE, fails, scratch, works } from '../../test/run-cli.js';
+import type { CliIo } from '../terminal/io.js';
+import { Output } from '../terminal/output.js';
+import { runPlan } from './run-plan.js';
 
 const at = scratch();
 const plan = (...more: string[]) => [
@@ -31,11 +35,20 @@ describe('spft sparsity plan', () => {
     expect(numbers.loss).toBeGreaterThan(0);
     const page = await readFile(at.path('plan.html'), 'utf8');
     expect(page).toContain('class="chosen"');
-    expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2);
+    expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2 + 2);
     expect(first.stderr).not.toContain('measurements were there');
+    // This machine's times, whatever they are.
+    expect(text).toMatch(/of a dense one's FLOPs and [\d.]+ % of its time \(predicted by a layer's\)/);
+    expect(text).toMatch(/# Time of a layer .*: mlp 0\.5: [\d.]+, 0\.9: [\d.]+; self_attn 0\.5: /);
+    expect(numbers.time).toBeGreaterThan(0);
+    expect(Object.keys(numbers.layerTimes)).toEqual(['mlp', 'self_attn']);
+    expect(page).toContain('<h2>Time of a layer</h2>');
 
     const second = await works(plan('--max_loss', '0.2', '--out', at.path('second.yaml')), { env });
     expect(second.stderr).toMatch(/plan: .*; \d+ measurements were there/);
+    // Nor are times measured again: they are the same.
+    const layerTimes = (text: string) => /# Time of a layer .*/.exec(text)![0];
+    expect(layerTimes(await readFile(at.path('second.yaml'), 'utf8'))).toBe(layerTimes(text));
     const train = ['train', '--model', BASE, '--dataset', at.train, '--output_dir', at.path('run'), '--max_steps', '2'];
     const run = await works([...train, '--sparsity', at.path('plan.yaml')], { env });
     expect(run.stdout).toMatch(/SparseLoRA/);
@@ -58,6 +71,62 @@ describe('spft sparsity plan', () => {
     );
   });
 
+  it('plans by time: for what is faster here, and refuses where nothing is, by whatever clock tells it', async () => {
+    const io = (stderr: string[]): CliIo => ({
+      stdout: { write: (text) => void stderr.push(text) },
+      stderr: { write: (text) => void stderr.push(text) },
+      stdin: (async function* () {})(),
+      env: { ...process.env, XDG_CACHE_HOME: at.path('timed') },
+      onInterrupt: () => () => undefined,
+    });
+    /** MLPs take less time, each a tenth of a step; attention takes more. */
+    const clock = (mlp: number): Stopwatch => ({
+      seconds: async (works) =>
+        works.map(({ part, layers }) => {
+          const sum = [...layers.values()].reduce(
+            (seconds, sparse) => seconds - (sparse.mlp > 0 ? mlp : 0) + (sparse.selfAttn > 0 ? 0.1 : 0),
+            0,
+          );
+          return (part === 'step' ? 10 : 1) + sum;
+        }),
+    });
+    const said: string[] = [];
+    const run = (out: string, stopwatch: Stopwatch, freshTimes = false) =>
+      runPlan(
+        {
+          ...{ modelNameOrPath: BASE, dataset: at.train, out: at.path(out), json: at.path('timed.json'), samples: 4 },
+          ...{
+            levels: [0.5, 0.9],
+            tails: [4, 8],
+            time: 0.9,
+            backend: 'wasm',
+            estimator: 'svd_4',
+            stopwatch,
+            freshTimes,
+          },
+        },
+        new Output(io(said), false),
+      );
+    await run('timed.yaml', clock(0.5));
+    const text = await readFile(at.path('timed.yaml'), 'utf8');
+    expect(text).toMatch(
+      /% of a dense one's FLOPs and 90\.0 % of its time \(predicted by a layer's; 90\.0 % measured\)/,
+    );
+    const { sparsity } = SpftConfig.fromText(text, 'timed.yaml');
+    const sparse = Object.entries(sparsity).filter(([, value]) => value > 0);
+    expect(sparse.map(([module]) => module.split('.').at(-1))).toEqual(['mlp', 'mlp']);
+    expect(JSON.parse(await readFile(at.path('timed.json'), 'utf8'))).toMatchObject({
+      time: expect.closeTo(0.9, 9),
+      measuredTime: expect.closeTo(0.9, 9),
+    });
+    // Times are known then, until they are asked for anew.
+    await run('again.yaml', clock(-0.2));
+    expect(await readFile(at.path('again.yaml'), 'utf8')).toBe(text);
+    expect(said.join('')).toContain('--fresh_times measures them again');
+    await expect(run('slow.yaml', clock(-0.2), true)).rejects.toThrow('no plan saves time here');
+    expect([existsSync(at.path('slow.yaml')), existsSync(at.path('slow.html'))]).toEqual([false, false]);
+  });
+
   it('says what a budget that cannot be met could be, and writes nothing', async () => {
     const env = { XDG_CACHE_HOME: at.path('cache') };
     const message = await fails(plan('--flops', '0.1', '--out', at.path('never.yaml')), { env });
@@ -69,7 +138,9 @@ describe('spft sparsity plan', () => {
   it('refuses what contradicts itself, and to replace a file', async () => {
     expect(await fails(plan('--out', at.path('x.yaml')))).toContain('one of them');
     expect(await fails(plan('--flops', '0.5', '--max_loss', '1', '--out', at.path('x.yaml')))).toContain('one of them');
+    expect(await fails(plan('--flops', '0.5', '--time', '0.5', '--out', at.path('x.yaml')))).toContain('one of them');
     expect(await fails(plan('--flops', '1.5', '--out', at.path('x.yaml')))).toMatch(/from 0 to 1/);
+    expect(await fails(plan('--time', '-1', '--out', at.path('x.yaml')))).toMatch(/from 0 to 1/);
     await writeFile(at.path('there.yaml'), 'mine');
     expect(await fails(plan('--flops', '0.8', '--out', at.path('there.yaml')))).toContain('is there already');
     expect(await readFile(at.path('there.yaml'), 'utf8')).toBe('mine');

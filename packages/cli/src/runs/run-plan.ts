@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { loadTrainConfig } from '@spft/config/node';
 import { writeFileAtomically } from '@spft/safetensors/node';
-import { renderPlan } from '@spft/trainer';
+import { renderPlan, type Stopwatch } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { newAdapter } from '../steps/attach-adapter.js';
 import { openBackend } from '../steps/open-backend.js';
@@ -18,6 +18,7 @@ export interface PlanCommand {
   readonly dataset: string;
   readonly out: string;
   readonly flops?: number;
+  readonly time?: number;
   readonly maxLoss?: number;
   readonly estimator?: string;
   readonly levels?: readonly number[];
@@ -37,12 +38,16 @@ export interface PlanCommand {
   readonly revision?: string;
   readonly json?: string;
   readonly backend?: string;
+  readonly freshTimes?: boolean;
+  /** Who tells times; by default this machine's clock. */
+  readonly stopwatch?: Stopwatch;
 }
 
 export async function runPlan(request: PlanCommand, output: Output): Promise<void> {
-  const { out, flops, maxLoss, estimator, levels, tails, samples: count } = request;
-  if ((flops === undefined) === (maxLoss === undefined)) {
-    throw new CliError('a plan needs a budget: --flops SHARE or --max_loss RISE, one of them');
+  const { stopwatch, freshTimes } = request;
+  const { out, flops, time, maxLoss, estimator, levels, tails, samples: count } = request;
+  if ([flops, time, maxLoss].filter((budget) => budget !== undefined).length !== 1) {
+    throw new CliError('a plan needs a budget: --flops SHARE, --time SHARE or --max_loss RISE, one of them');
   }
   const { startStep, endStep } = request;
   const schedule = { ...(startStep === undefined ? {} : { startStep }), ...(endStep === undefined ? {} : { endStep }) };
@@ -71,21 +76,36 @@ export async function runPlan(request: PlanCommand, output: Output): Promise<voi
     const peft = newAdapter(opened, train, output);
     try {
       const { planning, facts, text } = await planFor(
-        { peft, opened, samples, train, flops, maxLoss, estimator, levels, tails, count, schedule },
+        {
+          peft,
+          opened,
+          samples,
+          train,
+          flops,
+          time,
+          maxLoss,
+          estimator,
+          levels,
+          tails,
+          count,
+          schedule,
+          stopwatch,
+          freshTimes,
+        },
         output,
       );
       await writeFileAtomically(page, (handle) => handle.writeFile(renderPlan(planning, facts)));
       await writeFileAtomically(out, (handle) => handle.writeFile(text));
-      output.print(`${out}: ${(100 * planning.runFlops).toFixed(1)} % of the FLOPs; the map: ${page}`);
-      const { sparsity, sensitivity, tails: found, ...numbers } = planning;
+      const runTime = planning.runTime === null ? '' : ` and ${(100 * planning.runTime).toFixed(1)} % of the time`;
+      output.print(`${out}: ${(100 * planning.runFlops).toFixed(1)} % of the FLOPs${runTime}; the map: ${page}`);
+      const { sparsity, sensitivity, layerTimes, tails: found, ...numbers } = planning;
       await writeJson(
         request.json,
         {
           ...{ ...numbers, out, page, mode: facts.mode },
           ...{ sparsity: Object.fromEntries(sparsity), tails: Object.fromEntries(found) },
-          sensitivity: Object.fromEntries(
-            [...sensitivity].map(([module, rises]) => [module, Object.fromEntries(rises)]),
-          ),
+          sensitivity: objectOf(sensitivity),
+          layerTimes: layerTimes && objectOf(layerTimes),
         },
         output,
       );
@@ -96,3 +116,6 @@ export async function runPlan(request: PlanCommand, output: Output): Promise<voi
     opened.model.dispose();
   }
 }
+
+const objectOf = (table: ReadonlyMap<string, ReadonlyMap<number, number>>) =>
+  Object.fromEntries([...table].map(([module, values]) => [module, Object.fromEntries(values)]));

@@ -1,12 +1,24 @@
 /** @file A sparsity planned for a model and data: what `spft sparsity plan` does, and `spft train --sparsity auto` before it trains. */
 import { mkdir, readFile } from 'node:fs/promises';
+import { availableParallelism, cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SpftConfig, snakeCase, type TrainConfig } from '@spft/config';
 import { type SparsitySchedule, sparseShareOfSteps } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import { writeFileAtomically } from '@spft/safetensors/node';
-import { everyLayer, type PlanTextFacts, planSparsity, planText, type SparsityPlanning } from '@spft/trainer';
+import {
+  everyLayer,
+  type PlanBudget,
+  type PlanTextFacts,
+  planSparsity,
+  planText,
+  type SparsityPlanning,
+  StepTimer,
+  type Stopwatch,
+  stepShares,
+  TIMES,
+} from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
@@ -15,19 +27,14 @@ import type { RunSamples } from './open-data.js';
 import type { OpenedModel } from './open-model.js';
 import { flopsMethod } from './run-flops.js';
 
-/** How far a plan may go. */
-export interface PlanBudget {
-  /** Share of a dense run's FLOPs. */
-  readonly flops?: number;
-  /** Rise of the loss before training. */
-  readonly maxLoss?: number;
-}
-
 export interface PlanAsked extends PlanBudget {
   readonly peft: PeftModel<LlamaForCausalLM>;
   readonly opened: OpenedModel;
   readonly samples: RunSamples;
-  readonly train: Pick<TrainConfig, 'dataset' | 'spftMode' | 'spftPredictorBasepath' | 'perDeviceTrainBatchSize'>;
+  readonly train: Pick<
+    TrainConfig,
+    'dataset' | 'spftMode' | 'spftPredictorBasepath' | 'perDeviceTrainBatchSize' | 'gradientCheckpointing'
+  >;
   /** Default `calibrated_8`. */
   readonly estimator?: string;
   readonly levels?: readonly number[];
@@ -36,6 +43,10 @@ export interface PlanAsked extends PlanBudget {
   readonly count?: number;
   /** Which steps are sparse, as shares of the run. Default: all. */
   readonly schedule?: Partial<SparsitySchedule>;
+  /** Who tells times; by default this machine's clock. */
+  readonly stopwatch?: Stopwatch | undefined;
+  /** Measure times again that an earlier plan measured. */
+  readonly freshTimes?: boolean | undefined;
 }
 
 export interface Planned {
@@ -84,7 +95,8 @@ export async function plannedSparsity(
  * @throws TrainerError when the budget cannot be met, saying what can.
  */
 export async function planFor(asked: PlanAsked, output: Output): Promise<Planned> {
-  const { peft, opened, samples, train, estimator = 'calibrated_8', levels, tails, count = 16, flops, maxLoss } = asked;
+  const { peft, opened, samples, train, estimator = 'calibrated_8', levels, tails, count = 16 } = asked;
+  const { flops, time, maxLoss } = asked;
   const { layerCount } = opened.model;
   const onCpu = ['blas', 'wasm', 'cpu', 'tensorflow'].includes(tf.getBackend());
   const channelMultiple = onCpu ? CPU_MULTIPLE : null;
@@ -111,29 +123,45 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     const data = `${samples.source.digest.slice(0, 16)}-${calibration.data ?? ''}`;
     const path = join(planDirectory(opened, output), `${estimator}-${data}-${count}-${tf.getBackend()}.json`);
     const known = await readMeasurements(path);
+    if (asked.freshTimes) for (const key of known.keys()) if (isTime(key)) known.delete(key);
     const reused = known.size;
+    const reusedTimes = [...known.keys()].some(isTime);
     const save = () =>
       writeFileAtomically(path, (handle) => handle.writeFile(JSON.stringify(Object.fromEntries(known), null, 1)));
     await mkdir(dirname(path), { recursive: true });
     let measured = 0;
     const planning = await planSparsity({
       ...{ spft, shape: opened.model.config, samples: samples.source, known: new Map(known) },
-      ...{ flops, maxLoss, levels, tails, count, sparseSteps: sparseShareOfSteps(schedule, MANY_STEPS) },
+      ...{ flops, time, maxLoss, levels, tails, count, sparseSteps: sparseShareOfSteps(schedule, MANY_STEPS) },
       batchSize: train.perDeviceTrainBatchSize,
       method: flopsMethod(spft, peft),
-      onMeasured: async (key, loss) => {
-        known.set(key, loss);
+      timing: {
+        stopwatch:
+          asked.stopwatch ?? new StepTimer(spft, opened.model, { gradientCheckpointing: train.gradientCheckpointing }),
+        conditions: timingConditions(peft, train, channelMultiple),
+      },
+      onMeasured: async (key, value) => {
+        known.set(key, value);
         if (++measured % 8 === 0) await save();
         // Ctrl-C and the bar get a turn.
         await new Promise(setImmediate);
       },
       onProgress: (done, total, what) => status.update(Math.min(1, done / Math.max(1, total)), what),
-    });
-    await save();
+    }).finally(save);
     status.done(
-      `${planning.sparsity.size} of ${2 * layerCount} modules sparse, ${(100 * planning.runFlops).toFixed(1)} % of the FLOPs, loss before ` +
+      `${planning.sparsity.size} of ${2 * layerCount} modules sparse, a step takes ${stepShares(planning)}, loss before ` +
         `training ${planning.denseLoss.toFixed(3)} → ${planning.loss.toFixed(3)}${reused > 0 ? `; ${reused} measurements were there` : ''}`,
     );
+    if (reusedTimes && time !== undefined)
+      output.note(
+        'times were measured by an earlier plan; --fresh_times measures them again, where the machine was busy then',
+      );
+    if (planning.time !== null && planning.time >= 1) {
+      output.warn(
+        `sparse steps of this plan are predicted to take ${planning.time.toFixed(2)} times a dense one's time on ${tf.getBackend()}, at this shape; ` +
+          'spft sparsity plan --time SHARE plans by time, and says what can be had',
+      );
+    }
     const facts: PlanTextFacts = {
       ...{ mode: estimator, model: opened.name, dataset: train.dataset ?? '', backend: tf.getBackend() },
       ...{ channelMultiple, layerCount, fingerprint: opened.fingerprint.slice(0, 12) },
@@ -148,11 +176,33 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
   }
 }
 
+const isTime = (key: string) => key.startsWith(TIMES);
+
+/** On what a layer's time depends beside model, data and backend, which the file of measurements is named by. */
+function timingConditions(
+  peft: PeftModel<LlamaForCausalLM>,
+  train: PlanAsked['train'],
+  channelMultiple: number | null,
+): string {
+  const targets = new Set([...peft.adapters.keys()].map((name) => name.split('.').at(-1)));
+  // A backend that has a device of its own knows its name (`cuda`).
+  const { device } = tf.backend() as { device?: { info?: { name?: string } } };
+  return [
+    ...(device?.info?.name === undefined ? [] : [device.info.name]),
+    ...[cpus()[0]?.model.trim() ?? 'unknown processor', `${availableParallelism()} threads`],
+    ...[`batch ${train.perDeviceTrainBatchSize}`, `rank ${peft.config.r} on ${[...targets].join('+')}`],
+    ...(peft.config.useDora ? ['DoRA'] : []),
+    ...(peft.config.loraDropout > 0 ? ['dropout'] : []),
+    ...(train.gradientCheckpointing ? ['checkpointing'] : []),
+    ...(channelMultiple === null ? [] : [`channels by ${channelMultiple}`]),
+  ].join(', ');
+}
+
 function planDirectory(opened: OpenedModel, output: Output): string {
   return join(dirname(predictorCache(output.io.env)), 'plans', placeOf(opened));
 }
 
-/** Losses that an earlier plan measured; a file that is broken is as good as none. */
+/** What an earlier plan measured; a file that is broken is as good as none. */
 async function readMeasurements(path: string): Promise<Map<string, number>> {
   try {
     const value = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;

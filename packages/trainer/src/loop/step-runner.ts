@@ -12,6 +12,7 @@ import type { StepRecord } from '../record/step-record.js';
 import { fire, type TrainerCallback, type TrainerContext } from './callbacks.js';
 import { GradientSum, type LossAndGradients, lossAndGradients } from './gradients.js';
 import { readsAreFree } from './host-reads.js';
+import { nextTurn } from './next-turn.js';
 import type { Optimizer } from './optimizer.js';
 import { plannedSizes } from './planned-sizes.js';
 import { seedFrom } from './random.js';
@@ -218,13 +219,6 @@ function keptIn(sum: GradientSum, { loss, gradients }: LossAndGradients): tf.Sca
   sum.add(gradients);
   return loss;
 }
-
-/** Micro-batches that compute synchronously leave no turn to whoever would abort the run. */
-const nextTurn = (): Promise<void> =>
-  new Promise((resume) => {
-    if (typeof setImmediate === 'function') setImmediate(resume);
-    else setTimeout(resume);
-  });
 
 const indicesOf = (samples: readonly PreparedSample[]): number[] => samples.map((sample) => sample.index);
 

@@ -1,5 +1,6 @@
 /** @file A plan as a sparsity file in the original's format, its numbers as comments. */
 import type { SparsityPlanning } from './plan-sparsity.js';
+import { layerTimesText } from './unmet-budget.js';
 
 export interface PlanTextFacts {
   readonly mode: string;
@@ -17,18 +18,25 @@ export interface PlanTextFacts {
 
 /** YAML; ends with a newline. */
 export function planText(planning: SparsityPlanning, facts: PlanTextFacts): string {
-  const { denseLoss, loss, flops, runFlops, skipTailTokens, sparsity, sensitivity } = planning;
+  const { denseLoss, loss, runFlops, runTime, skipTailTokens, sparsity, sensitivity, layerTimes } = planning;
   const schedule = Object.entries(facts.schedule ?? {});
   const oneLine = (text: string) => text.replace(/\s+/g, ' ');
   const lines = [
-    `# Planned for ${oneLine(facts.model)} on ${oneLine(facts.dataset)}, backend ${facts.backend}: a sparse step takes ${(100 * flops).toFixed(1)} % of a dense one's FLOPs.`,
-    ...(schedule.length > 0 ? [`# With the steps that are dense the run takes ${(100 * runFlops).toFixed(1)} %.`] : []),
+    `# Planned for ${oneLine(facts.model)} on ${oneLine(facts.dataset)}, backend ${facts.backend}: a sparse step takes ${stepShares(planning)}.`,
+    ...(schedule.length > 0
+      ? [
+          `# With the steps that are dense the run takes ${percent(runFlops)} of the FLOPs${runTime === null ? '' : ` and ${percent(runTime)} of the time`}.`,
+        ]
+      : []),
+    ...(layerTimes === null
+      ? []
+      : [`# Time of a layer with one module sparse, beside a dense layer's: ${layerTimesText(layerTimes)}.`]),
     `# Loss of ${planning.labelledTokens} labelled tokens (${planning.samples} samples) before training: dense ${denseLoss.toFixed(4)}, with this plan ${loss.toFixed(4)}.`,
     '# What each number of dense tokens at the end of a prompt comes to:',
     ...[...planning.tails].map(([tail, found]) =>
       found === null
         ? `#   ${tail}: the budget cannot be met`
-        : `#   ${tail}: loss ${found.loss.toFixed(4)} at ${(100 * found.flops).toFixed(1)} %`,
+        : `#   ${tail}: loss ${found.loss.toFixed(4)} at ${percent(found.flops)} of the FLOPs${found.time === null ? '' : `, ${percent(found.time)} of the time`}`,
     ),
     `mode: ${facts.mode}`,
     'skip_output_tokens: true',
@@ -49,4 +57,14 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
   return `${lines.join('\n')}\n`;
 }
 
+/** Of a step: `64.0 % of a dense one's FLOPs and 80.1 % of its time (…)`. */
+export function stepShares({ flops, time, measuredTime }: SparsityPlanning): string {
+  const ofFlops = `${percent(flops)} of a dense one's FLOPs`;
+  if (time === null) return ofFlops;
+  const how =
+    measuredTime === null ? "predicted by a layer's" : `predicted by a layer's; ${percent(measuredTime)} measured`;
+  return `${ofFlops} and ${percent(time)} of its time (${how})`;
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;

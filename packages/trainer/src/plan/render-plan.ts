@@ -1,10 +1,10 @@
 /** @file A plan as a page: the map layer × sparsity of how much the loss rises, with what was chosen, in one file without scripts. */
 import { escapeHtml } from '../report/html.js';
 import type { SparsityPlanning } from './plan-sparsity.js';
-import type { PlanTextFacts } from './plan-text.js';
+import { type PlanTextFacts, stepShares } from './plan-text.js';
 
 export function renderPlan(planning: SparsityPlanning, facts: PlanTextFacts): string {
-  const { sensitivity, levels, sparsity, denseLoss, loss, flops, skipTailTokens } = planning;
+  const { sensitivity, levels, sparsity, denseLoss, loss, skipTailTokens, layerTimes } = planning;
   const rises = [...sensitivity.values()].flatMap((ofModule) => [...ofModule.values()]).filter((rise) => rise > 0);
   const most = Math.max(1e-6, ...rises);
   const cell = (module: string, level: number) => {
@@ -22,7 +22,11 @@ export function renderPlan(planning: SparsityPlanning, facts: PlanTextFacts): st
   });
   const tails = [...planning.tails].map(
     ([tail, found]) =>
-      `<tr><th scope="row">${tail}</th>${found ? `<td>${found.loss.toFixed(4)}</td><td>${(100 * found.flops).toFixed(1)} %</td>` : '<td colspan="2">cannot be met</td>'}</tr>`,
+      `<tr><th scope="row">${tail}</th>${found ? `<td>${found.loss.toFixed(4)}</td><td>${(100 * found.flops).toFixed(1)} %</td><td>${found.time === null ? '' : `${(100 * found.time).toFixed(1)} %`}</td>` : '<td colspan="3">cannot be met</td>'}</tr>`,
+  );
+  const times = [...(layerTimes ?? [])].map(
+    ([module, shares]) =>
+      `<tr><th scope="row">${module}</th>${levels.map((level) => `<td>${shares.get(level)!.toFixed(2)}</td>`).join('')}</tr>`,
   );
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
@@ -37,7 +41,7 @@ td.chosen{outline:3px solid #1a6;outline-offset:-3px;font-weight:600}
 </style>
 <h1>Sparsity plan</h1>
 <p>${escapeHtml(facts.model)} on ${escapeHtml(facts.dataset)}, estimator ${escapeHtml(facts.mode)}, backend ${escapeHtml(facts.backend)}: a sparse step takes
-<b>${(100 * flops).toFixed(1)} %</b> of a dense one's FLOPs. Loss before training, of ${planning.labelledTokens} labelled tokens: dense ${denseLoss.toFixed(4)},
+${escapeHtml(stepShares(planning))}. Loss before training, of ${planning.labelledTokens} labelled tokens: dense ${denseLoss.toFixed(4)},
 with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prompt are dense.</p>
 <h2>How much the loss rises with one module alone</h2>
 <p>Rows are layers; what was chosen is framed, a row without a frame stays dense.</p>
@@ -46,7 +50,14 @@ with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prom
 ${rows.join('\n')}
 </tbody></table>
 <h2>Dense tokens at the end of the prompt</h2>
-<table><thead><tr><th>tokens</th><th>loss</th><th>FLOPs</th></tr></thead><tbody>${tails.join('')}</tbody></table>
+<table><thead><tr><th>tokens</th><th>loss</th><th>FLOPs</th><th>time</th></tr></thead><tbody>${tails.join('')}</tbody></table>
+${
+  times.length === 0
+    ? ''
+    : `<h2>Time of a layer</h2>
+<p>Forward and backward with one module sparse, beside a dense layer's; above 1 sparsity costs time here.</p>
+<table><thead><tr><th>module</th>${head}</tr></thead><tbody>${times.join('')}</tbody></table>`
+}
 </html>
 `;
 }

@@ -1,0 +1,246 @@
+/** @file What a plan is made from: losses, arithmetic and times over the same few batches. What was measured once is not measured again. */
+import { denseTokens, type SparsityPlan, type SpftModel } from '@spft/estimator';
+import { countLabelledTokens, type FlopsMethod, type FlopsShape, stepFlops, type TrainableModel } from '@spft/models';
+import { noGradient } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { type CollatedBatch, collate } from '../batch/collate.js';
+import { countLabels, type Sample } from '../batch/samples.js';
+import { TrainerError } from '../errors.js';
+import type { Stopwatch, TimedWork } from './measure-times.js';
+import { type LayerTime, type SparseModule, TimeModel } from './time-model.js';
+
+/** Sparsity by module, `layers.3.mlp`; those that stay dense are missing. */
+export type Sparsities = ReadonlyMap<string, number>;
+
+export interface MeasurementsRequest {
+  /** A model whose plan knows every layer, e.g. of a config that makes all sparse; its layers are changed while measuring. */
+  readonly spft: SpftModel<TrainableModel>;
+  readonly shape: FlopsShape;
+  /** What a step is made of besides: adapters, the estimator's rank and rows. */
+  readonly method: FlopsMethod;
+  /** Who tells times; without it a plan knows of none. */
+  readonly timing?: {
+    readonly stopwatch: Stopwatch;
+    /** On what times depend beside the model: machine, backend, batch, adapters. Times that were known under others do not count. */
+    readonly conditions: string;
+  };
+  /** What was measured before, losses and seconds, by the key under which `onMeasured` told it. */
+  readonly known?: ReadonlyMap<string, number>;
+  readonly onMeasured?: (key: string, value: number) => void | Promise<void>;
+  readonly onProgress?: (done: number, total: number, what: string) => void;
+}
+
+/** What keys of times begin with. */
+export const TIMES = 'seconds';
+
+type Layers = SparsityPlan['layers'];
+
+const MODULES = ['mlp', 'self_attn'] as const;
+const keyOf = (sparsity: Sparsities) => [...sparsity].map(([module, value]) => `${module}=${value}`).join(' ');
+
+/** Losses, arithmetic and times over the same few batches. */
+export class Measurements {
+  /** For progress. */
+  total = 0;
+  readonly layerCount: number;
+  readonly sampleCount: number;
+  readonly labelledTokens: number;
+  readonly #request: MeasurementsRequest;
+  readonly #batches: Sample[][];
+  readonly #known: Map<string, number>;
+  readonly #collated = new Map<number, CollatedBatch[]>();
+  readonly #denseFlops = new Map<number, number>();
+  #done = 0;
+
+  constructor(request: MeasurementsRequest, samples: readonly Sample[], batchSize: number) {
+    this.#request = request;
+    this.layerCount = request.spft.host.layerCount;
+    this.sampleCount = samples.length;
+    this.labelledTokens = samples.reduce((sum, { labels }) => sum + countLabels(labels), 0);
+    this.#known = new Map(request.known);
+    // Alike lengths together change nothing; the order as it came keeps batches like those of the run.
+    this.#batches = [];
+    for (let start = 0; start < samples.length; start += batchSize) {
+      this.#batches.push(samples.slice(start, start + batchSize));
+    }
+  }
+
+  /** Mean loss of a labelled token. */
+  async loss(tail: number, sparsity: Sparsities): Promise<number> {
+    const { spft, onMeasured, onProgress } = this.#request;
+    // A dense loss is the same for every tail.
+    const key = sparsity.size === 0 ? 'dense' : `tail ${tail}: ${keyOf(sparsity)}`;
+    onProgress?.(Math.min(this.#done++, this.total), this.total, key.length > 60 ? `tail ${tail}, joint` : key);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const model = spft as unknown as TrainableModel;
+    spft.host.setSparsity({ ...spft.plan, enabled: true, listener: null, layers: layersOf(sparsity) });
+    let [sum, labels] = [0, 0];
+    for (const batch of this.batches(tail)) {
+      const loss = noGradient(() =>
+        tf.tidy(() => model.loss(batch, { training: false, seed: 0, normalizer: batch.labelCount })),
+      );
+      sum += (await loss.data())[0]! * batch.labelCount;
+      labels += batch.labelCount;
+      loss.dispose();
+    }
+    const mean = sum / labels;
+    if (!Number.isFinite(mean))
+      throw new TrainerError('non-finite', `the loss with ${key} is not finite; check the model`);
+    this.#known.set(key, mean);
+    await onMeasured?.(key, mean);
+    return mean;
+  }
+
+  /** Share of a dense step that the plan takes. */
+  flops(tail: number, sparsity: Sparsities): number {
+    return this.#count(tail, layersOf(sparsity)) / this.#dense(tail);
+  }
+
+  /** Share of a dense step that one sparse module saves; those of several add up. */
+  saving(tail: number, module: string, level: number): number {
+    return 1 - this.flops(tail, new Map([[module, level]]));
+  }
+
+  denseShare(tail: number): number {
+    const batches = this.batches(tail);
+    const total = (value: (batch: CollatedBatch) => number) => batches.reduce((sum, batch) => sum + value(batch), 0);
+    return total(({ layout }) => layout.denseTokens) / total(({ layout }) => layout.tokens);
+  }
+
+  batches(tail: number): CollatedBatch[] {
+    const made = this.#collated.get(tail);
+    if (made) return made;
+    const policy = { ...this.#request.spft.tokenPolicy, skipTailTokens: tail };
+    const batches = this.#batches.map((batch) =>
+      collate(batch, { denseTokens: (labels, lengths, seed) => denseTokens(labels, lengths, policy, seed) }),
+    );
+    this.#collated.set(tail, batches);
+    return batches;
+  }
+
+  #dense(tail: number): number {
+    const known = this.#denseFlops.get(tail);
+    if (known !== undefined) return known;
+    const counted = this.#count(tail, new Map());
+    this.#denseFlops.set(tail, counted);
+    return counted;
+  }
+
+  /** Times of a step and of one layer with either module at a few sparsities; null where nobody tells times. */
+  async times(tails: readonly number[], levels: readonly number[]): Promise<TimeModel | null> {
+    const { timing } = this.#request;
+    if (!timing) return null;
+    const layer = this.timedLayer;
+    // Tails differ in how many tokens they leave sparse: linear between the shortest and the longest.
+    const few = (values: readonly number[], count: number) => {
+      const sorted = [...values].sort((a, b) => a - b);
+      const at = (n: number) => sorted[Math.round((n * (sorted.length - 1)) / (count - 1))]!;
+      return [...new Set(Array.from({ length: count }, (_, n) => at(n)))];
+    };
+    const sparse = few(tails, 2).flatMap((tail) =>
+      MODULES.flatMap((module) => few(levels, 3).map((level) => ({ tail, module, level }))),
+    );
+    const dense = { batch: this.#timedBatch(tails[0]!), layers: new Map() };
+    const works: [key: string, work: TimedWork][] = [
+      ['step', { part: 'step', ...dense }],
+      ['layer', { part: layer, ...dense }],
+      ...sparse.map(({ tail, module, level }): [string, TimedWork] => [
+        `layer, tail ${tail}: ${module}=${level}`,
+        {
+          part: layer,
+          batch: this.#timedBatch(tail),
+          layers: layersOf(new Map([[`layers.${layer}.${module}`, level]])),
+        },
+      ]),
+    ];
+    const seconds = await this.#seconds(works, 'times of a layer');
+    return new TimeModel({
+      ...{ step: seconds[0]!, layer: seconds[1]! },
+      sparse: sparse.map(
+        ({ tail, module, level }, n): LayerTime => ({
+          ...{ module, sparsity: level, sparseTokens: this.sparseShare(tail), seconds: seconds[n + 2]! },
+        }),
+      ),
+    });
+  }
+
+  /** A layer that is neither the first nor the last, where there are three. */
+  get timedLayer(): number {
+    return Math.floor((this.layerCount - 1) / 2);
+  }
+
+  /** Of the batch that is timed. */
+  sparseShare(tail: number): number {
+    const { tokens, denseTokens } = this.#timedBatch(tail).layout;
+    return 1 - denseTokens / tokens;
+  }
+
+  /**
+   * Share of a dense step's time that one sparse module saves, below 0 where it is slower: the timed layer's, or as much less of it as is saved less
+   * arithmetic, as in the last layer.
+   */
+  timeSaving(model: TimeModel, tail: number, module: string, level: number): number {
+    const kind = module.split('.').at(-1) as SparseModule;
+    const ofTimed = this.saving(tail, `layers.${this.timedLayer}.${kind}`, level);
+    const part = ofTimed > 0 ? Math.max(0, this.saving(tail, module, level) / ofTimed) : 0;
+    return part * model.saving(kind, level, this.sparseShare(tail));
+  }
+
+  /** Share of a dense step's time that the plan takes as a whole, both measured in turns. */
+  async timeShare(tail: number, sparsity: Sparsities): Promise<number> {
+    const batch = this.#timedBatch(tail);
+    const key = `tail ${tail}: ${keyOf(sparsity)}`;
+    const [dense, sparse] = await this.#seconds(
+      [
+        [`step beside ${key}`, { part: 'step', batch, layers: new Map() }],
+        [`step, ${key}`, { part: 'step', batch, layers: layersOf(sparsity) }],
+      ],
+      'time of the plan',
+    );
+    return sparse! / dense!;
+  }
+
+  /** What takes turns is measured together or, where all of it is known, not at all. */
+  async #seconds(works: readonly (readonly [key: string, work: TimedWork])[], what: string): Promise<number[]> {
+    const { timing, onMeasured, onProgress } = this.#request;
+    const { stopwatch, conditions } = timing!;
+    const keys = works.map(([key]) => `${TIMES} on ${conditions}, ${key}`);
+    onProgress?.(Math.min(this.#done++, this.total), this.total, what);
+    if (keys.some((key) => !this.#known.has(key))) {
+      const seconds = await stopwatch.seconds(works.map(([, work]) => work));
+      for (const [n, key] of keys.entries()) {
+        this.#known.set(key, seconds[n]!);
+        await onMeasured?.(key, seconds[n]!);
+      }
+    }
+    return keys.map((key) => this.#known.get(key)!);
+  }
+
+  /** One of whole size. */
+  #timedBatch(tail: number): CollatedBatch {
+    return this.batches(tail)[0]!;
+  }
+
+  #count(tail: number, layers: Layers): number {
+    const { shape, method } = this.#request;
+    return this.batches(tail).reduce((sum, batch) => {
+      const tokens = { layout: batch.layout, labelledTokens: countLabelledTokens(batch) };
+      return sum + stepFlops(shape, tokens, { ...method, sparsity: layers }).total;
+    }, 0);
+  }
+}
+
+/** Of a module, `layers.3.mlp`. */
+export const layerOf = (module: string) => Number(/^layers\.(\d+)\./.exec(module)![1]);
+
+/** As a plan has them. */
+export function layersOf(sparsity: Sparsities): Map<number, { mlp: number; selfAttn: number }> {
+  const layers = new Map<number, { mlp: number; selfAttn: number }>();
+  for (const [module, value] of sparsity) {
+    const layer = layerOf(module);
+    const known = layers.get(layer) ?? { mlp: 0, selfAttn: 0 };
+    layers.set(layer, module.endsWith('.mlp') ? { ...known, mlp: value } : { ...known, selfAttn: value });
+  }
+  return layers;
+}

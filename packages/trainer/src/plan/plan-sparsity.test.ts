@@ -1,0 +1,187 @@
+import { SpftConfig } from '@spft/config';
+import { getSpftModel, type SpftModel } from '@spft/estimator';
+import { LlamaForCausalLM, type TrainableModel } from '@spft/models';
+import { getPeftModel, type PeftModel } from '@spft/peft';
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { useBackend } from '../../../../test/support/backends.js';
+import { sourceOf, TINY, tinyWeights } from '../../../models/test/tiny.js';
+import type { Stopwatch, TimedWork } from './measure-times.js';
+import { everyLayer, type PlanRequest, planSparsity } from './plan-sparsity.js';
+import { planText } from './plan-text.js';
+import { renderPlan } from './render-plan.js';
+
+const SAMPLES = Array.from({ length: 8 }, (_, n) => {
+  const inputIds = Array.from({ length: 14 + n }, (_, t) => 3 + ((7 * t + 5 * n) % 30));
+  return { inputIds, labels: inputIds.map((id, t) => (t < 11 ? -100 : id)) };
+});
+
+/** A machine: what each module's sparsity costs of a layer of 1 second, on sparse tokens; a step has a second beside its layers. */
+interface Machine {
+  readonly mlp: (sparsity: number) => number;
+  readonly attention: (sparsity: number) => number;
+  /** Of what layers save, so much is saved in a step. */
+  readonly together?: number;
+}
+
+const FAST: Machine = { mlp: (s) => 0.1 - 0.8 * s, attention: () => 0.05 };
+
+function stopwatch({ mlp, attention, together = 1 }: Machine, layerCount: number) {
+  const asked: TimedWork[] = [];
+  const watch: Stopwatch = {
+    seconds: async (works) => {
+      asked.push(...works);
+      return works.map(({ part, batch: { layout }, layers }) => {
+        const share = 1 - layout.denseTokens / layout.tokens;
+        const of = (layer: number) => {
+          const sparse = layers.get(layer) ?? { mlp: 0, selfAttn: 0 };
+          return (
+            share * ((sparse.mlp > 0 ? mlp(sparse.mlp) : 0) + (sparse.selfAttn > 0 ? attention(sparse.selfAttn) : 0))
+          );
+        };
+        if (part !== 'step') return 1 + of(part);
+        const all = Array.from({ length: layerCount }, (_, n) => of(n)).reduce((a, b) => a + b);
+        return 1 + layerCount + together * all;
+      });
+    },
+  };
+  return { watch, asked };
+}
+
+let base: LlamaForCausalLM;
+let peft: PeftModel<LlamaForCausalLM>;
+let spft: SpftModel<TrainableModel>;
+
+const LAYERS = 6;
+/** Losses are the model's, whatever a machine's times: measured once for all tests. */
+const losses = new Map<string, number>();
+const METHOD = { adapters: { rank: 2, targets: ['q_proj', 'v_proj'] }, predictorRank: 2 };
+
+function request(machine: Machine, more: Partial<PlanRequest> = {}) {
+  const { watch, asked } = stopwatch(machine, LAYERS);
+  const whole: PlanRequest = {
+    ...{ spft, shape: base.config, samples: SAMPLES, method: METHOD, levels: [0.5, 0.9], tails: [1, 2] },
+    ...{ timing: { stopwatch: watch, conditions: 'a machine' }, known: losses },
+    onMeasured: (key, value) => void (key.startsWith('seconds') || losses.set(key, value)),
+    ...more,
+  };
+  return { whole, asked };
+}
+
+beforeAll(async () => {
+  await useBackend('cpu');
+  const config = { ...TINY, numHiddenLayers: LAYERS };
+  base = await LlamaForCausalLM.fromWeights(config, sourceOf(tinyWeights(config)));
+  peft = getPeftModel(base, { r: 2, loraAlpha: 4, targetModules: ['q_proj', 'v_proj'] }, { seed: 1 });
+  const sparsity = { mode: 'svd_2', skip_output_tokens: true, sparsity: everyLayer(LAYERS) };
+  spft = (await getSpftModel(peft, SpftConfig.fromObject(sparsity))) as unknown as SpftModel<TrainableModel>;
+});
+
+afterAll(() => {
+  spft.dispose();
+  peft.dispose();
+  base.dispose();
+});
+
+const FACTS = {
+  ...{ mode: 'svd_2', model: 'tiny', dataset: 'rows', backend: 'cpu', channelMultiple: 8, layerCount: LAYERS },
+  fingerprint: '0123456789ab',
+};
+
+describe('planSparsity() by time', () => {
+  it('keeps to the budget with modules that are faster, and says shares of FLOPs and of time', async () => {
+    const before = tf.memory().numTensors;
+    const { whole } = request(FAST, { time: 0.85 });
+    const planning = await planSparsity(whole);
+    expect(tf.memory().numTensors).toBe(before);
+    expect(planning.time).toBeLessThanOrEqual(0.85);
+    expect(planning.time).toBeGreaterThan(0.7);
+    expect(planning.runTime).toBeCloseTo(planning.time!, 12);
+    // The machine's layers add up, but that the last layer's MLP computes few rows.
+    expect(planning.measuredTime).toBeCloseTo(planning.time!, 6);
+    expect([...planning.sparsity.keys()].every((module) => module.endsWith('.mlp'))).toBe(true);
+    // Its MLP has labelled rows alone, which are dense.
+    expect(planning.sparsity.has(`layers.${LAYERS - 1}.mlp`)).toBe(false);
+    expect(planning.layerTimes!.get('self_attn')!.get(0.9)).toBeGreaterThan(1);
+    const text = planText(planning, FACTS);
+    expect(text).toMatch(/a sparse step takes [\d.]+ % of a dense one's FLOPs and [\d.]+ % of its time \(predicted by/);
+    expect(text).toMatch(/; [\d.]+ % measured\)/);
+    expect(text).toMatch(/# Time of a layer .*: mlp 0\.5: 0\.\d\d, 0\.9: 0\.\d\d; self_attn 0\.5: 1\.\d\d/);
+    expect(SpftConfig.fromText(text, 'plan.yaml').sparsity).toMatchObject(Object.fromEntries(planning.sparsity));
+    const page = renderPlan(planning, FACTS);
+    expect(page).toMatch(/% of a dense one&#39;s FLOPs and [\d.]+ % of its time/);
+    expect(page).toContain('<h2>Time of a layer</h2>');
+  });
+
+  it('leaves attention dense where it is slower, though a budget of FLOPs would take it', async () => {
+    const least = { levels: [0.9], tails: [1] };
+    const byFlops = await planSparsity(request(FAST, { ...least, flops: 0.7 }).whole);
+    expect([...byFlops.sparsity.keys()].some((module) => module.endsWith('.self_attn'))).toBe(true);
+    // By its layers' times that plan is told too: what is slower counts as slower.
+    const mlps = [...byFlops.sparsity.keys()].filter((module) => module.endsWith('.mlp'));
+    const withoutAttention = await planSparsity(
+      request({ ...FAST, attention: () => 0 }, { ...least, flops: 0.7 }).whole,
+    );
+    expect(mlps.length).toBeGreaterThan(0);
+    expect(byFlops.time).toBeGreaterThan(withoutAttention.time!);
+    expect(byFlops.measuredTime).toBeNull();
+  });
+
+  it('counts the steps that are dense', async () => {
+    const { runTime, time, measuredTime } = await planSparsity(request(FAST, { time: 0.9, sparseSteps: 0.75 }).whole);
+    expect(runTime).toBeCloseTo(0.75 * time! + 0.25, 12);
+    expect(runTime).toBeLessThanOrEqual(0.9);
+    expect(0.75 * measuredTime! + 0.25).toBeLessThanOrEqual(0.9 + 0.02);
+  });
+
+  it('saves more where a whole step saves less than its layers say', async () => {
+    const alike = await planSparsity(request(FAST, { time: 0.9 }).whole);
+    const { whole, asked } = request({ ...FAST, together: 0.5 }, { time: 0.9 });
+    const corrected = await planSparsity(whole);
+    expect(corrected.measuredTime).toBeLessThanOrEqual(0.92);
+    expect(corrected.time).toBeLessThan(alike.time!);
+    expect(asked.filter(({ part, layers }) => part === 'step' && layers.size > 0).length).toBeGreaterThan(1);
+  });
+
+  it('refuses what cannot be met, and says what can', async () => {
+    const slow = request({ mlp: () => 0.2, attention: () => 0.1 }, { time: 0.9 });
+    await expect(planSparsity(slow.whole)).rejects.toThrow(
+      /no plan saves time here: no module is faster .* mlp 0\.5: 1\.\d\d.* plan by FLOPs \(--flops\)/,
+    );
+    const message = await planSparsity(request(FAST, { time: 0.2 }).whole).catch((error: Error) => error.message);
+    const least = /of the time cannot be met: .* ask for at least ([\d.]+) %/.exec(message as string)![1]!;
+    const met = await planSparsity(request(FAST, { time: (Number(least) + 0.1) / 100 }).whole);
+    expect(met.time).toBeCloseTo(Number(least) / 100, 2);
+    const never = request({ ...FAST, together: 0.05 }, { time: 0.8 });
+    await expect(planSparsity(never.whole)).rejects.toThrow(
+      /took 9\d\.\d % of a dense step's time when it was measured as a whole/,
+    );
+    const worse = request({ ...FAST, together: -1 }, { time: 0.8 });
+    await expect(planSparsity(worse.whole)).rejects.toThrow(/took 1\d\d\.\d % .*; plan by FLOPs/);
+  });
+
+  it('takes times that are known under the same conditions, and measures anew under others', async () => {
+    const known = new Map(losses);
+    const first = request(FAST, { time: 0.85, onMeasured: (key, value) => void known.set(key, value) });
+    const planned = await planSparsity(first.whole);
+    const second = request(FAST, { time: 0.85, known });
+    expect(await planSparsity(second.whole)).toEqual(planned);
+    expect(second.asked).toEqual([]);
+    const other = request({ mlp: () => 0.2, attention: () => 0.1 }, { time: 0.85, known });
+    const timing = { ...other.whole.timing!, conditions: 'another machine' };
+    await expect(planSparsity({ ...other.whole, timing })).rejects.toThrow('no plan saves time here');
+    expect(other.asked.length).toBeGreaterThan(0);
+  });
+
+  it('refuses a budget that is none', async () => {
+    const { whole } = request(FAST);
+    await expect(planSparsity(whole)).rejects.toThrow('one of them');
+    await expect(planSparsity({ ...whole, time: 0.5, flops: 0.5 })).rejects.toThrow('one of them');
+    await expect(planSparsity({ ...whole, time: 1.2 })).rejects.toThrow('share of time must lie between 0 and 1');
+    const { timing: _, ...untimed } = whole;
+    await expect(planSparsity({ ...untimed, time: 0.5 })).rejects.toThrow('needs a stopwatch');
+    const planning = await planSparsity({ ...untimed, flops: 0.8 });
+    expect(planning).toMatchObject({ time: null, runTime: null, measuredTime: null, layerTimes: null });
+    expect(planText(planning, FACTS)).not.toContain('time');
+  });
+});

@@ -1,0 +1,75 @@
+/**
+ * @file What sparsity saves of a step's time, out of a few measured times of one layer: linear between the sparsities that were measured, and between the
+ * shares of tokens that are sparse, as what is fixed (gathers, the estimator) does not grow with them and all else does.
+ */
+
+export type SparseModule = 'mlp' | 'self_attn';
+
+/** A decoder layer of which one module is sparse. */
+export interface LayerTime {
+  readonly module: SparseModule;
+  readonly sparsity: number;
+  /** Share of the batch's tokens that are sparse. */
+  readonly sparseTokens: number;
+  readonly seconds: number;
+}
+
+/** Of one run, on the same batch. */
+export interface StepTimes {
+  /** Of a dense step. */
+  readonly step: number;
+  /** Of one dense layer. */
+  readonly layer: number;
+  readonly sparse: readonly LayerTime[];
+}
+
+const LEAST_GAIN = 0.01;
+
+export class TimeModel {
+  /** @throws RangeError where a time is not above 0. */
+  constructor(readonly times: StepTimes) {
+    const all = [times.step, times.layer, ...times.sparse.map(({ seconds }) => seconds)];
+    const wrong = all.find((seconds) => !(seconds > 0 && Number.isFinite(seconds)));
+    if (wrong !== undefined) throw new RangeError(`TimeModel: a time must be above 0, got ${wrong}`);
+  }
+
+  /** Time of a layer with one sparse module, beside a dense layer's. */
+  layerShare(module: SparseModule, sparsity: number, sparseTokens: number): number {
+    const ofModule = this.times.sparse.filter((time) => time.module === module);
+    const bySparsity = new Map<number, Point[]>();
+    for (const time of ofModule) {
+      bySparsity.set(time.sparseTokens, [
+        ...(bySparsity.get(time.sparseTokens) ?? []),
+        { at: time.sparsity, value: time.seconds },
+      ]);
+    }
+    const points = [...bySparsity].map(([at, times]): Point => ({ at, value: between(times, sparsity) }));
+    return between(points, sparseTokens) / this.times.layer;
+  }
+
+  /** Share of a dense step's time that a layer's sparse module saves; below 0 where it is slower. */
+  saving(module: SparseModule, sparsity: number, sparseTokens: number): number {
+    return ((1 - this.layerShare(module, sparsity, sparseTokens)) * this.times.layer) / this.times.step;
+  }
+
+  /** Savings up to it may be noise: a hundredth of a layer. */
+  get noise(): number {
+    return (LEAST_GAIN * this.times.layer) / this.times.step;
+  }
+}
+
+interface Point {
+  readonly at: number;
+  readonly value: number;
+}
+
+/** Linear between neighbours; the nearest beyond the ends. @throws RangeError where there are no points. */
+function between(points: readonly Point[], at: number): number {
+  const sorted = [...points].sort((a, b) => a.at - b.at);
+  const above = sorted.find((point) => point.at >= at);
+  const below = sorted.filter((point) => point.at <= at).at(-1);
+  if (!above && !below) throw new RangeError('TimeModel: this module was not measured');
+  if (!above || !below || above.at === below.at) return (above ?? below)!.value;
+  const part = (at - below.at) / (above.at - below.at);
+  return below.value + part * (above.value - below.value);
+}
