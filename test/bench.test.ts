@@ -11,6 +11,8 @@ import { verify } from '../bench/model/verify.js';
 import type { OpShape } from '../bench/ops/case.js';
 import { opCases } from '../bench/ops/cases.js';
 import { benchOp, opsTable, runOps, verifyOp } from '../bench/ops/run.js';
+import { clockKernels } from '../bench/sparsity/kernels.js';
+import { measureSparsity, sparsityTable } from '../bench/sparsity/run.js';
 import { quantiles } from '../bench/support/quantiles.js';
 import { timeProducts, timeSteps, wasmTable } from '../bench/wasm/run.js';
 import { settingsFor, use } from '../bench/wasm/settings.js';
@@ -51,6 +53,43 @@ describe('runBench()', () => {
   it('knows which methods and shapes there are', () => {
     expect(() => parseMethods('lora,qlora')).toThrow("there is no method 'qlora'; there are lora, dora, sparselora");
     expect(() => shapeNamed('llama')).toThrow("there is no shape 'llama'; there are base, smollm2-135m, tiny");
+  });
+});
+
+describe('bench:sparsity', () => {
+  it('says what sparse steps gain of what their FLOPs allow, and what each kernel takes', async () => {
+    const before = tf.memory().numTensors;
+    const result = await measureSparsity({
+      ...{ ...batch, shape: tiny, backend: 'wasm', rounds: 2, warmup: 0, kernels: true },
+    });
+    expect(tf.memory().numTensors).toBe(before);
+    const [lora, sparse, all] = result.methods;
+    expect(lora!.flopsShare).toBe(1);
+    expect(sparse!.flopsShare).toBeLessThan(1);
+    // Scores of every token cost more than those of a mean.
+    expect(all!.flopsShare).toBeGreaterThan(sparse!.flopsShare);
+    result.gains.forEach(({ best }, n) => {
+      const { flopsShare, best: own } = result.methods[n + 1]!;
+      expect(best.wall * (1 - flopsShare)).toBeCloseTo(1 - own.wall / lora!.best.wall);
+    });
+    expect(lora!.kernels!.SpftGatedMlp).toMatchObject({ calls: tiny.config.numHiddenLayers });
+    expect(lora!.kernels!.SpftGatedScores).toBeUndefined();
+    expect(sparse!.kernels!.SpftGatedScores).toMatchObject({ calls: 1 });
+    expect(sparsityTable(result)).toContain('outside of kernels');
+  });
+
+  it('charges a kernel with what it does itself', () => {
+    let time = 0;
+    const clock = clockKernels('wasm', () => time++);
+    try {
+      tf.tidy(() => tf.neg(tf.ones([2])));
+      expect(clock.read().get(tf.Neg)).toEqual({ calls: 1, milliseconds: 1 });
+      expect(clock.read().size).toBe(0);
+    } finally {
+      clock.stop();
+    }
+    tf.tidy(() => tf.neg(tf.ones([2])));
+    expect(clock.read().size).toBe(0);
   });
 });
 

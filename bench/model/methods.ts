@@ -36,6 +36,8 @@ export interface MethodOptions {
   readonly adapters?: readonly string[];
   /** Made when not given. Taken over. */
   readonly predictors?: Predictors;
+  /** The MLP's scores from every token instead of the mean of each sequence. Default: false. */
+  readonly scoresOfAll?: boolean;
 }
 
 /** Attaches nothing yet. */
@@ -43,7 +45,7 @@ export async function createMethod(
   name: MethodName,
   model: LlamaForCausalLM,
   shape: BenchShape,
-  { adapters: targets = ADAPTER.targetModules, predictors }: MethodOptions = {},
+  { adapters: targets = ADAPTER.targetModules, predictors, scoresOfAll = false }: MethodOptions = {},
 ): Promise<Method> {
   // PEFT allows a model one set of adapters; this host holds them back until their turn.
   const wings: AdapterHost = { linears: model.linears, setAdapter() {}, replaceWeight() {} };
@@ -54,7 +56,7 @@ export async function createMethod(
     { seed: 1 },
   );
   const optimizer = createOptimizer(peft.variables, resolveArgs({}));
-  let plan = name === 'sparselora' ? await sparsePlan(model, shape, predictors) : null;
+  let plan = name === 'sparselora' ? await sparsePlan(model, shape, { predictors, scoresOfAll }) : null;
   const own = plan?.estimator;
 
   const attached = <T>(run: () => T): T => {
@@ -74,7 +76,10 @@ export async function createMethod(
     variables: peft.variables,
     flops: {
       adapters: { rank: r, targets, dora: name === 'dora' },
-      ...(name === 'sparselora' && { sparsity: shape.sparsity, predictorRank: shape.predictorRank }),
+      ...(name === 'sparselora' && {
+        ...{ sparsity: shape.sparsity, predictorRank: shape.predictorRank },
+        ...(scoresOfAll && { scoreRows: { mlp: 'all' as const } }),
+      }),
     },
     forward: (batch) => attached(() => tf.tidy(() => model.loss(batch, options(batch)).dataSync()[0]!)),
     step: (batch) =>
@@ -107,7 +112,11 @@ export async function createMethod(
 }
 
 /** The plan of the shape, as `getSpftModel` would attach it. */
-async function sparsePlan(model: LlamaForCausalLM, shape: BenchShape, given?: Predictors): Promise<SparsityPlan> {
+async function sparsePlan(
+  model: LlamaForCausalLM,
+  shape: BenchShape,
+  { predictors: given, scoresOfAll }: Pick<MethodOptions, 'predictors' | 'scoresOfAll'>,
+): Promise<SparsityPlan> {
   const { sparsity, predictorRank } = shape;
   const predictors = given ?? (await buildPredictors(model, sparsity, predictorRank));
   const some = (part: 'mlp' | 'selfAttn') => [...sparsity.values()].some((layer) => layer[part] > 0);
@@ -118,7 +127,7 @@ async function sparsePlan(model: LlamaForCausalLM, shape: BenchShape, given?: Pr
     channelMultiple: 1,
     qkPerHead: false,
     qkvoSeqAvg: false,
-    mlpSeqAvg: true,
+    mlpSeqAvg: !scoresOfAll,
     modules: { mlp: some('mlp'), selfAttn: some('selfAttn') },
     predictors: async () => predictors,
   });
