@@ -1,5 +1,6 @@
 /** @file What the module exports: kernels over places (byte addresses) in the memory of the backend. A kernel of `from` and `to` does that part. */
 export { causalSoftmax, causalSoftmaxGrad, gatherHead, scatterHead } from './attention';
+export { addColumnsAt, startBlock, swigluBlock, swigluGradBlock } from './blocks';
 export {
   add,
   addRow,

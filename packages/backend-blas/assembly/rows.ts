@@ -73,6 +73,7 @@ export function rmsNorm(from: i32, to: i32, x: usize, weight: usize, y: usize, H
   ops.rmsNorm(x + begin, weight, y + begin, to - from, H, eps);
 }
 
+/** @param d what is added to the gradient, or 0. */
 export function rmsNormGrad(
   from: i32,
   to: i32,
@@ -80,11 +81,12 @@ export function rmsNormGrad(
   weight: usize,
   dy: usize,
   dx: usize,
+  d: usize,
   H: i32,
   eps: f32,
 ): void {
   const begin = <usize>from * (<usize>H << 2);
-  ops.rmsNormGrad(x + begin, weight, dy + begin, dx + begin, 0, to - from, H, eps);
+  ops.rmsNormGrad(x + begin, weight, dy + begin, dx + begin, d ? d + begin : 0, to - from, H, eps);
 }
 
 /** Rows [from, to) of sparse-ops' rope(). */

@@ -42,7 +42,31 @@ export function multiply(pool: Pool, product: Product): void {
 
 /** Adds it to the job as chunks of its own. */
 export function addParts(pool: Pool, product: Product): void {
-  const { m, n, k, a, b, c, transposeA, transposeB } = product;
+  const { a, b, c, transposeA, transposeB } = product;
+  eachPart(pool, product, ({ i, j, m, n }) =>
+    addProduct(pool, {
+      ...product,
+      m,
+      n,
+      a: [a[0] + 4 * (transposeA ? i : i * a[1]), a[1]],
+      b: [b[0] + 4 * (transposeB ? j * b[1] : j), b[1]],
+      c: [c[0] + 4 * (i * c[1] + j), c[1]],
+    }),
+  );
+}
+
+/** Rows and columns of a product's result. */
+export interface Part {
+  /** The first row and column. */
+  readonly i: number;
+  readonly j: number;
+  /** How many rows and columns. */
+  readonly m: number;
+  readonly n: number;
+}
+
+/** Cuts an [m, n] result of products with [m, k] and [k, n], as many as threads are kept busy with; what `visit` adds to the job for a part is a chunk. */
+export function eachPart(pool: Pool, { m, n, k }: Pick<Product, 'm' | 'n' | 'k'>, visit: (part: Part) => void): void {
   if (m === 0 || n === 0) return;
   const flops = 2 * m * n * k;
   const parts = pool.threads === 1 || flops < SMALL ? 1 : pool.threads * (flops > LARGE ? 2 : 1);
@@ -50,14 +74,7 @@ export function addParts(pool: Pool, product: Product): void {
   const [rowStep, columnStep] = [step(m, rows), step(n, parts / rows)];
   for (let i = 0; i < m; i += rowStep) {
     for (let j = 0; j < n; j += columnStep) {
-      addProduct(pool, {
-        ...product,
-        m: Math.min(rowStep, m - i),
-        n: Math.min(columnStep, n - j),
-        a: [a[0] + 4 * (transposeA ? i : i * a[1]), a[1]],
-        b: [b[0] + 4 * (transposeB ? j * b[1] : j), b[1]],
-        c: [c[0] + 4 * (i * c[1] + j), c[1]],
-      });
+      visit({ i, j, m: Math.min(rowStep, m - i), n: Math.min(columnStep, n - j) });
       pool.endChunk();
     }
   }

@@ -11,14 +11,17 @@ import { columnDots } from './engine/column-dots.js';
 import { transpose2d } from './engine/transpose.js';
 import { linear4bit, linear4bitGrad, unpack4bit, unpack4bitColumns, unpack4bitRows } from './forms/four-bit.js';
 import { linearCrossEntropy } from './loss/linear-cross-entropy.js';
+import { gatedMlp, gatedMlpGrad } from './mlp/gated-mlp.js';
 import { swiglu, swigluGrad } from './mlp/swiglu.js';
-import { rmsNorm, rmsNormGrad } from './norm/rms-norm.js';
+import { rmsNorm, rmsNormGrad, rmsNormResidualGrad } from './norm/rms-norm.js';
 import { doraLinear, doraLinearGrad, doraNorms } from './project/dora-linear.js';
 import { dropout } from './project/dropout.js';
 import { linear, linearGrad } from './project/linear.js';
 import { linearKeptColumns, linearKeptColumnsGrad } from './project/linear-kept-columns.js';
 import { linearKeptRows, linearKeptRowsGrad } from './project/linear-kept-rows.js';
 import { loraLinear, loraLinearGrad } from './project/lora-linear.js';
+import { projectColumns, projectColumnsGrad } from './project/project-columns.js';
+import { projectRows, projectRowsGrad } from './project/project-rows.js';
 import { columnNorms } from './select/column-norms.js';
 import { gatedScores } from './select/gated-scores.js';
 import { gatherColumns, gatherColumnsTransposed } from './select/gather-columns.js';
@@ -42,6 +45,8 @@ export const SPFT_KERNELS = {
   SpftDoraLinearGrad: doraLinearGrad,
   SpftDoraNorms: doraNorms,
   SpftDropout: dropout,
+  SpftGatedMlp: gatedMlp,
+  SpftGatedMlpGrad: gatedMlpGrad,
   SpftGatedScores: gatedScores,
   SpftGatherColumns: gatherColumns,
   SpftGatherColumnsTransposed: gatherColumnsTransposed,
@@ -65,8 +70,13 @@ export const SPFT_KERNELS = {
   SpftMaskColumns: maskColumns,
   SpftPackedAttention: attention,
   SpftPackedAttentionGrad: attentionGrad,
+  SpftProjectColumns: projectColumns,
+  SpftProjectColumnsGrad: projectColumnsGrad,
+  SpftProjectRows: projectRows,
+  SpftProjectRowsGrad: projectRowsGrad,
   SpftRmsNorm: rmsNorm,
   SpftRmsNormGrad: rmsNormGrad,
+  SpftRmsNormResidualGrad: rmsNormResidualGrad,
   SpftRope: rope,
   SpftScatterColumns: scatterColumns,
   SpftSequenceMeans: sequenceMeans,

@@ -6,7 +6,11 @@ import { addParts } from '../../shared/product.js';
 import { addBranch, branchGrad, eachBlock } from './branch.js';
 
 /** magnitude / norm of each row of the weight, in scratch; 0 where a norm is. */
-function rescaling(call: Call, magnitude: tf.TensorInfo, norms: tf.TensorInfo): { place: Place; values: Float32Array } {
+export function rescaling(
+  call: Call,
+  magnitude: tf.TensorInfo,
+  norms: tf.TensorInfo,
+): { place: Place; values: Float32Array } {
   const [m, n] = [call.values(magnitude), call.values(norms)];
   const place = call.scratch(m.length);
   const values = call.backend.heap.f32(place, m.length);

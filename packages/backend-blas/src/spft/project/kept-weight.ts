@@ -17,11 +17,16 @@ export function keptRows(call: Call, weight: tf.TensorInfo, indices: tf.TensorIn
 
 /** Kept columns of a weight [out, in], as [out, kept] in scratch. */
 export function keptColumns(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo): Place {
+  const place = call.scratch(weight.shape[0]! * indices.shape[0]!);
+  gatherColumnsTo(call, weight, indices, place);
+  return place;
+}
+
+/** The same at `place`. */
+export function gatherColumnsTo(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo, place: Place): void {
   const [rows, n] = weight.shape as [number, number];
   const kept = indices.shape[0]!;
-  const place = call.scratch(rows * kept);
   call.share('gatherColumns', rows, kept, call.at(weight), n, call.at(indices), kept, place);
-  return place;
 }
 
 export function keptOf(call: Call, bias: tf.TensorInfo, indices: tf.TensorInfo): Place {

@@ -1,0 +1,73 @@
+/** @file Blocks of matrices, whose rows lie further apart than they are long: what a thread does with its part of a product while it is in its cache. */
+import { addRow } from './elementwise';
+import { swiglu, swigluGrad } from './rows';
+
+/** Rows [from, to) of y = x + bias, of n numbers; x and y have rows `strideX` and `strideY` numbers apart. x, bias or both may be 0. x may be y. */
+export function startBlock(
+  from: i32,
+  to: i32,
+  x: usize,
+  strideX: i32,
+  bias: usize,
+  y: usize,
+  strideY: i32,
+  n: i32,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = from; r < to; r++) {
+    const q = y + <usize>r * (<usize>strideY << 2);
+    const p = x + <usize>r * (<usize>strideX << 2);
+    if (x && bias) addRow(0, 1, p, bias, q, n, 1);
+    else if (x) memory.copy(q, p, bytes);
+    else if (bias) memory.copy(q, bias, bytes);
+    else memory.fill(q, 0, bytes);
+  }
+}
+
+/** Rows [from, to) of y get those of x [rows, n], each number in the column that `indices` names. */
+export function addColumnsAt(
+  from: i32,
+  to: i32,
+  x: usize,
+  strideX: i32,
+  indices: usize,
+  n: i32,
+  y: usize,
+  strideY: i32,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = from; r < to; r++) {
+    const p = x + <usize>r * (<usize>strideX << 2);
+    const q = y + <usize>r * (<usize>strideY << 2);
+    for (let k: usize = 0; k < bytes; k += 4) {
+      const at = q + (<usize>load<i32>(indices + k) << 2);
+      store<f32>(at, load<f32>(at) + load<f32>(p + k));
+    }
+  }
+}
+
+/** Rows [from, to) of swiglu(): n numbers of each, in matrices of rows `stride` numbers apart. */
+export function swigluBlock(from: i32, to: i32, gate: usize, up: usize, y: usize, stride: i32, n: i32): void {
+  for (let r = from; r < to; r++) {
+    const row = <usize>r * (<usize>stride << 2);
+    swiglu(0, n, gate + row, up + row, y + row);
+  }
+}
+
+/** Rows [from, to) of swigluGrad(), as in swigluBlock(). dy may be dGate or dUp. */
+export function swigluGradBlock(
+  from: i32,
+  to: i32,
+  gate: usize,
+  up: usize,
+  dy: usize,
+  dGate: usize,
+  dUp: usize,
+  stride: i32,
+  n: i32,
+): void {
+  for (let r = from; r < to; r++) {
+    const row = <usize>r * (<usize>stride << 2);
+    swigluGrad(0, n, gate + row, up + row, dy + row, dGate + row, dUp + row);
+  }
+}
