@@ -1,7 +1,7 @@
 /** @file What the module exports: kernels over places (byte addresses) in the memory of tfjs's wasm backend. */
 export { attention, attentionGrad, attentionScratch } from './attention';
 export { unpack4bit, unpack4bitColumns } from './four-bit';
-export { add, addRow, gatherColumnsTransposed } from './moves';
+export { add, addColumnsAt, addRow, gatherColumns, gatherColumnsTransposed } from './moves';
 export { multiply, multiplyFew, multiplyScratch } from './multiply';
 export { deepProduct, product, transpose } from './product';
 export { gatedScores } from './scores';

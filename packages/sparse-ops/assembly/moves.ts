@@ -46,3 +46,35 @@ export function gatherColumnsTransposed(
     }
   }
 }
+
+/** y [rows, kept] = the listed columns of x [rows, n]. @param list int32 [kept]. */
+export function gatherColumns(x: usize, n: i32, list: usize, kept: i32, y: usize, rows: i32): void {
+  const rowX = <usize>n << 2;
+  const rowY = <usize>kept << 2;
+  for (let r = 0; r < rows; r++) {
+    for (let c: usize = 0; c < rowY; c += 4) store<f32>(y + c, load<f32>(x + (<usize>load<i32>(list + c) << 2)));
+    x += rowX;
+    y += rowY;
+  }
+}
+
+/** The listed columns of y += x [rows, count]; strides in bytes. @param list int32 [count]. */
+export function addColumnsAt(
+  x: usize,
+  rowX: usize,
+  list: usize,
+  count: i32,
+  y: usize,
+  rowY: usize,
+  rows: i32,
+): void {
+  const bytes = <usize>count << 2;
+  for (let r = 0; r < rows; r++) {
+    for (let c: usize = 0; c < bytes; c += 4) {
+      const at = y + (<usize>load<i32>(list + c) << 2);
+      store<f32>(at, load<f32>(at) + load<f32>(x + c));
+    }
+    x += rowX;
+    y += rowY;
+  }
+}

@@ -80,7 +80,7 @@ export function share(
 const LEAST_ROWS = 32;
 
 /** Parts of T rows for the two products of an adapter. */
-const rowParts = ({ pool }: SimdCall, T: number) =>
+export const rowParts = ({ pool }: SimdCall, T: number): [from: number, to: number][] =>
   stretches(T, pool.threads === 1 ? 1 : Math.max(1, Math.min(2 * pool.threads, Math.floor(T / LEAST_ROWS))), 4);
 
 export const loraLinear: SimdRun<'SpftLoraLinear'> = (call, { x, base, loraA, loraB }, { scaling }) => {

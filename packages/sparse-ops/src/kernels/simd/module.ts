@@ -21,11 +21,13 @@ type Kernel = (...args: number[]) => void;
 const NAMES = [
   'adamw',
   'add',
+  'addColumnsAt',
   'addRow',
   'attention',
   'attentionGrad',
   'deepProduct',
   'gatedScores',
+  'gatherColumns',
   'gatherColumnsTransposed',
   'multiply',
   'multiplyFew',

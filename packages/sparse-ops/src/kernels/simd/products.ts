@@ -58,10 +58,16 @@ export function multiply(call: SimdCall, product: Product): void {
   call.pool.run();
 }
 
-/**
- * Adds it to the job, in parts: rows where there are enough, else columns. Which part an element is in changes none of its bits (`assembly/multiply.ts`).
- */
+/** Adds it to the job, in parts. Which part an element is in changes none of its bits (`assembly/multiply.ts`). */
 export function addProduct(call: SimdCall, product: Product): void {
+  eachPart(call, product, (rows, columns) => callProduct(call, product, rows, columns));
+}
+
+/** Some rows or columns: from one to before another. */
+export type Stretch = readonly [from: number, to: number];
+
+/** Cuts a product's result for the threads, by rows where there are enough, else by columns; what `visit` adds to the job for a part is a chunk. */
+export function eachPart(call: SimdCall, product: Product, visit: (rows: Stretch, columns: Stretch) => void): void {
   const { m, k, n } = product;
   if (m === 0 || n === 0) return;
   const { threads } = call.pool;
@@ -70,7 +76,7 @@ export function addProduct(call: SimdCall, product: Product): void {
   const byRows = readsOnce(product) ? 1 : Math.min(parts, Math.max(1, Math.floor(m / LEAST_ROWS)));
   for (const rows of stretches(m, byRows, 4)) {
     for (const columns of stretches(n, Math.ceil(parts / byRows), 8)) {
-      callProduct(call, product, rows, columns);
+      visit(rows, columns);
       call.pool.endChunk();
     }
   }
@@ -81,12 +87,7 @@ const readsOnce = ({ m, a, b }: Product): boolean =>
   m <= FEW_ROWS && b.transposed === true && b.columns === undefined && a.transposed !== true;
 
 /** Adds some rows and columns of a product to the current chunk. */
-export function callProduct(
-  { pool, module }: SimdCall,
-  product: Product,
-  [i0, i1]: readonly [number, number],
-  [j0, j1]: readonly [number, number],
-): void {
+export function callProduct({ pool, module }: SimdCall, product: Product, [i0, i1]: Stretch, [j0, j1]: Stretch): void {
   const { m, k, a, b, c, added, scale = 1 } = product;
   const [addedAt, addedStride] = added ? [added.at, added.stride * FLOAT] : [0, 0];
   const { rows = 0, columns = 0 } = b;

@@ -8,6 +8,8 @@ import * as kernels from './kernels.js';
 import * as mlp from './mlp.js';
 import { kernelFuncOf, type SimdRun, simdModule } from './module.js';
 import * as products from './products.js';
+import { projectColumns, projectColumnsGrad } from './project-columns.js';
+import { projectRows, projectRowsGrad } from './project-rows.js';
 import * as scores from './scores.js';
 
 const KERNELS = {
@@ -26,6 +28,10 @@ const KERNELS = {
   SpftLoraLinearGrad: kernels.loraLinearGrad,
   SpftPackedAttention: kernels.attention,
   SpftPackedAttentionGrad: kernels.attentionGrad,
+  SpftProjectColumns: projectColumns,
+  SpftProjectColumnsGrad: projectColumnsGrad,
+  SpftProjectRows: projectRows,
+  SpftProjectRowsGrad: projectRowsGrad,
   SpftRmsNorm: kernels.rmsNorm,
   SpftRmsNormGrad: kernels.rmsNormGrad,
   SpftRmsNormResidualGrad: kernels.rmsNormResidualGrad,
@@ -54,7 +60,7 @@ let ofTfjs: tf.KernelConfig[] = [];
 export const hasSimdProducts = (): boolean => ofTfjs.length > 0;
 
 /** What is made of products; the others stay where tfjs's own products are wanted. */
-const OF_PRODUCTS = /^Spft(BatchedMatMul|Linear.*|GatedMlp.*|GatedScores|RmsNormResidualGrad)$/;
+const OF_PRODUCTS = /^Spft(BatchedMatMul|Linear.*|GatedMlp.*|GatedScores|Project.*|RmsNormResidualGrad)$/;
 
 /**
  * Registers them for the active backend, which is `wasm`; without effect where they cannot run.

@@ -22,6 +22,8 @@ import { linear } from '../../../project/linear.js';
 import { linearKeptColumns } from '../../../project/linear-kept-columns.js';
 import { linearKeptRows } from '../../../project/linear-kept-rows.js';
 import { loraLinear } from '../../../project/lora-linear.js';
+import { projectColumns } from '../../../project/project-columns.js';
+import { projectRows } from '../../../project/project-rows.js';
 import { gatedScores } from '../../../select/gated-scores.js';
 import { packTokens } from '../../../tokens/token-partition.js';
 import { adamwUpdate, zeroMoments } from '../../../update/optimizer-update.js';
@@ -105,6 +107,7 @@ describe('the wasm backend on threads', () => {
       bias: tf.randomNormal([out], 0, 1, 'float32', seed) as tf.Tensor1D,
     });
     const mlp = { gate: weight(I, H, 23), up: weight(I, H, 24), down: weight(H, I, 25) };
+    const frozen = [40, 41, 42].map((seed) => weight(I, H, seed));
     const residualNorm = (x: tf.Tensor2D, weight: tf.Tensor1D) => {
       const [y, rest] = rmsNormResidual(x, weight, 1e-5);
       return tf.add(tf.sin(y), rest);
@@ -131,6 +134,25 @@ describe('the wasm backend on threads', () => {
         of(`gated MLP, ${keep ? 'sparse' : 'dense'}`, (x, residual) => gatedMlp(x!, residual!, mlp, keep, 90), [
           ...[x, random2d(T, H, 22)],
         ]),
+      ),
+      ...[null, rows].flatMap((keep) =>
+        of(
+          `layers of one input, ${keep ? 'sparse' : 'dense'}`,
+          (x, a, b, c, d) => {
+            const branches = [null, { a: a!, b: b!, scaling: 0.5 }, { a: c!, b: d!, scaling: 2 }];
+            const layers = branches.map((lora, n) => ({ ...frozen[n]!, keep: n < 2 ? keep : null, lora }));
+            return tf.concat(projectRows(x!, layers, 90), 1);
+          },
+          [x, a, b, random2d(4, H, 43), random2d(I, 4, 44)],
+        ),
+      ),
+      ...[null, columns].flatMap((keep) =>
+        of(
+          `a layer on top, ${keep ? 'sparse' : 'dense'}`,
+          (x, residual, a, b) =>
+            projectColumns(x!, residual!, { ...mlp.down, keep, lora: { a: a!, b: b!, scaling: 0.5 } }, 90),
+          [random2d(T, I, 45), random2d(T, H, 46), random2d(r, I, 47), random2d(H, r, 48)],
+        ),
       ),
       ...of('rope', (q) => rope(q!, cos, sin, 12), [q]),
       ...variables.map((v, n) => [`adamw ${n}`, Float32Array.from(v.dataSync())] as const),
