@@ -60,7 +60,7 @@ describe('bench:sparsity', () => {
   it('says what sparse steps gain of what their FLOPs allow, and what each kernel takes', async () => {
     const before = tf.memory().numTensors;
     const result = await measureSparsity({
-      ...{ ...batch, shape: tiny, backend: 'wasm', rounds: 2, warmup: 0, kernels: true },
+      ...{ ...batch, shape: tiny, backend: 'wasm', rounds: 2, warmup: 0, rank: 4, kernels: true },
     });
     expect(tf.memory().numTensors).toBe(before);
     const [lora, sparse, all] = result.methods;

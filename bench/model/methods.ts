@@ -14,7 +14,7 @@ import type { BenchShape } from './shapes.js';
 export const METHODS = ['lora', 'dora', 'sparselora'] as const;
 export type MethodName = (typeof METHODS)[number];
 
-export const ADAPTER = { r: 32, loraAlpha: 64, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] } as const;
+export const ADAPTER = { r: 32, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] } as const;
 
 export interface Method {
   readonly name: MethodName;
@@ -38,6 +38,8 @@ export interface MethodOptions {
   readonly predictors?: Predictors;
   /** The MLP's scores from every token instead of the mean of each sequence. Default: false. */
   readonly scoresOfAll?: boolean;
+  /** Of the adapters. Default 32. */
+  readonly rank?: number;
 }
 
 /** Attaches nothing yet. */
@@ -45,14 +47,18 @@ export async function createMethod(
   name: MethodName,
   model: LlamaForCausalLM,
   shape: BenchShape,
-  { adapters: targets = ADAPTER.targetModules, predictors, scoresOfAll = false }: MethodOptions = {},
+  {
+    adapters: targets = ADAPTER.targetModules,
+    predictors,
+    scoresOfAll = false,
+    rank: r = ADAPTER.r,
+  }: MethodOptions = {},
 ): Promise<Method> {
   // PEFT allows a model one set of adapters; this host holds them back until their turn.
   const wings: AdapterHost = { linears: model.linears, setAdapter() {}, replaceWeight() {} };
-  const { r, loraAlpha } = ADAPTER;
   const peft = getPeftModel(
     wings,
-    { r, loraAlpha, targetModules: [...targets], useDora: name === 'dora' },
+    { r, loraAlpha: 2 * r, targetModules: [...targets], useDora: name === 'dora' },
     { seed: 1 },
   );
   const optimizer = createOptimizer(peft.variables, resolveArgs({}));

@@ -48,6 +48,8 @@ export interface SparsityOptions extends BatchOptions {
   readonly backend: string;
   readonly rounds: number;
   readonly warmup: number;
+  /** Of the adapters. */
+  readonly rank: number;
   /** Times kernels too, in as many rounds more. */
   readonly kernels: boolean;
 }
@@ -102,7 +104,7 @@ function timeKernels(timed: readonly Timed[], backend: string, rounds: number): 
 
 /** @throws Error when the verification fails, or a loss is not finite; then nothing has been timed, or nothing is reported. */
 export async function measureSparsity(options: SparsityOptions): Promise<SparsityResult> {
-  const { shape, backend, rounds, warmup, kernels } = options;
+  const { shape, backend, rounds, warmup, kernels, rank } = options;
   await verify(shape, backend, { methods: ['lora', 'sparselora'] });
   const model = await randomModel(shape);
   const timed: Timed[] = [];
@@ -112,7 +114,7 @@ export async function measureSparsity(options: SparsityOptions): Promise<Sparsit
     ['sparselora, scores of every token', 'sparselora', true],
   ] as const) {
     const batch = randomBatch(shape.config.vocabSize, options, method === 'sparselora');
-    const made = await createMethod(method, model, shape, { scoresOfAll });
+    const made = await createMethod(method, model, shape, { scoresOfAll, rank });
     timed.push({ name, method: made, batch, processor: [], wall: [], kernels: new Map() });
   }
   for (let round = 0; round < warmup + rounds; round++) {

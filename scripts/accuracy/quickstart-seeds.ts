@@ -23,6 +23,8 @@ const sparsity = (mlp: number, mode: string, tail = 0): Record<string, string | 
 const SETTINGS: readonly (readonly [name: string, keys: Record<string, string | number> | null])[] = [
   ['LoRA', null],
   ['svd_8, 0.75', sparsity(0.75, 'svd_8')],
+  ['svd_8, 0.8', sparsity(0.8, 'svd_8')],
+  ['svd_8, 0.85', sparsity(0.85, 'svd_8')],
   ['svd_8, 0.9', sparsity(0.9, 'svd_8')],
   ['svd_8, 0.9, tail of 8', sparsity(0.9, 'svd_8', 8)],
   ['calibrated_8, 0.75, tail of 8', sparsity(0.75, 'calibrated_8', 8)],
