@@ -1,8 +1,9 @@
 /** @file The study's own arithmetic: what counts as an equation, rows over seeds, the page. */
 import { describe, expect, it } from 'vitest';
 import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
+import { jobKey, paperFile } from '../scripts/accuracy/job-types.js';
 import { rowOf } from '../scripts/accuracy/merge.js';
-import { bestCandidate, candidateSpec, jobKey, paperFile, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
+import { bestCandidate, candidateSpec, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
 import { between, plotOf, tableOf } from '../scripts/accuracy/pages.js';
 
 describe('formOf()', () => {

@@ -2,10 +2,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { main, Output, openBackend, processIo, runTraining } from '@spft/cli';
-import { loadTrainConfig } from '@spft/config/node';
+import { loadSpftConfig, loadTrainConfig } from '@spft/config/node';
 import type { SpftModel } from '@spft/estimator';
 import type { TrainableModel } from '@spft/models';
-import { loadTokenizer } from '@spft/models/node';
+import { loadTokenizer, openModelDirectory } from '@spft/models/node';
 import { noGradient } from '@spft/sparse-ops';
 import {
   collate,
@@ -17,8 +17,9 @@ import {
 } from '@spft/trainer';
 import { loadDataset } from '@spft/trainer/node';
 import * as tf from '@tensorflow/tfjs';
+import { endWithin, sparseStepShare } from './fit-budget.js';
 import { type FormCounts, formOf } from './form.js';
-import type { Job, TaskName } from './methods.js';
+import type { Job, TaskName } from './job-types.js';
 
 export interface JobSetting {
   readonly model: string;
@@ -58,6 +59,8 @@ export interface JobResult {
   /** Of the same rows, with the context as sparse as it was trained; null for dense runs. */
   readonly sparseHeldOutLoss: number | null;
   readonly steps: number;
+  /** The step at which sparsity ended, where a budget said so. */
+  readonly endStep?: number;
   readonly seconds: number;
 }
 
@@ -131,8 +134,12 @@ export async function runJob(
   const { training = {} } = job;
   const wanted = job.trains ? (training.steps ?? setting.taskSteps[job.task]) : 1;
   const steps = Math.min(setting.most ?? wanted, wanted);
-  const asked = sets?.split('+').filter((set) => setting.sets?.includes(set.split('=')[0]!) ?? true);
+  const asked =
+    job.asks === false ? [] : sets?.split('+').filter((set) => setting.sets?.includes(set.split('=')[0]!) ?? true);
   const spec = asked?.join('+').replace(/=/g, `=${setting.data}/`) || null;
+  const endStep = await fitBudget(job, setting, sparsityFile, steps);
+  /** Over the dense last steps, where nothing else is said. */
+  const decaySteps = training.decay === undefined ? null : Math.round(training.decay * steps) || steps - (endStep ?? 0);
   const keys: Record<string, string> = {
     model: setting.model,
     dataset: join(setting.data, train),
@@ -148,12 +155,15 @@ export async function runJob(
       per_device_eval_batch_size: '64',
       model_max_length: String(MAX_LENGTH),
       seed: String(job.seed),
-      logging_steps: '5',
+      logging_steps: String(Math.min(15, Math.ceil(steps / 8))),
       save_strategy: 'no',
     },
     ...{ eval_strategy: 'steps', eval_steps: String(steps) },
     output_dir: setting.directory,
     ...(sparsityFile === null ? {} : { spft: sparsityFile }),
+    ...(decaySteps === null
+      ? {}
+      : { lr_scheduler_type: 'warmup_stable_decay', lr_scheduler_kwargs: `num_decay_steps=${decaySteps}` }),
     ...training.keys,
   };
   const { model, ...rest } = keys;
@@ -167,7 +177,7 @@ export async function runJob(
         {
           onTrainEnd: async ({ model }) => {
             if (job.trains && sparsityFile !== null)
-              sparseHeldOutLoss = await sparseLoss(model, await heldOut(setting, join(setting.data, held)));
+              sparseHeldOutLoss = await sparseLoss(model, await samplesOf(setting, join(setting.data, held)));
           },
         },
       ],
@@ -184,19 +194,49 @@ export async function runJob(
     accuracies: Object.fromEntries(run.evaluations.map(({ task, accuracy }) => [task, accuracy])),
     majority: Object.fromEntries(run.evaluations.map((one) => [one.task, majorityOf(one)])),
     form: formOf(run.evaluations.find(({ task }) => task === 'mawps')),
-    flopsShare: run.flopsShare,
+    flopsShare: run.flopsShare * (job.flops ?? 1),
     secondsPerStep: run.training.speed.secondsPerStep,
     trainLoss: job.trains ? run.training.trainLoss : null,
     lastTrainLoss: job.trains ? last.reduce((sum, loss) => sum + loss, 0) / last.length : null,
     denseHeldOutLoss: evaluated,
     sparseHeldOutLoss,
     steps: job.trains ? run.training.globalStep : 0,
+    ...(endStep === null ? {} : { endStep }),
     seconds: (performance.now() - started) / 1000,
   };
 }
 
-/** The held-out rows as samples, as the run itself has them for its dense loss. */
-async function heldOut({ model, template }: JobSetting, path: string): Promise<Sample[]> {
+/** Rows that a budget is counted on: lengths average out. */
+const COUNTED = 512;
+/** What kept channels are rounded up to on cuda. */
+const CHANNEL_MULTIPLE = 16;
+
+/** Writes into the sparsity file where sparsity must end for the job's budget; null where it has none. */
+async function fitBudget(
+  { budget, task }: Job,
+  setting: JobSetting,
+  sparsityFile: string | null,
+  steps: number,
+): Promise<number | null> {
+  if (budget === undefined || sparsityFile === null) return null;
+  const text = await readFile(sparsityFile, 'utf8');
+  const config = await loadSpftConfig(sparsityFile);
+  const directory = await openModelDirectory(setting.model);
+  const samples = await samplesOf(setting, trainFile(setting, task));
+  const channelMultiple = setting.backend === 'cuda' ? CHANNEL_MULTIPLE : 1;
+  const share = sparseStepShare(directory.config, samples.slice(0, COUNTED), config, { ...setting, channelMultiple });
+  await directory.close();
+  const { startStep, denseEvery } = config;
+  const start = Math.ceil(startStep <= 1 ? startStep * steps : startStep);
+  const endStep = endWithin(budget, share, { steps, start, denseEvery });
+  // Up to 1 would be a fraction.
+  const lines = text.split('\n').filter((line) => !line.startsWith('end_step:'));
+  await writeFile(sparsityFile, [`end_step: ${Math.max(2, endStep)}`, ...lines].join('\n'));
+  return endStep;
+}
+
+/** Rows as samples, as the run itself has them for its dense loss. */
+async function samplesOf({ model, template }: JobSetting, path: string): Promise<Sample[]> {
   const [{ records }, tokenizer] = [await loadDataset(path), await loadTokenizer(model)];
   const options = { template: promptTemplate(template), maxLength: MAX_LENGTH };
   return records

@@ -3,65 +3,8 @@
  * change one thing at a time, to find what keeps accuracy; `rows` are the methods of docs/ACCURACY.md's tables; `final` compares what looked best within
  * one budget, and takes the best of these over seeds.
  */
-
-export type TaskName = 'math' | 'csr' | 'random-answers';
-export type PartName = 'rows' | 'ablations' | 'final' | 'qlora';
-
-/** A sparsity file by what it is made of. */
-export type SparsitySpec =
-  | { readonly kind: 'none' }
-  | PaperSpec
-  /** That of the candidate which did best with the first seed. */
-  | { readonly kind: 'best' }
-  /** By `spft sparsity plan`, the first of the budgets that can be met. */
-  | {
-      readonly kind: 'plan';
-      readonly estimator: string;
-      /** Shares of the whole run's arithmetic, the dense steps of `keys` counted. */
-      readonly flops: readonly number[];
-      readonly keys?: SparsityKeys;
-    };
-
-/** As the paper's presets: MLPs of layers 3 to the last but one, attention in the upper half; unless other layers are named. */
-export interface PaperSpec {
-  readonly kind: 'paper';
-  readonly mlp: number;
-  readonly attention: number;
-  /** First layer whose MLP is sparse; default 3. */
-  readonly from?: number;
-  readonly keys?: SparsityKeys;
-}
-
-/** Further keys of the sparsity file. */
-export type SparsityKeys = Readonly<Record<string, string | number | boolean>>;
-
-/** How a job trains, where it is not as its task does. */
-export interface TrainingSpec {
-  readonly steps?: number;
-  readonly learningRate?: number;
-  readonly batchSize?: number;
-  /** Further keys of the training file. */
-  readonly keys?: Readonly<Record<string, string>>;
-}
-
-export interface Job {
-  /** Of the row that it counts for. */
-  readonly method: string;
-  readonly estimator: string;
-  readonly task: TaskName;
-  readonly seed: number;
-  readonly peft: 'lora' | 'dora' | 'qlora';
-  readonly sparsity: SparsitySpec;
-  /** False: the base as it is. */
-  readonly trains: boolean;
-  readonly training?: TrainingSpec;
-  /** Also asked with the context sparse, as it was trained. */
-  readonly sparseEvaluation?: boolean;
-  /** Among which the best is chosen. */
-  readonly candidate?: string | undefined;
-  /** Which was taken as the best. */
-  readonly chosen?: string;
-}
+import type { Job, PaperSpec, PartName, SparsityKeys, SparsitySpec, TrainingSpec } from './job-types.js';
+import { screenJobs } from './screen.js';
 
 const NONE: SparsitySpec = { kind: 'none' };
 const COMMON = { trains: true, peft: 'lora', sparsity: NONE, method: 'base', estimator: 'none' } as const;
@@ -309,8 +252,11 @@ function ablationJobs(seeds: readonly number[]): Job[] {
 
 /** All of a part by need: a first seed of everything, then further ones. */
 export function studyJobs(seeds: readonly number[], part: PartName = 'rows'): Job[] {
-  return { rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs }[part](seeds);
+  const made = { rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs, screen: screenJobs }[part];
+  return made(seeds).map((job) => ({ ...job, part }));
 }
+
+const QLORA_TRAINING: TrainingSpec = { steps: 160, learningRate: 5e-4 };
 
 /**
  * LoRA and QLoRA (NF4 with double quantisation), dense and by one and the same plan, and both bases as they are: what four bits of the frozen weights
@@ -332,26 +278,9 @@ export function qloraJobs(seeds: readonly number[]): Job[] {
     .filter(({ sparsity }) => sparsity === NONE)
     .map((row) => ({ ...row, method: row.peft === 'qlora' ? 'base in NF4' : 'base', seed: seeds[0] ?? 0 }));
   return [
-    ...[...sparse!, ...dense!].map((row) => ({ ...row, task: 'math', trains: true }) as const),
+    ...[...sparse!, ...dense!].map(
+      (row) => ({ ...row, task: 'math', trains: true, training: QLORA_TRAINING }) as const,
+    ),
     ...bases.map((row) => ({ ...row, task: 'math', trains: false }) as const),
   ];
-}
-
-/** Names a job among all, and its files. */
-export function jobKey({ method, estimator, task, seed }: Job): string {
-  return `${task}-${method}-${estimator}-${seed}`.toLowerCase().replace(/[^a-z0-9.]+/g, '-');
-}
-
-/** A sparsity file of the paper's shape for a model of so many layers. */
-export function paperFile({ mlp, attention, from = 3, keys }: PaperSpec, layerCount: number): string {
-  const lines = Object.entries({ mode: 'svd_8', skip_output_tokens: true, ...keys }).map(([k, v]) => `${k}: ${v}`);
-  lines.push('sparsity:');
-  // A model of few layers, on which the study is tried, has a sparse one too.
-  const first = Math.min(from, layerCount - 3);
-  for (let n = 0; n < layerCount; n++) {
-    const inside = n >= first && n <= layerCount - 2;
-    lines.push(`  layers.${n}.mlp: ${inside ? mlp : 0}`);
-    lines.push(`  layers.${n}.self_attn: ${inside && n >= layerCount / 2 - 1 ? attention : 0}`);
-  }
-  return `${lines.join('\n')}\n`;
 }

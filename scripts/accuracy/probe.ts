@@ -25,6 +25,7 @@ const { values } = parseArgs({
   options: {
     ...{ model: { type: 'string' }, data: { type: 'string' }, backend: { type: 'string', default: 'blas' } },
     ...{ samples: { type: 'string', default: '16' }, sparsity: { type: 'string', default: '0.9' } },
+    ...{ only: { type: 'string' }, calibration: { type: 'string', default: '32' } },
   },
 });
 const output = new Output(processIo(), true);
@@ -33,7 +34,7 @@ const { model, tokenizer } = await openModel(values.model!, output);
 const { records } = await loadDataset(values.data!);
 const template = promptTemplate('alpaca');
 const samples: Sample[] = [];
-for (let n = 0; n < records.length && samples.length < Number(values.samples) + 32; n++) {
+for (let n = 0; n < records.length && samples.length < Number(values.samples) + Number(values.calibration); n++) {
   const sample = tokenizeRecord(tokenizer, records[n] as InstructionRecord, { template, maxLength: 256 });
   if (sample.labels.some((label: number) => label !== -100) && sample.inputIds.length < 200) samples.push(sample);
 }
@@ -52,11 +53,18 @@ async function lossOf(keys: Record<string, unknown> | null): Promise<number> {
   const source = async (request: PredictorRequest) => {
     const key = config.mode;
     const made =
-      cached.get(key) ?? (await makePredictors({ ...request, calibration: calibrationData(model, samples) }));
+      cached.get(key) ??
+      (await makePredictors({
+        ...request,
+        calibration: calibrationData(model, samples, { count: Number(values.calibration) }),
+      }));
     cached.set(key, made);
     return made;
   };
-  const spft = await getSpftModel(model, config, { predictors: source });
+  const spft = await getSpftModel(model, config, {
+    predictors: source,
+    calibration: calibrationData(model, samples, { count: Number(values.calibration) }),
+  });
   let [sum, labels] = [0, 0];
   for (let start = 0; start < held.length; start += 8) {
     const batch = collate(held.slice(start, start + 8), { denseTokens: dense });
@@ -72,6 +80,7 @@ async function lossOf(keys: Record<string, unknown> | null): Promise<number> {
   return sum / labels;
 }
 
+const compensated = (rank: number, more = {}) => ({ mode: 'calibrated_8', compensation_rank: rank, ...more });
 const rows: [string, Record<string, unknown> | null][] = [
   ['dense', null],
   ['random', { mode: 'random' }],
@@ -86,6 +95,14 @@ const rows: [string, Record<string, unknown> | null][] = [
   ['calibrated_8, tail of 8', { mode: 'calibrated_8', skip_tail_tokens: 8 }],
   ['calibrated_8, tail of 16', { mode: 'calibrated_8', skip_tail_tokens: 16 }],
   ['calibrated_8, tail of 32', { mode: 'calibrated_8', skip_tail_tokens: 32 }],
+  ['calibrated_8, compensation of rank 8', compensated(8)],
+  ['calibrated_8, compensation of rank 32', compensated(32)],
+  ['calibrated_8, compensation of rank 128', compensated(128)],
+  ['svd_8, compensation of rank 32', compensated(32, { mode: 'svd_8' })],
+  ['random, compensation of rank 32', compensated(32, { mode: 'random' })],
+  ['calibrated_8, tail of 16, compensation of rank 32', compensated(32, { skip_tail_tokens: 16 })],
   ['svd_8, tail of 16', { mode: 'svd_8', skip_tail_tokens: 16 }],
 ];
-for (const [name, keys] of rows) process.stdout.write(`${(await lossOf(keys)).toFixed(4)}  ${name}\n`);
+const only = values.only?.split(';');
+for (const [name, keys] of rows.filter(([name]) => only?.includes(name) ?? true))
+  process.stdout.write(`${(await lossOf(keys)).toFixed(4)}  ${name}\n`);

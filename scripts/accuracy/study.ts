@@ -15,18 +15,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openModelDirectory } from '@spft/models/node';
 import { type JobResult, type JobSetting, jobFromFile, plan, planArguments } from './job.js';
+import { type Job, jobKey, PARTS, type PartName, paperFile, type SparsitySpec, type TaskName } from './job-types.js';
 import { merge } from './merge.js';
-import {
-  bestCandidate,
-  candidateSpec,
-  type Job,
-  jobKey,
-  type PartName,
-  paperFile,
-  type SparsitySpec,
-  studyJobs,
-  type TaskName,
-} from './methods.js';
+import { bestCandidate, candidateSpec, studyJobs } from './methods.js';
 import { prepare } from './prepare.js';
 
 const { positionals, values } = parseArgs({
@@ -43,7 +34,7 @@ const { positionals, values } = parseArgs({
     ...{ math: { type: 'string' }, csr: { type: 'string' }, questions: { type: 'string' }, only: { type: 'string' } },
     ...{ 'math-steps': { type: 'string' }, 'csr-steps': { type: 'string' }, template: { type: 'string' } },
     ...{ what: { type: 'string' }, gpus: { type: 'string' }, rate: { type: 'string' }, sets: { type: 'string' } },
-    alone: { type: 'string' },
+    ...{ alone: { type: 'string' }, order: { type: 'string' } },
     ...{
       tiny: { type: 'boolean' },
       result: { type: 'string' },
@@ -103,9 +94,7 @@ async function run(): Promise<void> {
   before.forEach(note);
   const only = text('only', '');
   const seeds = text('seeds', '0,1,2').split(',').map(Number);
-  const queue = studyJobs(seeds, text('what', 'rows') as PartName).filter(
-    (job) => !done.has(jobKey(job)) && jobKey(job).includes(only),
-  );
+  const queue = await queueOf(seeds, (job) => !done.has(jobKey(job)) && jobKey(job).includes(only));
   const total = queue.length;
   const durations = new Map<string, number>();
   const expected = (job: Job) => durations.get(`${job.task} ${job.trains}`) ?? GUESS_SECONDS;
@@ -226,6 +215,22 @@ async function run(): Promise<void> {
   );
   if (failures.size > 0)
     await writeFile(join(out, 'failures.json'), JSON.stringify(Object.fromEntries(failures), null, 1));
+}
+
+/** The jobs of `--what`, or those whose keys are lines of the file `--order`, in that order. */
+async function queueOf(seeds: readonly number[], isWanted: (job: Job) => boolean): Promise<Job[]> {
+  if (values.order === undefined) return studyJobs(seeds, text('what', 'rows') as PartName).filter(isWanted);
+  const all = new Map(PARTS.flatMap((part) => studyJobs(seeds, part)).map((job) => [jobKey(job), job]));
+  const wanted = (await readFile(text('order'), 'utf8'))
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
+  return wanted
+    .map((key) => {
+      const job = all.get(key);
+      if (!job) throw new Error(`study: no job '${key}', as ${text('order')} has it`);
+      return job;
+    })
+    .filter(isWanted);
 }
 
 const delayed = (milliseconds: number) => new Promise((resume) => setTimeout(resume, milliseconds));

@@ -64,6 +64,11 @@ export const SPARSITY_KEYS = {
     null,
     'Scores come from the sparse tokens alone, so that no label has a say; not given: true in calibrated modes, else false.',
   ),
+  compensationRank: integer(
+    0,
+    'What dropped MLP channels would have given is replaced by a linear estimate of this rank, fitted to a few batches of the data; 0: by nothing.',
+    { minimum: 0 },
+  ),
   selectionInterval: integer(1, 'Channels are chosen anew every so many steps and kept in between.', { minimum: 1 }),
   denseEvery: integer(0, 'Every so many-th step is dense; 0: none.', { minimum: 0 }),
   gradient: choice(

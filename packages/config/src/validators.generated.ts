@@ -2031,7 +2031,7 @@ return errors === 0;
 }
 
 export const validate_sparsity = validate11;
-const schema12 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:sparsity","title":"Sparsity file of SparseLoRA","type":"object","properties":{"mode":{"description":"Who chooses the channels: svd_<rank>, calibrated_<rank>, static, dense, an oracle, or a registered name.","default":"none","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":false,"type":"boolean"},"skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":0,"type":"integer","minimum":0},"skip_tail_tokens":{"description":"So many tokens before each labelled span, the one that predicts it among them, are computed densely.","default":0,"type":"integer","minimum":0},"skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":false,"type":"boolean"},"sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":0,"type":"number","minimum":0,"maximum":1},"sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":false,"type":"boolean"},"qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":false,"type":"boolean"},"qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":false,"type":"boolean"},"mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":true,"type":"boolean"},"score_tokens":{"description":"So many tokens of each sequence give the scores, 0: all; not given: 16 in calibrated modes, else as the _seq_avg keys say.","default":null,"type":["integer","null"],"minimum":0},"score_context_tokens":{"description":"Scores come from the sparse tokens alone, so that no label has a say; not given: true in calibrated modes, else false.","default":null,"type":["boolean","null"]},"selection_interval":{"description":"Channels are chosen anew every so many steps and kept in between.","default":1,"type":"integer","minimum":1},"dense_every":{"description":"Every so many-th step is dense; 0: none.","default":0,"type":"integer","minimum":0},"gradient":{"description":"Of sparse rows, exact: of what was computed; cut: the adapters alone; straight_through: of the whole frozen product.","default":"exact","type":"string","enum":["exact","cut","straight_through"]},"planned_for":{"description":"Fingerprint of the model that the sparsities were planned for, by spft sparsity plan; a run of another model says so.","default":null,"type":["string","null"]},"predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"ffn_sparsity":{"description":"Short name of the MLP sparsities, for the name of the run.","default":null,"type":["string","null"]},"qkvo_sparsity":{"description":"Short name of the attention sparsities, for the name of the run.","default":null,"type":["string","null"]},"compat":{"description":"reference: repeat three defects of the original, so that published runs can be repeated.","default":"corrected","type":"string","enum":["corrected","reference"]},"channel_multiple":{"description":"Round the kept channels up to a multiple of this; chosen by the backend if not given.","default":null,"type":["integer","null"],"minimum":1},"sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["sparsity"],"additionalProperties":false};
+const schema12 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:sparsity","title":"Sparsity file of SparseLoRA","type":"object","properties":{"mode":{"description":"Who chooses the channels: svd_<rank>, calibrated_<rank>, static, dense, an oracle, or a registered name.","default":"none","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":0,"type":"number","minimum":0},"end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":1,"type":"number","minimum":0},"skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":false,"type":"boolean"},"skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":0,"type":"integer","minimum":0},"skip_tail_tokens":{"description":"So many tokens before each labelled span, the one that predicts it among them, are computed densely.","default":0,"type":"integer","minimum":0},"skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":false,"type":"boolean"},"sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all.","default":0,"type":"number","minimum":0,"maximum":1},"sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":false,"type":"boolean"},"qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":false,"type":"boolean"},"qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":false,"type":"boolean"},"mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":true,"type":"boolean"},"score_tokens":{"description":"So many tokens of each sequence give the scores, 0: all; not given: 16 in calibrated modes, else as the _seq_avg keys say.","default":null,"type":["integer","null"],"minimum":0},"score_context_tokens":{"description":"Scores come from the sparse tokens alone, so that no label has a say; not given: true in calibrated modes, else false.","default":null,"type":["boolean","null"]},"compensation_rank":{"description":"What dropped MLP channels would have given is replaced by a linear estimate of this rank, fitted to a few batches of the data; 0: by nothing.","default":0,"type":"integer","minimum":0},"selection_interval":{"description":"Channels are chosen anew every so many steps and kept in between.","default":1,"type":"integer","minimum":1},"dense_every":{"description":"Every so many-th step is dense; 0: none.","default":0,"type":"integer","minimum":0},"gradient":{"description":"Of sparse rows, exact: of what was computed; cut: the adapters alone; straight_through: of the whole frozen product.","default":"exact","type":"string","enum":["exact","cut","straight_through"]},"planned_for":{"description":"Fingerprint of the model that the sparsities were planned for, by spft sparsity plan; a run of another model says so.","default":null,"type":["string","null"]},"predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"ffn_sparsity":{"description":"Short name of the MLP sparsities, for the name of the run.","default":null,"type":["string","null"]},"qkvo_sparsity":{"description":"Short name of the attention sparsities, for the name of the run.","default":null,"type":["string","null"]},"compat":{"description":"reference: repeat three defects of the original, so that published runs can be repeated.","default":"corrected","type":"string","enum":["corrected","reference"]},"channel_multiple":{"description":"Round the kept channels up to a multiple of this; chosen by the backend if not given.","default":null,"type":["integer","null"],"minimum":1},"sparsity":{"type":"object","description":"Sparsity (fraction of channels dropped) by layer: layers.N.mlp and layers.N.self_attn. Layers not named are dense.","patternProperties":{"^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$":{"type":"number","minimum":0,"exclusiveMaximum":1}},"additionalProperties":false}},"required":["sparsity"],"additionalProperties":false};
 const pattern2 = new RegExp("^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$", "u");
 
 function validate11(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
@@ -2337,10 +2337,10 @@ vErrors.push(err23);
 errors++;
 }
 }
-if(data.selection_interval !== undefined){
-let data14 = data.selection_interval;
+if(data.compensation_rank !== undefined){
+let data14 = data.compensation_rank;
 if(!(((typeof data14 == "number") && (!(data14 % 1) && !isNaN(data14))) && (isFinite(data14)))){
-const err24 = {instancePath:instancePath+"/selection_interval",schemaPath:"#/properties/selection_interval/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.selection_interval.type,parentSchema:schema12.properties.selection_interval,data:data14};
+const err24 = {instancePath:instancePath+"/compensation_rank",schemaPath:"#/properties/compensation_rank/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.compensation_rank.type,parentSchema:schema12.properties.compensation_rank,data:data14};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -2350,8 +2350,8 @@ vErrors.push(err24);
 errors++;
 }
 if((typeof data14 == "number") && (isFinite(data14))){
-if(data14 < 1 || isNaN(data14)){
-const err25 = {instancePath:instancePath+"/selection_interval",schemaPath:"#/properties/selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.selection_interval,data:data14};
+if(data14 < 0 || isNaN(data14)){
+const err25 = {instancePath:instancePath+"/compensation_rank",schemaPath:"#/properties/compensation_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.compensation_rank,data:data14};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -2362,10 +2362,10 @@ errors++;
 }
 }
 }
-if(data.dense_every !== undefined){
-let data15 = data.dense_every;
+if(data.selection_interval !== undefined){
+let data15 = data.selection_interval;
 if(!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))){
-const err26 = {instancePath:instancePath+"/dense_every",schemaPath:"#/properties/dense_every/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.dense_every.type,parentSchema:schema12.properties.dense_every,data:data15};
+const err26 = {instancePath:instancePath+"/selection_interval",schemaPath:"#/properties/selection_interval/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.selection_interval.type,parentSchema:schema12.properties.selection_interval,data:data15};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -2375,8 +2375,8 @@ vErrors.push(err26);
 errors++;
 }
 if((typeof data15 == "number") && (isFinite(data15))){
-if(data15 < 0 || isNaN(data15)){
-const err27 = {instancePath:instancePath+"/dense_every",schemaPath:"#/properties/dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.dense_every,data:data15};
+if(data15 < 1 || isNaN(data15)){
+const err27 = {instancePath:instancePath+"/selection_interval",schemaPath:"#/properties/selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.selection_interval,data:data15};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -2387,10 +2387,10 @@ errors++;
 }
 }
 }
-if(data.gradient !== undefined){
-let data16 = data.gradient;
-if(typeof data16 !== "string"){
-const err28 = {instancePath:instancePath+"/gradient",schemaPath:"#/properties/gradient/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.gradient.type,parentSchema:schema12.properties.gradient,data:data16};
+if(data.dense_every !== undefined){
+let data16 = data.dense_every;
+if(!(((typeof data16 == "number") && (!(data16 % 1) && !isNaN(data16))) && (isFinite(data16)))){
+const err28 = {instancePath:instancePath+"/dense_every",schemaPath:"#/properties/dense_every/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema12.properties.dense_every.type,parentSchema:schema12.properties.dense_every,data:data16};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -2399,8 +2399,9 @@ vErrors.push(err28);
 }
 errors++;
 }
-if(!(((data16 === "exact") || (data16 === "cut")) || (data16 === "straight_through"))){
-const err29 = {instancePath:instancePath+"/gradient",schemaPath:"#/properties/gradient/enum",keyword:"enum",params:{allowedValues: schema12.properties.gradient.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.gradient.enum,parentSchema:schema12.properties.gradient,data:data16};
+if((typeof data16 == "number") && (isFinite(data16))){
+if(data16 < 0 || isNaN(data16)){
+const err29 = {instancePath:instancePath+"/dense_every",schemaPath:"#/properties/dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.dense_every,data:data16};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -2410,10 +2411,11 @@ vErrors.push(err29);
 errors++;
 }
 }
-if(data.planned_for !== undefined){
-let data17 = data.planned_for;
-if((typeof data17 !== "string") && (data17 !== null)){
-const err30 = {instancePath:instancePath+"/planned_for",schemaPath:"#/properties/planned_for/type",keyword:"type",params:{type: schema12.properties.planned_for.type},message:"must be string,null",schema:schema12.properties.planned_for.type,parentSchema:schema12.properties.planned_for,data:data17};
+}
+if(data.gradient !== undefined){
+let data17 = data.gradient;
+if(typeof data17 !== "string"){
+const err30 = {instancePath:instancePath+"/gradient",schemaPath:"#/properties/gradient/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.gradient.type,parentSchema:schema12.properties.gradient,data:data17};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -2422,11 +2424,8 @@ vErrors.push(err30);
 }
 errors++;
 }
-}
-if(data.predictor_basepath !== undefined){
-let data18 = data.predictor_basepath;
-if((typeof data18 !== "string") && (data18 !== null)){
-const err31 = {instancePath:instancePath+"/predictor_basepath",schemaPath:"#/properties/predictor_basepath/type",keyword:"type",params:{type: schema12.properties.predictor_basepath.type},message:"must be string,null",schema:schema12.properties.predictor_basepath.type,parentSchema:schema12.properties.predictor_basepath,data:data18};
+if(!(((data17 === "exact") || (data17 === "cut")) || (data17 === "straight_through"))){
+const err31 = {instancePath:instancePath+"/gradient",schemaPath:"#/properties/gradient/enum",keyword:"enum",params:{allowedValues: schema12.properties.gradient.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.gradient.enum,parentSchema:schema12.properties.gradient,data:data17};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -2436,10 +2435,10 @@ vErrors.push(err31);
 errors++;
 }
 }
-if(data.ffn_sparsity !== undefined){
-let data19 = data.ffn_sparsity;
-if((typeof data19 !== "string") && (data19 !== null)){
-const err32 = {instancePath:instancePath+"/ffn_sparsity",schemaPath:"#/properties/ffn_sparsity/type",keyword:"type",params:{type: schema12.properties.ffn_sparsity.type},message:"must be string,null",schema:schema12.properties.ffn_sparsity.type,parentSchema:schema12.properties.ffn_sparsity,data:data19};
+if(data.planned_for !== undefined){
+let data18 = data.planned_for;
+if((typeof data18 !== "string") && (data18 !== null)){
+const err32 = {instancePath:instancePath+"/planned_for",schemaPath:"#/properties/planned_for/type",keyword:"type",params:{type: schema12.properties.planned_for.type},message:"must be string,null",schema:schema12.properties.planned_for.type,parentSchema:schema12.properties.planned_for,data:data18};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -2449,10 +2448,10 @@ vErrors.push(err32);
 errors++;
 }
 }
-if(data.qkvo_sparsity !== undefined){
-let data20 = data.qkvo_sparsity;
-if((typeof data20 !== "string") && (data20 !== null)){
-const err33 = {instancePath:instancePath+"/qkvo_sparsity",schemaPath:"#/properties/qkvo_sparsity/type",keyword:"type",params:{type: schema12.properties.qkvo_sparsity.type},message:"must be string,null",schema:schema12.properties.qkvo_sparsity.type,parentSchema:schema12.properties.qkvo_sparsity,data:data20};
+if(data.predictor_basepath !== undefined){
+let data19 = data.predictor_basepath;
+if((typeof data19 !== "string") && (data19 !== null)){
+const err33 = {instancePath:instancePath+"/predictor_basepath",schemaPath:"#/properties/predictor_basepath/type",keyword:"type",params:{type: schema12.properties.predictor_basepath.type},message:"must be string,null",schema:schema12.properties.predictor_basepath.type,parentSchema:schema12.properties.predictor_basepath,data:data19};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -2462,10 +2461,10 @@ vErrors.push(err33);
 errors++;
 }
 }
-if(data.compat !== undefined){
-let data21 = data.compat;
-if(typeof data21 !== "string"){
-const err34 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.compat.type,parentSchema:schema12.properties.compat,data:data21};
+if(data.ffn_sparsity !== undefined){
+let data20 = data.ffn_sparsity;
+if((typeof data20 !== "string") && (data20 !== null)){
+const err34 = {instancePath:instancePath+"/ffn_sparsity",schemaPath:"#/properties/ffn_sparsity/type",keyword:"type",params:{type: schema12.properties.ffn_sparsity.type},message:"must be string,null",schema:schema12.properties.ffn_sparsity.type,parentSchema:schema12.properties.ffn_sparsity,data:data20};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -2474,8 +2473,11 @@ vErrors.push(err34);
 }
 errors++;
 }
-if(!((data21 === "corrected") || (data21 === "reference"))){
-const err35 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/enum",keyword:"enum",params:{allowedValues: schema12.properties.compat.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.compat.enum,parentSchema:schema12.properties.compat,data:data21};
+}
+if(data.qkvo_sparsity !== undefined){
+let data21 = data.qkvo_sparsity;
+if((typeof data21 !== "string") && (data21 !== null)){
+const err35 = {instancePath:instancePath+"/qkvo_sparsity",schemaPath:"#/properties/qkvo_sparsity/type",keyword:"type",params:{type: schema12.properties.qkvo_sparsity.type},message:"must be string,null",schema:schema12.properties.qkvo_sparsity.type,parentSchema:schema12.properties.qkvo_sparsity,data:data21};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -2485,10 +2487,10 @@ vErrors.push(err35);
 errors++;
 }
 }
-if(data.channel_multiple !== undefined){
-let data22 = data.channel_multiple;
-if((!(((typeof data22 == "number") && (!(data22 % 1) && !isNaN(data22))) && (isFinite(data22)))) && (data22 !== null)){
-const err36 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/type",keyword:"type",params:{type: schema12.properties.channel_multiple.type},message:"must be integer,null",schema:schema12.properties.channel_multiple.type,parentSchema:schema12.properties.channel_multiple,data:data22};
+if(data.compat !== undefined){
+let data22 = data.compat;
+if(typeof data22 !== "string"){
+const err36 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema12.properties.compat.type,parentSchema:schema12.properties.compat,data:data22};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -2497,9 +2499,8 @@ vErrors.push(err36);
 }
 errors++;
 }
-if((typeof data22 == "number") && (isFinite(data22))){
-if(data22 < 1 || isNaN(data22)){
-const err37 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.channel_multiple,data:data22};
+if(!((data22 === "corrected") || (data22 === "reference"))){
+const err37 = {instancePath:instancePath+"/compat",schemaPath:"#/properties/compat/enum",keyword:"enum",params:{allowedValues: schema12.properties.compat.enum},message:"must be equal to one of the allowed values",schema:schema12.properties.compat.enum,parentSchema:schema12.properties.compat,data:data22};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -2509,13 +2510,10 @@ vErrors.push(err37);
 errors++;
 }
 }
-}
-if(data.sparsity !== undefined){
-let data23 = data.sparsity;
-if(data23 && typeof data23 == "object" && !Array.isArray(data23)){
-for(const key1 in data23){
-if(!(pattern2.test(key1))){
-const err38 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema12.properties.sparsity,data:data23};
+if(data.channel_multiple !== undefined){
+let data23 = data.channel_multiple;
+if((!(((typeof data23 == "number") && (!(data23 % 1) && !isNaN(data23))) && (isFinite(data23)))) && (data23 !== null)){
+const err38 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/type",keyword:"type",params:{type: schema12.properties.channel_multiple.type},message:"must be integer,null",schema:schema12.properties.channel_multiple.type,parentSchema:schema12.properties.channel_multiple,data:data23};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -2524,13 +2522,9 @@ vErrors.push(err38);
 }
 errors++;
 }
-}
-for(const key2 in data23){
-if(pattern2.test(key2)){
-let data24 = data23[key2];
-if((typeof data24 == "number") && (isFinite(data24))){
-if(data24 < 0 || isNaN(data24)){
-const err39 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data24};
+if((typeof data23 == "number") && (isFinite(data23))){
+if(data23 < 1 || isNaN(data23)){
+const err39 = {instancePath:instancePath+"/channel_multiple",schemaPath:"#/properties/channel_multiple/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema12.properties.channel_multiple,data:data23};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -2539,8 +2533,14 @@ vErrors.push(err39);
 }
 errors++;
 }
-if(data24 >= 1 || isNaN(data24)){
-const err40 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data24};
+}
+}
+if(data.sparsity !== undefined){
+let data24 = data.sparsity;
+if(data24 && typeof data24 == "object" && !Array.isArray(data24)){
+for(const key1 in data24){
+if(!(pattern2.test(key1))){
+const err40 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema12.properties.sparsity,data:data24};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -2550,8 +2550,12 @@ vErrors.push(err40);
 errors++;
 }
 }
-else {
-const err41 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data24};
+for(const key2 in data24){
+if(pattern2.test(key2)){
+let data25 = data24[key2];
+if((typeof data25 == "number") && (isFinite(data25))){
+if(data25 < 0 || isNaN(data25)){
+const err41 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data25};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -2560,11 +2564,8 @@ vErrors.push(err41);
 }
 errors++;
 }
-}
-}
-}
-else {
-const err42 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.properties.sparsity.type,parentSchema:schema12.properties.sparsity,data:data23};
+if(data25 >= 1 || isNaN(data25)){
+const err42 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data25};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -2574,14 +2575,38 @@ vErrors.push(err42);
 errors++;
 }
 }
-}
 else {
-const err43 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.type,parentSchema:schema12,data};
+const err43 = {instancePath:instancePath+"/sparsity/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/sparsity/patternProperties/%5E(model%5C.)%3Flayers%5C.(0%7C%5B1-9%5D%5B0-9%5D%7B0%2C5%7D)%5C.(mlp%7Cself_attn)%24/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"].type,parentSchema:schema12.properties.sparsity.patternProperties["^(model\\.)?layers\\.(0|[1-9][0-9]{0,5})\\.(mlp|self_attn)$"],data:data25};
 if(vErrors === null){
 vErrors = [err43];
 }
 else {
 vErrors.push(err43);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err44 = {instancePath:instancePath+"/sparsity",schemaPath:"#/properties/sparsity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.properties.sparsity.type,parentSchema:schema12.properties.sparsity,data:data24};
+if(vErrors === null){
+vErrors = [err44];
+}
+else {
+vErrors.push(err44);
+}
+errors++;
+}
+}
+}
+else {
+const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema12.type,parentSchema:schema12,data};
+if(vErrors === null){
+vErrors = [err45];
+}
+else {
+vErrors.push(err45);
 }
 errors++;
 }

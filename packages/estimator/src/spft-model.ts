@@ -6,8 +6,9 @@ import { matchLayers, type SpftConfig, snakeCase } from '@spft/config';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
+import { disposeCompensation, fitCompensation } from './compensation.js';
 import { EstimatorError } from './errors.js';
-import { predictorsDigest } from './fingerprint.js';
+import { predictorsDigest, tensorsDigest } from './fingerprint.js';
 import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
 import { assertPredictorShapes } from './predictor-check.js';
 import { type BuildProgress, Predictors } from './predictors.js';
@@ -16,7 +17,14 @@ import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
-import type { Compat, SelectionListener, SparsityHost, SparsityPlan, TrainingSparsity } from './types.js';
+import type {
+  Compat,
+  MlpCompensation,
+  SelectionListener,
+  SparsityHost,
+  SparsityPlan,
+  TrainingSparsity,
+} from './types.js';
 
 /** The keys of a sparsity config that are obeyed here. */
 export type SparsityConfig = Pick<
@@ -39,7 +47,13 @@ export type SparsityConfig = Pick<
   Partial<
     Pick<
       SpftConfig,
-      'skipTailTokens' | 'scoreTokens' | 'scoreContextTokens' | 'selectionInterval' | 'denseEvery' | 'gradient'
+      | 'skipTailTokens'
+      | 'scoreTokens'
+      | 'scoreContextTokens'
+      | 'selectionInterval'
+      | 'denseEvery'
+      | 'gradient'
+      | 'compensationRank'
     >
   > & { readonly source?: SpftConfig['source'] };
 
@@ -129,14 +143,58 @@ export async function getSpftModel<M extends SparsityAttachable>(
         'or an estimator made by scoringEstimator() with the request as its rules',
     );
   }
+  const compensation = await compensationOf(host, { estimator: chooser, layers, compat }, config, options).catch(
+    (error: unknown) => {
+      chooser.dispose();
+      throw error;
+    },
+  );
   const at = { step: 0 };
   const estimator = interval > 1 ? reusingEstimator(chooser, interval, () => at.step) : chooser;
   const { gradient = 'exact' } = config;
-  const plan: SparsityPlan = { estimator, layers, compat, gradient, enabled: true, listener: options.listener ?? null };
+  const plan: SparsityPlan = {
+    ...(compensation && { compensation }),
+    estimator,
+    layers,
+    compat,
+    gradient,
+    enabled: true,
+    listener: options.listener ?? null,
+  };
   host.setSparsity(plan);
   const spft = new SpftModel(model, host, plan, { ...config, compat, channelMultiple }, predictors, at);
   plan.training = spft;
   return spft;
+}
+
+/** The maps that a config asks for; null where it asks for none. */
+async function compensationOf(
+  host: SparsityHost,
+  plan: Pick<SparsityPlan, 'estimator' | 'layers' | 'compat'>,
+  { compensationRank: rank = 0 }: Pick<SparsityConfig, 'compensationRank'>,
+  { calibration, onProgress }: Pick<SpftOptions, 'calibration' | 'onProgress'>,
+): Promise<Map<number, MlpCompensation> | null> {
+  if (rank === 0 || ![...plan.layers.values()].some(({ mlp }) => mlp > 0)) return null;
+  if (!Number.isInteger(rank) || rank < 1 || rank > host.hiddenSize) {
+    throw new EstimatorError(
+      `compensation_rank must be a whole number from 0 to the model's hidden size ${host.hiddenSize}, got ${rank}`,
+    );
+  }
+  const { needs, applies, mode } = plan.estimator;
+  if (needs !== 'input' || applies !== 'gather') {
+    throw new EstimatorError(
+      `compensation_rank: mode '${mode}' computes every channel before it drops some, so there is nothing to replace; set it to 0, or use svd_<rank>, calibrated_<rank> or static`,
+    );
+  }
+  if (calibration === undefined) {
+    throw new EstimatorError(
+      'compensation_rank: what replaces dropped channels is fitted to data, and none are given; pass getSpftModel `calibration`, or set it to 0',
+    );
+  }
+  return fitCompensation(host, plan, calibration, {
+    rank,
+    onProgress: (done, total) => onProgress?.({ done, total, name: 'compensation' }),
+  });
 }
 
 /** Tensor cores want it: on an H200 3072×4096 times 4096×143 runs at 51 TFLOP/s, with 144 columns at 298. */
@@ -297,6 +355,13 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
         key === 'sparsity' ? sparsityText(this.config.sparsity) : JSON.stringify(value);
     }
     if (this.predictors !== null) texts['sparsity.predictors'] = await predictorsDigest(this.predictors);
+    const { compensation } = this.plan;
+    if (compensation) {
+      const tensors = [...compensation].flatMap(([layer, { down, up, bias }]) =>
+        Object.entries({ down, up, bias }).map(([name, tensor]) => [`${layer}.${name}`, tensor] as const),
+      );
+      texts['sparsity.compensation'] = await tensorsDigest(tensors);
+    }
     return texts;
   }
 
@@ -333,5 +398,6 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
   dispose(): void {
     this.host.setSparsity(null);
     this.plan.estimator.dispose();
+    if (this.plan.compensation) disposeCompensation(this.plan.compensation);
   }
 }

@@ -90,6 +90,16 @@ export type SelectionListener = (event: {
   readonly selection: ChannelSelection;
 }) => void;
 
+/** What a sparse row's dropped MLP channels are taken to have given: (x·downᵀ)·upᵀ + bias. */
+export interface MlpCompensation {
+  /** [r, H], frozen. */
+  readonly down: tf.Tensor2D;
+  /** [H, r], frozen. */
+  readonly up: tf.Tensor2D;
+  /** [H], frozen. */
+  readonly bias: tf.Tensor1D;
+}
+
 /** How sparse each layer of a model is to be, and by whose choice. Attached to a model with `setSparsity`. */
 export interface SparsityPlan {
   readonly estimator: SparsityEstimator;
@@ -98,6 +108,8 @@ export interface SparsityPlan {
   readonly compat: Compat;
   /** Default `exact`; `compat: 'reference'` cuts whatever this says. */
   readonly gradient?: SparseGradient;
+  /** By layer: added to the MLP's sparse rows, where channels are gathered. Owned by whoever made the plan. */
+  readonly compensation?: ReadonlyMap<number, MlpCompensation>;
   /** Switched by the schedule (`start_step`, `end_step`); a disabled plan computes densely. */
   enabled: boolean;
   listener: SelectionListener | null;

@@ -37,6 +37,8 @@ export interface FlopsMethod {
   readonly predictorRank?: number;
   /** Rows that give the scores: the mean of each sequence (default for the MLP), all tokens (default for attention), or so many a sequence. */
   readonly scoreRows?: { readonly mlp?: ScoreRowCount; readonly selfAttn?: ScoreRowCount };
+  /** Of the map that replaces what dropped MLP channels would have given (`compensation_rank`); 0 counts none. */
+  readonly compensationRank?: number;
   /** Steps that a choice of channels is used for. Default 1. */
   readonly selectionInterval?: number;
   /** What the backward does with sparse products; default `exact`. */
@@ -97,6 +99,8 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
       // DoRA's norm of W + s·B·A, which carries no gradient.
       if (adapter.dora) adapters += 2 * adapter.rank * inputs * out;
     }
+    // Two products forward, and their two back to the input.
+    if (drop.mlp > 0) frozen += 2 * 2 * (T - D) * 2 * H * (method.compensationRank ?? 0);
     if (p > 0 && T > D) {
       // Attention: x·A of q, k and v and its Gram matrix; MLP: each row through both predictors.
       const attentionRows = rowsScored(method.scoreRows?.selfAttn ?? 'all');

@@ -6,6 +6,7 @@ import {
   type ChannelSelection,
   gatedMlp,
   gatherRows,
+  linear,
   linearKeptColumns,
   linearKeptRows,
   loraMlp,
@@ -55,6 +56,7 @@ export class MlpBlock {
     const gathers = sparsity > 0 && step.plan!.estimator.applies === 'gather';
     const keep = gathers ? this.#select(x, step, sparsity) : null;
     const masks = sparsity > 0 && !gathers;
+    if (keep !== null) residual = this.#compensated(x, residual, step);
     const plain = [this.gate, this.up, this.down].every(({ adapter }) => adapter === null);
     const throughDropped = keep !== null && sparseGradient(step) === 'straight_through';
     if (!plain || masks || throughDropped) {
@@ -67,6 +69,23 @@ export class MlpBlock {
       return gatedMlp(x, residual, this, keep, keep ? step.layout.denseTokens : x.shape[0], options);
     const { rows, dense } = outputRows;
     return gatedMlp(gatherRows(x, rows), gatherRows(residual, rows), this, keep, keep ? dense : rows.size, options);
+  }
+
+  /** residual with what dropped channels are taken to have given, on sparse rows. */
+  #compensated(x: tf.Tensor2D, residual: tf.Tensor2D, step: Step): tf.Tensor2D {
+    const map = step.plan!.compensation?.get(this.layer);
+    if (map === undefined) return residual;
+    const { down, up, bias } = map;
+    const { denseTokens } = step.layout;
+    return tf.tidy(() => {
+      // Not by splitting, as nothing goes back to x's dense rows.
+      const rows = tf.slice(x, [denseTokens, 0]) as tf.Tensor2D;
+      return joinSlices(
+        sliceRows(residual, denseTokens),
+        (dense) => dense,
+        (sparse) => tf.add(sparse, linear(linear(rows, down), up, bias)) as tf.Tensor2D,
+      );
+    });
   }
 
   /**

@@ -7,7 +7,7 @@ import { getSpftModel } from '@spft/estimator';
 import { LlamaForCausalLM } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
 import { createStepRecorder, type StepRecorder, type StepRecorderCounts } from '@spft/sparse-ops';
-import { collate, type Sample, SpftCallback, Trainer, type TrainerOptions } from '@spft/trainer';
+import { calibrationData, collate, type Sample, SpftCallback, Trainer, type TrainerOptions } from '@spft/trainer';
 import { type PreparedSample, padBatch, sizeOf } from '@spft/trainer/internals';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, expect, it, vi } from 'vitest';
@@ -40,6 +40,8 @@ interface Wanted {
   readonly fp8?: boolean;
   /** Channels are chosen by two context tokens of each sequence. */
   readonly spaced?: boolean;
+  /** What dropped channels would have given is replaced by a map. */
+  readonly compensated?: boolean;
   readonly args?: TrainerOptions['args'];
   readonly options?: Partial<TrainerOptions>;
 }
@@ -64,7 +66,7 @@ function recording(how: 'graphs' | 'host' | 'none'): void {
 
 afterEach(() => vi.restoreAllMocks());
 
-async function makeModel({ sparse = false, dropout = 0, fp8 = false, spaced = false }: Wanted) {
+async function makeModel({ sparse = false, dropout = 0, fp8 = false, spaced = false, compensated = false }: Wanted) {
   const options = { basePrecision: fp8 ? ('fp8' as const) : ('bf16' as const) };
   const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), options);
   const ofMlp = fp8 ? [] : ['gate_proj', 'up_proj', 'down_proj'];
@@ -76,20 +78,21 @@ async function makeModel({ sparse = false, dropout = 0, fp8 = false, spaced = fa
     start_step: 0.1,
     end_step: 0.9,
     ...(spaced && { score_tokens: 2, score_context_tokens: true, skip_output_tokens: true }),
+    ...(compensated && { compensation_rank: 3, skip_output_tokens: true }),
   };
   const spft = sparse
-    ? await getSpftModel(peft, SpftConfig.fromObject(config), { channelMultiple: fp8 ? 16 : 1 })
+    ? await getSpftModel(peft, SpftConfig.fromObject(config), {
+        channelMultiple: fp8 ? 16 : 1,
+        ...(compensated && { calibration: calibrationData(model, SAMPLES) }),
+      })
     : null;
   return { model, peft, spft };
 }
 
-async function run(
-  how: 'graphs' | 'host' | 'none',
-  { sparse = false, dropout = 0, fp8 = false, spaced = false, args, options }: Wanted = {},
-): Promise<Run> {
+async function run(how: 'graphs' | 'host' | 'none', { args, options, ...wanted }: Wanted = {}): Promise<Run> {
   recording(how);
   const before = tf.memory().numTensors;
-  const { model, peft, spft } = await makeModel({ sparse, dropout, fp8, spaced });
+  const { model, peft, spft } = await makeModel(wanted);
   const memory: number[] = [];
   const messages: string[] = [];
   const trainer = new Trainer({
@@ -121,6 +124,8 @@ describeCuda('training by recorded steps', () => {
     ['LoRA with dropout', { dropout: 0.2 }],
     ['SparseLoRA with its schedule', { sparse: true }],
     ['channels chosen by some tokens of each sequence', { sparse: true, spaced: true }],
+    ['what dropped channels give replaced by a map', { sparse: true, compensated: true }],
+    ['the same on a base in FP8', { sparse: true, compensated: true, fp8: true }],
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
     ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],

@@ -101,6 +101,9 @@ export function calibratedTokens(config: Parameters<typeof tokensDense>[2]): str
   ].join('-');
 }
 
+/** Samples that compensation is fitted to. */
+const COMPENSATION_SAMPLES = 128;
+
 /** The run's own samples as data for a calibrated mode; tokens that the run computes densely are not looked at. */
 export function calibrationOf(
   opened: BaseModel,
@@ -108,7 +111,9 @@ export function calibrationOf(
   sparsity: SpftConfig,
 ): CalibrationData {
   const denseTokens: DenseTokens = (labels, lengths, seed) => tokensDense(labels, lengths, sparsity, seed);
-  return calibrationData(opened.model, source, { denseTokens });
+  // A map of inputs to what was dropped has more numbers to be fitted than a choice of channels.
+  const count = sparsity.compensationRank > 0 ? COMPENSATION_SAMPLES : undefined;
+  return calibrationData(opened.model, source, { denseTokens, ...(count !== undefined && { count }) });
 }
 
 /**

@@ -66,6 +66,7 @@ export function flopsMethod(spft: SpftModel, peft: PeftModel): FlopsMethod {
     predictorRank: Number(rank ?? 0),
     channelMultiple: spft.config.channelMultiple,
     scoreRows: scoreRowsOf(spft.config),
+    compensationRank: spft.config.compensationRank ?? 0,
     selectionInterval: spft.config.selectionInterval,
     gradient: spft.config.compat === 'reference' ? 'cut' : spft.config.gradient,
   };

@@ -1,0 +1,154 @@
+/** @file What replaces dropped channels: what it is the best of, what bad data get, and that nothing leaks. */
+import { packTokens } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { useBackend } from '../../../test/support/backends.js';
+import { expectNoLeak } from '../../../test/support/leaks.js';
+import { type FakeHost, fakeHost } from '../test/fake-host.js';
+import type { CalibrationData } from './calibration.js';
+import { disposeCompensation, fitCompensation } from './compensation.js';
+import { randomNormals } from './random.js';
+import { getSpftModel } from './spft-model.js';
+import type { SparsityEstimator } from './types.js';
+
+const PLANNED = {
+  layers: new Map([
+    [0, { mlp: 0, selfAttn: 0.5 }],
+    [1, { mlp: 0.75, selfAttn: 0.5 }],
+  ]),
+  compat: 'corrected',
+} as const;
+
+/** Keeps channels 3 to 7 of 20. */
+const fixed: SparsityEstimator = {
+  ...{ mode: 'fixed', needs: 'input', applies: 'gather' },
+  selectMlp: ({ channels }) => ({ indices: tf.tensor1d([3, 4, 5, 6, 7], 'int32'), kept: 5, total: channels }),
+  selectAttention: () => ({ q: null, k: null, v: null, o: null }),
+  dispose() {},
+};
+
+const inputsOf = (rows: number, host: FakeHost, seed: number) =>
+  tf.add(tf.tensor2d(randomNormals(rows * host.hiddenSize, seed), [rows, host.hiddenSize]), 0.5) as tf.Tensor2D;
+
+/** [T, I] of inputs: linear, so that a map can be all of what is dropped. */
+const activationsOf = (input: tf.Tensor2D, host: FakeHost) =>
+  tf.add(tf.matMul(input, host.frozenWeight('model.layers.1.mlp.up_proj'), false, true), 1) as tf.Tensor2D;
+
+/** A down_proj of which `rank` output directions are reached. */
+function downOf(host: FakeHost, rank = host.hiddenSize): tf.Tensor2D {
+  const [H, I] = [host.hiddenSize, host.intermediateSize];
+  return tf.matMul(
+    tf.tensor2d(randomNormals(H * rank, 8), [H, rank]),
+    tf.tensor2d(randomNormals(rank * I, 9), [rank, I]),
+  );
+}
+
+function dataOf(host: FakeHost, { rank = 12, rows = 200, dense = 4 } = {}): CalibrationData {
+  return {
+    steps: 2,
+    forward: (step) =>
+      tf.tidy(() => {
+        const [input, layout] = [inputsOf(rows, host, step), packTokens({ lengths: [rows], dense: (t) => t < dense })];
+        const more = { activations: activationsOf(input, host), downWeight: downOf(host, rank) };
+        const context = { layer: 1, sparsity: 0.75, input, layout, seed: 0, channels: host.intermediateSize, ...more };
+        expect([...host.plan!.layers.keys()]).toEqual([1]);
+        expect(host.plan!.estimator.selectMlp(context)).toBeNull();
+      }),
+  };
+}
+
+/** How much of what is dropped on new inputs the map misses, of its squares. */
+async function missedBy(host: FakeHost, rank: number, ofRank: number): Promise<number> {
+  const plan = { ...PLANNED, estimator: fixed };
+  const fitted = await fitCompensation(host, plan, dataOf(host, { rank: ofRank }), { rank });
+  const { down, up, bias } = fitted.get(1)!;
+  expect([[...fitted.keys()], down.shape, up.shape, bias.shape]).toEqual([[1], [rank, 12], [12, rank], [12]]);
+  return tf.tidy(() => {
+    const input = inputsOf(50, host, 77);
+    const kept = tf.tensor1d(Array.from({ length: 20 }, (_, c) => Number(c >= 3 && c <= 7)));
+    const dropped = tf.matMul(
+      tf.mul(activationsOf(input, host), tf.sub(1, kept)) as tf.Tensor2D,
+      downOf(host, ofRank),
+      false,
+      true,
+    );
+    const estimate = tf.add(tf.matMul(tf.matMul(input, down, false, true), up, false, true), bias);
+    const share = tf.div(
+      tf.sum(tf.square(tf.sub(dropped, estimate))),
+      tf.sum(tf.square(tf.sub(dropped, tf.mean(dropped, 0)))),
+    );
+    return share.dataSync()[0]!;
+  });
+}
+
+describe('fitCompensation()', () => {
+  beforeAll(() => useBackend('cpu'));
+
+  it('finds what dropped channels give where a map of its rank can, on inputs that it was not fitted to', async () => {
+    const host = fakeHost();
+    expect(await missedBy(host, 12, 12)).toBeLessThan(1e-3);
+    expect(await missedBy(host, 2, 2)).toBeLessThan(1e-3);
+    const one = await missedBy(host, 1, 2);
+    expect(one).toBeGreaterThan(0.02);
+    expect(one).toBeLessThan(0.6);
+    expect(host.plan).toBeNull();
+  });
+
+  it('leaves no tensor behind but the maps, whatever happens', async () => {
+    const host = fakeHost();
+    const plan = { ...PLANNED, estimator: fixed };
+    await expectNoLeak(async () => disposeCompensation(await fitCompensation(host, plan, dataOf(host), { rank: 3 })));
+    await expectNoLeak(async () => {
+      await expect(fitCompensation(host, plan, dataOf(host, { rows: 5 }), { rank: 3 })).rejects.toThrow(
+        '2 tokens are too few for rank 3',
+      );
+    });
+    await expectNoLeak(async () => {
+      await expect(fitCompensation(host, plan, dataOf(host, { rows: 4 }), { rank: 3 })).rejects.toMatchObject({
+        code: 'SPFT_PREDICTOR',
+        message: expect.stringContaining('no token that would be sparse'),
+      });
+    });
+    expect(host.plan).toBeNull();
+  });
+});
+
+describe('compensation_rank', () => {
+  beforeAll(() => useBackend('cpu'));
+
+  const config = (mode: string, compensationRank: number) => ({
+    ...{ mode, compensationRank, sparsity: { 'layers.1.mlp': 0.75 }, startStep: 0, endStep: 1, skipOutputTokens: true },
+    ...{ skipSinkTokens: 0, skipRandomTokens: false, sparseOutputTokens: 0, sparseLoraBranch: false, qkPerHead: false },
+    ...{ qkvoSeqAvg: false, mlpSeqAvg: true, compat: 'corrected' as const, channelMultiple: null },
+  });
+
+  it('gives the plan its maps, tells runs apart, and is freed with the model', async () => {
+    const host = fakeHost();
+    await expectNoLeak(async () => {
+      const spft = await getSpftModel(host, config('svd_3', 2), { calibration: dataOf(host) });
+      expect([...spft.plan.compensation!.keys()]).toEqual([1]);
+      const texts = await spft.sparsityIdentity();
+      expect(texts['sparsity.compensation_rank']).toBe('2');
+      expect(texts['sparsity.compensation']).toMatch(/^[0-9a-f]{16}$/);
+      spft.dispose();
+    });
+    const none = await getSpftModel(host, config('svd_3', 0), { calibration: dataOf(host) });
+    expect(none.plan.compensation).toBeUndefined();
+    none.dispose();
+  });
+
+  it.each([
+    ['svd_3', 2, false, 'none are given'],
+    ['oracle_norm_ffn', 2, true, 'computes every channel'],
+    ['svd_3', 13, true, "the model's hidden size 12, got 13"],
+  ])('refuses %s with rank %s, data %s: %s', async (mode, rank, hasData, message) => {
+    const host = fakeHost();
+    await expectNoLeak(async () => {
+      const options = hasData ? { calibration: dataOf(host) } : {};
+      await expect(getSpftModel(host, config(mode, rank), options)).rejects.toMatchObject({
+        code: 'SPFT_ESTIMATOR',
+        message: expect.stringContaining(message),
+      });
+    });
+  });
+});

@@ -1,0 +1,200 @@
+/**
+ * @file What dropped channels of an MLP would have given, estimated from the layer's input: the linear map of a low rank that is nearest to it on a
+ * few batches of the run's own data. With channels dropped alone, whatever the MLP adds to a token is mostly missing downstream; with the map added, most
+ * of it is there, at a few percent of the MLP's arithmetic (docs/ACCURACY.md).
+ *
+ * Reduced-rank regression: with x the layer's inputs and y what was dropped, both centred, the ridge solution M of x·M ≈ y, projected on the first right singular
+ * vectors of x·M. Solved by conjugate gradients, column by column at once, so that only products are needed, which run on the active backend.
+ */
+import { type ChannelSelection, linear, maskColumns, noGradient, storedLike } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import type { CalibrationData } from './calibration.js';
+import { PredictorError } from './errors.js';
+import { buildPredictor } from './low-rank.js';
+import type { MlpCompensation, SparsityEstimator, SparsityHost, SparsityPlan } from './types.js';
+
+/** Added to the second moment's diagonal, as a share of its mean: inputs have directions that the data hardly show. */
+const RIDGE = 1e-2;
+/** Of conjugate gradients; what is left after these is below what the data tell. */
+const ITERATIONS = 48;
+
+export interface CompensationOptions {
+  readonly rank: number;
+  /** Most rows that are kept of a layer. Default 8192. */
+  readonly rows?: number;
+  /** Called before the first layer and after each. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Runs the data densely through the model, lets the plan's estimator choose for each batch, and fits each sparse MLP's map; takes off whatever plan is on
+ * the host.
+ * @param plan whose estimator chooses before anything is computed (`needs: 'input'`).
+ * @returns by layer, owned by the caller.
+ * @throws PredictorError when the data have no sparse token, or fewer than the rank.
+ */
+export async function fitCompensation(
+  host: SparsityHost,
+  plan: Pick<SparsityPlan, 'estimator' | 'layers' | 'compat'>,
+  { steps, forward }: CalibrationData,
+  { rank, rows = 8192, onProgress }: CompensationOptions,
+): Promise<Map<number, MlpCompensation>> {
+  const seen = new Map<number, { readonly x: tf.Tensor2D; readonly y: tf.Tensor2D }[]>();
+  const { recorder, layers } = recorderOf(plan, Math.max(1, Math.ceil(rows / Math.max(1, steps))), seen);
+  const fitted = new Map<number, MlpCompensation>();
+  try {
+    host.setSparsity({ estimator: recorder, layers, compat: plan.compat, enabled: true, listener: null });
+    for (let step = 0; step < steps; step++) await forward(step);
+    host.setSparsity(null);
+    let done = 0;
+    for (const layer of layers.keys()) {
+      onProgress?.(done++, layers.size);
+      const parts = seen.get(layer) ?? [];
+      const [x, y] = [await joined(parts.map(({ x }) => x)), await joined(parts.map(({ y }) => y))];
+      try {
+        const weight = host.frozenWeight(`model.layers.${layer}.mlp.down_proj`);
+        fitted.set(layer, await fit(x, y, rank, weight));
+      } finally {
+        tf.dispose([x, y]);
+      }
+      tf.dispose(parts.flatMap(({ x, y }) => [x, y]));
+      seen.delete(layer);
+    }
+    onProgress?.(layers.size, layers.size);
+    return fitted;
+  } catch (error) {
+    disposeCompensation(fitted);
+    throw error;
+  } finally {
+    host.setSparsity(null);
+    tf.dispose([...seen.values()].flat().flatMap(({ x, y }) => [x, y]));
+  }
+}
+
+export function disposeCompensation(compensation: ReadonlyMap<number, MlpCompensation>): void {
+  for (const { down, up, bias } of compensation.values()) tf.dispose([down, up, bias]);
+}
+
+/** An estimator that drops nothing, and keeps of each sparse MLP's sparse rows the input and what `plan` would have dropped of the output. */
+function recorderOf(
+  { estimator, layers: planned }: Pick<SparsityPlan, 'estimator' | 'layers'>,
+  perStep: number,
+  seen: Map<number, { readonly x: tf.Tensor2D; readonly y: tf.Tensor2D }[]>,
+) {
+  const layers = new Map(
+    [...planned].filter(([, { mlp }]) => mlp > 0).map(([layer, { mlp }]) => [layer, { mlp, selfAttn: 0 }]),
+  );
+  const recorder: SparsityEstimator = {
+    mode: 'compensation',
+    needs: 'activations',
+    applies: 'mask',
+    selectMlp({ activations, downWeight, ...context }) {
+      const { layer, input, layout } = context;
+      const count = layout.tokens - layout.denseTokens;
+      if (count === 0) return null;
+      const keep: ChannelSelection | null = estimator.selectMlp(context);
+      if (keep === null) return null;
+      const taken = Math.min(count, perStep);
+      const at = Int32Array.from({ length: taken }, (_, i) => layout.denseTokens + Math.floor((i * count) / taken));
+      const part = noGradient(() =>
+        tf.tidy(() => {
+          const rows = tf.tensor1d(at, 'int32');
+          const x = tf.gather(input, rows) as tf.Tensor2D;
+          const h = tf.gather(activations!, rows) as tf.Tensor2D;
+          const y = linear(tf.sub(h, maskColumns(h, keep, 0)), downWeight!);
+          return { x: tf.keep(x), y: tf.keep(y) };
+        }),
+      );
+      keep.indices.dispose();
+      seen.set(layer, [...(seen.get(layer) ?? []), part]);
+      return null;
+    },
+    selectAttention: () => ({ q: null, k: null, v: null, o: null }),
+    dispose() {},
+  };
+  return { recorder, layers };
+}
+
+/** All rows as floats, whatever the device keeps: sums of thousands of products are taken of them. */
+async function joined(parts: readonly tf.Tensor2D[]): Promise<tf.Tensor2D> {
+  if (parts.length === 0) {
+    throw new PredictorError(
+      'compensation: the data have no token that would be sparse; give rows with a prompt, or make fewer tokens dense (skip_… keys)',
+    );
+  }
+  const values = await Promise.all(parts.map((part) => part.data<'float32'>()));
+  const columns = parts[0]!.shape[1];
+  const all = new Float32Array(values.reduce((sum, one) => sum + one.length, 0));
+  let offset = 0;
+  for (const one of values) {
+    all.set(one, offset);
+    offset += one.length;
+  }
+  return tf.tensor2d(all, [all.length / columns, columns]);
+}
+
+/** @param x [n, H]. @param y [n, H']. @param like whose storage the factors take. */
+async function fit(x: tf.Tensor2D, y: tf.Tensor2D, rank: number, like: tf.Tensor): Promise<MlpCompensation> {
+  if (x.shape[0] < rank) {
+    throw new PredictorError(
+      `compensation: ${x.shape[0]} tokens are too few for rank ${rank}; give at least ${rank}, better some thousands`,
+    );
+  }
+  // outputs: [H', n].
+  const { means, map, outputs } = noGradient(() =>
+    tf.tidy(() => {
+      const [xMean, yMean] = [tf.mean(x, 0, true), tf.mean(y, 0, true)];
+      const [xc, yc] = [tf.sub(x, xMean) as tf.Tensor2D, tf.sub(y, yMean) as tf.Tensor2D];
+      const map = ridge(xc, yc);
+      return { means: [xMean, yMean] as const, map, outputs: tf.matMul(map, xc, true, true) as tf.Tensor2D };
+    }),
+  );
+  try {
+    // b holds √S·Vᵀ, so M·V·Vᵀ is (M·bᵀ / S)·b.
+    const low = await buildPredictor(outputs, rank, { tolerance: 1e-3 });
+    low.a.dispose();
+    return noGradient(() =>
+      tf.tidy(() => {
+        const { b } = low;
+        const sigma = tf.maximum(tf.sum(tf.square(b), 1, true), 1e-30);
+        const down = tf.div(tf.matMul(b, map, false, true), sigma) as tf.Tensor2D;
+        const centre = tf.matMul(tf.matMul(means[0] as tf.Tensor2D, down, false, true), b);
+        const bias = tf.reshape(tf.sub(means[1], centre), [b.shape[1]]) as tf.Tensor1D;
+        const up = tf.transpose(b) as tf.Tensor2D;
+        b.dispose();
+        return { down: storedLike(down, like), up: storedLike(up, like), bias: tf.clone(bias) };
+      }),
+    );
+  } finally {
+    tf.dispose([...means, map, outputs]);
+  }
+}
+
+/** M [H, H'] of the least ‖x·M − y‖² + λ·‖M‖². @param x [n, H], centred. @param y [n, H']. */
+function ridge(x: tf.Tensor2D, y: tf.Tensor2D): tf.Tensor2D {
+  const n = x.shape[0];
+  const moment = tf.div(tf.matMul(x, x, true, false), n) as tf.Tensor2D;
+  const diagonal = tf.reshape(tf.div(tf.sum(tf.square(x), 0), n), [-1, 1]);
+  const lambda = tf.mul(tf.mean(diagonal), RIDGE);
+  const scale = tf.add(diagonal, lambda);
+  const state = {
+    m: tf.zeros([x.shape[1], y.shape[1]]) as tf.Tensor,
+    r: tf.div(tf.matMul(x, y, true, false), n) as tf.Tensor,
+    p: tf.scalar(0) as tf.Tensor,
+    rz: tf.scalar(0) as tf.Tensor,
+  };
+  let z: tf.Tensor = tf.div(state.r, scale);
+  state.p = z;
+  state.rz = tf.sum(tf.mul(state.r, z), 0, true);
+  for (let i = 0; i < ITERATIONS; i++) {
+    const q = tf.add(tf.matMul(moment, state.p as tf.Tensor2D), tf.mul(state.p, lambda));
+    const alpha = tf.div(state.rz, tf.maximum(tf.sum(tf.mul(state.p, q), 0, true), 1e-30));
+    state.m = tf.add(state.m, tf.mul(state.p, alpha));
+    state.r = tf.sub(state.r, tf.mul(q, alpha));
+    z = tf.div(state.r, scale);
+    const rz = tf.sum(tf.mul(state.r, z), 0, true);
+    state.p = tf.add(z, tf.mul(state.p, tf.div(rz, tf.maximum(state.rz, 1e-30))));
+    state.rz = rz;
+  }
+  return state.m as tf.Tensor2D;
+}
