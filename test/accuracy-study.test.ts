@@ -1,10 +1,14 @@
 /** @file The study's own arithmetic: what counts as an equation, rows over seeds, the page. */
+
+import { SpftConfig } from '@spft/config';
 import { describe, expect, it } from 'vitest';
+import { endWithin, sparseStepShare } from '../scripts/accuracy/fit-budget.js';
 import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
 import { jobKey, paperFile } from '../scripts/accuracy/job-types.js';
 import { rowOf } from '../scripts/accuracy/merge.js';
 import { bestCandidate, candidateSpec, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
 import { between, plotOf, tableOf } from '../scripts/accuracy/pages.js';
+import { bestJob, bestOfScreen, screenedOf, screenJobs } from '../scripts/accuracy/screen.js';
 
 describe('formOf()', () => {
   it('reads an expression, or none', () => {
@@ -113,5 +117,73 @@ describe('the study', () => {
     const rows = [rowOf([line(0, 0.3)])];
     expect(tableOf(rows, 'math')).toContain('| LoRA | none | 1 | 100.0 % | 30.0 | 30.0 |');
     expect(plotOf(rows)).toContain('<circle');
+  });
+});
+
+describe('a budget', () => {
+  it('ends sparsity where the whole run takes that share', () => {
+    // 160 sparse steps at 50 % and 40 dense ones.
+    expect(endWithin(0.6, 0.5, { steps: 200 })).toBe(160);
+    expect(endWithin(0.6, 0.5, { steps: 200, start: 10 })).toBe(170);
+    for (const denseEvery of [6, 10]) {
+      const end = endWithin(0.6, 0.5, { steps: 200, denseEvery });
+      const sparse = Array.from({ length: end }, (_, step) => step).filter((step) => (step + 1) % denseEvery !== 0);
+      expect(sparse.length).toBe(160);
+    }
+    expect(() => endWithin(0.6, 0.5, { steps: 200, denseEvery: 4 })).toThrow('160 sparse steps are wanted');
+    expect(() => endWithin(0.6, 0.7, { steps: 200 })).toThrow('60 % cannot be met');
+  });
+
+  it('counts what a sparse step takes', () => {
+    const shape = {
+      ...{ hiddenSize: 64, intermediateSize: 160, numHiddenLayers: 4, numAttentionHeads: 4, numKeyValueHeads: 2 },
+      ...{ headDim: 16, vocabSize: 100 },
+    };
+    const samples = Array.from({ length: 5 }, (_, n) => ({
+      inputIds: Array.from({ length: 40 + n }, (_, t) => t),
+      labels: Array.from({ length: 40 + n }, (_, t) => (t < 30 ? -100 : t)),
+    }));
+    const share = (keys: object) =>
+      sparseStepShare(
+        shape,
+        samples,
+        SpftConfig.fromObject({ mode: 'static', skip_output_tokens: true, sparsity: { 'layers.1.mlp': 0.9 }, ...keys }),
+        { rank: 4, channelMultiple: 16 },
+      );
+    expect(share({ sparsity: {} })).toBe(1);
+    const [one, two] = [share({}), share({ sparsity: { 'layers.1.mlp': 0.9, 'model.layers.2.mlp': 0.9 } })];
+    expect(1 - two).toBeCloseTo(2 * (1 - one), 9);
+    expect(share({ skip_tail_tokens: 30 })).toBe(1);
+    for (const more of [
+      { skip_tail_tokens: 3 },
+      { compensation_rank: 8 },
+      { mode: 'calibrated_8' },
+      { compat: 'reference' },
+    ])
+      expect(share(more)).toBeGreaterThan(one);
+    expect(share({ gradient: 'cut' })).toBeLessThan(one);
+  });
+
+  it('has ways with names of their own, and takes the best of those that were screened', () => {
+    const jobs = screenJobs([0, 1]);
+    expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
+    const line = (method: string, loss: number, more = {}) => ({
+      ...{ part: 'screen', task: 'math', method, budget: 0.8, denseHeldOutLoss: loss, ...more },
+    });
+    const lines = [
+      line('screen: SparseLoRA: cosine', 0.34),
+      line('screen: SparseLoRA: static', 0.36),
+      line('screen: SparseLoRA: cosine', 0.37),
+      line('screen: SparseLoRA: MLP 0.9', 0.33, { task: 'csr', budget: 0.6 }),
+      line('screen: SparseLoRA: 90 %', 0.31, { budget: 0.9 }),
+      line('SparseLoRA: svd_8', 0.3),
+      line('screen: LoRA', 0.3, { budget: undefined }),
+    ] as Parameters<typeof screenedOf>[0][];
+    const screened = lines.flatMap(screenedOf);
+    const chosen = [1, 2].map((best) => bestOfScreen(bestJob('math', best, 1), screened));
+    expect(chosen.map(({ method }) => method)).toEqual(['SparseLoRA: cosine', 'SparseLoRA: static']);
+    expect(chosen[0]).toMatchObject({ seed: 1, part: 'screen', budget: 0.8 });
+    expect(chosen[0]!.asks).toBeUndefined();
+    expect(() => bestOfScreen(bestJob('math', 3, 1), screened)).toThrow('2 ways were screened on math');
   });
 });

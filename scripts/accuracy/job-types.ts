@@ -68,6 +68,8 @@ export interface Job {
   readonly asks?: boolean;
   /** Among which the best is chosen. */
   readonly candidate?: string | undefined;
+  /** Of `kind: 'best'`: that which was so many-th by held-out loss among the screened ways. */
+  readonly best?: number;
   /** Which was taken as the best. */
   readonly chosen?: string;
 }

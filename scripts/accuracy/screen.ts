@@ -134,3 +134,51 @@ export function screenJobs(seeds: readonly number[]): Job[] {
     ),
   );
 }
+
+/** A way within the budget that was screened, and the least of its held-out losses. */
+export interface Screened {
+  readonly task: Job['task'];
+  readonly method: string;
+  readonly loss: number;
+}
+
+const SCREEN = 'screen: ';
+
+/** Of one result, if it is a screened way's within the task's budget. */
+export function screenedOf({
+  part,
+  task,
+  method,
+  budget,
+  denseHeldOutLoss: loss,
+}: Partial<Job> & { readonly denseHeldOutLoss?: number | null }): Screened[] {
+  const fits =
+    part === 'screen' && (task === 'math' || task === 'csr') && budget !== undefined && budget <= BUDGET[task];
+  return fits && method?.startsWith(SCREEN) && loss ? [{ task, method, loss }] : [];
+}
+
+/** The run with answers of the so many-th best of the ways that were screened, once these are through. @param best 1 for the best. */
+export function bestJob(task: 'math' | 'csr', best: number, seed: number): Job {
+  const more = {
+    part: 'screen',
+    peft: 'lora',
+    trains: true,
+    estimator: 'calibrated_8',
+    sparsity: { kind: 'best' },
+  } as const;
+  return { ...more, method: `SparseLoRA: the best but ${best - 1}`, task, seed, best };
+}
+
+/** What `bestJob` stands for. */
+export function bestOfScreen({ task, best = 1, seed }: Job, screened: readonly Screened[]): Job {
+  const least = new Map<string, number>();
+  for (const { task: other, method, loss } of screened) {
+    if (other === task) least.set(method, Math.min(loss, least.get(method) ?? Number.POSITIVE_INFINITY));
+  }
+  const chosen = [...least].sort(([, a], [, b]) => a - b)[best - 1]?.[0];
+  const found = screenJobs([seed]).find(
+    (job) => job.task === task && job.peft === 'lora' && job.method === chosen?.slice(SCREEN.length),
+  );
+  if (!found) throw new Error(`study: ${least.size} ways were screened on ${task}, so there is no ${best}. best`);
+  return { ...found, part: 'screen' };
+}

@@ -19,6 +19,7 @@ import { type Job, jobKey, PARTS, type PartName, paperFile, type SparsitySpec, t
 import { merge } from './merge.js';
 import { bestCandidate, candidateSpec, studyJobs } from './methods.js';
 import { prepare } from './prepare.js';
+import { bestJob, bestOfScreen, type Screened, screenedOf } from './screen.js';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -92,6 +93,7 @@ async function run(): Promise<void> {
       candidates.set(candidate, { right: form.right / form.questions, loss: denseHeldOutLoss });
   };
   before.forEach(note);
+  const screened: Screened[] = before.flatMap(screenedOf);
   const only = text('only', '');
   const seeds = text('seeds', '0,1,2').split(',').map(Number);
   const queue = await queueOf(seeds, (job) => !done.has(jobKey(job)) && jobKey(job).includes(only));
@@ -152,10 +154,14 @@ async function run(): Promise<void> {
 
   const running = new Set<Job>();
   /** Whether the candidates are through among which the best is to be taken. */
-  const isReady = ({ sparsity }: Job) =>
-    sparsity.kind !== 'best' || ![...queue, ...running].some(({ candidate }) => candidate !== undefined);
+  const isReady = ({ sparsity, task, best }: Job) =>
+    sparsity.kind !== 'best' ||
+    ![...queue, ...running].some((other) =>
+      best === undefined ? other.candidate !== undefined : other.asks === false && other.task === task,
+    );
   const withBest = (job: Job): Job => {
     if (job.sparsity.kind !== 'best') return job;
+    if (job.best !== undefined) return bestOfScreen(job, screened);
     const name = bestCandidate([...candidates].map(([name, result]) => ({ name, ...result })));
     say(`${jobKey(job)}: ${name}`);
     return { ...job, ...candidateSpec(name, job.task as 'math' | 'csr'), chosen: name };
@@ -173,6 +179,11 @@ async function run(): Promise<void> {
       running.add(taken!);
       const job = withBest(taken!);
       const key = jobKey(job);
+      if (done.has(key)) {
+        running.delete(taken!);
+        continue;
+      }
+      done.add(key);
       const started = performance.now();
       try {
         const sparsityFile = await sparsityOf(job, gpu);
@@ -185,6 +196,7 @@ async function run(): Promise<void> {
         const numbers = JSON.parse(await readFile(result, 'utf8')) as JobResult;
         const { sparsity: _, ...described } = job;
         note({ ...numbers, candidate: job.candidate });
+        screened.push(...screenedOf({ ...job, ...numbers }));
         await appendFile(log, `${JSON.stringify({ key, ...described, ...numbers })}\n`);
         await rm(directory, { recursive: true, force: true });
         durations.set(`${job.task} ${job.trains}`, (performance.now() - started) / 1000);
@@ -226,6 +238,8 @@ async function queueOf(seeds: readonly number[], isWanted: (job: Job) => boolean
     .filter((line) => line !== '' && !line.startsWith('#'));
   return wanted
     .map((key) => {
+      const [, task, best, seed] = /^@best (math|csr) (\d+) (\d+)$/.exec(key) ?? [];
+      if (task !== undefined) return bestJob(task as 'math' | 'csr', Number(best), Number(seed));
       const job = all.get(key);
       if (!job) throw new Error(`study: no job '${key}', as ${text('order')} has it`);
       return job;
@@ -236,7 +250,7 @@ async function queueOf(seeds: readonly number[], isWanted: (job: Job) => boolean
 const delayed = (milliseconds: number) => new Promise((resume) => setTimeout(resume, milliseconds));
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-type LogLine = { readonly key: string; readonly text?: string } & Partial<JobResult> & Pick<Job, 'candidate'>;
+type LogLine = { readonly key: string; readonly text?: string } & Partial<JobResult> & Partial<Job>;
 
 async function lines(path: string): Promise<LogLine[]> {
   const content = await readFile(path, 'utf8').catch(() => '');

@@ -50,6 +50,15 @@ describe('stepFlops()', () => {
     expect(dense.frozen - aligned.frozen).toBeCloseTo(mlp * 3072 * (1 - density) + 2 * lastMlp * density, -3);
   });
 
+  it('adds two products each way for the map that replaces dropped channels, on the rows that drop them', () => {
+    const sparsity = new Map([[3, { mlp: 0.9, selfAttn: 0.5 }]]);
+    const [without, compensated] = [{}, { compensationRank: 32 }].map((more) =>
+      stepFlops(SHAPE, TOKENS, { sparsity, ...more }),
+    );
+    expect(compensated!.frozen - without!.frozen).toBe(2 * (4 * 3072 * 32 * 4096));
+    expect(stepFlops(SHAPE, TOKENS, { compensationRank: 32 })).toEqual(stepFlops(SHAPE, TOKENS));
+  });
+
   it('adds what the estimator and DoRA cost', () => {
     const sparsity = everywhere(0.9, 0.5);
     const free = stepFlops(SHAPE, TOKENS, { sparsity, adapters: LORA });
