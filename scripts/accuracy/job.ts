@@ -49,6 +49,8 @@ export interface JobResult {
   /** Share of the most frequent right answer of each set. */
   readonly majority: Readonly<Record<string, number>>;
   readonly form: FormCounts | null;
+  /** The same with the questions read as a sparse step reads them, where the job asks so. */
+  readonly sparseForm?: FormCounts | null;
   readonly flopsShare: number;
   readonly secondsPerStep: number | null;
   readonly trainLoss: number | null;
@@ -186,6 +188,10 @@ export async function runJob(
     },
     output,
   );
+  const sparseForm =
+    job.sparseEvaluation && sparsityFile !== null && spec !== null
+      ? await sparseAnswers(setting, sparsityFile, spec, trainFile(setting, job.task))
+      : null;
   const history = run.training.state.logHistory;
   const losses = history.flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
   const last = losses.slice(-Math.max(1, Math.floor(losses.length / 4)));
@@ -194,6 +200,7 @@ export async function runJob(
     accuracies: Object.fromEntries(run.evaluations.map(({ task, accuracy }) => [task, accuracy])),
     majority: Object.fromEntries(run.evaluations.map((one) => [one.task, majorityOf(one)])),
     form: formOf(run.evaluations.find(({ task }) => task === 'mawps')),
+    ...(sparseForm && { sparseForm }),
     flopsShare: run.flopsShare * (job.flops ?? 1),
     secondsPerStep: run.training.speed.secondsPerStep,
     trainLoss: job.trains ? run.training.trainLoss : null,
@@ -242,6 +249,29 @@ async function samplesOf({ model, template }: JobSetting, path: string): Promise
   return records
     .map((record) => tokenizeRecord(tokenizer, record as InstructionRecord, options))
     .filter(({ labels }) => labels.some((label: number) => label !== -100));
+}
+
+/** Form and content of the adapter's answers to MAWPS, the questions read sparsely: `spft eval --sparsity`. */
+async function sparseAnswers(
+  { model, directory, backend, template, questions }: JobSetting,
+  sparsityFile: string,
+  dataset: string,
+  calibration: string,
+): Promise<FormCounts | null> {
+  const path = join(directory, 'sparse-answers.jsonl');
+  const given: Readonly<Record<string, string>> = {
+    ...{ model, adapter: directory, dataset, sparsity: sparsityFile, calibration, template, predictions: path },
+    ...{ batch_size: '64', model_max_length: String(MAX_LENGTH) },
+    ...(questions === null ? {} : { limit: String(questions) }),
+  };
+  const argv = Object.entries(given).flatMap(([name, value]) => [`--${name}`, value]);
+  const code = await main(['--backend', backend, 'eval', ...argv]);
+  if (code !== 0) throw new Error(`study: spft eval ${argv.join(' ')} ended with ${code}`);
+  const lines = (await readFile(path, 'utf8')).split('\n').filter(Boolean);
+  const predictions = lines
+    .map((line) => JSON.parse(line) as EvaluationResult['predictions'][number] & { readonly task: string })
+    .filter(({ task }) => task === 'mawps');
+  return formOf({ predictions });
 }
 
 /** Mean loss of a labelled token where the context is computed as in a sparse step. */

@@ -12,7 +12,9 @@ interface Way {
   readonly paper?: Partial<Omit<PaperSpec, 'kind' | 'keys'>>;
   readonly keys?: SparsityKeys;
   readonly training?: TrainingSpec;
+  /** 0: sparse to the end. */
   readonly budget?: number;
+  readonly sparseEvaluation?: boolean;
 }
 
 const COSINE: TrainingSpec = { learningRate: 2e-3 };
@@ -23,7 +25,9 @@ const rank = (compensation_rank: number, more: SparsityKeys = {}): SparsityKeys 
 const COMPENSATED: readonly Way[] = [
   { name: 'compensated 32', keys: rank(32) },
   { name: 'compensated 128', keys: rank(128) },
-  { name: 'compensated 128, sparse to the end', keys: rank(128), budget: 0 },
+  { name: 'compensated 128, sparse to the end', keys: rank(128), budget: 0, sparseEvaluation: true },
+  { name: 'sparse to the end', budget: 0, sparseEvaluation: true },
+  { name: 'tail of 16, sparse to the end', keys: { skip_tail_tokens: 16 }, budget: 0, sparseEvaluation: true },
   { name: 'compensated 128, tail of 8', keys: rank(128, { skip_tail_tokens: 8 }) },
   { name: 'compensated 128, the predicting row dense', keys: rank(128, { skip_tail_tokens: 1 }) },
   { name: 'compensated 32, tail of 16', keys: rank(32, { skip_tail_tokens: 16 }) },
@@ -121,14 +125,16 @@ export function screenJobs(seeds: readonly number[]): Job[] {
               training: { steps: Math.round(share * steps), ...training },
             }),
           ),
-          ...WAYS.map(
-            ({ name: way, paper = {}, keys = {}, training = { learningRate: 2e-3, decay: 0 }, budget }): Job => ({
-              ...{ ...common, method: `Sparse${name}: ${way}`, estimator: String(keys.mode ?? 'calibrated_8') },
-              ...(budget !== 0 && { budget: budget ?? BUDGET[task] }),
+          ...WAYS.map((way): Job => {
+            const { paper = {}, keys = {}, training = { learningRate: 2e-3, decay: 0 }, budget = BUDGET[task] } = way;
+            return {
+              ...{ ...common, method: `Sparse${name}: ${way.name}`, estimator: String(keys.mode ?? 'calibrated_8') },
+              ...(budget > 0 && { budget }),
+              ...(way.sparseEvaluation && { sparseEvaluation: true }),
               sparsity: { kind: 'paper', mlp: 0.9, attention: 0, ...paper, keys: { mode: 'calibrated_8', ...keys } },
               training: { steps, ...training },
-            }),
-          ),
+            };
+          }),
         ].flatMap(both);
       }),
     ),
