@@ -1,4 +1,5 @@
 /** @file What replaces dropped channels, in the MLP: on sparse rows alone, with its gradient, and nothing else changes. */
+import type { SparsityPlan } from '@spft/estimator';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectAllClose, TOLERANCE } from '../../../test/support/allclose.js';
@@ -61,8 +62,8 @@ describe.each(TEST_BACKENDS)('a compensated MLP on %s', (backend) => {
       return [layer, map] as const;
     });
     const batch = tinyBatch(BATCH);
-    const withMaps = { ...plan(fixedEstimator('gather')), compensation: new Map(maps) };
-    const result = (sparsity: typeof withMaps | null, gradientCheckpointing: boolean) => {
+    const withMaps: SparsityPlan = { ...plan(fixedEstimator('gather')), compensation: new Map(maps) };
+    const result = (sparsity: SparsityPlan | null, gradientCheckpointing: boolean) => {
       model.setSparsity(sparsity);
       return lossAndGradients(model, batch, { gradientCheckpointing });
     };
