@@ -80,6 +80,7 @@ describe('the study', () => {
   it('has each job once, those of the first seed before the others', () => {
     for (const [part, prefix] of [
       ['rows', 'SparseLoRA'],
+      ['table', 'SparseLoRA'],
       ['ablations', 'ablation'],
     ] as const) {
       const jobs = studyJobs([0, 1, 2], part);

@@ -225,6 +225,15 @@ function rowJobs(seeds: readonly number[]): Job[] {
   return [...bases, ...seeds.flatMap(main)];
 }
 
+/** The rows again, trained as LoRA is best, so long that it has learnt: no other shares of dense steps than the plans have. */
+function tableJobs(seeds: readonly number[]): Job[] {
+  const rows = (['math', 'csr'] as const).flatMap((task) => {
+    const training = { steps: FINAL_STEPS[task], learningRate: 2e-3 };
+    return rowsOf(task).map((row): Omit<Job, 'seed'> => ({ ...COMMON, ...row, task, training }));
+  });
+  return seeds.flatMap((seed) => rows.map((row) => ({ ...row, seed })));
+}
+
 function ablationJobs(seeds: readonly number[]): Job[] {
   const ablation = ({ name, keys = {}, paper = {}, sparsity, training = {} }: Ablation, seed: number): Job => {
     const spec: SparsitySpec = sparsity ?? {
@@ -252,7 +261,10 @@ function ablationJobs(seeds: readonly number[]): Job[] {
 
 /** All of a part by need: a first seed of everything, then further ones. */
 export function studyJobs(seeds: readonly number[], part: PartName = 'rows'): Job[] {
-  const made = { rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs, screen: screenJobs }[part];
+  const made = {
+    ...{ rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs, screen: screenJobs },
+    table: tableJobs,
+  }[part];
   return made(seeds).map((job) => ({ ...job, part }));
 }
 
