@@ -6,12 +6,16 @@ import { collate, type Sample } from '@spft/trainer';
 
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
-/** FLOPs of a sparse step over those of a dense one with LoRA on all projections, over these samples. */
+/** FLOPs of a sparse step over those of a dense one with LoRA, over these samples. */
 export function sparseStepShare(
   shape: FlopsShape,
   samples: readonly Sample[],
   config: SpftConfig,
-  { rank, channelMultiple }: { readonly rank: number; readonly channelMultiple: number },
+  {
+    rank,
+    targets = ALL_LINEAR,
+    channelMultiple,
+  }: { readonly rank: number; readonly targets?: readonly string[] | undefined; readonly channelMultiple: number },
 ): number {
   const { mode } = config;
   const predictor = /^(?:svd|calibrated)_(\d+)/.exec(mode)?.[1];
@@ -20,7 +24,7 @@ export function sparseStepShare(
     count === null
       ? ({ mlp: config.mlpSeqAvg ? 'mean' : 'all', selfAttn: config.qkvoSeqAvg ? 'mean' : 'all' } as const)
       : ({ mlp: count === 0 ? 'all' : count, selfAttn: count === 0 ? 'all' : count } as const);
-  const dense: FlopsMethod = { adapters: { rank, targets: ALL_LINEAR } };
+  const dense: FlopsMethod = { adapters: { rank, targets } };
   const method: FlopsMethod = {
     ...dense,
     ...{ sparsity: layersOf(config), predictorRank: Number(predictor ?? 0), channelMultiple, scoreRows },

@@ -39,6 +39,8 @@ export interface TrainingSpec {
   readonly steps?: number;
   readonly learningRate?: number;
   readonly batchSize?: number;
+  /** Projections with adapters; all seven where it is not said. */
+  readonly targets?: readonly string[];
   /** The rate is kept up, and falls over so large a share of the steps at the end; 0: over those that a budget makes dense. */
   readonly decay?: number;
   /** Further keys of the training file. */

@@ -148,7 +148,11 @@ export async function runJob(
     ...(spec === null ? {} : { eval_dataset: spec }),
     peft: job.peft,
     ...(job.peft === 'qlora' ? { bnb_4bit_use_double_quant: 'true' } : {}),
-    ...{ lora_r: String(setting.rank), lora_alpha: String(2 * setting.rank), lora_target_modules: 'all-linear' },
+    ...{
+      lora_r: String(setting.rank),
+      lora_alpha: String(2 * setting.rank),
+      lora_target_modules: training.targets?.join(',') ?? 'all-linear',
+    },
     ...{ max_steps: String(steps), warmup_steps: String(Math.ceil(steps / 20)), lr_scheduler_type: 'cosine' },
     // A base is evaluated as a run whose adapter learns nothing.
     learning_rate: job.trains ? String(training.learningRate ?? setting.learningRate[job.task]) : '0',
@@ -220,7 +224,7 @@ const CHANNEL_MULTIPLE = 16;
 
 /** Writes into the sparsity file where sparsity must end for the job's budget; null where it has none. */
 async function fitBudget(
-  { budget, task }: Job,
+  { budget, task, training }: Job,
   setting: JobSetting,
   sparsityFile: string | null,
   steps: number,
@@ -231,7 +235,9 @@ async function fitBudget(
   const directory = await openModelDirectory(setting.model);
   const samples = await samplesOf(setting, trainFile(setting, task));
   const channelMultiple = setting.backend === 'cuda' ? CHANNEL_MULTIPLE : 1;
-  const share = sparseStepShare(directory.config, samples.slice(0, COUNTED), config, { ...setting, channelMultiple });
+  const share = sparseStepShare(directory.config, samples.slice(0, COUNTED), config, {
+    ...{ rank: setting.rank, targets: training?.targets, channelMultiple },
+  });
   await directory.close();
   const { startStep, denseEvery } = config;
   const start = Math.ceil(startStep <= 1 ? startStep * steps : startStep);

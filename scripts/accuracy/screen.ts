@@ -46,6 +46,20 @@ const COMPENSATED: readonly Way[] = [
   { name: 'compensated 128, 90 %', keys: rank(128), budget: 0.9 },
 ];
 
+/** As the original by itself: adapters on q, k, v and o, so that none learns from an MLP's few channels what it will do to all of them. */
+const ON_ATTENTION: TrainingSpec = { ...COSINE, targets: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] };
+const ATTENTION: readonly Way[] = [
+  { name: 'on attention' },
+  { name: 'on attention, compensated 32', keys: rank(32) },
+  { name: 'on attention, compensated 128', keys: rank(128) },
+  { name: 'on attention, compensated 128, MLP 0.97', keys: rank(128), paper: { mlp: 0.97 } },
+  {
+    name: 'on attention, compensated 128, sparse to the end',
+    ...{ keys: rank(128, { skip_tail_tokens: 8 }), budget: 0, sparseEvaluation: true },
+  },
+  { name: 'on attention, svd_8', keys: { mode: 'svd_8' } },
+];
+
 /** From MLPs of layers 3 to 28 at 0.9 by `calibrated_8`, labelled tokens dense, sparse first and dense last, at 2e-3. */
 const WAYS: readonly Way[] = [
   { name: 'MLP 0.9' },
@@ -80,6 +94,7 @@ const WAYS: readonly Way[] = [
   { name: 'as the paper, then dense', paper: { mlp: 0.99, attention: 0.75 }, keys: { mode: 'svd_8' } },
   { name: 'MLP 0.99, attention 0.75', paper: { mlp: 0.99, attention: 0.75 } },
   { name: "the original's rectangle", paper: { mlp: 0.99, attention: 0.75 }, keys: { compat: 'reference' } },
+  ...ATTENTION.map((way): Way => ({ training: ON_ATTENTION, ...way })),
   ...COMPENSATED.map((way): Way => ({ training: COSINE, ...way })),
   { name: '85 %', budget: 0.85 },
   { name: '90 %', budget: 0.9 },
@@ -96,6 +111,10 @@ interface Dense {
 /** Of the same arithmetic, or all of it, without any sparsity: what the above has to be held against. */
 const DENSE: readonly Dense[] = [
   { name: 'LoRA, 80 % of the steps', training: { ...COSINE, share: 0.8 }, flops: 0.8 },
+  { name: 'LoRA on attention', training: ON_ATTENTION, flops: 1 },
+  { name: 'LoRA on attention, 80 % of the steps', training: { ...ON_ATTENTION, share: 0.8 }, flops: 0.8 },
+  { name: 'LoRA on attention, 60 % of the steps', training: { ...ON_ATTENTION, share: 0.6 }, flops: 0.6 },
+  { name: 'LoRA on attention, rate 3e-3', training: { ...ON_ATTENTION, learningRate: 3e-3 }, flops: 1 },
   { name: 'LoRA, 60 % of the steps', training: { ...COSINE, share: 0.6 }, flops: 0.6 },
   { name: 'LoRA, rate 1.5e-3', training: { learningRate: 1.5e-3 }, flops: 1 },
   { name: 'LoRA, 13 rows a step', training: { ...COSINE, batchSize: 13 }, flops: 13 / 16 },

@@ -10,7 +10,8 @@ import { type ChannelSelection, linear, maskColumns, noGradient, storedLike } fr
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
 import { PredictorError } from './errors.js';
-import { buildPredictor } from './low-rank.js';
+import { randomNormals } from './random.js';
+import { symmetricEigen } from './symmetric-eigen.js';
 import type { MlpCompensation, SparsityEstimator, SparsityHost, SparsityPlan } from './types.js';
 
 /** Added to the second moment's diagonal, as a share of its mean: inputs have directions that the data hardly show. */
@@ -140,40 +141,84 @@ async function fit(x: tf.Tensor2D, y: tf.Tensor2D, rank: number, like: tf.Tensor
       `compensation: ${x.shape[0]} tokens are too few for rank ${rank}; give at least ${rank}, better some thousands`,
     );
   }
-  // outputs: [H', n].
-  const { means, map, outputs } = noGradient(() =>
+  const { means, map, moment } = noGradient(() =>
     tf.tidy(() => {
       const [xMean, yMean] = [tf.mean(x, 0, true), tf.mean(y, 0, true)];
       const [xc, yc] = [tf.sub(x, xMean) as tf.Tensor2D, tf.sub(y, yMean) as tf.Tensor2D];
-      const map = ridge(xc, yc);
-      return { means: [xMean, yMean] as const, map, outputs: tf.matMul(map, xc, true, true) as tf.Tensor2D };
+      const second = tf.div(tf.matMul(xc, xc, true, false), x.shape[0]) as tf.Tensor2D;
+      const map = ridge(second, xc, yc);
+      // Of the map's outputs, whose first eigenvectors are the right singular vectors of x·M.
+      const moment = tf.matMul(map, tf.matMul(second, map), true, false) as tf.Tensor2D;
+      return { means: [xMean, yMean] as const, map, moment };
     }),
   );
+  let vectors: tf.Tensor2D | null = null;
   try {
-    // b holds √S·Vᵀ, so M·V·Vᵀ is (M·bᵀ / S)·b.
-    const low = await buildPredictor(outputs, rank, { tolerance: 1e-3 });
-    low.a.dispose();
+    vectors = await dominantEigenvectors(moment, rank);
+    const V = vectors;
     return noGradient(() =>
       tf.tidy(() => {
-        const { b } = low;
-        const sigma = tf.maximum(tf.sum(tf.square(b), 1, true), 1e-30);
-        const down = tf.div(tf.matMul(b, map, false, true), sigma) as tf.Tensor2D;
-        const centre = tf.matMul(tf.matMul(means[0] as tf.Tensor2D, down, false, true), b);
-        const bias = tf.reshape(tf.sub(means[1], centre), [b.shape[1]]) as tf.Tensor1D;
-        const up = tf.transpose(b) as tf.Tensor2D;
-        b.dispose();
-        return { down: storedLike(down, like), up: storedLike(up, like), bias: tf.clone(bias) };
+        const toLow = tf.matMul(map, V) as tf.Tensor2D;
+        const centre = tf.matMul(tf.matMul(means[0] as tf.Tensor2D, toLow), V, false, true);
+        const bias = tf.reshape(tf.sub(means[1], centre), [V.shape[0]]) as tf.Tensor1D;
+        const down = tf.transpose(toLow) as tf.Tensor2D;
+        return { down: storedLike(down, like), up: storedLike(V, like), bias: tf.clone(bias) };
       }),
     );
   } finally {
-    tf.dispose([...means, map, outputs]);
+    tf.dispose([...means, map, moment]);
+    vectors?.dispose();
   }
 }
 
-/** M [H, H'] of the least ‖x·M − y‖² + λ·‖M‖². @param x [n, H], centred. @param y [n, H']. */
-function ridge(x: tf.Tensor2D, y: tf.Tensor2D): tf.Tensor2D {
+/** Vectors beyond the rank that subspace iteration carries along. */
+const OVERSAMPLING = 16;
+/** Rounds of it: what is left out after these is as little as what the next direction would bring. */
+const ROUNDS = 4;
+
+/**
+ * The first eigenvectors [n, rank] of a positive semidefinite [n, n], by subspace iteration: near enough where a subspace is wanted, of which the last
+ * directions hardly count. Products run on the active backend, what is of the rank's size on the host in float64.
+ */
+async function dominantEigenvectors(matrix: tf.Tensor2D, rank: number): Promise<tf.Tensor2D> {
+  const n = matrix.shape[0];
+  const width = Math.min(n, rank + OVERSAMPLING);
+  let basis = tf.tidy(() => tf.tensor2d(randomNormals(n * width, 0), [n, width]));
+  const replace = (make: () => tf.Tensor) => {
+    const before = basis;
+    basis = noGradient(() => tf.tidy(make)) as tf.Tensor2D;
+    before.dispose();
+  };
+  /** Vᵀ·f(V), decomposed: [width, width] on the device, and its values. */
+  const decomposed = async (symmetric: () => tf.Tensor2D) => {
+    const product = noGradient(() => tf.tidy(symmetric));
+    const { values, vectors } = symmetricEigen(await product.data<'float32'>(), width);
+    product.dispose();
+    return { values, vectors: Float32Array.from(vectors) };
+  };
+  try {
+    for (let round = 0; round < ROUNDS; round++) {
+      // Twice, as columns that are nearly parallel are orthogonal only to within what float32 can tell after once.
+      replace(() => tf.matMul(matrix, basis));
+      for (let pass = 0; pass < 2; pass++) {
+        replace(() => tf.div(basis, tf.maximum(tf.norm(basis, 2, 0, true), 1e-30)));
+        const { values, vectors } = await decomposed(() => tf.matMul(basis, basis, true, false));
+        const scale = Float32Array.from(values, (value) => 1 / Math.sqrt(Math.max(value, 1e-7 * values[0]!)));
+        replace(() => tf.mul(tf.matMul(basis, tf.tensor2d(vectors, [width, width])), scale));
+      }
+    }
+    const { vectors } = await decomposed(() => tf.matMul(basis, tf.matMul(matrix, basis), true, false) as tf.Tensor2D);
+    replace(() => tf.slice(tf.matMul(basis, tf.tensor2d(vectors, [width, width])), [0, 0], [n, rank]));
+    return basis;
+  } catch (error) {
+    basis.dispose();
+    throw error;
+  }
+}
+
+/** M [H, H'] of the least ‖x·M − y‖² / n + λ·‖M‖². @param moment [H, H] xᵀ·x / n. @param x [n, H], centred. @param y [n, H']. */
+function ridge(moment: tf.Tensor2D, x: tf.Tensor2D, y: tf.Tensor2D): tf.Tensor2D {
   const n = x.shape[0];
-  const moment = tf.div(tf.matMul(x, x, true, false), n) as tf.Tensor2D;
   const diagonal = tf.reshape(tf.div(tf.sum(tf.square(x), 0), n), [-1, 1]);
   const lambda = tf.mul(tf.mean(diagonal), RIDGE);
   const scale = tf.add(diagonal, lambda);
