@@ -17,8 +17,8 @@ const seeds = (values.seeds ?? '0,1,2,3,4').split(',').map(Number);
 const here = 'examples/quickstart';
 
 /** Every layer but the first, as the quickstart has it; null for LoRA. */
-const sparsity = (mlp: number, mode: string, tail = 0): Record<string, string | number> => ({
-  ...{ start_step: 0.1, end_step: 0.9, mode, skip_tail_tokens: tail, mlp },
+const sparsity = (mlp: number, mode: string, tail = 0, rank = 0): Record<string, string | number> => ({
+  ...{ start_step: 0.1, end_step: 0.9, mode, skip_tail_tokens: tail, compensation_rank: rank, mlp },
 });
 const SETTINGS: readonly (readonly [name: string, keys: Record<string, string | number> | null])[] = [
   ['LoRA', null],
@@ -31,6 +31,9 @@ const SETTINGS: readonly (readonly [name: string, keys: Record<string, string | 
   ['calibrated_8, 0.9', sparsity(0.9, 'calibrated_8')],
   ['calibrated_8, 0.9, tail of 8', sparsity(0.9, 'calibrated_8', 8)],
   ['calibrated_8, 0.97, tail of 8', sparsity(0.97, 'calibrated_8', 8)],
+  ['svd_8, 0.9, compensated 32', sparsity(0.9, 'svd_8', 0, 32)],
+  ['svd_8, 0.97, compensated 32', sparsity(0.97, 'svd_8', 0, 32)],
+  ['svd_8, 0.9, compensated 64', sparsity(0.9, 'svd_8', 0, 64)],
 ];
 
 function text({ mlp, ...keys }: Record<string, string | number>): string {

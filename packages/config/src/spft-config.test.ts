@@ -253,6 +253,7 @@ describe('SpftConfig.toRunLayout()', () => {
     [{ mode: 'oracle_random' }, ['mode']],
     [{ skip_output_tokens: false }, ['skip_output_tokens']],
     [{ skip_tail_tokens: 16, channel_multiple: 8 }, ['skip_tail_tokens', 'channel_multiple']],
+    [{ compensation_rank: 8 }, ['compensation_rank']],
     [{ compat: 'reference' }, ['compat']],
   ])('names what that layout cannot say of %j', (changed, unsaid) => {
     const layout = SpftConfig.toRunLayout(SpftConfig.fromObject({ ...file, ...changed }));

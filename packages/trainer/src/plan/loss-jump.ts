@@ -59,6 +59,6 @@ export function jumpWarning({ dense, sparse }: LossJump): string | null {
   return (
     `the first sparse step's loss will be ${sparse.toFixed(3)} where a dense one's is ${dense.toFixed(3)} (+${(100 * rise).toFixed(0)} %): the context is ` +
     'seen through too few or the wrong channels, and what is learnt so may not hold densely; let spft sparsity plan measure this model, or try mode: ' +
-    'calibrated_8, skip_tail_tokens: 16, dense steps at the end (end_step: 0.8), or less sparsity in the lower layers'
+    'calibrated_8, compensation_rank: 128, skip_tail_tokens: 16, dense steps at the end (end_step: 0.8), or less sparsity in the lower layers'
   );
 }
