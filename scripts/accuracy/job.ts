@@ -88,6 +88,7 @@ export function planArguments(
   flops: number,
   out: string,
   schedule: Readonly<Record<string, string | number | boolean>>,
+  targets = 'all-linear',
 ): string[] {
   const steps = ['start_step', 'end_step'].flatMap((key) =>
     key in schedule ? [`--${key}`, String(schedule[key])] : [],
@@ -114,7 +115,7 @@ export function planArguments(
       '--samples',
       String(setting.planSamples),
     ],
-    ...['--lora_r', String(setting.rank), '--lora_target_modules', 'all-linear', '--template', setting.template],
+    ...['--lora_r', String(setting.rank), '--lora_target_modules', targets, '--template', setting.template],
     ...['--model_max_length', String(MAX_LENGTH), '--json', `${out}.json`, ...steps],
   ];
 }

@@ -10,6 +10,8 @@ const BUDGET = { math: 0.8, csr: 0.6 } as const;
 interface Way {
   readonly name: string;
   readonly paper?: Partial<Omit<PaperSpec, 'kind' | 'keys'>>;
+  /** Budgets of a plan that is taken instead. */
+  readonly plan?: Readonly<Record<'math' | 'csr', readonly number[]>>;
   readonly keys?: SparsityKeys;
   readonly training?: TrainingSpec;
   /** 0: sparse to the end. */
@@ -48,6 +50,8 @@ const COMPENSATED: readonly Way[] = [
 
 /** As the original by itself: adapters on q, k, v and o, so that none learns from an MLP's few channels what it will do to all of them. */
 const ON_ATTENTION: TrainingSpec = { ...COSINE, targets: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] };
+/** Plans for a little less than the budget, as the rest is for dense last steps or for compensation. */
+const PLANNED = { plan: { math: [0.75, 0.78, 0.8], csr: [0.5, 0.55, 0.6] } };
 const ATTENTION: readonly Way[] = [
   { name: 'on attention' },
   { name: 'on attention, compensated 32', keys: rank(32) },
@@ -58,6 +62,8 @@ const ATTENTION: readonly Way[] = [
     ...{ keys: rank(128, { skip_tail_tokens: 8 }), budget: 0, sparseEvaluation: true },
   },
   { name: 'on attention, svd_8', keys: { mode: 'svd_8' } },
+  { name: 'on attention, planned', ...PLANNED },
+  { name: 'on attention, planned, compensated 128', ...PLANNED, keys: rank(128) },
 ];
 
 /** From MLPs of layers 3 to 28 at 0.9 by `calibrated_8`, labelled tokens dense, sparse first and dense last, at 2e-3. */
@@ -150,7 +156,9 @@ export function screenJobs(seeds: readonly number[]): Job[] {
               ...{ ...common, method: `Sparse${name}: ${way.name}`, estimator: String(keys.mode ?? 'calibrated_8') },
               ...(budget > 0 && { budget }),
               ...(way.sparseEvaluation && { sparseEvaluation: true }),
-              sparsity: { kind: 'paper', mlp: 0.9, attention: 0, ...paper, keys: { mode: 'calibrated_8', ...keys } },
+              sparsity: way.plan
+                ? { kind: 'plan', estimator: 'calibrated_8', flops: way.plan[task], keys }
+                : { kind: 'paper', mlp: 0.9, attention: 0, ...paper, keys: { mode: 'calibrated_8', ...keys } },
               training: { steps, ...training },
             };
           }),

@@ -115,8 +115,9 @@ async function run(): Promise<void> {
       return path;
     }
     const { start_step = 0, end_step = 1 } = sparsity.keys ?? {};
-    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}`;
-    const made = plans.get(key) ?? makePlan(job.task, sparsity, key, gpu);
+    const targets = job.training?.targets?.join(',');
+    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}${targets ? `-${targets}` : ''}`;
+    const made = plans.get(key) ?? makePlan(job.task, sparsity, key, gpu, targets);
     plans.set(key, made);
     const planned = await readFile(await made, 'utf8');
     const keys = Object.entries(sparsity.keys ?? {});
@@ -131,6 +132,7 @@ async function run(): Promise<void> {
     spec: SparsitySpec & { kind: 'plan' },
     key: string,
     gpu: number,
+    targets?: string,
   ): Promise<string> => {
     const before = known.get(key);
     if (before !== undefined) {
@@ -140,7 +142,7 @@ async function run(): Promise<void> {
     }
     for (const flops of spec.flops) {
       const file = join(work, `plan-${key}-${flops}.yaml`);
-      const argv = planArguments(setting, task, spec.estimator, flops, file, spec.keys ?? {});
+      const argv = planArguments(setting, task, spec.estimator, flops, file, spec.keys ?? {}, targets);
       const { code, tail } = await child(['plan', JSON.stringify(argv)], Math.max(60, left()), gpu);
       if (code === 0) {
         // One file, as machines may give back few.
