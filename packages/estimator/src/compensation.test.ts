@@ -2,6 +2,7 @@
 import { packTokens } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { expectAllClose } from '../../../test/support/allclose.js';
 import { useBackend } from '../../../test/support/backends.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
 import { type FakeHost, fakeHost } from '../test/fake-host.js';
@@ -9,6 +10,7 @@ import type { CalibrationData } from './calibration.js';
 import { disposeCompensation, fitCompensation } from './compensation.js';
 import { randomNormals } from './random.js';
 import { getSpftModel } from './spft-model.js';
+import { symmetricEigen } from './symmetric-eigen.js';
 import type { SparsityEstimator } from './types.js';
 
 const PLANNED = {
@@ -92,6 +94,45 @@ describe('fitCompensation()', () => {
     expect(one).toBeGreaterThan(0.02);
     expect(one).toBeLessThan(0.6);
     expect(host.plan).toBeNull();
+  });
+
+  it('is near the best of its rank where outputs have many directions', async () => {
+    const host = fakeHost({ hiddenSize: 80, intermediateSize: 100 });
+    // Directions that become weaker by and by.
+    const down = tf.mul(
+      tf.tensor2d(randomNormals(80 * 100, 4), [80, 100]),
+      tf.tensor2d(
+        Array.from({ length: 80 }, (_, i) => 1 / (1 + i)),
+        [80, 1],
+      ),
+    ) as tf.Tensor2D;
+    const droppedOf = (x: tf.Tensor2D) => {
+      const gone = tf.tensor1d(Array.from({ length: 100 }, (_, c) => Number(c < 3 || c > 7)));
+      return tf.matMul(tf.mul(activationsOf(x, host), gone) as tf.Tensor2D, down, false, true) as tf.Tensor2D;
+    };
+    const data: CalibrationData = {
+      steps: 1,
+      forward: () =>
+        tf.tidy(() => {
+          const input = inputsOf(900, host, 1);
+          const layout = packTokens({ lengths: [900], dense: () => false });
+          const more = { activations: activationsOf(input, host), downWeight: down, channels: 100 };
+          host.plan!.estimator.selectMlp({ layer: 1, sparsity: 0.95, input, layout, seed: 0, ...more });
+        }),
+    };
+    const fitted = await fitCompensation(host, { ...PLANNED, estimator: fixed }, data, { rank: 8 });
+    const { down: low, up, bias } = fitted.get(1)!;
+    const x = inputsOf(600, host, 5);
+    const y = droppedOf(x);
+    const centred = tf.sub(y, tf.mean(y, 0)) as tf.Tensor2D;
+    const { values } = symmetricEigen(tf.matMul(centred, centred, true, false).dataSync(), 80);
+    const least = values.slice(8).reduce((sum, value) => sum + value, 0);
+    const estimate = tf.add(tf.matMul(tf.matMul(x, low, false, true), up, false, true), bias);
+    const missed = tf.sum(tf.square(tf.sub(y, estimate))).dataSync()[0]!;
+    expect(missed).toBeLessThan(1.06 * least);
+    expect(least).toBeGreaterThan(0.02 * values.reduce((sum, value) => sum + value, 0));
+    // Orthonormal.
+    expectAllClose('upᵀ·up', tf.matMul(up, up, true, false), tf.eye(8), { relative: 0, absolute: 1e-4 });
   });
 
   it('leaves no tensor behind but the maps, whatever happens', async () => {

@@ -17,11 +17,11 @@ import type { MlpCompensation, SparsityEstimator, SparsityHost, SparsityPlan } f
 /** Added to the second moment's diagonal, as a share of its mean: inputs have directions that the data hardly show. */
 const RIDGE = 1e-2;
 /** Of conjugate gradients; what is left after these is below what the data tell. */
-const ITERATIONS = 48;
+const ITERATIONS = 32;
 
 export interface CompensationOptions {
   readonly rank: number;
-  /** Most rows that are kept of a layer. Default 8192. */
+  /** Most rows that are kept of a layer. Default 6144. */
   readonly rows?: number;
   /** Called before the first layer and after each. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -38,7 +38,7 @@ export async function fitCompensation(
   host: SparsityHost,
   plan: Pick<SparsityPlan, 'estimator' | 'layers' | 'compat'>,
   { steps, forward }: CalibrationData,
-  { rank, rows = 8192, onProgress }: CompensationOptions,
+  { rank, rows = 6144, onProgress }: CompensationOptions,
 ): Promise<Map<number, MlpCompensation>> {
   const seen = new Map<number, { readonly x: tf.Tensor2D; readonly y: tf.Tensor2D }[]>();
   const { recorder, layers } = recorderOf(plan, Math.max(1, Math.ceil(rows / Math.max(1, steps))), seen);
@@ -174,7 +174,7 @@ async function fit(x: tf.Tensor2D, y: tf.Tensor2D, rank: number, like: tf.Tensor
 /** Vectors beyond the rank that subspace iteration carries along. */
 const OVERSAMPLING = 16;
 /** Rounds of it: what is left out after these is as little as what the next direction would bring. */
-const ROUNDS = 4;
+const ROUNDS = 3;
 
 /**
  * The first eigenvectors [n, rank] of a positive semidefinite [n, n], by subspace iteration: near enough where a subspace is wanted, of which the last
@@ -196,16 +196,25 @@ async function dominantEigenvectors(matrix: tf.Tensor2D, rank: number): Promise<
     product.dispose();
     return { values, vectors: Float32Array.from(vectors) };
   };
+  /** The nearest orthonormal columns: V·(Vᵀ·V)^(−½). */
+  const straighten = async () => {
+    replace(() => tf.div(basis, tf.maximum(tf.norm(basis, 2, 0, true), 1e-30)));
+    const { values, vectors } = await decomposed(() => tf.matMul(basis, basis, true, false));
+    const roots = Float32Array.from(values, (value) => 1 / Math.sqrt(Math.max(value, 1e-7 * values[0]!)));
+    replace(() => {
+      const E = tf.tensor2d(vectors, [width, width]);
+      return tf.matMul(tf.matMul(basis, tf.mul(E, roots) as tf.Tensor2D), E, false, true);
+    });
+  };
   try {
     for (let round = 0; round < ROUNDS; round++) {
-      // Twice, as columns that are nearly parallel are orthogonal only to within what float32 can tell after once.
       replace(() => tf.matMul(matrix, basis));
-      for (let pass = 0; pass < 2; pass++) {
-        replace(() => tf.div(basis, tf.maximum(tf.norm(basis, 2, 0, true), 1e-30)));
-        const { values, vectors } = await decomposed(() => tf.matMul(basis, basis, true, false));
-        const scale = Float32Array.from(values, (value) => 1 / Math.sqrt(Math.max(value, 1e-7 * values[0]!)));
-        replace(() => tf.mul(tf.matMul(basis, tf.tensor2d(vectors, [width, width])), scale));
-      }
+      // Rotated to the eigenvectors of what the space knows of the matrix: from the second round on columns come out nearly orthogonal.
+      const { values, vectors } = await decomposed(() => tf.matMul(basis, basis, true, false));
+      const scale = Float32Array.from(values, (value) => 1 / Math.sqrt(Math.max(value, 1e-7 * values[0]!, 1e-30)));
+      replace(() => tf.mul(tf.matMul(basis, tf.tensor2d(vectors, [width, width])), scale));
+      // Random columns were nearly parallel, which is more than float32 can undo at once.
+      if (round === 0) await straighten();
     }
     const { vectors } = await decomposed(() => tf.matMul(basis, tf.matMul(matrix, basis), true, false) as tf.Tensor2D);
     replace(() => tf.slice(tf.matMul(basis, tf.tensor2d(vectors, [width, width])), [0, 0], [n, rank]));
