@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
 import { disposeCompensation, fitCompensation } from './compensation.js';
 import { EstimatorError } from './errors.js';
-import { predictorsDigest, tensorsDigest } from './fingerprint.js';
+import { predictorsDigest } from './fingerprint.js';
 import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
 import { assertPredictorShapes } from './predictor-check.js';
 import { type BuildProgress, Predictors } from './predictors.js';
@@ -162,7 +162,15 @@ export async function getSpftModel<M extends SparsityAttachable>(
     listener: options.listener ?? null,
   };
   host.setSparsity(plan);
-  const spft = new SpftModel(model, host, plan, { ...config, compat, channelMultiple }, predictors, at);
+  const spft = new SpftModel(
+    model,
+    host,
+    plan,
+    { ...config, compat, channelMultiple },
+    predictors,
+    at,
+    options.calibration?.data,
+  );
   plan.training = spft;
   return spft;
 }
@@ -286,6 +294,8 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
     /** Of the estimator, which owns them; null where it needs none. */
     private readonly predictors: Pick<Predictors, 'projections' | 'norms'> | null = null,
     private readonly at: { step: number } = { step: 0 },
+    /** To which the plan's compensation was fitted. */
+    private readonly compensationData: string | undefined = undefined,
   ) {}
 
   /** Itself: by this a trainer knows which tokens are dense, and tells where the run is. */
@@ -355,13 +365,8 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
         key === 'sparsity' ? sparsityText(this.config.sparsity) : JSON.stringify(value);
     }
     if (this.predictors !== null) texts['sparsity.predictors'] = await predictorsDigest(this.predictors);
-    const { compensation } = this.plan;
-    if (compensation) {
-      const tensors = [...compensation].flatMap(([layer, { down, up, bias }]) =>
-        Object.entries({ down, up, bias }).map(([name, tensor]) => [`${layer}.${name}`, tensor] as const),
-      );
-      texts['sparsity.compensation'] = await tensorsDigest(tensors);
-    }
+    // Not of the maps themselves: made anew where a run goes on, they may differ in their last bits.
+    if (this.plan.compensation) texts['sparsity.compensation'] = this.compensationData ?? 'unnamed data';
     return texts;
   }
 
