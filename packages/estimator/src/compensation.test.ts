@@ -192,4 +192,12 @@ describe('compensation_rank', () => {
       });
     });
   });
+
+  it('refuses ranks that choose together', async () => {
+    const host = fakeHost();
+    await expectNoLeak(async () => {
+      const options = { calibration: dataOf(host), shareScores: (scores: tf.Tensor1D) => scores };
+      await expect(getSpftModel(host, config('svd_3', 2), options)).rejects.toThrow('leave shared_selection out');
+    });
+  });
 });

@@ -6,7 +6,7 @@ import { matchLayers, type SpftConfig, snakeCase } from '@spft/config';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
-import { disposeCompensation, fitCompensation } from './compensation.js';
+import { compensationOf, disposeCompensation } from './compensation.js';
 import { EstimatorError } from './errors.js';
 import { predictorsDigest } from './fingerprint.js';
 import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
@@ -17,14 +17,7 @@ import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
-import type {
-  Compat,
-  MlpCompensation,
-  SelectionListener,
-  SparsityHost,
-  SparsityPlan,
-  TrainingSparsity,
-} from './types.js';
+import type { Compat, SelectionListener, SparsityHost, SparsityPlan, TrainingSparsity } from './types.js';
 
 /** The keys of a sparsity config that are obeyed here. */
 export type SparsityConfig = Pick<
@@ -173,36 +166,6 @@ export async function getSpftModel<M extends SparsityAttachable>(
   );
   plan.training = spft;
   return spft;
-}
-
-/** The maps that a config asks for; null where it asks for none. */
-async function compensationOf(
-  host: SparsityHost,
-  plan: Pick<SparsityPlan, 'estimator' | 'layers' | 'compat'>,
-  { compensationRank: rank = 0 }: Pick<SparsityConfig, 'compensationRank'>,
-  { calibration, onProgress }: Pick<SpftOptions, 'calibration' | 'onProgress'>,
-): Promise<Map<number, MlpCompensation> | null> {
-  if (rank === 0 || ![...plan.layers.values()].some(({ mlp }) => mlp > 0)) return null;
-  if (!Number.isInteger(rank) || rank < 1 || rank > host.hiddenSize) {
-    throw new EstimatorError(
-      `compensation_rank must be a whole number from 0 to the model's hidden size ${host.hiddenSize}, got ${rank}`,
-    );
-  }
-  const { needs, applies, mode } = plan.estimator;
-  if (needs !== 'input' || applies !== 'gather') {
-    throw new EstimatorError(
-      `compensation_rank: mode '${mode}' computes every channel before it drops some, so there is nothing to replace; set it to 0, or use svd_<rank>, calibrated_<rank> or static`,
-    );
-  }
-  if (calibration === undefined) {
-    throw new EstimatorError(
-      'compensation_rank: what replaces dropped channels is fitted to data, and none are given; pass getSpftModel `calibration`, or set it to 0',
-    );
-  }
-  return fitCompensation(host, plan, calibration, {
-    rank,
-    onProgress: (done, total) => onProgress?.({ done, total, name: 'compensation' }),
-  });
 }
 
 /** Tensor cores want it: on an H200 3072×4096 times 4096×143 runs at 51 TFLOP/s, with 144 columns at 298. */
