@@ -5,13 +5,14 @@ import {
   linearKeptColumns,
   linearKeptRows,
   projectColumns,
+  projectRows,
   rmsNormResidual,
   storeAs,
   storedLike,
 } from '@spft/sparse-ops';
 import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, it, vi } from 'vitest';
 import {
   e4m3RowsReference,
   e4m3WeightReference,
@@ -214,6 +215,31 @@ describeCuda('frozen matrices in e4m3', () => {
     expect(along.dx).toEqual(apart.dx);
     expect([along.quantised, apart.quantised]).toEqual([5, 8]);
     tf.dispose([weight, up, x, dy, scale]);
+  });
+
+  it('get no codes of a norm that is made again for the gradient of a branch', () => {
+    const [weight, x, dy, scale] = [
+      storeAs(matrix(32, 64), 'fp8'),
+      matrix(9, 64),
+      matrix(9, 32),
+      tf.tensor1d(numbers(64)),
+    ] as const;
+    const [a, b] = [tf.variable(matrix(8, 64)), tf.variable(matrix(32, 8))] as [tf.Variable, tf.Variable];
+    const made = vi.spyOn(cuda(), 'derived');
+    const profile = cuda().profile(() => {
+      tf.tidy(() =>
+        tf.variableGrads(() => {
+          const [normed] = rmsNormResidual(x.mul(1) as tf.Tensor2D, scale, 1e-5);
+          const lora = { a: a as tf.Tensor2D, b: b as tf.Tensor2D, scaling: 0.5 };
+          const [y] = projectRows(normed, [{ weight, bias: null, keep: null, lora }], 9);
+          return y!.mul(dy).sum() as tf.Scalar;
+        }),
+      );
+    });
+    expect(profile.find(({ name }) => name === 'rms_norm')?.calls).toBe(2);
+    expect(made.mock.calls.filter(([, name]) => name === 'rows in e4m3').length).toBe(1);
+    made.mockRestore();
+    tf.dispose([weight, x, dy, scale, a, b]);
   });
 });
 

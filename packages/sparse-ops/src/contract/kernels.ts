@@ -124,9 +124,10 @@ export const CONTRACT = {
   }),
 
   // norm.
+  /** `again`: y was there before and is made once more for a gradient, which multiplies it by no frozen matrix. A kernel may ignore it. */
   SpftRmsNorm: kernel({
     inputs: ['x [T, H]', 'weight [H]'],
-    attributes: attributes<{ readonly eps: number }>(),
+    attributes: attributes<{ readonly eps: number; readonly again?: boolean }>(),
     outputs: ['y [T, H]'],
     gradient: 'SpftRmsNormGrad',
   }),

@@ -23,15 +23,16 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
     );
   }
   const norm = (x: tf.Tensor) => runKernel('SpftRmsNorm', { x, weight }, { eps });
+  const again = ([x]: readonly tf.Tensor[]) => runKernel('SpftRmsNorm', { x: x!, weight }, { eps, again: true });
   if (isConstant(x)) {
     const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
-    return [constant(recomputed(outputs[0], [x], ([x]) => norm(x!))), constant(outputs[1])];
+    return [constant(recomputed(outputs[0], [x], again)), constant(outputs[1])];
   }
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
     name: 'SpftRmsNormResidual',
     inputs: { x },
     saves: [x],
-    run: () => ({ outputs: [recomputed(norm(x), [x], ([x]) => norm(x!)), tf.clone(x)], kept: [] }),
+    run: () => ({ outputs: [recomputed(norm(x), [x], again), tf.clone(x)], kept: [] }),
     gradient: ([dy, dresidual], [x]) => ({
       x: runKernel('SpftRmsNormResidualGrad', { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }),
     }),

@@ -49,9 +49,10 @@ function overRows(
 
 /**
  * @param x [T, H]. @param weight [H].
+ * @param again whether codes are not wanted, as no frozen matrix is multiplied by what comes.
  * @returns weight ⊙ x / √(mean(x²) + eps) [T, H] in x's type, owned by the caller.
  */
-export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number): Info {
+export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number, again = false): Info {
   const X = typeOf(backend, x);
   const [rows, n] = x.shape as [number, number];
   return inScope(backend, (scope) => {
@@ -60,7 +61,8 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
     if (n === 0) return y;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     const addresses = [from, backend.address(weight), backend.address(y)];
-    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => codesAlong(backend, y, 'rows'), eps);
+    const along = () => (again ? ([0, 0] as const) : codesAlong(backend, y, 'rows'));
+    overRows(backend, 'rms_norm', types, [rows, n], addresses, along, eps);
     return y;
   });
 }
@@ -96,7 +98,8 @@ declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS, OCTETS: [1, 4] 
 
 /** Kernels of the contract. */
 export const rmsNormKernels = {
-  SpftRmsNorm: ({ backend, inputs: { x, weight }, attributes: { eps } }) => rmsNorm(backend, x, weight, eps),
+  SpftRmsNorm: ({ backend, inputs: { x, weight }, attributes: { eps, again } }) =>
+    rmsNorm(backend, x, weight, eps, again),
   SpftRmsNormGrad: ({ backend, inputs: { x, weight, dy }, attributes: { eps } }) =>
     rmsNormGrad(backend, x, weight, dy, eps),
   SpftRmsNormResidualGrad: ({ backend, inputs: { x, weight, dy, dresidual }, attributes: { eps } }) =>
