@@ -122,12 +122,21 @@ const NOWHERE = 2 ** 49;
  */
 export function bytesMissing(trace: AllocationTrace, spaces: readonly Space[]): number {
   const total = spaces.reduce((sum, { bytes }) => sum + bytes, 0);
-  let missing = firstWithoutRoom(trace, spaces) === 0 ? 0 : Math.max(ALIGNMENT, rounded(peakOf(trace) - total));
-  while (missing > 0) {
-    const short = firstWithoutRoom(trace, [...spaces, { address: NOWHERE, bytes: missing }]);
-    if (short === 0) break;
+  const without = (bytes: number) => firstWithoutRoom(trace, [...spaces, { address: NOWHERE, bytes }]);
+  if (firstWithoutRoom(trace, spaces) === 0) return 0;
+  let tooFew = 0;
+  let missing = Math.max(ALIGNMENT, rounded(peakOf(trace) - total));
+  for (let short = without(missing); short > 0; short = without(missing)) {
+    tooFew = missing;
     // A hundredth at a time at least, so that few tries are enough.
     missing += Math.max(short, rounded(missing / 100));
+  }
+  // By halves back to what is hardly more than wanted: of a step of 12 GB a hundredth is 120 MB.
+  while (tooFew > 0 && missing - tooFew > missing / 2000) {
+    const middle = rounded((missing + tooFew) / 2);
+    if (middle >= missing) break;
+    if (without(middle) === 0) missing = middle;
+    else tooFew = middle;
   }
   return missing;
 }
