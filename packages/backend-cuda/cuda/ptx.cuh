@@ -47,6 +47,11 @@ __device__ __forceinline__ void ptx_load_once(const void* from, u32 (&to)[4]) {
   asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "l"(from));
 }
 
+// Eight bytes of that kind.
+__device__ __forceinline__ void ptx_load_once(const void* from, u32 (&to)[2]) {
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v2.u32 {%0,%1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
+}
+
 // Of a kernel that may begin before the one before it has ended (src/device/launch.ts): waits until all it wrote is there. Nothing elsewhere.
 __device__ __forceinline__ void ptx_wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
@@ -80,6 +85,25 @@ __device__ __forceinline__ void ptx_mma_16816(float (&d)[4], const u32 (&a)[4], 
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+
+#if __CUDA_ARCH__ >= 890
+// d += a·b of 16x32 and 32x8 E4M3, whose fragments lie as those of 16x16 and 16x8 numbers of two bytes do, two codes for each. Hopper has an instruction for
+// it among warpgroups' only, and the compiler makes half floats of what mma.sync gets, as is done here, but adds up apart: first the lower two codes of
+// each register, then the others.
+__device__ __forceinline__ void ptx_mma_16832_e4m3(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    u32 x[6];
+    const u32 codes[6] = {a[0], a[1], a[2], a[3], b0, b1};
+#pragma unroll
+    for (int i = 0; i < 6; i++) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(x[i]) : "h"((u16)(codes[i] >> 16 * half)));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(x[4]), "r"(x[5]));
+  }
+}
+#endif
 
 // Copies 16 bytes to shared memory without waiting; zeros where `valid` is false.
 __device__ __forceinline__ void ptx_copy_async_16(void* shared, const void* global, bool valid) {

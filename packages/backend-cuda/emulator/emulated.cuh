@@ -422,6 +422,10 @@ inline void ptx_load_once(const void* from, unsigned (&to)[4]) {
   const uint4 words = *(const uint4*)from;
   to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
 }
+inline void ptx_load_once(const void* from, unsigned (&to)[2]) {
+  const uint2 words = *(const uint2*)from;
+  to[0] = words.x, to[1] = words.y;
+}
 // Kernels run one after the other here.
 inline void ptx_wait_for_previous() {}
 inline void ptx_let_next_begin() {}
@@ -430,6 +434,23 @@ inline void ptx_ldmatrix_x4(unsigned (&r)[4], const void* row, SPFT_HERE) { spft
 inline void ptx_ldmatrix_x4_trans(unsigned (&r)[4], const void* row, SPFT_HERE) { spft_runtime->load_matrices(r, row, 1, SPFT_PLACE); }
 inline void ptx_mma_16816(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, SPFT_HERE) {
   spft_runtime->multiply_16816(d, a, b0, b1, SPFT_PLACE);
+}
+// Two codes of E4M3 as a pair of bf16, which holds them exactly: the fields in their places, of which the exponent is 120 too small.
+inline unsigned spft_codes_to_bf16(unsigned pair) {
+  float x[2];
+  for (int i = 0; i < 2; i++) {
+    const unsigned code = pair >> 8 * i & 255u;
+    const float magnitude = (code & 127u) == 127u ? __uint_as_float(0x7fc00000u) : __uint_as_float((code & 127u) << 20) * 0x1p120f;
+    x[i] = code & 128u ? -magnitude : magnitude;
+  }
+  return ptx_floats_to_bf16x2(x[0], x[1]);
+}
+inline void ptx_mma_16832_e4m3(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, SPFT_HERE) {
+  for (int shift = 0; shift < 32; shift += 16) {
+    unsigned part[4];
+    for (int i = 0; i < 4; i++) part[i] = spft_codes_to_bf16(a[i] >> shift);
+    spft_runtime->multiply_16816(d, part, spft_codes_to_bf16(b0 >> shift), spft_codes_to_bf16(b1 >> shift), SPFT_PLACE);
+  }
 }
 inline void ptx_copy_async_16(void* shared, const void* global, bool valid, SPFT_HERE) {
   spft_runtime->copy_async(shared, global, 16, valid, SPFT_PLACE);

@@ -48,6 +48,8 @@ export class CudaBackend extends tf.KernelBackend {
    * of the launches that gathering takes.
    */
   masksBelow = 2 ** 32;
+  /** Numbers of a frozen matrix from which on products of few rows read it as it lies (forms/skinny.ts): reading less takes no longer than a launch. */
+  skinnyFrom = 2 ** 21;
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;

@@ -188,4 +188,15 @@ describeCuda('layers in e4m3', () => {
         ] as const,
     ),
   )('%s of %i rows, %i of them dense, sparse: %s', (op, T, D, sparse) => spanning[op]!(T, D, sparse));
+
+  it.each(Object.keys(spanning))('%s whose few dense rows read the matrices as they lie', async (op) => {
+    const before = cuda().skinnyFrom;
+    cuda().skinnyFrom = 0;
+    try {
+      await spanning[op]!(40, 12, true);
+      await spanning[op]!(21, 21, false);
+    } finally {
+      cuda().skinnyFrom = before;
+    }
+  });
 });

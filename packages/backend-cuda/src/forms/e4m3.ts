@@ -16,6 +16,7 @@ import { wantCodes, writtenAlong } from './codes-along.js';
 import { keptRowsUnpacked, registerForm, type StoredForm, type Sum } from './form.js';
 import { multiplyPlain, PlainRows, plainForm, plainRows } from './plain.js';
 import { type QuantisedRows, quantiseByScale, quantiseRows, scaleOfAll } from './quantised-rows.js';
+import { isSkinny, timesSkinny } from './skinny.js';
 import { registerUnpacking } from './unpacking.js';
 
 /** What `derived` calls the transposed codes. */
@@ -157,6 +158,21 @@ export function timesTransposedTogether(
   sum: Sum,
 ): void {
   const [inputs, { scale }] = [weights[0]!.shape[1]!, codebookOf(backend, weights[0]!)];
+  // Few rows are no reason to transpose.
+  if (weights.every((weight) => isSkinny(backend, dys.rows, weight.shape[0]! * inputs))) {
+    let from = 0;
+    weights.forEach((weight, n) => {
+      const to = from + weight.shape[0]!;
+      e4m3Form.timesTransposed(
+        backend,
+        dys.sliceColumns(from, to),
+        weight,
+        n === 0 ? sum : { ...sum, c: sum.d, beta: 1 },
+      );
+      from = to;
+    });
+    return;
+  }
   backend.scratch(inputs * dys.columns, (codes) => {
     let at = 0;
     for (const weight of weights) {
@@ -175,16 +191,18 @@ const e4m3Form: StoredForm = {
     if (x instanceof PlainRows) multiplyPlain(backend, x, weight, true, sum);
     else {
       const { scale } = codebookOf(backend, weight);
-      multiplyCodes(backend, x as QuantisedRows, backend.address(weight), weight.shape[0]!, scale, sum);
+      const codes = x as QuantisedRows;
+      if (timesSkinny(backend, codes, weight, scale, false, sum)) return;
+      multiplyCodes(backend, codes, backend.address(weight), weight.shape[0]!, scale, sum);
     }
   },
   timesTransposed(backend, dy, weight, sum) {
     if (dy instanceof PlainRows) multiplyPlain(backend, dy, weight, false, sum);
     else {
       const { scale } = codebookOf(backend, weight);
-      withTransposed(backend, weight, (codes) =>
-        multiplyCodes(backend, dy as QuantisedRows, codes, weight.shape[1]!, scale, sum),
-      );
+      const rows = dy as QuantisedRows;
+      if (timesSkinny(backend, rows, weight, scale, true, sum)) return;
+      withTransposed(backend, weight, (codes) => multiplyCodes(backend, rows, codes, weight.shape[1]!, scale, sum));
     }
   },
   keptRows(backend, weights, indices) {
