@@ -14,7 +14,7 @@ import {
   noGradient,
   scatterColumns,
 } from '@spft/sparse-ops';
-import { frozenGradient, joinSlices, type RowSlices } from '@spft/sparse-ops/internals';
+import { frozenGradient, joinSlices, outliving, type RowSlices } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { LinearLayer } from './linear-layer.js';
 
@@ -31,10 +31,14 @@ export function withGradient(
 ): tf.Tensor2D {
   if (gradient === 'exact') return product(x);
   if (gradient === 'cut') return noGradient(() => product(x));
-  const op = tf.customGrad((x) => ({
-    value: noGradient(() => product(x as tf.Tensor2D)),
-    gradFunc: (dy: tf.Tensor) => frozenGradient(dy as tf.Tensor2D, weight),
-  }));
+  const frozen = outliving([weight]);
+  const op = tf.customGrad((x, save) => {
+    const value = noGradient(() => product(x as tf.Tensor2D));
+    (save as tf.GradSaveFunc)(frozen.saves);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) =>
+      frozenGradient(dy as tf.Tensor2D, frozen.from(saved)(weight));
+    return { value, gradFunc };
+  });
   return op(x) as tf.Tensor2D;
 }
 

@@ -22,6 +22,8 @@ interface Engine {
   ): { readonly grads: readonly (tf.Tensor | undefined)[] };
   readonly state: {
     readonly gradientDepth: number;
+    /** `tf.tidy`s that are under way. */
+    readonly scopeStack: readonly { readonly id: number }[];
     kernelDepth: number;
     activeTape:
       | readonly {
@@ -106,6 +108,16 @@ export function gradientsOnOwnTape(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.T
     ownTapes--;
     state.activeTape = activeTape;
   }
+}
+
+/**
+ * Whether a tensor ends with a `tf.tidy` that is under way, as one does that a function has made on the way to its result. A gradient is taken after the
+ * function's scope has ended.
+ */
+export function endsWithScope(tensor: tf.Tensor): boolean {
+  const { kept, scopeId } = tensor as unknown as { readonly kept: boolean; readonly scopeId: number };
+  if (kept || tensor instanceof tf.Variable) return false;
+  return engine().state.scopeStack.some(({ id }) => id === scopeId);
 }
 
 let ownTapes = 0;

@@ -2,6 +2,7 @@
 export { ropeFrequencies } from '../attention/rope-tables.js';
 export { addAll } from '../engine/add-all.js';
 export { type GradientListener, withGradientListener } from '../engine/gradient-listener.js';
+export { type Outliving, outliving } from '../engine/outliving.js';
 export { recordOp } from '../engine/record-op.js';
 export { constant, isConstant, isRecording, orForgetTape, takesKeptForLeak } from '../engine/tape.js';
 export { gradientsOnOwnTape } from '../engine/tfjs-internals.js';

@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { recomputed, recordOp } from '../engine/record-op.js';
 import { constant, isConstant, noGradient } from '../engine/tape.js';
 import { rmsNorm } from './rms-norm.js';
@@ -22,19 +23,23 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
       `rmsNormResidual: x [${x.shape}] must be [T, H] with H the length of weight [${weight.shape}]`,
     );
   }
-  const norm = (x: tf.Tensor) => runKernel('SpftRmsNorm', { x, weight }, { eps });
-  const again = ([x]: readonly tf.Tensor[]) => runKernel('SpftRmsNorm', { x: x!, weight }, { eps, again: true });
+  const frozen = outliving([weight]);
+  const normed = (x: tf.Tensor2D) =>
+    recomputed(runKernel('SpftRmsNorm', { x, weight }, { eps }), [x, ...frozen.saves], ([x, ...saved]) =>
+      runKernel('SpftRmsNorm', { x: x!, weight: frozen.from(saved)(weight) }, { eps, again: true }),
+    );
   if (isConstant(x)) {
-    const outputs = noGradient(() => [norm(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
-    return [constant(recomputed(outputs[0], [x], again)), constant(outputs[1])];
+    const outputs = noGradient(() => [normed(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
+    return [constant(outputs[0]), constant(outputs[1])];
   }
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
     name: 'SpftRmsNormResidual',
     inputs: { x },
-    saves: [x],
-    run: () => ({ outputs: [recomputed(norm(x), [x], again), tf.clone(x)], kept: [] }),
-    gradient: ([dy, dresidual], [x]) => ({
-      x: runKernel('SpftRmsNormResidualGrad', { x: x!, weight, dy: dy!, dresidual: dresidual! }, { eps }),
-    }),
+    saves: [x, ...frozen.saves],
+    run: () => ({ outputs: [normed(x), tf.clone(x)], kept: [] }),
+    gradient: ([dy, dresidual], [x, ...saved]) => {
+      const inputs = { x: x!, weight: frozen.from(saved)(weight), dy: dy!, dresidual: dresidual! };
+      return { x: runKernel('SpftRmsNormResidualGrad', inputs, { eps }) };
+    },
   });
 }

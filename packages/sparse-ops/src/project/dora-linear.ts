@@ -10,6 +10,7 @@ import * as tf from '@tensorflow/tfjs';
 import { columnDots } from '../engine/column-dots.js';
 import { matMul2d, thinProduct } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { isRecording, noGradient } from '../engine/tape.js';
 import { someStored, unpacked } from '../forms/stored-matrix.js';
 import { checkLora } from './lora-linear.js';
@@ -71,15 +72,14 @@ export function doraLinear(
   if (weight.shape[0] !== out || weight.shape[1] !== inputs) {
     throw new RangeError(`doraLinear: weight [${weight.shape}] must be [${out},${inputs}], outputs by inputs`);
   }
-  const withBias = bias && { bias };
-  const centred = (base: tf.Tensor) => (bias ? tf.sub(base, bias) : base);
+  const centred = (base: tf.Tensor, bias: tf.Tensor | null) => (bias ? tf.sub(base, bias) : base);
 
   const [y, h, norms] = noGradient(() => {
     const norms = doraNorms(weight, loraA, loraB, scaling);
-    const tensors = { x, base, loraA, loraB, magnitude, norms, ...withBias };
+    const tensors = { x, base, loraA, loraB, magnitude, norms, ...(bias && { bias }) };
     const outputs = runOp('SpftDoraLinear', tensors, { scaling }, () => {
       const h = matMul2d(x, loraA, false, true);
-      const z = tf.add(centred(base), matMul2d(tf.mul(h, scaling), loraB, false, true));
+      const z = tf.add(centred(base, bias), matMul2d(tf.mul(h, scaling), loraB, false, true));
       const y = tf.mul(z, tf.divNoNan(magnitude, norms));
       return [bias ? tf.add(y, bias) : y, h];
     });
@@ -90,13 +90,15 @@ export function doraLinear(
     return y;
   }
   // As in lora-linear.ts: what the forward made beside y is kept by an op that only hands y on.
+  const frozen = outliving([bias]);
   const op = tf.customGrad((...args) => {
     const [x, base, loraA, loraB, magnitude] = args as tf.Tensor[];
-    (args[5] as unknown as tf.GradSaveFunc)([x!, base!, loraA!, loraB!, magnitude!, h, norms]);
+    (args[5] as unknown as tf.GradSaveFunc)([x!, base!, loraA!, loraB!, magnitude!, h, norms, ...frozen.saves]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const [x, base, loraA, loraB] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
       const [magnitude, h, norms] = saved.slice(4) as [tf.Tensor1D, tf.Tensor2D, tf.Tensor1D];
-      const tensors = { x, base, h, loraA, loraB, magnitude, norms, dy, ...withBias };
+      const living = frozen.from(saved.slice(7))(bias);
+      const tensors = { x, base, h, loraA, loraB, magnitude, norms, dy, ...(living && { bias: living }) };
       return runOp('SpftDoraLinearGrad', tensors, { scaling }, () => {
         const c = tf.divNoNan(magnitude, norms);
         const dbase = tf.mul(dy, c) as tf.Tensor2D;
@@ -104,7 +106,7 @@ export function doraLinear(
         // Σₜ dy·h, from which the adapter's part of dm comes without x·Aᵀ·Bᵀ being made again.
         const sums = tf.mul(matMul2d(dy as tf.Tensor2D, h, true, false), scaling);
         const scale = tf.add(
-          columnDots(dy as tf.Tensor2D, centred(base) as tf.Tensor2D),
+          columnDots(dy as tf.Tensor2D, centred(base, living) as tf.Tensor2D),
           tf.sum(tf.mul(sums, loraB), 1),
         );
         return [

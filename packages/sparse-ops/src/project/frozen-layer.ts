@@ -87,6 +87,31 @@ export function branchTensors(layers: readonly FrozenLayer[]): Record<string, tf
   return tensors;
 }
 
+/** What a gradient reads of the layers beside what it is given: weights, and branches, of which it is asked for the gradients. */
+export function layerTensors(layers: readonly FrozenLayer[]): (tf.Tensor | null)[] {
+  return layers.flatMap(({ weight, bias, lora }) => [
+    weight,
+    bias,
+    lora?.a ?? null,
+    lora?.b ?? null,
+    lora?.magnitude ?? null,
+  ]);
+}
+
+/** The layers of tensors that live. @param living as `Outliving.from` gives it. */
+export function livingLayers(
+  layers: readonly FrozenLayer[],
+  living: <T extends tf.Tensor | null>(tensor: T) => T,
+): FrozenLayer[] {
+  return layers.map((layer) => {
+    const { weight, bias, lora } = layer;
+    return {
+      ...{ ...layer, weight: living(weight), bias: living(bias) },
+      lora: lora && { ...lora, a: living(lora.a), b: living(lora.b), magnitude: living(lora.magnitude ?? null) },
+    };
+  });
+}
+
 /** What a kernel of several layers gives beside its outputs, for the kernel of the gradient. */
 export interface LayersKept {
   /** x·[A…]ᵀ [T, Σr]; null where no layer has a branch. */

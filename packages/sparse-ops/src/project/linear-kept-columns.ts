@@ -10,6 +10,7 @@ import type { ChannelSelection } from '../contract/types.js';
 import { takeColumns, takeColumnsTransposed } from '../engine/columns.js';
 import { matMul2d, prefersPlainProducts } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 import { timesPlain, timesPlainTransposed } from './plain-product.js';
@@ -38,6 +39,7 @@ export function linearKeptColumns(
   }
   const { indices } = keep;
   const stored = storedMatrixOf(weight);
+  const frozen = outliving(stored ? [] : [weight]);
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
     const value = stored
@@ -48,12 +50,13 @@ export function linearKeptColumns(
             : matMul2d(x, takeColumns(weight, indices), false, true);
           return bias ? (tf.add(product, bias) as tf.Tensor2D) : product;
         });
-    (save as tf.GradSaveFunc)([indices]);
+    (save as tf.GradSaveFunc)([indices, ...frozen.saves]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const indices = saved[0] as tf.Tensor1D;
       if (stored) return tf.tidy(() => timesPlainTransposed(dy as tf.Tensor2D, stored.columns(indices)));
-      return runOp('SpftLinearKeptColumnsGrad', { dy, weight, indices }, {}, () =>
-        matMul2d(dy as tf.Tensor2D, takeColumns(weight, indices)),
+      const living = frozen.from(saved.slice(1))(weight);
+      return runOp('SpftLinearKeptColumnsGrad', { dy, weight: living, indices }, {}, () =>
+        matMul2d(dy as tf.Tensor2D, takeColumns(living, indices)),
       );
     };
     return { value, gradFunc };

@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 import { takeRows } from '../tokens/gather-rows.js';
@@ -41,6 +42,7 @@ export function linearKeptRows(
   }
   const { indices } = keep;
   const stored = storedMatrixOf(weight);
+  const frozen = outliving(stored ? [] : [weight]);
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
     const value = stored
@@ -49,12 +51,13 @@ export function linearKeptRows(
           const product = matMul2d(x, takeRows(weight, indices), false, true);
           return bias ? (tf.add(product, takeOfVector(bias, indices)) as tf.Tensor2D) : product;
         });
-    (save as tf.GradSaveFunc)([indices]);
+    (save as tf.GradSaveFunc)([indices, ...frozen.saves]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const indices = saved[0] as tf.Tensor1D;
       if (stored) return tf.tidy(() => timesPlainTransposed(dy as tf.Tensor2D, stored.rows(indices)));
-      return runOp('SpftLinearKeptRowsGrad', { dy, weight, indices }, {}, () =>
-        matMul2d(dy as tf.Tensor2D, takeRows(weight, indices)),
+      const living = frozen.from(saved.slice(1))(weight);
+      return runOp('SpftLinearKeptRowsGrad', { dy, weight: living, indices }, {}, () =>
+        matMul2d(dy as tf.Tensor2D, takeRows(living, indices)),
       );
     };
     return { value, gradFunc };

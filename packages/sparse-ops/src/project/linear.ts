@@ -4,6 +4,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { storedMatrixOf } from '../forms/stored-matrix.js';
 import { frozenProduct } from './frozen-product.js';
 
@@ -32,7 +33,8 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
     return op(x) as tf.Tensor2D;
   }
   const times = frozenProduct(weight);
-  const op = tf.customGrad((input) => {
+  const frozen = outliving([weight]);
+  const op = tf.customGrad((input, save) => {
     const value = runOp(
       'SpftLinear',
       bias ? { x: input as tf.Tensor, weight, bias } : { x: input as tf.Tensor, weight },
@@ -42,8 +44,11 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
         return bias ? tf.add(product, bias) : product;
       },
     );
-    const gradFunc = (dy: tf.Tensor) =>
-      runOp('SpftLinearGrad', { dy, weight }, {}, () => matMul2d(dy as tf.Tensor2D, weight));
+    (save as tf.GradSaveFunc)(frozen.saves);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const living = frozen.from(saved)(weight);
+      return runOp('SpftLinearGrad', { dy, weight: living }, {}, () => matMul2d(dy as tf.Tensor2D, living));
+    };
     return { value, gradFunc };
   });
   return op(x) as tf.Tensor2D;

@@ -7,6 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { recomputed, recordOp } from '../engine/record-op.js';
 import { isConstant } from '../engine/tape.js';
 import { someStored } from '../forms/stored-matrix.js';
@@ -17,6 +18,8 @@ import {
   checkLayer,
   type FrozenLayer,
   keptInputs,
+  layerTensors,
+  livingLayers,
   nameKept,
   weightsOf,
   withBranch,
@@ -55,25 +58,29 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
   const branches = branchTensors(layers);
   const withInput = !isConstant(x);
   const indices = layers.flatMap(({ keep }) => keep?.indices ?? []);
+  const frozen = outliving(layerTensors(layers));
+  const saves = indices.length + frozen.saves.length;
   return recordOp<tf.Tensor2D[]>({
     name: 'SpftProjectRows',
     inputs: withInput ? { x, ...branches } : branches,
-    saves: [x, ...indices],
+    saves: [x, ...indices, ...frozen.saves],
     run() {
       const made = runKernel('SpftProjectRows', { x }, { layers, denseRows });
       const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
       for (const { layer, z, norms } of nameKept(layers, kept).rescaled) {
         const magnitude = layers[layer]!.lora!.magnitude!;
-        recomputed(outputs[layer]!, [z, norms], ([z, norms]) =>
-          rescaleColumns(z as tf.Tensor2D, magnitude, norms as tf.Tensor1D),
+        const ends = outliving([magnitude]);
+        recomputed(outputs[layer]!, [z, norms, ...ends.saves], ([z, norms, ...saved]) =>
+          rescaleColumns(z as tf.Tensor2D, ends.from(saved)(magnitude), norms as tf.Tensor1D),
         );
       }
       return { outputs, kept };
     },
     gradient(dys, [x, ...saved]) {
-      const kept = keptInputs(nameKept(layers, saved.slice(indices.length)));
+      const kept = keptInputs(nameKept(layers, saved.slice(saves)));
+      const living = livingLayers(layers, frozen.from(saved.slice(indices.length, saves)));
       const inputs = { x: x!, ...Object.fromEntries(dys.map((dy, n) => [`dy${n}`, dy])), ...kept };
-      const attributes = { layers: withIndices(layers, saved), denseRows, withInput };
+      const attributes = { layers: withIndices(living, saved), denseRows, withInput };
       const made = runKernel('SpftProjectRowsGrad', inputs, attributes) as tf.Tensor[];
       const others = withInput ? made.slice(1) : made;
       const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));

@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { matMul2d } from '../engine/matmul.js';
 import { runOp } from '../engine/op.js';
+import { outliving } from '../engine/outliving.js';
 import { checkMatrix } from './selection.js';
 
 /**
@@ -22,6 +23,7 @@ export function gramScores(x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D): tf.T
       `gramScores: x [${x.shape}], a [${a.shape}] and b [${b.shape}] must be [T, in], [in, r] and [r, n]`,
     );
   }
+  const frozen = outliving([a, b]);
   const op = tf.customGrad((input, save) => {
     const x = input as tf.Tensor2D;
     const value = runOp('SpftGramScores', { x, a, b }, {}, () => {
@@ -30,13 +32,15 @@ export function gramScores(x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D): tf.T
       // Rounding may leave a zero norm slightly below zero.
       return tf.sqrt(tf.relu(squares)) as tf.Tensor1D;
     });
-    (save as tf.GradSaveFunc)([x, value]);
+    (save as tf.GradSaveFunc)([x, value, ...frozen.saves]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const [x, scores] = saved as [tf.Tensor2D, tf.Tensor1D];
-      return runOp('SpftGramScoresGrad', { x, a, b, scores, dy }, {}, () => {
-        const weighted = tf.mul(b, tf.divNoNan(dy, scores)) as tf.Tensor2D;
-        const dp = matMul2d(matMul2d(x, a), matMul2d(weighted, b, false, true));
-        return matMul2d(dp, a, false, true);
+      const living = frozen.from(saved.slice(2));
+      const [A, B] = [living(a), living(b)];
+      return runOp('SpftGramScoresGrad', { x, a: A, b: B, scores, dy }, {}, () => {
+        const weighted = tf.mul(B, tf.divNoNan(dy, scores)) as tf.Tensor2D;
+        const dp = matMul2d(matMul2d(x, A), matMul2d(weighted, B, false, true));
+        return matMul2d(dp, A, false, true);
       });
     };
     return { value, gradFunc };
