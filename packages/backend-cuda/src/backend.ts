@@ -12,6 +12,7 @@ import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { type Arriving, Staging } from './device/staging.js';
+import { CudaDisposedError } from './errors.js';
 import { type Unpacking, unpackingOf } from './forms/unpacking.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
@@ -24,6 +25,7 @@ import {
   type Codebook,
   dtypeOf,
   type Gathered,
+  heldMemory,
   type Physical,
   physicalOf,
   TensorData,
@@ -502,7 +504,7 @@ export class CudaBackend extends tf.KernelBackend {
   /** The tensor may be disposed of meanwhile: what it had at the call is read. */
   override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
     this.device.recording?.refuse('a tensor was read by the host');
-    const data = this.data.get(dataId);
+    const data = heldMemory(this.#living(dataId));
     const blocks = [data.block, data.codebook?.block].filter((block) => block !== null && block !== undefined);
     for (const block of blocks) block.users++;
     let arriving: Arriving | null = null;
@@ -523,7 +525,7 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   override readSync(dataId: tf.DataId): tf.BackendValues {
-    const data = this.data.get(dataId);
+    const data = this.#living(dataId);
     if (data.host === null) this.device.recording?.refuse('a tensor was read by the host');
     return this.#valuesOf(data);
   }
@@ -570,6 +572,10 @@ export class CudaBackend extends tf.KernelBackend {
     if (data.block) this.memoryPool.release(data.block);
     if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
     if (data.codebook) this.memoryPool.release(data.codebook.block);
+    // Nobody finds freed memory through it.
+    data.block = null;
+    data.derived = null;
+    data.codebook = null;
     return true;
   }
 
@@ -637,14 +643,24 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** A graph's memory is used again by the next: what is kept with a tensor that lives longer cannot lie there. */
   #refuseDerived(data: TensorData, name: string): void {
+    if (!data.alive) throw new CudaDisposedError(this.#running, [data.elements], data.dtype);
     if (data.block && !data.block.arena)
       this.device.recording?.refuse(`${name} was derived from a tensor for the first time`);
+  }
+
+  /** @throws CudaDisposedError where it is gone. */
+  #living(dataId: tf.DataId): TensorData {
+    const data = this.data.get(dataId);
+    if (!data.alive) throw new CudaDisposedError('read', [data.elements], data.dtype);
+    return data;
   }
 
   /** What is known of a tensor, which is on the device from now on. */
   #onDevice(info: tf.TensorInfo): TensorData {
     const data = this.data.get(info.dataId);
+    // A tensor that is gone has no block either, so that to look whether it lives costs nothing.
     if (data.block === null) {
+      if (!data.alive) throw new CudaDisposedError(this.#running, info.shape, info.dtype);
       if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
       data.block = this.#filled(data.elements * BYTES[data.physical], this.#running, (address) => {
         // Part of the log: a number that differs from step to step must be an input.

@@ -54,6 +54,24 @@ export class CudaCompileError extends Error {
   }
 }
 
+/** A tensor is used that was disposed of. Nothing was computed. */
+export class CudaDisposedError extends Error {
+  readonly code = 'SPFT_CUDA_DISPOSED';
+  override readonly name = 'CudaDisposedError';
+
+  /** @param by the kernel that wanted it. */
+  constructor(
+    readonly by: string,
+    shape: readonly number[],
+    dtype: string,
+  ) {
+    super(
+      `${by}: a tensor [${shape}] of ${dtype} was disposed of and is used again; dispose of it later, tf.keep() it, or return it from the tf.tidy() that it ` +
+        'was made in',
+    );
+  }
+}
+
 /** A stored form of weights that this GPU, or these weights, cannot have. */
 export class CudaFormError extends Error {
   readonly code = 'SPFT_CUDA_FORM';

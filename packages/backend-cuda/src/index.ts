@@ -51,6 +51,7 @@ export {
 export type { SumOfTensors } from './collectives/tensor-sums.js';
 export {
   CudaCompileError,
+  CudaDisposedError,
   CudaError,
   CudaFormError,
   CudaOutOfMemoryError,

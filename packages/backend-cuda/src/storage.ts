@@ -61,6 +61,23 @@ export class TensorData {
   ) {}
 }
 
+/** The tensor's memory under a name of its own, for who reads it though it may be disposed of meanwhile: a user of the blocks, which it must hold. */
+export function heldMemory({
+  dtype,
+  physical,
+  elements,
+  block,
+  offset,
+  host,
+  codebook,
+  gathered,
+}: TensorData): TensorData {
+  const held = new TensorData(dtype, physical, elements, block, offset, host);
+  held.codebook = codebook;
+  held.gathered = gathered;
+  return held;
+}
+
 /** Bytes that a tensor takes on the device. */
 export const bytesOf = ({ elements, physical }: TensorData): number => elements * BYTES[physical];
 
@@ -91,11 +108,11 @@ export class TensorStore {
     return this.get(dataId)?.alive ?? false;
   }
 
+  /** What is known of a tensor that is gone stays known for as long as somebody has its id: so that who uses it can be told. */
   delete(dataId: tf.DataId): void {
     const data = this.get(dataId);
     data.alive = false;
     if (data.codebook) this.packed--;
-    this.#moved.delete(dataId);
     this.count--;
   }
 }

@@ -152,7 +152,7 @@ describe.each(PATHS)('what ends before a gradient is taken, on %s by its %s', (b
         })(Object.values(inputs));
       const wanted = gradients(false);
       const found = gradients(true);
-      found.forEach((gradient, n) => expectAllClose(`d${names[n]}`, gradient, wanted[n]!));
+      for (const [n, gradient] of found.entries()) expectAllClose(`d${names[n]}`, gradient, wanted[n]!);
       const before = tf.memory().numTensors;
       tf.dispose(gradients(true));
       expect(tf.memory().numTensors).toBe(before);
