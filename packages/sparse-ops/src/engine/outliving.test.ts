@@ -120,6 +120,17 @@ const CASES: Readonly<Record<string, Case>> = {
       return loraMlp(matrix(t, 'x'), matrix(t, 'residual'), layers, keep(6), 2);
     },
   },
+  'loraMlp without magnitudes': {
+    ...{
+      inputs: { x: [5, 4], residual: [5, 4], a0: [2, 4], b0: [6, 2], a1: [2, 4], b1: [6, 2], a2: [2, 6], b2: [4, 2] },
+    },
+    ...{ frozen: { gate: [6, 4], up: [6, 4], down: [4, 6] } },
+    run: (t) => {
+      const layer = (name: string, n: string) => ({ weight: matrix(t, name), bias: null, lora: lora(t, n) });
+      const layers = { gate: layer('gate', '0'), up: layer('up', '1'), down: layer('down', '2') };
+      return loraMlp(matrix(t, 'x'), matrix(t, 'residual'), layers, keep(6), 2);
+    },
+  },
   gramScores: {
     ...{ inputs: { x: [5, 4] }, frozen: { a: [4, 2], b: [2, 6] } },
     run: (t) => gramScores(matrix(t, 'x'), matrix(t, 'a'), matrix(t, 'b')),
