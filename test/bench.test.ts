@@ -16,6 +16,7 @@ import { measureSparsity, sparsityTable } from '../bench/sparsity/run.js';
 import { quantiles } from '../bench/support/quantiles.js';
 import { timeProducts, timeSteps, wasmTable } from '../bench/wasm/run.js';
 import { settingsFor, use } from '../bench/wasm/settings.js';
+import { measure } from '../bench/webgpu/measure.js';
 import { useBackend } from './support/backends.js';
 
 const tiny = shapeNamed('tiny');
@@ -104,6 +105,25 @@ describe('bench:wasm', () => {
     expect(products[0]!.gigaflopsPerSecond).toHaveLength(settings.length);
     expect(steps.map(({ method }) => method)).toEqual(['lora', 'sparselora']);
     expect(wasmTable(settings, products, steps)).toMatch(/9×20ᵀ · 20×12 GFLOP.*sparselora over lora/s);
+  });
+});
+
+describe('bench:webgpu', () => {
+  it('times steps after verification, says where memory stands, and leaves nothing', async () => {
+    const before = tf.memory().numTensors;
+    const options = { steps: 2, warmup: 2, length: 16, layers: 1, vocabulary: 64, verify: true };
+    for (const sparse of [false, true]) {
+      const result = (await measure('wasm', { ...options, sparse })) as Record<string, never>;
+      expect(result).toMatchObject({ backend: 'wasm', layers: 1, sparse, dispatches: 0, profile: [], recorded: null });
+      const { ms, hostMs, losses, before, after } = result as unknown as {
+        readonly [name in 'ms' | 'hostMs']: { readonly p20: number; readonly p50: number };
+      } & { readonly losses: readonly number[] } & Record<'before' | 'after', { readonly tensors: number }>;
+      expect(ms.p20).toBeLessThanOrEqual(ms.p50);
+      expect(hostMs.p50).toBeLessThanOrEqual(ms.p50);
+      expect(losses[1]!).toBeLessThan(losses[0]!);
+      expect(after.tensors).toBe(before.tensors);
+    }
+    expect(tf.memory().numTensors).toBe(before);
   });
 });
 

@@ -85,9 +85,13 @@ export async function measure(backend: string, options: MeasureOptions): Promise
   const engine = tf.backend() as unknown as Partial<Profiling>;
   const dispatched = engine.dispatches ?? 0;
   const profile = backend === 'webgpu' ? await engine.profile!(() => void method.step(batch).dispose()) : [];
+  const recorded = method.recorder?.counts ?? null;
+  method.dispose();
+  model.dispose();
   return {
     ...{ backend, device, layers, vocabulary, length, sparse, firstStepMs, before, after },
     ...{ ms: quantiles(whole), hostMs: quantiles(host), pipelinedMs, losses: [losses[0], losses.at(-1)] },
+    recorded,
     bindGroupsMade: (engine as { bindGroupsMade?: number }).bindGroupsMade ?? 0,
     dispatches: (engine.dispatches ?? 0) - dispatched,
     profile,

@@ -11,8 +11,9 @@ interface OnDevice {
 
 export async function start(name: string): Promise<string> {
   if (name === 'webgpu') {
-    // `DAWN_FLAGS=backend=null` computes nothing: what is left is the host's time.
-    await provideWebGPU({ flags: process.env.DAWN_FLAGS?.split(',') ?? [] });
+    // Separated by `;`. `DAWN_FLAGS=backend=null` computes nothing: what is left is the host's time.
+    const flags = process.env.DAWN_FLAGS?.split(';');
+    await provideWebGPU({ ...(flags && { flags }) });
     await import('@spft/backend-webgpu');
     if (!(await tf.setBackend(name))) {
       const { startError } = await import('@spft/backend-webgpu');
