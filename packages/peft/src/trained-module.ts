@@ -9,13 +9,18 @@ import type { AdapterCall, EmbeddingAdapter, FrozenEmbedding, FrozenLinear, Line
 
 export const TRAINED_WEIGHT = 'weight';
 
+/** Backends that have all numbers in float32, and cannot be read at once: there the device copies. */
+const COPY_ON_DEVICE = new Set(['webgpu']);
+
 /**
- * A variable of its own memory with a frozen weight's values, in float32 whatever the backend stores weights in. Through the host: on the device
- * a copy would be of the backend's precision.
+ * A variable of its own memory with a frozen weight's values, in float32 whatever the backend stores weights in. Through the host: on most
+ * devices a copy would be of the backend's precision.
  */
 function copyOf(weight: tf.Tensor2D): tf.Variable<tf.Rank.R2> {
-  const values = Float32Array.from(weight.dataSync());
-  return variableOf(tf.tensor2d(values, weight.shape)) as tf.Variable<tf.Rank.R2>;
+  const copy = COPY_ON_DEVICE.has(tf.getBackend())
+    ? tf.mul(weight, 1)
+    : tf.tensor2d(Float32Array.from(weight.dataSync()), weight.shape);
+  return variableOf(copy) as tf.Variable<tf.Rank.R2>;
 }
 
 class TrainedModule {
