@@ -28,7 +28,18 @@ otherSize: u32,
 @group(0) @binding(7) var<storage, read_write> parameter1: array<f32>;
 @group(0) @binding(8) var<storage, read_write> first1: array<f32>;
 @group(0) @binding(9) var<storage, read_write> second1: array<f32>;
+@group(0) @binding(10) var<storage, read> recorded: array<f32>;
 override SCALED: bool = false;
+override RECORDED: bool = false;
+fn numbers() -> Numbers {
+var all = numbersOf(params);
+if (RECORDED) {
+all.decay = recorded[0];
+all.stepSize = recorded[1];
+all.rootCorrection = recorded[2];
+}
+return all;
+}
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,
@@ -40,13 +51,13 @@ var scale = 1.0;
 if (SCALED) { scale = gradientScale[0]; }
 if (group.z == 0) {
 if (i >= params.size) { return; }
-let made = updated(numbersOf(params), parameter0[i], gradient0[i] * scale, first0[i], second0[i]);
+let made = updated(numbers(), parameter0[i], gradient0[i] * scale, first0[i], second0[i]);
 parameter0[i] = made.parameter;
 first0[i] = made.first;
 second0[i] = made.second;
 } else {
 if (i >= params.otherSize) { return; }
-let made = updated(numbersOf(params), parameter1[i], gradient1[i] * scale, first1[i], second1[i]);
+let made = updated(numbers(), parameter1[i], gradient1[i] * scale, first1[i], second1[i]);
 parameter1[i] = made.parameter;
 first1[i] = made.first;
 second1[i] = made.second;
@@ -74,7 +85,18 @@ size: u32, decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: 
 @group(0) @binding(3) var<storage, read_write> parameter: array<f32>;
 @group(0) @binding(4) var<storage, read_write> first: array<f32>;
 @group(0) @binding(5) var<storage, read_write> second: array<f32>;
+@group(0) @binding(6) var<storage, read> recorded: array<f32>;
 override SCALED: bool = false;
+override RECORDED: bool = false;
+fn numbers() -> Numbers {
+var all = numbersOf(params);
+if (RECORDED) {
+all.decay = recorded[0];
+all.stepSize = recorded[1];
+all.rootCorrection = recorded[2];
+}
+return all;
+}
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,
@@ -85,12 +107,12 @@ let i = placeOf(group, groups, lane);
 if (i >= params.size) { return; }
 var scale = 1.0;
 if (SCALED) { scale = gradientScale[0]; }
-let made = updated(numbersOf(params), parameter[i], gradient[i] * scale, first[i], second[i]);
+let made = updated(numbers(), parameter[i], gradient[i] * scale, first[i], second[i]);
 parameter[i] = made.parameter;
 first[i] = made.first;
 second[i] = made.second;
 }`,
-  'attention-grad-kv': `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32 }
+  'attention-grad-kv': `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32, splits: u32, sequences: u32 }
 override BLOCK: u32 = 32;
 override HEAD_DIM: u32 = 64;
 const SIDE: u32 = BLOCK / 4;
@@ -100,29 +122,36 @@ const OWN_QUADS: u32 = (HEAD_QUADS + SIDE - 1) / SIDE;
 const PITCH: u32 = HEAD_QUADS + 1;
 struct Block { start: u32, end: u32, first: u32 }
 fn blockOf(number: u32) -> Block {
-let at = params.tokens + 3 * number;
-return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
+var left = number;
+for (var sequence = 0u; sequence < params.sequences; sequence++) {
+let start = u32(sequenceStarts[sequence]);
+let end = u32(sequenceStarts[sequence + 1]);
+let blocks = (end - start + BLOCK - 1) / BLOCK;
+if (left < blocks) { return Block(start, end, start + left * BLOCK); }
+left -= blocks;
+}
+return Block(params.tokens, params.tokens, params.tokens);
 }
 fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
 return values;
 }
 fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
 return values;
 }
 fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
 return values;
 }
 fn quadOfDy(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = dy[at + i]; } }
 return values;
@@ -133,9 +162,9 @@ return values;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: array<f32>;
 @group(0) @binding(5) var<storage, read> rows: array<f32>;
-@group(0) @binding(6) var<storage, read> lists: array<i32>;
-@group(0) @binding(7) var<storage, read_write> dk: array<f32>;
-@group(0) @binding(8) var<storage, read_write> dv: array<f32>;
+@group(0) @binding(6) var<storage, read> sequenceStarts: array<i32>;
+@group(0) @binding(7) var<storage, read> rowOfToken: array<i32>;
+@group(0) @binding(8) var<storage, read_write> made: array<f32>;
 var<workgroup> keys: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> values: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
@@ -177,9 +206,8 @@ values[task / HEAD_QUADS * PITCH + quad] = value;
 }
 var ofK: array<array<vec4<f32>, OWN_QUADS>, 4>;
 var ofV: array<array<vec4<f32>, OWN_QUADS>, 4>;
-for (var h = 0u; h < sharing; h++) {
-let head = kvHead * sharing + h;
-for (var since = block.first; since < block.end; since += BLOCK) {
+let head = kvHead * sharing + group.z / params.splits;
+for (var since = block.first + group.z % params.splits * BLOCK; since < block.end; since += BLOCK * params.splits) {
 workgroupBarrier();
 fetchQueries(since, block.end, head, lane);
 workgroupBarrier();
@@ -214,7 +242,7 @@ let query = since + x + j * SIDE;
 var probability = vec4<f32>();
 var slope = vec4<f32>();
 if (query < block.end) {
-let at = u32(lists[query]) * params.heads + head;
+let at = u32(rowOfToken[query]) * params.heads + head;
 let seen = (key <= vec4<u32>(query)) & (key < vec4<u32>(block.end));
 probability = select(vec4<f32>(), exp(p[j] * params.scale - rows[at]), seen);
 slope = probability * (ds[j] - rows[params.tokens * params.heads + at]);
@@ -252,23 +280,23 @@ ofK[3][n] += share.w * found;
 }
 }
 }
-}
+let ofValues = sharing * params.splits * params.tokens * params.kvHeads * HEAD_DIM;
 for (var i = 0u; i < 4; i++) {
 let token = block.first + 4 * row + i;
 if (token >= block.end) { break; }
-let at = (u32(lists[token]) * params.kvHeads + kvHead) * HEAD_DIM;
+let at = ((group.z * params.tokens + u32(rowOfToken[token])) * params.kvHeads + kvHead) * HEAD_DIM;
 for (var n = 0u; n < OWN_QUADS; n++) {
 for (var j = 0u; j < 4; j++) {
 let d = 4 * (x + n * SIDE) + j;
 if (d < HEAD_DIM) {
-dk[at + d] = params.scale * ofK[i][n][j];
-dv[at + d] = ofV[i][n][j];
+made[at + d] = params.scale * ofK[i][n][j];
+made[ofValues + at + d] = ofV[i][n][j];
 }
 }
 }
 }
 }`,
-  'attention-grad-q': `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32 }
+  'attention-grad-q': `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32, splits: u32, sequences: u32 }
 override BLOCK: u32 = 32;
 override HEAD_DIM: u32 = 64;
 const SIDE: u32 = BLOCK / 4;
@@ -278,29 +306,36 @@ const OWN_QUADS: u32 = (HEAD_QUADS + SIDE - 1) / SIDE;
 const PITCH: u32 = HEAD_QUADS + 1;
 struct Block { start: u32, end: u32, first: u32 }
 fn blockOf(number: u32) -> Block {
-let at = params.tokens + 3 * number;
-return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
+var left = number;
+for (var sequence = 0u; sequence < params.sequences; sequence++) {
+let start = u32(sequenceStarts[sequence]);
+let end = u32(sequenceStarts[sequence + 1]);
+let blocks = (end - start + BLOCK - 1) / BLOCK;
+if (left < blocks) { return Block(start, end, start + left * BLOCK); }
+left -= blocks;
+}
+return Block(params.tokens, params.tokens, params.tokens);
 }
 fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
 return values;
 }
 fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
 return values;
 }
 fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
 return values;
 }
 fn quadOfDy(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = dy[at + i]; } }
 return values;
@@ -327,8 +362,9 @@ others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: array<f32>;
 @group(0) @binding(5) var<storage, read> rows: array<f32>;
-@group(0) @binding(6) var<storage, read> lists: array<i32>;
-@group(0) @binding(7) var<storage, read_write> dq: array<f32>;
+@group(0) @binding(6) var<storage, read> sequenceStarts: array<i32>;
+@group(0) @binding(7) var<storage, read> rowOfToken: array<i32>;
+@group(0) @binding(8) var<storage, read_write> dq: array<f32>;
 var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> dys: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
@@ -357,13 +393,14 @@ var delta = vec4<f32>();
 for (var i = 0u; i < 4; i++) {
 let token = block.first + 4 * row + i;
 if (token < block.end) {
-let at = u32(lists[token]) * params.heads + head;
+let at = u32(rowOfToken[token]) * params.heads + head;
 logSum[i] = rows[at];
 delta[i] = rows[params.tokens * params.heads + at];
 }
 }
 var sums: array<array<vec4<f32>, OWN_QUADS>, 4>;
-for (var since = block.start; since < min(block.end, block.first + BLOCK); since += BLOCK) {
+let end = min(block.end, block.first + BLOCK);
+for (var since = block.start + group.z * BLOCK; since < end; since += BLOCK * params.splits) {
 workgroupBarrier();
 fetchKeys(since, block.end, kvHead, lane);
 workgroupBarrier();
@@ -418,7 +455,7 @@ sums[3][n] += slope.w * value;
 for (var i = 0u; i < 4; i++) {
 let token = block.first + 4 * row + i;
 if (token >= block.end) { break; }
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM;
+let at = ((group.z * params.tokens + u32(rowOfToken[token])) * params.heads + head) * HEAD_DIM;
 for (var n = 0u; n < OWN_QUADS; n++) {
 for (var j = 0u; j < 4; j++) {
 let d = 4 * (x + n * SIDE) + j;
@@ -426,6 +463,37 @@ if (d < HEAD_DIM) { dq[at + d] = params.scale * sums[i][n][j]; }
 }
 }
 }
+}`,
+  'attention-merge': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
+return (group.y * groups.x + group.x) * 256 + lane;
+}
+struct Params { size: u32, headDim: u32, splits: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> ys: array<f32>;
+@group(0) @binding(2) var<storage, read> sums: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> logSums: array<f32>;
+@compute @workgroup_size(256)
+fn main(
+@builtin(workgroup_id) group: vec3<u32>,
+@builtin(num_workgroups) groups: vec3<u32>,
+@builtin(local_invocation_index) lane: u32,
+) {
+let i = placeOf(group, groups, lane);
+if (i >= params.size) { return; }
+let row = i / params.headDim;
+let rows = params.size / params.headDim;
+var most = sums[row];
+for (var split = 1u; split < params.splits; split++) { most = max(most, sums[split * rows + row]); }
+var total = 0.0;
+var value = 0.0;
+for (var split = 0u; split < params.splits; split++) {
+let share = exp(sums[split * rows + row] - most);
+total += share;
+value += share * ys[split * params.size + i];
+}
+y[i] = value / total;
+if (i % params.headDim == 0) { logSums[row] = most + log(total); }
 }`,
   'attention-sums': `struct Params { size: u32, headDim: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -441,7 +509,7 @@ for (var d = 0u; d < params.headDim; d++) { sum += y[id.x * params.headDim + d] 
 rows[id.x] = logSums[id.x];
 rows[params.size + id.x] = sum;
 }`,
-  attention: `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32 }
+  attention: `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32, splits: u32, sequences: u32 }
 override BLOCK: u32 = 32;
 override HEAD_DIM: u32 = 64;
 const SIDE: u32 = BLOCK / 4;
@@ -451,23 +519,30 @@ const OWN_QUADS: u32 = (HEAD_QUADS + SIDE - 1) / SIDE;
 const PITCH: u32 = HEAD_QUADS + 1;
 struct Block { start: u32, end: u32, first: u32 }
 fn blockOf(number: u32) -> Block {
-let at = params.tokens + 3 * number;
-return Block(u32(lists[at]), u32(lists[at + 1]), u32(lists[at + 2]));
+var left = number;
+for (var sequence = 0u; sequence < params.sequences; sequence++) {
+let start = u32(sequenceStarts[sequence]);
+let end = u32(sequenceStarts[sequence + 1]);
+let blocks = (end - start + BLOCK - 1) / BLOCK;
+if (left < blocks) { return Block(start, end, start + left * BLOCK); }
+left -= blocks;
+}
+return Block(params.tokens, params.tokens, params.tokens);
 }
 fn quadOfQ(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.heads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = q[at + i]; } }
 return values;
 }
 fn quadOfK(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = k[at + i]; } }
 return values;
 }
 fn quadOfV(token: u32, head: u32, quad: u32) -> vec4<f32> {
-let at = (u32(lists[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
+let at = (u32(rowOfToken[token]) * params.kvHeads + head) * HEAD_DIM + 4 * quad;
 var values = vec4<f32>();
 for (var i = 0u; i < 4; i++) { if (4 * quad + i < HEAD_DIM) { values[i] = v[at + i]; } }
 return values;
@@ -492,9 +567,10 @@ others[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
-@group(0) @binding(4) var<storage, read> lists: array<i32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> logSums: array<f32>;
+@group(0) @binding(4) var<storage, read> sequenceStarts: array<i32>;
+@group(0) @binding(5) var<storage, read> rowOfToken: array<i32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(7) var<storage, read_write> logSums: array<f32>;
 var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> others: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> scores: array<vec4<f32>, BLOCK * (SIDE + 1)>;
@@ -514,7 +590,8 @@ queries[task / HEAD_QUADS * PITCH + task % HEAD_QUADS] = values;
 var sums: array<array<vec4<f32>, OWN_QUADS>, 4>;
 var most = vec4<f32>(-1e30);
 var total = vec4<f32>();
-for (var since = block.start; since < min(block.end, block.first + BLOCK); since += BLOCK) {
+let end = min(block.end, block.first + BLOCK);
+for (var since = block.start + group.z * BLOCK; since < end; since += BLOCK * params.splits) {
 workgroupBarrier();
 fetchKeys(since, block.end, kvHead, lane);
 workgroupBarrier();
@@ -571,12 +648,13 @@ sums[3][n] += p.w * value;
 for (var i = 0u; i < 4; i++) {
 let token = block.first + 4 * row + i;
 if (token >= block.end) { break; }
-let at = u32(lists[token]) * params.heads + head;
-if (x == 0) { logSums[at] = most[i] + log(total[i]); }
+let at = (group.z * params.tokens + u32(rowOfToken[token])) * params.heads + head;
+let share = select(0.0, 1.0 / total[i], total[i] > 0.0);
+if (x == 0) { logSums[at] = select(-1e30, most[i] + log(total[i]), total[i] > 0.0); }
 for (var n = 0u; n < OWN_QUADS; n++) {
 for (var j = 0u; j < 4; j++) {
 let d = 4 * (x + n * SIDE) + j;
-if (d < HEAD_DIM) { y[at * HEAD_DIM + d] = sums[i][n][j] / total[i]; }
+if (d < HEAD_DIM) { y[at * HEAD_DIM + d] = sums[i][n][j] * share; }
 }
 }
 }
@@ -698,10 +776,17 @@ if (lane == 0) { losses[params.firstRow + row] = loss; }
   dropout: `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
-struct Params { size: u32, before: u32, within: u32, dropBelow: i32, factor: f32 }
+struct Params { size: u32, before: u32, within: u32, dropBelow: i32, factor: f32, seedAt: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read> seeds: array<u32>;
+override RECORDED: bool = false;
+fn spread(seed: u32) -> u32 {
+var h = (seed ^ (seed >> 16)) * 0x7feb352du;
+h = (h ^ (h >> 15)) * 0x846ca68bu;
+return h ^ (h >> 16);
+}
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,
@@ -710,8 +795,14 @@ fn main(
 ) {
 let i = placeOf(group, groups, lane);
 if (i >= params.size) { return; }
-var hash = i ^ params.before;
-hash = (hash ^ (hash >> 16)) * 0x7feb352du + params.within;
+var before = params.before;
+var within = params.within;
+if (RECORDED) {
+before = spread(seeds[params.seedAt]);
+within = spread(before ^ 0x9e3779b9u);
+}
+var hash = i ^ before;
+hash = (hash ^ (hash >> 16)) * 0x7feb352du + within;
 hash = (hash ^ (hash >> 15)) * 0x846ca68bu;
 hash ^= hash >> 16;
 var value = x[i] * params.factor;
@@ -749,7 +840,7 @@ if (TRANSPOSED) { y[j * params.rows + t] = value; } else { y[i] = value; }
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 if (id.x >= params.width) { return; }
 for (var r = 0u; r < params.rows; r++) {
-dx[u32(rows[r]) * params.width + id.x] += dy[r * params.width + id.x];
+if (rows[r] >= 0) { dx[u32(rows[r]) * params.width + id.x] += dy[r * params.width + id.x]; }
 }
 }`,
   'gather-rows': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
@@ -767,7 +858,11 @@ fn main(
 @builtin(local_invocation_index) lane: u32,
 ) {
 let i = placeOf(group, groups, lane);
-if (i < params.size) { y[i] = x[u32(rows[i / params.width]) * params.width + i % params.width]; }
+if (i >= params.size) { return; }
+let row = rows[i / params.width];
+var value = 0.0;
+if (row >= 0) { value = x[u32(row) * params.width + i % params.width]; }
+y[i] = value;
 }`,
   'gram-norms': `struct Params { rank: u32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -1051,13 +1146,11 @@ end = params.count;
 }
 let x = lane % QUADS;
 let y = lane / QUADS;
-var total: array<vec4<f32>, 4>;
+var sums: array<vec4<f32>, 4>;
+var aNext: array<vec4<f32>, FETCHES>;
+var bNext: array<vec4<f32>, FETCHES>;
 for (var p = first; p < end; p++) {
 let k = params.problems[p].k;
-let alpha = params.problems[p].alpha;
-var sums = array<vec4<f32>, 4>();
-var aNext = array<vec4<f32>, FETCHES>();
-var bNext = array<vec4<f32>, FETCHES>();
 for (var f = 0u; f < FETCHES; f++) {
 let aTask = taskOf(lane + f * THREADS, A_ALONG_K);
 let bTask = taskOf(lane + f * THREADS, B_ALONG_K);
@@ -1088,15 +1181,15 @@ sums[3] += left.w * right;
 }
 workgroupBarrier();
 }
-for (var i = 0u; i < 4; i++) { total[i] += alpha * sums[i]; }
 }
+let alpha = params.problems[own].alpha;
 for (var i = 0u; i < 4; i++) {
 let row = rows + 4 * y + i;
 if (row >= params.problems[own].m) { break; }
 for (var j = 0u; j < 4; j++) {
 let column = columns + 4 * x + j;
 if (column >= params.problems[own].n) { break; }
-write(own, params.problems[own].cOffset + row * params.problems[own].cRow + column, total[i][j]);
+write(own, params.problems[own].cOffset + row * params.problems[own].cRow + column, alpha * sums[i][j]);
 }
 }
 }`,
@@ -1378,7 +1471,9 @@ struct Params { size: u32, learningRate: f32, weightDecay: f32, momentum: f32 }
 @group(0) @binding(2) var<storage, read> gradientScale: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parameter: array<f32>;
 @group(0) @binding(4) var<storage, read_write> momentum: array<f32>;
+@group(0) @binding(5) var<storage, read> recorded: array<f32>;
 override SCALED: bool = false;
+override RECORDED: bool = false;
 override WITH_MOMENTUM: bool = false;
 @compute @workgroup_size(256)
 fn main(
@@ -1395,7 +1490,9 @@ if (WITH_MOMENTUM) {
 step += momentum[i] * params.momentum;
 momentum[i] = step;
 }
-parameter[i] -= step * params.learningRate;
+var learningRate = params.learningRate;
+if (RECORDED) { learningRate = recorded[0]; }
+parameter[i] -= step * learningRate;
 }`,
   squares: `override LANES: u32 = 128;
 var<workgroup> lanes: array<f32, LANES>;
@@ -1468,7 +1565,7 @@ if (lane == 0) { y[params.at + tensor * params.shares + group.x] = sum; }
   'sum-parts': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
-struct Params { size: u32, parts: u32, columns: u32, yRow: u32, yOffset: u32 }
+struct Params { size: u32, parts: u32, columns: u32, yRow: u32, yOffset: u32, xOffset: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -1482,7 +1579,7 @@ fn main(
 let i = placeOf(group, groups, lane);
 if (i >= params.size) { return; }
 var sum = 0.0;
-for (var part = 0u; part < params.parts; part++) { sum += x[part * params.size + i]; }
+for (var part = 0u; part < params.parts; part++) { sum += x[params.xOffset + part * params.size + i]; }
 let at = params.yOffset + i / params.columns * params.yRow + i % params.columns;
 if (ACCUMULATE) { sum += y[at]; }
 y[at] = sum;

@@ -15,8 +15,21 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> parameter1: array<f32>;
 @group(0) @binding(8) var<storage, read_write> first1: array<f32>;
 @group(0) @binding(9) var<storage, read_write> second1: array<f32>;
+// What differs from step to step, where a recorded step has it: decay, stepSize, rootCorrection.
+@group(0) @binding(10) var<storage, read> recorded: array<f32>;
 
 override SCALED: bool = false;
+override RECORDED: bool = false;
+
+fn numbers() -> Numbers {
+  var all = numbersOf(params);
+  if (RECORDED) {
+    all.decay = recorded[0];
+    all.stepSize = recorded[1];
+    all.rootCorrection = recorded[2];
+  }
+  return all;
+}
 
 @compute @workgroup_size(256)
 fn main(
@@ -29,13 +42,13 @@ fn main(
   if (SCALED) { scale = gradientScale[0]; }
   if (group.z == 0) {
     if (i >= params.size) { return; }
-    let made = updated(numbersOf(params), parameter0[i], gradient0[i] * scale, first0[i], second0[i]);
+    let made = updated(numbers(), parameter0[i], gradient0[i] * scale, first0[i], second0[i]);
     parameter0[i] = made.parameter;
     first0[i] = made.first;
     second0[i] = made.second;
   } else {
     if (i >= params.otherSize) { return; }
-    let made = updated(numbersOf(params), parameter1[i], gradient1[i] * scale, first1[i], second1[i]);
+    let made = updated(numbers(), parameter1[i], gradient1[i] * scale, first1[i], second1[i]);
     parameter1[i] = made.parameter;
     first1[i] = made.first;
     second1[i] = made.second;

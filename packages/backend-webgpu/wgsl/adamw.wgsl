@@ -10,8 +10,21 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> parameter: array<f32>;
 @group(0) @binding(4) var<storage, read_write> first: array<f32>;
 @group(0) @binding(5) var<storage, read_write> second: array<f32>;
+// What differs from step to step, where a recorded step has it: decay, stepSize, rootCorrection.
+@group(0) @binding(6) var<storage, read> recorded: array<f32>;
 
 override SCALED: bool = false;
+override RECORDED: bool = false;
+
+fn numbers() -> Numbers {
+  var all = numbersOf(params);
+  if (RECORDED) {
+    all.decay = recorded[0];
+    all.stepSize = recorded[1];
+    all.rootCorrection = recorded[2];
+  }
+  return all;
+}
 
 @compute @workgroup_size(256)
 fn main(
@@ -23,7 +36,7 @@ fn main(
   if (i >= params.size) { return; }
   var scale = 1.0;
   if (SCALED) { scale = gradientScale[0]; }
-  let made = updated(numbersOf(params), parameter[i], gradient[i] * scale, first[i], second[i]);
+  let made = updated(numbers(), parameter[i], gradient[i] * scale, first[i], second[i]);
   parameter[i] = made.parameter;
   first[i] = made.first;
   second[i] = made.second;

@@ -8,8 +8,9 @@
 @group(0) @binding(3) var<storage, read> v: array<f32>;
 @group(0) @binding(4) var<storage, read> dy: array<f32>;
 @group(0) @binding(5) var<storage, read> rows: array<f32>;
-@group(0) @binding(6) var<storage, read> lists: array<i32>;
-@group(0) @binding(7) var<storage, read_write> dq: array<f32>;
+@group(0) @binding(6) var<storage, read> sequenceStarts: array<i32>;
+@group(0) @binding(7) var<storage, read> rowOfToken: array<i32>;
+@group(0) @binding(8) var<storage, read_write> dq: array<f32>;
 
 var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
 var<workgroup> dys: array<vec4<f32>, BLOCK * PITCH>;
@@ -42,13 +43,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < 4; i++) {
     let token = block.first + 4 * row + i;
     if (token < block.end) {
-      let at = u32(lists[token]) * params.heads + head;
+      let at = u32(rowOfToken[token]) * params.heads + head;
       logSum[i] = rows[at];
       delta[i] = rows[params.tokens * params.heads + at];
     }
   }
   var sums: array<array<vec4<f32>, OWN_QUADS>, 4>;
-  for (var since = block.start; since < min(block.end, block.first + BLOCK); since += BLOCK) {
+  let end = min(block.end, block.first + BLOCK);
+  for (var since = block.start + group.z * BLOCK; since < end; since += BLOCK * params.splits) {
     workgroupBarrier();
     fetchKeys(since, block.end, kvHead, lane);
     workgroupBarrier();
@@ -105,7 +107,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < 4; i++) {
     let token = block.first + 4 * row + i;
     if (token >= block.end) { break; }
-    let at = (u32(lists[token]) * params.heads + head) * HEAD_DIM;
+    let at = ((group.z * params.tokens + u32(rowOfToken[token])) * params.heads + head) * HEAD_DIM;
     for (var n = 0u; n < OWN_QUADS; n++) {
       for (var j = 0u; j < 4; j++) {
         let d = 4 * (x + n * SIDE) + j;

@@ -6,9 +6,10 @@
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
-@group(0) @binding(4) var<storage, read> lists: array<i32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<storage, read_write> logSums: array<f32>;
+@group(0) @binding(4) var<storage, read> sequenceStarts: array<i32>;
+@group(0) @binding(5) var<storage, read> rowOfToken: array<i32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(7) var<storage, read_write> logSums: array<f32>;
 
 var<workgroup> queries: array<vec4<f32>, BLOCK * PITCH>;
 // Keys, then values.
@@ -33,7 +34,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   // Of the four queries 4 · row to 4 · row + 3: the largest score so far, and Σ exp(score − largest).
   var most = vec4<f32>(-1e30);
   var total = vec4<f32>();
-  for (var since = block.start; since < min(block.end, block.first + BLOCK); since += BLOCK) {
+  let end = min(block.end, block.first + BLOCK);
+  for (var since = block.start + group.z * BLOCK; since < end; since += BLOCK * params.splits) {
     workgroupBarrier();
     fetchKeys(since, block.end, kvHead, lane);
     workgroupBarrier();
@@ -93,12 +95,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < 4; i++) {
     let token = block.first + 4 * row + i;
     if (token >= block.end) { break; }
-    let at = u32(lists[token]) * params.heads + head;
-    if (x == 0) { logSums[at] = most[i] + log(total[i]); }
+    let at = (group.z * params.tokens + u32(rowOfToken[token])) * params.heads + head;
+    // Without keys in this split the total is 0, and so are the sums.
+    let share = select(0.0, 1.0 / total[i], total[i] > 0.0);
+    if (x == 0) { logSums[at] = select(-1e30, most[i] + log(total[i]), total[i] > 0.0); }
     for (var n = 0u; n < OWN_QUADS; n++) {
       for (var j = 0u; j < 4; j++) {
         let d = 4 * (x + n * SIDE) + j;
-        if (d < HEAD_DIM) { y[at * HEAD_DIM + d] = sums[i][n][j] / total[i]; }
+        if (d < HEAD_DIM) { y[at * HEAD_DIM + d] = sums[i][n][j] * share; }
       }
     }
   }

@@ -1,4 +1,4 @@
-// y[r, ·] = x[rows[r], ·].
+// y[r, ·] = x[rows[r], ·], zeros where a row is below 0: of none.
 //+ place
 struct Params { size: u32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -13,5 +13,9 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = placeOf(group, groups, lane);
-  if (i < params.size) { y[i] = x[u32(rows[i / params.width]) * params.width + i % params.width]; }
+  if (i >= params.size) { return; }
+  let row = rows[i / params.width];
+  var value = 0.0;
+  if (row >= 0) { value = x[u32(row) * params.width + i % params.width]; }
+  y[i] = value;
 }

@@ -22,7 +22,7 @@ struct Params { problems: array<Problem, 3>, count: u32 }
 
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
-// Whether all products add up to one, of the first problem's c.
+// Whether all products add up to one, of the first problem's c; they have one alpha.
 override SUM: bool = false;
 // Whether all products go into c0, each at its offset.
 override ONE_C: bool = false;
@@ -89,13 +89,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let x = lane % QUADS;
   let y = lane / QUADS;
-  var total: array<vec4<f32>, 4>;
+  var sums: array<vec4<f32>, 4>;
+  var aNext: array<vec4<f32>, FETCHES>;
+  var bNext: array<vec4<f32>, FETCHES>;
   for (var p = first; p < end; p++) {
     let k = params.problems[p].k;
-    let alpha = params.problems[p].alpha;
-    var sums = array<vec4<f32>, 4>();
-    var aNext = array<vec4<f32>, FETCHES>();
-    var bNext = array<vec4<f32>, FETCHES>();
     for (var f = 0u; f < FETCHES; f++) {
       let aTask = taskOf(lane + f * THREADS, A_ALONG_K);
       let bTask = taskOf(lane + f * THREADS, B_ALONG_K);
@@ -126,15 +124,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
       workgroupBarrier();
     }
-    for (var i = 0u; i < 4; i++) { total[i] += alpha * sums[i]; }
   }
+  let alpha = params.problems[own].alpha;
   for (var i = 0u; i < 4; i++) {
     let row = rows + 4 * y + i;
     if (row >= params.problems[own].m) { break; }
     for (var j = 0u; j < 4; j++) {
       let column = columns + 4 * x + j;
       if (column >= params.problems[own].n) { break; }
-      write(own, params.problems[own].cOffset + row * params.problems[own].cRow + column, total[i][j]);
+      write(own, params.problems[own].cOffset + row * params.problems[own].cRow + column, alpha * sums[i][j]);
     }
   }
 }

@@ -6,8 +6,11 @@ struct Params { size: u32, learningRate: f32, weightDecay: f32, momentum: f32 }
 @group(0) @binding(2) var<storage, read> gradientScale: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parameter: array<f32>;
 @group(0) @binding(4) var<storage, read_write> momentum: array<f32>;
+// The learning rate, where a recorded step has it.
+@group(0) @binding(5) var<storage, read> recorded: array<f32>;
 
 override SCALED: bool = false;
+override RECORDED: bool = false;
 override WITH_MOMENTUM: bool = false;
 
 @compute @workgroup_size(256)
@@ -25,5 +28,7 @@ fn main(
     step += momentum[i] * params.momentum;
     momentum[i] = step;
   }
-  parameter[i] -= step * params.learningRate;
+  var learningRate = params.learningRate;
+  if (RECORDED) { learningRate = recorded[0]; }
+  parameter[i] -= step * learningRate;
 }

@@ -1,6 +1,6 @@
 // y = the sum over parts of partial products, in their order, and c's former numbers where they are to be added to; bias by column.
 //+ place
-struct Params { size: u32, parts: u32, columns: u32, yRow: u32, yOffset: u32 }
+struct Params { size: u32, parts: u32, columns: u32, yRow: u32, yOffset: u32, xOffset: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -16,7 +16,7 @@ fn main(
   let i = placeOf(group, groups, lane);
   if (i >= params.size) { return; }
   var sum = 0.0;
-  for (var part = 0u; part < params.parts; part++) { sum += x[part * params.size + i]; }
+  for (var part = 0u; part < params.parts; part++) { sum += x[params.xOffset + part * params.size + i]; }
   let at = params.yOffset + i / params.columns * params.yRow + i % params.columns;
   if (ACCUMULATE) { sum += y[at]; }
   y[at] = sum;

@@ -18,7 +18,7 @@ const MOST_LISTS = 16;
 export class Arena {
   readonly params: GPUBuffer;
   readonly #words = new Uint32Array(CAPACITY / 4);
-  readonly #lists = new Map<Int32Array, GPUBuffer>();
+  readonly #lists = new Map<Int32Array | Float32Array, GPUBuffer>();
   /** Lists that made room for others, until no command that waits may read them. */
   #old: GPUBuffer[] = [];
   #used = 0;
@@ -43,7 +43,7 @@ export class Arena {
   }
 
   /** A buffer with the numbers of a list that does not change; the same for the same array while it is among the last ones. */
-  list(numbers: Int32Array): GPUBuffer {
+  list(numbers: Int32Array | Float32Array): GPUBuffer {
     const known = this.#lists.get(numbers);
     if (known) return known;
     const size = Math.max(4, numbers.byteLength);
@@ -53,7 +53,7 @@ export class Arena {
       usage: GPUBufferUsage.STORAGE,
       mappedAtCreation: true,
     });
-    new Int32Array(buffer.getMappedRange()).set(numbers);
+    new (numbers.constructor as Int32ArrayConstructor)(buffer.getMappedRange()).set(numbers);
     buffer.unmap();
     this.#lists.set(numbers, buffer);
     if (this.#lists.size > MOST_LISTS) {

@@ -91,6 +91,15 @@ describeWebGPU('SpftWebGPUBackend', () => {
     expect(() => backend.check()).toThrow(WebGPUError);
   });
 
+  it('says so too where a read was under way', async () => {
+    const backend = new SpftWebGPUBackend(await requestDevice());
+    const { dataId } = output(backend, [4]);
+    backend.uploadToGPU(dataId);
+    const read = backend.read(dataId);
+    backend.device.destroy();
+    await expect(read).rejects.toMatchObject({ problem: 'lost', message: /device was lost/ });
+  });
+
   it('adds more tensors than a shader has buffers, where tfjs alone gives zeros', async () => {
     for (const count of [1, 7, 8, 20, 50]) {
       const before = tf.memory().numTensors;

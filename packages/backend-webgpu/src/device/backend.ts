@@ -7,9 +7,13 @@
  * them is thrown by the next kernel or read.
  */
 
+import type { StepRecorder, StepRecorderOptions } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { WebGPUError } from '../errors.js';
+import { Capture } from '../recording/capture.js';
+import type { Observation } from '../recording/observation.js';
+import { WebGPUStepRecorder } from '../recording/step-recorder.js';
 import type { ShaderName } from '../shaders.generated.js';
 import type { DeviceFound } from './adapter.js';
 import { Arena } from './arena.js';
@@ -22,14 +26,17 @@ import { type ProfileEntry, Profiler } from './profiler.js';
 /** Dispatches between submissions: each submission costs, and the GPU has nothing to do before the first. */
 export const BATCH = 64;
 
-/** A tensor, a list of whole numbers that does not change, or a buffer. */
-export type Binding = tf.TensorInfo | Int32Array | GPUBuffer;
+/** How long a read that was given up waits for the reason. */
+const LOST_MS = 500;
+
+/** A tensor, a list of whole numbers that does not change, an input of a recorded step, or a buffer. */
+export type Binding = tf.TensorInfo | Int32Array | Float32Array | GPUBuffer;
 
 export type Groups = readonly [x: number, y?: number, z?: number];
 
 export class SpftWebGPUBackend extends WebGPUBackend {
   readonly features: ReadonlySet<string>;
-  readonly #pool: BufferPool;
+  readonly pool: BufferPool;
   readonly #arena: Arena;
   /** What is bound where a variant of a shader does not look at a buffer that it might write to. */
   readonly unused: readonly [GPUBuffer, GPUBuffer];
@@ -38,6 +45,9 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   #problem: WebGPUError | null = null;
   #disposed = false;
   #profiler: Profiler | null = null;
+  #observation: Observation | null = null;
+  /** Whether steps are recorded where they can be. May be set to false. */
+  records = true;
   /** Dispatches of ours so far, and bind groups that were made for them. */
   dispatches = 0;
 
@@ -45,9 +55,9 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     super(device, info);
     checkInternals(this);
     this.features = device.features as unknown as ReadonlySet<string>;
-    this.#pool = new BufferPool(device);
+    this.pool = new BufferPool(device);
     // Of tfjs's class, of which it has what tfjs uses.
-    this.bufferManager = this.#pool as unknown as WebGPUBackend['bufferManager'];
+    this.bufferManager = this.pool as unknown as WebGPUBackend['bufferManager'];
     this.#arena = new Arena(device);
     const word = () => device.createBuffer({ label: 'unused', size: 4, usage: GPUBufferUsage.STORAGE });
     this.unused = [word(), word()];
@@ -117,9 +127,14 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     if (!this.#arena.hasRoom()) this.flush();
     // What is uploaded goes into the stream of commands before the pass.
     const buffers = bindings.map((one) =>
-      one instanceof Int32Array ? this.#arena.list(one) : 'dataId' in one ? this.bufferOf(one) : one,
+      ArrayBuffer.isView(one) ? this.#listOf(one) : 'dataId' in one ? this.bufferOf(one) : one,
     );
     const pipeline = this.#pipelines.get(shader, constants);
+    this.#observation?.note(`${pipeline.name} on ${x} × ${y} × ${z} with ${params.join(' ')}`);
+    if (this.#observation instanceof Capture) {
+      this.#observation.dispatch(pipeline, buffers, params, [x, y, z]);
+      return;
+    }
     const bindGroup = this.#bindGroups.get(pipeline, buffers);
     const offset = this.#arena.put(params);
     const internals = internalsOf(this);
@@ -137,8 +152,23 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     if (++internals.dispatchCountInPass >= BATCH) this.flush();
   }
 
+  /** The list's buffer. @throws CaptureError in a captured run for one that is no input, as it may be of another batch in the next. */
+  #listOf(numbers: Int32Array | Float32Array): GPUBuffer {
+    const place = this.#observation?.placeOf(numbers);
+    if (place) return place;
+    this.#observation?.refuse(`a list of ${numbers.length} numbers came from the host`);
+    return this.#arena.list(numbers);
+  }
+
   override runWebGPUProgram(...args: Parameters<WebGPUBackend['runWebGPUProgram']>): tf.TensorInfo {
-    this.#profiler?.count(`tfjs ${args[0].constructor.name}`);
+    const [program, inputs, , uniforms] = args;
+    this.#profiler?.count(`tfjs ${program.constructor.name}`);
+    if (this.#observation) {
+      const shapes = inputs.map(({ shape }) => `[${shape}]`).join(' ');
+      this.#observation.note(
+        `tfjs ${program.shaderKey} on ${shapes} for [${program.outputShape}] ${JSON.stringify(uniforms ?? [])}`,
+      );
+    }
     return super.runWebGPUProgram(...args);
   }
 
@@ -156,6 +186,97 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     return profiler.entries();
   }
 
+  /** A recorder of steps, owned by the caller; null where it is switched off. */
+  recordSteps(options?: StepRecorderOptions): StepRecorder | null {
+    return this.records ? new WebGPUStepRecorder(this, options) : null;
+  }
+
+  /** Whether an array is an input of the step that is recorded now: its numbers are to be read on the device. */
+  isStepInput(array: unknown): boolean {
+    return this.#observation?.inputs.has(array) ?? false;
+  }
+
+  /** Runs `f` watched, or captured: then nothing of it is done. */
+  observe<T>(observation: Observation, f: () => T): T {
+    if (this.#observation) throw new Error('internal: a recorded step within another');
+    this.flush();
+    const { queue } = this;
+    this.#observation = observation;
+    if (observation instanceof Capture) {
+      this.queue = observation.queue;
+      this.bufferManager = observation as unknown as WebGPUBackend['bufferManager'];
+    }
+    try {
+      return f();
+    } finally {
+      // What was disposed of meanwhile is given back with the commands.
+      this.ensureCommandEncoderReady();
+      this.flush();
+      this.#observation = null;
+      this.queue = queue;
+      this.bufferManager = this.pool as unknown as WebGPUBackend['bufferManager'];
+    }
+  }
+
+  override ensureCommandEncoderReady(): void {
+    if (this.#observation instanceof Capture) internalsOf(this).commandEncoder ??= this.#observation.encoder;
+    else super.ensureCommandEncoderReady();
+  }
+
+  override shouldExecuteOnCPU(...args: Parameters<WebGPUBackend['shouldExecuteOnCPU']>): boolean {
+    // What the host computes of inputs is not computed in the next step.
+    return this.#observation === null && super.shouldExecuteOnCPU(...args);
+  }
+
+  override uploadToGPU(dataId: object): void {
+    const observation = this.#observation;
+    if (observation) this.#uploadObserved(this.tensorMap.get(dataId), dataId, observation);
+    super.uploadToGPU(dataId);
+  }
+
+  /** Of a tensor that a recorded step uses: inputs lie where they always do, numbers of the host must be the same in each step. */
+  #uploadObserved(data: ReturnType<WebGPUBackend['tensorMap']['get']>, dataId: object, observation: Observation): void {
+    const { resource, values } = data;
+    const capture = observation instanceof Capture ? observation : null;
+    if (resource) {
+      const isOwn = capture?.owns(resource as GPUBuffer) || data.external;
+      if (capture && !isOwn) capture.touched.set(dataId, resource as GPUBuffer);
+      return;
+    }
+    if (!values || values.length === 0) return;
+    const place = observation.placeOf(values);
+    if (!place && values.length > 1) observation.refuse(`an array of ${values.length} numbers came from the host`);
+    if (!place && values.length === 1) observation.note(`the number ${values[0]}`);
+    if (!place && !capture) return;
+    const numbers = Array.from(values as ArrayLike<number>);
+    const typed = () => (data.dtype === 'float32' ? Float32Array.from(numbers) : Int32Array.from(numbers));
+    data.resource = place ?? capture!.constant(dataId, typed());
+    data.external = true;
+    data.values = null as unknown as tf.BackendValues;
+  }
+
+  /** The tensor's buffer, null where it has none; undefined where the tensor is no more. */
+  knownBuffer(dataId: object): GPUBuffer | null | undefined {
+    if (!this.tensorMap.has(dataId)) return undefined;
+    return (this.tensorMap.get(dataId).resource as GPUBuffer | undefined) ?? null;
+  }
+
+  /** Gives a buffer that was lent to a tensor to the tensor. */
+  adopt(dataId: object): void {
+    this.tensorMap.get(dataId).external = false;
+  }
+
+  /** A new tensor with a buffer. */
+  output(shape: readonly number[], dtype: tf.DataType): tf.TensorInfo {
+    const info = this.makeTensorInfo([...shape], dtype);
+    this.uploadToGPU(info.dataId);
+    return info;
+  }
+
+  submit(encoder: GPUCommandEncoder): void {
+    this.queue.submit([encoder.finish()]);
+  }
+
   /** Sends off what was encoded. */
   flush(): void {
     if (internalsOf(this).commandEncoder === null) return;
@@ -164,25 +285,43 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   }
 
   override submitQueue(): void {
+    if (this.#observation instanceof Capture) {
+      super.submitQueue();
+      return;
+    }
     this.#arena.send();
     super.submitQueue();
     this.#arena.submitted();
-    this.#pool.trim();
+    this.pool.trim();
   }
 
   override async read(dataId: object): Promise<tf.BackendValues> {
     this.check();
+    this.#observation?.refuse('a tensor was read by the host');
     const data = this.tensorMap.get(dataId);
     // Its buffer has a word all the same, as WebGPU binds no empty one.
     if (data?.shape.includes(0)) return data.dtype === 'float32' ? new Float32Array(0) : new Int32Array(0);
-    const values = await super.read(dataId);
+    const values = await super.read(dataId).catch((cause: unknown) => this.#throwLost(cause));
     this.#forgetRead(dataId);
     this.check();
     return values;
   }
 
+  /** A buffer that cannot be mapped went with its device, which says so a little later, or never where the GPU's process ended. */
+  async #throwLost(cause: unknown): Promise<never> {
+    if (!(cause instanceof Error) || !/^(Abort|Operation)Error$/.test(cause.name)) throw cause;
+    await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
+    this.check();
+    throw new WebGPUError(
+      'lost',
+      `the GPU's device was lost (${cause.message}), and with it all tensors; begin again from the last checkpoint`,
+      { cause },
+    );
+  }
+
   override readSync(dataId: object): tf.BackendValues {
     this.check();
+    this.#observation?.refuse('a tensor was read by the host');
     const { values, dtype } = this.tensorMap.get(dataId);
     if (!values && dtype !== 'string' && typeof OffscreenCanvas === 'undefined') {
       throw new WebGPUError(

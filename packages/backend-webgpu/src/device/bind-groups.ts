@@ -21,6 +21,7 @@ export class BindGroups {
   constructor(
     private readonly device: GPUDevice,
     private readonly params: GPUBuffer,
+    private readonly most = MOST,
   ) {}
 
   /** @param buffers whole, from binding 1 on. */
@@ -30,7 +31,7 @@ export class BindGroups {
     const known = this.#groups.get(key);
     if (known) return known;
     // Those of buffers that are no more go with the others.
-    if (this.#groups.size >= MOST) this.#groups.clear();
+    if (this.#groups.size >= this.most) this.#groups.clear();
     const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: { buffer: this.params, size: PARAMS_BYTES } }];
     buffers.forEach((buffer, n) => {
       entries.push({ binding: n + 1, resource: { buffer } });

@@ -1,7 +1,7 @@
 /** @file What kernels have in common: outputs, room for a while, parameters, and shaders with a thread for each element. */
 import type { KernelName, SpftKernelCall } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs';
-import type { Groups, SpftWebGPUBackend } from '../device/backend.js';
+import type { Binding, Groups, SpftWebGPUBackend } from '../device/backend.js';
 import type { Constants } from '../device/pipelines.js';
 import type { ShaderName } from '../shaders.generated.js';
 
@@ -56,7 +56,7 @@ export function forEach(
   backend: Backend,
   shader: ShaderName,
   [size, ...params]: readonly [size: number, ...others: number[]],
-  bindings: readonly (Info | Int32Array)[],
+  bindings: readonly Binding[],
   constants: Constants = {},
 ): void {
   if (size > 0) backend.dispatch(shader, constants, words(size, ...params), bindings, groupsFor(Math.ceil(size / 256)));

@@ -103,9 +103,15 @@ describeWebGPU('products', () => {
     dispose(cases);
   });
 
-  it.each([2, 3, 4])('%i together, added up', async (count) => {
+  // Along a long k one after the other.
+  it.each([
+    [2, 64],
+    [3, 64],
+    [4, 64],
+    [2, 200],
+  ])('%i together, added up along up to %i', async (count, k) => {
     for (const accumulate of [false, true]) {
-      const cases = Array.from({ length: count }, (_, n) => caseOf(45, 37, [19, 64, 7, 33][n]!, false, false, n));
+      const cases = Array.from({ length: count }, (_, n) => caseOf(45, 37, [19, k, 7, 33][n]!, false, false, n));
       const c = cases[0]!.product.c;
       const products = cases.map(({ product }) => ({ ...product, c }));
       multiplyTogether(webgpu(), products, { accumulate, sum: true });

@@ -1,6 +1,6 @@
 /**
  * @file How a step is done without the host: a backend that can record what a function launches does the same again by one call, for other
- * values of the same shapes. `cuda` does it with graphs; backends without it have no `recordSteps`.
+ * values of the same shapes. `cuda` does it with graphs, `webgpu` with lists of commands; backends without it have no `recordSteps`.
  *
  * A recorded function is run on the host twice, and never again while it stays valid. So everything that differs from step to step comes to it
  * in arrays: the recorder copies them to the device before each step, and hands the function arrays of its own, always the same, in which a

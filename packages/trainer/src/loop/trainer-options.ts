@@ -34,7 +34,7 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
   readonly notify?: (message: string) => void;
   /** Read and check the loss in every step; by default where that is free (cpu, wasm, blas). */
   readonly checkEveryStep?: boolean;
-  /** Record steps where the backend can (`cuda`: as CUDA graphs), which changes their speed; default true. */
+  /** Record steps where the backend can (`cuda`: as CUDA graphs; `webgpu`: as lists of commands), which changes their speed; default true. */
   readonly recordSteps?: boolean;
   /** Aborting it ends the run after the current micro-batch or step, with a checkpoint of the last complete step. */
   readonly signal?: AbortSignal;

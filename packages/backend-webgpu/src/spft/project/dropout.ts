@@ -10,12 +10,21 @@ function spread(seed: number): number {
   return h ^ (h >>> 16);
 }
 
-function dropout({ backend, inputs: { x }, attributes: { rate, seed } }: Call<'SpftDropout'>): tf.TensorInfo {
+function dropout({ backend, inputs: { x }, attributes }: Call<'SpftDropout'>): tf.TensorInfo {
+  const { rate, seed, seedAt } = attributes;
   const y = output(backend, x.shape);
   const before = spread(seed);
   const within = spread(before ^ 0x9e3779b9);
   const dropBelow = Math.round(rate * 2 ** 32) - 2 ** 31;
-  forEach(backend, 'dropout', [sizeOf(x.shape), before, within, dropBelow, f32(1 / (1 - rate))], [x, y]);
+  const recorded = seedAt !== undefined && backend.isStepInput(seedAt.values);
+  const numbers = [
+    ...(recorded ? [0, 0] : [before, within]),
+    dropBelow,
+    f32(1 / (1 - rate)),
+    recorded ? seedAt.index : 0,
+  ];
+  const bindings = [x, y, recorded ? seedAt.values : x];
+  forEach(backend, 'dropout', [sizeOf(x.shape), ...numbers], bindings, { RECORDED: recorded });
   return y;
 }
 

@@ -17,8 +17,12 @@ import { sumInto } from '../../shared/sum.js';
 const AT_ONCE = 7;
 const SHARE = 2 ** 14;
 
-/** Of gradient, parameter and moments of two parameters, and the gradients' scale. */
-const BUFFERS_OF_PAIR = 9;
+/** Of gradient, parameter and moments of two parameters, the gradients' scale, and a recorded step's numbers. */
+const BUFFERS_OF_PAIR = 10;
+
+/** A recorded step's numbers, where they are read instead of those of the attributes. */
+const recordedIn = (backend: Backend, numbers: Float32Array | undefined) =>
+  numbers && backend.isStepInput(numbers) ? numbers : null;
 
 /** Outputs of which each is the memory of an input. */
 function shared(backend: Backend, infos: readonly tf.TensorInfo[]): tf.TensorInfo[] {
@@ -34,10 +38,10 @@ function adamw({ backend, inputs, attributes }: Call<'SpftAdamw'>): tf.TensorInf
   const of = (role: 'p' | 'm' | 'v') => Array.from({ length: count }, (_, n) => inputs[`${role}${n}`]!);
   const [p, m, v] = [of('p'), of('m'), of('v')];
   const outputs = shared(backend, [...p, ...m, ...v]);
-  const numbers = [
-    ...[1 - learningRate * weightDecay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, stepSize, rootCorrection],
-  ].map(f32);
-  const constants = { SCALED: !!scale };
+  const recorded = recordedIn(backend, attributes.numbers);
+  const [decay, size, correction] = recorded ? [1, 0, 1] : [1 - learningRate * weightDecay, stepSize, rootCorrection];
+  const numbers = [decay, beta1, beta2, 1 - beta1, 1 - beta2, epsilon, size, correction].map(f32);
+  const constants = { SCALED: !!scale, RECORDED: recorded !== null };
   const all = p.flatMap((parameter, n) => {
     const size = sizeOf(parameter.shape);
     return size > 0 ? [{ size, tensors: [inputs[`g${n}`]!, parameter, m[n]!, v[n]!] }] : [];
@@ -45,7 +49,10 @@ function adamw({ backend, inputs, attributes }: Call<'SpftAdamw'>): tf.TensorInf
   const pairs = backend.device.limits.maxStorageBuffersPerShaderStage >= BUFFERS_OF_PAIR;
   for (let n = 0; n < all.length; n += pairs ? 2 : 1) {
     const [one, other] = [all[n]!, pairs ? all[n + 1] : undefined];
-    const bindings = [scale ?? one.tensors[0]!, ...one.tensors, ...(other?.tensors ?? [])];
+    const bindings = [
+      ...[scale ?? one.tensors[0]!, ...one.tensors, ...(other?.tensors ?? [])],
+      recorded ?? one.tensors[0]!,
+    ];
     if (!other) {
       forEach(backend, 'adamw', [one.size, ...numbers], bindings, constants);
       continue;
@@ -64,12 +71,13 @@ function sgd({ backend, inputs, attributes }: Call<'SpftSgd'>): tf.TensorInfo[] 
   const p = of('p');
   const m = momentum === 0 ? [] : of('m');
   const outputs = shared(backend, [...p, ...m]);
-  const numbers = [learningRate, weightDecay, momentum].map(f32);
-  const constants = { SCALED: !!scale, WITH_MOMENTUM: momentum !== 0 };
+  const recorded = recordedIn(backend, attributes.numbers);
+  const numbers = [recorded ? 0 : learningRate, weightDecay, momentum].map(f32);
+  const constants = { SCALED: !!scale, WITH_MOMENTUM: momentum !== 0, RECORDED: recorded !== null };
   withScratch(backend, [1], (none) => {
     p.forEach((parameter, n) => {
       const g = inputs[`g${n}`]!;
-      const bindings = [g, scale ?? g, parameter, m[n] ?? none!];
+      const bindings = [g, scale ?? g, parameter, m[n] ?? none!, recorded ?? g];
       forEach(backend, 'sgd', [sizeOf(parameter.shape), ...numbers], bindings, constants);
     });
   });
