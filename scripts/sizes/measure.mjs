@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-const PACKAGES = ['safetensors', 'gguf', 'sparse-ops', 'models', 'cli'];
+const PACKAGES = ['safetensors', 'gguf', 'sparse-ops', 'backend-webgpu', 'models', 'cli'];
 const root = process.cwd();
 const scratch = mkdtempSync(join(tmpdir(), 'spft-sizes-'));
 const manifestOf = (name) => JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8'));
