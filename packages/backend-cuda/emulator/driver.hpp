@@ -59,6 +59,8 @@ typedef std::function<int()> Work;
 const int NOT_YET = -2;
 // Does the work now, or lets it wait; its status, or 0 where it waits. What is asked of a stream that is captured becomes a part of the graph.
 __attribute__((visibility("default"))) int submit(uint64_t stream, Work work);
+// Whether streams go on only as far as something waits for them.
+bool works_late();
 // The number of the last piece of work of any stream.
 uint64_t work_so_far();
 // Whether a stream has done its work up to a number.

@@ -1,5 +1,7 @@
 // Graphs: a stream is captured, what was asked of it meanwhile is done again at every launch. One capture at a time. Streams that wait for an event of
-// the capture are captured with it, and must be waited for before it ends; a launch does all in the order of asking.
+// the capture are captured with it, and must be waited for before it ends. A launch does all in the order of asking, or, with SPFT_EMULATOR_ASYNC=late,
+// what is of other streams than the first only when that waits for it.
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <vector>
@@ -8,7 +10,43 @@
 
 namespace {
 
-typedef std::vector<emulator::Work> Nodes;
+struct Node {
+  uint64_t stream;
+  emulator::Work work;     // none where it waits
+  emulator::Clock awaits;  // pieces of work of other streams
+};
+struct Nodes {
+  uint64_t first = 0;  // the stream that the capture began with
+  std::vector<Node> list;
+};
+
+// Does the work of the graph's first stream, and of the others what it waits for.
+class Late {
+ public:
+  explicit Late(const Nodes& nodes) : nodes(nodes) {}
+
+  int run(uint64_t stream, uint64_t until) {
+    size_t& at = places[stream];
+    while (at < nodes.list.size() && counts[stream] < until) {
+      const Node& node = nodes.list[at++];
+      if (node.stream != stream) continue;
+      if (node.work) {
+        counts[stream]++;
+        if (int status = node.work()) return status;
+        continue;
+      }
+      for (const auto& [other, position] : node.awaits)
+        if (other != stream)
+          if (int status = run(other, position)) return status;
+    }
+    return SUCCESS;
+  }
+
+ private:
+  const Nodes& nodes;
+  std::map<uint64_t, size_t> places;     // in the list, of each stream
+  std::map<uint64_t, uint64_t> counts;   // pieces of work done
+};
 
 std::mutex mutex;
 uint64_t captured_stream;  // that the capture began with; 0 for none: the default stream cannot be captured
@@ -35,7 +73,7 @@ bool any_captured() {
 
 void capture(uint64_t stream, Work work) {
   std::lock_guard<std::mutex> lock(mutex);
-  if (!lost) nodes.push_back(std::move(work));
+  if (!lost) nodes.list.push_back({stream, std::move(work), {}});
   clocks[stream][stream]++;
 }
 
@@ -49,12 +87,13 @@ void join_capture(uint64_t stream, const Clock& clock) {
   std::lock_guard<std::mutex> lock(mutex);
   Clock& own = clocks[stream];
   for (const auto& [other, position] : clock) own[other] = std::max(own[other], position);
+  if (!lost) nodes.list.push_back({stream, nullptr, clock});
 }
 
 int refuse_in_capture(uint64_t, const char* function, const char* why) {
   std::lock_guard<std::mutex> lock(mutex);
   lost = true;
-  nodes.clear();
+  nodes.list.clear();
   complain("%s: %s; the capture is lost", function, why);
   return CAPTURE_UNSUPPORTED;
 }
@@ -64,7 +103,7 @@ void forget_graphs() {
   captured_stream = 0;
   clocks.clear();
   lost = false;
-  nodes.clear();
+  nodes.list.clear();
   graphs.clear();
   executables.clear();
 }
@@ -81,9 +120,10 @@ EXPORT int cuStreamBeginCapture_v2(uint64_t stream, int mode) {
   std::lock_guard<std::mutex> lock(mutex);
   if (captured_stream != 0) return INVALID_VALUE;
   captured_stream = stream;
+  nodes.first = stream;
   clocks[stream];
   lost = false;
-  nodes.clear();
+  nodes.list.clear();
   return SUCCESS;
 }
 EXPORT int cuStreamIsCapturing(uint64_t stream, int* status) {
@@ -108,12 +148,12 @@ EXPORT int cuStreamEndCapture(uint64_t stream, uint64_t* graph) {
   for (const auto& [other, clock] : ended) {
     const auto own = clock.find(other), seen = origin.find(other);
     if (own == clock.end() || (seen != origin.end() && seen->second >= own->second)) continue;
-    nodes.clear();
+    nodes.list.clear();
     complain("cuStreamEndCapture: a stream that joined the capture was not waited for by the stream that it began with");
     return CAPTURE_UNJOINED;
   }
   const auto made = std::make_shared<Nodes>(std::move(nodes));
-  nodes.clear();
+  nodes.list.clear();
   *graph = (uint64_t)made.get();
   graphs[*graph] = made;
   return SUCCESS;
@@ -128,7 +168,7 @@ EXPORT int cuGraphGetNodes(uint64_t graph, uint64_t* out, size_t* count) {
   std::lock_guard<std::mutex> lock(mutex);
   const auto at = graphs.find(graph);
   if (at == graphs.end() || out) return INVALID_VALUE;  // only how many there are
-  *count = at->second->size();
+  *count = std::count_if(at->second->list.begin(), at->second->list.end(), [](const Node& node) { return (bool)node.work; });
   return SUCCESS;
 }
 EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, unsigned long long flags) {
@@ -159,8 +199,10 @@ EXPORT int cuGraphLaunch(uint64_t executable, uint64_t stream) {
   }
   if (is_captured(stream)) return refuse_in_capture(stream, "cuGraphLaunch", "graphs in graphs are not emulated");
   return submit(stream, [launched] {
-    for (auto& node : *launched)
-      if (int status = node()) return status;
+    if (works_late()) return Late(*launched).run(launched->first, UINT64_MAX);
+    for (auto& node : launched->list)
+      if (node.work)
+        if (int status = node.work()) return status;
     return (int)SUCCESS;
   });
 }

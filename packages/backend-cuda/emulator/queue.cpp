@@ -88,6 +88,8 @@ int submit(uint64_t stream, Work work) {
   return SUCCESS;
 }
 
+bool works_late() { return mode() == LATE; }
+
 uint64_t work_so_far() {
   std::lock_guard<std::mutex> lock(mutex);
   return asked;

@@ -14,6 +14,7 @@ import { type ProfileEntry, Profiler } from './device/profiler.js';
 import { type Arriving, Staging } from './device/staging.js';
 import { CudaDisposedError } from './errors.js';
 import { type Unpacking, unpackingOf } from './forms/unpacking.js';
+import type { Lane } from './recording/asides.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
 import { CudaWeightShards } from './sharding/weight-shards.js';
@@ -52,6 +53,8 @@ export class CudaBackend extends tf.KernelBackend {
   masksBelow = 2 ** 32;
   /** Numbers of a frozen matrix from which on products of few rows read it as it lies (forms/skinny.ts): reading less takes no longer than a launch. */
   skinnyFrom = 2 ** 21;
+  /** Multiplications of a frozen product below which what can be made beside it is (spft/project/layers.ts): larger ones fill the GPU. */
+  besideBelow = 2 ** 33;
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
@@ -168,7 +171,8 @@ export class CudaBackend extends tf.KernelBackend {
   /** Whether the tensor is the only one to use its memory, so that a kernel that ends its life may write into it. */
   isSoleUser(info: tf.TensorInfo): boolean {
     const data = this.data.get(info.dataId);
-    return data.references === 1 && data.block?.users === 1;
+    // What is under way beside it may read it.
+    return data.references === 1 && data.block?.users === 1 && !this.device.recording?.asides.any;
   }
 
   /** `info` in element type `physical`: the same tensor where it has it already. Owned by the caller. */
@@ -282,6 +286,16 @@ export class CudaBackend extends tf.KernelBackend {
     beginsEarly = false,
   ): void {
     this.#launcher.launch(kernel, grid, block, args, sharedBytes, beginsEarly);
+  }
+
+  /**
+   * Does `work` beside what is launched after it, where a step is recorded; else at once. Memory that it takes is waited for by whoever asks for its address;
+   * it writes no other, and reads none that is written in place meanwhile.
+   * @param lane what is on the same is done in order.
+   */
+  beside<T>(lane: Lane, work: () => T): T {
+    const asides = this.device.recording?.asides;
+    return asides ? asides.run(lane, work) : work();
   }
 
   multiply(product: Product): void {
@@ -670,6 +684,8 @@ export class CudaBackend extends tf.KernelBackend {
     }
     data.gathered?.ensure();
     const { recording } = this.device;
+    const { aside } = data.block;
+    if (aside && !aside.joined) recording?.asides.join(aside);
     const lasting = !data.block.arena && (!data.block.whole || data.gathered);
     if (recording?.capturing && lasting) recording.touched.set(data, data.block);
     return data;

@@ -62,6 +62,10 @@ export class Device {
   readonly info: DeviceInfo;
   /** Everything runs on it, in order: what was freed may be used again at once. */
   stream = 0;
+  /** Whose turn it is to launch: 0 for the backend, others for work beside it (recording/asides.ts), whose stream is `stream` meanwhile. */
+  lane = 0;
+  readonly #lanes = new Map<number, number>();
+  readonly #events: number[] = [];
   /** Told of every launch while it is not null. */
   profiler: Profiler | null = null;
   /** The step that is watched or captured, while one is. */
@@ -177,6 +181,40 @@ export class Device {
     handles.memory.writeInt32LE(0, 0);
     this.call(name, handles.address, ...args);
     return handles.memory.readInt32LE(0);
+  }
+
+  /** The stream of a lane. */
+  laneStream(lane: number): number {
+    const stream = this.#lanes.get(lane) ?? this.handle('cuStreamCreate', 1);
+    this.#lanes.set(lane, stream);
+    return stream;
+  }
+
+  /** What a lane is asked for from now on comes after all that the stream was asked for. */
+  fork(lane: number): void {
+    const event = this.#eventOf(this.stream);
+    this.call('cuStreamWaitEvent', this.laneStream(lane), event, 0);
+    this.reuseEvent(event);
+  }
+
+  /** An event of all that a lane was asked for; `reuseEvent` takes it back. */
+  recordLane(lane: number): number {
+    return this.#eventOf(this.laneStream(lane));
+  }
+
+  /** What is launched from now on comes after an event. */
+  awaitEvent(event: number): void {
+    this.call('cuStreamWaitEvent', this.stream, event, 0);
+  }
+
+  reuseEvent(event: number): void {
+    this.#events.push(event);
+  }
+
+  #eventOf(stream: number): number {
+    const event = this.#events.pop() ?? this.handle('cuEventCreate', 2);
+    this.call('cuEventRecord', event, stream);
+    return event;
   }
 
   /** Ends a capture of the stream: its graph, or 0 where the driver gave it up. */

@@ -63,7 +63,8 @@ export class Gemm {
   readonly #functions: CublasLtFunctions;
   readonly #memory: Memory;
   readonly #handle: number;
-  readonly #workspace: Block;
+  /** By lane. */
+  readonly #workspaces: Block[] = [];
   readonly #plans = new Map<string, Plan>();
   readonly #choices: AlgorithmChoices;
   /** e.g. 120900. */
@@ -90,7 +91,7 @@ export class Gemm {
     const [major, minor] = cublasLtVersion(path).split('.').map(Number) as [number, number];
     this.#version = 10000 * major + 100 * minor;
     this.#handle = this.#make('cublasLtCreate');
-    this.#workspace = memory.allocate(WORKSPACE, 'workspace of cuBLASLt');
+    this.#workspaces.push(memory.allocate(WORKSPACE, 'workspace of cuBLASLt'));
     this.#choices = new AlgorithmChoices(device, cublasLtVersion(path, device.info));
   }
 
@@ -150,11 +151,21 @@ export class Gemm {
     // cuBLASLt is column-major: row-major d = a·b is its dᵀ = bᵀ·aᵀ, so the operands change places.
     const { cublasLtMatmul } = this.#functions;
     const { b: left, a: right, c: added = product.d, d: written } = product;
-    const [workspace, stream] = [this.#workspace.address, this.#device.stream];
+    const [workspace, stream] = [this.#workspaceOf(this.#device.lane), this.#device.stream];
     const betaAt = address + 4;
     // biome-ignore format: one line for each matrix
     return cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
       added, c, written, d, proposals.address(place), workspace, WORKSPACE, stream);
+  }
+
+  /** Products that may be at work at one time have one each. */
+  #workspaceOf(lane: number): number {
+    const known = this.#workspaces[lane];
+    if (known) return known.address;
+    this.#device.recording?.refuse('a product beside others was its first');
+    const made = this.#memory.allocate(WORKSPACE, 'workspace of cuBLASLt');
+    this.#workspaces[lane] = made;
+    return made.address;
   }
 
   /** Makes what products of e4m3 want beside their operands: a recorded step must find it. */

@@ -7,6 +7,7 @@
 import { CudaError, CudaOutOfMemoryError, type Holder } from '../errors.js';
 import { CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERRORS, isContextLost, POOL_ATTRIBUTE } from '../libraries/driver.js';
 import { HostMemory } from '../libraries/native.js';
+import { markBlock } from '../recording/asides.js';
 import type { Block } from './block.js';
 import { type Device, driverError } from './device.js';
 
@@ -34,7 +35,7 @@ export class Memory {
     // The driver refuses empty blocks, and a tensor without elements needs a place too.
     const size = Math.max(bytes, 16);
     const { driver, stream, recording } = this.#device;
-    if (recording?.capturing) return recording.allocate(size, by);
+    if (recording?.capturing) return markBlock(recording.allocate(size, by), recording.asides);
     let status = driver.cuMemAllocAsync(out.address, size, stream);
     if (status === CUDA_ERROR_OUT_OF_MEMORY) {
       this.trim();
@@ -53,13 +54,14 @@ export class Memory {
     if (this.bytes > this.peakBytes) this.peakBytes = this.bytes;
     const block: Block = { address, bytes: size, by, users: 1 };
     recording?.allocated(block);
-    return block;
+    return markBlock(block, recording?.asides);
   }
 
   /** A part of a block, which lives as long as any of its parts. */
   part(whole: Block, offset: number, bytes: number): Block {
     whole.users++;
-    return { address: whole.address + offset, bytes, by: whole.by, users: 1, whole };
+    const { by, aside } = whole;
+    return { address: whole.address + offset, bytes, by, users: 1, whole, ...(aside && { aside }) };
   }
 
   /** One user less; frees the block after the last one. */
@@ -83,6 +85,10 @@ export class Memory {
       this.release(block.whole);
       return;
     }
+    if (!this.#device.recording?.asides.putOff(() => this.#free(block))) this.#free(block);
+  }
+
+  #free(block: Block): void {
     if (block.arena) {
       block.arena.free(block.address);
       return;

@@ -47,11 +47,13 @@ export function capture(
   let results: Output[] | null = null;
   try {
     made = work();
+    recording.asides.joinAll();
     const outputs = made.map((tensor) => outputOf(backend, tensor));
     backend.settle();
     results = outputs;
   } finally {
     tf.dispose(made);
+    recording.asides.abandon();
     device.recording = null;
     if (results === null) backend.forgetGathers();
     graph = device.endCapture();

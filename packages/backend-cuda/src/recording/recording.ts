@@ -5,6 +5,7 @@
 import type { Block } from '../device/block.js';
 import type { TensorData } from '../storage.js';
 import type { Arena } from './arena.js';
+import { Asides, type LaneHost } from './asides.js';
 import { LaunchLog } from './launch-log.js';
 
 /** A step cannot be captured as it is; the message says what it did. It is run by the host instead. */
@@ -22,6 +23,8 @@ export interface FixedBytes {
 
 export class Recording {
   readonly log = new LaunchLog();
+  /** Work beside what is launched after it. */
+  readonly asides: Asides;
   readonly #trace: number[] = [];
   readonly #places = new Map<Block, number>();
   /** Of a captured run. */
@@ -41,11 +44,14 @@ export class Recording {
    * @param fixedAt memory for what a captured run uploads, of `fixedRoom` bytes.
    */
   constructor(
+    device: LaneHost,
     readonly inputs: ReadonlyMap<ArrayBufferView, Block>,
     readonly arena: Arena | null,
     readonly fixedAt = 0,
     readonly fixedRoom = 0,
-  ) {}
+  ) {
+    this.asides = new Asides(device, arena !== null);
+  }
 
   get capturing(): boolean {
     return this.arena !== null;

@@ -119,11 +119,11 @@ export class CudaStepRecorder {
       this.#told = true;
       this.#notify(`steps are launched one call at a time, not as a CUDA graph: ${reason}`);
     }
-    return this.#observed(slot, work, new Recording(slot.inputs.places, null));
+    return this.#observed(slot, work, new Recording(this.#backend.device, slot.inputs.places, null));
   }
 
   #watch(slot: Slot, work: Work): tf.Tensor[] {
-    const recording = new Recording(slot.inputs.places, null);
+    const recording = new Recording(this.#backend.device, slot.inputs.places, null);
     const outputs = this.#observed(slot, work, recording);
     const trace = recording.trace(outputs.map(({ dataId }) => this.#backend.data.get(dataId).block));
     // What is new in every run is no obstacle by being new: the capture will say what it is.
@@ -139,10 +139,13 @@ export class CudaStepRecorder {
     device.recording = recording;
     try {
       this.#counts.plain++;
-      return work(slot.inputs.arrays);
+      const made = work(slot.inputs.arrays);
+      recording.asides.joinAll();
+      return made;
     } catch (error) {
       if (!(error instanceof CudaOutOfMemoryError) || this.#memory.length === 0) throw error;
     } finally {
+      recording.asides.abandon();
       device.recording = null;
       // What a launched graph leaves behind too: whoever does the same on another process may have launched one.
       this.#backend.settle();
@@ -167,7 +170,13 @@ export class CudaStepRecorder {
     try {
       this.#makeRoom(bytesMissing(trace, this.#spaces()));
       fixed = fixedBytes > 0 ? memoryPool.allocate(fixedBytes, 'recorded steps') : null;
-      const recording = new Recording(slot.inputs.places, new Arena(this.#spaces()), fixed?.address, fixedBytes);
+      const recording = new Recording(
+        this.#backend.device,
+        slot.inputs.places,
+        new Arena(this.#spaces()),
+        fixed?.address,
+        fixedBytes,
+      );
       slot.graph = capture(this.#backend, recording, log, fixed, () => work(slot.inputs.arrays));
       this.#counts.recorded++;
       return null;

@@ -42,6 +42,10 @@ interface Wanted {
   readonly spaced?: boolean;
   /** What dropped channels would have given is replaced by a map. */
   readonly compensated?: boolean;
+  /** Of the adapters; with 8 the kernels of branches take them. */
+  readonly rank?: 4 | 8;
+  /** Whether what is on other streams than the first is done as late as may be (emulator/README.md). */
+  readonly late?: boolean;
   readonly args?: TrainerOptions['args'];
   readonly options?: Partial<TrainerOptions>;
 }
@@ -64,14 +68,24 @@ function recording(how: 'graphs' | 'host' | 'none'): void {
   });
 }
 
-afterEach(() => vi.restoreAllMocks());
+afterEach(() => {
+  vi.restoreAllMocks();
+  delete process.env.SPFT_EMULATOR_ASYNC;
+});
 
-async function makeModel({ sparse = false, dropout = 0, fp8 = false, spaced = false, compensated = false }: Wanted) {
+async function makeModel({
+  sparse = false,
+  dropout = 0,
+  fp8 = false,
+  spaced = false,
+  compensated = false,
+  rank = 4,
+}: Wanted) {
   const options = { basePrecision: fp8 ? ('fp8' as const) : ('bf16' as const) };
   const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), options);
   const ofMlp = fp8 ? [] : ['gate_proj', 'up_proj', 'down_proj'];
   const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', ...ofMlp];
-  const peft = getPeftModel(model, { r: 4, loraAlpha: 8, loraDropout: dropout, targetModules });
+  const peft = getPeftModel(model, { r: rank, loraAlpha: 8, loraDropout: dropout, targetModules });
   const config = {
     mode: 'svd_4',
     sparsity: { 'layers.1.mlp': 0.5, 'layers.1.self_attn': 0.5 },
@@ -128,9 +142,12 @@ describeCuda('training by recorded steps', () => {
     ['the same on a base in FP8', { sparse: true, compensated: true, fp8: true }],
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
     ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
+    ['LoRA, what is made beside products late', { rank: 8, late: true }],
+    ['SparseLoRA, what is made beside products late', { rank: 8, sparse: true, late: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],
   ] as const satisfies readonly (readonly [string, Wanted])[]) {
     it(`gives the bits of the same steps by the host: ${name}`, { timeout: 300_000 }, async () => {
+      if ('late' in wanted) process.env.SPFT_EMULATOR_ASYNC = 'late';
       const ours = await run('graphs', wanted);
       expect(ours.messages).toEqual([]);
       expect(ours.counts!.replayed).toBeGreaterThan(6);

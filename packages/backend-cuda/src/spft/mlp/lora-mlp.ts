@@ -20,7 +20,7 @@ import {
   writeBranches,
   writeBranchGradient,
 } from '../project/branches.js';
-import { activationType, type Branch, masks } from '../project/layers.js';
+import { activationType, type Branch, LANE, leaveRoom, masks } from '../project/layers.js';
 import { activationFits, branchActivation, branchActivationGrad, type GateAndUp } from './branch-activation.js';
 
 type Layers = LoraMlpAttributes['layers'];
@@ -76,24 +76,32 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   const { gate, up, down } = layers;
   const [T, H] = x.shape as [number, number];
   const wide = () => backend.output([T, gate.weight.shape[0]!], 'float32', 'bf16');
-  const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16');
-  const [ofGate, ofUp, y] = [wide(), wide(), wide()];
-  withActivations(backend, x, 'bf16', (x) => {
-    timesWeight(backend, x, gate.weight, { d: backend.address(ofGate), type: 'bf16' });
-    timesWeight(backend, x, up.weight, { d: backend.address(ofUp), type: 'bf16' });
-  });
+  const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], T);
+  const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16', beside);
+  const [ofGate, ofUp] = withActivations(backend, x, 'bf16', (x) =>
+    [up, gate].map(({ weight }, n) =>
+      backend.beside(n === 0 && beside ? LANE.products : 0, () => {
+        const z = wide();
+        timesWeight(backend, x, weight, { d: backend.address(z), type: 'bf16' });
+        return z;
+      }),
+    ),
+  ).reverse() as [TensorInfo, TensorInfo];
+  const y = wide();
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
   const maskedY = of.keep ? wide() : null;
   branchActivation(backend, of, backend.address(y), maskedY ? backend.address(maskedY) : 0);
   const group = groupBranches([down.lora]);
-  const hDown = branchInputs(backend, y, group, 'bf16');
+  const hDown = branchInputs(backend, y, group, 'bf16', beside);
   const below = backend.as(residual, 'bf16');
   const result = withOutput ? backend.output([T, H], 'float32', 'bf16') : backend.share(below);
   if (withOutput) {
-    writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: below, from: 0 }]);
+    if (!beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: below, from: 0 }]);
+    const c = backend.address(!beside ? result : below);
     withActivations(backend, maskedY ?? y, 'bf16', (y) =>
-      timesWeight(backend, y, down.weight, { d: backend.address(result), type: 'bf16', beta: 1 }),
+      timesWeight(backend, y, down.weight, { d: backend.address(result), c, type: 'bf16', beta: 1 }),
     );
+    if (beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: result, from: 0 }]);
   }
   for (const made of maskedY ? [below, maskedY] : [below]) backend.release(made);
   return [result, h, hDown, ofGate, ofUp, y];
@@ -106,7 +114,8 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   const wide = () => backend.output(y.shape, 'float32', 'bf16');
   const dy = backend.as(inputs.dy, 'bf16');
   const downGroup = groupBranches([down.lora]);
-  const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16');
+  const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], x.shape[0]!);
+  const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16', beside);
   const base = wide();
   withActivations(backend, dy, 'bf16', (dy) =>
     timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16' }),
@@ -123,14 +132,15 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   for (const made of [base, ofDown.dh, dy]) backend.release(made);
 
   const group = groupBranches([gate.lora, up.lora]);
-  const ofRows = branchGradients(backend, x, h, [dgate, dup], group, 'bf16');
+  const ofRows = branchGradients(backend, x, h, [dgate, dup], group, 'bf16', beside);
   const dx = backend.output(x.shape, 'float32', 'bf16');
-  writeBranchGradient(backend, dx, ofRows.dh, group, x.shape[0]!, 'bf16');
+  if (!beside) writeBranchGradient(backend, dx, ofRows.dh, group, x.shape[0]!, 'bf16');
   [gate, up].forEach(({ weight }, n) => {
     withActivations(backend, (masked ?? [dgate, dup])[n]!, 'bf16', (d) =>
-      timesTransposed(backend, d, weight, { d: backend.address(dx), type: 'bf16', beta: 1 }),
+      timesTransposed(backend, d, weight, { d: backend.address(dx), type: 'bf16', beta: beside && n === 0 ? 0 : 1 }),
     );
   });
+  if (beside) writeBranchGradient(backend, dx, ofRows.dh, group, 0, 'bf16');
   for (const made of [dgate, dup, ofRows.dh, ...(masked ?? [])]) backend.release(made);
   return [dx, ...ofRows.gradients, ...ofDown.gradients];
 };

@@ -3,7 +3,7 @@
  *
  * A branch comes before the frozen product, as does its gradient: what is written first is rounded once more when the other product is added to
  * it, and of the branch, which is small, that costs little. Neither order moves more bytes than the other. In sparse rows it comes after the kept
- * channels, which are written with zeros between them.
+ * channels, which are written with zeros between them; and in small models, where both are made beside one another (`leaveRoom`).
  *
  * A and B are float masters; products with bf16 activations take them in bf16. Those copies are kept with the masters, the A's of a group one
  * after the other, and the optimizer writes them together with the masters (optimizer.ts).
@@ -16,7 +16,7 @@ import { BYTES } from '../../storage.js';
 import { maskInPlace } from '../select/mask-columns.js';
 import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
 import { outputsFit, outputsInOneLaunch } from './branch-outputs.js';
-import type { Branch } from './layers.js';
+import { type Branch, LANE } from './layers.js';
 import { adapterIn } from './lora-linear.js';
 
 type Type = 'bf16' | 'f32';
@@ -73,17 +73,25 @@ function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: num
   inScope(backend, (scope) => f(adapterIn(backend, type, b, scope)));
 }
 
-/** h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller. */
-export function branchInputs(backend: CudaBackend, x: TensorInfo, group: BranchGroup, type: Type): TensorInfo {
+/** h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller. @param beside whether it is made beside what is launched after it. */
+export function branchInputs(
+  backend: CudaBackend,
+  x: TensorInfo,
+  group: BranchGroup,
+  type: Type,
+  beside = false,
+): TensorInfo {
   const [T, inputs] = x.shape as [number, number];
-  const h = backend.output([T, group.rank], 'float32', type);
-  withStackedA(backend, group, type, (b) =>
-    backend.multiply({
-      ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
-      ...{ a: backend.address(x), b, d: backend.address(h) },
-    }),
-  );
-  return h;
+  return backend.beside(beside ? LANE.branches : 0, () => {
+    const h = backend.output([T, group.rank], 'float32', type);
+    withStackedA(backend, group, type, (b) =>
+      backend.multiply({
+        ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
+        ...{ a: backend.address(x), b, d: backend.address(h) },
+      }),
+    );
+    return h;
+  });
 }
 
 /** What a sum begins with: nothing in rows before `from`, this matrix in the others. */
@@ -166,7 +174,11 @@ export interface BranchGradients {
   readonly gradients: TensorInfo[];
 }
 
-/** Gradients of the branches. @param dys of all layers. */
+/**
+ * Gradients of the branches.
+ * @param dys of all layers.
+ * @param beside whether they are made beside what is launched after it.
+ */
 export function branchGradients(
   backend: CudaBackend,
   x: TensorInfo,
@@ -174,25 +186,33 @@ export function branchGradients(
   dys: readonly TensorInfo[],
   group: BranchGroup,
   type: Type,
+  beside: boolean,
 ): BranchGradients {
   const [T, inputs] = x.shape as [number, number];
   const { rank: all } = group;
-  const dh = backend.output([T, all], 'float32', type);
-  const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
-  const dbs = group.of.map((part) => part && backend.output(part.branch.b.shape, 'float32', 'f32'));
-  if (!(type === 'bf16' && inOnePass(backend, T, h, dys, dbs, group, dh)))
-    byProducts(backend, T, h, dys, dbs, group, type, dh);
-  const gradients = group.of.flatMap((part, n) =>
-    part ? [backend.view(stackedGradient, part.branch.a.shape, part.at * inputs), dbs[n]!] : [],
-  );
-  if (T === 0) backend.clear(stackedGradient);
-  else {
-    backend.multiply({
-      ...{ m: all, n: inputs, k: T, transposeA: true, type, outputType: 'f32' },
-      ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
-    });
-  }
-  backend.release(stackedGradient);
+  const { dh, dbs } = backend.beside(beside ? LANE.branches : 0, () => {
+    const dh = backend.output([T, all], 'float32', type);
+    const dbs = group.of.map((part) => part && backend.output(part.branch.b.shape, 'float32', 'f32'));
+    if (!(type === 'bf16' && inOnePass(backend, T, h, dys, dbs, group, dh)))
+      byProducts(backend, T, h, dys, dbs, group, type, dh);
+    return { dh, dbs };
+  });
+  // By itself: what waits for dh does not wait for this.
+  const gradients = backend.beside(beside ? LANE.branches : 0, () => {
+    const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
+    if (T === 0) backend.clear(stackedGradient);
+    else {
+      backend.multiply({
+        ...{ m: all, n: inputs, k: T, transposeA: true, type, outputType: 'f32' },
+        ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
+      });
+    }
+    const gradients = group.of.flatMap((part, n) =>
+      part ? [backend.view(stackedGradient, part.branch.a.shape, part.at * inputs), dbs[n]!] : [],
+    );
+    backend.release(stackedGradient);
+    return gradients;
+  });
   return { dh, gradients };
 }
 

@@ -88,6 +88,18 @@ export function masks(backend: CudaBackend, { weight, keep, lora }: Layer, T: nu
   return (T - D) * (keep.total - keep.kept) * others < backend.masksBelow;
 }
 
+/** What is made on which lane (`CudaBackend.beside`): low-rank branches, products beside others, the choice of channels. */
+export const LANE = { branches: 1, products: 2, choice: 3 } as const;
+
+/**
+ * Whether products of T rows and these weights leave room on the GPU for work beside them. Then that is done on lanes, and a layer's branch comes after its
+ * product, which need not wait for it. Not with weights that are there for a while only, as others take their place when the backend's stream is done.
+ */
+export const leaveRoom = (backend: CudaBackend, weights: readonly TensorInfo[], T: number): boolean =>
+  weights.every(
+    ({ shape, dataId }) => T * shape[0]! * shape[1]! < backend.besideBelow && !backend.data.get(dataId).gathered,
+  );
+
 /** Element type of activations that come of x and a frozen weight. */
 export const activationType = (backend: CudaBackend, x: TensorInfo, weight: TensorInfo): 'bf16' | 'f32' =>
   backend.physical(x) === 'bf16' && backend.physical(weight) !== 'f32' ? 'bf16' : 'f32';

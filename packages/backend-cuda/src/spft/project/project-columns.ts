@@ -20,7 +20,7 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, type Layer, masks, rowsOf } from './layers.js';
+import { activationType, addRows, type Layer, leaveRoom, masks, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -95,14 +95,16 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
   // What a magnitude rescales is without the residual.
   const magnitude = layer.lora?.magnitude;
   let below = magnitude ? null : residual;
-  const h = group.rank > 0 ? branchInputs(backend, x, group, type) : null;
-  if (h) {
+  const masked = masks(backend, layer, T, D);
+  const beside = !magnitude && (D === T || masked) && leaveRoom(backend, [layer.weight], T);
+  const h = group.rank > 0 ? branchInputs(backend, x, group, type, beside) : null;
+  if (h && !beside) {
     writeBranches(backend, [y], h, group, type, [below && { matrix: below, from: 0 }]);
     below = y;
   }
   let gathered: TensorInfo | null = null;
   if (D === T) forward(backend, x, below, layer, false, y, type);
-  else if (masks(backend, layer, T, D)) {
+  else if (masked) {
     const values = maskColumns(backend, x, layer.keep!.indices, D);
     forward(backend, values, below, layer, false, y, type);
     backend.release(values);
@@ -113,6 +115,7 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
       for (const slice of slices) backend.release(slice);
     }
   }
+  if (h && beside) writeBranches(backend, [y], h, group, type, [{ matrix: y, from: 0 }]);
   if (layer.bias) addRows(backend, y, layer.bias);
   const outputs = h ? [y, h] : [y];
   if (magnitude) {
@@ -148,6 +151,8 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
   const dx = backend.output([T, columns], 'float32', type);
   const D = keep ? denseRows : T;
   const masked = masks(backend, layer, T, D);
+  const beside = (D === T || masked) && leaveRoom(backend, [weight], T);
+  const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type, beside) : null;
   const ofDy = new Activations(backend, dy, type);
   // Sparse rows first: they are written with zeros between the kept channels.
   if (masked) {
@@ -160,15 +165,14 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     scatterColumns(backend, values, keep.indices, dxSparse);
     for (const made of [dxSparse, values]) backend.release(made);
   }
-  const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type) : null;
-  if (ofBranch) {
-    writeBranchGradient(backend, dx, ofBranch.dh, group, masked ? 0 : D, type);
-    backend.release(ofBranch.dh);
-  }
+  const branchFirst = ofBranch !== null && !beside;
+  if (branchFirst) writeBranchGradient(backend, dx, ofBranch.dh, group, masked ? 0 : D, type);
   if (D > 0 && !masked) {
-    const sum = { d: backend.address(dx), type, beta: ofBranch ? 1 : 0 } as const;
+    const sum = { d: backend.address(dx), type, beta: branchFirst ? 1 : 0 } as const;
     timesTransposed(backend, ofDy, weight, sum, 0, D);
   }
+  if (ofBranch && !branchFirst) writeBranchGradient(backend, dx, ofBranch.dh, group, 0, type);
+  if (ofBranch) backend.release(ofBranch.dh);
   ofDy.release();
   backend.release(x);
   backend.release(dy);

@@ -14,6 +14,7 @@ import { gatherColumnsTo } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import {
+  type BranchGroup,
   branchGradients,
   branchInputs,
   groupBranches,
@@ -22,7 +23,17 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, beginSideBySide, beginWithBias, type Layer, masks, rowsOf } from './layers.js';
+import {
+  activationType,
+  addRows,
+  beginSideBySide,
+  beginWithBias,
+  LANE,
+  type Layer,
+  leaveRoom,
+  masks,
+  rowsOf,
+} from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -65,9 +76,12 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
   const type = activationType(backend, x, layers[0]!.weight);
   const group = groupBranches(layers.map(({ lora }) => lora));
   const masked = layers.map((layer) => masks(backend, layer, T, denseRows));
+  const D = layers.map(({ keep }) => (keep ? denseRows : T));
+  const gathers = D.some((rows, n) => rows < T && !masked[n]);
   return withActivations(backend, x, type, (x) => {
+    if (group.rank > 0 && !gathers && leaveRoom(backend, weightsOf(layers), T))
+      return besideBranches(backend, x, layers, group, D, type);
     const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
-    const D = layers.map(({ keep }) => (keep ? denseRows : T));
     // Sparse rows first: they are written with zeros between the kept channels.
     layers.forEach((layer, n) => {
       if (!masked[n]) return;
@@ -98,19 +112,63 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
       backend.release(slice);
     });
     if (h === null) return [...ys, ...gathered];
-    const kept = [h];
-    const outputs = ys.map((y, n) => {
-      const { weight, lora } = layers[n]!;
-      if (!lora?.magnitude) return y;
-      const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
-      const rescaled = backend.output(y.shape, 'float32', type);
-      rescaleTo(backend, y, { magnitude: lora.magnitude, norms }, rescaled);
-      kept.push(y, norms);
-      return rescaled;
-    });
-    return [...outputs, ...kept, ...gathered];
+    return [...withMagnitude(backend, layers, ys, h, type), ...gathered];
   });
 };
+
+/** What the op gives, of what it is without magnitudes: outputs, h, and for each magnitude what its gradient wants. */
+function withMagnitude(
+  backend: CudaBackend,
+  layers: readonly Layer[],
+  ys: readonly TensorInfo[],
+  h: TensorInfo,
+  type: Type,
+): TensorInfo[] {
+  const kept = [h];
+  const outputs = ys.map((y, n) => {
+    const { weight, lora } = layers[n]!;
+    if (!lora?.magnitude) return y;
+    const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
+    const rescaled = backend.output(y.shape, 'float32', type);
+    rescaleTo(backend, y, { magnitude: lora.magnitude, norms }, rescaled);
+    kept.push(y, norms);
+    return rescaled;
+  });
+  return [...outputs, ...kept];
+}
+
+const weightsOf = (layers: readonly Layer[]) => layers.map(({ weight }) => weight);
+
+/** The op where no channels are gathered: the products of all layers and what branches begin with beside one another, then branches on top. */
+function besideBranches(
+  backend: CudaBackend,
+  x: Activations,
+  layers: readonly Layer[],
+  group: BranchGroup,
+  D: readonly number[],
+  type: Type,
+): TensorInfo[] {
+  const T = x.x.shape[0]!;
+  // What several products take is made before they are begun.
+  for (const { weight } of layers) x.for(weight);
+  const h = branchInputs(backend, x.x, group, type, true);
+  const make = (n: number): TensorInfo => {
+    const layer = layers[n]!;
+    const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
+    dense(backend, x, layer, y, false);
+    if (D[n]! < T && group.of[n] === null) maskInPlace(backend, y, layer.keep!.indices, D[n]!);
+    return y;
+  };
+  // The first is the largest: the others are begun before it, beside it.
+  const others = layers.slice(1).map((_, n) => backend.beside(LANE.products, () => make(n + 1)));
+  const ys = [make(0), ...others];
+  const below = ys.map((matrix, n) => ({
+    ...{ matrix, from: 0 },
+    ...(D[n]! < T && { mask: { indices: layers[n]!.keep!.indices, from: D[n]! } }),
+  }));
+  writeBranches(backend, ys, h, group, type, below);
+  return withMagnitude(backend, layers, ys, h, type);
+}
 
 /** dx [rows, in] = or += Σ dyᵢ·Wᵢ. */
 function backward(
@@ -224,12 +282,15 @@ const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
     return dz;
   });
   const dx = withInput ? backend.output(x.shape, 'float32', type) : null;
-  const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type) : null;
-  if (ofBranches) {
-    if (dx) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
-    backend.release(ofBranches.dh);
+  const beside = leaveRoom(backend, weightsOf(layers), T);
+  const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type, beside) : null;
+  const onTop = ofBranches !== null && !beside;
+  if (dx) {
+    if (onTop) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
+    writeInputGradient(backend, layers, denseRows, dys, inputs.kept0 ?? null, dx, onTop ? 1 : 0, type);
+    if (ofBranches && !onTop) writeBranchGradient(backend, dx, ofBranches.dh, group, 0, type);
   }
-  if (dx) writeInputGradient(backend, layers, denseRows, dys, inputs.kept0 ?? null, dx, ofBranches ? 1 : 0, type);
+  if (ofBranches) backend.release(ofBranches.dh);
   for (const made of [x, ...dys]) backend.release(made);
   return [...(dx ? [dx] : []), ...withMagnitudes(layers, ofBranches?.gradients ?? [], dmagnitudes)];
 };
