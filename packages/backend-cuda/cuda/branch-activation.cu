@@ -1,6 +1,6 @@
 // SwiGLU of a gated MLP with low-rank branches on gate and up, and its gradient, in one launch each: what the frozen products gave, with the branches on top,
 // is no matrix in memory. Of rows from `dense` on, where there are `indices`, of what frozen products gave the kept channels alone count, and results are
-// written twice: whole, for the branches, and with zeros in the other channels, for frozen products. All ranks are multiples of 8 and at most RANK, a
+// written twice: whole, for the branches and dense rows, and the kept channels of sparse rows side by side, for frozen products. All ranks are multiples of 8 and at most RANK, a
 // multiple of 32: smaller ones are filled up with zeros. A block has 64 rows of 128 channels, a warp 16 rows of half of these, a quarter at a time.
 // Reference: lora-mlp.reference.ts of sparse-ops.
 #include "spft.cuh"
@@ -38,14 +38,27 @@ __device__ __forceinline__ void load_tile(bf16* tile, int rows, const bf16* from
   }
 }
 
-// All ones in the block's columns that are kept. Wants a barrier before it is read.
-__device__ __forceinline__ void find_mask(u16* mask, const int* indices, int kept, int first_column) {
-  if (threadIdx.x < COLUMNS) mask[threadIdx.x] = 0;
+// The kept ones of a block's columns.
+struct Kept {
+  u16 mask[COLUMNS];  // all ones
+  u8 list[COLUMNS];   // ascending
+  int begin, end;     // their places among all that are kept
+};
+
+// Finds them. Wants a barrier before they are read.
+__device__ __forceinline__ void find_kept(Kept& of, const int* indices, int kept, int first_column) {
+  if (threadIdx.x < COLUMNS) of.mask[threadIdx.x] = 0;
+  if (threadIdx.x == 0) of.begin = kept, of.end = 0;
   __syncthreads();
   for (int i = threadIdx.x; i < kept; i += THREADS) {
     const int column = indices[i] - first_column;
-    if (column >= 0 && column < COLUMNS) mask[column] = 0xffffu;
+    if (column < 0 || column >= COLUMNS) continue;
+    of.mask[column] = 0xffffu;
+    atomicMin(&of.begin, i);
+    atomicMax(&of.end, i + 1);
   }
+  __syncthreads();
+  for (int i = of.begin + threadIdx.x; i < of.end; i += THREADS) of.list[i - of.begin] = indices[i] - first_column;
 }
 
 // h·bᵀ of 16 rows of a tile from `row` on and OWN rows of another from `column` on.
@@ -89,39 +102,38 @@ __device__ __forceinline__ u32 with_branch(u32 base, float s, float low, float h
   return pack_bf16(low_float(base) + s * low, high_float(base) + s * high);
 }
 
-// A tile to rows of `to` and, where it is not null, of `masked`.
-__device__ __forceinline__ void store_tile(const bf16* tile, bf16* to, bf16* masked, const u16* mask, int first, int rows, int dense, int first_column,
-                                           int columns) {
+// The kept columns of a tile's sparse rows to `to` [rows - dense, stride].
+__device__ __forceinline__ void store_kept(const bf16* tile, bf16* to, const Kept& of, int first, int rows, int dense, int stride) {
+  const int lane = threadIdx.x & 31, count = of.end - of.begin;
+  for (int row = threadIdx.x >> 5; row < ROWS; row += THREADS / 32) {
+    if (first + row < dense || first + row >= rows) continue;
+    bf16* const at = to + (i64)(first + row - dense) * stride + of.begin;
+    for (int i = lane; i < count; i += 32) at[i] = tile[row * Y_STRIDE + of.list[i]];
+  }
+}
+
+// A tile to rows of `to`.
+__device__ __forceinline__ void store_tile(const bf16* tile, bf16* to, int first, int rows, int first_column, int columns) {
   const int column = threadIdx.x % ACROSS * 8;
   if (first_column + column >= columns) return;
 #pragma unroll 4
   for (int row = threadIdx.x / ACROSS; row < ROWS; row += DOWN) {
     if (first + row >= rows) return;
-    const i64 at = (i64)(first + row) * columns + first_column + column;
-    Words4 words = *(const Words4*)(tile + row * Y_STRIDE + column);
-    *(Words4*)(to + at) = words;
-    if (masked) {
-      if (first + row >= dense) {
-        const Words4 kept = *(const Words4*)(mask + column);
-#pragma unroll
-        for (int i = 0; i < 4; i++) words.word[i] &= kept.word[i];
-      }
-      *(Words4*)(masked + at) = words;
-    }
+    *(Words4*)(to + (i64)(first + row) * columns + first_column + column) = *(const Words4*)(tile + row * Y_STRIDE + column);
   }
 }
 
-// y [rows, columns] = silu(gate) ⊙ up, where gate and up [rows, columns] are with s·h·bᵀ on top; h [rows, all], that of gate first. With `indices` masked_y
-// as well.
+// y [rows, columns] = silu(gate) ⊙ up, where gate and up [rows, columns] are with s·h·bᵀ on top; h [rows, all], that of gate first. With `indices` kept_y
+// [rows - dense, kept] as well.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    branch_activation(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* masked_y,
+    branch_activation(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
                       int rows, int dense, int columns, int kept, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(bf16, shared);
   bf16* const gate_tile = shared;
   bf16* const up_tile = gate_tile + ROWS * Y_STRIDE;
   bf16* const b_tiles = up_tile + ROWS * Y_STRIDE;
   bf16* const h_tiles = b_tiles + 2 * COLUMNS * H_STRIDE;
-  __shared__ __align__(16) u16 mask[COLUMNS];
+  __shared__ __align__(16) Kept channels;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS;
   load_low_rank(b_tiles, COLUMNS, b_gate, first_column, columns, rank_gate, rank_gate);
   load_low_rank(b_tiles + COLUMNS * H_STRIDE, COLUMNS, b_up, first_column, columns, rank_up, rank_up);
@@ -130,7 +142,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   load_tile(gate_tile, ROWS, gate, first, rows, first_column, columns);
   load_tile(up_tile, ROWS, up, first, rows, first_column, columns);
   ptx_copy_async_commit();
-  if (indices) find_mask(mask, indices, kept, first_column);
+  if (indices) find_kept(channels, indices, kept, first_column);
   ptx_copy_async_wait<0>();
   __syncthreads();
 
@@ -149,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       for (int n = 0; n < OWN / 8; n++) {
         const int column = own_column + 8 * n + 2 * (lane & 3);
         u32* const place = (u32*)(gate_tile + row * Y_STRIDE + column);
-        const u32 counts = masks ? *(const u32*)(mask + column) : 0xffffffffu;
+        const u32 counts = masks ? *(const u32*)(channels.mask + column) : 0xffffffffu;
         const u32 g = with_branch(*place & counts, s_gate, of_gate[n][2 * below], of_gate[n][2 * below + 1]);
         const u32 u = with_branch(*(const u32*)(up_tile + row * Y_STRIDE + column) & counts, s_up, of_up[n][2 * below], of_up[n][2 * below + 1]);
         const float low = low_float(g), high = high_float(g);
@@ -158,14 +170,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
   }
   __syncthreads();
-  store_tile(gate_tile, y, masked_y, mask, first, rows, dense, first_column, columns);
+  if (kept_y) store_kept(gate_tile, kept_y, channels, first, rows, dense, kept);
+  store_tile(gate_tile, y, first, rows, first_column, columns);
 }
 
-// The gradients of gate and up [rows, columns], with `indices` masked ones as well. The gradient of y is what the frozen product of down gave, dy [rows,
+// The gradients of gate and up [rows, columns], with `indices` kept_d [rows - dense, kept + kept] of both as well. The gradient of y is what the frozen product of down gave, dy [rows,
 // columns], with dh·a of its branch on top: dh [rows, rank_down], a [rank_down, columns].
 extern "C" __global__ void __launch_bounds__(THREADS)
     branch_activation_grad(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* dy,
-                           const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* masked_dgate, bf16* masked_dup, int rows, int dense, int columns,
+                           const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* kept_d, int rows, int dense, int columns,
                            int kept, int all, int rank_gate, int rank_up, int rank_down, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(bf16, shared);
   bf16* const gate_tile = shared;
@@ -175,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   bf16* const b_tiles = a_tile + RANK * Y_STRIDE;
   bf16* const h_tiles = b_tiles + 2 * COLUMNS * H_STRIDE;
   bf16* const dh_tile = h_tiles + 2 * ROWS * H_STRIDE;
-  __shared__ __align__(16) u16 mask[COLUMNS];
+  __shared__ __align__(16) Kept channels;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS;
   load_low_rank(b_tiles, COLUMNS, b_gate, first_column, columns, rank_gate, rank_gate);
   load_low_rank(b_tiles + COLUMNS * H_STRIDE, COLUMNS, b_up, first_column, columns, rank_up, rank_up);
@@ -187,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   load_tile(up_tile, ROWS, up, first, rows, first_column, columns);
   load_tile(dy_tile, ROWS, dy, first, rows, first_column, columns);
   ptx_copy_async_commit();
-  if (indices) find_mask(mask, indices, kept, first_column);
+  if (indices) find_kept(channels, indices, kept, first_column);
   ptx_copy_async_wait<0>();
   __syncthreads();
 
@@ -208,7 +221,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const int column = own_column + 8 * n + 2 * (lane & 3);
         u32* const of_dgate = (u32*)(gate_tile + row * Y_STRIDE + column);
         u32* const of_dup = (u32*)(up_tile + row * Y_STRIDE + column);
-        const u32 counts = masks ? *(const u32*)(mask + column) : 0xffffffffu;
+        const u32 counts = masks ? *(const u32*)(channels.mask + column) : 0xffffffffu;
         const u32 g = with_branch(*of_dgate & counts, s_gate, of_gate[n][2 * below], of_gate[n][2 * below + 1]);
         const u32 u = with_branch(*of_dup & counts, s_up, of_up[n][2 * below], of_up[n][2 * below + 1]);
         const u32 d = *(const u32*)(dy_tile + row * Y_STRIDE + column) & counts;
@@ -227,6 +240,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
   }
   __syncthreads();
-  store_tile(gate_tile, dgate, masked_dgate, mask, first, rows, dense, first_column, columns);
-  store_tile(up_tile, dup, masked_dup, mask, first, rows, dense, first_column, columns);
+  if (kept_d) {
+    store_kept(gate_tile, kept_d, channels, first, rows, dense, 2 * kept);
+    store_kept(up_tile, kept_d + kept, channels, first, rows, dense, 2 * kept);
+  }
+  store_tile(gate_tile, dgate, first, rows, first_column, columns);
+  store_tile(up_tile, dup, first, rows, first_column, columns);
 }

@@ -298,6 +298,12 @@ export class CudaBackend extends tf.KernelBackend {
     return asides ? asides.run(lane, work) : work();
   }
 
+  /** The same for work that writes a part of memory taken before it. @returns what waits for it, to be called before anybody reads that. */
+  besideRows(lane: Lane, work: () => void): () => void {
+    this.beside(lane, work);
+    return () => this.device.recording?.asides.joinLane(lane);
+  }
+
   multiply(product: Product): void {
     this.#gemm.multiply(product);
   }

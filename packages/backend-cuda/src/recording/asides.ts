@@ -86,6 +86,11 @@ export class Asides {
     this.#end(({ lane, number }) => lane === aside.lane && number <= aside.number);
   }
 
+  /** What is launched from now on comes after all that was begun on a lane. */
+  joinLane(lane: Lane): void {
+    for (const aside of [...this.#underWay].reverse()) if (aside.lane === lane) this.join(aside);
+  }
+
   joinAll(): void {
     for (const aside of [...this.#underWay].reverse()) this.join(aside);
   }

@@ -48,15 +48,15 @@ const gradSharedBytes = (R: number): number => sharedBytes(R, 3, 2 * COLUMNS + 3
 /** Whether these kernels can take branches of these ranks. */
 export const activationFits = (backend: CudaBackend, ranks: readonly number[]): boolean =>
   ranks.every((rank) => rank > 0 && rank % 8 === 0 && rank <= RANKS.at(-1)!) &&
-  gradSharedBytes(variantFor(...ranks)) + 2 * COLUMNS <= backend.device.info.sharedBytes;
+  gradSharedBytes(variantFor(...ranks)) + 4 * COLUMNS <= backend.device.info.sharedBytes;
 
-/** y [rows, columns] = silu(gate) ⊙ up, and with a selection `maskedY`, zero in channels that are not kept. */
-export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, maskedY: number): void {
+/** y [rows, columns] = silu(gate) ⊙ up, and with a selection `keptY` [rows − dense, kept], the kept channels of sparse rows side by side. */
+export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, keptY: number): void {
   const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
   const R = variantFor(ofGate.rank, ofUp.rank);
   const parameters = `${'p'.repeat(8)}${'i'.repeat(7)}ff`;
   const kernel = backend.kernel('branch-activation', 'branch_activation', parameters, { RANK: String(R) });
-  const addresses = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, y, maskedY];
+  const addresses = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, y, keptY];
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
@@ -75,22 +75,21 @@ export interface ActivationGradient {
   /** [rows, columns] each: results. */
   readonly dgate: number;
   readonly dup: number;
-  /** With a selection, the same with zeros in channels that are not kept. */
-  readonly maskedDgate: number;
-  readonly maskedDup: number;
+  /** With a selection, the kept channels of sparse rows of both, side by side: [rows − dense, kept + kept]. */
+  readonly keptD: number;
 }
 
 export function branchActivationGrad(backend: CudaBackend, of: GateAndUp, gradient: ActivationGradient): void {
   const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
-  const { dy, dh, a, rank, dgate, dup, maskedDgate, maskedDup } = gradient;
+  const { dy, dh, a, rank, dgate, dup, keptD } = gradient;
   const R = variantFor(ofGate.rank, ofUp.rank, rank);
-  const parameters = `${'p'.repeat(13)}${'i'.repeat(8)}ff`;
+  const parameters = `${'p'.repeat(12)}${'i'.repeat(8)}ff`;
   const kernel = backend.kernel('branch-activation', 'branch_activation_grad', parameters, { RANK: String(R) });
   const inputs = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, dy, dh, a];
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank, rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
-  const args = [...inputs, dgate, dup, maskedDgate, maskedDup, ...numbers];
+  const args = [...inputs, dgate, dup, keptD, ...numbers];
   backend.launch(kernel, gridOf(of), [THREADS], args, gradSharedBytes(R));
 }
 

@@ -1,16 +1,19 @@
 /**
  * @file The gated MLP with LoRA on all three layers (`loraMlp` of sparse-ops): SwiGLU adds the branches of gate and up by itself, as its gradient does that of
- * down, and where sparse rows are masked it writes what frozen products get beside what the branches do. So it takes fewer launches than its parts and moves
- * fewer bytes. Where sparse rows gather their channels, and of MLPs that are not plain, it makes nothing, and they are composed of the kernels of `project/`.
+ * down, so that it takes fewer launches than its parts and moves fewer bytes. Of small MLPs, whose sparse rows are masked rather than gathered: gate and up
+ * make all channels of sparse rows, and SwiGLU takes those that are kept, which it gives side by side as well. So down takes the kept columns of its weight
+ * alone, and the gradient of x the kept rows of theirs: sums over channels are short. Where sparse rows gather their channels, and of MLPs that are not plain,
+ * it makes nothing, and they are composed of the kernels of `project/`.
  *
- * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up [T, I]; silu(gate) ⊙ up [T, I]. Gate and up with
- * their branches are made again.
+ * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up [T, I]; silu(gate) ⊙ up [T, I]; the kept rows of
+ * the weights of gate and up [kept + kept, H] where there are sparse rows. Gate and up with their branches are made again.
  */
 import type { KernelMlpLayer, KernelSelection, LoraMlpAttributes } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { keptColumns, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { halfOf } from '../../shared/tensors.js';
+import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import {
   branchGradients,
@@ -67,6 +70,9 @@ function gateAndUp(
   };
 }
 
+/** Address of a row of a matrix in bf16. */
+const rowOf = (address: number, row: number, columns: number): number => address + row * columns * BYTES.bf16;
+
 const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   backend,
   inputs: { x, residual },
@@ -75,10 +81,21 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   if (!fits(backend, x, layers, keep, denseRows)) return [];
   const { gate, up, down } = layers;
   const [T, H] = x.shape as [number, number];
-  const wide = () => backend.output([T, gate.weight.shape[0]!], 'float32', 'bf16');
+  const selection = denseRows < T ? keep : null;
+  const D = selection ? denseRows : T;
   const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], T);
+  const wide = () => backend.output([T, gate.weight.shape[0]!], 'float32', 'bf16');
+  // On the lane on which channels are chosen, after that.
+  const gathered =
+    selection &&
+    backend.beside(beside ? LANE.choice : 0, () => {
+      const { indices } = selection;
+      const columns = withOutput ? keptColumns(backend, down.weight, indices) : null;
+      return { rows: keptRows(backend, [gate.weight, up.weight], [indices, indices]), columns };
+    });
   const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16', beside);
-  const [ofGate, ofUp] = withActivations(backend, x, 'bf16', (x) =>
+  // What is on a lane is begun first: it would wait for the other.
+  const [ofUp, ofGate] = withActivations(backend, x, 'bf16', (x) =>
     [up, gate].map(({ weight }, n) =>
       backend.beside(n === 0 && beside ? LANE.products : 0, () => {
         const z = wide();
@@ -86,62 +103,74 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
         return z;
       }),
     ),
-  ).reverse() as [TensorInfo, TensorInfo];
+  ) as [TensorInfo, TensorInfo];
   const y = wide();
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
-  const maskedY = of.keep ? wide() : null;
-  branchActivation(backend, of, backend.address(y), maskedY ? backend.address(maskedY) : 0);
+  const keptY = selection && backend.output([T - D, selection.kept], 'float32', 'bf16');
+  branchActivation(backend, of, backend.address(y), keptY ? backend.address(keptY) : 0);
+
   const group = groupBranches([down.lora]);
   const hDown = branchInputs(backend, y, group, 'bf16', beside);
   const below = backend.as(residual, 'bf16');
   const result = withOutput ? backend.output([T, H], 'float32', 'bf16') : backend.share(below);
   if (withOutput) {
     if (!beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: below, from: 0 }]);
-    const c = backend.address(!beside ? result : below);
-    withActivations(backend, maskedY ?? y, 'bf16', (y) =>
-      timesWeight(backend, y, down.weight, { d: backend.address(result), c, type: 'bf16', beta: 1 }),
-    );
+    const [d, c] = [backend.address(result), backend.address(beside ? below : result)];
+    const onTop = (row: number) => ({ d: rowOf(d, row, H), c: rowOf(c, row, H), type: 'bf16', beta: 1 }) as const;
+    const wait = backend.besideRows(beside && selection !== null && D > 0 ? LANE.products : 0, () => {
+      withActivations(backend, y, 'bf16', (y) => timesWeight(backend, y, down.weight, onTop(0), 0, D));
+    });
+    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesWeight(backend, y, gathered!.columns!, onTop(D)));
+    wait();
     if (beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: result, from: 0 }]);
   }
-  for (const made of maskedY ? [below, maskedY] : [below]) backend.release(made);
-  return [result, h, hDown, ofGate, ofUp, y];
+  for (const made of [below, keptY, gathered?.columns]) if (made) backend.release(made);
+  return [result, h, hDown, ofGate, ofUp, y, ...(gathered ? [gathered.rows] : [])];
 };
 
 const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attributes: { layers, keep, denseRows } }) => {
   const { x } = inputs;
+  const [T, H] = x.shape as [number, number];
   const { gate, up, down } = layers;
   const [h, hDown, ofGate, ofUp, y] = [0, 1, 2, 3, 4].map((n) => inputs[`kept${n}`]!) as Five;
+  const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], T);
   const wide = () => backend.output(y.shape, 'float32', 'bf16');
   const dy = backend.as(inputs.dy, 'bf16');
   const downGroup = groupBranches([down.lora]);
-  const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], x.shape[0]!);
   const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16', beside);
   const base = wide();
   withActivations(backend, dy, 'bf16', (dy) =>
     timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16' }),
   );
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
+  const D = of.keep ? of.keep.dense : T;
   const [dgate, dup] = [wide(), wide()];
-  const masked = of.keep ? [wide(), wide()] : null;
+  const keptD = of.keep && backend.output([T - D, 2 * of.keep.kept], 'float32', 'bf16');
   branchActivationGrad(backend, of, {
     ...{ dy: backend.address(base), dh: backend.address(ofDown.dh) },
     ...{ a: stackedA(backend, downGroup), rank: downGroup.rank },
-    ...{ dgate: backend.address(dgate), dup: backend.address(dup) },
-    ...{ maskedDgate: masked ? backend.address(masked[0]!) : 0, maskedDup: masked ? backend.address(masked[1]!) : 0 },
+    ...{ dgate: backend.address(dgate), dup: backend.address(dup), keptD: keptD ? backend.address(keptD) : 0 },
   });
   for (const made of [base, ofDown.dh, dy]) backend.release(made);
 
   const group = groupBranches([gate.lora, up.lora]);
   const ofRows = branchGradients(backend, x, h, [dgate, dup], group, 'bf16', beside);
   const dx = backend.output(x.shape, 'float32', 'bf16');
-  if (!beside) writeBranchGradient(backend, dx, ofRows.dh, group, x.shape[0]!, 'bf16');
-  [gate, up].forEach(({ weight }, n) => {
-    withActivations(backend, (masked ?? [dgate, dup])[n]!, 'bf16', (d) =>
-      timesTransposed(backend, d, weight, { d: backend.address(dx), type: 'bf16', beta: beside && n === 0 ? 0 : 1 }),
-    );
+  if (!beside) writeBranchGradient(backend, dx, ofRows.dh, group, T, 'bf16');
+  const d = backend.address(dx);
+  const sum = (row: number, beta: 0 | 1) => ({ d: rowOf(d, row, H), type: 'bf16', beta }) as const;
+  const onTop = beside ? 0 : 1;
+  const wait = backend.besideRows(beside && keptD !== null && D > 0 ? LANE.products : 0, () => {
+    [gate, up].forEach(({ weight }, n) => {
+      withActivations(backend, n === 0 ? dgate : dup, 'bf16', (d) =>
+        timesTransposed(backend, d, weight, sum(0, n === 0 ? onTop : 1), 0, D),
+      );
+    });
   });
+  if (keptD) withActivations(backend, keptD, 'bf16', (d) => timesTransposed(backend, d, inputs.kept5!, sum(D, onTop)));
+  wait();
   if (beside) writeBranchGradient(backend, dx, ofRows.dh, group, 0, 'bf16');
-  for (const made of [dgate, dup, ofRows.dh, ...(masked ?? [])]) backend.release(made);
+  for (const made of [dgate, dup, ofRows.dh, keptD]) if (made) backend.release(made);
   return [dx, ...ofRows.gradients, ...ofDown.gradients];
 };
 
