@@ -11,7 +11,7 @@ export SPFT_CUDA_CACHE="${SPFT_CUDA_CACHE:-/tmp/spft/kernels}"
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1)
 [ -n "$sanitizer" ] || { echo 'compute-sanitizer is not installed' >&2; exit 1; }
 src=packages/backend-cuda/src
-[ $# -gt 0 ] || set -- recording/step-recorder spft/mlp/lora-mlp spft/project/masks spft/select/selections spft/decode/times-rows forms/four-bit forms/e4m3
+[ $# -gt 0 ] || set -- recording/step-recorder spft/mlp/lora-mlp spft/project/masks spft/select/selections spft/decode/times-rows forms/four-bit forms/e4m3 forms/e4m3-layers forms/e4m3-row-scale
 results=$(mktemp -d)
 for name in "$@"; do
   log=$out/memcheck-$(echo "$name" | tr / -).log

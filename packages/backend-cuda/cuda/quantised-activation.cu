@@ -1,7 +1,7 @@
 // SwiGLU, silu(gate) · up, and its gradient, with results in E4M3 and a scale for each row (gated-activation.cu has the plain ones). A block has a
 // row and holds the results in registers, as X has them, each thread OCTETS octets of it, until their greatest is known. All of a thread's loads are under
 // way at once: EXACT says that no octet is beyond the row. Rows, strides and addresses allow 16-byte accesses. X is the element type of gate, up and dy.
-#include "e4m3.cuh"
+#include "e4m3-row-scale.cuh"
 
 // By the fast division: an exact one takes longer than all the rest of an element.
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
@@ -26,12 +26,14 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
 // Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room.
 extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, u8* up_codes, float* up_scales, int columns,
                                                 int stride) {
+  __shared__ Noted<1024 * OCTETS> noted;
   __shared__ u32 of_warp[32];
+  const int octets = columns / 8, stretch = stretch_of(octets);
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
   codes += (i64)blockIdx.x * columns;
   Octet<X> y[OCTETS], u[OCTETS];
-  u32 most = 0, most_up = 0;
+  u32 most_up = 0;
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
@@ -44,11 +46,11 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = y[o][i] * sigmoid(y[o][i]) * u[o][i];
     y[o].hold(v);
-    most = most_of(y[o], most);
+    note_most(most_of(y[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted.most);
     most_up = most_of(u[o], most_up);
   }
-  const float scale = scale_for(block_most(most, of_warp)), inverse = inverse_of(scale);
-  if (threadIdx.x == 0) scales[blockIdx.x] = scale;
+  __syncthreads();
+  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x);
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
@@ -57,8 +59,6 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
   }
   if (!up_codes) return;
   up_codes += (i64)blockIdx.x * columns;
-  // All threads are through with what this writes to.
-  __syncthreads();
   const float up_scale = scale_for(block_most(most_up, of_warp)), up_inverse = inverse_of(up_scale);
   if (threadIdx.x == 0) up_scales[blockIdx.x] = up_scale;
 #pragma unroll

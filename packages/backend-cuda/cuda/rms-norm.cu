@@ -2,7 +2,7 @@
 // more threads have room, and more loads are under way. Where OCTETS is 1 the next row is fetched while the sums of this one are waited for. Rows that are
 // longer are read twice instead (`_long`), a block each. X is the type of x, y and dy, W that of the weight. Where `codes` is not null, a row's codes in
 // E4M3 and their scale are written too.
-#include "e4m3.cuh"
+#include "e4m3-row-scale.cuh"
 
 // Both sums over the block, in every thread, with one barrier; `turn` alternates, so that a slow warp still finds those of the turn before. Once a kernel.
 __device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
@@ -23,10 +23,9 @@ __device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
 #ifdef OCTETS
 
 #define AHEAD (OCTETS == 1)
-// Blocks of 1024 threads have room with up to 64 registers. The forward with one octet takes 40 of itself, with which three blocks of 512 share a
-// multiprocessor, and more than that when it is told so.
-#if OCTETS == 1
-#define FORWARD_BOUNDS
+// THREADS: how many a block has at most, 512 or 1024. The latter have room with up to 64 registers; of those of 512 three share a multiprocessor with up to 40.
+#if THREADS == 512
+#define FORWARD_BOUNDS __launch_bounds__(512, 3)
 #else
 #define FORWARD_BOUNDS __launch_bounds__(1024)
 #endif
@@ -42,14 +41,8 @@ template <typename T> __device__ __forceinline__ void load_row(const T* from, in
   }
 }
 
-// Codes of a row that was written, and their scale. Once a kernel.
-__device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], u8* codes, float* scales, int row, int n, int turn) {
-  __shared__ u32 of_warp[2][32];
-  u32 most = 0;
-#pragma unroll
-  for (int o = 0; o < OCTETS; o++) most = most_of(values[o], most);
-  const float scale = scale_for(block_most(most, of_warp[turn])), inverse = inverse_of(scale);
-  if (threadIdx.x == 0) scales[row] = scale;
+// Codes of a row that was written.
+__device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], float inverse, u8* codes, int row, int n) {
   e4m3* to = (e4m3*)codes + (i64)row * n;
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
@@ -60,6 +53,27 @@ __device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], u8
     for (int i = 0; i < 8; i++) v[i] = values[o][i] * inverse;
     store_vector<8>(to + at, v);
   }
+}
+
+// The scale of a row of activations is written; once a kernel, as those of `block_sums`. @returns its inverse.
+__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], float* scale, int n, int turn) {
+  __shared__ Noted<1024 * OCTETS> noted[2];
+  const int octets = (n + 7) / 8, stretch = stretch_of(octets);
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) note_most(most_of(values[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted[turn].most);
+  __syncthreads();
+  return finest_scale(octets, stretch, noted[turn], scale);
+}
+
+// The same of a row of gradients.
+__device__ __forceinline__ float scale_of_gradient(const Octet<X> (&values)[OCTETS], float* to, int turn) {
+  __shared__ u32 of_warp[2][32];
+  u32 most = 0;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) most = most_of(values[o], most);
+  const float scale = scale_for(block_most(most, of_warp[turn]));
+  if (threadIdx.x == 0) *to = scale;
+  return inverse_of(scale);
 }
 
 extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, int rows, int n, float eps, int aligned) {
@@ -92,7 +106,7 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
       // As it is written.
       values[o].hold(v);
     }
-    if (codes) write_codes(values, codes, scales, row, n, turn);
+    if (codes) write_codes(values, scale_of_row(values, scales + row, n, turn), codes, row, n);
     LAST_WITHOUT_AHEAD;
   }
 }
@@ -150,7 +164,7 @@ extern "C" __global__ void __launch_bounds__(1024) rms_norm_grad(const X* x, con
       store_octet(dx + begin + at, n - at, aligned, v);
       values[o].hold(v);
     }
-    if (codes) write_codes(values, codes, scales, row, n, turn);
+    if (codes) write_codes(values, scale_of_gradient(values, scales + row, turn), codes, row, n);
     LAST_WITHOUT_AHEAD;
   }
 }

@@ -4,29 +4,27 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
+import type { Role } from './form.js';
 import { QuantisedRows } from './quantised-rows.js';
-
-/** What a norm makes: its rows, or the gradient of its input. */
-export type Made = 'rows' | 'gradient';
 
 /** What `derived` calls the codes and, behind them, the scales. */
 const ALONG = 'rows in e4m3';
 
-/** Of a backend: widths of rows, and of gradients, that matrices in codes are multiplied by. */
-const widths = new WeakMap<CudaBackend, Readonly<Record<Made, Set<number>>>>();
+/** Of a backend: widths of inputs, and of gradients, that matrices in codes are multiplied by. */
+const widths = new WeakMap<CudaBackend, Readonly<Record<Role, Set<number>>>>();
 
 /** Says that there is a matrix [out, in] in codes. */
 export function wantCodes(backend: CudaBackend, [out, inputs]: readonly number[]): void {
-  const of = widths.get(backend) ?? { rows: new Set(), gradient: new Set() };
-  of.rows.add(inputs!);
+  const of = widths.get(backend) ?? { input: new Set(), gradient: new Set() };
+  of.input.add(inputs!);
   of.gradient.add(out!);
   widths.set(backend, of);
 }
 
-/** Where the kernel that makes y [T, n] writes codes and scales too; zeros where it shall not. */
-export function codesAlong(backend: CudaBackend, y: TensorInfo, made: Made): [codes: number, scales: number] {
+/** Where the kernel that makes y [T, n] writes codes and scales too, for the products in which it has this role; zeros where it shall not. */
+export function codesAlong(backend: CudaBackend, y: TensorInfo, role: Role): [codes: number, scales: number] {
   const [rows, n] = y.shape as [number, number];
-  const wanted = backend.data.packed > 0 && backend.scalesRows && widths.get(backend)?.[made].has(n);
+  const wanted = backend.data.packed > 0 && backend.scalesRows && widths.get(backend)?.[role].has(n);
   if (!wanted || rows === 0) return [0, 0];
   const codes = backend.derived(y, ALONG, rows * n + 4 * rows, () => {});
   return [codes, codes + rows * n];

@@ -9,7 +9,7 @@ import {
 } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
-import { e4m3RowsReference, e4m3WeightReference } from '../../../sparse-ops/src/engine/e4m3.reference.js';
+import { e4m3GradientRowsReference, e4m3WeightReference } from '../../../sparse-ops/src/engine/e4m3.reference.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
 import { distance, matrix, numbers, selection, twice } from '../../test/e4m3.js';
 
@@ -51,7 +51,7 @@ describeCuda('layers in e4m3', () => {
     for (let t = 0; t < T; t++) {
       const kept = outs.map((out, n) => (t < D ? Array.from({ length: out }, (_, o) => o) : indices[n]!));
       const row = kept.flatMap((of, n) => of.map((o) => dy[n]![t * outs[n]! + o]!));
-      const quantised = e4m3RowsReference(Float32Array.from(row), row.length);
+      const quantised = e4m3GradientRowsReference(Float32Array.from(row), row.length);
       let at = 0;
       for (const [n, of] of kept.entries()) {
         for (const o of of) {

@@ -185,8 +185,8 @@ export function timesTransposedTogether(
 
 const e4m3Form: StoredForm = {
   keyOf: (weight) => (fits(weight) ? 'e4m3' : 'plain'),
-  rowsOf: (backend, x, weight, type) =>
-    fits(weight) ? (writtenAlong(backend, x) ?? quantiseRows(backend, x)) : plainRows(backend, x, type),
+  rowsOf: (backend, x, weight, type, role) =>
+    fits(weight) ? (writtenAlong(backend, x) ?? quantiseRows(backend, x, role)) : plainRows(backend, x, type),
   times(backend, x, weight, sum) {
     if (x instanceof PlainRows) multiplyPlain(backend, x, weight, true, sum);
     else {

@@ -30,14 +30,17 @@ export interface Sum {
   readonly c?: number;
 }
 
+/** What rows of a product are: a layer's input, or the gradient of its output. */
+export type Role = 'input' | 'gradient';
+
 export interface StoredForm {
   /**
    * Matrices of one key take the same rows.
    * @param weight [out, in].
    */
   keyOf(weight: TensorInfo): string;
-  /** x [T, n] in `type` as products with `weight` take it; x must live as long. Owned by the caller. */
-  rowsOf(backend: CudaBackend, x: TensorInfo, weight: TensorInfo, type: MatrixType): Rows;
+  /** x [T, n] in `type` as products with `weight` take it in this role; x must live as long. Owned by the caller. */
+  rowsOf(backend: CudaBackend, x: TensorInfo, weight: TensorInfo, type: MatrixType, role: Role): Rows;
   /** d [T, out] = x·Wᵀ for x of `rowsOf`. */
   times(backend: CudaBackend, x: Rows, weight: TensorInfo, sum: Sum): void;
   /** d [T, in] = dy·W for dy of `rowsOf`. */
@@ -72,12 +75,12 @@ export class Activations {
   ) {}
 
   /** As products with `weight` take them. */
-  for(weight: TensorInfo): Rows {
+  for(weight: TensorInfo, role: Role): Rows {
     const form = formOf(this.backend, weight);
-    const key = form.keyOf(weight);
+    const key = `${role} ${form.keyOf(weight)}`;
     const known = this.#made.get(key);
     if (known) return known;
-    const made = form.rowsOf(this.backend, this.x, weight, this.type);
+    const made = form.rowsOf(this.backend, this.x, weight, this.type, role);
     this.#made.set(key, made);
     return made;
   }
@@ -109,7 +112,7 @@ export function timesWeight(
   from = 0,
   to = x.x.shape[0]!,
 ): void {
-  if (to > from) formOf(backend, weight).times(backend, x.for(weight).slice(from, to), weight, sum);
+  if (to > from) formOf(backend, weight).times(backend, x.for(weight, 'input').slice(from, to), weight, sum);
 }
 
 /** d = dy·W of the rows [from, to) of dy. */
@@ -121,7 +124,8 @@ export function timesTransposed(
   from = 0,
   to = dy.x.shape[0]!,
 ): void {
-  if (to > from) formOf(backend, weight).timesTransposed(backend, dy.for(weight).slice(from, to), weight, sum);
+  if (to > from)
+    formOf(backend, weight).timesTransposed(backend, dy.for(weight, 'gradient').slice(from, to), weight, sum);
 }
 
 /** W[indices] of a matrix, or of several, each with its own indices, one below the other [Σkept, in]; owned by the caller. */

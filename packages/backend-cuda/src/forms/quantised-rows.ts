@@ -1,13 +1,17 @@
 /**
  * @file Activations and gradients as E4M3 codes with scales in device memory, made on the fly: one for each row where products can have that
  * (`CudaBackend.scalesRows`), else one for all. No number is read back.
+ *
+ * A gradient's row is scaled by a power of two; a layer's input, of the eight scales by which its greatest number is a code as it is, by the one that rounds
+ * its other strong channels least (cuda/e4m3-row-scale.cuh): a third of what FP8 does to a real model's loss is undone by that, and gradients may be
+ * rounded as they like (docs/RESULTS.md).
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { aligned } from '../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { C_TYPE } from '../storage.js';
-import type { Rows } from './form.js';
+import type { Role, Rows } from './form.js';
 
 /** Blocks of the first pass over a matrix that gets one scale. */
 const STRETCHES = 1024;
@@ -73,13 +77,18 @@ export function newRows(backend: CudaBackend, rows: number, columns: number): Qu
   return new QuantisedRows(backend, codesAt, scalesAt, backend.scalesRows, rows, columns, columns, [codes, scales]);
 }
 
+/** How rows get their scales, as in cuda/quantise.cu: of which shared memory has room for the finest of rows of so many numbers. */
+const SCALING = { powerOfTwo: 0, given: 1, finest: 2 } as const;
+const FINEST_UP_TO = 2 ** 16;
+
 /** Codes of x [T, n], which is bf16 or float; owned by the caller. */
-export function quantiseRows(backend: CudaBackend, x: TensorInfo): QuantisedRows {
+export function quantiseRows(backend: CudaBackend, x: TensorInfo, role: Role): QuantisedRows {
   const [rows, n] = x.shape as [number, number];
   const made = newRows(backend, rows, n);
   if (rows * n === 0) return made;
   if (!made.byRow) scaleOfAll(backend, x, made.scales);
-  quantise(backend, x, made.codes, made.scales, made.byRow ? 0 : 1);
+  const finest = role === 'input' && n <= FINEST_UP_TO;
+  quantise(backend, x, made.codes, made.scales, !made.byRow ? 'given' : finest ? 'finest' : 'powerOfTwo');
   return made;
 }
 
@@ -99,14 +108,21 @@ export function scaleOfAll(backend: CudaBackend, x: TensorInfo, scale: number): 
 
 /** Writes the codes of x [T, n] by the scale that is there. */
 export const quantiseByScale = (backend: CudaBackend, x: TensorInfo, codes: number, scale: number): void =>
-  quantise(backend, x, codes, scale, 1);
+  quantise(backend, x, codes, scale, 'given');
 
-function quantise(backend: CudaBackend, x: TensorInfo, codes: number, scales: number, one: 0 | 1): void {
+function quantise(
+  backend: CudaBackend,
+  x: TensorInfo,
+  codes: number,
+  scales: number,
+  scaling: keyof typeof SCALING,
+): void {
   const [rows, n] = x.shape as [number, number];
   const from = backend.address(x);
   const kernel = backend.kernel('quantise', 'quantise_rows', 'pppiiii', { X: C_TYPE[backend.physical(x)] });
   const threads = Math.min(512, Math.max(32, 32 * Math.ceil(n / (16 * 32))));
-  backend.launch(kernel, [rows], [threads], [from, codes, scales, n, n, aligned(n, from, codes), one]);
+  const args = [from, codes, scales, n, n, aligned(n, from, codes), SCALING[scaling]];
+  backend.launch(kernel, [rows], [threads], args);
 }
 
 declareVariants('quantise', combinations({ X: FLOATS }));

@@ -39,15 +39,91 @@ export function e4m3WeightReference(values: Float32Array): Float32Array {
   return values.map((x) => roundToE4m3(x / scale) * scale);
 }
 
-/** Rows of n values as products in FP8 take them: a scale for each. */
-export function e4m3RowsReference(values: Float32Array, n: number): Float32Array {
+/** Rows of n values as products in FP8 take gradients: each scaled by a power of two. */
+export function e4m3GradientRowsReference(values: Float32Array, n: number): Float32Array {
+  return roundedRows(values, n, (row) => {
+    const scale = e4m3Scale(row);
+    return { scale, inverse: 1 / scale };
+  });
+}
+
+/** Rows of n values as products in FP8 take a layer's input. */
+export const e4m3RowsReference = (values: Float32Array, n: number): Float32Array =>
+  roundedRows(values, n, e4m3FinestScale);
+
+function roundedRows(values: Float32Array, n: number, scaleOf: (row: Float32Array) => Scale): Float32Array {
   const rounded = new Float32Array(values.length);
   for (let at = 0; at < values.length; at += n) {
     const row = values.subarray(at, at + n);
-    const scale = e4m3Scale(row);
+    const { scale, inverse } = scaleOf(row);
     row.forEach((x, i) => {
-      rounded[at + i] = roundToE4m3(x / scale) * scale;
+      rounded[at + i] = roundToE4m3(Math.fround(x * inverse)) * scale;
     });
   }
   return rounded;
+}
+
+interface Scale {
+  readonly scale: number;
+  readonly inverse: number;
+}
+
+const { fround } = Math;
+
+/** The greatest magnitude of each stretch of a row: of a power of two of octets, such that there are 16 to 32 stretches where there are 16 octets. */
+function stretchesOf(row: Float32Array): number[] {
+  const octets = Math.ceil(row.length / 8);
+  const size = 8 * 2 ** Math.max(0, exponentOf(octets) - 4);
+  return Array.from({ length: Math.ceil(row.length / size) }, (_, n) =>
+    row.subarray(n * size, (n + 1) * size).reduce((most, x) => Math.max(most, Math.abs(x)), 0),
+  );
+}
+
+/** To four significant bits, ties to even, however small. */
+function roundToFourBits(x: number): number {
+  if (x === 0) return 0;
+  const step = 2 ** (exponentOf(x) - 3);
+  return roundToE4m3(x / step) * step;
+}
+
+/** The codes of the uppermost octave. */
+const CODES = [240, 256, 288, 320, 352, 384, 416, 448];
+
+/**
+ * Of the eight scales by which the greatest number of a row is a code as it is, the one by which the greatest numbers of its stretches are rounded with the
+ * least sum of squared errors, the first of equals; in float32, and errors are told apart to 21 bits. A greatest number below 2^-100 or above 2^100 gets
+ * the power of two of `e4m3Scale`.
+ */
+export function e4m3FinestScale(row: Float32Array): Scale {
+  const numbers = stretchesOf(row);
+  const most = Math.max(...numbers);
+  if (!(most >= 2 ** -100 && most <= 2 ** 100)) {
+    const scale = e4m3Scale(row);
+    return { scale, inverse: 1 / scale };
+  }
+  const inverseOf = (code: number) => fround(code * fround(1 / most));
+  let [best, least] = [CODES[0]!, Number.POSITIVE_INFINITY];
+  for (const code of CODES) {
+    const squares = numbers.map((number) => {
+      const x = fround(number * inverseOf(code));
+      return fround(fround(roundToFourBits(x) - x) ** 2);
+    });
+    const error = withoutLast3Bits(fround(sumOfLanes(squares) / (code * code)));
+    if (error < least) [best, least] = [code, error];
+  }
+  return { scale: fround(most / best), inverse: inverseOf(best) };
+}
+
+/** As the lanes of a warp add up to 32 numbers. */
+function sumOfLanes(numbers: readonly number[]): number {
+  let lanes = Array.from({ length: 32 }, (_, n) => numbers[n] ?? 0);
+  for (const offset of [16, 8, 4, 2, 1]) lanes = lanes.map((x, n) => fround(x + lanes[n ^ offset]!));
+  return lanes[0]!;
+}
+
+function withoutLast3Bits(x: number): number {
+  const word = new DataView(new ArrayBuffer(4));
+  word.setFloat32(0, x);
+  word.setUint32(0, word.getUint32(0) & ~7);
+  return word.getFloat32(0);
 }

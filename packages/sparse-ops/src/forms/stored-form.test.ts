@@ -2,7 +2,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { TEST_BACKENDS, useBackend } from '../../../../test/support/backends.js';
-import { e4m3RowsReference, e4m3Scale, e4m3WeightScale, roundToE4m3 } from '../engine/e4m3.reference.js';
+import {
+  e4m3FinestScale,
+  e4m3GradientRowsReference,
+  e4m3Scale,
+  e4m3WeightScale,
+  roundToE4m3,
+} from '../engine/e4m3.reference.js';
 import { StoredFormError } from './form.js';
 import type { PackedArraysOf } from './four-bit.js';
 import { formOf, originalSample, packedArrays, spreadPlaces, storeAs, storePacked } from './stored-form.js';
@@ -98,6 +104,11 @@ describe('the oracle of E4M3', () => {
       1,
     ]);
     expect([0.01, 0.3, 3.4, 3.6].map((x) => e4m3WeightScale([x]))).toEqual([2 ** -15, 2 ** -7, 2 ** -7, 2 ** -6]);
-    expect([...e4m3RowsReference(Float32Array.of(1, 1.06, 1000, 1060), 2)]).toEqual([1, 1, 1024, 1024]);
+    expect([...e4m3GradientRowsReference(Float32Array.of(1, 1.06, 1000, 1060), 2)]).toEqual([1, 1, 1024, 1024]);
+    // The greatest number of a row is a code as it is; by 256 a second one of 15/16 is too, by the codes before and after it is not.
+    const others = Float32Array.of(...[1, ...Array(7).fill(0)], 15 / 16);
+    expect(e4m3FinestScale(others)).toEqual({ scale: 2 ** -8, inverse: 2 ** 8 });
+    expect(e4m3FinestScale(Float32Array.of(1.1)).scale).toBe(Math.fround(Math.fround(1.1) / 240));
+    expect([0, 2 ** -120].map((x) => e4m3FinestScale(Float32Array.of(x)).scale)).toEqual([1, 2 ** -128]);
   });
 });

@@ -40,10 +40,11 @@ function overRows(
     backend.launch(kernel, [rows], [threads], [...addresses, n, eps]);
     return;
   }
-  const defines = { ...types, OCTETS: octetsFor(n) };
+  const octets = octetsFor(n);
+  const defines = { ...types, OCTETS: octets, THREADS: octets === 1 && threads <= 512 ? 512 : 1024 };
   const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length + 2)}iifi`, defines);
   const atOnce = backend.device.info.multiprocessors * Math.max(1, Math.floor(RESIDENT[entry] / threads));
-  const blocks = octetsFor(n) === 1 ? Math.min(rows, atOnce) : rows;
+  const blocks = octets === 1 ? Math.min(rows, atOnce) : rows;
   backend.launch(kernel, [blocks], [threads], [...addresses, ...along(), rows, n, eps, aligned(n, ...addresses)]);
 }
 
@@ -61,7 +62,7 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
     if (n === 0) return y;
     const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
     const addresses = [from, backend.address(weight), backend.address(y)];
-    const along = () => (again ? ([0, 0] as const) : codesAlong(backend, y, 'rows'));
+    const along = () => (again ? ([0, 0] as const) : codesAlong(backend, y, 'input'));
     overRows(backend, 'rms_norm', types, [rows, n], addresses, along, eps);
     return y;
   });
@@ -94,7 +95,10 @@ export function rmsNormGrad(
   });
 }
 
-declareVariants('rms-norm', combinations({ X: FLOATS, W: FLOATS, OCTETS: [1, 4] }));
+declareVariants('rms-norm', [
+  ...combinations({ X: FLOATS, W: FLOATS, OCTETS: [1], THREADS: [512, 1024] }),
+  ...combinations({ X: FLOATS, W: FLOATS, OCTETS: [4], THREADS: [1024] }),
+]);
 
 /** Kernels of the contract. */
 export const rmsNormKernels = {

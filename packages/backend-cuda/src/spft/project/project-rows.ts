@@ -150,7 +150,7 @@ function besideBranches(
 ): TensorInfo[] {
   const T = x.x.shape[0]!;
   // What several products take is made before they are begun.
-  for (const { weight } of layers) x.for(weight);
+  for (const { weight } of layers) x.for(weight, 'input');
   const h = branchInputs(backend, x.x, group, type, true);
   const make = (n: number): TensorInfo => {
     const layer = layers[n]!;
