@@ -8,10 +8,13 @@
 // Entry points, in this order on one stream (the second reads the delta of the first)
 //   packed_attention_grad_q(const Element* q, const Element* k, const Element* v, const Element* out, const Element* dout, const float* lse,
 //                           Element* dq, float* delta, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
-//                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest)
+//                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest,
+//                           const float* cosines, const float* sines)
 //   packed_attention_grad_kv(const Element* q, const Element* k, const Element* v, const Element* dout, const float* lse, const float* delta,
 //                            Element* dk, Element* dv, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
-//                            int q_stride, int k_stride, int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale)
+//                            int q_stride, int k_stride, int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale,
+//                            const float* cosines, const float* sines)
+//     With tables [T, HEAD_DIM / 2] that RoPE turned q and k by, dq and dk are turned back; these two are there where TENSOR_CORES is 1, and null otherwise.
 //     Tensors and alignment as in packed-attention.cu; lse [K, T, G] of the forward; delta [K, T, G] float is scratch between the two.
 //
 // Launch     longest = length of the longest sequence
@@ -71,7 +74,7 @@ static_assert(!WGMMA || (KV_WARPS % 4 == 0 && (KV_BLOCK_M == 64 || KV_BLOCK_M ==
 extern "C" __global__ void __launch_bounds__(Q_THREADS, Q_MIN_BLOCKS)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
                         const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride,
-                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest) {
+                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest, const float* cosines, const float* sines) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int first = ((int)gridDim.x / (sequences * kv_heads) - 1 - tile) * Q_BLOCK_M;
@@ -96,6 +99,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     kv_rows[Q_BLOCK_N + thread] = row_or_none(pair, Q_BLOCK_N + thread);
   }
   __syncthreads();
+  fetch_angles(cosines, sines, q_rows[warp * 16 + (lane & 15)]);
   copy_rows<Q_BLOCK_M, Q_THREADS, GROUP>(q_tile, q_head, q_stride, first, q_rows);
   copy_rows<Q_BLOCK_M, Q_THREADS, GROUP>(dout_tile, dout_head, dout_stride, first, q_rows);
   copy_rows<Q_BLOCK_N, Q_THREADS, 1>(kv_tiles, k_head, k_stride, 0, kv_rows);
@@ -203,6 +207,14 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
 
   store_accumulators<Q_BLOCK_M>(q_tile, warp, acc[0], scale, scale);
   __syncwarp();
+  if (cosines) {
+#pragma unroll
+    for (int i = 0; i < CHUNKS / 4; i++) {
+      const int r = warp * 16 + i * (64 / CHUNKS) + lane / (CHUNKS / 2), row = q_rows[r];
+      if (row >= 0) write_turned_back<Q_BLOCK_M>(dq + query_offset(pair, row, first + r, dq_stride), q_tile, r, lane % (CHUNKS / 2), cosines, sines, row);
+    }
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < CHUNKS / 2; i++) {
     const int r = warp * 16 + i * (32 / CHUNKS) + lane / CHUNKS, chunk = lane % CHUNKS;
@@ -218,7 +230,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
 extern "C" __global__ void __launch_bounds__(KV_THREADS, KV_MIN_BLOCKS)
 packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse, const float* delta, bf16* dk, bf16* dv,
                          const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride,
-                         int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale) {
+                         int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale, const float* cosines, const float* sines) {
   int tile;
   const Pair pair = pair_of_block(sequence_starts, row_of_token, sequences, kv_heads, tile);
   const int key0 = tile * KV_BLOCK_N;  // earlier keys are seen by more rows
@@ -252,6 +264,7 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     deltas[thread] = r < last ? delta[packed + r] : 0.0f;
   }
   __syncthreads();
+  fetch_angles(cosines, sines, kv_rows[warp * 16 + (lane & 15)]);
   copy_rows<KV_BLOCK_N, KV_THREADS, 1>(k_tile, k_head, k_stride, 0, kv_rows);
   copy_rows<KV_BLOCK_N, KV_THREADS, 1>(v_tile, v_head, v_stride, 0, kv_rows);
   copy_rows<KV_BLOCK_M, KV_THREADS, GROUP>(q_tiles, q_head, q_stride, first, q_rows);
@@ -364,8 +377,15 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     const int row = kv_rows[n];
     if (row >= 0) {
       const u32 at = chunk_offset<KV_BLOCK_N>(n, chunk);
-      *(Words4*)(dk + key_offset(pair, row, dk_stride) + chunk * 8) = *(const Words4*)(k_tile + at);
+      if (!cosines) *(Words4*)(dk + key_offset(pair, row, dk_stride) + chunk * 8) = *(const Words4*)(k_tile + at);
       *(Words4*)(dv + key_offset(pair, row, dv_stride) + chunk * 8) = *(const Words4*)(v_tile + at);
+    }
+  }
+  if (cosines) {
+#pragma unroll
+    for (int i = 0; i < CHUNKS / 4; i++) {
+      const int n = warp * 16 + i * (64 / CHUNKS) + lane / (CHUNKS / 2), row = kv_rows[n];
+      if (row >= 0) write_turned_back<KV_BLOCK_N>(dk + key_offset(pair, row, dk_stride), k_tile, n, lane % (CHUNKS / 2), cosines, sines, row);
     }
   }
 }

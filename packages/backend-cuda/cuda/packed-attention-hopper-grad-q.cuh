@@ -7,7 +7,7 @@ static_assert(STAGES >= 6, "a stage is held until the fifth after it is full");
 extern "C" __global__ void __launch_bounds__(HOPPER_THREADS, 1)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
                         const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride, int k_stride,
-                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest) {
+                        int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest, const float* cosines, const float* sines) {
   SPFT_DYNAMIC_SHARED(u8, shared);
   u8* q_tile = shared;
   u8* out_tile = q_tile + tile_bytes(HOPPER_ROWS);
@@ -125,6 +125,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       const int group_first_token = group_first / GROUP;
       const int key_tiles = min(work.key_tiles, (group_first + 63) / GROUP / HOPPER_KEYS + 1);
       const int dq_row = row_or_none(pair, (warp_first + (lane & 15)) / GROUP);
+      fetch_angles(cosines, sines, dq_row);
 
 #pragma unroll
       for (int n = 0; n < CHUNKS; n++) acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.0f;
@@ -187,7 +188,9 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       // A warp reads no dout but of its own 16 rows, so it can overwrite them.
       store_accumulators<HOPPER_ROWS>(dq_tile, row16, acc, scale, scale);
       __syncwarp();
-      write_rows(dq_tile, row16, dq + pair.kv_head * (GROUP * HEAD_DIM), dq_stride, work.first, dq_row);
+      bf16* const dq_head = dq + pair.kv_head * (GROUP * HEAD_DIM);
+      if (cosines) write_rows_turned_back(dq_tile, row16, dq_head, dq_stride, work.first, dq_row, cosines, sines);
+      else write_rows(dq_tile, row16, dq_head, dq_stride, work.first, dq_row);
       arrive_as_warp(dq_empty);
       ptx_wgmma_wait<0>();
       keep(s);

@@ -222,3 +222,15 @@ __device__ __forceinline__ void write_rows(const u8* tile, int row16, bf16* x, i
     }
   }
 }
+
+// The same of gradients of what RoPE turned.
+__device__ __forceinline__ void write_rows_turned_back(const u8* tile, int row16, bf16* x, int stride, int first, int row, const float* cosines,
+                                                       const float* sines) {
+  const int lane = threadIdx.x & 31, piece = lane % (CHUNKS / 2);
+#pragma unroll
+  for (int i = 0; i < 8 / ROWS_AT_ONCE; i++) {
+    const int l = i * (2 * ROWS_AT_ONCE) + lane / (CHUNKS / 2), r = row16 * 16 + l;
+    const int to = __shfl_sync(0xffffffffu, row, l);
+    if (to >= 0) write_turned_back<HOPPER_ROWS>(x + (i64)to * stride + (first + r) % GROUP * HEAD_DIM, tile, r, piece, cosines, sines, to);
+  }
+}

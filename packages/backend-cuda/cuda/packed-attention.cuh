@@ -14,7 +14,7 @@
 // lse (log-sum-exp) and delta (rowsum of dout * out) are float [K, T, G] in *packed* token order: what a tile of packed rows needs is contiguous.
 // lse is in base 2: log2(sum over keys of 2^(s * log2(e) / sqrt(d))), what exp2 wants.
 #pragma once
-#include "spft.cuh"
+#include "rope.cuh"
 
 #ifndef GROUP
 #define GROUP 1
@@ -326,6 +326,32 @@ template <int ROWS> __device__ __forceinline__ void store_accumulators(u8* tile,
     *(u32*)(tile + chunk_offset<ROWS>(row, n) + (lane & 3) * 4) = pack_bf16(acc[n][0] * scale_low, acc[n][1] * scale_low);
     *(u32*)(tile + chunk_offset<ROWS>(row + 8, n) + (lane & 3) * 4) = pack_bf16(acc[n][2] * scale_high, acc[n][3] * scale_high);
   }
+}
+
+// Fetches the angles of a warp's 16 rows, of which lane l's is row l % 16, for `write_turned_back` of them: it would wait for memory at the end otherwise, when there
+// is nothing else to do.
+__device__ __forceinline__ void fetch_angles(const float* cosines, const float* sines, int row) {
+  if (cosines && row >= 0) {
+    const float* const angles = ((threadIdx.x & 16) ? sines : cosines) + (i64)row * (HEAD_DIM / 2);
+#pragma unroll
+    for (int at = 0; at < HEAD_DIM / 2; at += 32) ptx_fetch(angles + at);
+  }
+}
+
+// Writes 16 bytes of row r of a tile, numbers 8 · piece …, and those HEAD_DIM / 2 further, to a head of `row`: gradients of what RoPE turned, turned back by that
+// row's angles (tables [rows, HEAD_DIM / 2]). They are rounded as by a launch of its own (rope.cu), which would read and write all of them once more.
+template <int ROWS>
+__device__ __forceinline__ void write_turned_back(bf16* head, const u8* tile, int r, int piece, const float* cosines, const float* sines, int row) {
+  float a[8], b[8], c[8], s[8];
+  load_vector<8>((const bf16*)(tile + chunk_offset<ROWS>(r, piece)), a);
+  load_vector<8>((const bf16*)(tile + chunk_offset<ROWS>(r, piece + CHUNKS / 2)), b);
+  load_vector<8>(cosines + (i64)row * (HEAD_DIM / 2) + piece * 8, c);
+  load_vector<8>(sines + (i64)row * (HEAD_DIM / 2) + piece * 8, s);
+#pragma unroll
+  for (int i = 0; i < 8; i++) s[i] = -s[i];
+  turn_octets(a, b, c, s);
+  store_vector<8>(head + piece * 8, a);
+  store_vector<8>(head + piece * 8 + HEAD_DIM / 2, b);
 }
 
 #endif

@@ -52,6 +52,12 @@ __device__ __forceinline__ void ptx_load_once(const void* from, u32 (&to)[2]) {
   asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v2.u32 {%0,%1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
 }
 
+// Brings a line of 128 bytes to the first cache, for a load to come that shall not wait.
+__device__ __forceinline__ void ptx_fetch(const void* from) {
+  u32 unread;
+  asm volatile("ld.global.ca.u32 %0, [%1];" : "=r"(unread) : "l"(from));
+}
+
 // Of a kernel that may begin before the one before it has ended (src/device/launch.ts): waits until all it wrote is there. Nothing elsewhere.
 __device__ __forceinline__ void ptx_wait_for_previous() {
 #if __CUDA_ARCH__ >= 900

@@ -426,6 +426,7 @@ inline void ptx_load_once(const void* from, unsigned (&to)[2]) {
   const uint2 words = *(const uint2*)from;
   to[0] = words.x, to[1] = words.y;
 }
+inline void ptx_fetch(const void* from) { __asm__ volatile("" ::"r"(*(const unsigned*)from)); }
 // Kernels run one after the other here.
 inline void ptx_wait_for_previous() {}
 inline void ptx_let_next_begin() {}

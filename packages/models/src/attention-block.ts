@@ -12,6 +12,7 @@ import {
   projectColumns,
   projectRows,
   rope,
+  ropeAttention,
 } from '@spft/sparse-ops';
 import { sliceRows } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
@@ -63,13 +64,20 @@ export class AttentionBlock {
     const projected = this.#project(x, step, keep);
     const { q, k, v } = masks ? this.#mask(x, step, sparsity, projected) : projected;
 
-    const { headDim } = this.heads;
-    const keys = rope(k, step.cos, step.sin, headDim);
-    step.onKeysValues?.(this.layer, keys, v);
-    const mixed = packedAttention(rope(q, step.cos, step.sin, headDim), keys, v, step.layout, this.heads);
+    const mixed = this.#attend(q, k, v, step);
     if (outputRows === null) return this.#output(mixed, residual, step, keep, step.layout.denseTokens, options);
     const { rows, dense } = outputRows;
     return this.#output(gatherRows(mixed, rows), gatherRows(residual, rows), step, keep, dense, options);
+  }
+
+  /** What the heads mix of v, q and k being turned by their positions. */
+  #attend(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, step: Step): tf.Tensor2D {
+    const { cos, sin, layout, onKeysValues } = step;
+    if (!onKeysValues) return ropeAttention(q, k, v, { cos, sin }, layout, this.heads);
+    const { headDim } = this.heads;
+    const keys = rope(k, cos, sin, headDim);
+    onKeysValues(this.layer, keys, v);
+    return packedAttention(rope(q, cos, sin, headDim), keys, v, layout, this.heads);
   }
 
   /** residual + o(mixed). @param denseTokens rows of mixed that are dense, where some are sparse. */

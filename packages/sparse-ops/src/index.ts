@@ -1,5 +1,6 @@
 export { packedAttention } from './attention/packed-attention.js';
 export { rope } from './attention/rope.js';
+export { type RotaryTables, ropeAttention } from './attention/rope-attention.js';
 export type {
   DynamicRopeScaling,
   LinearRopeScaling,

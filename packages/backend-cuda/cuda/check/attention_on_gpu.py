@@ -268,12 +268,12 @@ class Kernels:
     def grad_q(self, c):
         self.launch('packed_attention_grad_q', c, [c.q, c.k, c.v, c.out, c.dout, c.lse, c.dq, c.delta, c.starts, c.row_of_token, c.B, c.T, c.K,
                                                    c.q.stride(0), c.k.stride(0), c.v.stride(0), c.out.stride(0), c.dout.stride(0), c.dq.stride(0),
-                                                   c.scale, c.longest])
+                                                   c.scale, c.longest, 0, 0])
 
     def grad_kv(self, c):
         self.launch('packed_attention_grad_kv', c, [c.q, c.k, c.v, c.dout, c.lse, c.delta, c.dk, c.dv, c.starts, c.row_of_token, c.B, c.T, c.K,
                                                     c.q.stride(0), c.k.stride(0), c.v.stride(0), c.dout.stride(0), c.dk.stride(0), c.dv.stride(0),
-                                                    c.scale])
+                                                    c.scale, 0, 0])
 
 
 class Case:

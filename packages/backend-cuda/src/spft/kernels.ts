@@ -2,6 +2,7 @@
 import type { KernelName } from '@spft/sparse-ops/backend';
 import { packedAttentionKernels } from './attention/packed-attention.js';
 import { ropeKernels } from './attention/rope.js';
+import { ropeAttentionKernels } from './attention/rope-attention.js';
 import type { CudaKernels } from './contract.js';
 import { decodeLayerKernels } from './decode/decode-layer.js';
 import { batchedMatmulKernels } from './engine/batched-matmul.js';
@@ -37,6 +38,7 @@ import { optimizerUpdateKernels } from './update/optimizer-update.js';
 export const SPFT_KERNELS = {
   ...packedAttentionKernels,
   ...ropeKernels,
+  ...ropeAttentionKernels,
   ...decodeLayerKernels,
   ...batchedMatmulKernels,
   ...storedTensorKernels,

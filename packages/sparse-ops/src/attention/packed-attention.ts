@@ -116,6 +116,29 @@ function backward(
   return [batchedProduct(ds, ks), batchedProduct(ds, qs, true, false), dv].map((g) => toRows(g, padding, heads));
 }
 
+/** @throws RangeError, in the name of `op`, when the shapes do not fit. */
+export function checkAttention(
+  op: string,
+  q: tf.Tensor2D,
+  k: tf.Tensor2D,
+  v: tf.Tensor2D,
+  layout: PackedLayout,
+  { heads: N, kvHeads: K, headDim: d }: HeadLayout,
+): void {
+  if (N % K !== 0) throw new RangeError(`${op}: ${N} query heads cannot share ${K} key/value heads evenly`);
+  for (const [name, x, width] of [
+    ['q', q, N * d],
+    ['k', k, K * d],
+    ['v', v, K * d],
+  ] as const) {
+    if (x.rank !== 2 || x.shape[0] !== layout.tokens || x.shape[1] !== width) {
+      throw new RangeError(
+        `${op}: ${name} [${x.shape}] must be [${layout.tokens}, ${width}]: a row for each token of the layout`,
+      );
+    }
+  }
+}
+
 /**
  * @param q [T, N·d], rotated already; head n attends with key/value head floor(n / G).
  * @param k [T, K·d].
@@ -130,19 +153,7 @@ export function packedAttention(
   layout: PackedLayout,
   heads: HeadLayout,
 ): tf.Tensor2D {
-  const { heads: N, kvHeads: K, headDim: d } = heads;
-  if (N % K !== 0) throw new RangeError(`packedAttention: ${N} query heads cannot share ${K} key/value heads evenly`);
-  for (const [name, x, width] of [
-    ['q', q, N * d],
-    ['k', k, K * d],
-    ['v', v, K * d],
-  ] as const) {
-    if (x.rank !== 2 || x.shape[0] !== layout.tokens || x.shape[1] !== width) {
-      throw new RangeError(
-        `packedAttention: ${name} [${x.shape}] must be [${layout.tokens}, ${width}]: a row for each token of the layout`,
-      );
-    }
-  }
+  checkAttention('packedAttention', q, k, v, layout, heads);
   const [y] = recordOp<[tf.Tensor2D]>({
     name: 'SpftPackedAttention',
     inputs: { q, k, v },

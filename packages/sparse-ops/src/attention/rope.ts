@@ -24,6 +24,16 @@ function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, headDim: number, i
   });
 }
 
+/** @throws RangeError, in the name of `op`, when the shapes do not fit. */
+export function checkRope(op: string, x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, headDim: number): void {
+  const fits = (t: tf.Tensor) => t.rank === 2 && t.shape[0] === x.shape[0] && t.shape[1]! * 2 === headDim;
+  if (x.rank !== 2 || x.shape[1] % headDim !== 0 || !fits(cos) || !fits(sin)) {
+    throw new RangeError(
+      `${op}: x [${x.shape}] must be [T, heads·${headDim}], cos [${cos.shape}] and sin [${sin.shape}] [T, ${headDim / 2}]`,
+    );
+  }
+}
+
 /**
  * @param x [T, heads·d].
  * @param cos [T, d/2] of each row's position (`ropeRows`); constant.
@@ -32,12 +42,7 @@ function rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, headDim: number, i
  * @throws RangeError when the shapes do not fit.
  */
 export function rope(x: tf.Tensor2D, cos: tf.Tensor2D, sin: tf.Tensor2D, headDim: number): tf.Tensor2D {
-  const fits = (t: tf.Tensor) => t.rank === 2 && t.shape[0] === x.shape[0] && t.shape[1]! * 2 === headDim;
-  if (x.rank !== 2 || x.shape[1] % headDim !== 0 || !fits(cos) || !fits(sin)) {
-    throw new RangeError(
-      `rope: x [${x.shape}] must be [T, heads·${headDim}], cos [${cos.shape}] and sin [${sin.shape}] [T, ${headDim / 2}]`,
-    );
-  }
+  checkRope('rope', x, cos, sin, headDim);
   const turn = (x: tf.Tensor, [cos, sin]: readonly tf.Tensor[]) => rotate(x, cos!, sin!, headDim, false) as tf.Tensor2D;
   const [turned] = recordOp<[tf.Tensor2D]>({
     name: 'SpftRope',

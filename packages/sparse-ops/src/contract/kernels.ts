@@ -164,6 +164,21 @@ export const CONTRACT = {
     attributes: attributes<of.AttentionAttributes>(),
     outputs: ['dq [T, N·d]', 'dk [T, K·d]', 'dv [T, K·d]'],
   }),
+  /** The same of queries and keys that are turned first (SpftRope). Outputs: y, and what the gradient's kernel wants. */
+  SpftRopeAttention: kernel({
+    inputs: ['q [T, N·d]', 'k [T, K·d]', 'v [T, K·d]', 'cos [T, d/2]', 'sin [T, d/2]'],
+    attributes: attributes<of.AttentionAttributes>(),
+    outputs: ['y [T, N·d]', 'kept# […]'],
+    gradient: 'SpftRopeAttentionGrad',
+    needs: ['SpftRopeAttentionGrad'],
+  }),
+  /** Gradients of q and k as they were before they were turned. */
+  SpftRopeAttentionGrad: kernel({
+    inputs: ['v [T, K·d]', 'y [T, N·d]', 'dy [T, N·d]', 'cos [T, d/2]', 'sin [T, d/2]', 'kept# […]'],
+    attributes: attributes<of.AttentionAttributes>(),
+    outputs: ['dq [T, N·d]', 'dk [T, K·d]', 'dv [T, K·d]'],
+    needs: ['SpftRopeAttention'],
+  }),
 
   // mlp.
   SpftSwiglu: kernel({ inputs: ['gate [T, I]', 'up [T, I]'], outputs: ['y [T, I]'], gradient: 'SpftSwigluGrad' }),

@@ -11,6 +11,7 @@ import { inScope } from '../../shared/tensors.js';
 import { declareVariants } from '../../shared/variants.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { activationType } from '../project/layers.js';
+import { ropeOfBoth } from './rope.js';
 
 /** A launch: rows of the tile that a block has, its threads, and its dynamic shared memory. */
 interface Tile {
@@ -113,7 +114,12 @@ function launchTiles(
   backend.launch(kernel, [blocks], [tile.threads], args, tile.shared);
 }
 
-const packedAttention: CudaKernel<'SpftPackedAttention'> = ({ backend, inputs, attributes: { layout, heads } }) => {
+/** Outputs y [T, N·d] and the log-sum-exp [K, T, G] of q, k and v, turned already; owned by the caller. */
+export function attend(
+  backend: CudaBackend,
+  inputs: { readonly q: TensorInfo; readonly k: TensorInfo; readonly v: TensorInfo },
+  { layout, heads }: Attributes,
+): [y: TensorInfo, lse: TensorInfo] {
   const { heads: N, kvHeads: K, headDim: d } = heads;
   const T = layout.tokens;
   const G = N / K;
@@ -134,29 +140,55 @@ const packedAttention: CudaKernel<'SpftPackedAttention'> = ({ backend, inputs, a
     launchTiles(backend, kernel, longest * G, B * K, plan.forward, args);
     return [y, lse];
   });
-};
+}
+
+interface Attributes {
+  readonly layout: PackedLayout;
+  readonly heads: HeadLayout;
+}
 
 type Three = [TensorInfo, TensorInfo, TensorInfo];
 
-const packedAttentionGrad: CudaKernel<'SpftPackedAttentionGrad'> = ({
-  backend,
-  inputs,
-  attributes: { layout, heads },
-}) => {
+/** What the gradient wants: what the forward took and gave, and dy. */
+export interface Attended {
+  readonly q: TensorInfo;
+  readonly k: TensorInfo;
+  readonly v: TensorInfo;
+  readonly y: TensorInfo;
+  readonly lse: TensorInfo;
+  readonly dy: TensorInfo;
+}
+
+/** Tables [T, d/2] of float that q and k were turned by. */
+export interface Turn {
+  readonly cos: TensorInfo;
+  readonly sin: TensorInfo;
+}
+
+/** dq, dk and dv, owned by the caller. @param turn where the gradients of q and k before they were turned are wanted. */
+export function attendGrad(
+  backend: CudaBackend,
+  attended: Attended,
+  { layout, heads }: Attributes,
+  turn: Turn | null = null,
+): Three {
   const { heads: N, kvHeads: K, headDim: d } = heads;
   const T = layout.tokens;
   const G = N / K;
-  const type = activationType(backend, inputs.q, inputs.k);
+  const type = activationType(backend, attended.q, attended.k);
   return inScope(backend, (scope) => {
-    const tensors = [inputs.q, inputs.k, inputs.v, inputs.y!, inputs.dy].map((t) =>
+    const tensors = [attended.q, attended.k, attended.v, attended.y, attended.dy].map((t) =>
       scope.temporary(backend.as(t, type)),
     );
     const [q, k, v, y, dy] = tensors.map((t) => backend.address(t)) as [number, number, number, number, number];
-    const lse = backend.address(inputs.kept0!);
+    const lse = backend.address(attended.lse);
     const made = [N, K, K].map((count) => scope.output([T, count * d], 'float32', type)) as Three;
     if (T === 0) return made;
     const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
-    const plan = planFor(heads, type, fitsTensorCores(backend, type, d, [...tensors, ...made]), isHopper(backend));
+    const tables = turn ? [turn.cos, turn.sin].map((table) => scope.address(table, 'f32')) : [0, 0];
+    const onTensorCores =
+      fitsTensorCores(backend, type, d, [...tensors, ...made]) && tables.every((table) => table % 16 === 0);
+    const plan = planFor(heads, type, onTensorCores, isHopper(backend));
     const B = layout.sequenceStarts.length - 1;
     const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];
     const longest = longestOf(layout);
@@ -164,15 +196,25 @@ const packedAttentionGrad: CudaKernel<'SpftPackedAttentionGrad'> = ({
     const [wide, narrow] = [N * d, K * d];
     const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
     const file = 'packed-attention-grad';
-    const ofQ = backend.kernel(file, 'packed_attention_grad_q', 'ppppppppppiiiiiiiiifi', plan.defines);
+    // Tensor-core kernels turn back what they write.
+    const [p, turns] = onTensorCores ? ['pp', tables] : ['', []];
+    const ofQ = backend.kernel(file, 'packed_attention_grad_q', `ppppppppppiiiiiiiiifi${p}`, plan.defines);
     const strides = [wide, narrow, narrow, wide, wide];
-    const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest];
+    const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest, ...turns];
     launchTiles(backend, ofQ, longest * G, B * K, plan.gradQ, argsQ);
-    const ofKv = backend.kernel(file, 'packed_attention_grad_kv', 'ppppppppppiiiiiiiiif', plan.defines);
-    const argsKv = [q, k, v, dy, lse, delta, dk, dv, ...places, wide, narrow, narrow, wide, narrow, narrow, scale];
-    launchTiles(backend, ofKv, longest, B * K, plan.gradKv, argsKv);
-    return made;
+    const ofKv = backend.kernel(file, 'packed_attention_grad_kv', `ppppppppppiiiiiiiiif${p}`, plan.defines);
+    const ends = [wide, narrow, narrow, wide, narrow, narrow, scale, ...turns];
+    launchTiles(backend, ofKv, longest, B * K, plan.gradKv, [q, k, v, dy, lse, delta, dk, dv, ...places, ...ends]);
+    if (!turn || onTensorCores) return made;
+    const back = ropeOfBoth(backend, [made[0], made[1]], turn.cos, turn.sin, d, true);
+    for (const before of made.slice(0, 2)) backend.release(before);
+    return [...back, made[2]];
   });
+}
+
+const packedAttentionGrad: CudaKernel<'SpftPackedAttentionGrad'> = ({ backend, inputs, attributes }) => {
+  const { q, k, v, dy } = inputs;
+  return attendGrad(backend, { q, k, v, dy, y: inputs.y!, lse: inputs.kept0! }, attributes);
 };
 
 // Shapes of Llama 3's and of SmolLM's heads stand for all: the kernels that sizes choose between.
@@ -189,6 +231,6 @@ for (const file of ['packed-attention', 'packed-attention-grad']) {
 
 /** Kernels of the contract. */
 export const packedAttentionKernels = {
-  SpftPackedAttention: packedAttention,
+  SpftPackedAttention: ({ backend, inputs, attributes }) => attend(backend, inputs, attributes),
   SpftPackedAttentionGrad: packedAttentionGrad,
 } satisfies CudaKernels;

@@ -3,6 +3,7 @@ import { packedAttention } from '../../attention/packed-attention.js';
 import { packedAttentionGradReference, packedAttentionReference } from '../../attention/packed-attention.reference.js';
 import { rope } from '../../attention/rope.js';
 import { ropeReference } from '../../attention/rope.reference.js';
+import { ropeAttention } from '../../attention/rope-attention.js';
 import type { HeadLayout } from '../../contract/types.js';
 import { linearCrossEntropy } from '../../loss/linear-cross-entropy.js';
 import { linearCrossEntropyReference } from '../../loss/linear-cross-entropy.reference.js';
@@ -110,6 +111,39 @@ const ofAttention = HEADS.map(([lengths, heads]): ConformanceCase => {
   };
 });
 
+const ofRopeAttention = HEADS.filter(([, { headDim }]) => headDim % 2 === 0).map(
+  ([lengths, heads]): ConformanceCase => {
+    const layout = packTokens({ lengths, dense: (token) => token % 3 === 1 });
+    const { tokens: T } = layout;
+    const { heads: N, kvHeads: K, headDim: d } = heads;
+    const angles = Array.from({ length: (T * d) / 2 }, (_, i) => Math.sin(i) * 3);
+    const [cos, sin] = [angles.map(Math.cos), angles.map(Math.sin)];
+    const turned = (x: Float32Array, heads: number, way: 1 | -1) =>
+      ropeReference(
+        x,
+        Float32Array.from(cos),
+        Float32Array.from(sin, (s) => way * s),
+        T,
+        heads,
+        d,
+      );
+    const tables = { cos: given([T, d / 2], cos), sin: given([T, d / 2], sin) };
+    return {
+      name: `ropeAttention() of sequences of ${lengths.join(', ') || 'nothing'}; ${N} heads on ${K} of ${d}`,
+      kernels: ['SpftRopeAttention', 'SpftRopeAttentionGrad'],
+      inputs: { q: float(T, N * d), k: float(T, K * d), v: float(T, K * d), ...tables },
+      run: ({ q, k, v, cos, sin }) => [
+        ropeAttention(matrix(q), matrix(k), matrix(v), { cos: matrix(cos), sin: matrix(sin) }, layout, heads),
+      ],
+      expected: ({ q, k, v }) => [packedAttentionReference(turned(q!, N, 1), turned(k!, K, 1), v!, layout, heads)],
+      gradients: ({ q, k, v }, [dy]) => {
+        const { dq, dk, dv } = packedAttentionGradReference(turned(q!, N, 1), turned(k!, K, 1), v!, dy!, layout, heads);
+        return { q: turned(dq, N, -1), k: turned(dk, K, -1), v: dv };
+      },
+    };
+  },
+);
+
 const ofLoss = (
   [
     [7, 5, 11, undefined],
@@ -132,4 +166,10 @@ const ofLoss = (
   };
 });
 
-export const tokenWiseCases: readonly ConformanceCase[] = [...ofShapes, ...ofRope, ...ofAttention, ...ofLoss];
+export const tokenWiseCases: readonly ConformanceCase[] = [
+  ...ofShapes,
+  ...ofRope,
+  ...ofAttention,
+  ...ofRopeAttention,
+  ...ofLoss,
+];
