@@ -85,7 +85,7 @@ export class Memory {
       this.release(block.whole);
       return;
     }
-    if (!this.#device.recording?.asides.putOff(() => this.#free(block))) this.#free(block);
+    if (!this.#device.recording?.asides.putOff(block.bytes, () => this.#free(block))) this.#free(block);
   }
 
   #free(block: Block): void {

@@ -3,7 +3,7 @@ import { createStepRecorder, type StepInputs, type StepRecorder } from '@spft/sp
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { cuda, describeCuda } from '../../test/cuda.js';
-import type { Lane } from './asides.js';
+import { Asides, type Lane } from './asides.js';
 
 const COUNT = 4096;
 const inputs = (n: number): StepInputs => ({ x: Float32Array.from({ length: COUNT }, (_, i) => Math.sin(n + i)) });
@@ -154,5 +154,50 @@ describeCuda('work beside a step', () => {
     steps.dispose();
     steps = createStepRecorder()!;
     expect(cuda().memoryPool.bytes).toBeLessThanOrEqual(before);
+  });
+});
+
+describeCuda('memory given back beside work that nobody waits for', () => {
+  const MB = 2 ** 20;
+  const host = () => {
+    const awaited: number[] = [];
+    const lanes = { stream: 1, lane: 0, laneStream: (lane: number) => 10 + lane, fork() {}, reuseEvent() {} };
+    return {
+      awaited,
+      ...lanes,
+      recordLane: (lane: number) => lane,
+      awaitEvent: (event: number) => awaited.push(event),
+    };
+  };
+
+  it('is held to so many bytes, then the work is waited for', () => {
+    const device = host();
+    const asides = new Asides(device, true);
+    asides.run(1, () => {});
+    let [held, most] = [0, 0];
+    for (let n = 0; n < 100; n++) {
+      held += 16 * MB;
+      if (!asides.putOff(16 * MB, () => (held -= 16 * MB))) held -= 16 * MB;
+      most = Math.max(most, held);
+    }
+    expect(most).toBe(256 * MB);
+    expect(held).toBe(0);
+    expect(device.awaited).toEqual([1]);
+  });
+
+  it('is held while the work itself gives it back', () => {
+    const device = host();
+    const asides = new Asides(device, true);
+    let held = 0;
+    asides.run(2, () => {
+      for (let n = 0; n < 40; n++) {
+        held += 16 * MB;
+        expect(asides.putOff(16 * MB, () => (held -= 16 * MB))).toBe(true);
+      }
+      expect(held).toBe(640 * MB);
+    });
+    expect(device.awaited).toEqual([]);
+    asides.joinAll();
+    expect(held).toBe(0);
   });
 });

@@ -31,6 +31,11 @@ interface UnderWay extends Aside {
 
 /** What is begun while so many are under way waits for the first of them, so that memory does not pile up. */
 const MOST = 4;
+/**
+ * Bytes given back and put off from which on the first of them is waited for. Nobody may ask for what it makes until the step ends: the gradients of adapters
+ * of a last layer that has few rows are the optimizer's, and where no other layer is small enough to have work beside, all of the backward would be kept.
+ */
+const MOST_HELD = 2 ** 28;
 
 export class Asides {
   readonly #device: LaneHost;
@@ -38,7 +43,8 @@ export class Asides {
   /** In order of beginning. */
   readonly #underWay: UnderWay[] = [];
   /** What is given back when no work is under way that began before it: up to `number`. */
-  #held: { readonly number: number; readonly giveBack: () => void }[] = [];
+  #held: { readonly number: number; readonly bytes: number; readonly giveBack: () => void }[] = [];
+  #heldBytes = 0;
   #count = 0;
   /** Whose work is being launched. */
   current: Aside | null = null;
@@ -105,10 +111,12 @@ export class Asides {
     }
   }
 
-  /** Whether `giveBack` was put off until nothing that is under way can read what it gives back. */
-  putOff(giveBack: () => void): boolean {
+  /** Whether `giveBack` of so many bytes is put off until nothing that is under way can read what it gives back; then it may have been done by now. */
+  putOff(bytes: number, giveBack: () => void): boolean {
     if (!this.any) return false;
-    this.#held.push({ number: this.#count - 1, giveBack });
+    this.#held.push({ number: this.#count - 1, bytes, giveBack });
+    this.#heldBytes += bytes;
+    while (this.#heldBytes > MOST_HELD && this.any && !this.current) this.join(this.#underWay[0]!);
     return true;
   }
 
@@ -126,7 +134,10 @@ export class Asides {
     const oldest = left[0]?.number ?? this.#count;
     const free = this.#held.filter(({ number }) => number < oldest);
     this.#held = this.#held.filter(({ number }) => number >= oldest);
-    for (const { giveBack } of free) giveBack();
+    for (const { bytes, giveBack } of free) {
+      this.#heldBytes -= bytes;
+      giveBack();
+    }
   }
 }
 
