@@ -143,6 +143,14 @@ describe('planSparsity() by time', () => {
     expect(asked.filter(({ part, layers }) => part === 'step' && layers.size > 0).length).toBeGreaterThan(1);
   });
 
+  it('saves less where a whole step saves more than its layers say: the least loss counts', async () => {
+    const alike = await planSparsity(request(FAST, { time: 0.8 }).whole);
+    const spared = await planSparsity(request({ ...FAST, together: 2 }, { time: 0.8 }).whole);
+    expect(spared.measuredTime).toBeLessThanOrEqual(0.82);
+    expect(spared.time).toBeGreaterThan(alike.time!);
+    expect(spared.loss).toBeLessThanOrEqual(alike.loss);
+  });
+
   it('refuses what cannot be met, and says what can', async () => {
     const slow = request({ mlp: () => 0.2, attention: () => 0.1 }, { time: 0.9 });
     await expect(planSparsity(slow.whole)).rejects.toThrow(

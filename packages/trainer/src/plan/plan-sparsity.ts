@@ -103,6 +103,14 @@ interface Solution {
   readonly time: number | null;
 }
 
+interface Solved {
+  readonly tail: number;
+  /** By tail. */
+  readonly found: ReadonlyMap<number, Solution | null>;
+  readonly best: Solution;
+  readonly measuredTime: number | null;
+}
+
 /** Of a run, given a sparse step's share; and the other way round, which is below 0 where dense steps alone take more. */
 const ofRun = (share: number, sparseSteps: number) => sparseSteps * share + 1 - sparseSteps;
 const ofStep = (share: number, sparseSteps: number) => (share - 1 + sparseSteps) / sparseSteps;
@@ -162,27 +170,39 @@ class PlanSearch {
     }
   }
 
-  /** The best tail's solution; of a budget of time, one that keeps it when it is measured as a whole. */
-  async #solve() {
+  /** The best tail's solution; of a budget of time, one that keeps it when it is measured as a whole, and leaves little of it. */
+  async #solve(): Promise<Solved> {
     const { goal, measure } = this;
-    let budget = ofStep(goal.time ?? goal.flops ?? 1, goal.sparseSteps);
+    if (goal.time === undefined) return this.#bestWithin(ofStep(goal.flops ?? 1, goal.sparseSteps), null);
+    const wanted = ofStep(goal.time, goal.sparseSteps);
+    let budget = wanted;
+    let kept: Solved | null = null;
     let measuredTime: number | null = null;
-    for (let correction = 0; ; correction++) {
-      const found = new Map<number, Solution | null>();
-      for (const tail of goal.tails) found.set(tail, await this.#solveTail(tail, budget));
-      const solutions = [...found].filter((entry): entry is [number, Solution] => entry[1] !== null);
-      if (solutions.length === 0) throw this.#unmet(measuredTime);
-      // Within the budget the least loss counts, within the loss the least arithmetic; a longer tail must be better by more than noise.
-      const worth = ({ loss, flops }: Solution) => (goal.maxLoss === undefined ? loss : flops);
-      const [tail, best] = solutions.reduce((a, b) => (worth(b[1]) < worth(a[1]) * 0.995 ? b : a));
-      if (goal.time === undefined) return { tail, found, best, measuredTime };
-      measuredTime = await measure.timeShare(tail, best.sparsity);
-      const wanted = ofStep(goal.time, goal.sparseSteps);
-      if (measuredTime <= wanted + TIME_TOLERANCE) return { tail, found, best, measuredTime };
-      if (measuredTime >= 1 || correction === CORRECTIONS) throw this.#unmet(measuredTime);
-      // Of what was to be saved that part came true: so much more is to be saved.
-      budget = 1 - ((1 - wanted) * (1 - best.time!)) / (1 - measuredTime);
+    for (let correction = 0; correction <= CORRECTIONS; correction++) {
+      const solved = await this.#bestWithin(budget, measuredTime);
+      measuredTime = await measure.timeShare(solved.tail, solved.best.sparsity);
+      const isWithin = measuredTime <= wanted + TIME_TOLERANCE;
+      if (isWithin && (kept === null || solved.best.loss < kept.best.loss)) kept = { ...solved, measuredTime };
+      if (kept !== null && (!isWithin || measuredTime >= wanted - TIME_TOLERANCE)) break;
+      if (measuredTime >= 1) break;
+      // Of what was to be saved that part came true: so much more, or less, is to be saved.
+      budget = 1 - ((1 - wanted) * (1 - solved.best.time!)) / (1 - measuredTime);
     }
+    if (kept === null) throw this.#unmet(measuredTime);
+    return kept;
+  }
+
+  /** @param measuredTime of the plan before, for what is said where there is none. */
+  async #bestWithin(budget: number, measuredTime: number | null): Promise<Solved> {
+    const { goal } = this;
+    const found = new Map<number, Solution | null>();
+    for (const tail of goal.tails) found.set(tail, await this.#solveTail(tail, budget));
+    const solutions = [...found].filter((entry): entry is [number, Solution] => entry[1] !== null);
+    if (solutions.length === 0) throw this.#unmet(measuredTime);
+    // Within the budget the least loss counts, within the loss the least arithmetic; a longer tail must be better by more than noise.
+    const worth = ({ loss, flops }: Solution) => (goal.maxLoss === undefined ? loss : flops);
+    const [tail, best] = solutions.reduce((a, b) => (worth(b[1]) < worth(a[1]) * 0.995 ? b : a));
+    return { tail, found, best, measuredTime: null };
   }
 
   async #solveTail(tail: number, share: number): Promise<Solution | null> {
