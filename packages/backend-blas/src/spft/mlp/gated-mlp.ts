@@ -3,7 +3,7 @@
  * SwiGLU while it is in its cache, then its part of down's, which begins with the residual. Dense and sparse rows go in the same jobs, without copies.
  *
  * Which rows and channels a part has is chosen by what least is packed twice (shared/product.ts): whole blocks of rows, one after the other through all
- * three, would have every thread pack all weights, which for 64 rows costs 40 % of the products.
+ * three, would have every thread pack all weights, which for 64 rows costs a fifth to a quarter of the products' time.
  */
 import type { KernelMlpWeights, KernelSelection } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs-core';
