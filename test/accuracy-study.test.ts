@@ -1,5 +1,7 @@
 /** @file The study's own arithmetic: what counts as an equation, rows over seeds, the page. */
 
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { SpftConfig } from '@spft/config';
 import { describe, expect, it } from 'vitest';
 import { endWithin, sparseStepShare } from '../scripts/accuracy/fit-budget.js';
@@ -186,5 +188,39 @@ describe('a budget', () => {
     expect(chosen[0]).toMatchObject({ seed: 1, part: 'screen', budget: 0.8 });
     expect(chosen[0]!.asks).toBeUndefined();
     expect(() => bestOfScreen(bestJob('math', 3, 1), screened)).toThrow('2 ways were screened on math');
+  });
+});
+
+describe('study.sh', () => {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const bundle = 'packages/backend-cuda/.device/bundles/study.mjs';
+  const study = (argv: readonly string[], isBundled: boolean) =>
+    spawnSync('sh', ['scripts/accuracy/study.sh', ...argv], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { ...process.env, ...(isBundled && { SPFT_STUDY_BUNDLE: bundle }) },
+    });
+
+  it('says what is wanted where an argument names nothing', { timeout: 180_000 }, () => {
+    const cases: [string[], string][] = [
+      [
+        ['run', '--what', 'everything', '--model', 'm', '--data', 'd', '--out', 'o'],
+        "--what is 'everything', one of rows, ablations",
+      ],
+      [['merge', '--what', 'everything', '--out', 'o'], "--what is 'everything', one of rows, ablations"],
+      [
+        ['run', '--sets', 'mawps', '--sedes', '1', '--model', 'm', '--data', 'd', '--out', 'o'],
+        "Unknown option '--sedes'",
+      ],
+      [
+        ['run', '--seconds', 'soon', '--model', 'm', '--data', 'd', '--out', 'o'],
+        "--seconds is 'soon', a number is wanted",
+      ],
+    ];
+    for (const [n, [argv, message]] of cases.entries()) {
+      const { status, stderr } = study(argv, n > 0);
+      expect(stderr).toContain(message);
+      expect(status).not.toBe(0);
+    }
   });
 });

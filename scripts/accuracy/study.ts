@@ -2,7 +2,7 @@
  * @file The study of accuracy: LoRA, DoRA and SparseLoRA by several estimators on a real model, over seeds, by several processes at once.
  *
  *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
- *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|final|qlora] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
+ *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|final|qlora|screen|table] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
  *   study merge --out OUT [--what PART] [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
  *
  * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
@@ -21,9 +21,8 @@ import { bestCandidate, candidateSpec, studyJobs } from './methods.js';
 import { prepare } from './prepare.js';
 import { bestJob, bestOfScreen, type Screened, screenedOf } from './screen.js';
 
-const { positionals, values } = parseArgs({
+const { positionals, values: flags } = parseArgs({
   allowPositionals: true,
-  strict: false,
   options: {
     ...{ datasets: { type: 'string' }, out: { type: 'string' }, data: { type: 'string' }, model: { type: 'string' } },
     ...{
@@ -46,12 +45,23 @@ const { positionals, values } = parseArgs({
     },
   },
 });
+const values: Record<string, string | boolean | undefined> = flags;
 const text = (name: string, otherwise?: string): string => {
   const value = values[name] ?? otherwise;
   if (typeof value === 'string') return value;
   throw new Error(`study: --${name} is wanted`);
 };
-const number = (name: string, otherwise: number) => Number(text(name, String(otherwise)));
+const number = (name: string, otherwise: number) => {
+  const value = Number(text(name, String(otherwise)));
+  if (Number.isFinite(value)) return value;
+  throw new Error(`study: --${name} is '${text(name)}', a number is wanted`);
+};
+/** The part that `--what` names. */
+const partOf = (): PartName => {
+  const name = text('what', 'rows');
+  if ((PARTS as readonly string[]).includes(name)) return name as PartName;
+  throw new Error(`study: --what is '${name}', one of ${PARTS.join(', ')} is wanted`);
+};
 
 /** A job that was not yet timed is taken to last so long. */
 const GUESS_SECONDS = number('guess', 150);
@@ -60,10 +70,13 @@ const MOST_SECONDS = number('most-seconds', 400);
 
 async function run(): Promise<void> {
   const began = performance.now();
-  const left = () => number('seconds', 3600) - (performance.now() - began) / 1000;
+  // What names nothing is said before anything is opened.
+  const seconds = number('seconds', 3600);
+  if (flags.order === undefined) partOf();
+  const left = () => seconds - (performance.now() - began) / 1000;
   const out = resolve(text('out'));
   const work = resolve(text('work', join(out, '..', 'study-work')));
-  const tiny = values.tiny === true;
+  const tiny = flags.tiny === true;
   const setting: JobSetting = {
     ...{ model: resolve(text('model')), data: resolve(text('data')), directory: '', backend: text('backend', 'cuda') },
     taskSteps: { math: number('math-steps', 600), csr: number('csr-steps', 375), 'random-answers': 1500 },
@@ -75,7 +88,7 @@ async function run(): Promise<void> {
       template: text('template', 'alpaca'),
       planSamples: tiny ? 4 : 24,
       questions: tiny ? 4 : null,
-      sets: values.sets === undefined ? null : text('sets').split(','),
+      sets: flags.sets === undefined ? null : text('sets').split(','),
     },
   };
   const directory = await openModelDirectory(setting.model);
@@ -233,7 +246,7 @@ async function run(): Promise<void> {
 
 /** The jobs of `--what`, or those whose keys are lines of the file `--order`, in that order. */
 async function queueOf(seeds: readonly number[], isWanted: (job: Job) => boolean): Promise<Job[]> {
-  if (values.order === undefined) return studyJobs(seeds, text('what', 'rows') as PartName).filter(isWanted);
+  if (flags.order === undefined) return studyJobs(seeds, partOf()).filter(isWanted);
   const all = new Map(PARTS.flatMap((part) => studyJobs(seeds, part)).map((job) => [jobKey(job), job]));
   const wanted = (await readFile(text('order'), 'utf8'))
     .split('\n')
@@ -294,10 +307,5 @@ else if (command === 'prepare') {
   await prepare(text('datasets'), text('out'), sizes);
 } else if (command === 'run') await run();
 else if (command === 'merge') {
-  await merge(
-    text('out'),
-    text('result', 'bench/results/accuracy-smollm2.json'),
-    text('machine', ''),
-    text('what', 'rows'),
-  );
+  await merge(text('out'), text('result', 'bench/results/accuracy-smollm2.json'), text('machine', ''), partOf());
 } else throw new Error('study: prepare, run or merge');
