@@ -112,6 +112,39 @@ parameter[i] = made.parameter;
 first[i] = made.first;
 second[i] = made.second;
 }`,
+  'as-float32': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
+return (group.y * groups.x + group.x) * 256 + lane;
+}
+fn wordOf(stored: u32, at: u32) -> u32 {
+if (stored == 0) { return at; }
+return at / 2;
+}
+fn bitsOf(stored: u32, word: u32, at: u32) -> u32 {
+if (stored == 0) { return word; }
+let isSecond = (at & 1) == 1;
+if (stored == 1) { return select(word << 16, word & 0xffff0000u, isSecond); }
+let half = select(word & 0xffffu, word >> 16, isSecond);
+let exponent = (half >> 10) & 31;
+let fraction = half & 1023;
+var bits = ((exponent + 112) << 23) | (fraction << 13);
+if (exponent == 31) { bits = 0x7f800000u | (fraction << 13); }
+if (exponent == 0) { bits = bitcast<u32>(f32(fraction) * 0x1p-24f); }
+return ((half & 0x8000u) << 16) | bits;
+}
+struct Params { size: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+override STORED: u32 = 1;
+@compute @workgroup_size(256)
+fn main(
+@builtin(workgroup_id) group: vec3<u32>,
+@builtin(num_workgroups) groups: vec3<u32>,
+@builtin(local_invocation_index) lane: u32,
+) {
+let i = placeOf(group, groups, lane);
+if (i < params.size) { y[i] = bitsOf(STORED, x[wordOf(STORED, i)], i); }
+}`,
   'attention-grad-kv': `struct Params { tokens: u32, heads: u32, kvHeads: u32, scale: f32, splits: u32, sequences: u32 }
 override BLOCK: u32 = 32;
 override HEAD_DIM: u32 = 64;
@@ -846,11 +879,28 @@ if (rows[r] >= 0) { dx[u32(rows[r]) * params.width + id.x] += dy[r * params.widt
   'gather-rows': `fn placeOf(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
+fn wordOf(stored: u32, at: u32) -> u32 {
+if (stored == 0) { return at; }
+return at / 2;
+}
+fn bitsOf(stored: u32, word: u32, at: u32) -> u32 {
+if (stored == 0) { return word; }
+let isSecond = (at & 1) == 1;
+if (stored == 1) { return select(word << 16, word & 0xffff0000u, isSecond); }
+let half = select(word & 0xffffu, word >> 16, isSecond);
+let exponent = (half >> 10) & 31;
+let fraction = half & 1023;
+var bits = ((exponent + 112) << 23) | (fraction << 13);
+if (exponent == 31) { bits = 0x7f800000u | (fraction << 13); }
+if (exponent == 0) { bits = bitcast<u32>(f32(fraction) * 0x1p-24f); }
+return ((half & 0x8000u) << 16) | bits;
+}
 struct Params { size: u32, width: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read> rows: array<i32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+override X_STORED: u32 = 0;
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,
@@ -861,7 +911,10 @@ let i = placeOf(group, groups, lane);
 if (i >= params.size) { return; }
 let row = rows[i / params.width];
 var value = 0.0;
-if (row >= 0) { value = x[u32(row) * params.width + i % params.width]; }
+if (row >= 0) {
+let at = u32(row) * params.width + i % params.width;
+value = bitcast<f32>(bitsOf(X_STORED, x[wordOf(X_STORED, at)], at));
+}
 y[i] = value;
 }`,
   'gram-norms': `struct Params { rank: u32, width: u32 }
@@ -942,6 +995,22 @@ fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
 if (alongK) { return vec2(task / STEP, task % STEP); }
 return vec2(task % QUADS, task / QUADS);
 }
+fn wordOf(stored: u32, at: u32) -> u32 {
+if (stored == 0) { return at; }
+return at / 2;
+}
+fn bitsOf(stored: u32, word: u32, at: u32) -> u32 {
+if (stored == 0) { return word; }
+let isSecond = (at & 1) == 1;
+if (stored == 1) { return select(word << 16, word & 0xffff0000u, isSecond); }
+let half = select(word & 0xffffu, word >> 16, isSecond);
+let exponent = (half >> 10) & 31;
+let fraction = half & 1023;
+var bits = ((exponent + 112) << 23) | (fraction << 13);
+if (exponent == 31) { bits = 0x7f800000u | (fraction << 13); }
+if (exponent == 0) { bits = bitcast<u32>(f32(fraction) * 0x1p-24f); }
+return ((half & 0x8000u) << 16) | bits;
+}
 struct Params {
 m: u32, n: u32, k: u32,
 parts: u32, partLength: u32,
@@ -953,13 +1022,14 @@ alpha: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read> indices: array<i32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read> added: array<f32>;
 @group(0) @binding(6) var<storage, read_write> c: array<f32>;
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
+override B_STORED: u32 = 0;
 override GATHER: u32 = 0;
 override SCATTER: bool = false;
 override WITH_BIAS: bool = false;
@@ -976,6 +1046,9 @@ if (row + i < params.m) { values[i] = a[at + (row + i) * params.aRow]; }
 }
 return values;
 }
+fn numberOfB(at: u32) -> f32 {
+return bitcast<f32>(bitsOf(B_STORED, b[wordOf(B_STORED, at)], at));
+}
 fn fetchB(column: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
 var values = vec4<f32>();
 if (k >= kEnd) { return values; }
@@ -986,7 +1059,7 @@ for (var i = 0u; i < 4; i++) {
 if (column + i < params.n) {
 var since = column + i;
 if (GATHER == 2) { since = u32(indices[column + i]); }
-values[i] = b[at + since * params.bColumn];
+values[i] = numberOfB(at + since * params.bColumn);
 }
 }
 return values;
@@ -1068,6 +1141,22 @@ fn taskOf(task: u32, alongK: bool) -> vec2<u32> {
 if (alongK) { return vec2(task / STEP, task % STEP); }
 return vec2(task % QUADS, task / QUADS);
 }
+fn wordOf(stored: u32, at: u32) -> u32 {
+if (stored == 0) { return at; }
+return at / 2;
+}
+fn bitsOf(stored: u32, word: u32, at: u32) -> u32 {
+if (stored == 0) { return word; }
+let isSecond = (at & 1) == 1;
+if (stored == 1) { return select(word << 16, word & 0xffff0000u, isSecond); }
+let half = select(word & 0xffffu, word >> 16, isSecond);
+let exponent = (half >> 10) & 31;
+let fraction = half & 1023;
+var bits = ((exponent + 112) << 23) | (fraction << 13);
+if (exponent == 31) { bits = 0x7f800000u | (fraction << 13); }
+if (exponent == 0) { bits = bitcast<u32>(f32(fraction) * 0x1p-24f); }
+return ((half & 0x8000u) << 16) | bits;
+}
 struct Problem {
 m: u32, n: u32, k: u32,
 aRow: u32, aColumn: u32, aOffset: u32,
@@ -1080,14 +1169,15 @@ struct Params { problems: array<Problem, 3>, count: u32 }
 @group(0) @binding(1) var<storage, read> a0: array<f32>;
 @group(0) @binding(2) var<storage, read> a1: array<f32>;
 @group(0) @binding(3) var<storage, read> a2: array<f32>;
-@group(0) @binding(4) var<storage, read> b0: array<f32>;
-@group(0) @binding(5) var<storage, read> b1: array<f32>;
-@group(0) @binding(6) var<storage, read> b2: array<f32>;
+@group(0) @binding(4) var<storage, read> b0: array<u32>;
+@group(0) @binding(5) var<storage, read> b1: array<u32>;
+@group(0) @binding(6) var<storage, read> b2: array<u32>;
 @group(0) @binding(7) var<storage, read_write> c0: array<f32>;
 @group(0) @binding(8) var<storage, read_write> c1: array<f32>;
 @group(0) @binding(9) var<storage, read_write> c2: array<f32>;
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
+override B_STORED: u32 = 0;
 override SUM: bool = false;
 override ONE_C: bool = false;
 override ACCUMULATE: bool = false;
@@ -1099,10 +1189,11 @@ default: { return a2[at]; }
 }
 }
 fn numberOfB(p: u32, at: u32) -> f32 {
+let place = wordOf(B_STORED, at);
 switch (p) {
-case 0: { return b0[at]; }
-case 1: { return b1[at]; }
-default: { return b2[at]; }
+case 0: { return bitcast<f32>(bitsOf(B_STORED, b0[place], at)); }
+case 1: { return bitcast<f32>(bitsOf(B_STORED, b1[place], at)); }
+default: { return bitcast<f32>(bitsOf(B_STORED, b2[place], at)); }
 }
 }
 fn fetchA(p: u32, row: u32, k: u32) -> vec4<f32> {

@@ -1,8 +1,9 @@
 /** @file Whole runs of the trainer on a tiny Llama: LoRA and SparseLoRA on `webgpu` go where they go on the cpu, and hold no more memory later on. */
 import { SpftConfig } from '@spft/config';
 import { getSpftModel } from '@spft/estimator';
-import { LlamaForCausalLM } from '@spft/models';
+import { LlamaForCausalLM, type WeightSource } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
+import { bfloat16ToFloat32, float32ToBfloat16 } from '@spft/safetensors';
 import type { StepRecorder, StepRecorderCounts } from '@spft/sparse-ops';
 import { type Sample, SparsityStatistics, Trainer } from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
@@ -20,6 +21,30 @@ const SAMPLES: readonly Sample[] = Array.from({ length: 24 }, (_, n) => {
   return { inputIds, labels: inputIds.map((id, t) => (t < 2 ? -100 : id)) };
 });
 
+/** A checkpoint in bf16. */
+function sourceInBf16(): WeightSource {
+  const weights = tinyWeights(CONFIG);
+  const halvesOf = (name: string) => float32ToBfloat16(weights.get(name)!.data);
+  return {
+    names: [...weights.keys()],
+    entry: (name) => ({ dtype: 'BF16', shape: weights.get(name)!.shape }),
+    async float32(name) {
+      const halves = halvesOf(name);
+      const values = new Float32Array(halves.length);
+      bfloat16ToFloat32(halves, values);
+      return values;
+    },
+    bytes: async (name, from = 0, to) => new Uint8Array(halvesOf(name).buffer).slice(from, to),
+  };
+}
+
+/** Bytes of the model's weights where matrices take so many for each number. */
+const weightBytes = (ofMatrices: number) =>
+  [...tinyWeights(CONFIG).values()].reduce(
+    (sum, { shape, data }) => sum + data.length * (shape.length === 2 ? ofMatrices : 4),
+    0,
+  );
+
 interface Run {
   readonly losses: readonly number[];
   readonly values: readonly Float32Array[];
@@ -28,19 +53,25 @@ interface Run {
   /** How often channels were kept. */
   readonly kept: unknown;
   readonly counts: StepRecorderCounts | null;
+  /** Bytes on the GPU that the model took, and what is left of all when it has ended. */
+  readonly ofModel: number;
+  readonly left: number;
 }
 
 interface How {
   /** Whether what is kept is counted; then steps are not recorded. */
   readonly counts?: boolean;
   readonly records?: boolean;
+  /** Of a checkpoint in bf16: whether its matrices are kept so. Left out: of one in float32. */
+  readonly inHalves?: boolean;
+  readonly useDora?: boolean;
 }
 
 async function run(
   backend: 'cpu' | 'webgpu',
   maxSteps: number,
   sparse: boolean,
-  { counts: countsKept = sparse, records = true }: How = {},
+  { counts: countsKept = sparse, records = true, inHalves, useDora = false }: How = {},
 ): Promise<Run> {
   if (backend === 'webgpu') await useWebGPU();
   else await tf.setBackend('cpu');
@@ -53,9 +84,21 @@ async function run(
     return made;
   });
   const before = tf.memory().numTensors;
-  const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)));
+  const gpuBytes = () => {
+    if (backend !== 'webgpu') return 0;
+    webgpu().flush();
+    return webgpu().memory().numBytesInGPU;
+  };
+  const bytesBefore = gpuBytes();
+  if (inHalves === false) webgpu().storesHalves = false;
+  const source = inHalves === undefined ? sourceOf(tinyWeights(CONFIG)) : sourceInBf16();
+  const model = await LlamaForCausalLM.fromWeights(CONFIG, source);
+  webgpu().storesHalves = true;
+  // Numbers that the host has are uploaded when they are first used.
+  if (backend === 'webgpu') for (const { dataId } of new Set(model.tensors.values())) webgpu().uploadToGPU(dataId);
+  const ofModel = gpuBytes() - bytesBefore;
   const peft = getPeftModel(model, {
-    ...{ r: 4, loraAlpha: 8, loraDropout: 0.1 },
+    ...{ r: 4, loraAlpha: 8, loraDropout: 0.1, useDora },
     targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'],
   });
   const sparsity = { 'layers.0.mlp': 0.5, 'layers.1.mlp': 0.5, 'layers.1.self_attn': 0.5 };
@@ -92,7 +135,7 @@ async function run(
   peft.dispose();
   model.dispose();
   expect(tf.memory().numTensors).toBe(before);
-  return { losses, values, memory, kept: statistics?.map(), counts };
+  return { losses, values, memory, kept: statistics?.map(), counts, ofModel, left: gpuBytes() - bytesBefore };
 }
 
 describeWebGPU('training on webgpu', () => {
@@ -107,27 +150,55 @@ describeWebGPU('training on webgpu', () => {
     expect(recorded.values).toEqual(byHost.values);
   });
 
-  it('trains the head in full, in memory of its own', { timeout: 100_000 }, async () => {
-    await useWebGPU();
-    const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)));
-    const head = model.embeddings.output!;
-    const peft = getPeftModel(model, { r: 4, targetModules: ['q_proj'], extra: { modules_to_save: ['lm_head'] } });
-    const name = [...peft.variables.keys()].find((key) => key.includes('lm_head'))!;
-    const trained = peft.variables.get(name)!;
-    const before = await head.weight.data();
-    expect(await trained.data()).toEqual(before);
-    const trainer = new Trainer({
-      model: peft,
-      samples: SAMPLES,
-      notify: () => {},
-      args: { maxSteps: 2, perDeviceTrainBatchSize: 4, learningRate: 0.01, seed: 3 },
-    });
-    await trainer.train();
-    expect(await trained.data()).not.toEqual(before);
-    expect(await head.weight.data()).toEqual(before);
-    peft.dispose();
-    model.dispose();
-  });
+  it.each([
+    ['LoRA', {}],
+    ['SparseLoRA', { sparse: true }],
+    ['SparseLoRA by the host', { sparse: true, records: false }],
+    ['DoRA', { useDora: true }],
+  ] as const)(
+    'gives the bits of float32 where the base lies in bf16, in half the memory: %s',
+    { timeout: 200_000 },
+    async (_, given) => {
+      const { sparse = false, ...how } = { records: true, ...given } as { sparse?: boolean; records: boolean };
+      const [halves, plain] = [
+        await run('webgpu', 10, sparse, { ...how, counts: false, inHalves: true }),
+        await run('webgpu', 10, sparse, { ...how, counts: false, inHalves: false }),
+      ];
+      expect([halves.ofModel, plain.ofModel]).toEqual([weightBytes(2), weightBytes(4)]);
+      if (how.records) expect(halves.counts!.replayed).toBeGreaterThan(4);
+      expect(halves.counts).toEqual(plain.counts);
+      expect(halves.losses).toEqual(plain.losses);
+      expect(halves.values).toEqual(plain.values);
+      expect([halves.left, plain.left]).toEqual([0, 0]);
+    },
+  );
+
+  it.each(['F32', 'BF16'])(
+    'trains the head in full, in memory of its own, of %s',
+    { timeout: 100_000 },
+    async (type) => {
+      await useWebGPU();
+      const source = type === 'F32' ? sourceOf(tinyWeights(CONFIG)) : sourceInBf16();
+      const model = await LlamaForCausalLM.fromWeights(CONFIG, source);
+      const head = model.embeddings.output!;
+      const peft = getPeftModel(model, { r: 4, targetModules: ['q_proj'], extra: { modules_to_save: ['lm_head'] } });
+      const name = [...peft.variables.keys()].find((key) => key.includes('lm_head'))!;
+      const trained = peft.variables.get(name)!;
+      const before = await head.weight.data();
+      expect(await trained.data()).toEqual(before);
+      const trainer = new Trainer({
+        model: peft,
+        samples: SAMPLES,
+        notify: () => {},
+        args: { maxSteps: 2, perDeviceTrainBatchSize: 4, learningRate: 0.01, seed: 3 },
+      });
+      await trainer.train();
+      expect(await trained.data()).not.toEqual(before);
+      expect(await head.weight.data()).toEqual(before);
+      peft.dispose();
+      model.dispose();
+    },
+  );
 
   it.each([false, true])('goes where it goes on the cpu, sparse: %s', { timeout: 200_000 }, async (sparse) => {
     const ours = await run('webgpu', 18, sparse);

@@ -2,6 +2,7 @@
 // b's rows or columns, and a's columns, may be those that `indices` names alone. A workgroup makes a tile of c, a thread 4 × 4 of it; the next
 // step's numbers are fetched while this one's are multiplied. z counts batches, and parts of k where c is small and k long.
 //+ tile
+//+ stored
 struct Params {
   m: u32, n: u32, k: u32,
   parts: u32, partLength: u32,
@@ -13,7 +14,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read> indices: array<i32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read> added: array<f32>;
@@ -22,6 +23,8 @@ struct Params {
 // Whether numbers beside each other in memory are along k: which threads fetch which.
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
+// How b is stored.
+override B_STORED: u32 = 0;
 // What indices name: 0 nothing, 1 rows of op(b), 2 its columns, 3 columns of op(a) and rows of op(b), 4 columns of op(a) alone.
 override GATHER: u32 = 0;
 // Whether columns of c lie where indices say.
@@ -43,6 +46,10 @@ fn fetchA(row: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
   return values;
 }
 
+fn numberOfB(at: u32) -> f32 {
+  return bitcast<f32>(bitsOf(B_STORED, b[wordOf(B_STORED, at)], at));
+}
+
 fn fetchB(column: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
   var values = vec4<f32>();
   if (k >= kEnd) { return values; }
@@ -53,7 +60,7 @@ fn fetchB(column: u32, k: u32, kEnd: u32, base: u32) -> vec4<f32> {
     if (column + i < params.n) {
       var since = column + i;
       if (GATHER == 2) { since = u32(indices[column + i]); }
-      values[i] = b[at + since * params.bColumn];
+      values[i] = numberOfB(at + since * params.bColumn);
     }
   }
   return values;

@@ -1,6 +1,7 @@
 // Up to three products in one dispatch, each with matrices of its own, or their sum: what layers that read the same input have to multiply. The
 // products are those of product.wgsl, without what is gathered or added there.
 //+ tile
+//+ stored
 struct Problem {
   m: u32, n: u32, k: u32,
   aRow: u32, aColumn: u32, aOffset: u32,
@@ -13,15 +14,17 @@ struct Params { problems: array<Problem, 3>, count: u32 }
 @group(0) @binding(1) var<storage, read> a0: array<f32>;
 @group(0) @binding(2) var<storage, read> a1: array<f32>;
 @group(0) @binding(3) var<storage, read> a2: array<f32>;
-@group(0) @binding(4) var<storage, read> b0: array<f32>;
-@group(0) @binding(5) var<storage, read> b1: array<f32>;
-@group(0) @binding(6) var<storage, read> b2: array<f32>;
+@group(0) @binding(4) var<storage, read> b0: array<u32>;
+@group(0) @binding(5) var<storage, read> b1: array<u32>;
+@group(0) @binding(6) var<storage, read> b2: array<u32>;
 @group(0) @binding(7) var<storage, read_write> c0: array<f32>;
 @group(0) @binding(8) var<storage, read_write> c1: array<f32>;
 @group(0) @binding(9) var<storage, read_write> c2: array<f32>;
 
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
+// How all b are stored.
+override B_STORED: u32 = 0;
 // Whether all products add up to one, of the first problem's c; they have one alpha.
 override SUM: bool = false;
 // Whether all products go into c0, each at its offset.
@@ -37,10 +40,11 @@ fn numberOfA(p: u32, at: u32) -> f32 {
 }
 
 fn numberOfB(p: u32, at: u32) -> f32 {
+  let place = wordOf(B_STORED, at);
   switch (p) {
-    case 0: { return b0[at]; }
-    case 1: { return b1[at]; }
-    default: { return b2[at]; }
+    case 0: { return bitcast<f32>(bitsOf(B_STORED, b0[place], at)); }
+    case 1: { return bitcast<f32>(bitsOf(B_STORED, b1[place], at)); }
+    default: { return bitcast<f32>(bitsOf(B_STORED, b2[place], at)); }
   }
 }
 

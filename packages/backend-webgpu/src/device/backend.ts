@@ -19,8 +19,9 @@ import type { DeviceFound } from './adapter.js';
 import { Arena } from './arena.js';
 import { BindGroups } from './bind-groups.js';
 import { BufferPool } from './buffers.js';
+import { Halves } from './halves.js';
 import { checkInternals, internalsOf } from './internals.js';
-import { type Constants, Pipelines } from './pipelines.js';
+import { type Constants, type Pipeline, Pipelines } from './pipelines.js';
 import { type ProfileEntry, Profiler } from './profiler.js';
 
 /** Dispatches between submissions: each submission costs, and the GPU has nothing to do before the first. */
@@ -37,6 +38,8 @@ export type Groups = readonly [x: number, y?: number, z?: number];
 export class SpftWebGPUBackend extends WebGPUBackend {
   readonly features: ReadonlySet<string>;
   readonly pool: BufferPool;
+  /** Frozen matrices in 16 bits. */
+  readonly halves: Halves;
   readonly #arena: Arena;
   /** What is bound where a variant of a shader does not look at a buffer that it might write to. */
   readonly unused: readonly [GPUBuffer, GPUBuffer];
@@ -48,6 +51,8 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   #observation: Observation | null = null;
   /** Whether steps are recorded where they can be. May be set to false. */
   records = true;
+  /** Whether frozen matrices that come from a file in bf16 or float16 are kept so: for those that come from now on. May be set to false. */
+  storesHalves = true;
   /** Dispatches of ours so far, and bind groups that were made for them. */
   dispatches = 0;
 
@@ -58,6 +63,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     this.pool = new BufferPool(device);
     // Of tfjs's class, of which it has what tfjs uses.
     this.bufferManager = this.pool as unknown as WebGPUBackend['bufferManager'];
+    this.halves = new Halves(this);
     this.#arena = new Arena(device);
     const word = () => device.createBuffer({ label: 'unused', size: 4, usage: GPUBufferUsage.STORAGE });
     this.unused = [word(), word()];
@@ -104,32 +110,46 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     return this.#bindGroups.made;
   }
 
-  /** The tensor's buffer, with its values in it. */
-  bufferOf({ dataId }: tf.TensorInfo): GPUBuffer {
-    this.uploadToGPU(dataId);
-    return this.tensorMap.get(dataId).resource as GPUBuffer;
+  /** The tensor's buffer, with its values in it. @throws Error for a tensor in 16 bits: a mistake of ours. */
+  bufferOf(info: tf.TensorInfo): GPUBuffer {
+    if (this.halves.codeOf(info) !== 0)
+      throw new Error('internal: a tensor in 16 bits, which was asked for in float32');
+    this.uploadToGPU(info.dataId);
+    return this.tensorMap.get(info.dataId).resource as GPUBuffer;
   }
 
   /**
-   * Runs a shader: `@group(0)` has its parameters at binding 0 and `bindings` from 1 on.
+   * Runs a shader: `@group(0)` has its parameters at binding 0 and `bindings` from 1 on. A tensor in 16 bits among them is given to it in float32.
    * @param params words of the uniform buffer.
    * @param about what a profile says beside the shader's name.
+   * @throws Error for a tensor in 16 bits that the shader writes to: it is frozen.
    */
   dispatch(
     shader: ShaderName,
     constants: Constants,
     params: Uint32Array,
     bindings: readonly Binding[],
-    [x, y = 1, z = 1]: Groups,
+    groups: Groups,
     about = '',
   ): void {
     this.check();
+    const pipeline = this.#pipelines.get(shader, constants);
+    this.halves.requireReadOnly(pipeline, bindings);
+    this.halves.inFloat32(bindings, (plain) => this.#dispatch(pipeline, params, plain, groups, about));
+  }
+
+  #dispatch(
+    pipeline: Pipeline,
+    params: Uint32Array,
+    bindings: readonly Binding[],
+    [x, y = 1, z = 1]: Groups,
+    about: string,
+  ): void {
     if (!this.#arena.hasRoom()) this.flush();
     // What is uploaded goes into the stream of commands before the pass.
     const buffers = bindings.map((one) =>
       ArrayBuffer.isView(one) ? this.#listOf(one) : 'dataId' in one ? this.bufferOf(one) : one,
     );
-    const pipeline = this.#pipelines.get(shader, constants);
     this.#observation?.note(`${pipeline.name} on ${x} × ${y} × ${z} with ${params.join(' ')}`);
     if (this.#observation instanceof Capture) {
       this.#observation.dispatch(pipeline, buffers, params, [x, y, z]);
@@ -161,7 +181,7 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   }
 
   override runWebGPUProgram(...args: Parameters<WebGPUBackend['runWebGPUProgram']>): tf.TensorInfo {
-    const [program, inputs, , uniforms] = args;
+    const [program, inputs, outputDtype, uniforms, output] = args;
     this.#profiler?.count(`tfjs ${program.constructor.name}`);
     if (this.#observation) {
       const shapes = inputs.map(({ shape }) => `[${shape}]`).join(' ');
@@ -169,7 +189,9 @@ export class SpftWebGPUBackend extends WebGPUBackend {
         `tfjs ${program.shaderKey} on ${shapes} for [${program.outputShape}] ${JSON.stringify(uniforms ?? [])}`,
       );
     }
-    return super.runWebGPUProgram(...args);
+    return this.halves.inFloat32(inputs, (plain) =>
+      super.runWebGPUProgram(program, [...plain], outputDtype, uniforms, output),
+    );
   }
 
   /** What `f` runs, by shader, with the GPU's time where the adapter has a clock. */
@@ -301,6 +323,10 @@ export class SpftWebGPUBackend extends WebGPUBackend {
     const data = this.tensorMap.get(dataId);
     // Its buffer has a word all the same, as WebGPU binds no empty one.
     if (data?.shape.includes(0)) return data.dtype === 'float32' ? new Float32Array(0) : new Int32Array(0);
+    if (this.halves.codeOf({ dataId }) !== 0) {
+      const plain = this.halves.float32Of(dataId, data.shape);
+      return this.read(plain.dataId).finally(() => this.disposeData(plain.dataId));
+    }
     const values = await super.read(dataId).catch((cause: unknown) => this.#throwLost(cause));
     this.#forgetRead(dataId);
     this.check();
@@ -322,16 +348,26 @@ export class SpftWebGPUBackend extends WebGPUBackend {
   override readSync(dataId: object): tf.BackendValues {
     this.check();
     this.#observation?.refuse('a tensor was read by the host');
-    const { values, dtype } = this.tensorMap.get(dataId);
+    const { values, shape, dtype } = this.tensorMap.get(dataId);
     if (!values && dtype !== 'string' && typeof OffscreenCanvas === 'undefined') {
       throw new WebGPUError(
         'sync-read',
         'a tensor on the GPU was read by dataSync() or arraySync(), which WebGPU does not have here; read it by await tensor.data()',
       );
     }
+    if (this.halves.codeOf({ dataId }) !== 0) {
+      return this.halves.inFloat32([{ dataId, shape, dtype }], ([plain]) => this.readSync(plain!.dataId));
+    }
     const read = super.readSync(dataId);
     this.#forgetRead(dataId);
     return read;
+  }
+
+  override readToGPU(dataId: object): tf.GPUData {
+    this.check();
+    if (this.halves.codeOf({ dataId }) === 0) return super.readToGPU(dataId);
+    const { shape, dtype } = this.tensorMap.get(dataId);
+    return this.halves.inFloat32([{ dataId, shape, dtype }], ([plain]) => super.readToGPU(plain!.dataId));
   }
 
   /** tfjs keeps what was read for the next time; but the optimizers' kernels write where a tensor lies. */

@@ -42,6 +42,8 @@ export interface Pipeline {
   readonly name: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+  /** Bindings that it writes to. */
+  readonly written: readonly number[];
 }
 
 export class Pipelines {
@@ -62,12 +64,14 @@ export class Pipelines {
 
   #create(name: string, code: string): Pipeline {
     const module = this.device.createShaderModule({ label: name, code });
-    const layout = this.device.createBindGroupLayout({ label: name, entries: layoutEntries(code) });
+    const entries = layoutEntries(code);
+    const layout = this.device.createBindGroupLayout({ label: name, entries });
+    const written = entries.filter(({ buffer }) => buffer?.type === 'storage').map(({ binding }) => binding);
     const pipeline = this.device.createComputePipeline({
       label: name,
       layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: 'main' },
     });
-    return { id: this.#pipelines.size, name, pipeline, layout };
+    return { id: this.#pipelines.size, name, pipeline, layout, written };
   }
 }

@@ -1,9 +1,10 @@
-/** @file Products and sums of sizes at which they are divided, or use larger tiles, against plain loops. */
+/** @file Products and sums of sizes at which they are divided, or use larger tiles, against plain loops; products of matrices in 16 bits, against float32. */
+import { storedTensor } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, it } from 'vitest';
 import { describeWebGPU, useWebGPU, webgpu } from '../../test/webgpu.js';
 import { output } from './call.js';
-import { multiply, multiplyTogether, type Operand, type PlainProduct, plain, transposed } from './product.js';
+import { Gather, multiply, multiplyTogether, type Operand, type PlainProduct, plain, transposed } from './product.js';
 import { sumInto } from './sum.js';
 
 /** Numbers in [−1, 1) that look random. */
@@ -84,6 +85,106 @@ describeWebGPU('products', () => {
       expect(webgpu().numDataIds()).toBe(before);
     },
   );
+
+  // Odd widths, so that rows begin within words; a width of one; divided along k; larger tiles.
+  it.each([
+    ['plain', 'none', 33, 9, 7],
+    ['plain', 'rowsOfB', 5, 33, 40],
+    ['plain', 'columnsOfB', 5, 33, 40],
+    ['plain', 'columnsOfAAndRowsOfB', 5, 33, 40],
+    ['plain', 'columnsOfA', 5, 33, 40],
+    ['b transposed', 'none', 33, 9, 7],
+    ['b transposed', 'none', 4, 1, 1],
+    ['b transposed', 'rowsOfB', 5, 33, 40],
+    ['b transposed', 'columnsOfB', 5, 33, 40],
+    ['a transposed', 'none', 9, 5, 1101],
+    ['b transposed', 'none', 9, 5, 1101],
+    ['b transposed', 'none', 641, 642, 19],
+  ] as const)(
+    '%s, gathered: %s, of matrices in 16 bits; %i × %i × %i',
+    { timeout: 120_000 },
+    async (layout, gathered, m, n, k) => {
+      const before = webgpu().numDataIds();
+      const [transposeA, transposeB] = layouts[layout];
+      const gather = Gather[gathered];
+      // Every other, in an order that is none.
+      const some = (count: number) =>
+        Int32Array.from({ length: Math.ceil(count / 2) }, (_, i) => (count - 1 - 2 * i + count) % count);
+      const [ofN, ofK] = [some(n), some(k)];
+      const chosen = gather === Gather.columnsOfB ? ofN : ofK;
+      const indices = webgpu().makeTensorInfo([chosen.length], 'int32', chosen.slice());
+      const [fewerK, fewerN] = [gather !== Gather.none && gather !== Gather.columnsOfB, gather === Gather.columnsOfB];
+      const sizes = { m, n: fewerN ? ofN.length : n, k: fewerK ? ofK.length : k };
+      // Rows of b alone are not chosen of a, and the other way round.
+      const [aK, bK] = [gather === Gather.rowsOfB ? sizes.k : k, gather === Gather.columnsOfA ? sizes.k : k];
+      const bShape = transposeB ? [n, bK] : [bK, n];
+      const halves = Uint16Array.from(numbers(bK * n, 5), (x) => Math.trunc(x * 8191) & 0xbfff);
+      const aValues = numbers(m * aK, 3);
+      for (const type of ['BF16', 'F16'] as const) {
+        const results: Float32Array[] = [];
+        for (const inHalves of [true, false]) {
+          webgpu().storesHalves = inHalves;
+          const stored = storedTensor(new Uint8Array(halves.buffer), type, bShape);
+          webgpu().storesHalves = true;
+          expect(webgpu().halves.codeOf(stored) !== 0).toBe(inHalves);
+          const a = webgpu().makeTensorInfo(transposeA ? [aK, m] : [m, aK], 'float32', aValues.slice());
+          const c = output(webgpu(), [m, sizes.n]);
+          multiply(webgpu(), {
+            ...{
+              ...sizes,
+              a: transposeA ? transposed(a) : plain(a),
+              b: transposeB ? transposed(stored) : plain(stored),
+            },
+            ...{ c: { x: c }, ...(gather !== Gather.none && { indices, gather }) },
+          });
+          results.push((await webgpu().read(c.dataId)) as Float32Array);
+          for (const { dataId } of [a, c]) webgpu().disposeData(dataId);
+          stored.dispose();
+        }
+        expect(results[0]!.some((x) => x !== 0)).toBe(true);
+        expect(new Uint32Array(results[0]!.buffer)).toEqual(new Uint32Array(results[1]!.buffer));
+      }
+      webgpu().disposeData(indices.dataId);
+      expect(webgpu().numDataIds()).toBe(before);
+    },
+  );
+
+  it.each([
+    ['each for itself', false, [true, true, true]],
+    ['added up', true, [true, true, true]],
+    ['not all in 16 bits', false, [true, false, true]],
+  ] as const)('together, of matrices in 16 bits: %s', async (_, sum, which) => {
+    const before = webgpu().numDataIds();
+    const results: Float32Array[][] = [];
+    for (const inHalves of [true, false]) {
+      const all = which.map((one, n) => {
+        const [m, width, k] = [35, sum ? 21 : 20 + n, 17 + n];
+        webgpu().storesHalves = inHalves && one;
+        const halves = Uint16Array.from(numbers(k * width, n), (x) => Math.trunc(x * 8191) & 0xbfff);
+        const b = storedTensor(new Uint8Array(halves.buffer), 'BF16', [k, width]);
+        webgpu().storesHalves = true;
+        const a = webgpu().makeTensorInfo([m, k], 'float32', numbers(m * k, n + 5));
+        return { a, b, c: output(webgpu(), [m, width]) };
+      });
+      const c = { x: all[0]!.c };
+      const products = all.map(({ a, b, c: own }) => ({
+        ...{ m: a.shape[0]!, n: b.shape[1]!, k: a.shape[1]! },
+        ...{ a: plain(a), b: plain(b), c: sum ? c : { x: own } },
+      }));
+      const dispatches = webgpu().dispatches;
+      multiplyTogether(webgpu(), products, { sum });
+      const mixed = inHalves && which.some((one) => !one);
+      expect(webgpu().dispatches - dispatches).toBe(mixed ? 3 : 1);
+      const read = sum ? [all[0]!.c] : all.map(({ c }) => c);
+      results.push(await Promise.all(read.map(async ({ dataId }) => (await webgpu().read(dataId)) as Float32Array)));
+      for (const { a, b, c } of all) {
+        for (const { dataId } of [a, c]) webgpu().disposeData(dataId);
+        b.dispose();
+      }
+    }
+    expect(results[0]).toEqual(results[1]);
+    expect(webgpu().numDataIds()).toBe(before);
+  });
 
   // Of four, more than a dispatch takes, one after the other.
   it.each([2, 3, 4])('%i together, each for itself', async (count) => {

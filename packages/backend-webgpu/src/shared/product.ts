@@ -40,7 +40,7 @@ export interface Product {
   readonly k: number;
   /** op(a) [m, k]. */
   readonly a: Operand;
-  /** op(b) [k, n]. */
+  /** op(b) [k, n]. Read as it is stored, also in 16 bits; other operands would be converted first. */
   readonly b: Operand;
   /** [m, n], rows beside each other by default. */
   readonly c: { readonly x: tf.TensorInfo; readonly row?: number; readonly offset?: number };
@@ -65,6 +65,7 @@ export function multiply(backend: Backend, product: Product): void {
   const { m, n, k, a, b, c, batch = 1, alpha = 1, accumulate = false } = product;
   if (m === 0 || n === 0 || batch === 0) return;
   const { indices, gather = Gather.none, scatter = false, bias, added } = product;
+  const stored = backend.halves.codeOf(b.x);
   const tilesOf = (tile: number) => Math.ceil(m / tile) * Math.ceil(n / tile) * batch;
   const tile = tilesOf(64) >= ENOUGH ? 64 : 32;
   const tiles = tilesOf(tile);
@@ -80,11 +81,12 @@ export function multiply(backend: Backend, product: Product): void {
       ...[added?.row ?? 0, added?.offset ?? 0, f32(alpha)],
     );
     const constants = {
-      ...{ TILE: tile, A_ALONG_K: a.column === 1, B_ALONG_K: b.row === 1, GATHER: gather, SCATTER: scatter },
+      ...{ TILE: tile, A_ALONG_K: a.column === 1, B_ALONG_K: b.row === 1, B_STORED: stored },
+      ...{ GATHER: gather, SCATTER: scatter },
       ...{ WITH_BIAS: !!bias, WITH_ADDED: !!added, ACCUMULATE: accumulate },
     };
     // A shader's buffers are all bound, also those that a variant does not look at.
-    const bindings = [a.x, b.x, indices ?? a.x, bias ?? a.x, added?.x ?? a.x, to];
+    const bindings = [a.x, backend.halves.asStored(b.x), indices ?? a.x, bias ?? a.x, added?.x ?? a.x, to];
     const about = backend.isProfiling ? `${m} × ${n} × ${k}, ${parts} parts` : '';
     const groups = [Math.ceil(n / tile), Math.ceil(m / tile), batch * parts] as const;
     backend.dispatch('product', constants, params, bindings, groups, about);
@@ -127,12 +129,14 @@ export function multiplyTogether(
 ): void {
   // Along a long k the products one after the other are twice as fast as their sum (H200): which buffer is read is not asked of each number.
   const canAdd = (k: number, alpha: number) => k <= MOST_SUMMED && alpha === (products[0]!.alpha ?? 1);
+  const stored = products.length > 0 ? backend.halves.codeOf(products[0]!.b.x) : 0;
   const fits =
     products.length > 1 &&
     products.length <= AT_ONCE &&
     backend.device.limits.maxStorageBuffersPerShaderStage >= BUFFERS &&
     isAlong(products, ({ a }) => a.column === 1) &&
     isAlong(products, ({ b }) => b.row === 1) &&
+    products.every(({ b }) => backend.halves.codeOf(b.x) === stored) &&
     products.every(({ m, n, k, alpha = 1 }) => m > 0 && n > 0 && (!sum || canAdd(k, alpha))) &&
     [1, products.length].includes(new Set(products.map(({ c }) => c.x)).size);
   if (!fits) {
@@ -159,10 +163,10 @@ export function multiplyTogether(
   const tile = groupsOf(64).reduce((product, n) => product * n) >= ENOUGH ? 64 : 32;
   const constants = {
     ...{ TILE: tile, A_ALONG_K: of(0).a.column === 1, B_ALONG_K: of(0).b.row === 1 },
-    ...{ SUM: sum, ONE_C: oneC, ACCUMULATE: accumulate },
+    ...{ B_STORED: stored, SUM: sum, ONE_C: oneC, ACCUMULATE: accumulate },
   };
   const cs = oneC ? [first!, ...backend.unused] : [first!, others[0]!, others[1] ?? backend.unused[1]];
-  const bindings = [...all.map(({ a }) => a.x), ...all.map(({ b }) => b.x), ...cs];
+  const bindings = [...all.map(({ a }) => a.x), ...all.map(({ b }) => backend.halves.asStored(b.x)), ...cs];
   const about = backend.isProfiling ? products.map(({ m, n, k }) => `${m} × ${n} × ${k}`).join(', ') : '';
   backend.dispatch('products', constants, params, bindings, groupsOf(tile), about);
 }

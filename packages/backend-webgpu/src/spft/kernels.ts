@@ -4,6 +4,7 @@ import type { SpftWebGPUBackend } from '../device/backend.js';
 import { packedAttentionKernels } from './attention/packed-attention.js';
 import { ropeKernels } from './attention/rope.js';
 import { productsKernels } from './engine/products.js';
+import { storedTensorKernels } from './engine/stored-tensor.js';
 import { linearCrossEntropyKernels } from './loss/linear-cross-entropy.js';
 import { gatedMlpKernels } from './mlp/gated-mlp.js';
 import { swigluKernels } from './mlp/swiglu.js';
@@ -23,6 +24,7 @@ export const SPFT_KERNELS = {
   ...packedAttentionKernels,
   ...ropeKernels,
   ...productsKernels,
+  ...storedTensorKernels,
   ...linearCrossEntropyKernels,
   ...gatedMlpKernels,
   ...swigluKernels,

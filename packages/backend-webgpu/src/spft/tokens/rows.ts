@@ -5,7 +5,9 @@ import { type Call, dimensions, forEach, output, sizeOf, words } from '../../sha
 function gatherRows({ backend, inputs: { x, rows } }: Call<'SpftGatherRows'>): tf.TensorInfo {
   const [R, n] = [rows.shape[0]!, x.shape[1]!];
   const y = output(backend, [R, n]);
-  forEach(backend, 'gather-rows', [R * n, n], [x, rows, y]);
+  forEach(backend, 'gather-rows', [R * n, n], [backend.halves.asStored(x), rows, y], {
+    X_STORED: backend.halves.codeOf(x),
+  });
   return y;
 }
 
