@@ -18,6 +18,7 @@ const HELP = `A LoRA step of SmolLM2-135M's shape, 512 tokens of which 128 are l
   --length N         tokens of the sequence (default 512)
   --layers N         layers of the model (default 30), --vocabulary N (default 49152), for trying things
   --sparse           SparseLoRA instead: MLPs of layers 2 to 27 at 0.75
+  --bf16             weights rounded to bf16, which webgpu then keeps in 16 bits; --bf16_as_float32 the same numbers in float32
   --no_verify        skips the verification
   --json FILE        writes the result`;
 
@@ -27,6 +28,7 @@ const { values: flags } = parseArgs({
     ...{ steps: { type: 'string', default: '20' }, warmup: { type: 'string', default: '5' } },
     ...{ length: { type: 'string', default: '512' }, layers: { type: 'string', default: '30' } },
     ...{ vocabulary: { type: 'string', default: '49152' }, sparse: { type: 'boolean', default: false } },
+    ...{ bf16: { type: 'boolean', default: false }, bf16_as_float32: { type: 'boolean', default: false } },
     ...{ no_verify: { type: 'boolean', default: false }, json: { type: 'string' }, help: { type: 'boolean' } },
   },
 });
@@ -58,8 +60,10 @@ async function main(): Promise<void> {
   if (flags.help) console.log(HELP);
   else if (!flags.one) inTurn();
   else {
-    const { sparse, no_verify } = flags;
-    const result = await measure(flags.one, { steps, warmup, length, layers, vocabulary, sparse, verify: !no_verify });
+    const { sparse, no_verify, bf16, bf16_as_float32 } = flags;
+    const weights = bf16 ? 'bf16' : bf16_as_float32 ? 'bf16 as float32' : 'float32';
+    const shape = { length, layers, vocabulary, sparse, weights } as const;
+    const result = await measure(flags.one, { steps, warmup, ...shape, verify: !no_verify });
     const whole = { ...environment(flags.one), ...result };
     console.log(JSON.stringify(whole, null, 2));
     if (flags.json) writeFileSync(flags.json, JSON.stringify(whole));

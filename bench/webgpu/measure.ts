@@ -17,6 +17,8 @@ export interface MeasureOptions {
   readonly layers: number;
   readonly vocabulary: number;
   readonly sparse: boolean;
+  /** Of the model that is timed, and how the host gives them; what a backend makes of bf16 is its own affair. */
+  readonly weights: 'float32' | 'bf16' | 'bf16 as float32';
   readonly verify: boolean;
 }
 
@@ -42,12 +44,12 @@ const shapeOf = (config: LlamaConfig): BenchShape => ({
 
 /** @throws Error where a loss or gradient is wrong, a loss is not finite, or steps leave memory behind. */
 export async function measure(backend: string, options: MeasureOptions): Promise<object> {
-  const { steps, warmup, length, layers, vocabulary, sparse } = options;
+  const { steps, warmup, length, layers, vocabulary, sparse, weights } = options;
   const device = await start(backend);
   const row = { dora: false, sparsity: sparse ? sparsity(layers) : null } as const;
   if (options.verify) await verify(backend, row);
   const config = { ...SMOLLM2_135M, numHiddenLayers: layers, vocabSize: vocabulary };
-  const model = await randomModel(shapeOf(config));
+  const model = await randomModel(shapeOf(config), weights);
   const method = await attach(model, row, 'configs/sparsity');
   const batch = rowBatch(vocabulary, { batch: 1, length, labelled: length / 4, sparsity: row.sparsity as null });
   const losses: number[] = [];
@@ -89,7 +91,7 @@ export async function measure(backend: string, options: MeasureOptions): Promise
   method.dispose();
   model.dispose();
   return {
-    ...{ backend, device, layers, vocabulary, length, sparse, firstStepMs, before, after },
+    ...{ backend, device, layers, vocabulary, length, sparse, weights, firstStepMs, before, after },
     ...{ ms: quantiles(whole), hostMs: quantiles(host), pipelinedMs, losses: [losses[0], losses.at(-1)] },
     recorded,
     bindGroupsMade: (engine as { bindGroupsMade?: number }).bindGroupsMade ?? 0,

@@ -154,18 +154,18 @@ describeWebGPU('training on webgpu', () => {
     ['LoRA', {}],
     ['SparseLoRA', { sparse: true }],
     ['SparseLoRA by the host', { sparse: true, records: false }],
-    ['DoRA', { useDora: true }],
+    ['DoRA by the host', { useDora: true, records: false, steps: 2 }],
   ] as const)(
     'gives the bits of float32 where the base lies in bf16, in half the memory: %s',
     { timeout: 200_000 },
     async (_, given) => {
-      const { sparse = false, ...how } = { records: true, ...given } as { sparse?: boolean; records: boolean };
+      const { sparse, steps, ...how } = { sparse: false, steps: 8, records: true, ...given };
       const [halves, plain] = [
-        await run('webgpu', 10, sparse, { ...how, counts: false, inHalves: true }),
-        await run('webgpu', 10, sparse, { ...how, counts: false, inHalves: false }),
+        await run('webgpu', steps, sparse, { ...how, counts: false, inHalves: true }),
+        await run('webgpu', steps, sparse, { ...how, counts: false, inHalves: false }),
       ];
       expect([halves.ofModel, plain.ofModel]).toEqual([weightBytes(2), weightBytes(4)]);
-      if (how.records) expect(halves.counts!.replayed).toBeGreaterThan(4);
+      if (how.records) expect(halves.counts!.replayed).toBeGreaterThan(2);
       expect(halves.counts).toEqual(plain.counts);
       expect(halves.losses).toEqual(plain.losses);
       expect(halves.values).toEqual(plain.values);
