@@ -123,6 +123,13 @@ describe('bench:webgpu', () => {
       expect(losses[1]!).toBeLessThan(losses[0]!);
       expect(after.tensors).toBe(before.tensors);
     }
+    const lossesOf = async (weights: 'float32' | 'bf16' | 'bf16 as float32') => {
+      const made = await measure('wasm', { ...options, verify: false, sparse: false, weights });
+      return (made as { readonly losses: readonly number[] }).losses;
+    };
+    const ofBf16 = await lossesOf('bf16');
+    expect(ofBf16).toEqual(await lossesOf('bf16 as float32'));
+    expect(ofBf16).not.toEqual(await lossesOf('float32'));
     expect(tf.memory().numTensors).toBe(before);
   });
 });

@@ -18,7 +18,7 @@ export interface MeasureOptions {
   readonly vocabulary: number;
   readonly sparse: boolean;
   /** Of the model that is timed, and how the host gives them; what a backend makes of bf16 is its own affair. */
-  readonly weights: 'float32' | 'bf16' | 'bf16 as float32';
+  readonly weights?: 'float32' | 'bf16' | 'bf16 as float32';
   readonly verify: boolean;
 }
 
@@ -44,7 +44,7 @@ const shapeOf = (config: LlamaConfig): BenchShape => ({
 
 /** @throws Error where a loss or gradient is wrong, a loss is not finite, or steps leave memory behind. */
 export async function measure(backend: string, options: MeasureOptions): Promise<object> {
-  const { steps, warmup, length, layers, vocabulary, sparse, weights } = options;
+  const { steps, warmup, length, layers, vocabulary, sparse, weights = 'float32' } = options;
   const device = await start(backend);
   const row = { dora: false, sparsity: sparse ? sparsity(layers) : null } as const;
   if (options.verify) await verify(backend, row);
