@@ -294,7 +294,8 @@ export class CudaBackend extends tf.KernelBackend {
    * @param lane what is on the same is done in order.
    */
   beside<T>(lane: Lane, work: () => T): T {
-    const asides = this.device.recording?.asides;
+    // Shards of weights are there for a while only: others take their place when this stream is done with them.
+    const asides = this.#shards ? undefined : this.device.recording?.asides;
     return asides ? asides.run(lane, work) : work();
   }
 

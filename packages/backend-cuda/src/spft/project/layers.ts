@@ -93,12 +93,10 @@ export const LANE = { branches: 1, products: 2, choice: 3 } as const;
 
 /**
  * Whether products of T rows and these weights leave room on the GPU for work beside them. Then that is done on lanes, and a layer's branch comes after its
- * product, which need not wait for it. Not with weights that are there for a while only, as others take their place when the backend's stream is done.
+ * product, which need not wait for it. Sums are made in that order on whatever stream, so that a base in shards, which has no lanes, gives the same bits.
  */
 export const leaveRoom = (backend: CudaBackend, weights: readonly TensorInfo[], T: number): boolean =>
-  weights.every(
-    ({ shape, dataId }) => T * shape[0]! * shape[1]! < backend.besideBelow && !backend.data.get(dataId).gathered,
-  );
+  weights.every(({ shape }) => T * shape[0]! * shape[1]! < backend.besideBelow);
 
 /** Element type of activations that come of x and a frozen weight. */
 export const activationType = (backend: CudaBackend, x: TensorInfo, weight: TensorInfo): 'bf16' | 'f32' =>
