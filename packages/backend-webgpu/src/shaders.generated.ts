@@ -5,8 +5,17 @@ export const SHADERS = {
 return (group.y * groups.x + group.x) * 256 + lane;
 }
 struct Numbers { decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, stepSize: f32, rootCorrection: f32 }
-fn numbersOf(p: Params) -> Numbers {
-return Numbers(p.decay, p.beta1, p.beta2, p.rest1, p.rest2, p.epsilon, p.stepSize, p.rootCorrection);
+override RECORDED: bool = false;
+fn numbers() -> Numbers {
+var all = Numbers(
+params.decay, params.beta1, params.beta2, params.rest1, params.rest2, params.epsilon, params.stepSize, params.rootCorrection,
+);
+if (RECORDED) {
+all.decay = recorded[0];
+all.stepSize = recorded[1];
+all.rootCorrection = recorded[2];
+}
+return all;
 }
 struct Updated { parameter: f32, first: f32, second: f32 }
 fn updated(n: Numbers, parameter: f32, gradient: f32, first: f32, second: f32) -> Updated {
@@ -30,16 +39,6 @@ otherSize: u32,
 @group(0) @binding(9) var<storage, read_write> second1: array<f32>;
 @group(0) @binding(10) var<storage, read> recorded: array<f32>;
 override SCALED: bool = false;
-override RECORDED: bool = false;
-fn numbers() -> Numbers {
-var all = numbersOf(params);
-if (RECORDED) {
-all.decay = recorded[0];
-all.stepSize = recorded[1];
-all.rootCorrection = recorded[2];
-}
-return all;
-}
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,
@@ -67,8 +66,17 @@ second1[i] = made.second;
 return (group.y * groups.x + group.x) * 256 + lane;
 }
 struct Numbers { decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, stepSize: f32, rootCorrection: f32 }
-fn numbersOf(p: Params) -> Numbers {
-return Numbers(p.decay, p.beta1, p.beta2, p.rest1, p.rest2, p.epsilon, p.stepSize, p.rootCorrection);
+override RECORDED: bool = false;
+fn numbers() -> Numbers {
+var all = Numbers(
+params.decay, params.beta1, params.beta2, params.rest1, params.rest2, params.epsilon, params.stepSize, params.rootCorrection,
+);
+if (RECORDED) {
+all.decay = recorded[0];
+all.stepSize = recorded[1];
+all.rootCorrection = recorded[2];
+}
+return all;
 }
 struct Updated { parameter: f32, first: f32, second: f32 }
 fn updated(n: Numbers, parameter: f32, gradient: f32, first: f32, second: f32) -> Updated {
@@ -87,16 +95,6 @@ size: u32, decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: 
 @group(0) @binding(5) var<storage, read_write> second: array<f32>;
 @group(0) @binding(6) var<storage, read> recorded: array<f32>;
 override SCALED: bool = false;
-override RECORDED: bool = false;
-fn numbers() -> Numbers {
-var all = numbersOf(params);
-if (RECORDED) {
-all.decay = recorded[0];
-all.stepSize = recorded[1];
-all.rootCorrection = recorded[2];
-}
-return all;
-}
 @compute @workgroup_size(256)
 fn main(
 @builtin(workgroup_id) group: vec3<u32>,

@@ -19,17 +19,6 @@ struct Params {
 @group(0) @binding(10) var<storage, read> recorded: array<f32>;
 
 override SCALED: bool = false;
-override RECORDED: bool = false;
-
-fn numbers() -> Numbers {
-  var all = numbersOf(params);
-  if (RECORDED) {
-    all.decay = recorded[0];
-    all.stepSize = recorded[1];
-    all.rootCorrection = recorded[2];
-  }
-  return all;
-}
 
 @compute @workgroup_size(256)
 fn main(

@@ -44,11 +44,14 @@ const isTensor = (binding: object): binding is tf.TensorInfo => 'dataId' in bind
 export class Halves {
   /** By what tfjs knows of the tensor: its id may come back from another backend with numbers in float32. */
   readonly #codes = new WeakMap<object, StoredCode>();
+  /** Where none was stored, nothing is looked up for each binding of each dispatch. */
+  #isUsed = false;
 
   constructor(private readonly host: Host) {}
 
   /** How a tensor's numbers lie; a tensor of another backend comes here in float32. */
   codeOf({ dataId }: Pick<tf.TensorInfo, 'dataId'>): StoredCode {
+    if (!this.#isUsed) return 0;
     const { tensorMap } = this.host;
     return tensorMap.has(dataId) ? (this.#codes.get(tensorMap.get(dataId)) ?? 0) : 0;
   }
@@ -75,6 +78,7 @@ export class Halves {
     entry.shape = [...shape];
     entry.dtype = 'float32';
     this.#codes.set(entry, CODES[type]);
+    this.#isUsed = true;
     return { dataId, shape: [...shape], dtype: 'float32' };
   }
 

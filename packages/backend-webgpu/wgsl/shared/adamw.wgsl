@@ -1,8 +1,19 @@
 // AdamW as PyTorch has it, of one number.
 struct Numbers { decay: f32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, stepSize: f32, rootCorrection: f32 }
+// Whether what differs from step to step is in `recorded`.
+override RECORDED: bool = false;
+
 // Of parameters that begin with these words, as a uniform buffer may not have a struct within them anywhere.
-fn numbersOf(p: Params) -> Numbers {
-  return Numbers(p.decay, p.beta1, p.beta2, p.rest1, p.rest2, p.epsilon, p.stepSize, p.rootCorrection);
+fn numbers() -> Numbers {
+  var all = Numbers(
+    params.decay, params.beta1, params.beta2, params.rest1, params.rest2, params.epsilon, params.stepSize, params.rootCorrection,
+  );
+  if (RECORDED) {
+    all.decay = recorded[0];
+    all.stepSize = recorded[1];
+    all.rootCorrection = recorded[2];
+  }
+  return all;
 }
 
 struct Updated { parameter: f32, first: f32, second: f32 }
