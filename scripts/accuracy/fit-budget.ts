@@ -2,7 +2,7 @@
 import { SpftConfig } from '@spft/config';
 import { denseTokens, SCORE_TOKENS } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type FlopsShape, stepFlops } from '@spft/models';
-import { collate, type Sample } from '@spft/trainer';
+import { collate, layersOf, type Sample } from '@spft/trainer';
 
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
@@ -24,10 +24,11 @@ export function sparseStepShare(
     count === null
       ? ({ mlp: config.mlpSeqAvg ? 'mean' : 'all', selfAttn: config.qkvoSeqAvg ? 'mean' : 'all' } as const)
       : ({ mlp: count === 0 ? 'all' : count, selfAttn: count === 0 ? 'all' : count } as const);
+  const sparsity = layersOf(new Map(Object.entries(SpftConfig.toObject(config).sparsity as Record<string, number>)));
   const dense: FlopsMethod = { adapters: { rank, targets } };
   const method: FlopsMethod = {
     ...dense,
-    ...{ sparsity: layersOf(config), predictorRank: Number(predictor ?? 0), channelMultiple, scoreRows },
+    ...{ sparsity, predictorRank: Number(predictor ?? 0), channelMultiple, scoreRows },
     ...{
       compensationRank: config.compensationRank,
       selectionInterval: config.selectionInterval,
@@ -45,16 +46,6 @@ export function sparseStepShare(
     all += stepFlops(shape, tokens, dense).total;
   }
   return sparse / all;
-}
-
-function layersOf(config: SpftConfig): Map<number, { mlp: number; selfAttn: number }> {
-  const layers = new Map<number, { mlp: number; selfAttn: number }>();
-  for (const [name, sparsity] of Object.entries(SpftConfig.toObject(config).sparsity as Record<string, number>)) {
-    const [, layer, module] = /layers\.(\d+)\.(mlp|self_attn)$/.exec(name)!;
-    const before = layers.get(Number(layer)) ?? { mlp: 0, selfAttn: 0 };
-    layers.set(Number(layer), { ...before, [module === 'mlp' ? 'mlp' : 'selfAttn']: sparsity });
-  }
-  return layers;
 }
 
 /**

@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { FormCounts } from './form.js';
 import type { JobResult } from './job.js';
+import { SCREEN } from './screen.js';
 
 type Line = JobResult & {
   readonly part?: string;
@@ -94,7 +95,7 @@ export function rowOf(lines: readonly Line[]): ResultRow {
 }
 
 /** Ways that were screened without answers are the same runs as those with. */
-const wayOf = (method: string) => method.replace(/^screen: /, '');
+const wayOf = (method: string) => (method.startsWith(SCREEN) ? method.slice(SCREEN.length) : method);
 
 /**
  * Writes the result, whose rows of other parts stay; jobs that were run twice count once: that with answers, or the last.

@@ -4,6 +4,9 @@
  */
 import type { Job, PaperSpec, SparsityKeys, TrainingSpec } from './job-types.js';
 
+/** What the name of a way begins with that is screened without answers. */
+export const SCREEN = 'screen: ';
+
 const STEPS = { math: 450, csr: 375 } as const;
 const BUDGET = { math: 0.8, csr: 0.6 } as const;
 
@@ -136,7 +139,7 @@ const DENSE: readonly Dense[] = [
 
 /** Each way twice: with generated answers, and (`screen: …`) by held-out loss alone. On commonsense within 60 %. */
 export function screenJobs(seeds: readonly number[]): Job[] {
-  const both = (job: Job): Job[] => [job, { ...job, method: `screen: ${job.method}`, asks: false }];
+  const both = (job: Job): Job[] => [job, { ...job, method: SCREEN + job.method, asks: false }];
   return seeds.flatMap((seed) =>
     (['lora', 'qlora'] as const).flatMap((peft) =>
       (['math', 'csr'] as const).flatMap((task) => {
@@ -174,8 +177,6 @@ export interface Screened {
   readonly method: string;
   readonly loss: number;
 }
-
-const SCREEN = 'screen: ';
 
 /** Of one result, if it is a screened way's within the task's budget. */
 export function screenedOf({

@@ -7,7 +7,7 @@ import { type CollatedBatch, collate } from '../batch/collate.js';
 import { countLabels, type Sample } from '../batch/samples.js';
 import { TrainerError } from '../errors.js';
 import type { Stopwatch, TimedWork } from './measure-times.js';
-import { type LayerTime, type SparseModule, TimeModel } from './time-model.js';
+import { type LayerTime, SPARSE_MODULES, type SparseModule, TimeModel } from './time-model.js';
 
 /** Sparsity by module, `layers.3.mlp`; those that stay dense are missing. */
 export type Sparsities = ReadonlyMap<string, number>;
@@ -35,7 +35,6 @@ export const TIMES = 'seconds';
 
 type Layers = SparsityPlan['layers'];
 
-const MODULES = ['mlp', 'self_attn'] as const;
 const keyOf = (sparsity: Sparsities) => [...sparsity].map(([module, value]) => `${module}=${value}`).join(' ');
 
 /** Losses, arithmetic and times over the same few batches. */
@@ -139,7 +138,7 @@ export class Measurements {
       return [...new Set(Array.from({ length: count }, (_, n) => at(n)))];
     };
     const sparse = few(tails, 2).flatMap((tail) =>
-      MODULES.flatMap((module) => few(levels, 3).map((level) => ({ tail, module, level }))),
+      SPARSE_MODULES.flatMap((module) => few(levels, 3).map((level) => ({ tail, module, level }))),
     );
     const dense = { batch: this.#timedBatch(tails[0]!), layers: new Map() };
     const works: [key: string, work: TimedWork][] = [

@@ -16,7 +16,7 @@ import { TrainerError } from '../errors.js';
 import { sampleEvenly } from './calibration-data.js';
 import { layerOf, Measurements, type MeasurementsRequest, type Sparsities } from './plan-measurements.js';
 import { mostSaving, type PlanOption, type SolvedPlan, solveMlpFirst } from './solve-plan.js';
-import type { SparseModule, TimeModel } from './time-model.js';
+import { SPARSE_MODULES, type SparseModule, type TimeModel } from './time-model.js';
 import { budgetProblem, type PlanBudget, type UnmetFacts, unmetBudget } from './unmet-budget.js';
 
 export interface PlanRequest extends MeasurementsRequest, PlanBudget {
@@ -154,10 +154,9 @@ class PlanSearch {
     const { measure } = this;
     const { levels, tails } = this.goal;
     const middle = tails[Math.floor((tails.length - 1) / 2)]!;
-    const modules = Array.from({ length: measure.layerCount }, (_, n) => [
-      `layers.${n}.mlp`,
-      `layers.${n}.self_attn`,
-    ]).flat();
+    const modules = Array.from({ length: measure.layerCount }, (_, n) =>
+      SPARSE_MODULES.map((module) => `layers.${n}.${module}`),
+    ).flat();
     measure.total = 2 + modules.length * levels.length + tails.length * (2 + THIRDS);
     this.#times = await measure.times(tails, levels);
     this.#denseLoss = await measure.loss(middle, new Map());
@@ -294,7 +293,7 @@ class PlanSearch {
       new Map(
         this.goal.levels.map((level) => [level, times.layerShare(module, level, this.measure.sparseShare(tail))]),
       );
-    return new Map((['mlp', 'self_attn'] as const).map((module) => [module, shares(module)]));
+    return new Map(SPARSE_MODULES.map((module) => [module, shares(module)]));
   }
 
   /** @param measuredTime what the last plan took that was to keep a budget of time, and did not. */

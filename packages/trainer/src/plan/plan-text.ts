@@ -1,6 +1,6 @@
 /** @file A plan as a sparsity file in the original's format, its numbers as comments. */
 import type { SparsityPlanning } from './plan-sparsity.js';
-import { layerTimesText } from './unmet-budget.js';
+import { layerTimesText, percent } from './unmet-budget.js';
 
 export interface PlanTextFacts {
   readonly mode: string;
@@ -66,5 +66,4 @@ export function stepShares({ flops, time, measuredTime }: SparsityPlanning): str
   return `${ofFlops} and ${percent(time)} of its time (${how})`;
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;

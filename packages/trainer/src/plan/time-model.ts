@@ -3,7 +3,9 @@
  * shares of tokens that are sparse, as what is fixed (gathers, the estimator) does not grow with them and all else does.
  */
 
-export type SparseModule = 'mlp' | 'self_attn';
+/** Of a decoder layer, those that can be sparse. */
+export const SPARSE_MODULES = ['mlp', 'self_attn'] as const;
+export type SparseModule = (typeof SPARSE_MODULES)[number];
 
 /** A decoder layer of which one module is sparse. */
 export interface LayerTime {

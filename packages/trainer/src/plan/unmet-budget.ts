@@ -88,4 +88,5 @@ export function layerTimesText(times: ReadonlyMap<SparseModule, ReadonlyMap<numb
     .join('; ');
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+/** A share, for people. */
+export const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
