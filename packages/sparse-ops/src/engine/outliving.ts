@@ -6,6 +6,9 @@
 import type * as tf from '@tensorflow/tfjs';
 import { endsWithScope } from './tfjs-internals.js';
 
+/** For a tensor, one with its values that lives when a gradient is taken. */
+export type Living = <T extends tf.Tensor | null>(tensor: T) => T;
+
 export interface Outliving {
   /** What is to be saved: those of the tensors that end before a gradient is taken. */
   readonly saves: tf.Tensor[];
@@ -13,7 +16,7 @@ export interface Outliving {
    * @param saved what has become of `saves`.
    * @returns for each of the tensors one with its values that lives.
    */
-  from(saved: readonly tf.Tensor[]): <T extends tf.Tensor | null>(tensor: T) => T;
+  from(saved: readonly tf.Tensor[]): Living;
 }
 
 /** @param tensors null for none. */

@@ -86,6 +86,38 @@ describe('recordOp()', () => {
     expectAllClose('dx', dx, [2, 4, 6]);
   });
 
+  it('saves of what its gradient reads what ends before it, and nothing else', async () => {
+    const [lasting, last] = [tf.tensor1d([2, 2, 2]), tf.tensor1d([1, 0, 1])];
+    let reads: tf.Tensor[] = [];
+    const f = (x: tf.Tensor) => {
+      const made = tf.add(lasting, 1);
+      return recordOp<[tf.Tensor]>({
+        name: 'TimesBoth',
+        inputs: { x },
+        saves: [last],
+        reads: [lasting, null, made],
+        run: () => ({ outputs: [tf.tidy(() => tf.mul(tf.mul(x, lasting), made))], kept: [tf.scalar(10)] }),
+        gradient: ([dy], saved, living) => {
+          expect(saved.map((t) => [...t.dataSync()])).toEqual([[1, 0, 1], [10]]);
+          expect(living(null)).toBe(null);
+          expect(made.isDisposed).toBe(true);
+          reads = [living(lasting), living(made)];
+          expect(reads.map((t) => t.isDisposed)).toEqual([false, false]);
+          return { x: tf.tidy(() => tf.mul(tf.mul(dy!, reads[0]!), reads[1]!)) };
+        },
+      })[0];
+    };
+    const x = x0();
+    expectAllClose('dx', tf.grad((x) => tf.tidy(() => f(x)))(x), [6, 6, 6]);
+    expect(reads[0]).toBe(lasting);
+    expect(reads[1]!.isDisposed).toBe(true);
+    await expectNoLeak(() =>
+      tf
+        .grad((x) => tf.tidy(() => f(x)))(x)
+        .dispose(),
+    );
+  });
+
   it('is asked more than once in a gradient of a gradient', () => {
     const second = tf.grad((x) => tf.grad((x) => tf.sum(tf.mul(square(x), x)))(x));
     expect(second(x0()).shape).toEqual([3]);

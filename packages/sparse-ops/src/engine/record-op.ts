@@ -8,6 +8,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { tellOfGradients } from './gradient-listener.js';
+import { type Living, outliving } from './outliving.js';
 import { isRecording, noGradient } from './tape.js';
 import { addTapeNode, isInnerGradient } from './tfjs-internals.js';
 
@@ -24,14 +25,17 @@ export interface OpDefinition<O extends readonly tf.Tensor[]> {
   readonly inputs: Readonly<Record<string, tf.Tensor>>;
   /** Inputs and other tensors of the caller that `gradient` needs. */
   readonly saves: readonly tf.Tensor[];
+  /** What `gradient` reads beside, which mostly lives as long as the model, such as frozen weights; saved where it does not. */
+  readonly reads?: readonly (tf.Tensor | null)[];
   /** Not recorded itself. */
   run(): OpResult<O>;
   /**
    * @param dys one for each output.
    * @param saved `saves`, then `kept`.
+   * @param living gives for each of `reads` a tensor of its values that lives.
    * @returns a gradient for each input by name: new tensors, none of them twice.
    */
-  gradient(dys: readonly tf.Tensor[], saved: readonly tf.Tensor[]): Readonly<Record<string, tf.Tensor>>;
+  gradient(dys: readonly tf.Tensor[], saved: readonly tf.Tensor[], living: Living): Readonly<Record<string, tf.Tensor>>;
 }
 
 /** Gradients that an op here has given to another tensor of the tape, which alone refers to them. */
@@ -79,8 +83,10 @@ export function recordOp<O extends readonly tf.Tensor[]>(op: OpDefinition<O>): O
     tf.dispose([...kept]);
     return outputs;
   }
-  const recipesOf = op.saves.map((tensor) => recipes.get(tensor));
-  const sources = op.saves.flatMap((tensor, n) => recipesOf[n]?.from ?? [tensor]);
+  const reads = outliving(op.reads ?? []);
+  const needed = [...op.saves, ...reads.saves];
+  const recipesOf = needed.map((tensor) => recipes.get(tensor));
+  const sources = needed.flatMap((tensor, n) => recipesOf[n]?.from ?? [tensor]);
   const saved = [...noGradient(() => sources.map((tensor) => tf.clone(tensor))), ...kept].map((t) => tf.keep(t));
 
   const gradient = (dyOrDys: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) => {
@@ -94,7 +100,8 @@ export function recordOp<O extends readonly tf.Tensor[]>(op: OpDefinition<O>): O
       remade.push(noGradient(() => recipe.make(from)));
       return remade.at(-1)!;
     });
-    const gradients = op.gradient(dys, [...whole, ...saved.slice(next)]);
+    const [own, read] = [whole.slice(0, op.saves.length), whole.slice(op.saves.length)];
+    const gradients = op.gradient(dys, [...own, ...saved.slice(next)], reads.from(read));
     tf.dispose(remade);
     // In a gradient of a gradient the same node is asked again.
     if (!isInnerGradient()) {

@@ -8,7 +8,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
-import { outliving } from '../engine/outliving.js';
 import { recordOp } from '../engine/record-op.js';
 import { someStored } from '../forms/stored-matrix.js';
 import { checkLayer, type OnTopOptions, weightsOf } from '../project/frozen-layer.js';
@@ -84,24 +83,24 @@ export function gatedMlp(
   if (!hasKernel('SpftGatedMlp') || !hasKernel('SpftGatedMlpGrad') || someStored(weightsOf([gate, up, down]))) {
     return tf.tidy(() => compose(x, residual, weights, keep, denseRows));
   }
-  const frozen = outliving([gate, up, down].flatMap(({ weight, bias }) => [weight, bias]));
-  const indices = keep ? 1 : 0;
-  const saves = indices + frozen.saves.length;
   const [y] = recordOp<[tf.Tensor2D]>({
     name: 'SpftGatedMlp',
     inputs: { x, residual },
-    saves: [...(keep ? [keep.indices] : []), ...frozen.saves],
+    saves: keep ? [keep.indices] : [],
+    reads: [gate, up, down].flatMap(({ weight, bias }) => [weight, bias]),
     run() {
       const attributes = { weights, keep, denseRows, withOutput };
       const [y, ...kept] = runKernel('SpftGatedMlp', { x, residual }, attributes);
       return { outputs: [y], kept };
     },
-    gradient([dy], saved) {
-      const living = keep && { ...keep, indices: saved[0] as tf.Tensor1D };
-      const kept = Object.fromEntries(saved.slice(saves).map((t, n) => [`kept${n}`, t]));
-      const lives = frozen.from(saved.slice(indices, saves));
-      const of = ({ weight, bias }: FrozenWeight) => ({ weight: lives(weight), bias: lives(bias) });
-      const attributes = { weights: { gate: of(gate), up: of(up), down: of(down) }, keep: living, denseRows };
+    gradient([dy], saved, living) {
+      const kept = Object.fromEntries(saved.slice(keep ? 1 : 0).map((t, n) => [`kept${n}`, t]));
+      const of = ({ weight, bias }: FrozenWeight) => ({ weight: living(weight), bias: living(bias) });
+      const attributes = {
+        weights: { gate: of(gate), up: of(up), down: of(down) },
+        keep: keep && { ...keep, indices: saved[0] as tf.Tensor1D },
+        denseRows,
+      };
       const dx = runKernel('SpftGatedMlpGrad', { dy: dy!, ...kept }, attributes);
       return { x: dx, residual: tf.clone(dy!) };
     },

@@ -6,7 +6,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
-import { outliving } from '../engine/outliving.js';
 import { recordOp } from '../engine/record-op.js';
 import { noGradient } from '../engine/tape.js';
 import { someStored } from '../forms/stored-matrix.js';
@@ -87,21 +86,22 @@ function byOneKernel(
   const [y, ...kept] = noGradient(() => runKernel('SpftLoraMlp', { x, residual }, { ...attributes, withOutput }));
   if (!y) return null;
   const branches = branchTensors(all);
-  const frozen = outliving(layerTensors(all));
-  const indices = keep ? 1 : 0;
-  const saves = indices + frozen.saves.length;
   const [recorded] = recordOp<[tf.Tensor2D]>({
     name: 'SpftLoraMlp',
     inputs: { x, residual, ...branches },
-    saves: [x, ...(keep ? [keep.indices] : []), ...frozen.saves],
+    saves: [x, ...(keep ? [keep.indices] : [])],
+    reads: layerTensors(all),
     run: () => ({ outputs: [y], kept }),
-    gradient([dy], [x, ...saved]) {
-      const living = keep && { ...keep, indices: saved[0] as tf.Tensor1D };
-      const named = Object.fromEntries(saved.slice(saves).map((t, n) => [`kept${n}`, t]));
+    gradient([dy], [x, ...saved], living) {
+      const named = Object.fromEntries(saved.slice(keep ? 1 : 0).map((t, n) => [`kept${n}`, t]));
       const inputs = { x: x as tf.Tensor2D, dy: dy as tf.Tensor2D, ...named };
-      const lives = livingLayers(all, frozen.from(saved.slice(indices, saves)));
+      const lives = livingLayers(all, living);
       const [gate, up, down] = [lives[0]!, lives[1]!, lives[2]!];
-      const lasting = { layers: { gate, up, down }, keep: living, denseRows };
+      const lasting = {
+        layers: { gate, up, down },
+        keep: keep && { ...keep, indices: saved[0] as tf.Tensor1D },
+        denseRows,
+      };
       const [dx, ...others] = runKernel('SpftLoraMlpGrad', inputs, lasting);
       const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
       return { x: dx, residual: tf.clone(dy!), ...ofBranches };

@@ -35,10 +35,11 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
     name: 'SpftRmsNormResidual',
     inputs: { x },
-    saves: [x, ...frozen.saves],
+    saves: [x],
+    reads: [weight],
     run: () => ({ outputs: [normed(x), tf.clone(x)], kept: [] }),
-    gradient: ([dy, dresidual], [x, ...saved]) => {
-      const inputs = { x: x!, weight: frozen.from(saved)(weight), dy: dy!, dresidual: dresidual! };
+    gradient: ([dy, dresidual], [x], living) => {
+      const inputs = { x: x!, weight: living(weight), dy: dy!, dresidual: dresidual! };
       return { x: runKernel('SpftRmsNormResidualGrad', inputs, { eps }) };
     },
   });

@@ -1,6 +1,7 @@
 /** @file What the ops that span several products know of a linear layer. */
 import type * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
+import type { Living } from '../engine/outliving.js';
 import { checkMatrix, checkSelection } from '../select/selection.js';
 import { doraLinear } from './dora-linear.js';
 import { checkLora, loraLinear } from './lora-linear.js';
@@ -98,11 +99,8 @@ export function layerTensors(layers: readonly FrozenLayer[]): (tf.Tensor | null)
   ]);
 }
 
-/** The layers of tensors that live. @param living as `Outliving.from` gives it. */
-export function livingLayers(
-  layers: readonly FrozenLayer[],
-  living: <T extends tf.Tensor | null>(tensor: T) => T,
-): FrozenLayer[] {
+/** The layers of tensors that live. */
+export function livingLayers(layers: readonly FrozenLayer[], living: Living): FrozenLayer[] {
   return layers.map((layer) => {
     const { weight, bias, lora } = layer;
     return {

@@ -6,7 +6,6 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
-import { outliving } from '../engine/outliving.js';
 import { recordOp } from '../engine/record-op.js';
 import { someStored } from '../forms/stored-matrix.js';
 import { gatherColumns } from '../select/gather-columns.js';
@@ -64,21 +63,18 @@ export function projectColumns(
     return tf.tidy(() => compose(x, residual, layer, denseRows));
   }
   const branches = branchTensors([layer]);
-  const frozen = outliving(layerTensors([layer]));
-  const indices = keep ? 1 : 0;
-  const saves = indices + frozen.saves.length;
   const [y] = recordOp<[tf.Tensor2D]>({
     name: 'SpftProjectColumns',
     inputs: { x, residual, ...branches },
-    saves: [x, ...(keep ? [keep.indices] : []), ...frozen.saves],
+    saves: [x, ...(keep ? [keep.indices] : [])],
+    reads: layerTensors([layer]),
     run() {
       const [y, ...kept] = runKernel('SpftProjectColumns', { x, residual }, { layer, denseRows, withOutput });
       return { outputs: [y], kept };
     },
-    gradient([dy], [x, ...saved]) {
-      const kept = keptInputs(nameKept([layer], saved.slice(saves)));
-      const living = livingLayers([layer], frozen.from(saved.slice(indices, saves)));
-      const attributes = { layer: withIndices(living, saved)[0]!, denseRows };
+    gradient([dy], [x, ...saved], living) {
+      const kept = keptInputs(nameKept([layer], saved.slice(keep ? 1 : 0)));
+      const attributes = { layer: withIndices(livingLayers([layer], living), saved)[0]!, denseRows };
       const inputs = { x: x!, dy: dy!, ...kept };
       const [dx, ...others] = runKernel('SpftProjectColumnsGrad', inputs, attributes);
       const ofBranch = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));

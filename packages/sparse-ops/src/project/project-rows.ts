@@ -58,12 +58,11 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
   const branches = branchTensors(layers);
   const withInput = !isConstant(x);
   const indices = layers.flatMap(({ keep }) => keep?.indices ?? []);
-  const frozen = outliving(layerTensors(layers));
-  const saves = indices.length + frozen.saves.length;
   return recordOp<tf.Tensor2D[]>({
     name: 'SpftProjectRows',
     inputs: withInput ? { x, ...branches } : branches,
-    saves: [x, ...indices, ...frozen.saves],
+    saves: [x, ...indices],
+    reads: layerTensors(layers),
     run() {
       const made = runKernel('SpftProjectRows', { x }, { layers, denseRows });
       const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
@@ -76,11 +75,10 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
       }
       return { outputs, kept };
     },
-    gradient(dys, [x, ...saved]) {
-      const kept = keptInputs(nameKept(layers, saved.slice(saves)));
-      const living = livingLayers(layers, frozen.from(saved.slice(indices.length, saves)));
+    gradient(dys, [x, ...saved], living) {
+      const kept = keptInputs(nameKept(layers, saved.slice(indices.length)));
       const inputs = { x: x!, ...Object.fromEntries(dys.map((dy, n) => [`dy${n}`, dy])), ...kept };
-      const attributes = { layers: withIndices(living, saved), denseRows, withInput };
+      const attributes = { layers: withIndices(livingLayers(layers, living), saved), denseRows, withInput };
       const made = runKernel('SpftProjectRowsGrad', inputs, attributes) as tf.Tensor[];
       const others = withInput ? made.slice(1) : made;
       const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
