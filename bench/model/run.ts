@@ -1,5 +1,6 @@
 /** @file The benchmark from top to bottom: verify, time, measure memory, say what came of it. */
 import { stepFlops } from '@spft/models';
+import { aligned } from '../support/aligned.js';
 import { type Environment, environment } from '../support/environment.js';
 import type { Quantiles } from '../support/quantiles.js';
 import { type Memory, type Timing, timeInTurns } from './measure.js';
@@ -129,9 +130,7 @@ export function benchTable(result: BenchResult): string {
     mib(m.memory?.peakTensorBytes),
   ]);
   const head = ['method', 's/step', 'p20–p80', 'forward', 'backward', 'tokens/s', 'GFLOP/s', 'FLOPs', 'speed-up'];
-  const all = [[...head, 'RSS MiB', 'tensors MiB'], ...rows];
-  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
-  return all.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join('  ')).join('\n');
+  return aligned([[...head, 'RSS MiB', 'tensors MiB'], ...rows]);
 }
 
 /** Names of methods in a list with commas. @throws RangeError for one that there is not. */

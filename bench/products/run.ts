@@ -3,6 +3,7 @@ import type { BlasBackend } from '@spft/backend-blas';
 import { activateBackend } from '@spft/backends';
 import * as tf from '@tensorflow/tfjs';
 import { expectAllClose } from '../../test/support/allclose.js';
+import { aligned } from '../support/aligned.js';
 import { type Quantiles, quantiles } from '../support/quantiles.js';
 import { uniform } from '../support/random.js';
 
@@ -148,7 +149,6 @@ export function productTable(products: readonly ProductResult[]): string {
     p.ofDirect.toFixed(3),
     p.ofDirectAtBest.toFixed(3),
   ]);
-  const all = [['product', 'direct GFLOP/s', 'tfjs on blas', 'tfjs on wasm', 'blas of direct', 'at best'], ...rows];
-  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
-  return all.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join('  ')).join('\n');
+  const head = ['product', 'direct GFLOP/s', 'tfjs on blas', 'tfjs on wasm', 'blas of direct', 'at best'];
+  return aligned([head, ...rows]);
 }

@@ -9,6 +9,7 @@ import { createMethod, type Method } from '../model/methods.js';
 import { type BatchOptions, type BenchBatch, randomBatch, randomModel } from '../model/random-model.js';
 import type { BenchShape } from '../model/shapes.js';
 import { verify } from '../model/verify.js';
+import { aligned } from '../support/aligned.js';
 import { type Quantiles, quantiles } from '../support/quantiles.js';
 import { clockKernels, type KernelTime } from './kernels.js';
 
@@ -191,9 +192,4 @@ export function sparsityTable({ methods, gains }: SparsityResult): string {
   ]);
   const head = ['ms on processors', ...methods.flatMap(({ name }) => ['calls', name])];
   return [aligned(rows), ...(byKernel.length > 0 ? [aligned([head, ...byKernel])] : [])].join('\n\n');
-}
-
-function aligned(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join('  ')).join('\n');
 }

@@ -5,6 +5,7 @@ import { expectAllClose } from '../../test/support/allclose.js';
 import { createMethod, type MethodName } from '../model/methods.js';
 import { type BatchOptions, randomBatch, randomModel } from '../model/random-model.js';
 import type { BenchShape } from '../model/shapes.js';
+import { aligned } from '../support/aligned.js';
 import { type Quantiles, quantiles } from '../support/quantiles.js';
 import { uniform } from '../support/random.js';
 import { type Setting, use } from './settings.js';
@@ -144,6 +145,5 @@ export function wasmTable(
         ]
       : []),
   ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) => row.map((cell, column) => cell.padStart(widths[column]!)).join('  ')).join('\n');
+  return aligned(rows);
 }
