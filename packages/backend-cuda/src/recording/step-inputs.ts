@@ -1,10 +1,10 @@
 /** @file The arrays that differ from step to step: one piece of memory here and one on the device, in which each has its place. */
 
-import type { StepInputs } from '@spft/sparse-ops';
-import { takeInputs } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import type { Block } from '../device/memory.js';
 import type { RecorderHost } from './host.js';
+
+export type StepInputs = Readonly<Record<string, Int32Array | Float32Array>>;
 
 /** Places begin at multiples of it, as tensors do. */
 const ALIGNMENT = 512;
@@ -40,8 +40,30 @@ export class Inputs {
 
   /** Takes over values. @throws RangeError where they are not of the same names and lengths as those before. */
   set(given: StepInputs, onDevice: Readonly<Record<string, tf.Tensor>> = {}): void {
-    takeInputs(this.arrays, given, onDevice);
+    for (const [name, tensor] of Object.entries(onDevice)) {
+      const own = this.arrays[name];
+      const dtype = own instanceof Int32Array ? 'int32' : 'float32';
+      if (tensor.dtype !== dtype || tensor.size !== own?.length)
+        throw new RangeError(
+          `a recorded step's input ${name} is ${own ? `${dtype} of ${own.length}` : 'not one of it'}, and its tensor ${tensor.dtype} of ${tensor.size}`,
+        );
+    }
     this.#onDevice = onDevice;
+    const names = Object.keys(this.arrays);
+    for (const name of names) {
+      const [own, values] = [this.arrays[name]!, given[name]];
+      if (values?.constructor !== own.constructor || values.length !== own.length) {
+        throw new RangeError(
+          `a recorded step's input ${name} was ${own.constructor.name} of ${own.length}, and is ${values?.constructor.name} of ${values?.length}`,
+        );
+      }
+    }
+    if (Object.keys(given).length !== names.length) {
+      throw new RangeError(
+        `a recorded step has the inputs ${names.join(', ')}, and got ${Object.keys(given).join(', ')}`,
+      );
+    }
+    for (const name of names) this.arrays[name]!.set(given[name]!);
   }
 
   upload(backend: RecorderHost): void {

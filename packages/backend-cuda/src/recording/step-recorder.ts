@@ -6,7 +6,6 @@
  * before it is held, and looked at before each launch: a variable that got other memory (a checkpoint was loaded) means a new recording.
  */
 
-import type { StepInputs, StepRecorderOptions } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import type { Block } from '../device/memory.js';
 import { CudaError, CudaOutOfMemoryError } from '../errors.js';
@@ -16,7 +15,7 @@ import { capture, type Graph } from './graph.js';
 import type { RecorderHost } from './host.js';
 import type { LaunchLog } from './launch-log.js';
 import { CaptureError, Recording } from './recording.js';
-import { Inputs } from './step-inputs.js';
+import { Inputs, type StepInputs } from './step-inputs.js';
 
 type Work = (inputs: StepInputs) => tf.Tensor[];
 
@@ -29,6 +28,11 @@ interface Slot {
   failures: number;
   /** Watched runs in which something was new. */
   news: number;
+}
+
+interface Options {
+  readonly graphs?: number;
+  readonly notify?: (message: string) => void;
 }
 
 /** After so many watched runs with something new a step is captured all the same. */
@@ -50,10 +54,7 @@ export class CudaStepRecorder {
   #told = false;
   #noRoom = false;
 
-  constructor(
-    backend: RecorderHost,
-    { graphs = 8, notify = (message) => console.warn(message) }: StepRecorderOptions = {},
-  ) {
+  constructor(backend: RecorderHost, { graphs = 8, notify = (message) => console.warn(message) }: Options = {}) {
     if (!(Number.isInteger(graphs) && graphs > 0))
       throw new RangeError(`recordSteps: graphs is ${graphs}, must be a positive whole number`);
     this.#backend = backend;

@@ -6,7 +6,7 @@
  * A key's first step is watched: the host does it, shaders are compiled, and what is launched is noted. The next is captured, and both must have launched
  * the same. Whatever a recording uses that was there before it is looked at before each launch: a variable that got another buffer means a new one.
  */
-import type { StepInputs, StepRecorder, StepRecorderCounts, StepRecorderOptions } from '@spft/sparse-ops';
+import type { StepInputs, StepRecorder, StepRecorderCounts } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { BufferPool } from '../device/buffers.js';
 import { Capture } from './capture.js';
@@ -36,6 +36,11 @@ interface Slot {
   failures: number;
 }
 
+interface Options {
+  readonly graphs?: number;
+  readonly notify?: (message: string) => void;
+}
+
 /** After so many recordings that were given up a key's steps are done by the host. */
 const MOST_FAILURES = 2;
 
@@ -49,10 +54,7 @@ export class WebGPUStepRecorder implements StepRecorder {
   readonly #counts = { replayed: 0, plain: 0, recorded: 0 };
   #told = false;
 
-  constructor(
-    host: ObservedHost,
-    { graphs = 8, notify = (message) => console.warn(message) }: StepRecorderOptions = {},
-  ) {
+  constructor(host: ObservedHost, { graphs = 8, notify = (message) => console.warn(message) }: Options = {}) {
     if (!(Number.isInteger(graphs) && graphs > 0))
       throw new RangeError(`recordSteps: graphs is ${graphs}, must be a positive whole number`);
     this.#host = host;

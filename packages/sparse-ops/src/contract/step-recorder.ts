@@ -63,37 +63,3 @@ export function createStepRecorder(options: StepRecorderOptions = {}): StepRecor
   const backend = tf.backend() as unknown as Partial<RecordingBackend>;
   return backend.recordSteps?.(options) ?? null;
 }
-
-/**
- * For whoever records: copies the values of a step into the recorder's own arrays.
- * @throws RangeError where they, or tensors of them, are not of the same names, types and lengths as `own`; then nothing was copied.
- */
-export function takeInputs(
-  own: StepInputs,
-  given: StepInputs,
-  onDevice: Readonly<Record<string, tf.Tensor>> = {},
-): void {
-  for (const [name, tensor] of Object.entries(onDevice)) {
-    const array = own[name];
-    const dtype = array instanceof Int32Array ? 'int32' : 'float32';
-    if (tensor.dtype !== dtype || tensor.size !== array?.length)
-      throw new RangeError(
-        `a recorded step's input ${name} is ${array ? `${dtype} of ${array.length}` : 'not one of it'}, and its tensor ${tensor.dtype} of ${tensor.size}`,
-      );
-  }
-  const names = Object.keys(own);
-  for (const name of names) {
-    const [array, values] = [own[name]!, given[name]];
-    if (values?.constructor !== array.constructor || values.length !== array.length) {
-      throw new RangeError(
-        `a recorded step's input ${name} was ${array.constructor.name} of ${array.length}, and is ${values?.constructor.name} of ${values?.length}`,
-      );
-    }
-  }
-  if (Object.keys(given).length !== names.length) {
-    throw new RangeError(
-      `a recorded step has the inputs ${names.join(', ')}, and got ${Object.keys(given).join(', ')}`,
-    );
-  }
-  for (const name of names) own[name]!.set(given[name]!);
-}
