@@ -99,15 +99,17 @@ async function main(): Promise<void> {
   const others = asked.filter((name) => !GENERATIONS.some((row) => row.name === name));
   for (const row of [...(others.length > 0 ? rowsNamed(others.join()) : []), ...generations]) {
     try {
-      const { shape = 'llama3', basePrecision = 'bf16', keepTransposed = false } = row;
-      const wanted = `${shape} ${basePrecision} ${keepTransposed}`;
+      const { shape = 'llama3', basePrecision = 'bf16', keepTransposed = false, modulesToNotConvert = [] } = row;
+      const wanted = `${shape} ${basePrecision} ${keepTransposed} ${modulesToNotConvert}`;
       if (model === null || stored !== wanted) {
         model?.dispose();
         const started = performance.now();
         const small = shape === 'smollm2';
         const config = small ? SMOLLM2_135M : { ...LLAMA3_8B, numHiddenLayers: Number(flags.layers) };
         const doubleQuantisation = basePrecision === 'nf4';
-        model = await randomLlama(config, 'bf16', { basePrecision, keepTransposed, doubleQuantisation });
+        model = await randomLlama(config, 'bf16', {
+          ...{ basePrecision, keepTransposed, doubleQuantisation, modulesToNotConvert },
+        });
         stored = wanted;
         backend.device.synchronize();
         say(`${shape} in ${basePrecision} in ${((performance.now() - started) / 1000).toFixed(1)} s`);

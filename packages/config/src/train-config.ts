@@ -176,6 +176,10 @@ export const TRAIN_KEYS = {
     false,
     'With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.',
   ),
+  modulesToNotConvert: list(
+    [],
+    'With frozen weights in fp8, nf4 or fp4: linear layers that stay as the backend has them, by the end of a name (k_proj) or a module around them (model.layers.0).',
+  ),
   bnb_4bitQuantType: choice(
     ['nf4', 'fp4'],
     'nf4',

@@ -14,13 +14,14 @@ import {
   type LinearAdapter,
 } from '@spft/peft';
 import { gatherRows, type HeadLayout, type OnTopOptions, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
-import { constant, formOf, isRecording, packedKind } from '@spft/sparse-ops/internals';
+import { constant, isRecording } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { withPacked } from './bitsandbytes.js';
 import { checkpoint } from './checkpoint.js';
 import type { DecoderLayer, LayerHalf } from './decoder-layer.js';
 import { EMBEDDING, Embeddings, HEAD } from './embedding-layers.js';
 import { embeddingNoise } from './embedding-noise.js';
+import { frozenNumbers } from './frozen-numbers.js';
 import { batchRows, checkIds, requireLengths } from './labelled-rows.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
@@ -39,12 +40,6 @@ import type {
   TrainableModel,
   WeightSource,
 } from './types.js';
-
-/** Which numbers a weight in a form stands for; null for a plain one. */
-function numbersOf(weight: tf.Tensor): string | null {
-  const kind = packedKind(weight);
-  return kind && kind.attributes.nestedBlockSize > 0 ? `${kind.type} double quantised` : formOf(weight);
-}
 
 /** Owns its frozen weights; adapters and plans belong to whoever attached them. */
 export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableModel, RunnableLayers {
@@ -120,12 +115,13 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
   /** Fingerprint of the frozen weights, and what the attached plan says of itself. */
   async identity(): Promise<Record<string, string>> {
     const base = await baseFingerprint(this);
-    const forms = new Set([...this.linears.values()].flatMap(({ weight }) => numbersOf(weight) ?? []));
+    const numbers = frozenNumbers(this.linears);
     const linears = new Set([...this.linears.keys()].map((name) => `${name}.weight`));
     return {
       base,
       'base.others': await tensorsDigest([...this.tensors].filter(([name]) => !linears.has(name))),
-      ...(forms.size > 0 && { base_precision: [...forms].join('+') }),
+      ...(numbers && { base_precision: numbers.forms.join('+') }),
+      ...(numbers && numbers.plain.length > 0 && { modules_to_not_convert: numbers.plain.join(',') }),
       ...(await this.sparsity?.sparsityIdentity?.()),
     };
   }

@@ -13,6 +13,11 @@ export interface LoadOptions {
    * checkpoint that has matrices in 4 bits keeps them so.
    */
   readonly basePrecision?: BasePrecision;
+  /**
+   * With `fp8`, `nf4` and `fp4`: linear layers whose matrices stay as the backend has them, each by its name (`model.layers.0.mlp.down_proj`), the end of one
+   * (`k_proj`) or a module around it (`model.layers.0`), as transformers has them. Default none.
+   */
+  readonly modulesToNotConvert?: readonly string[];
   /** With `nf4` and `fp4`: scales in 8 bits too (`bnb_4bit_use_double_quant`), for 0.37 bits a number less. Default false. */
   readonly doubleQuantisation?: boolean;
   /** With `nf4` and `fp4`: embedding and head in 4 bits too. Default false. */

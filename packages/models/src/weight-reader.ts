@@ -24,6 +24,7 @@ import {
   writeStored,
 } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
+import { OF_LINEAR_LAYER, wantedForms } from './converted-modules.js';
 import { ModelError } from './errors.js';
 import { requireFinite, requireFiniteStored } from './finite.js';
 import { LinearLayer } from './linear-layer.js';
@@ -34,12 +35,6 @@ import type { WeightSource } from './types.js';
 const isStoredType = (dtype: string | undefined): dtype is StoredType =>
   dtype === 'BF16' || dtype === 'F16' || dtype === 'F32';
 
-/** Matrices of linear layers by name: what may be held in parts. */
-const OF_LINEAR_LAYER = /^model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj\.weight$/;
-
-/** Embedding and head. */
-const IS_TABLE = /^(model\.embed_tokens|lm_head)\.weight$/;
-
 /** Bytes of tensors that are under way at a time, with the one that is wanted; fewer where the largest tensor is smaller, and more for that one alone. */
 const AHEAD_BYTES = 2 ** 28;
 /** Bytes of rows that are read and quantised at a time. */
@@ -49,6 +44,8 @@ const PIECE_BYTES = 2 ** 22;
 export class WeightReader {
   readonly tensors: tf.Tensor[] = [];
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
+  /** The form that a tensor is wanted in; null for plain numbers. */
+  readonly #formOf: (name: string) => StoredFormName | null;
   /** Names that nothing was read of yet, in about the order in which they will be asked for. */
   readonly #unread: Set<string>;
   readonly #ahead = new Map<string, Promise<Uint8Array>>();
@@ -61,6 +58,7 @@ export class WeightReader {
     private readonly options: LoadOptions,
   ) {
     this.#shapes = llamaTensors(config);
+    this.#formOf = wantedForms(config, options);
     this.#unread = new Set(this.#shapes.keys());
     const sizes = [...this.#shapes.keys()].map((name) => this.#fileBytesOf(name));
     this.#mostAhead = Math.min(AHEAD_BYTES, Math.max(0, ...sizes));
@@ -105,6 +103,11 @@ export class WeightReader {
 
   #packed(name: string, arrays: PackedArraysOf): tf.Tensor {
     const form = formOfPrecision(this.options);
+    if (form !== null && this.#formOf(name) === null && OF_LINEAR_LAYER.test(name)) {
+      throw new ModelError(
+        `'${name}' is in ${arrays.type} in the checkpoint, and modules_to_not_convert has it as plain numbers; leave that out, or use the original model`,
+      );
+    }
     if (form !== null && form !== arrays.type) {
       throw new ModelError(
         `'${name}' is in ${arrays.type} in the checkpoint, and ${form} was asked for: it would be rounded twice; leave base_precision and bnb_4bit_quant_type out, ` +
@@ -154,13 +157,6 @@ export class WeightReader {
     // Who holds parts takes them as they are stored, whether the backend does or not; other types, and codes, are read whole and divided then.
     if (this.options.shards && OF_LINEAR_LAYER.test(name)) return isStoredType(dtype) ? dtype : null;
     return takesStored(dtype) ? dtype : null;
-  }
-
-  /** The form that a tensor is wanted in; null for plain numbers. */
-  #formOf(name: string): StoredFormName | null {
-    const form = formOfPrecision(this.options);
-    if (OF_LINEAR_LAYER.test(name)) return form;
-    return this.options.quantiseEmbeddings && IS_TABLE.test(name) && is4Bits(form) ? form : null;
   }
 
   /** What it is stored as where it is quantised while its rows are read; null for all others. */

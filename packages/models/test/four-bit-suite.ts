@@ -122,6 +122,55 @@ export function fourBitSuite(backend: string): void {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  it('leaves modulesToNotConvert as they are, and computes with both kinds in one layer', async () => {
+    const before = tf.memory().numTensors;
+    const skipped = ['k_proj', 'v_proj', 'mlp.up_proj'];
+    const isSkipped = (name: string) => skipped.some((each) => name.endsWith(each));
+    const model = await fromPretrained(at('base'), { basePrecision: 'nf4', modulesToNotConvert: skipped });
+    for (const [name, { weight }] of model.linears)
+      expect([name, formOf(weight)]).toEqual([name, isSkipped(name) ? null : 'nf4']);
+    expect(await model.identity()).toMatchObject({
+      base_precision: 'nf4',
+      modules_to_not_convert: 'k_proj,v_proj,up_proj',
+    });
+    // The same numbers, all of them plain.
+    const [plain, allIn4Bits] = [await fromPretrained(at('base')), await fromPretrained(at('base'), VARIANTS[0]![1])];
+    for (const [name, { weight }] of allIn4Bits.linears)
+      if (!isSkipped(name)) plain.replaceWeight(name, tf.tensor2d(weight.dataSync() as Float32Array, weight.shape));
+    allIn4Bits.dispose();
+    const [peft, ofPlain] = [withAdapter(model), withAdapter(plain)];
+    const results = [model, plain].map((each) => {
+      const { value, grads } = tf.variableGrads(
+        () => each.loss(batch, { training: true, seed: 0, normalizer: 10 }) as tf.Scalar,
+        [...(each === model ? peft : ofPlain).variables.values()],
+      );
+      const read = { loss: value.dataSync()[0]!, gradients: Object.values(grads).map((grad) => grad.dataSync()) };
+      tf.dispose([value, grads]);
+      return read;
+    });
+    const [ours, wanted] = results as [(typeof results)[0], (typeof results)[0]];
+    expect(Math.abs(ours.loss - wanted.loss)).toBeLessThan(1e-5 * wanted.loss);
+    ours.gradients.forEach((gradient, n) => {
+      const grad = tf.tensor1d(gradient as Float32Array);
+      expectAllClose(`gradient ${n}`, grad, wanted.gradients[n]!, TOLERANCE.gradient);
+      grad.dispose();
+    });
+    for (const each of [peft, ofPlain]) each.dispose();
+
+    const dir = join(scratch, `${backend}-mixed`);
+    await saveModel(dir, model, { source: at('base') });
+    const said = (await configOf(dir)).quantization_config as { llm_int8_skip_modules: string[] };
+    expect(said.llm_int8_skip_modules.filter((name) => name !== 'lm_head').every(isSkipped)).toBe(true);
+    const read = await fromPretrained(dir);
+    for (const [name, { weight }] of read.linears)
+      expect([name, formOf(weight)]).toEqual([name, isSkipped(name) ? null : 'nf4']);
+    await expect(fromPretrained(dir, { basePrecision: 'nf4', modulesToNotConvert: ['q_proj'] })).rejects.toThrow(
+      'is in nf4 in the checkpoint, and modules_to_not_convert has it as plain numbers',
+    );
+    for (const each of [model, plain, read]) each.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
   it('carries DoRA, which computes what PEFT does', async () => {
     const model = await fromPretrained(at('base'), VARIANTS[1]![1]);
     const peft = withAdapter(model, 'dora');

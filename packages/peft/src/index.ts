@@ -12,6 +12,7 @@ export {
   adapterToSafetensors,
 } from './adapter-file.js';
 export type { AdapterTensor } from './adapter-tensor.js';
+export type { BaseCodes } from './base-codes.js';
 export { AdapterError } from './errors.js';
 export { baseFingerprint } from './fingerprint.js';
 export { type LinearMatch, LinearRegExp } from './linear-regexp.js';
@@ -22,7 +23,7 @@ export {
   type LoraConfig,
   type LoraConfigInput,
 } from './lora-config.js';
-export { type BaseCodes, getPeftModel, type ParameterCount, PeftModel, type PeftOptions } from './peft-model.js';
+export { getPeftModel, type ParameterCount, PeftModel, type PeftOptions } from './peft-model.js';
 export { adapterMethodNames, registerAdapterMethod } from './registry.js';
 export { findTargets, type Target } from './target-modules.js';
 export type * from './types.js';

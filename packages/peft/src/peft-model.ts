@@ -1,9 +1,6 @@
-/**
- * @file A model with adapters: `getPeftModel` makes it, `PeftModel` holds the adapters, their variables, and merges them.
- */
-import type { FourBitType } from '@spft/sparse-ops';
-import { anotherOf, packedKind } from '@spft/sparse-ops/internals';
+import { anotherOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
+import { type BaseCodes, codesOfWeights } from './base-codes.js';
 import { decisiveFields } from './decisive-fields.js';
 import { AdapterError } from './errors.js';
 import { baseFingerprint } from './fingerprint.js';
@@ -106,12 +103,6 @@ export function createAdapters(
 }
 
 /** A model with adapters attached to it. */
-/** Frozen weights in 4 bits. */
-export interface BaseCodes {
-  readonly type: FourBitType;
-  readonly doubleQuantisation: boolean;
-}
-
 export class PeftModel<Base extends AdapterHost = AdapterHost> {
   readonly config: LoraConfig;
   readonly method: AdapterMethod;
@@ -232,13 +223,12 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
     return baseFingerprint(this.base, (name) => this.originals?.get(name));
   }
 
-  /** How the linear layers that the adapter was made on are held: in codes of 4 bits, as the first that is, or null for none. */
+  /** In which codes of 4 bits the linear layers that the adapter was made on are held; null for none. */
   get baseCodes(): BaseCodes | null {
-    for (const [name, { weight }] of this.base.linears) {
-      const kind = packedKind(this.originals?.get(name) ?? weight);
-      if (kind) return { type: kind.type, doubleQuantisation: kind.attributes.nestedBlockSize > 0 };
-    }
-    return null;
+    const { linears, embeddings } = this.base;
+    const before = (name: string, weight: tf.Tensor2D) => this.originals?.get(name) ?? weight;
+    const head = embeddings?.output && before(embeddings.output.name, embeddings.output.weight);
+    return codesOfWeights(new Map([...linears].map(([name, { weight }]) => [name, before(name, weight)])), head);
   }
 
   /**

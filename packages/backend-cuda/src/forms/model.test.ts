@@ -9,13 +9,38 @@ import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { fingerprintOf } from '../../../estimator/src/fingerprint.js';
-import { sourceOf, TINY, tinyWeights } from '../../../models/test/tiny.js';
+import {
+  attachAdapters,
+  BATCH,
+  fixedEstimator,
+  lossAndGradients,
+  plan,
+  sourceOf,
+  TINY,
+  tinyBatch,
+  tinyWeights,
+} from '../../../models/test/tiny.js';
 import { e4m3WeightReference } from '../../../sparse-ops/src/engine/e4m3.reference.js';
 import { roundToBf16 } from '../../test/compare.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
 
 const CONFIG = { ...TINY, hiddenSize: 32, intermediateSize: 48, headDim: 8, numHiddenLayers: 2 };
 const QUERY = 'model.layers.0.self_attn.q_proj';
+
+type Result = ReturnType<typeof lossAndGradients>;
+
+/** ‖a − b‖ / ‖b‖ over all gradients. */
+function distance(a: Result, b: Result): number {
+  let [off, all] = [0, 0];
+  for (const [name, wanted] of b.gradients) {
+    const found = a.gradients.get(name)!;
+    wanted.forEach((x, n) => {
+      off += (found[n]! - x) ** 2;
+      all += x ** 2;
+    });
+  }
+  return Math.sqrt(off / all);
+}
 
 describeCuda('a model with basePrecision fp8', () => {
   it('has its linear layers in FP8 and nothing else, and is the same base as in bf16 to adapters and predictors', async () => {
@@ -41,6 +66,49 @@ describeCuda('a model with basePrecision fp8', () => {
     plain.dispose();
     model.dispose();
     expect([tf.memory().numTensors, cuda().numDataIds()]).toEqual(before);
+  });
+
+  it('has modulesToNotConvert in bf16, in layers whose others are in FP8, dense and sparse', async () => {
+    const before = tf.memory().numTensors;
+    const weights = tinyWeights(CONFIG);
+    const sparse = () => plan(fixedEstimator('gather'), 'corrected', new Map([[1, { mlp: 0.5, selfAttn: 0.5 }]]));
+    const results: Result[] = [];
+    for (const skipped of [null, [], ['k_proj', 'v_proj', 'up_proj'], ['mlp', 'self_attn']]) {
+      const options = skipped === null ? {} : ({ basePrecision: 'fp8', modulesToNotConvert: skipped } as const);
+      const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(weights), options);
+      for (const { name, weight } of model.linears.values())
+        expect([name, formOf(weight)]).toEqual([
+          name,
+          skipped === null || skipped.some((each) => name.includes(each)) ? null : 'fp8',
+        ]);
+      attachAdapters(model, ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']);
+      for (const isSparse of [false, true]) {
+        model.setSparsity(isSparse ? sparse() : null);
+        results.push(lossAndGradients(model, tinyBatch(BATCH, false)));
+      }
+      model.setSparsity(null);
+      for (const { adapter, name } of model.linears.values()) {
+        model.setAdapter(name, null);
+        adapter?.dispose();
+      }
+      model.dispose();
+    }
+    for (const n of [0, 1]) {
+      const [plain, fp8, mixed, none] = [0, 2, 4, 6].map((way) => results[way + n]!) as [
+        Result,
+        Result,
+        Result,
+        Result,
+      ];
+      // Nothing was converted.
+      expect(none).toEqual(plain);
+      const [ofMixed, ofPlain] = [mixed.loss[0]!, plain.loss[0]!];
+      expect(ofMixed).not.toBe(ofPlain);
+      expect(Math.abs(ofMixed - ofPlain)).toBeLessThan(0.005 * ofPlain);
+      expect(distance(mixed, plain)).toBeGreaterThan(0);
+      expect(distance(mixed, plain)).toBeLessThan(distance(fp8, plain));
+    }
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it('merges adapters into plain weights, and takes them back', async () => {

@@ -50,6 +50,13 @@ export const addMergeCommand: AddCommand = (program, context) => {
       parse: oneOf('nf4', 'fp4'),
     },
     { name: 'bnb_4bit_use_double_quant', description: 'and with their scales in 8 bits' },
+    { name: 'bnb_4bit_embeddings', description: 'and with embedding and head in codes too' },
+    {
+      name: 'modules_to_not_convert',
+      value: '<names>',
+      description: 'and the layers that were no codes, joined by commas',
+      parse: (text) => text.split(','),
+    },
     { name: 'force', description: 'replace a model that is there' },
     { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
     { name: 'allow_other_base', description: 'merge although the adapter was trained on other weights' },

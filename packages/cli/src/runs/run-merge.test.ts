@@ -1,5 +1,6 @@
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openSafetensorsModel } from '@spft/safetensors/node';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { BASE, fails, scratch, works } from '../../test/run-cli.js';
 
@@ -114,7 +115,10 @@ describe('QLoRA', () => {
     const config = JSON.parse(await readFile(at.path('qlora', 'adapter_config.json'), 'utf8'));
     expect(config).toMatchObject({ peft_type: 'LORA', use_dora: false });
     const base = JSON.parse(await readFile(at.path('qlora', 'spft_base.json'), 'utf8'));
-    expect(base.codes).toEqual({ type: 'nf4', doubleQuantisation: true });
+    expect(base.codes).toEqual({
+      ...{ type: 'nf4', doubleQuantisation: true },
+      ...{ modulesToNotConvert: [], quantiseEmbeddings: false },
+    });
     await works(train('--peft', 'qdora', '--bnb-4bit-quant-type', 'fp4', '--output_dir', at.path('qdora')));
     expect(JSON.parse(await readFile(at.path('qdora', 'adapter_config.json'), 'utf8')).use_dora).toBe(true);
   });
@@ -156,6 +160,35 @@ describe('QLoRA', () => {
     }
     const prompt = ['--prompt', 'Max has 2 apples. How many?', '--template', 'alpaca', '--max_new_tokens', '8'];
     await works(['generate', '--model', at.path('deq'), ...prompt]);
+  });
+
+  it('leaves --modules_to_not_convert as they are, and knows it when the adapter is merged', async () => {
+    const skipped = ['--modules_to_not_convert', 'gate_proj,k_proj'];
+    const { stderr } = await works(
+      train('--peft', 'qlora', ...quantised, ...skipped, '--output_dir', at.path('mixed')),
+    );
+    expect(stderr).toContain('frozen weights in nf4 double quantised but for k_proj, gate_proj');
+    const { codes } = JSON.parse(await readFile(at.path('mixed', 'spft_base.json'), 'utf8'));
+    expect(codes.modulesToNotConvert).toContain('model.layers.0.mlp.gate_proj');
+    const merge = ['merge', '--model', BASE, '--onto', 'dequantised', '--dtype', 'f32'];
+    const said = await works([...merge, '--adapter', at.path('mixed'), '--out', at.path('of-mixed')]);
+    expect(said.stderr).toContain('nf4 with double quantisation but for');
+    // Neither has an adapter: one is what it was, the other what its codes stand for.
+    const [merged, base] = await Promise.all([at.path('of-mixed'), BASE].map((dir) => openSafetensorsModel(dir)));
+    const of = (name: string) =>
+      Promise.all([merged!, base!].map((file) => file.float32(`model.layers.0.mlp.${name}.weight`)));
+    const [gate, up] = [await of('gate_proj'), await of('up_proj')];
+    expect(gate[0]).toEqual(gate[1]);
+    expect(up[0]).not.toEqual(up[1]);
+    for (const file of [merged!, base!]) await file.close();
+    const never = ['--output_dir', at.path('never')];
+    expect(await fails(train('--modules_to_not_convert', 'k_proj', ...never))).toContain('no weights are converted');
+    expect(await fails(train('--peft', 'qlora', '--modules_to_not_convert', 'kproj', ...never))).toContain(
+      'no module that is converted is named kproj',
+    );
+    expect(await fails([...merge, '--adapter', at.path('mixed'), '--out', at.path('x'), ...skipped])).toContain(
+      'give --bnb_4bit_quant_type with them',
+    );
   });
 
   it('refuses what contradicts itself, and a dtype that the backend does not compute in', async () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type LlamaForCausalLM, LlamaForSequenceClassification, SCORE } from '@spft/models';
 import { type SavableModel, saveModel } from '@spft/models/node';
+import type { BaseCodes } from '@spft/peft';
 import { ADAPTER_MODEL_FILE, baseCodesOf, combineAdapters, loadAdapterConfig } from '@spft/peft/node';
 import { openSafetensors } from '@spft/safetensors/node';
 import { CliError } from '../errors.js';
@@ -30,6 +31,8 @@ export interface MergeRequest {
   /** The codes that the adapter was trained on, where its directory does not say. */
   readonly bnb_4bitQuantType?: 'nf4' | 'fp4';
   readonly bnb_4bitUseDoubleQuant?: boolean;
+  readonly bnb_4bitEmbeddings?: boolean;
+  readonly modulesToNotConvert?: readonly string[];
   /** Default: f32 where the base's weights are, else bf16. */
   readonly dtype?: 'bf16' | 'f32';
   /** Replace a model that is at `out`. */
@@ -56,8 +59,7 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
   await openBackend(request.backend, output);
   const { revision } = request;
   const directory = await locateModel(request.modelNameOrPath, output, revision === undefined ? {} : { revision });
-  const { bnb_4bitQuantType: type, bnb_4bitUseDoubleQuant: doubleQuantisation = false } = request;
-  const codes = type ? { type, doubleQuantisation } : await baseCodesOf(adapters[0]!);
+  const codes = askedCodes(request) ?? (await baseCodesOf(adapters[0]!));
   const base = mergeBase(request.onto, await isIn4Bits(directory), codes);
   const opened = await openModel(request.modelNameOrPath, output, { revision, ...base.load });
   const cleanup: (() => Promise<void>)[] = [];
@@ -102,6 +104,18 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
     opened.model.dispose();
     for (const end of cleanup) await end();
   }
+}
+
+/** The codes that the flags say; null where they say none. @throws CliError where they say of codes that are not named. */
+function askedCodes(request: MergeRequest): BaseCodes | null {
+  const { bnb_4bitQuantType: type, bnb_4bitUseDoubleQuant: doubleQuantisation = false } = request;
+  const { modulesToNotConvert = [], bnb_4bitEmbeddings: quantiseEmbeddings = false } = request;
+  if (type) return { type, doubleQuantisation, modulesToNotConvert, quantiseEmbeddings };
+  if (doubleQuantisation || quantiseEmbeddings || modulesToNotConvert.length > 0)
+    throw new CliError(
+      'bnb_4bit_use_double_quant, bnb_4bit_embeddings and modules_to_not_convert say more of codes: give --bnb_4bit_quant_type with them',
+    );
+  return null;
 }
 
 /** The model with a classifier's head where the adapter is for one, as its config says; null where it is for a language model. */

@@ -2,9 +2,10 @@
  * @file What a run's keys say of the frozen weights: `--peft qlora` and `qdora` are LoRA and DoRA on weights in 4 bits (QLoRA, Dettmers et al. 2023), by the
  * names that bitsandbytes and transformers have for the rest.
  */
+import { createHash } from 'node:crypto';
 import type { TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM, LoadOptions } from '@spft/models';
-import { formOf, packedKind } from '@spft/sparse-ops/internals';
+import { frozenNumbers } from '@spft/models/internals';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 
@@ -14,6 +15,7 @@ export type FrozenKeys = Pick<
   | 'peft'
   | 'basePrecision'
   | 'fp8KeepTransposed'
+  | 'modulesToNotConvert'
   | 'bnb_4bitQuantType'
   | 'bnb_4bitUseDoubleQuant'
   | 'bnb_4bitComputeDtype'
@@ -22,7 +24,7 @@ export type FrozenKeys = Pick<
 
 export type FrozenOptions = Pick<
   LoadOptions,
-  'basePrecision' | 'keepTransposed' | 'doubleQuantisation' | 'quantiseEmbeddings'
+  'basePrecision' | 'keepTransposed' | 'modulesToNotConvert' | 'doubleQuantisation' | 'quantiseEmbeddings'
 >;
 
 const ON_4_BITS: Readonly<Record<string, string>> = { qlora: 'lora', qdora: 'dora' };
@@ -61,26 +63,32 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
     );
   }
   return {
-    ...{ basePrecision, keepTransposed },
+    ...{ basePrecision, keepTransposed, modulesToNotConvert: keys.modulesToNotConvert },
     ...{ doubleQuantisation: keys.bnb_4bitUseDoubleQuant, quantiseEmbeddings: keys.bnb_4bitEmbeddings },
   };
 }
 
-/** The forms that a model's linear layers are in, joined by `+`; null where all are plain. */
+/** The forms that a model's linear layers are in, joined by `+`, and which are not; null where all are plain. */
 export function formsOf(model: Pick<LlamaForCausalLM, 'linears'>): string | null {
-  const forms = new Set([...model.linears.values()].flatMap(({ weight }) => formOf(weight) ?? []));
-  return forms.size === 0 ? null : [...forms].join('+');
+  const numbers = frozenNumbers(model.linears);
+  if (numbers === null) return null;
+  const { forms, plain } = numbers;
+  return `${forms.join('+')}${plain.length > 0 ? ` but for ${namesOf(plain)}` : ''}`;
 }
 
+/** As many as fit into a line. */
+export const namesOf = (names: readonly string[]): string =>
+  names.length <= 4 ? names.join(', ') : `${names.slice(0, 3).join(', ')} and ${names.length - 3} more`;
+
 /**
- * What tells the numbers that a model computes with from those of its files, as part of a name: predictors and measurements of one are none of the other's. Null
- * where all linear layers are plain.
+ * What tells the numbers that a model computes with from those of its files, as part of a file's name: predictors and measurements of one are none of the
+ * other's. Null where all linear layers are plain.
  */
 export function numbersName(model: Pick<LlamaForCausalLM, 'linears'>): string | null {
-  const names = new Set<string>();
-  for (const { weight } of model.linears.values()) {
-    const form = formOf(weight);
-    if (form !== null) names.add((packedKind(weight)?.attributes.nestedBlockSize ?? 0) > 0 ? `${form}-double` : form);
-  }
-  return names.size === 0 ? null : [...names].join('+');
+  const numbers = frozenNumbers(model.linears);
+  if (numbers === null) return null;
+  const { forms, plain } = numbers;
+  // Names of layers may be more than a file's name takes.
+  const digest = createHash('sha256').update(plain.join()).digest('hex').slice(0, 8);
+  return `${forms.join('+').replaceAll(' double quantised', '-double')}${plain.length > 0 ? `-but-${digest}` : ''}`;
 }

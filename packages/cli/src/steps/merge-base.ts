@@ -2,6 +2,7 @@
  * @file What an adapter is merged onto where it was trained on weights in 4 bits: the base in full precision, whose weights are not those that it was trained on,
  * or what the codes stand for, which are; and how far the merged weights are from what was trained.
  */
+import { isNamedBy } from '@spft/models/internals';
 import { openModelDirectory } from '@spft/models/node';
 import type { AdapterHost, BaseCodes, PeftModel } from '@spft/peft';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '@spft/safetensors';
@@ -9,6 +10,7 @@ import { storeAs } from '@spft/sparse-ops';
 import { anotherOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
+import { namesOf } from './frozen-base.js';
 import type { OpenModelOptions } from './open-model.js';
 
 /** A model whose weights can be looked at. */
@@ -35,8 +37,8 @@ export async function isIn4Bits(directory: string): Promise<boolean> {
   }
 }
 
-const nameOf = ({ type, doubleQuantisation }: BaseCodes) =>
-  `${type}${doubleQuantisation ? ' with double quantisation' : ''}`;
+const nameOf = ({ type, doubleQuantisation, modulesToNotConvert: plain }: BaseCodes) =>
+  `${type}${doubleQuantisation ? ' with double quantisation' : ''}${plain.length > 0 ? ` but for ${namesOf(plain)}` : ''}`;
 
 /**
  * @param in4Bits whether the base has its weights so.
@@ -55,13 +57,20 @@ export function mergeBase(asked: MergeOnto | undefined, in4Bits: boolean, codes:
       throw new CliError(
         '--onto dequantised: nothing says in which codes the adapter was trained; give --bnb_4bit_quant_type (and --bnb_4bit_use_double_quant)',
       );
-    const { type, doubleQuantisation } = codes;
+    const { type, ...how } = codes;
     const said = `merging onto the weights dequantised from ${nameOf(codes)}, which the adapter was trained on`;
-    return { onto: 'dequantised', load: { basePrecision: type, doubleQuantisation }, codes: null, said };
+    return { onto: 'dequantised', load: { basePrecision: type, ...how }, codes: null, said };
   }
   const said = codes && `merging onto the weights in full precision; the adapter was trained on ${nameOf(codes)}`;
   return { onto: 'full', load: {}, codes, said };
 }
+
+type FourBits = Pick<BaseCodes, 'type' | 'doubleQuantisation'>;
+
+/** Whether a layer, or the head, was trained on codes. */
+const inCodes = (codes: BaseCodes | null, name: string): codes is BaseCodes =>
+  codes !== null &&
+  (name === 'lm_head' ? codes.quantiseEmbeddings : !codes.modulesToNotConvert.some((given) => isNamedBy(given, name)));
 
 /** Squares of norms, over all adapted layers. */
 export interface MergeChange {
@@ -86,7 +95,7 @@ export async function changeByMerging(
   for (const name of peft.adapters.keys()) {
     const merged = await valuesOf(peft.mergedWeight(name));
     const written = dtype === 'bf16' ? roundedToBf16(merged) : merged;
-    const { base, trained } = codes ? await onCodes(peft, name, codes) : { base: null, trained: merged };
+    const { base, trained } = inCodes(codes, name) ? await onCodes(peft, name, codes) : { base: null, trained: merged };
     const before = base ?? ((await peft.base.frozenWeight(name).data()) as Float32Array);
     for (let n = 0; n < trained.length; n++) {
       sum.difference += (written[n]! - trained[n]!) ** 2;
@@ -98,7 +107,7 @@ export async function changeByMerging(
 }
 
 /** A layer's dequantised weight, and with its adapter, of the layer's plain weight. */
-async function onCodes(peft: PeftModel<MergeHost>, name: string, { type, doubleQuantisation }: BaseCodes) {
+async function onCodes(peft: PeftModel<MergeHost>, name: string, { type, doubleQuantisation }: FourBits) {
   const plain = anotherOf(peft.base.frozenWeight(name));
   try {
     const stored = storeAs(plain, type, { doubleQuantisation });

@@ -1,6 +1,7 @@
 /** @file A base model with its tokenizer, from a directory or the hub, with progress. */
 import { basename } from 'node:path';
 import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, llamaTensors, type Tokenizer } from '@spft/models';
+import { wantedForms } from '@spft/models/internals';
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
@@ -82,22 +83,21 @@ const BITS_IN_4 = 4.5;
 export function requireAddressable(
   name: string,
   config: LlamaConfig,
-  { basePrecision = 'bf16', quantiseEmbeddings = false, dequantise = false }: OpenModelOptions = {},
+  how: OpenModelOptions = {},
   dtypeOf: (tensor: string) => string | undefined = () => undefined,
 ): void {
   if (tf.getBackend() !== 'wasm') return;
-  const asked = basePrecision === 'nf4' || basePrecision === 'fp4';
+  const formOf = wantedForms(config, how);
   const sizes = [...llamaTensors(config)].map(([tensor, shape]) => {
-    const isThere = !dequantise && ['NF4', 'FP4'].includes(dtypeOf(tensor) ?? '');
-    const isMade = asked && shape.length === 2 && (/_proj\.weight$/.test(tensor) || quantiseEmbeddings);
-    const in4Bits = isThere || isMade;
+    const isThere = !how.dequantise && ['NF4', 'FP4'].includes(dtypeOf(tensor) ?? '');
+    const in4Bits = isThere || ['nf4', 'fp4'].includes(formOf(tensor) ?? '');
     return { in4Bits, bytes: (shape.reduce((product, n) => product * n, 1) * (in4Bits ? BITS_IN_4 : 32)) / 8 };
   });
   const size = sizes.reduce((sum, one) => sum + one.bytes, 0);
   if (size <= WASM_BYTES) return;
-  const how = sizes.some(({ in4Bits }) => in4Bits) ? 'with matrices in 4 bits, the others in float32' : 'in float32';
+  const stored = sizes.some(({ in4Bits }) => in4Bits) ? 'with matrices in 4 bits, the others in float32' : 'in float32';
   throw new CliError(
-    `model ${name}: its weights take ${bytes(size)} ${how}, more than the 4 GiB that the wasm backend can address; ` +
+    `model ${name}: its weights take ${bytes(size)} ${stored}, more than the 4 GiB that the wasm backend can address; ` +
       'choose another backend (spft doctor lists them), e.g. blas, which keeps weights outside of that memory, or a smaller model',
   );
 }

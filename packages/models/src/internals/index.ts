@@ -1,4 +1,6 @@
-/** @file `@spft/models/internals`: what benchmarks and tests of other packages need of this one. It may change with any version. */
+/** @file `@spft/models/internals`: what the command line, benchmarks and tests need of this one. It may change with any version. */
+export { isNamedBy, wantedForms } from '../converted-modules.js';
+export { type FrozenNumbers, frozenNumbers } from '../frozen-numbers.js';
 export { Decoder } from '../generation/decoder.js';
 export { RecordedDecoder, type RecordedDecoderOptions } from '../generation/recorded-decoder.js';
 export type { TokenDecoder } from '../generation/token-decoder.js';

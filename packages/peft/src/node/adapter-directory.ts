@@ -8,10 +8,11 @@ import { showValue } from '@spft/safetensors';
 import { openSafetensors, writeFileAtomically, writeSafetensors } from '@spft/safetensors/node';
 import { adapterConfigText, type ParseAdapterOptions, parseAdapterConfig } from '../adapter-config-file.js';
 import { ADAPTER_METADATA, adapterTensors, loadAdapter } from '../adapter-file.js';
+import type { BaseCodes } from '../base-codes.js';
 import { AdapterError } from '../errors.js';
 import { baseFingerprint } from '../fingerprint.js';
 import type { LoraConfig } from '../lora-config.js';
-import type { BaseCodes, PeftModel, PeftOptions } from '../peft-model.js';
+import type { PeftModel, PeftOptions } from '../peft-model.js';
 import type { AdapterHost } from '../types.js';
 
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
@@ -76,7 +77,13 @@ export async function baseCodesOf(dir: string): Promise<BaseCodes | null> {
   if (!(await exists(path))) return null;
   const { codes } = ((await readJson(path)) ?? {}) as { codes?: Partial<BaseCodes> };
   if (codes?.type !== 'nf4' && codes?.type !== 'fp4') return null;
-  return { type: codes.type, doubleQuantisation: codes.doubleQuantisation === true };
+  const { type, doubleQuantisation, modulesToNotConvert: plain = [], quantiseEmbeddings } = codes;
+  if (!Array.isArray(plain) || plain.some((name) => typeof name !== 'string'))
+    throw new AdapterError(`${path}: codes.modulesToNotConvert: wanted names of layers, found ${showValue(plain)}`);
+  return {
+    ...{ type, doubleQuantisation: doubleQuantisation === true },
+    ...{ modulesToNotConvert: plain, quantiseEmbeddings: quantiseEmbeddings === true },
+  };
 }
 
 /** After names and shapes, which say more where the model is quite another. */
