@@ -15,6 +15,7 @@ export interface GenerationRow {
   readonly name: string;
   readonly shape?: 'smollm2';
   readonly basePrecision?: 'fp8' | 'nf4';
+  readonly modulesToNotConvert?: readonly string[];
   readonly keepTransposed?: boolean;
   /** Sequences at once, tokens of each prompt, tokens that come. */
   readonly sequences: number;
