@@ -31,6 +31,7 @@ import { type OpenedModel, openModel } from '../steps/open-model.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
+import { ignoredKeys } from './run-request.js';
 import type { TrainFlags } from './run-train.js';
 
 export interface GlueFlags extends TrainFlags {
@@ -64,6 +65,7 @@ export interface GlueSummary {
 export async function runGlue(flags: GlueFlags, backend: string | undefined, output: Output): Promise<void> {
   const given = flags.config === undefined ? { ...DEFAULTS, ...flags.keys } : { ...withoutFileKeys(), ...flags.keys };
   const config = await loadTrainConfig(flags.config ?? null, given);
+  for (const note of ignoredKeys(config)) output.warn(note);
   if (config.modelNameOrPath === null) throw new CliError('glue needs --model DIR_OR_HUB_ID');
   if (config.peft === null) throw new CliError("peft: 'none' would train the head alone; choose lora or dora");
   const tasks = (flags.tasks ?? GLUE_TASKS.map(({ name }) => name).join(','))

@@ -3,6 +3,7 @@ import { snakeCase, TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/co
 import type { OpenedGroup } from '@spft/distributed';
 import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
 import { CliError } from '../errors.js';
+import { wants4Bits } from '../steps/frozen-base.js';
 import type { OpenedModel } from '../steps/open-model.js';
 import { DEFAULT_TEMPLATE, knownTemplate, type TemplateChoice } from '../steps/template.js';
 
@@ -37,12 +38,29 @@ export type CheckedRequest = ReturnType<typeof checkRequest>;
 /** Steps that `benchmark` measures, as upstream's script does. */
 const BENCHMARK_STEPS = 50;
 
-/** Keys that ask for something which is not computed here, with what happens instead. */
-const WITHOUT_EFFECT: readonly (readonly [key: TrainKey, note: string])[] = [
-  ['packing', 'batches are padding-free here, so there is nothing to pack'],
-  ['appendConcatToken', 'it belongs to packing'],
-  ['addSpecialTokens', 'it belongs to packing'],
-  ['dataloaderNumWorkers', 'batches are prepared in line, which takes milliseconds'],
+interface WithoutEffect {
+  readonly keys: readonly TrainKey[];
+  /** What happens instead, or what the key belongs to. */
+  readonly note: string;
+  /** Where it has one all the same. */
+  readonly unless?: (config: TrainConfig) => boolean;
+}
+
+/** Keys that ask for something which is not computed here, or which another key does not ask for. */
+const WITHOUT_EFFECT: readonly WithoutEffect[] = [
+  { keys: ['packing'], note: 'batches are padding-free here, so there is nothing to pack' },
+  { keys: ['appendConcatToken', 'addSpecialTokens'], note: 'it belongs to packing' },
+  { keys: ['dataloaderNumWorkers'], note: 'batches are prepared in line, which takes milliseconds' },
+  {
+    keys: ['fp8KeepTransposed'],
+    note: 'it belongs to base_precision fp8',
+    unless: ({ basePrecision }) => basePrecision === 'fp8',
+  },
+  {
+    keys: ['bnb_4bitQuantType', 'bnb_4bitUseDoubleQuant', 'bnb_4bitComputeDtype', 'bnb_4bitEmbeddings'],
+    note: 'it belongs to frozen weights in 4 bits, which --peft qlora or qdora has',
+    unless: ({ peft, basePrecision }) => wants4Bits(peft) || ['nf4', 'fp4'].includes(basePrecision),
+  },
 ];
 
 /** The parts of a request that have to be there, completed. @throws CliError naming what is missing or contradicts. */
@@ -86,10 +104,14 @@ export function checkRequest(request: TrainingRequest) {
 
 /** What the user should know of keys that are accepted and do nothing. */
 export function ignoredKeys(config: TrainConfig): string[] {
-  return WITHOUT_EFFECT.filter(([key]) => config[key] !== TRAIN_KEYS[key].default).map(
-    ([key, note]) => `${snakeCase(key)} has no effect: ${note}`,
+  return WITHOUT_EFFECT.filter(({ unless }) => !unless?.(config)).flatMap(({ keys, note }) =>
+    keys.filter((key) => isGiven(config, key)).map((key) => `${snakeCase(key)} has no effect: ${note}`),
   );
 }
+
+/** By its value: a key that says what holds without it asks for nothing. */
+const isGiven = (config: TrainConfig, key: TrainKey): boolean =>
+  JSON.stringify(config[key]) !== JSON.stringify(TRAIN_KEYS[key].default);
 
 function benchmarkArgs(config: TrainConfig): Partial<TrainingArgs> {
   const maxSteps = config.maxSteps > 0 ? config.maxSteps : BENCHMARK_STEPS;

@@ -3,7 +3,7 @@
  * names that bitsandbytes and transformers have for the rest.
  */
 import { createHash } from 'node:crypto';
-import type { TrainConfig } from '@spft/config';
+import { TRAIN_KEYS, type TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM, LoadOptions } from '@spft/models';
 import { frozenNumbers } from '@spft/models/internals';
 import * as tf from '@tensorflow/tfjs';
@@ -51,6 +51,8 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
   const in4Bits = wants4Bits(peft);
   if (in4Bits && asked === 'fp8')
     throw new CliError(`peft: ${peft} has frozen weights in ${type}, base_precision says fp8; leave one of them out`);
+  if ((asked === 'nf4' || asked === 'fp4') && type !== TRAIN_KEYS.bnb_4bitQuantType.default && type !== asked)
+    throw new CliError(`base_precision is ${asked} and bnb_4bit_quant_type ${type}; leave one of them out`);
   const basePrecision = in4Bits && asked === 'bf16' ? type : asked;
   const is4Bits = basePrecision === 'nf4' || basePrecision === 'fp4';
   const wanted = keys.bnb_4bitComputeDtype;
