@@ -165,8 +165,8 @@ export const TRAIN_KEYS = {
   // Randomness, precision, machine.
   seed: integer(42, 'Seed of adapters, dropout, random estimators and shuffling.', seed),
   dataSeed: optional(integer(seed), null, 'Seed of shuffling alone; seed if not given.'),
-  bf16: boolean(false, 'Compute in bfloat16 where the backend can; others compute in float32.'),
-  fp16: boolean(false, 'Compute in float16 where the backend can; others compute in float32.'),
+  bf16: boolean(false, 'Compute in bfloat16, as cuda does by itself; others compute in float32, which the run says.'),
+  fp16: boolean(false, 'Compute in float16; no backend does, which the run says.'),
   basePrecision: choice(
     BASE_PRECISIONS,
     'bf16',

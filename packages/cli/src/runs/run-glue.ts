@@ -25,7 +25,7 @@ import { subset } from '@spft/trainer/internals';
 import { type GlueData, JsonlLogger, loadGlue, terminalProgress } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { attachSparsity, readSparsity } from '../steps/attach-sparsity.js';
-import { adapterMethod, frozenOptions } from '../steps/frozen-base.js';
+import { adapterMethod, frozenOptions, precisionNote } from '../steps/frozen-base.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
@@ -80,6 +80,8 @@ export async function runGlue(flags: GlueFlags, backend: string | undefined, out
   const data = new Map<string, GlueData>();
   for (const task of tasks) data.set(task.name, await openData(task, flags, config, output));
   await openBackend(backend, output);
+  const note = precisionNote(config);
+  if (note !== null) output.note(note);
   const opened = await openModel(config.modelNameOrPath, output, {
     revision: flags.revision,
     ...frozenOptions(config),

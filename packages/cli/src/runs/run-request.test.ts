@@ -1,15 +1,37 @@
 import { parseTrainConfig } from '@spft/config';
-import { describe, expect, it } from 'vitest';
-import { frozenOptions } from '../steps/frozen-base.js';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { frozenOptions, precisionNote } from '../steps/frozen-base.js';
 import { ignoredKeys } from './run-request.js';
 
 const notesOn = (keys: Record<string, string>) => ignoredKeys(parseTrainConfig(null, '', keys));
 const DOUBLE = { bnb_4bit_use_double_quant: 'true' };
 
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
 describe('keys without effect', () => {
   it('are said', () => {
     expect(notesOn({})).toEqual([]);
     expect(notesOn({ packing: 'true' })[0]).toContain('packing has no effect: batches are padding-free');
+  });
+
+  it('are those of another optimizer', () => {
+    expect(notesOn({ momentum: '0.9' })).toEqual(['momentum has no effect: it belongs to optim sgd']);
+    expect(notesOn({ momentum: '0.9', optim: 'sgd', adam_beta1: '0.8', adam_epsilon: '1e-6' })).toEqual([
+      'adam_beta1 has no effect: it belongs to the adamw optimizers and to lion',
+      'adam_epsilon has no effect: it belongs to the adamw optimizers',
+    ]);
+    expect(notesOn({ optim: 'lion', adam_beta2: '0.99' })).toEqual([]);
+    expect(notesOn({ optim: 'adamw_8bit', adam_epsilon: '1e-6' })).toEqual([]);
+  });
+
+  it('are precisions that the backend does not compute in', () => {
+    const noteOn = (keys: Record<string, string>) => precisionNote(parseTrainConfig(null, '', keys));
+    expect(noteOn({})).toBeNull();
+    expect(noteOn({ bf16: 'true' })).toBe("bf16 has no effect: the backend 'cpu' computes in float32");
+    expect(noteOn({ fp16: 'true' })).toBe("fp16 has no effect: the backend 'cpu' computes in float32");
   });
 
   it('are those of 4 bits where no weights are in 4 bits, and of FP8 where none are in FP8', () => {

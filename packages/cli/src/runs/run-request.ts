@@ -51,6 +51,17 @@ const WITHOUT_EFFECT: readonly WithoutEffect[] = [
   { keys: ['packing'], note: 'batches are padding-free here, so there is nothing to pack' },
   { keys: ['appendConcatToken', 'addSpecialTokens'], note: 'it belongs to packing' },
   { keys: ['dataloaderNumWorkers'], note: 'batches are prepared in line, which takes milliseconds' },
+  { keys: ['momentum'], note: 'it belongs to optim sgd', unless: ({ optim }) => optim === 'sgd' },
+  {
+    keys: ['adamBeta1', 'adamBeta2'],
+    note: 'it belongs to the adamw optimizers and to lion',
+    unless: ({ optim }) => optim !== 'sgd' && optim !== 'adafactor',
+  },
+  {
+    keys: ['adamEpsilon'],
+    note: 'it belongs to the adamw optimizers',
+    unless: ({ optim }) => optim !== 'sgd' && optim !== 'adafactor' && optim !== 'lion',
+  },
   {
     keys: ['fp8KeepTransposed'],
     note: 'it belongs to base_precision fp8',

@@ -42,6 +42,13 @@ function computeDtype(): 'float32' | 'bfloat16' {
   return weightType === 'bf16' ? 'bfloat16' : 'float32';
 }
 
+/** What the keys `bf16` and `fp16` ask for and the active backend does not do; null where it does. */
+export function precisionNote({ bf16, fp16 }: Pick<TrainConfig, 'bf16' | 'fp16'>): string | null {
+  const computes = computeDtype();
+  const key = fp16 ? 'fp16' : bf16 && computes !== 'bfloat16' ? 'bf16' : null;
+  return key && `${key} has no effect: the backend '${tf.getBackend()}' computes in ${computes}`;
+}
+
 /**
  * How the base is to be loaded on the active backend.
  * @throws CliError for keys that contradict each other, and for a dtype that the backend does not compute in.

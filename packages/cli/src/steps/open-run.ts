@@ -20,7 +20,7 @@ import type { Output } from '../terminal/output.js';
 import { VERSION } from '../version.js';
 import { newAdapter } from './attach-adapter.js';
 import { attachSparsity, calibrationOf, readSparsity } from './attach-sparsity.js';
-import { frozenOptions } from './frozen-base.js';
+import { frozenOptions, precisionNote } from './frozen-base.js';
 import { openBackend } from './open-backend.js';
 import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
 import { locateModel, type OpenedModel, openModel } from './open-model.js';
@@ -83,6 +83,8 @@ export async function openRun(
   }));
 
   const { name: backend } = await openBackend(request.backend, output);
+  const note = precisionNote(config);
+  if (note !== null) output.note(note);
   if (ranks) await connectGpus(ranks, output);
   const shards = config.shardBase ? shardsFor(ranks, { tasks: tasks.length > 0, auto: auto !== null }, output) : null;
   if (ranks && !request.opened) {
