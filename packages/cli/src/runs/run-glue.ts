@@ -76,7 +76,7 @@ export async function runGlue(flags: GlueFlags, backend: string | undefined, out
     throw new CliError(`--seeds: wanted whole numbers joined by commas, found '${text}'`);
   });
   await preparePath(flags.json);
-  const sparsity = await readSparsity(config, Object.keys(flags.keys), flags.sparsityMode);
+  const sparsity = await readSparsity(config, Object.keys(flags.keys), flags.sparsityMode, output);
   const data = new Map<string, GlueData>();
   for (const task of tasks) data.set(task.name, await openData(task, flags, config, output));
   await openBackend(backend, output);

@@ -22,6 +22,7 @@ import { numbersName } from './frozen-base.js';
 import { locatePredictors, locateSparsity } from './locate-repo.js';
 import type { RunSamples } from './open-data.js';
 import { type BaseModel, locateModel, shortName } from './open-model.js';
+import { sparsityNotes } from './sparsity-notes.js';
 import { requireWritable } from './writable.js';
 
 /** Where predictors are kept that no config has a place for. */
@@ -46,6 +47,7 @@ export async function readSparsity(
   const path = output ? await locateSparsity(train.spft, output) : train.spft;
   const config = await loadSpftConfig(path, { train, flags, hubMode });
   assertKnownMode(config.mode);
+  for (const note of sparsityNotes(config)) output?.warn(note);
   return config;
 }
 
