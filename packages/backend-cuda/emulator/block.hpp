@@ -41,10 +41,18 @@ struct Thread {
   std::vector<AsyncCopy> copies;
 };
 
+// What is known of a warp without a look at each of its lanes.
+struct Warp {
+  unsigned waiting;    // how many lanes are IN_WARP
+  unsigned exited;     // which lanes have exited, a bit each
+  const Thread* last;  // of those that wait, the one that came last; null when it has been woken
+};
+
 struct Block {
   Thread* threads;
   unsigned count;
   Thread* current;
+  Warp warps[32];
 };
 extern Block block;
 

@@ -30,7 +30,7 @@ compile -O1 compiler & jobs="$jobs $!"
 compile -O3 blas & jobs="$jobs $!"
 compile -O2 nccl & jobs="$jobs $!"
 for part in $driver; do
-  compile -O1 "$part" & jobs="$jobs $!"
+  compile -O2 "$part" & jobs="$jobs $!"
 done
 for job in $jobs; do
   wait "$job"

@@ -72,7 +72,9 @@ void run_threads() {
     thread.state = State::RUNNING;
     set_current(&thread);
     kernel->run(parameters);
-    block.current->state = State::EXITED;
+    Thread& ended = *block.current;
+    ended.state = State::EXITED;
+    block.warps[ended.number / 32].exited |= 1u << ended.number % 32;
   }
   leave(&nowhere);
   __builtin_unreachable();
@@ -166,6 +168,7 @@ void run_block() {
     thread.copies.clear();
   }
   started = fibers = ready_from = ready_count = 0;
+  std::fill(std::begin(block.warps), std::end(block.warps), Warp{});
   reset_barrier();
   memset(module->static_shared, 0xff, (size_t)(module->static_shared_end - module->static_shared));
   memset(shared, 0xff, shared_bytes);
@@ -212,7 +215,7 @@ int launch(const SpftModule& of_module, const SpftKernel& of_kernel, SpftIndex g
   module = &of_module;
   kernel = &of_kernel;
   parameters = of_parameters;
-  block = Block{threads, size.x * size.y * size.z, nullptr};
+  block = Block{threads, size.x * size.y * size.z, nullptr, {}};
   // Behind the end lies a page that may not be touched.
   static char* region = nullptr;
   const size_t most = 256 << 10;

@@ -13,6 +13,8 @@ const unsigned FULL = 0xffffffffu;
 #define EACH_LANE(lane, mask) for (unsigned lane = 0; lane < 32; lane++) if ((mask) >> lane & 1u)
 
 unsigned lane_of(const Thread& thread) { return thread.number % 32; }
+// A call, where the host's processor is not known to have an instruction for it.
+unsigned count_of(unsigned mask) { return mask == FULL ? 32 : (unsigned)__builtin_popcount(mask); }
 
 void do_together(const char* what, Together together, unsigned mask, void* brought, SpftPlace place) {
   Thread& self = *block.current;
@@ -24,6 +26,15 @@ void do_together(const char* what, Together together, unsigned mask, void* broug
   self.brought = brought;
   self.place = place;
   self.state = State::IN_WARP;
+  Warp& warp = block.warps[self.number / 32];
+  const Thread* before = warp.last;
+  const bool alike = warp.waiting == 0 || (before && before->mask == mask && before->together == together);
+  const unsigned highest = 31u - (unsigned)__builtin_clz(mask);
+  warp.waiting++;
+  warp.last = &self;
+  // Most lanes wait for others, and have nothing to find: too few wait, none of those that are named is missing, and the one before, which saw no
+  // difference to those before it, is at the same place. Only the others look at every lane.
+  if (alike && warp.waiting < count_of(mask) && !(mask & warp.exited) && base + highest < block.count) return wait();
   bool complete = true;
   EACH_LANE(i, mask) {
     if (base + i >= block.count) fail(LAUNCH_FAILED, place, "%s: mask 0x%08x names lane %u, but the block has only %u threads", what, mask, i, block.count);
@@ -42,6 +53,8 @@ void do_together(const char* what, Together together, unsigned mask, void* broug
   together(mask, all);
   EACH_LANE(i, mask) if (i != lane) wake(block.threads[base + i]);
   self.state = State::RUNNING;
+  warp.waiting -= count_of(mask);
+  warp.last = nullptr;
 }
 
 struct Value {
