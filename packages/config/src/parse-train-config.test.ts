@@ -1,3 +1,7 @@
+/**
+ * @file What a training config is read as, and what is said of mistakes in it.
+ * @own-process as V8 may give up on a text of millions of characters (RangeError, its stack for regular expressions) where hundreds of files ran before.
+ */
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from './config-error.js';
 import { snakeCase } from './key-table.js';

@@ -1,3 +1,4 @@
+/** @file What `spft doctor` says of this machine. @own-process as it lists every backend that is registered. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { blasMissing } from '../../../../test/support/backends.js';
 import { works } from '../../test/run-cli.js';

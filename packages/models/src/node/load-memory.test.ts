@@ -1,6 +1,7 @@
 /**
  * @file What loading takes of the host's memory beside the model itself: no more than the largest tensor takes in its file. The most that this process had at a time
  * is Linux's own count (`VmHWM`), begun anew before each load; where there is none these tests are skipped.
+ * @own-process as what other files leave in memory would count.
  */
 import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

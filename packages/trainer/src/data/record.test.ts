@@ -1,3 +1,7 @@
+/**
+ * @file What is taken for a record.
+ * @own-process as V8 may give up on a text of millions of characters (RangeError, its stack for regular expressions) where hundreds of files ran before.
+ */
 import { describe, expect, it } from 'vitest';
 import { parseRecord, responseOf } from './record.js';
 

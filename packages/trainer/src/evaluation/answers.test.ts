@@ -1,3 +1,7 @@
+/**
+ * @file How answers are found and compared.
+ * @own-process as V8 may give up on a text of millions of characters (RangeError, its stack for regular expressions) where hundreds of files ran before.
+ */
 import { describe, expect, it } from 'vitest';
 import { choiceAnswer, NUMBER_ANSWER, TRUTH_ANSWER } from './answers.js';
 

@@ -1,4 +1,7 @@
-/** @file The wasm backend on memory that threads share: its kernels' bits are those of one thread, and plain loops' numbers. */
+/**
+ * @file The wasm backend on memory that threads share: its kernels' bits are those of one thread, and plain loops' numbers.
+ * @own-process as tfjs's module for wasm is made once in a process, on such memory here.
+ */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
