@@ -28,6 +28,7 @@ const CASES: [string, number[], HeadLayout][] = [
   ['grouped queries', [2, 7, 4], { heads: 6, kvHeads: 2, headDim: 5 }],
   ['all queries on one key head', [4, 9], { heads: 4, kvHeads: 1, headDim: 8 }],
   ['sequences longer than a tile of queries', [70, 2, 131], { heads: 2, kvHeads: 1, headDim: 4 }],
+  ['sequences of several blocks of keys, and a last query alone', [289, 129], { heads: 3, kvHeads: 1, headDim: 6 }],
   ['equal sequences', [6, 6, 6], { heads: 4, kvHeads: 2, headDim: 4 }],
 ];
 

@@ -2,19 +2,28 @@
  * @file Causal grouped-query attention over packed sequences.
  *
  * The work is cut into (sequence, key/value head, tile of queries). Rows are gathered from the layout's row order into packed ones, the queries
- * of a tile below each other for all heads of the group, so that a tile's scores are one product with the keys up to its last query. The forward
- * keeps a tile's scores in the cache of the thread that makes them. The backward makes probabilities again, and each thread sums dk and dv of its
+ * of a tile below each other for all heads of the group, keys and values in blocks, and each product of a tile is made block by block of the keys up
+ * to its last query: so small that OpenBLAS has it computed without packing operands first, which for products as thin as a head takes a third of the time,
+ * and by operands as they lie best for that (a·b and aᵀ·b; a·bᵀ is half as fast), for which a block is kept transposed. The scores are in base 2 and
+ * stay without their division by a row's sum; what is as narrow as a head gets it.
+ *
+ * The forward keeps a tile's scores in the cache of the thread that makes them. The backward makes them again, and each thread sums dk and dv of its
  * tiles on its own: to keep the probabilities of a head and make dk and dv by blocks of keys afterwards took twice as long, for memory.
  */
 import type { AttentionAttributes } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Place } from '../../backend.js';
 import type { BlasKernel, Call } from '../../shared/call.js';
-import type { Matrix } from '../../shared/product.js';
 import { inScratch } from '../../threads/pool.js';
 
-/** Rows of a tile, of all heads of a group together: a product of so many rows runs at full speed, and its scores fit into a cache. */
-const TILE_ROWS = 192;
+/** Rows of a tile, of all heads of a group together. More would waste more on keys that a query does not see, fewer make more calls. */
+const TILE_ROWS = 96;
+
+/** OpenBLAS packs the operands of a product of more multiplications. */
+const UNPACKED = 1e6;
+
+/** Keys of a block. */
+const BLOCK = 128;
 
 /** Numbers of dk and dv that a thread sums at once, unless one head alone has more: 16 MB. */
 const SUMMED_NUMBERS = 2 ** 22;
@@ -27,6 +36,20 @@ interface Unit {
   readonly kvHead: number;
 }
 
+/** Queries of a unit. */
+interface Tile {
+  readonly unit: Unit;
+  /** Position in the sequence of the first query, and how many there are. */
+  readonly start: number;
+  readonly count: number;
+  /** Of all heads of the group. */
+  readonly rows: number;
+  /** Keys that any of the queries sees. */
+  readonly seen: number;
+  /** Numbers from one row of scores to the next. */
+  readonly stride: number;
+}
+
 /** What both directions know of the call. */
 class Attention {
   readonly N: number;
@@ -34,6 +57,8 @@ class Attention {
   readonly d: number;
   readonly G: number;
   readonly tile: number;
+  /** Keys of a block. */
+  readonly block: number;
   readonly scale: number;
   readonly units: readonly Unit[];
   readonly longest: number;
@@ -46,7 +71,8 @@ class Attention {
     const { heads: N, kvHeads: K, headDim: d } = heads;
     [this.N, this.K, this.d, this.G] = [N, K, d, N / K];
     this.scale = 1 / Math.sqrt(d);
-    this.tile = Math.min(128, Math.max(32, Math.ceil(TILE_ROWS / this.G / 16) * 16));
+    this.tile = Math.min(96, Math.max(16, Math.ceil(TILE_ROWS / this.G / 16) * 16));
+    this.block = Math.max(16, Math.min(BLOCK, Math.floor(UNPACKED / (this.G * this.tile * d) / 16) * 16));
     const units: Unit[] = [];
     let longest = 0;
     for (let b = 0; b + 1 < layout.sequenceStarts.length; b++) {
@@ -62,11 +88,13 @@ class Attention {
   }
 
   /** Calls `visit` for the tiles of some units; the dearest, which see most keys, first, so that threads end together. */
-  eachTile(units: readonly Unit[], visit: (unit: Unit, start: number, count: number) => void): void {
+  eachTile(units: readonly Unit[], visit: (tile: Tile) => void): void {
     for (let start = Math.floor((this.longest - 1) / this.tile) * this.tile; start >= 0; start -= this.tile) {
       for (const unit of units) {
         if (start >= unit.length) continue;
-        visit(unit, start, Math.min(this.tile, unit.length - start));
+        const count = Math.min(this.tile, unit.length - start);
+        const seen = start + count;
+        visit({ unit, start, count, rows: this.G * count, seen, stride: strideOf(seen) });
         this.call.pool.endChunk();
       }
     }
@@ -79,67 +107,110 @@ class Attention {
   }
 
   /** Adds gathers of a tile's queries, heads of the group below each other. */
-  gatherQueries(x: Place, { first, kvHead }: Unit, start: number, count: number, to: Place, scale: number): void {
-    this.#queries('gatherHead', x, first + start, kvHead, count, to, scale);
+  gatherQueries(x: Place, tile: Tile, to: Place, scale: number): void {
+    this.#queries('gatherHead', x, tile, to, scale);
   }
 
-  scatterQueries(from: Place, x: Place, { first, kvHead }: Unit, start: number, count: number, scale: number): void {
-    this.#queries('scatterHead', x, first + start, kvHead, count, from, scale);
+  scatterQueries(from: Place, x: Place, tile: Tile, scale: number): void {
+    this.#queries('scatterHead', x, tile, from, scale);
   }
 
   #queries(
     name: 'gatherHead' | 'scatterHead',
     x: Place,
-    token: number,
-    kvHead: number,
-    count: number,
+    { unit: { first, kvHead }, start, count }: Tile,
     packed: Place,
     scale: number,
   ): void {
     const { G, N, d, call } = this;
+    const token = first + start;
     for (let g = 0; g < G; g++) {
       const head = x + 4 * (kvHead * G + g) * d;
       call.pool.call(name, token, token + count, head, N * d, this.rowOf, d, packed + 4 * g * count * d, scale);
     }
   }
 
-  /** Adds gathers of the keys or values of a unit. */
-  gatherKeys(x: Place, unit: Unit, to: Place): void {
+  /** Adds gathers of the keys or values of a unit, and their blocks transposed, [d, keys of the block] each, to where the block's rows would be. */
+  gatherKeys(x: Place, unit: Unit, to: Place, transposed: Place | null): void {
     const { d, K, call } = this;
     const { first, length, kvHead } = unit;
-    const packed = to + 4 * this.keysOf(unit);
-    call.pool.call('gatherHead', first, first + length, x + 4 * kvHead * d, K * d, this.rowOf, d, packed, 1);
+    const packed = 4 * this.keysOf(unit);
+    call.pool.call('gatherHead', first, first + length, x + 4 * kvHead * d, K * d, this.rowOf, d, to + packed, 1);
+    if (transposed === null) return;
+    for (const { at, keys } of this.blocks(unit, length)) {
+      const block = packed + 4 * at * d;
+      call.pool.call('transpose', 0, d, to + block, keys, d, transposed + block);
+    }
+  }
+
+  /** The blocks of the first `seen` keys of a unit: the first, how many are seen, and of how many the block is. */
+  blocks({ length }: Unit, seen: number): readonly { at: number; keys: number; of: number }[] {
+    const { block } = this;
+    return Array.from({ length: Math.ceil(seen / block) }, (_, n) => {
+      const at = n * block;
+      return { at, keys: Math.min(block, seen - at), of: Math.min(block, length - at) };
+    });
+  }
+
+  /** Adds c [rows, seen] = a·bᵀ: a [rows, d], b the keys or values of the unit, given as transposed blocks. */
+  timesTransposed(a: Place, b: Place, c: Place, { unit, rows, seen, stride }: Tile): void {
+    const { call, d } = this;
+    const first = call.pool.native(b + 4 * this.keysOf(unit));
+    for (const { at, keys, of } of this.blocks(unit, seen)) {
+      const block = [first + 4 * at * d, of] as const;
+      call.pool.gemm([false, false], [rows, keys, d], 1, [a, d], block, 0, [c + 4 * at, stride]);
+    }
+  }
+
+  /** Adds c [rows, d] = a·b: a [rows, seen] of scores, b the keys or values of the unit. */
+  times(a: Place, b: Place, c: Place, { unit, rows, seen, stride }: Tile): void {
+    const { call, d } = this;
+    const first = call.pool.native(b + 4 * this.keysOf(unit));
+    for (const { at, keys } of this.blocks(unit, seen)) {
+      const block = [first + 4 * at * d, d] as const;
+      call.pool.gemm([false, false], [rows, d, keys], 1, [a + 4 * at, stride], block, at > 0 ? 1 : 0, [c, d]);
+    }
+  }
+
+  /** Adds c [seen, d] += aᵀ·b: a [rows, seen] of scores, b [rows, d]. */
+  addTransposedTimes(a: Place, b: Place, c: Place, { unit, rows, seen, stride }: Tile): void {
+    const { call, d } = this;
+    for (const { at, keys } of this.blocks(unit, seen)) {
+      call.pool.gemm([true, false], [keys, d, rows], 1, [a + 4 * at, stride], [b, d], 1, [c + 4 * at * d, d]);
+    }
   }
 }
 
-const padded = (n: number): number => Math.ceil(n / 16) * 16;
+/** Numbers from one row of scores to the next: an odd number of cache lines, so that rows below each other share out the cache. */
+const strideOf = (keys: number): number => 16 * (Math.ceil(keys / 16) | 1);
 
 export const attention: BlasKernel<'SpftPackedAttention'> = (call, { q, k, v }, attributes) => {
   const y = call.output(q!.shape);
   const a = new Attention(call, attributes);
   const { pool } = call;
   const { G, d } = a;
-  const [keys, values] = [call.scratch(k!.shape[0]! * k!.shape[1]!), call.scratch(v!.shape[0]! * v!.shape[1]!)];
+  const [T, narrow] = k!.shape as [number, number];
+  const [keys, values, transposed] = [0, 1, 2].map(() => call.scratch(T * narrow)) as [Place, Place, Place];
   const [qAt, kAt, vAt, yAt] = [call.at(q!), call.at(k!), call.at(v!), call.at(y)];
   for (const unit of a.units) {
-    a.gatherKeys(kAt, unit, keys);
-    a.gatherKeys(vAt, unit, values);
+    a.gatherKeys(kAt, unit, keys, transposed);
+    a.gatherKeys(vAt, unit, values, null);
     pool.endChunk();
   }
   pool.run();
   const rowBytes = 4 * G * a.tile * d;
-  pool.reserveScratch(2 * rowBytes + 4 * G * a.tile * padded(a.longest));
-  const [queries, out, scores] = [inScratch(0), inScratch(rowBytes), inScratch(2 * rowBytes)];
-  a.eachTile(a.units, (unit, start, count) => {
-    const seen = start + count;
-    const stride = padded(seen);
-    const rows = G * count;
-    const [kTile, vTile]: Matrix[] = [keys, values].map((place) => [pool.native(place + 4 * a.keysOf(unit)), d]);
-    a.gatherQueries(qAt, unit, start, count, queries, a.scale);
-    pool.gemm([false, true], [rows, seen, d], 1, [queries, d], kTile!, 0, [scores, stride]);
-    pool.call('causalSoftmax', scores, G, count, start, seen, stride);
-    pool.gemm([false, false], [rows, d, seen], 1, [scores, stride], vTile!, 0, [out, d]);
-    a.scatterQueries(out, yAt, unit, start, count, 1);
+  const inverseBytes = 64 * Math.ceil((G * a.tile) / 16);
+  pool.reserveScratch(2 * rowBytes + inverseBytes + 4 * G * a.tile * strideOf(a.longest));
+  const [queries, out, inverses] = [inScratch(0), inScratch(rowBytes), inScratch(2 * rowBytes)];
+  const scores = inScratch(2 * rowBytes + inverseBytes);
+  a.eachTile(a.units, (tile) => {
+    const { start, count, rows, seen, stride } = tile;
+    a.gatherQueries(qAt, tile, queries, a.scale * Math.LOG2E);
+    a.timesTransposed(queries, transposed, scores, tile);
+    pool.call('causalExp2', scores, inverses, G, count, start, seen, stride);
+    a.times(scores, values, out, tile);
+    pool.call('mulColumn', 0, rows, out, inverses, out, d);
+    a.scatterQueries(out, yAt, tile, 1);
   });
   return y;
 };
@@ -153,15 +224,21 @@ export const attentionGrad: BlasKernel<'SpftPackedAttentionGrad'> = (call, { q, 
   const a = new Attention(call, attributes);
   const { pool } = call;
   const [T, narrow] = k!.shape as [number, number];
-  const [keys, values] = [call.scratch(T * narrow), call.scratch(T * narrow)];
+  const [keys, values, keysT, valuesT] = [0, 1, 2, 3].map(() => call.scratch(T * narrow)) as [
+    Place,
+    Place,
+    Place,
+    Place,
+  ];
   const [qAt, kAt, vAt, dyAt] = [call.at(q!), call.at(k!), call.at(v!), call.at(dy!)];
   for (const unit of a.units) {
-    a.gatherKeys(kAt, unit, keys);
-    a.gatherKeys(vAt, unit, values);
+    a.gatherKeys(kAt, unit, keys, keysT);
+    a.gatherKeys(vAt, unit, values, valuesT);
     pool.endChunk();
   }
   pool.run();
-  const tensors = { keys, values, q: qAt, dy: dyAt, dq: call.at(dq), dk: call.at(dk), dv: call.at(dv) };
+  const gradients = { dq: call.at(dq), dk: call.at(dk), dv: call.at(dv) };
+  const tensors = { keys, keysT, valuesT, q: qAt, dy: dyAt, ...gradients };
   for (let from = 0, to: number; from < a.units.length; from = to) {
     let tokens = 0;
     for (to = from; to < a.units.length; to++) {
@@ -177,7 +254,16 @@ export const attentionGrad: BlasKernel<'SpftPackedAttentionGrad'> = (call, { q, 
 function gradOf(
   a: Attention,
   units: readonly Unit[],
-  { keys, values, q, dy, dq, dk, dv }: Readonly<Record<'keys' | 'values' | 'q' | 'dy' | 'dq' | 'dk' | 'dv', Place>>,
+  {
+    keys,
+    keysT,
+    valuesT,
+    q,
+    dy,
+    dq,
+    dk,
+    dv,
+  }: Readonly<Record<'keys' | 'keysT' | 'valuesT' | 'q' | 'dy' | 'dq' | 'dk' | 'dv', Place>>,
 ): void {
   const { call, G, d, K } = a;
   const { pool } = call;
@@ -188,30 +274,29 @@ function gradOf(
     sumsOf.set(unit, sums);
     sums += 8 * unit.length * d;
   }
-  const [rowBytes, scoreBytes] = [4 * G * a.tile * d, 4 * G * a.tile * padded(a.longest)];
-  pool.reserveScratch(sums + 3 * rowBytes + 2 * scoreBytes);
+  const [rowBytes, scoreBytes] = [4 * G * a.tile * d, 4 * G * a.tile * strideOf(a.longest)];
+  const inverseBytes = 64 * Math.ceil((G * a.tile) / 16);
+  pool.reserveScratch(sums + 3 * rowBytes + 2 * scoreBytes + inverseBytes);
   for (let thread = 0; thread < pool.threads; thread++) pool.kernels.zero(pool.scratchOf(thread), sums);
-  const [queries, dOut, dQueries, p, ds] = [
+  const [queries, dOut, dQueries, e, ds, inverses] = [
     ...[0, 1, 2].map((n) => inScratch(sums + n * rowBytes)),
-    ...[0, 1].map((n) => inScratch(sums + 3 * rowBytes + n * scoreBytes)),
-  ] as [Place, Place, Place, Place, Place];
+    ...[0, 1, 2].map((n) => inScratch(sums + 3 * rowBytes + n * scoreBytes)),
+  ] as [Place, Place, Place, Place, Place, Place];
 
-  a.eachTile(units, (unit, start, count) => {
-    const [seen, rows] = [start + count, G * count];
-    const stride = padded(seen);
-    const keysAt = 4 * a.keysOf(unit);
-    const [kUnit, vUnit]: Matrix[] = [keys, values].map((place) => [pool.native(place + keysAt), d]);
+  a.eachTile(units, (tile) => {
+    const { unit, start, count, rows, seen, stride } = tile;
     const [dkSum, dvSum] = [inScratch(sumsOf.get(unit)!), inScratch(sumsOf.get(unit)! + 4 * unit.length * d)];
-    a.gatherQueries(q, unit, start, count, queries, a.scale);
-    a.gatherQueries(dy, unit, start, count, dOut, 1);
-    pool.gemm([false, true], [rows, seen, d], 1, [queries, d], kUnit!, 0, [p, stride]);
-    pool.call('causalSoftmax', p, G, count, start, seen, stride);
-    pool.gemm([true, false], [seen, d, rows], 1, [p, stride], [dOut, d], 1, [dvSum, d]);
-    pool.gemm([false, true], [rows, seen, d], 1, [dOut, d], vUnit!, 0, [ds, stride]);
-    pool.call('causalSoftmaxGrad', p, ds, G, count, start, seen, stride);
-    pool.gemm([true, false], [seen, d, rows], 1, [ds, stride], [queries, d], 1, [dkSum, d]);
-    pool.gemm([false, false], [rows, d, seen], 1, [ds, stride], kUnit!, 0, [dQueries, d]);
-    a.scatterQueries(dQueries, dq, unit, start, count, a.scale);
+    a.gatherQueries(q, tile, queries, a.scale * Math.LOG2E);
+    a.gatherQueries(dy, tile, dOut, 1);
+    a.timesTransposed(queries, keysT, e, tile);
+    pool.call('causalExp2', e, inverses, G, count, start, seen, stride);
+    pool.call('mulColumn', 0, rows, dOut, inverses, dOut, d);
+    a.addTransposedTimes(e, dOut, dvSum, tile);
+    a.timesTransposed(dOut, valuesT, ds, tile);
+    pool.call('causalExp2Grad', e, ds, inverses, G, count, start, seen, stride);
+    a.addTransposedTimes(ds, queries, dkSum, tile);
+    a.times(ds, keys, dQueries, tile);
+    a.scatterQueries(dQueries, dq, tile, a.scale);
   });
 
   for (const unit of units) {
@@ -221,11 +306,12 @@ function gradOf(
       pool.call('accumulate', pool.scratchOf(thread) + at, first, numbers, 1);
     }
     const tokens = [unit.first, unit.first + unit.length] as const;
-    for (const [gradient, sum] of [
-      [dk, first],
-      [dv, first + 4 * unit.length * d],
+    // The queries that made dk are log₂ e times too large.
+    for (const [gradient, sum, scale] of [
+      [dk, first, Math.LN2],
+      [dv, first + 4 * unit.length * d, 1],
     ] as const) {
-      pool.call('scatterHead', ...tokens, gradient + 4 * unit.kvHead * d, K * d, a.rowOf, d, sum, 1);
+      pool.call('scatterHead', ...tokens, gradient + 4 * unit.kvHead * d, K * d, a.rowOf, d, sum, scale);
     }
     pool.endChunk();
   }
