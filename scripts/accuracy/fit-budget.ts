@@ -1,8 +1,9 @@
 /** @file How many steps of a run can be dense within a budget of FLOPs, by what a sparse step of its data takes. */
 import { SpftConfig } from '@spft/config';
-import { denseTokens, SCORE_TOKENS } from '@spft/estimator';
+import { denseTokens } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type FlopsShape, stepFlops } from '@spft/models';
 import { collate, layersOf, type Sample } from '@spft/trainer';
+import { sparsityFlops } from '@spft/trainer/internals';
 
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
@@ -17,24 +18,9 @@ export function sparseStepShare(
     channelMultiple,
   }: { readonly rank: number; readonly targets?: readonly string[] | undefined; readonly channelMultiple: number },
 ): number {
-  const { mode } = config;
-  const predictor = /^(?:svd|calibrated)_(\d+)/.exec(mode)?.[1];
-  const count = config.scoreTokens ?? (mode.startsWith('calibrated') ? SCORE_TOKENS : null);
-  const scoreRows =
-    count === null
-      ? ({ mlp: config.mlpSeqAvg ? 'mean' : 'all', selfAttn: config.qkvoSeqAvg ? 'mean' : 'all' } as const)
-      : ({ mlp: count === 0 ? 'all' : count, selfAttn: count === 0 ? 'all' : count } as const);
   const sparsity = layersOf(new Map(Object.entries(SpftConfig.toObject(config).sparsity as Record<string, number>)));
   const dense: FlopsMethod = { adapters: { rank, targets } };
-  const method: FlopsMethod = {
-    ...dense,
-    ...{ sparsity, predictorRank: Number(predictor ?? 0), channelMultiple, scoreRows },
-    ...{
-      compensationRank: config.compensationRank,
-      selectionInterval: config.selectionInterval,
-      gradient: config.compat === 'reference' ? 'cut' : config.gradient,
-    },
-  };
+  const method: FlopsMethod = { ...dense, ...sparsityFlops({ ...config, channelMultiple }, sparsity) };
   let [sparse, all] = [0, 0];
   // In batches, as the original's rectangle of dense tokens depends on what is beside what.
   for (let start = 0; start < samples.length; start += 16) {

@@ -1,9 +1,9 @@
 /** @file What share of a dense run's arithmetic a run takes, its dense steps included, counted over batches as they will come. */
-import { SCORE_TOKENS, type SparsityConfig, type SpftModel, sparseShareOfSteps } from '@spft/estimator';
+import { type SpftModel, sparseShareOfSteps } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type LlamaForCausalLM, stepFlops } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import { collate, type SampleSource, type Trainer } from '@spft/trainer';
-import { epochSteps } from '@spft/trainer/internals';
+import { epochSteps, sparsityFlops } from '@spft/trainer/internals';
 
 /** Steps that are counted: enough for the lengths of samples to average out. */
 const STEPS = 16;
@@ -58,28 +58,6 @@ const adapterFlops = (peft: PeftModel): NonNullable<FlopsMethod['adapters']> => 
 });
 
 /** What a step with this adapter and this sparsity is made of. */
-export function flopsMethod(spft: SpftModel, peft: PeftModel): FlopsMethod {
-  const rank = /^(?:svd|calibrated)_(\d+)/.exec(spft.plan.estimator.mode)?.[1];
-  return {
-    adapters: adapterFlops(peft),
-    sparsity: spft.plan.layers,
-    predictorRank: Number(rank ?? 0),
-    channelMultiple: spft.config.channelMultiple,
-    scoreRows: scoreRowsOf(spft.config),
-    compensationRank: spft.config.compensationRank ?? 0,
-    selectionInterval: spft.config.selectionInterval,
-    gradient: spft.config.compat === 'reference' ? 'cut' : spft.config.gradient,
-  };
-}
-
-/** Which rows a config's scores are taken from, as the estimator has it. */
-export function scoreRowsOf({
-  mode,
-  scoreTokens,
-  mlpSeqAvg,
-  qkvoSeqAvg,
-}: Pick<SparsityConfig, 'mode' | 'scoreTokens' | 'mlpSeqAvg' | 'qkvoSeqAvg'>): NonNullable<FlopsMethod['scoreRows']> {
-  const count = scoreTokens ?? (mode.startsWith('calibrated') ? SCORE_TOKENS : null);
-  if (count !== null) return { mlp: count === 0 ? 'all' : count, selfAttn: count === 0 ? 'all' : count };
-  return { mlp: mlpSeqAvg ? 'mean' : 'all', selfAttn: qkvoSeqAvg ? 'mean' : 'all' };
+export function flopsMethod({ config, plan }: SpftModel, peft: PeftModel): FlopsMethod {
+  return { adapters: adapterFlops(peft), ...sparsityFlops(config, plan.layers) };
 }

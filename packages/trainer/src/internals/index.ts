@@ -44,6 +44,7 @@ export { epochSteps, planRun, type RunPlan } from '../loop/run-plan.js';
 export { learningRateFactor, type Schedule, warmupSteps } from '../loop/schedule.js';
 export { median, StepClock, type StepSummary } from '../loop/step-clock.js';
 export { resolveArgs } from '../loop/training-args.js';
+export { type CountedSparsity, sparsityFlops } from '../plan/flops-method.js';
 export { progressLine } from '../record/progress.js';
 export { type LayerStatistics, type PartStatistics, SPARSE_PARTS } from '../record/sparsity-map.js';
 export type { ListenablePlan } from '../record/sparsity-statistics.js';
