@@ -90,7 +90,7 @@ export function planArguments(
   schedule: Readonly<Record<string, string | number | boolean>>,
   targets = 'all-linear',
 ): string[] {
-  const steps = ['start_step', 'end_step'].flatMap((key) =>
+  const steps = ['start_step', 'end_step', 'compensation_rank'].flatMap((key) =>
     key in schedule ? [`--${key}`, String(schedule[key])] : [],
   );
   return [

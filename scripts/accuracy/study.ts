@@ -127,9 +127,9 @@ async function run(): Promise<void> {
       await writeFile(path, paperFile(sparsity, layerCount));
       return path;
     }
-    const { start_step = 0, end_step = 1 } = sparsity.keys ?? {};
+    const { start_step = 0, end_step = 1, compensation_rank: rank = 0 } = sparsity.keys ?? {};
     const targets = job.training?.targets?.join(',');
-    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}${targets ? `-${targets}` : ''}`;
+    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}${targets ? `-${targets}` : ''}${rank ? `-compensated-${rank}` : ''}`;
     const made = plans.get(key) ?? makePlan(job.task, sparsity, key, gpu, targets);
     plans.set(key, made);
     const planned = await readFile(await made, 'utf8');

@@ -260,3 +260,30 @@ describe('SpftConfig.toRunLayout()', () => {
     expect([...(layout as { unsaid: string[] }).unsaid].sort()).toEqual([...unsaid].sort());
   });
 });
+
+describe('SpftConfig of a plan', () => {
+  it('refuses a plan that is to be run with other maps than it was measured with', () => {
+    const plan = (more: object) => ({
+      mode: 'svd_8',
+      planned_for: '0123456789ab',
+      sparsity: { 'layers.1.mlp': 0.9 },
+      ...more,
+    });
+    const trainOf = (rank: string) => parseTrainConfig(`spft_compensation_rank: ${rank}`, 't.yaml');
+    const flags = ['spft_compensation_rank'];
+    const kept = SpftConfig.fromObject(plan({ compensation_rank: 128 }), { train: trainOf('128'), flags });
+    expect(kept.compensationRank).toBe(128);
+    // A training file fills what is left out, and does not win over what is there.
+    expect(SpftConfig.fromObject(plan({ compensation_rank: 128 }), { train: trainOf('32') }).compensationRank).toBe(
+      128,
+    );
+    const message = 'planned and measured with compensation_rank 128, found 32';
+    expect(() => SpftConfig.fromObject(plan({ compensation_rank: 128 }), { train: trainOf('32'), flags })).toThrow(
+      message,
+    );
+    // One that does not say was measured without.
+    expect(() => SpftConfig.fromObject(plan({}), { train: trainOf('32') })).toThrow('compensation_rank 0, found 32');
+    const { planned_for: _, ...unplanned } = plan({ compensation_rank: 128 });
+    expect(SpftConfig.fromObject(unplanned, { train: trainOf('32'), flags }).compensationRank).toBe(32);
+  });
+});

@@ -86,7 +86,12 @@ function build(parsed: ParsedText, options: SpftConfigOptions): SpftConfig {
   const { keys, layersAt, baseModel, path, problems } = readLayout(parsed, options);
   const { sparsity, source, repeats } = readLayers(keys.sparsity as Record<string, number>, layersAt, parsed.source);
   const { values, places } = mergeKeys(keys, options, parsed.source);
-  const conflicts = [...problems, ...repeats, ...conflictsOf(values, sparsity, places)];
+  const conflicts = [
+    ...problems,
+    ...repeats,
+    ...conflictsOf(values, sparsity, places),
+    ...planConflicts(keys, values, places),
+  ];
   if (conflicts.length > 0) throw new ConfigError(conflicts);
   const predictorPath = path ?? (layersAt[0] === 'modes' ? (options.directory ?? null) : null);
   // Upstream's default mode, `none`, is what a file without any sparsity may leave out.
@@ -173,6 +178,19 @@ function conflictsOf(
     problems.push({ ...places.get('endStep')!, message });
   }
   return problems;
+}
+
+/** A plan was measured with the maps of its rank: with others, or none, it says nothing of the run. */
+function planConflicts(
+  keys: Readonly<Record<string, unknown>>,
+  { compensationRank }: SparsityValues,
+  places: ReadonlyMap<string, Place>,
+): ConfigProblem[] {
+  if ((keys.planned_for ?? null) === null) return [];
+  const planned = Number(keys.compensation_rank ?? 0);
+  if (planned === compensationRank) return [];
+  const message = `the sparsities were planned and measured with compensation_rank ${planned}, found ${compensationRank}; leave it out, or plan for it (spft sparsity plan --compensation_rank ${compensationRank})`;
+  return [{ ...places.get('compensationRank')!, message }];
 }
 
 function specOf(name: string): KeySpec<unknown> | null {

@@ -262,6 +262,11 @@ export const TRAIN_KEYS = {
   spftSparseOutputTokens: optional(number(fraction), null, 'Fraction of the labelled tokens that is sparse after all.'),
   spftScoreTokens: optional(integer(atLeast0), null, 'So many tokens of each sequence give the scores; 0: all.'),
   spftScoreContextTokens: optional(boolean(), null, 'Scores come from the sparse tokens alone.'),
+  spftCompensationRank: optional(
+    integer(atLeast0),
+    null,
+    'What dropped MLP channels would have given is replaced by a linear estimate of this rank; 0: by nothing.',
+  ),
   spftSelectionInterval: optional(integer(atLeast1), null, 'Channels are chosen anew every so many steps.'),
   spftDenseEvery: optional(integer(atLeast0), null, 'Every so many-th step is dense; 0: none.'),
   spftGradient: optional(

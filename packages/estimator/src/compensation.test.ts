@@ -7,7 +7,12 @@ import { useBackend } from '../../../test/support/backends.js';
 import { expectNoLeak } from '../../../test/support/leaks.js';
 import { type FakeHost, fakeHost } from '../test/fake-host.js';
 import type { CalibrationData } from './calibration.js';
-import { disposeCompensation, fitCompensation } from './compensation.js';
+import {
+  disposeCompensation,
+  disposeCompensationTable,
+  fitCompensation,
+  fitCompensationLevels,
+} from './compensation.js';
 import { randomNormals } from './random.js';
 import { getSpftModel } from './spft-model.js';
 import { symmetricEigen } from './symmetric-eigen.js';
@@ -154,6 +159,57 @@ describe('fitCompensation()', () => {
   });
 });
 
+describe('fitCompensationLevels()', () => {
+  beforeAll(() => useBackend('cpu'));
+
+  /** Keeps the first channels, the fewer the sparser. */
+  const first: SparsityEstimator = {
+    ...fixed,
+    selectMlp({ channels, sparsity }) {
+      const kept = Math.floor(channels * (1 - sparsity));
+      return { indices: tf.range(0, kept, 1, 'int32') as tf.Tensor1D, kept, total: channels };
+    },
+  };
+
+  it('gives at each sparsity the map that a plan of that sparsity gets, from one pass of the data', async () => {
+    const host = fakeHost();
+    let passes = 0;
+    const data = dataOf(host);
+    const counted: CalibrationData = {
+      ...data,
+      forward(step) {
+        passes++;
+        return data.forward(step);
+      },
+    };
+    const progress: string[] = [];
+    await expectNoLeak(async () => {
+      passes = 0;
+      progress.length = 0;
+      const table = await fitCompensationLevels(
+        host,
+        { estimator: first, compat: 'corrected' },
+        new Map([[1, [0.5, 0.75, 0.9]]]),
+        counted,
+        { rank: 3, onProgress: (done, total) => progress.push(`${done}/${total}`) },
+      );
+      expect([passes, [...table.keys()]]).toEqual([2, [0.5, 0.75, 0.9]]);
+      const maps: Float32Array[] = [];
+      for (const [sparsity, ofLevel] of table) {
+        const layers = new Map([[1, { mlp: sparsity, selfAttn: 0 }]]);
+        const alone = await fitCompensation(host, { estimator: first, compat: 'corrected', layers }, data, { rank: 3 });
+        for (const part of ['down', 'up', 'bias'] as const)
+          expect(ofLevel.get(1)![part].dataSync(), `${part} at ${sparsity}`).toEqual(alone.get(1)![part].dataSync());
+        maps.push(Float32Array.from(ofLevel.get(1)!.bias.dataSync()));
+        disposeCompensation(alone);
+      }
+      expect(maps[0]).not.toEqual(maps[2]);
+      disposeCompensationTable(table);
+    });
+    expect(progress).toEqual(['1/3', '2/3', '3/3']);
+  });
+});
+
 describe('compensation_rank', () => {
   beforeAll(() => useBackend('cpu'));
 
@@ -191,6 +247,36 @@ describe('compensation_rank', () => {
         message: expect.stringContaining(message),
       });
     });
+  });
+
+  it('refuses a sparsity that drops nothing, and a table without one', async () => {
+    const host = fakeHost();
+    await expectNoLeak(async () => {
+      const layers = { 'layers.1.mlp': 0.75, 'layers.2.mlp': 0.04 };
+      const rounded = { ...config('svd_3', 2), sparsity: layers, channelMultiple: 8 };
+      await expect(getSpftModel(host, rounded, { calibration: dataOf(host) })).rejects.toThrow(
+        'layers.2.mlp at a sparsity of 0.04 keeps all of its 20 channels (rounded up to a multiple of 8)',
+      );
+      const spft = await getSpftModel(host, config('svd_3', 0), { calibration: dataOf(host) });
+      await expect(spft.compensationTable(2, new Map())).rejects.toThrow('no MLP is to be sparse');
+      await expect(spft.compensationTable(13, new Map([[1, [0.5]]]))).rejects.toThrow('hidden size 12, got 13');
+      await expect(spft.compensationTable(2, new Map([[1, [0.5, 0]]]))).rejects.toThrow('at a sparsity of 0 keeps all');
+      const table = await spft.compensationTable(2, new Map([[1, [0.5, 0.75]]]));
+      expect([...table].map(([level, maps]) => [level, [...maps.keys()]])).toEqual([
+        [0.5, [1]],
+        [0.75, [1]],
+      ]);
+      disposeCompensationTable(table);
+      spft.dispose();
+    });
+  });
+
+  it('leaves alone what has no sparse MLP', async () => {
+    const host = fakeHost();
+    const attention = { ...config('svd_3', 2), sparsity: { 'layers.1.self_attn': 0.5 } };
+    const spft = await getSpftModel(host, attention, { calibration: dataOf(host) });
+    expect(spft.plan.compensation).toBeUndefined();
+    spft.dispose();
   });
 
   it('refuses ranks that choose together', async () => {

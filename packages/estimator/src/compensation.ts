@@ -6,18 +6,25 @@
 import { type ChannelSelection, linear, maskColumns, noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
-import { EstimatorError, PredictorError } from './errors.js';
+import { PredictorError } from './errors.js';
 import { fitMap } from './fit-map.js';
-import type { BuildProgress } from './predictors.js';
 import type { MlpCompensation, SparsityEstimator, SparsityHost, SparsityPlan } from './types.js';
 
 export interface CompensationOptions {
   readonly rank: number;
   /** Most rows that are kept of a layer. Default 6144. */
   readonly rows?: number;
-  /** Called before the first layer and after each. */
+  /** Called before the first map and after each. */
   readonly onProgress?: (done: number, total: number) => void;
 }
+
+/** MLP sparsities, by layer, at which a map is wanted. */
+export type CompensationLevels = ReadonlyMap<number, readonly number[]>;
+
+/** Maps by the MLP's sparsity, then by layer. */
+export type CompensationTable = ReadonlyMap<number, ReadonlyMap<number, MlpCompensation>>;
+
+type Chooser = Pick<SparsityPlan, 'estimator' | 'compat'>;
 
 /**
  * Runs the data densely through the model, lets the plan's estimator choose for each batch, and fits each sparse MLP's map; takes off whatever plan is on
@@ -29,95 +36,112 @@ export interface CompensationOptions {
 export async function fitCompensation(
   host: SparsityHost,
   plan: Pick<SparsityPlan, 'estimator' | 'layers' | 'compat'>,
-  { steps, forward }: CalibrationData,
-  { rank, rows = 6144, onProgress }: CompensationOptions,
+  data: CalibrationData,
+  options: CompensationOptions,
 ): Promise<Map<number, MlpCompensation>> {
-  const seen = new Map<number, { readonly x: tf.Tensor2D; readonly y: tf.Tensor2D }[]>();
-  const { recorder, layers } = recorderOf(plan, Math.max(1, Math.ceil(rows / Math.max(1, steps))), seen);
-  const fitted = new Map<number, MlpCompensation>();
+  const table = await fitCompensationLevels(host, plan, levelsOf(plan.layers), data, options);
+  return new Map([...table.values()].flatMap((maps) => [...maps]));
+}
+
+/** The one level of each layer whose MLP is sparse. */
+export function levelsOf(layers: SparsityPlan['layers']): CompensationLevels {
+  return new Map([...layers].filter(([, { mlp }]) => mlp > 0).map(([layer, { mlp }]) => [layer, [mlp]]));
+}
+
+/** Bytes of rows that are kept at once; where levels have more, the data run through the model again. */
+const MOST_BYTES = 2 ** 31;
+
+/**
+ * The same at several sparsities of each layer, as a planner tries them. As the data run densely, a layer's map at a sparsity does not depend on what other
+ * layers do: it is the one that a run fits which has the layer at that sparsity.
+ * @returns owned by the caller (`disposeCompensationTable`).
+ * @throws PredictorError as `fitCompensation`.
+ */
+export async function fitCompensationLevels(
+  host: SparsityHost,
+  chooser: Chooser,
+  wanted: CompensationLevels,
+  data: CalibrationData,
+  { rank, rows = 6144, onProgress }: CompensationOptions,
+): Promise<Map<number, Map<number, MlpCompensation>>> {
+  const total = [...wanted.values()].reduce((sum, levels) => sum + levels.length, 0);
+  const most = Math.max(1, ...[...wanted.values()].map(({ length }) => length));
+  const together = Math.max(1, Math.floor(MOST_BYTES / Math.max(1, wanted.size * rows * host.hiddenSize * 4)) - 1);
+  const table = new Map<number, Map<number, MlpCompensation>>();
+  let done = 0;
   try {
-    host.setSparsity({ estimator: recorder, layers, compat: plan.compat, enabled: true, listener: null });
-    for (let step = 0; step < steps; step++) await forward(step);
-    host.setSparsity(null);
-    let done = 0;
-    for (const layer of layers.keys()) {
-      onProgress?.(done++, layers.size);
-      const parts = seen.get(layer) ?? [];
-      const [x, y] = [await joined(parts.map(({ x }) => x)), await joined(parts.map(({ y }) => y))];
-      try {
-        const weight = host.frozenWeight(`model.layers.${layer}.mlp.down_proj`);
-        fitted.set(layer, await fitMap(x, y, rank, weight));
-      } finally {
-        tf.dispose([x, y]);
-      }
-      tf.dispose(parts.flatMap(({ x, y }) => [x, y]));
-      seen.delete(layer);
+    for (let from = 0; from < most; from += together) {
+      const part = new Map([...wanted].map(([layer, levels]) => [layer, levels.slice(from, from + together)]));
+      await fitPart(host, chooser, part, data, { rank, rows }, (layer, level, map) => {
+        const ofLevel = table.get(level) ?? new Map<number, MlpCompensation>();
+        table.set(level, ofLevel.set(layer, map));
+        onProgress?.(++done, total);
+      });
     }
-    onProgress?.(layers.size, layers.size);
-    return fitted;
+    return table;
   } catch (error) {
-    disposeCompensation(fitted);
+    disposeCompensationTable(table);
     throw error;
-  } finally {
-    host.setSparsity(null);
-    tf.dispose([...seen.values()].flat().flatMap(({ x, y }) => [x, y]));
   }
 }
 
-/**
- * The maps that a config asks for; null where it asks for none.
- * @throws EstimatorError when they cannot be had: rank, mode or data do not do.
- */
-export async function compensationOf(
+/** One pass of the data; each map as it is fitted. */
+async function fitPart(
   host: SparsityHost,
-  plan: Pick<SparsityPlan, 'estimator' | 'layers' | 'compat'>,
-  { compensationRank: rank = 0 }: { readonly compensationRank?: number },
-  {
-    calibration,
-    onProgress,
-  }: { readonly calibration?: CalibrationData; readonly onProgress?: (progress: BuildProgress) => void },
-): Promise<Map<number, MlpCompensation> | null> {
-  if (rank === 0 || ![...plan.layers.values()].some(({ mlp }) => mlp > 0)) return null;
-  if (!Number.isInteger(rank) || rank < 1 || rank > host.hiddenSize) {
-    throw new EstimatorError(
-      `compensation_rank must be a whole number from 0 to the model's hidden size ${host.hiddenSize}, got ${rank}`,
-    );
+  { estimator, compat }: Chooser,
+  wanted: CompensationLevels,
+  { steps, forward }: CalibrationData,
+  { rank, rows }: { readonly rank: number; readonly rows: number },
+  fitted: (layer: number, level: number, map: MlpCompensation) => void,
+): Promise<void> {
+  const seen: Seen = new Map();
+  const { recorder, layers } = recorderOf(estimator, wanted, Math.max(1, Math.ceil(rows / Math.max(1, steps))), seen);
+  try {
+    host.setSparsity({ estimator: recorder, layers, compat, enabled: true, listener: null });
+    for (let step = 0; step < steps; step++) await forward(step);
+    host.setSparsity(null);
+    for (const layer of layers.keys()) {
+      const { x: inputs, dropped } = seen.get(layer) ?? { x: [], dropped: new Map<number, tf.Tensor2D[]>() };
+      const x = await joined(inputs);
+      try {
+        const weight = host.frozenWeight(`model.layers.${layer}.mlp.down_proj`);
+        for (const level of wanted.get(layer)!) {
+          const y = await joined(dropped.get(level) ?? []);
+          try {
+            fitted(layer, level, await fitMap(x, y, rank, weight));
+          } finally {
+            y.dispose();
+          }
+        }
+      } finally {
+        x.dispose();
+      }
+      tf.dispose([...inputs, ...[...dropped.values()].flat()]);
+      seen.delete(layer);
+    }
+  } finally {
+    host.setSparsity(null);
+    for (const { x, dropped } of seen.values()) tf.dispose([...x, ...[...dropped.values()].flat()]);
   }
-  const { needs, applies, mode } = plan.estimator;
-  if (needs !== 'input' || applies !== 'gather') {
-    throw new EstimatorError(
-      `compensation_rank: mode '${mode}' computes every channel before it drops some, so there is nothing to replace; set it to 0, or use svd_<rank>, calibrated_<rank> or static`,
-    );
-  }
-  if (plan.estimator.sharesScores) {
-    throw new EstimatorError(
-      'compensation_rank: ranks that choose channels together cannot fit what replaces the others, as they prepare a run one after the other; ' +
-        'leave shared_selection out, or set it to 0',
-    );
-  }
-  if (calibration === undefined) {
-    throw new EstimatorError(
-      'compensation_rank: what replaces dropped channels is fitted to data, and none are given; pass getSpftModel `calibration`, or set it to 0',
-    );
-  }
-  return fitCompensation(host, plan, calibration, {
-    rank,
-    onProgress: (done, total) => onProgress?.({ done, total, name: 'compensation' }),
-  });
+}
+
+export function disposeCompensationTable(table: CompensationTable): void {
+  for (const maps of table.values()) disposeCompensation(maps);
 }
 
 export function disposeCompensation(compensation: ReadonlyMap<number, MlpCompensation>): void {
   for (const { down, up, bias } of compensation.values()) tf.dispose([down, up, bias]);
 }
 
-/** An estimator that drops nothing, and keeps of each sparse MLP's sparse rows the input and what `plan` would have dropped of the output. */
-function recorderOf(
-  { estimator, layers: planned }: Pick<SparsityPlan, 'estimator' | 'layers'>,
-  perStep: number,
-  seen: Map<number, { readonly x: tf.Tensor2D; readonly y: tf.Tensor2D }[]>,
-) {
+/** Of each layer, batch by batch: rows of the input, and of what each sparsity drops of the output. */
+type Seen = Map<number, { readonly x: tf.Tensor2D[]; readonly dropped: Map<number, tf.Tensor2D[]> }>;
+
+/** An estimator that drops nothing, and keeps of each MLP's sparse rows the input and what `estimator` would have dropped of the output. */
+function recorderOf(estimator: SparsityEstimator, wanted: CompensationLevels, perStep: number, seen: Seen) {
   const layers = new Map(
-    [...planned].filter(([, { mlp }]) => mlp > 0).map(([layer, { mlp }]) => [layer, { mlp, selfAttn: 0 }]),
+    [...wanted]
+      .filter(([, levels]) => levels.length > 0)
+      .map(([layer, levels]) => [layer, { mlp: levels[0]!, selfAttn: 0 }]),
   );
   const recorder: SparsityEstimator = {
     mode: 'compensation',
@@ -127,21 +151,24 @@ function recorderOf(
       const { layer, input, layout } = context;
       const count = layout.tokens - layout.denseTokens;
       if (count === 0) return null;
-      const keep: ChannelSelection | null = estimator.selectMlp(context);
-      if (keep === null) return null;
       const taken = Math.min(count, perStep);
       const at = Int32Array.from({ length: taken }, (_, i) => layout.denseTokens + Math.floor((i * count) / taken));
-      const part = noGradient(() =>
-        tf.tidy(() => {
-          const rows = tf.tensor1d(at, 'int32');
-          const x = tf.gather(input, rows) as tf.Tensor2D;
-          const h = tf.gather(activations!, rows) as tf.Tensor2D;
-          const y = linear(tf.sub(h, maskColumns(h, keep, 0)), downWeight!);
-          return { x: tf.keep(x), y: tf.keep(y) };
-        }),
-      );
-      keep.indices.dispose();
-      seen.set(layer, [...(seen.get(layer) ?? []), part]);
+      const rowsOf = (from: tf.Tensor2D) => tf.gather(from, tf.tensor1d(at, 'int32')) as tf.Tensor2D;
+      const kept = (make: () => tf.Tensor2D) => noGradient(() => tf.keep(tf.tidy(make)));
+      const ofLayer = seen.get(layer) ?? { x: [], dropped: new Map<number, tf.Tensor2D[]>() };
+      seen.set(layer, ofLayer);
+      ofLayer.x.push(kept(() => rowsOf(input)));
+      for (const level of wanted.get(layer)!) {
+        const keep: ChannelSelection | null = estimator.selectMlp({ ...context, sparsity: level });
+        // Where every channel is kept nothing is dropped.
+        const y = kept(() => {
+          const h = rowsOf(activations!);
+          const dropped = keep === null ? tf.zerosLike(h) : tf.sub(h, maskColumns(h, keep, 0));
+          return linear(dropped as tf.Tensor2D, downWeight!);
+        });
+        keep?.indices.dispose();
+        ofLayer.dropped.set(level, [...(ofLayer.dropped.get(level) ?? []), y]);
+      }
       return null;
     },
     selectAttention: () => ({ q: null, k: null, v: null, o: null }),

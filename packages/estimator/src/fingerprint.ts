@@ -54,6 +54,13 @@ export async function tensorsDigest(tensors: Iterable<readonly [name: string, te
   return hash.hex();
 }
 
+/** 16 hexadecimal digits of a text. */
+export function textDigest(text: string): string {
+  const hash = new Fnv1a();
+  for (const byte of new TextEncoder().encode(text)) hash.add16(byte);
+  return hash.hex();
+}
+
 async function sample(weight: tf.Tensor): Promise<Float32Array> {
   const original = originalSample(weight);
   if (original) return original.spread;

@@ -5,7 +5,16 @@ export {
   calibratedPredictors,
 } from './calibrated-predictor.js';
 export { type Calibration, type CalibrationData, type CalibrationOptions, calibrate } from './calibration.js';
-export { type CompensationOptions, disposeCompensation, fitCompensation } from './compensation.js';
+export {
+  type CompensationLevels,
+  type CompensationOptions,
+  type CompensationTable,
+  disposeCompensation,
+  disposeCompensationTable,
+  fitCompensation,
+  fitCompensationLevels,
+} from './compensation.js';
+export type { CompensationRequest, CompensationSource } from './compensation-request.js';
 export { EstimatorError, PredictorError } from './errors.js';
 export { fingerprintOf, type ModelFingerprint, tensorsDigest } from './fingerprint.js';
 export { combineQueryKeyScores, outputColumns, queryChannels } from './head-channels.js';

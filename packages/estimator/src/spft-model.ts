@@ -6,9 +6,10 @@ import { matchLayers, type SpftConfig, snakeCase } from '@spft/config';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
-import { compensationOf, disposeCompensation } from './compensation.js';
+import { type CompensationLevels, type CompensationTable, disposeCompensation, levelsOf } from './compensation.js';
+import { type CompensationSource, requestCompensation } from './compensation-request.js';
 import { EstimatorError } from './errors.js';
-import { predictorsDigest } from './fingerprint.js';
+import { predictorsDigest, textDigest } from './fingerprint.js';
 import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
 import { assertPredictorShapes } from './predictor-check.js';
 import { type BuildProgress, Predictors } from './predictors.js';
@@ -17,7 +18,14 @@ import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
-import type { Compat, SelectionListener, SparsityHost, SparsityPlan, TrainingSparsity } from './types.js';
+import type {
+  Compat,
+  MlpCompensation,
+  SelectionListener,
+  SparsityHost,
+  SparsityPlan,
+  TrainingSparsity,
+} from './types.js';
 
 /** The keys of a sparsity config that are obeyed here. */
 export type SparsityConfig = Pick<
@@ -66,6 +74,8 @@ export interface SpftOptions {
   readonly predictors?: Predictors | PredictorSource;
   /** Data to which predictors of calibrated modes are fitted, where they have to be built. */
   readonly calibration?: CalibrationData;
+  /** Where the maps of `compensation_rank` come from; default: fitted to `calibration`, in memory. */
+  readonly compensation?: CompensationSource;
   /** Of several ranks: the channels are chosen by all of their tokens, and so the same on each. Default: each chooses by its own. */
   readonly shareScores?: ShareScores | undefined;
   readonly onProgress?: (progress: BuildProgress) => void;
@@ -136,12 +146,22 @@ export async function getSpftModel<M extends SparsityAttachable>(
         'or an estimator made by scoringEstimator() with the request as its rules',
     );
   }
-  const compensation = await compensationOf(host, { estimator: chooser, layers, compat }, config, options).catch(
-    (error: unknown) => {
-      chooser.dispose();
-      throw error;
-    },
-  );
+  const compensate = {
+    ...{ channelMultiple, calibration: options.calibration, source: options.compensation },
+    ...{ onProgress: options.onProgress, choice: () => choiceOf(config, compat, channelMultiple, predictors) },
+  };
+  let compensation: Map<number, MlpCompensation> | null = null;
+  try {
+    const { compensationRank: rank = 0 } = config;
+    const wanted = levelsOf(layers);
+    if (rank !== 0 && wanted.size > 0) {
+      const table = await requestCompensation(host, { estimator: chooser, compat }, { ...compensate, rank, wanted });
+      compensation = new Map([...wanted].map(([layer, [level]]) => [layer, table.get(level!)!.get(layer)!]));
+    }
+  } catch (error) {
+    chooser.dispose();
+    throw error;
+  }
   const at = { step: 0 };
   const estimator = interval > 1 ? reusingEstimator(chooser, interval, () => at.step) : chooser;
   const { gradient = 'exact' } = config;
@@ -163,9 +183,23 @@ export async function getSpftModel<M extends SparsityAttachable>(
     predictors,
     at,
     options.calibration?.data,
+    (rank, wanted, onProgress) =>
+      requestCompensation(host, { estimator: chooser, compat }, { ...compensate, rank, wanted, onProgress }),
   );
   plan.training = spft;
   return spft;
+}
+
+/** By what an MLP's channels are chosen, so that maps which were fitted to another choice are not taken for these. */
+async function choiceOf(
+  { mode, scoreTokens, scoreContextTokens, mlpSeqAvg }: SparsityConfig,
+  compat: Compat,
+  channelMultiple: number,
+  predictors: Pick<Predictors, 'projections' | 'norms'> | null,
+): Promise<string> {
+  const digest = predictors && (await predictorsDigest(predictors));
+  const keys = [mode, scoreTokens ?? null, scoreContextTokens ?? null, mlpSeqAvg, compat, channelMultiple, digest];
+  return textDigest(JSON.stringify(keys));
 }
 
 /** Tensor cores want it: on an H200 3072×4096 times 4096×143 runs at 51 TFLOP/s, with 144 columns at 298. */
@@ -259,7 +293,24 @@ export class SpftModel<M = SparsityAttachable> implements TrainingSparsity {
     private readonly at: { step: number } = { step: 0 },
     /** To which the plan's compensation was fitted. */
     private readonly compensationData: string | undefined = undefined,
+    private readonly requestMaps: SpftModel['compensationTable'] | null = null,
   ) {}
+
+  /**
+   * What would replace dropped MLP channels (`compensation_rank`) at other sparsities than the plan's, as a planner tries them: by the same estimator,
+   * fitted to the same data. Takes the plan off the host.
+   * @param wanted MLP sparsities by layer.
+   * @returns owned by the caller (`disposeCompensationTable`).
+   * @throws EstimatorError when they cannot be had: rank, sparsities, mode or data do not do.
+   */
+  compensationTable(
+    rank: number,
+    wanted: CompensationLevels,
+    onProgress?: (progress: BuildProgress) => void,
+  ): Promise<CompensationTable> {
+    if (this.requestMaps === null) throw new TypeError('compensationTable: make the model with getSpftModel');
+    return this.requestMaps(rank, wanted, onProgress);
+  }
 
   /** Itself: by this a trainer knows which tokens are dense, and tells where the run is. */
   get sparsity(): this {

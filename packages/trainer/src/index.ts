@@ -72,7 +72,13 @@ export {
   type TimedWork,
 } from './plan/measure-times.js';
 export { layersOf, type MeasurementsRequest, TIMES } from './plan/plan-measurements.js';
-export { everyLayer, type PlanRequest, planSparsity, type SparsityPlanning } from './plan/plan-sparsity.js';
+export {
+  everyLayer,
+  PLAN_LEVELS,
+  type PlanRequest,
+  planSparsity,
+  type SparsityPlanning,
+} from './plan/plan-sparsity.js';
 export { type PlanTextFacts, planText, stepShares } from './plan/plan-text.js';
 export { renderPlan } from './plan/render-plan.js';
 export { mostSaving, type PlanOption, type SolvedPlan, solvePlan } from './plan/solve-plan.js';

@@ -1,6 +1,6 @@
 /** @file `spft sparsity plan`: a sparsity file for a model and data of one's own. */
 import { InvalidArgumentError } from 'commander';
-import { addFlags, numberBetween, positiveInteger } from '../flags.js';
+import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
 import type { PlanCommand } from '../runs/run-plan.js';
 import type { AddCommand } from './add-command.js';
 
@@ -72,6 +72,13 @@ spft train --sparsity auto:0.6 plans and trains in one go.`,
       value: '<n,n>',
       description: 'dense tokens at the end of each prompt that are tried (default: 8,16,32)',
       parse: numbers((n) => Number.isInteger(n) && n >= 0, 'whole numbers'),
+    },
+    {
+      name: 'compensation_rank',
+      value: '<r>',
+      description:
+        'plan for a run in which maps of this rank replace what dropped MLP channels would have given (default: 0, none)',
+      parse: naturalNumber,
     },
     {
       name: 'samples',

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { SpftConfig } from '@spft/config';
 import type { Stopwatch } from '@spft/trainer';
 import { describe, expect, it } from 'vitest';
@@ -125,6 +126,68 @@ describe('spft sparsity plan', () => {
     expect(said.join('')).toContain('--fresh_times measures them again');
     await expect(run('slow.yaml', clock(-0.2), true)).rejects.toThrow('no plan saves time here');
     expect([existsSync(at.path('slow.yaml')), existsSync(at.path('slow.html'))]).toEqual([false, false]);
+  });
+
+  it('plans for a run with compensation_rank, which trains as it was measured, by the same maps', {
+    timeout: 240_000,
+  }, async () => {
+    const env = { XDG_CACHE_HOME: at.path('compensated') };
+    const few = ['sparsity', 'plan', '--model', BASE, '--dataset', at.train, '--samples', '4', '--tails', '4'];
+    const wanted = ['--levels', '0.9', '--estimator', 'svd_4', '--flops', '0.85', '--compensation_rank', '8'];
+    const out = ['--out', at.path('with.yaml'), '--json', at.path('with.json')];
+    await works([...few, ...wanted, ...out], { env });
+    const text = await readFile(at.path('with.yaml'), 'utf8');
+    const config = SpftConfig.fromText(text, 'with.yaml');
+    expect(config).toMatchObject({ compensationRank: 8, mode: 'svd_4' });
+    expect(text).toContain('# Measured with compensation_rank 8');
+    expect(await readFile(at.path('with.html'), 'utf8')).toContain('Measured with compensation_rank 8');
+    const planned = JSON.parse(await readFile(at.path('with.json'), 'utf8'));
+    expect(planned.compensationRank).toBe(8);
+    // Another rank is measured anew: what was measured with these maps is not taken for it.
+    const plain = ['--json', at.path('plain.json'), '--out', at.path('plain.yaml'), ...wanted.slice(0, -1), '0'];
+    await works([...few, ...plain], { env });
+    const without = JSON.parse(await readFile(at.path('plain.json'), 'utf8'));
+    expect(without.denseLoss).toBeCloseTo(planned.denseLoss, 4);
+    expect(without.sensitivity['layers.1.mlp']['0.9']).not.toBeCloseTo(planned.sensitivity['layers.1.mlp']['0.9'], 3);
+    expect(SpftConfig.fromText(await readFile(at.path('plain.yaml'), 'utf8'), 'p.yaml').compensationRank).toBe(0);
+
+    const maps = async () => {
+      const [model] = await readdir(at.path('compensated', 'spft', 'predictors'));
+      const root = at.path('compensated', 'spft', 'predictors', model!);
+      const found = (await readdir(root)).filter((name) => name.startsWith('compensation-'));
+      return Promise.all(found.map(async (name) => (await stat(join(root, name, 'mlp-0.9.safetensors'))).mtimeMs));
+    };
+    const train = ['train', '--model', BASE, '--dataset', at.train, '--max_steps', '1', '--overwrite_output_dir'];
+    const run = [...train, '--output_dir', at.path('compensated-run'), '--sparsity', at.path('with.yaml')];
+    const before = await maps();
+    await works(run, { env });
+    // Of other dense tokens than the plan's calibration (a tail of 16), so fitted to them, once.
+    const once = await maps();
+    expect(once.length).toBe(before.length + 1);
+    await works(run, { env });
+    expect(await maps()).toEqual(once);
+    expect(await fails([...run, '--spft_compensation_rank', '4'], { env })).toContain(
+      'planned and measured with compensation_rank 8, found 4',
+    );
+    const auto = [...train, '--output_dir', at.path('auto-run'), '--sparsity', 'auto:0.9', '--spft_mode', 'svd_4'];
+    await works([...auto, '--spft_compensation_rank', '8'], { env });
+    const described = JSON.parse(await readFile(at.path('auto-run', 'spft_run.json'), 'utf8'));
+    expect(described.sparsity).toMatchObject({ mode: 'svd_4', compensation_rank: 8 });
+  });
+
+  it('refuses maps that cannot be had, before anything is measured', async () => {
+    const env = { XDG_CACHE_HOME: at.path('refused') };
+    const asked = (...more: string[]) => plan('--flops', '0.8', '--out', at.path('no.yaml'), ...more);
+    expect(await fails(asked('--compensation_rank', '10000'), { env })).toMatch(
+      /compensation_rank must be a whole number from 0 to the model's hidden size \d+, got 10000/,
+    );
+    expect(await fails(asked('--compensation_rank', '1.5'), { env })).toContain('whole number');
+    expect(await fails(asked('--compensation_rank', '4', '--levels', '0.001,0.9'), { env })).toMatch(
+      /layers\.0\.mlp at a sparsity of 0\.001 keeps all of its \d+ channels/,
+    );
+    const oracle = ['--compensation_rank', '4', '--estimator', 'oracle_norm_ffn_attention_norm'];
+    expect(await fails(asked(...oracle), { env })).toContain('computes everything first');
+    expect([existsSync(at.path('no.yaml')), existsSync(at.path('no.html'))]).toEqual([false, false]);
   });
 
   it('says what a budget that cannot be met could be, and writes nothing', async () => {

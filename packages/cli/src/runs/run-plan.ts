@@ -24,6 +24,7 @@ export interface PlanCommand {
   readonly levels?: readonly number[];
   readonly tails?: readonly number[];
   readonly samples?: number;
+  readonly compensationRank?: number;
   /** Which steps are sparse, as shares of the run. */
   readonly startStep?: number;
   readonly endStep?: number;
@@ -88,6 +89,7 @@ export async function runPlan(request: PlanCommand, output: Output): Promise<voi
           levels,
           tails,
           count,
+          compensationRank: request.compensationRank,
           schedule,
           stopwatch,
           freshTimes,
@@ -102,7 +104,7 @@ export async function runPlan(request: PlanCommand, output: Output): Promise<voi
       await writeJson(
         request.json,
         {
-          ...{ ...numbers, out, page, mode: facts.mode },
+          ...{ ...numbers, out, page, mode: facts.mode, compensationRank: facts.compensationRank },
           ...{ sparsity: Object.fromEntries(sparsity), tails: Object.fromEntries(found) },
           sensitivity: objectOf(sensitivity),
           layerTimes: layerTimes && objectOf(layerTimes),

@@ -14,7 +14,7 @@ import {
   type SpftModel,
   denseTokens as tokensDense,
 } from '@spft/estimator';
-import { cachedPredictors, predictorDirectory } from '@spft/estimator/node';
+import { cachedCompensation, cachedPredictors, predictorDirectory } from '@spft/estimator/node';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
@@ -81,6 +81,17 @@ export async function predictorPlace(
   return isThere ? root : ((await belowOwner(root, opened.name, leaf)) ?? join(root, leaf));
 }
 
+/** Where maps of `compensation_rank` are kept: by model, mode, data (with their template), sparse tokens, rank and choice; a file there for each sparsity. */
+function compensationPlace(
+  config: SpftConfig,
+  opened: BaseModel,
+  { rank, choice, data }: { readonly rank: number; readonly choice: string; readonly data: string | undefined },
+  output: Output,
+): string {
+  const leaf = ['compensation', config.mode, data, calibratedTokens(config), `r_${rank}`, choice].filter(Boolean);
+  return join(predictorCache(output.io.env), placeOf(opened), leaf.join('-'));
+}
+
 /** The original names directories by a model's whole id, `OWNER/NAME/r_8`: that of the model's own owner first. Null where there is none. */
 async function belowOwner(root: string, modelName: string, leaf: string): Promise<string | null> {
   if (existsSync(join(root, leaf))) return null;
@@ -143,6 +154,10 @@ export async function attachSparsity<M extends SparsityAttachable>(
     const spft = await getSpftModel(model, config, {
       ...(calibration ? { calibration } : {}),
       ...(shareScores ? { shareScores } : {}),
+      compensation: cachedCompensation(
+        ({ rank, choice, data }) => compensationPlace(config, opened, { rank, choice, data: data.data }, output),
+        (message) => output.warn(`${message}; SPFT_PREDICTORS names another place for them`),
+      ),
       predictors: async (request) => {
         const calibrated = request.kind?.calibrated
           ? { mode: config.mode, data: calibration?.data, tokens: calibratedTokens(config) }
@@ -173,6 +188,9 @@ export async function attachSparsity<M extends SparsityAttachable>(
     if (built) built.done('built');
     else if (place !== '') output.note(`predictors in ${place}`);
     output.note(describeSparsity(spft));
+    if (config.compensationRank > 0 && spft.plan.layers.size > 0 && !spft.plan.compensation) {
+      output.note('compensation_rank: no MLP is sparse, so none drops channels that could be replaced');
+    }
     return spft;
   } catch (error) {
     (building as ReturnType<Output['task']> | null)?.fail();

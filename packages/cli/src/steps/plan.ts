@@ -3,12 +3,18 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SpftConfig, snakeCase, type TrainConfig } from '@spft/config';
-import { type SparsitySchedule, sparseShareOfSteps } from '@spft/estimator';
+import {
+  type CompensationTable,
+  disposeCompensationTable,
+  type SparsitySchedule,
+  sparseShareOfSteps,
+} from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import type { PeftModel } from '@spft/peft';
 import { writeFileAtomically } from '@spft/safetensors/node';
 import {
   everyLayer,
+  PLAN_LEVELS,
   type PlanBudget,
   type PlanTextFacts,
   planSparsity,
@@ -41,6 +47,8 @@ export interface PlanAsked extends PlanBudget {
   readonly tails?: readonly number[];
   /** Samples that are measured on. */
   readonly count?: number;
+  /** Of the run that is planned for (`compensation_rank`): measured with its maps. Default 0. */
+  readonly compensationRank?: number | undefined;
   /** Which steps are sparse, as shares of the run. Default: all. */
   readonly schedule?: Partial<SparsitySchedule>;
   /** Who tells times; by default this machine's clock. */
@@ -86,7 +94,8 @@ export async function plannedSparsity(
   output: Output,
 ): Promise<SpftConfig> {
   const { train } = asked;
-  const { text } = await planFor({ ...asked, estimator: train.spftMode ?? undefined }, output);
+  const compensationRank = train.spftCompensationRank ?? undefined;
+  const { text } = await planFor({ ...asked, estimator: train.spftMode ?? undefined, compensationRank }, output);
   const path = join(planDirectory(asked.opened, output), 'auto.yaml');
   await writeFileAtomically(path, (handle) => handle.writeFile(text));
   output.note(`sparsity planned: ${path}`);
@@ -99,13 +108,20 @@ export async function plannedSparsity(
  */
 export async function planFor(asked: PlanAsked, output: Output): Promise<Planned> {
   const { peft, opened, samples, train, estimator = 'calibrated_8', levels, tails, count = 16 } = asked;
-  const { flops, time, maxLoss } = asked;
-  const { layerCount } = opened.model;
+  const { flops, time, maxLoss, compensationRank = 0 } = asked;
+  const { layerCount, hiddenSize } = opened.model;
+  if (!(Number.isInteger(compensationRank) && compensationRank >= 0 && compensationRank <= hiddenSize)) {
+    // Before minutes of measuring.
+    throw new CliError(
+      `compensation_rank must be a whole number from 0 to the model's hidden size ${hiddenSize}, got ${compensationRank}`,
+    );
+  }
   const channelMultiple = CHANNEL_MULTIPLE[tf.getBackend()] ?? null;
   const config = SpftConfig.fromObject({
     mode: estimator,
     ...{ skip_output_tokens: true, skip_tail_tokens: 16, channel_multiple: channelMultiple },
     predictor_basepath: train.spftPredictorBasepath,
+    compensation_rank: compensationRank,
     sparsity: everyLayer(layerCount),
   });
   const schedule = { startStep: 0, endStep: 1, ...asked.schedule };
@@ -116,14 +132,17 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     );
   }
   const calibration = calibrationOf(opened, samples, config);
-  const spft = await attachSparsity(peft, opened, config, output, calibration);
+  // Of every sparsity that is tried there are maps of their own.
+  const spft = await attachSparsity(peft, opened, { ...config, compensationRank: 0 }, output, calibration);
+  let compensation: CompensationTable | null = null;
   const status = output.task('plan');
   try {
     if (spft.plan.estimator.applies !== 'gather') {
       throw new CliError(`a plan needs an estimator that saves arithmetic; '${estimator}' computes everything first`);
     }
     const data = `${samples.source.digest.slice(0, 16)}-${calibration.data ?? ''}`;
-    const path = join(planDirectory(opened, output), `${estimator}-${data}-${count}-${tf.getBackend()}.json`);
+    const chosen = compensationRank > 0 ? `${estimator}-compensated${compensationRank}` : estimator;
+    const path = join(planDirectory(opened, output), `${chosen}-${data}-${count}-${tf.getBackend()}.json`);
     const known = await readMeasurements(path);
     if (asked.freshTimes) for (const key of known.keys()) if (isTime(key)) known.delete(key);
     const reused = known.size;
@@ -132,15 +151,22 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
       writeFileAtomically(path, (handle) => handle.writeFile(JSON.stringify(Object.fromEntries(known), null, 1)));
     await mkdir(dirname(path), { recursive: true });
     let measured = 0;
+    if (compensationRank > 0) {
+      const wanted = new Map(Array.from({ length: layerCount }, (_, layer) => [layer, levels ?? PLAN_LEVELS]));
+      compensation = await spft.compensationTable(compensationRank, wanted, ({ done, total }) =>
+        status.update(done / total, 'maps of what is dropped'),
+      );
+    }
     const planning = await planSparsity({
       ...{ spft, shape: opened.model.config, samples: samples.source, known: new Map(known) },
       ...{ flops, time, maxLoss, levels, tails, count, sparseSteps: sparseShareOfSteps(schedule, MANY_STEPS) },
       batchSize: train.perDeviceTrainBatchSize,
-      method: flopsMethod(spft, peft),
+      method: { ...flopsMethod(spft, peft), compensationRank },
+      ...(compensation && { compensation }),
       timing: {
         stopwatch:
           asked.stopwatch ?? new StepTimer(spft, opened.model, { gradientCheckpointing: train.gradientCheckpointing }),
-        conditions: timingConditions(peft, train, channelMultiple),
+        conditions: timingConditions(peft, train, channelMultiple, compensationRank),
       },
       onMeasured: async (key, value) => {
         known.set(key, value);
@@ -166,7 +192,7 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     }
     const facts: PlanTextFacts = {
       ...{ mode: estimator, model: opened.name, dataset: train.dataset ?? '', backend: tf.getBackend() },
-      ...{ channelMultiple, layerCount, fingerprint: opened.fingerprint.slice(0, 12) },
+      ...{ channelMultiple, layerCount, fingerprint: opened.fingerprint.slice(0, 12), compensationRank },
       schedule: Object.fromEntries(Object.entries(asked.schedule ?? {}).map(([key, value]) => [snakeCase(key), value])),
     };
     return { planning, facts, text: planText(planning, facts) };
@@ -174,6 +200,7 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     status.fail();
     throw error;
   } finally {
+    if (compensation) disposeCompensationTable(compensation);
     spft.dispose();
   }
 }
@@ -185,6 +212,7 @@ function timingConditions(
   peft: PeftModel<LlamaForCausalLM>,
   train: PlanAsked['train'],
   channelMultiple: number | null,
+  compensationRank: number,
 ): string {
   const targets = new Set([...peft.adapters.keys()].map((name) => name.split('.').at(-1)));
   // A backend that has a device of its own knows its name (`cuda`).
@@ -197,6 +225,7 @@ function timingConditions(
     ...(peft.config.loraDropout > 0 ? ['dropout'] : []),
     ...(train.gradientCheckpointing ? ['checkpointing'] : []),
     ...(channelMultiple === null ? [] : [`channels by ${channelMultiple}`]),
+    ...(compensationRank === 0 ? [] : [`compensation ${compensationRank}`]),
   ].join(', ');
 }
 

@@ -1,3 +1,4 @@
+export { cachedCompensation } from './cached-compensation.js';
 export { cachedPredictors } from './cached-predictors.js';
 export {
   type LoadOrBuildOptions,

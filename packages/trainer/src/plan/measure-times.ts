@@ -5,7 +5,7 @@
  * All that is compared takes turns within one run, in an order that turns round each time, and medians are told: what else a machine does meets all alike.
  * The optimizer's update is left out. It is the same in dense and sparse steps, and small beside them.
  */
-import type { SpftModel } from '@spft/estimator';
+import type { SparsityPlan, SpftModel } from '@spft/estimator';
 import type { PreparedBatch, RunnableLayers, TrainableModel } from '@spft/models';
 import { createStepRecorder, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
 import { gradientsOnOwnTape } from '@spft/sparse-ops/internals';
@@ -27,6 +27,8 @@ export interface TimedWork {
   readonly batch: CollatedBatch;
   /** Empty where it is dense. */
   readonly layers: LayerSparsities;
+  /** What replaces dropped MLP channels there; by default nothing does. */
+  readonly compensation?: SparsityPlan['compensation'];
 }
 
 /** Who tells times: `StepTimer`, or a test. */
@@ -115,11 +117,14 @@ export class StepTimer implements Stopwatch {
     return (this.#now() - begin) / times;
   }
 
-  #prepare({ part, batch, layers }: TimedWork, key: string, recorder: StepRecorder | null): Runnable {
+  #prepare({ part, batch, layers, compensation }: TimedWork, key: string, recorder: StepRecorder | null): Runnable {
     const { spft, options } = this;
     const { recordable } = this.layers;
     const attach = () =>
-      spft.host.setSparsity({ ...spft.plan, enabled: layers.size > 0, listener: null, layers: new Map(layers) });
+      spft.host.setSparsity({
+        ...{ ...spft.plan, enabled: layers.size > 0, listener: null, layers: new Map(layers) },
+        ...(compensation && { compensation }),
+      });
     attach();
     const prepared: PreparedBatch = { layout: batch.layout, rows: recordable.rows(batch) };
     const records = recorder !== null && recordable.key(false) !== null;

@@ -1,5 +1,5 @@
 /** @file What a plan is made from: losses, arithmetic and times over the same few batches. What was measured once is not measured again. */
-import { denseTokens, type SparsityPlan, type SpftModel } from '@spft/estimator';
+import { type CompensationTable, denseTokens, type SparsityPlan, type SpftModel } from '@spft/estimator';
 import { countLabelledTokens, type FlopsMethod, type FlopsShape, stepFlops, type TrainableModel } from '@spft/models';
 import { noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
@@ -18,6 +18,11 @@ export interface MeasurementsRequest {
   readonly shape: FlopsShape;
   /** What a step is made of besides: adapters, the estimator's rank and rows. */
   readonly method: FlopsMethod;
+  /**
+   * What replaces dropped MLP channels (`SpftModel.compensationTable`), for every layer at every level that is tried: so measured, a plan is one for runs with
+   * that `compensation_rank`. Not taken over. Default: nothing replaces them.
+   */
+  readonly compensation?: CompensationTable | undefined;
   /** Who tells times; without it a plan knows of none. */
   readonly timing?: {
     readonly stopwatch: Stopwatch;
@@ -73,7 +78,8 @@ export class Measurements {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const model = spft as unknown as TrainableModel;
-    spft.host.setSparsity({ ...spft.plan, enabled: true, listener: null, layers: layersOf(sparsity) });
+    const { layers, compensation } = this.#planned(sparsity);
+    spft.host.setSparsity({ ...spft.plan, enabled: true, listener: null, layers, ...compensation });
     let [sum, labels] = [0, 0];
     for (const batch of this.batches(tail)) {
       const loss = noGradient(() =>
@@ -89,6 +95,25 @@ export class Measurements {
     this.#known.set(key, mean);
     await onMeasured?.(key, mean);
     return mean;
+  }
+
+  /** Layers of a plan, and the maps of just these. @throws TypeError where the table lacks one. */
+  #planned(sparsity: Sparsities): { layers: Layers; compensation?: Pick<SparsityPlan, 'compensation'> } {
+    const layers = layersOf(sparsity);
+    const { compensation: table } = this.#request;
+    if (!table) return { layers };
+    const sparse = [...layers].filter(([, { mlp }]) => mlp > 0);
+    const maps = sparse.map(([layer, { mlp }]) => {
+      const map = table.get(mlp)?.get(layer);
+      if (map) return [layer, map] as const;
+      throw new TypeError(`planSparsity: compensation has no map of layers.${layer}.mlp at ${mlp}`);
+    });
+    return { layers, compensation: { compensation: new Map(maps) } };
+  }
+
+  #work(sparsity: Sparsities): Pick<TimedWork, 'layers' | 'compensation'> {
+    const { layers, compensation } = this.#planned(sparsity);
+    return { layers, ...compensation };
   }
 
   /** Share of a dense step that the plan takes. */
@@ -149,7 +174,7 @@ export class Measurements {
         {
           part: layer,
           batch: this.#timedBatch(tail),
-          layers: layersOf(new Map([[`layers.${layer}.${module}`, level]])),
+          ...this.#work(new Map([[`layers.${layer}.${module}`, level]])),
         },
       ]),
     ];
@@ -193,7 +218,7 @@ export class Measurements {
     const [dense, sparse] = await this.#seconds(
       [
         [`step beside ${key}`, { part: 'step', batch, layers: new Map() }],
-        [`step, ${key}`, { part: 'step', batch, layers: layersOf(sparsity) }],
+        [`step, ${key}`, { part: 'step', batch, ...this.#work(sparsity) }],
       ],
       'time of the plan',
     );

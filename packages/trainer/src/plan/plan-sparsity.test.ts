@@ -1,12 +1,16 @@
 import { SpftConfig } from '@spft/config';
-import { getSpftModel, type SpftModel } from '@spft/estimator';
-import { LlamaForCausalLM, type TrainableModel } from '@spft/models';
+import { disposeCompensationTable, getSpftModel, type SpftModel } from '@spft/estimator';
+import { flopsShare, LlamaForCausalLM, type TrainableModel } from '@spft/models';
 import { getPeftModel, type PeftModel } from '@spft/peft';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../../../../test/support/backends.js';
 import { sourceOf, TINY, tinyWeights } from '../../../models/test/tiny.js';
+import { collate } from '../batch/collate.js';
+import { calibrationData } from './calibration-data.js';
+import { sparsityFlops } from './flops-method.js';
 import type { Stopwatch, TimedWork } from './measure-times.js';
+import { layersOf } from './plan-measurements.js';
 import { everyLayer, type PlanRequest, planSparsity } from './plan-sparsity.js';
 import { planText } from './plan-text.js';
 import { renderPlan } from './render-plan.js';
@@ -85,7 +89,7 @@ afterAll(() => {
 
 const FACTS = {
   ...{ mode: 'svd_2', model: 'tiny', dataset: 'rows', backend: 'cpu', channelMultiple: 8, layerCount: LAYERS },
-  fingerprint: '0123456789ab',
+  ...{ fingerprint: '0123456789ab', compensationRank: 0 },
 };
 
 describe('planSparsity() by time', () => {
@@ -191,5 +195,103 @@ describe('planSparsity() by time', () => {
     const planning = await planSparsity({ ...untimed, flops: 0.8 });
     expect(planning).toMatchObject({ time: null, runTime: null, measuredTime: null, layerTimes: null });
     expect(planText(planning, FACTS)).not.toContain('time');
+  });
+});
+
+describe('planSparsity() for a run with compensation_rank', () => {
+  const RANK = 6;
+  const LEVELS = [0.5, 0.9];
+  const KEYS = { mode: 'svd_2', skip_output_tokens: true, skip_tail_tokens: 1 };
+  const CALIBRATED = () => calibrationData(base, SAMPLES);
+
+  /** Maps are of the calibration's sparse tokens, so these are of one tail alone. */
+  const planned = async (more: Partial<PlanRequest> = {}) => {
+    const config = SpftConfig.fromObject({ ...KEYS, sparsity: everyLayer(LAYERS) });
+    const calibration = CALIBRATED();
+    const attached = (await getSpftModel(peft, config, { calibration })) as unknown as SpftModel<TrainableModel>;
+    const wanted = new Map(Array.from({ length: LAYERS }, (_, layer) => [layer, LEVELS]));
+    const compensation = await attached.compensationTable(RANK, wanted);
+    const { whole, asked } = request(FAST, { spft: attached, levels: LEVELS, tails: [1], known: new Map(), ...more });
+    try {
+      const planning = await planSparsity({
+        ...whole,
+        ...{ compensation, method: { ...METHOD, compensationRank: RANK } },
+        onMeasured: () => undefined,
+      });
+      return { planning, asked };
+    } finally {
+      disposeCompensationTable(compensation);
+      attached.dispose();
+    }
+  };
+
+  it('measures what the planned run computes: its loss with the maps that it fits, and their arithmetic', async () => {
+    const before = tf.memory().numTensors;
+    const { planning, asked } = await planned({ flops: 0.8 });
+    const mlps = [...planning.sparsity.keys()].filter((module) => module.endsWith('.mlp'));
+    expect(mlps.length).toBeGreaterThan(1);
+    const text = planText(planning, { ...FACTS, compensationRank: RANK });
+    const config = SpftConfig.fromText(text, 'plan.yaml');
+    expect(config.compensationRank).toBe(RANK);
+    // The run's own channel multiple is the backend's, where the measured model had it.
+    const run = await getSpftModel(peft, { ...config, channelMultiple: null }, { calibration: CALIBRATED() });
+    const batch = collate(SAMPLES, { denseTokens: run.denseTokens });
+    const lossOf = () =>
+      tf.tidy(() => peft.loss(batch, { training: false, seed: 0, normalizer: batch.labelCount }).dataSync()[0]!);
+    const compensated = lossOf();
+    expect(planning.loss).toBeCloseTo(compensated, 5);
+    const { compensation: _, ...without } = run.plan;
+    run.host.setSparsity(without);
+    expect(Math.abs(lossOf() - compensated)).toBeGreaterThan(1e-3);
+    const layers = layersOf(planning.sparsity);
+    const tokens = { layout: batch.layout, labelledTokens: batch.labelCount };
+    const method = { adapters: METHOD.adapters, ...sparsityFlops({ ...config, channelMultiple: 1 }, layers) };
+    expect(planning.flops).toBeCloseTo(flopsShare(base.config, tokens, method), 2);
+    expect(planning.flops).toBeGreaterThan(flopsShare(base.config, tokens, { ...method, compensationRank: 0 }) + 0.005);
+    run.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    // Times too are those of layers with their maps.
+    const sparse = asked.filter(({ layers }) => [...layers.values()].some(({ mlp }) => mlp > 0));
+    expect(sparse.length).toBeGreaterThan(0);
+    for (const { layers, compensation } of sparse) expect([...compensation!.keys()]).toEqual([...layers.keys()]);
+  });
+
+  it('measures each module with the map of its sparsity', async () => {
+    const { planning } = await planned({ flops: 0.8 });
+    const plain = await planSparsity(request(FAST, { flops: 0.8, levels: LEVELS, tails: [1] }).whole);
+    expect(planning.denseLoss).toBeCloseTo(plain.denseLoss, 6);
+    const rises = (of: typeof plain) =>
+      [...of.sensitivity].flatMap(([module, ofModule]) => (module.endsWith('.mlp') ? [...ofModule.values()] : []));
+    const [withMaps, alone] = [rises(planning), rises(plain)].map((all) => all.map(Math.abs).reduce((a, b) => a + b));
+    // What is dropped is mostly put back.
+    expect(withMaps).toBeLessThan(0.7 * alone!);
+    const attention = (of: typeof plain) => of.sensitivity.get('layers.2.self_attn')!.get(0.9)!;
+    expect(attention(planning)).toBeCloseTo(attention(plain), 6);
+  });
+
+  it('says so in the file and on the page, and says nothing without', async () => {
+    const { planning } = await planned({ flops: 0.8 });
+    const facts = { ...FACTS, compensationRank: RANK };
+    const [text, page] = [planText(planning, facts), renderPlan(planning, facts)];
+    for (const said of [text, page]) expect(said).toContain('Measured with compensation_rank 6: what dropped MLP');
+    expect(text).toContain('\ncompensation_rank: 6\n');
+    const plain = await planSparsity(request(FAST, { flops: 0.8 }).whole);
+    expect(planText(plain, FACTS)).toContain('\ncompensation_rank: 0\n');
+    expect(planText(plain, FACTS) + renderPlan(plain, FACTS)).not.toContain('Measured with');
+    // Where no MLP is sparse there is nothing that a map could stand for.
+    const attention = { ...planning, sparsity: new Map([['layers.1.self_attn', 0.5]]) };
+    expect(planText(attention, facts)).toContain('\ncompensation_rank: 0\n');
+  });
+
+  it('refuses a model whose maps are of its own sparsities, and a table that lacks one', async () => {
+    const config = SpftConfig.fromObject({ ...KEYS, compensation_rank: RANK, sparsity: everyLayer(LAYERS) });
+    const calibration = CALIBRATED();
+    const attached = (await getSpftModel(peft, config, { calibration })) as unknown as SpftModel<TrainableModel>;
+    await expect(planSparsity(request(FAST, { spft: attached, flops: 0.8 }).whole)).rejects.toThrow(
+      "the model's compensation_rank is of its own sparsities",
+    );
+    attached.dispose();
+    const lacking = request(FAST, { flops: 0.8, compensation: new Map(), known: new Map() }).whole;
+    await expect(planSparsity(lacking)).rejects.toThrow('no map of layers.');
   });
 });

@@ -9,6 +9,8 @@
  *
  * Attention stays dense where MLPs alone meet the budget. Sparse attention costs hardly any loss before training, but much after it (docs/ACCURACY.md): what is
  * measured here is what a model computes, and not what its adapters then learn.
+ *
+ * For runs with `compensation_rank` all of it is measured with the map of each layer at each sparsity, alone and together, and the maps' arithmetic counts.
  */
 import type { SampleSource } from '../batch/sample-source.js';
 import type { Sample } from '../batch/samples.js';
@@ -23,7 +25,7 @@ export interface PlanRequest extends MeasurementsRequest, PlanBudget {
   readonly samples: readonly Sample[] | SampleSource;
   /** Share of the run's steps that are sparse; the budget counts the others too. Default 1. */
   readonly sparseSteps?: number;
-  /** Sparsities that are tried. Default 0.5, 0.75, 0.9; below a half, gathering takes what is saved. */
+  /** Sparsities that are tried. Default `PLAN_LEVELS`; below a half, gathering takes what is saved. */
   readonly levels?: readonly number[];
   /** Dense tokens at the end of each prompt that are tried. Default 8, 16, 32. */
   readonly tails?: readonly number[];
@@ -64,6 +66,9 @@ export interface SparsityPlanning {
   readonly labelledTokens: number;
 }
 
+/** Sparsities that are tried where none are asked for. */
+export const PLAN_LEVELS: readonly number[] = [0.5, 0.75, 0.9];
+
 /** Halvings of a budget of loss. */
 const BUDGET_STEPS = 6;
 /** A plan's time may be so much above its budget: two measurements of one thing differ by as much. */
@@ -75,10 +80,16 @@ const CORRECTIONS = 2;
  * @throws TrainerError when the budget cannot be met: it says what can; or when not one of `flops`, `time` and `maxLoss` is given, or `time` without `timing`.
  */
 export async function planSparsity(request: PlanRequest): Promise<SparsityPlanning> {
-  const { spft, levels = [0.5, 0.75, 0.9], tails = [8, 16, 32], count = 16, batchSize = 8 } = request;
+  const { spft, levels = PLAN_LEVELS, tails = [8, 16, 32], count = 16, batchSize = 8 } = request;
   const { flops, time, maxLoss, sparseSteps = 1 } = request;
   const problem = budgetProblem({ flops, time, maxLoss }, sparseSteps, request.timing !== undefined);
   if (problem !== null) throw new TrainerError('options', problem);
+  if (spft.plan.compensation) {
+    throw new TrainerError(
+      'options',
+      "planSparsity: the model's compensation_rank is of its own sparsities, and others are tried; attach it with 0, and pass `compensation` its compensationTable(rank, …)",
+    );
+  }
   const samples = sampleEvenly(request.samples, count, 0.5);
   if (samples.length === 0) throw new TrainerError('samples', 'a plan needs samples with labels; there are none');
   const { plan } = spft;

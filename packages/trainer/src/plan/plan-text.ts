@@ -12,6 +12,8 @@ export interface PlanTextFacts {
   readonly layerCount: number;
   /** Tells the model from others. */
   readonly fingerprint: string;
+  /** Rank of the maps with which all was measured; 0 for none. */
+  readonly compensationRank: number;
   /** Keys of the sparsity file that say which steps are sparse, where it is not all of them. */
   readonly schedule?: Readonly<Record<string, number>>;
 }
@@ -32,6 +34,7 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
       ? []
       : [`# Time of a layer with one module sparse, beside a dense layer's: ${layerTimesText(layerTimes)}.`]),
     `# Loss of ${planning.labelledTokens} labelled tokens (${planning.samples} samples) before training: dense ${denseLoss.toFixed(4)}, with this plan ${loss.toFixed(4)}.`,
+    ...(facts.compensationRank > 0 ? [`# ${compensationText(facts)}`] : []),
     '# What each number of dense tokens at the end of a prompt comes to:',
     ...[...planning.tails].map(([tail, found]) =>
       found === null
@@ -42,6 +45,8 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
     'skip_output_tokens: true',
     `skip_tail_tokens: ${skipTailTokens}`,
     `planned_for: ${facts.fingerprint}`,
+    // Where no MLP is sparse, nothing is dropped that a map could replace.
+    `compensation_rank: ${[...sparsity.keys()].some((module) => module.endsWith('.mlp')) ? facts.compensationRank : 0}`,
     ...schedule.map(([key, value]) => `${key}: ${value}`),
     ...(facts.channelMultiple === null ? [] : [`channel_multiple: ${facts.channelMultiple}`]),
     '# Behind each: how much the loss rises with this module alone at each sparsity.',
@@ -64,6 +69,11 @@ export function stepShares({ flops, time, measuredTime }: SparsityPlanning): str
   const how =
     measuredTime === null ? "predicted by a layer's" : `predicted by a layer's; ${percent(measuredTime)} measured`;
   return `${ofFlops} and ${percent(time)} of its time (${how})`;
+}
+
+/** Of a plan for runs with `compensation_rank`. */
+export function compensationText({ compensationRank }: Pick<PlanTextFacts, 'compensationRank'>): string {
+  return `Measured with compensation_rank ${compensationRank}: what dropped MLP channels would have given is replaced by maps of that rank, whose arithmetic is counted. Without them, or with others, it is another plan.`;
 }
 
 const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;

@@ -1,7 +1,7 @@
 /** @file A plan as a page: the map layer × sparsity of how much the loss rises, with what was chosen, in one file without scripts. */
 import { escapeHtml } from '../report/html.js';
 import type { SparsityPlanning } from './plan-sparsity.js';
-import { type PlanTextFacts, stepShares } from './plan-text.js';
+import { compensationText, type PlanTextFacts, stepShares } from './plan-text.js';
 
 export function renderPlan(planning: SparsityPlanning, facts: PlanTextFacts): string {
   const { sensitivity, levels, sparsity, denseLoss, loss, skipTailTokens, layerTimes } = planning;
@@ -42,7 +42,7 @@ td.chosen{outline:3px solid #1a6;outline-offset:-3px;font-weight:600}
 <h1>Sparsity plan</h1>
 <p>${escapeHtml(facts.model)} on ${escapeHtml(facts.dataset)}, estimator ${escapeHtml(facts.mode)}, backend ${escapeHtml(facts.backend)}: a sparse step takes
 ${escapeHtml(stepShares(planning))}. Loss before training, of ${planning.labelledTokens} labelled tokens: dense ${denseLoss.toFixed(4)},
-with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prompt are dense.</p>
+with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prompt are dense.${facts.compensationRank > 0 ? ` ${compensationText(facts)}` : ''}</p>
 <h2>How much the loss rises with one module alone</h2>
 <p>Rows are layers; what was chosen is framed, a row without a frame stays dense.</p>
 <table><thead><tr><th rowspan="2">layer</th><th colspan="${levels.length}">MLP, sparsity</th><td class="gap"></td><th colspan="${levels.length}">attention, sparsity</th></tr>
