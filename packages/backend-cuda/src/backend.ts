@@ -19,6 +19,7 @@ import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
 import { CudaWeightShards } from './sharding/weight-shards.js';
 import { Journal } from './shared/journal.js';
+import { storedTypeOf } from './shared/stored-on-device.js';
 import {
   BYTES,
   bytesOf,
@@ -616,6 +617,12 @@ export class CudaBackend extends tf.KernelBackend {
 
   override memory(): { unreliable: boolean; numBytesInGPU: number; reasons: string[] } {
     return { unreliable: false, numBytesInGPU: this.memoryPool.bytes, reasons: [] };
+  }
+
+  /** Bytes of a frozen tensor of a file's elements, as `SpftStoredTensor` stores it, or of bytes (`U8`); for sparse-ops' `frozenBytes`. */
+  frozenBytes(type: 'BF16' | 'F16' | 'F32' | 'U8', shape: readonly number[]): number {
+    const size = shape.reduce((product, n) => product * n, 1);
+    return (type === 'U8' ? 1 : BYTES[storedTypeOf(this, shape)]) * size;
   }
 
   override floatPrecision(): 16 | 32 {

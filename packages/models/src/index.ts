@@ -37,3 +37,4 @@ export type {
   Tokenizer,
 } from './tokenizer/types.js';
 export * from './types.js';
+export { type WeightMemory, weightMemory } from './weight-memory.js';

@@ -1,5 +1,5 @@
 /** @file How a model's frozen weights are to be loaded: in which form, and by which of several processes. */
-import type { FourBitType, StoredFormName, WeightShards } from '@spft/sparse-ops';
+import type { FourBitType, StoreAsOptions, StoredFormName, WeightShards } from '@spft/sparse-ops';
 import { ModelError } from './errors.js';
 
 /** How the frozen matrices of linear layers are stored: `bf16` as the backend has weights by itself (float32 on backends without bf16). */
@@ -43,3 +43,9 @@ export function formOfPrecision({ basePrecision = 'bf16' }: LoadOptions): Stored
   if (BASE_PRECISIONS.includes(basePrecision)) return basePrecision;
   throw new ModelError(`basePrecision is '${basePrecision}', must be one of ${BASE_PRECISIONS.join(', ')}`);
 }
+
+/** How a matrix is stored in its form. */
+export const storeOptions = ({ keepTransposed = false, doubleQuantisation = false }: LoadOptions): StoreAsOptions => ({
+  keepTransposed,
+  doubleQuantisation,
+});

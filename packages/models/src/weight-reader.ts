@@ -29,7 +29,7 @@ import { ModelError } from './errors.js';
 import { requireFinite, requireFiniteStored } from './finite.js';
 import { LinearLayer } from './linear-layer.js';
 import { type LlamaConfig, llamaTensors } from './llama-config.js';
-import { formOfPrecision, is4Bits, type LoadOptions } from './load-options.js';
+import { formOfPrecision, is4Bits, type LoadOptions, storeOptions } from './load-options.js';
 import type { WeightSource } from './types.js';
 
 const isStoredType = (dtype: string | undefined): dtype is StoredType =>
@@ -173,11 +173,7 @@ export class WeightReader {
     const form = this.#formOf(name);
     if (form === null) return this.read<tf.Tensor2D>(name);
     const { dtype } = this.source.entry(name);
-    const options: StoreAsOptions = {
-      keepTransposed: this.options.keepTransposed ?? false,
-      doubleQuantisation: this.options.doubleQuantisation ?? false,
-      dtype: isStoredType(dtype) ? dtype : 'F32',
-    };
+    const options = { ...storeOptions(this.options), dtype: isStoredType(dtype) ? dtype : 'F32' } as const;
     try {
       const stored = this.#byRows(name);
       if (stored && is4Bits(form)) return this.#made(await this.#quantised(name, form, stored, options));

@@ -20,6 +20,7 @@ export type * from './contract/types.js';
 export type { ShardingBackend, WeightShards } from './contract/weight-shards.js';
 export { type DecoderWeights, decodeLayer, type KeysAndValues, type TokenPlaces } from './decode/decode-layer.js';
 export { batchedMatMul } from './engine/batched-matmul.js';
+export { type FrozenType, frozenBytes, type StoringBackend } from './engine/frozen-bytes.js';
 export { isInShards } from './engine/in-shards.js';
 export { matMul2d } from './engine/matmul.js';
 export { stopGradient } from './engine/stop-gradient.js';

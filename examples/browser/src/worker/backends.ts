@@ -6,6 +6,7 @@ import { shareWasmMemory } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { PageError } from '../engine/errors.js';
+import type { BackendLimits } from '../engine/memory.js';
 import type { BackendOption } from '../protocol.js';
 import { webgpu as webgpuCapability } from './capabilities.js';
 
@@ -16,7 +17,13 @@ interface PageBackend {
   missing(): Promise<string | null>;
   /** Before tfjs starts it. @returns what a visitor should know of it, or null. */
   prepare(): Promise<string | null>;
+  /** What it can hold, once tfjs has started it. */
+  limits(): Omit<BackendLimits, 'whose'>;
 }
+
+const NO_LIMITS = { bytes: Number.POSITIVE_INFINITY, tensorBytes: Number.POSITIVE_INFINITY } as const;
+/** WebAssembly of 32 bits has so much, whatever the machine has. */
+const WASM_BYTES = 2 ** 32;
 
 const wasm: PageBackend = {
   name: 'wasm',
@@ -35,6 +42,7 @@ const wasm: PageBackend = {
     setWasmPaths(folder);
     return `WebAssembly runs on one thread: ${why}`;
   },
+  limits: () => ({ ...NO_LIMITS, bytes: WASM_BYTES }),
 };
 
 const webgpu: PageBackend = {
@@ -49,6 +57,10 @@ const webgpu: PageBackend = {
     whyNotStarted = startError;
     return null;
   },
+  limits: () => ({
+    ...NO_LIMITS,
+    tensorBytes: (tf.backend() as unknown as { readonly largestTensor: number }).largestTensor,
+  }),
 };
 
 /** What the backend that was asked to start says of why it did not. */
@@ -59,10 +71,17 @@ const cpu: PageBackend = {
   title: 'Plain JavaScript (slow)',
   missing: async () => null,
   prepare: async () => null,
+  limits: () => NO_LIMITS,
 };
 
 /** WebGPU is for those who choose it: what a browser has as a GPU may be an emulated one. */
 const BACKENDS: readonly PageBackend[] = [wasm, webgpu, cpu];
+
+/** What the active backend can hold. */
+export function limitsOfBackend(): BackendLimits {
+  const { title, limits } = BACKENDS.find(({ name }) => name === tf.getBackend())!;
+  return { ...limits(), whose: title };
+}
 
 export async function backendOptions(): Promise<BackendOption[]> {
   return Promise.all(BACKENDS.map(async ({ name, title, missing }) => ({ name, title, missing: await missing() })));

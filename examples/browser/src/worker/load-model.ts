@@ -13,6 +13,8 @@ import {
   readTokenizerFiles,
   type Tokenizer,
   type TokenizerFiles,
+  type WeightMemory,
+  weightMemory,
 } from '@spft/models';
 import { type FileSet, filesInMemory, readText, sourceOfBlob } from '@spft/safetensors';
 import { PageError } from '../engine/errors.js';
@@ -22,6 +24,8 @@ import { makeFolder, openForWriting, orNull, removeIfThere, writeAll } from '../
 
 export interface LoadedModel {
   readonly choice: ModelChoice;
+  /** What its weights take there. */
+  readonly weights: WeightMemory;
   /** On which its weights are. */
   readonly backend: string;
   readonly name: string;
@@ -33,6 +37,8 @@ export interface LoadedModel {
 /** A model whose files are there and checked, and whose weights are not yet read. */
 export interface FoundModel {
   readonly choice: ModelChoice;
+  /** What its weights will take on the active backend. */
+  readonly weights: WeightMemory;
   readonly name: string;
   readonly opened: OpenedModel;
   readonly tokenizerFiles: TokenizerFiles;
@@ -40,17 +46,38 @@ export interface FoundModel {
 
 type Progress = (text: string, fraction: number | null) => void;
 
+/** Whether a run on a model fits. What it throws ends the search. */
+export type Check = (weights: WeightMemory, config: LlamaConfig) => void;
+
 /**
  * Finds and checks a model's files. Close `opened`, or give it to `loadFound`.
- * @param check told of the model's config before its weights are fetched; what it throws ends the search.
- * @throws what is wrong with a file, by its own error.
+ * @param check told of the model's weights before any is read, and, of a model from the hub, before they are fetched too.
+ * @throws what is wrong with a file, by its own error; what `check` throws.
  */
 export async function findModel(
   choice: ModelChoice,
   file: File | null,
-  check: (config: LlamaConfig) => void,
+  check: Check,
   onProgress: Progress,
 ): Promise<FoundModel> {
+  const found = await findFiles(choice, file, check, onProgress);
+  const { config, weights: files } = found.opened;
+  try {
+    const weights = weightMemory(config, (name) => (files.has(name) ? files.entry(name).dtype : undefined));
+    check(weights, config);
+    return { ...found, weights };
+  } catch (error) {
+    await found.opened.close();
+    throw error;
+  }
+}
+
+async function findFiles(
+  choice: ModelChoice,
+  file: File | null,
+  check: Check,
+  onProgress: Progress,
+): Promise<Omit<FoundModel, 'weights'>> {
   switch (choice.kind) {
     case 'quickstart': {
       const files = await quickstartFiles(onProgress);
@@ -69,14 +96,14 @@ export async function findModel(
 
 /** Reads the weights to the active backend, and closes the files. */
 export async function loadFound(found: FoundModel, backend: string, onProgress: Progress): Promise<LoadedModel> {
-  const { choice, name, opened, tokenizerFiles } = found;
+  const { choice, name, opened, tokenizerFiles, weights } = found;
   try {
     const tokenizer = createTokenizer(tokenizerFiles);
     checkVocabulary(tokenizer, opened.config.vocabSize);
     const model = await LlamaForCausalLM.fromWeights(opened.config, opened.weights, {
       onProgress: (loaded, total) => onProgress('Reading weights', loaded / total),
     });
-    return { choice, backend, name, model, tokenizer, tokenizerFiles };
+    return { choice, weights, backend, name, model, tokenizer, tokenizerFiles };
   } finally {
     await opened.close();
   }
@@ -119,7 +146,7 @@ const ADVICE = {
 /** What was fetched before is used as it is; the hub is asked only for what is not there. */
 async function hubFiles(
   { id, endpoint }: Extract<ModelChoice, { kind: 'hub' }>,
-  check: (config: LlamaConfig) => void,
+  check: Check,
   onProgress: Progress,
 ): Promise<FileSet> {
   const stored = await storedModel(endpoint, id);
@@ -135,11 +162,23 @@ async function hubFiles(
     async onFile(file, of) {
       if (file !== 'config.json') return;
       const text = await readText(await filesOf(endpoint, id, of), file);
-      check(parseLlamaConfig(parsedJson(text ?? '', file), `${id}/${file}`));
+      const json = parsedJson(text ?? '', file);
+      const config = parseLlamaConfig(json, `${id}/${file}`);
+      check(
+        weightMemory(config, () => likelyDtype(json)),
+        config,
+      );
     },
   });
   await noteComplete(endpoint, id, commit);
   return filesOf(endpoint, id, commit);
+}
+
+/** What config.json says that weights are in: not more than will come, as what comes is looked at again. */
+function likelyDtype(json: unknown): string {
+  const { dtype, torch_dtype, quantization_config } = Object(json) as Record<string, unknown>;
+  if (quantization_config) return 'NF4';
+  return (dtype ?? torch_dtype) === 'float32' ? 'F32' : 'BF16';
 }
 
 function parsedJson(text: string, file: string): unknown {

@@ -2,7 +2,6 @@
  * @file What the worker holds between requests: one model at a time, what the last run put on it, and the run that goes on. Requests that need the model wait
  * for each other; while a run goes on, questions are answered between two of its steps.
  */
-import type { LlamaConfig } from '@spft/models';
 import { adapterArchive } from '../engine/adapter-files.js';
 import { askBoth } from '../engine/chat.js';
 import { PageError } from '../engine/errors.js';
@@ -12,11 +11,11 @@ import { prepare, type Tuned } from '../engine/tuned-model.js';
 import type { Hello, Requests, RunData, RunEnd, RunSettings, WorkerEvent } from '../protocol.js';
 import { makeFolder, namesIn, removeIfThere, storageMissing } from '../storage/opfs.js';
 import { forgetRun, keepRun, savedCheckpoints, savedRun } from '../storage/saved-run.js';
-import { backendOptions, useBackend } from './backends.js';
+import { backendOptions, limitsOfBackend, useBackend } from './backends.js';
 import { capabilities } from './capabilities.js';
 import { adapterGguf, mergedGguf } from './export-gguf.js';
 import { holdRun } from './hold-run.js';
-import { findModel, type LoadedModel, loadFound } from './load-model.js';
+import { type Check, findModel, type LoadedModel, loadFound } from './load-model.js';
 
 type Tell = (event: WorkerEvent) => void;
 type Ask<Name extends keyof Requests> = Requests[Name]['ask'];
@@ -185,18 +184,13 @@ export class Session {
     const there = this.#loaded;
     const isSame =
       there?.backend === settings.backend && JSON.stringify(there.choice) === JSON.stringify(settings.model);
+    const check: Check = (weights, config) =>
+      void requireMemory(weights, config, settings, limitsOfBackend(), this.#deviceMemory);
     if (there && isSame && file === null) {
-      requireMemory(there.model.config, settings, this.#deviceMemory);
+      check(there.weights, there.model.config);
       return there;
     }
-    const check = (config: LlamaConfig) => void requireMemory(config, settings, this.#deviceMemory);
     const found = await findModel(settings.model, file, check, status);
-    try {
-      check(found.opened.config);
-    } catch (error) {
-      await found.opened.close();
-      throw error;
-    }
     this.#tuned?.dispose();
     this.#tuned = null;
     this.#loaded?.model.dispose();

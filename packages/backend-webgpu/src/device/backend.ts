@@ -7,7 +7,7 @@
  * them is thrown by the next kernel or read.
  */
 
-import type { StepRecorder, StepRecorderOptions } from '@spft/sparse-ops';
+import type { FrozenType, StepRecorder, StepRecorderOptions, StoringBackend } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { WebGPUError } from '../errors.js';
@@ -19,7 +19,7 @@ import type { DeviceFound } from './adapter.js';
 import { Arena } from './arena.js';
 import { BindGroups } from './bind-groups.js';
 import { BufferPool } from './buffers.js';
-import { Halves } from './halves.js';
+import { type HalfType, Halves } from './halves.js';
 import { checkInternals, internalsOf } from './internals.js';
 import { type Constants, type Pipeline, Pipelines } from './pipelines.js';
 import { type ProfileEntry, Profiler } from './profiler.js';
@@ -35,7 +35,7 @@ export type Binding = tf.TensorInfo | Int32Array | Float32Array | GPUBuffer;
 
 export type Groups = readonly [x: number, y?: number, z?: number];
 
-export class SpftWebGPUBackend extends WebGPUBackend {
+export class SpftWebGPUBackend extends WebGPUBackend implements StoringBackend {
   readonly features: ReadonlySet<string>;
   readonly pool: BufferPool;
   /** Frozen matrices in 16 bits. */
@@ -100,6 +100,27 @@ export class SpftWebGPUBackend extends WebGPUBackend {
           'validation',
           `WebGPU refused a command, and what was computed since is worthless: ${error.message}`,
         );
+  }
+
+  /** Whether a frozen tensor that a file has in this type lies here in 16 bits; else it is float32. */
+  keepsHalves(type: FrozenType, shape: readonly number[]): type is HalfType {
+    return (type === 'BF16' || type === 'F16') && shape.length === 2 && !shape.includes(0) && this.storesHalves;
+  }
+
+  /** Bytes of a frozen tensor here: 16 bits in whole words, or a word for each number, also for each byte. */
+  frozenBytes(type: FrozenType, shape: readonly number[]): number {
+    const size = shape.reduce((product, n) => product * n, 1);
+    return 4 * Math.max(1, this.keepsHalves(type, shape) ? Math.ceil(size / 2) : size);
+  }
+
+  /** The largest tensor that this device can have, in bytes. */
+  get largestTensor(): number {
+    return this.pool.largest;
+  }
+
+  /** What counts the device's memory, as `spft speed` asks for it. */
+  get memoryPool(): Pick<BufferPool, 'peakBytes' | 'resetPeak'> {
+    return this.pool;
   }
 
   get isProfiling(): boolean {

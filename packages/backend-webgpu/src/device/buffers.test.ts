@@ -38,6 +38,20 @@ describeWebGPU('BufferPool', () => {
     expect([pool.numBytesUsed, pool.numBytesAllocated]).toEqual([0, 0]);
   });
 
+  it('knows the most that was in use at a time, as `spft speed` asks', async () => {
+    await useWebGPU();
+    const pool = new BufferPool(webgpu().device);
+    const buffers = [64, 32].map((size) => pool.acquireBuffer(size, usage()));
+    pool.releaseBuffer(buffers[0]!);
+    expect([pool.numBytesUsed, pool.peakBytes]).toEqual([32, 96]);
+    pool.resetPeak();
+    expect(pool.peakBytes).toBe(32);
+    pool.acquireBuffer(16, usage());
+    expect(pool.peakBytes).toBe(48);
+    pool.dispose();
+    expect([webgpu().memoryPool, webgpu().largestTensor]).toEqual([webgpu().pool, pool.largest]);
+  });
+
   it('makes whole words, also of nothing', async () => {
     await useWebGPU();
     const pool = new BufferPool(webgpu().device);

@@ -30,6 +30,8 @@ export class BufferPool {
   /** As tfjs reads them: of tensors and whatever else is in use, and of all. */
   numBytesUsed = 0;
   numBytesAllocated = 0;
+  /** In use at most since the last `resetPeak`. */
+  peakBytes = 0;
   readonly #used = new Set<GPUBuffer>();
   /** By size and usage. */
   readonly #unused = new Map<string, GPUBuffer[]>();
@@ -53,7 +55,18 @@ export class BufferPool {
       (reuse ? this.#take(keyOf(bytes, usage)) : undefined) ?? this.#create({ size: bytes, usage, mappedAtCreation });
     this.#used.add(buffer);
     this.numBytesUsed += bytes;
+    this.peakBytes = Math.max(this.peakBytes, this.numBytesUsed);
     return buffer;
+  }
+
+  resetPeak(): void {
+    this.peakBytes = this.numBytesUsed;
+  }
+
+  /** The largest buffer, in bytes, that a shader may have as a whole. */
+  get largest(): number {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    return Math.min(maxBufferSize, maxStorageBufferBindingSize);
   }
 
   releaseBuffer(buffer: GPUBuffer, reuse = true): void {
@@ -108,8 +121,7 @@ export class BufferPool {
 
   /** @throws WebGPUError for more bytes than a shader may have of one buffer: WebGPU would say so later, and of another command. */
   #create(descriptor: GPUBufferDescriptor): GPUBuffer {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
-    const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    const most = this.largest;
     if (descriptor.size > most) {
       throw new WebGPUError(
         'limit',

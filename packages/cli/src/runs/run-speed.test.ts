@@ -116,6 +116,7 @@ describe('spft speed', () => {
     };
     expect(await fails(argv)).toContain('error: something else');
     expect(isOutOfMemory(new Error('Aborted(OOM)'))).toBe(true);
+    expect(isOutOfMemory(Object.assign(new Error('the GPU has too little'), { problem: 'out-of-memory' }))).toBe(true);
     expect(isOutOfMemory(new Error('no such file'))).toBe(false);
   });
 

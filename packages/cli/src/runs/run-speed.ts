@@ -280,6 +280,8 @@ export function isOutOfMemory(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   return (
     (error as { code?: unknown }).code === 'SPFT_CUDA_MEMORY' ||
+    // A WebGPUError's.
+    (error as { problem?: unknown }).problem === 'out-of-memory' ||
     /out of memory|\bOOM\b|cannot enlarge memory|allocation failed|Invalid (typed )?array (buffer )?length|failed to allocate/i.test(
       error.message,
     )

@@ -1,7 +1,6 @@
 /** @file A base model with its tokenizer, from a directory or the hub, with progress. */
 import { basename } from 'node:path';
-import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, llamaTensors, type Tokenizer } from '@spft/models';
-import { wantedForms } from '@spft/models/internals';
+import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, type Tokenizer, weightMemory } from '@spft/models';
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
@@ -73,9 +72,6 @@ export async function openModel(
 /** Bytes that WebAssembly can address, less some for activations. */
 const WASM_BYTES = 3.5 * 2 ** 30;
 
-/** With a float for 64 numbers. */
-const BITS_IN_4 = 4.5;
-
 /**
  * Tells before minutes of loading what the backend could not hold.
  * @param dtypeOf of a tensor in its file, where there is one: what is there in 4 bits stays so unless it is to be dequantised.
@@ -83,21 +79,15 @@ const BITS_IN_4 = 4.5;
 export function requireAddressable(
   name: string,
   config: LlamaConfig,
-  how: OpenModelOptions = {},
+  options: LoadOptions = {},
   dtypeOf: (tensor: string) => string | undefined = () => undefined,
 ): void {
   if (tf.getBackend() !== 'wasm') return;
-  const formOf = wantedForms(config, how);
-  const sizes = [...llamaTensors(config)].map(([tensor, shape]) => {
-    const isThere = !how.dequantise && ['NF4', 'FP4'].includes(dtypeOf(tensor) ?? '');
-    const in4Bits = isThere || ['nf4', 'fp4'].includes(formOf(tensor) ?? '');
-    return { in4Bits, bytes: (shape.reduce((product, n) => product * n, 1) * (in4Bits ? BITS_IN_4 : 32)) / 8 };
-  });
-  const size = sizes.reduce((sum, one) => sum + one.bytes, 0);
+  const { bytes: size, forms } = weightMemory(config, dtypeOf, options);
   if (size <= WASM_BYTES) return;
-  const stored = sizes.some(({ in4Bits }) => in4Bits) ? 'with matrices in 4 bits, the others in float32' : 'in float32';
+  const how = forms.size > 0 ? 'with matrices in 4 bits, the others in float32' : 'in float32';
   throw new CliError(
-    `model ${name}: its weights take ${bytes(size)} ${stored}, more than the 4 GiB that the wasm backend can address; ` +
+    `model ${name}: its weights take ${bytes(size)} ${how}, more than the 4 GiB that the wasm backend can address; ` +
       'choose another backend (spft doctor lists them), e.g. blas, which keeps weights outside of that memory, or a smaller model',
   );
 }

@@ -23,6 +23,8 @@ export interface StoreAsOptions {
 export interface FormDefinition {
   /** @throws StoredFormError where the active backend cannot have it. */
   require(): void;
+  /** Bytes of the active backend's memory that a matrix [out, in] takes in it, of a form of the backend's own but for its layout of scales. */
+  bytes(shape: readonly [out: number, inputs: number], options: StoreAsOptions): number;
   /** @throws StoredFormError for a matrix that does not fit. @returns a tensor owned by the caller, and what is to be known to take it apart. */
   store(x: tf.Tensor2D, options: StoreAsOptions): { readonly tensor: tf.Tensor2D; readonly kind: PackedKind | null };
 }

@@ -1,6 +1,7 @@
 /** @file `nf4` and `fp4`: codes of 4 bits as bitsandbytes has them (QLoRA), on every backend: in its own form, or as a stored matrix. */
 import * as tf from '@tensorflow/tfjs';
 import type { FourBitType, Packed4bitAttributes } from '../contract/layers.js';
+import { frozenBytes } from '../engine/frozen-bytes.js';
 import { hasKernel } from '../engine/op.js';
 import { type FormDefinition, type StoreAsOptions, StoredFormError } from './form.js';
 import { type PackedArraysOf, packedMatrix } from './four-bit.js';
@@ -60,6 +61,19 @@ export function quantisedTensor(
   return { tensor: packedTensor(packedMatrix(unrounded({ ...kind, codes, ...scales }))), kind };
 }
 
+/** Codes, scales and tables, as `packedMatrix` makes tensors of them. */
+function packedBytes(
+  [out, inputs]: readonly [number, number],
+  { blockSize = DEFAULT_BLOCK, doubleQuantisation = false }: StoreAsOptions,
+): number {
+  const blocks = (out * inputs) / blockSize;
+  const scales = doubleQuantisation
+    ? [frozenBytes('U8', [blocks]), frozenBytes('F32', [Math.ceil(blocks / NESTED_BLOCK)]), frozenBytes('F32', [256])]
+    : [frozenBytes('F32', [blocks])];
+  const [codes, map] = [frozenBytes('U8', [(out * inputs) / 2]), frozenBytes('F32', [16])];
+  return scales.reduce((sum, bytes) => sum + bytes, codes + map);
+}
+
 export const fourBitForm = (type: FourBitType): FormDefinition => ({
   require() {
     // A backend with forms of its own has kernels that take them in attributes, so it must have this one too.
@@ -68,6 +82,7 @@ export const fourBitForm = (type: FourBitType): FormDefinition => ({
       `the backend '${tf.getBackend()}' has no weights in 4 bits (${type}) yet; choose another, or leave them in bf16`,
     );
   },
+  bytes: packedBytes,
   store(x, options) {
     const { blockSize = DEFAULT_BLOCK } = options;
     checkBlocks(x.shape, blockSize);

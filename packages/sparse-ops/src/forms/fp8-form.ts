@@ -11,6 +11,8 @@ export const fp8Form: FormDefinition = {
         'newer. Choose that backend, or leave base_precision out',
     );
   },
+  // One scale a matrix; the transposed codes are kept once they were wanted.
+  bytes: ([out, inputs], { keepTransposed = false }) => out * inputs * (keepTransposed ? 2 : 1) + 4,
   store: (x, { keepTransposed = false }) => ({
     tensor: runKernel('SpftStoreAs', { x }, { form: 'fp8', keepTransposed }),
     kind: null,

@@ -66,6 +66,13 @@ function sampleOfArrays(arrays: PackedArraysOf): OriginalSample {
 /** @throws StoredFormError where the active backend cannot store matrices so. */
 export const requireForm = (form: StoredFormName): void => FORMS[form].require();
 
+/** Bytes of the active backend's memory that a matrix [out, in] would take in a form. */
+export const formBytes = (
+  form: StoredFormName,
+  shape: readonly [out: number, inputs: number],
+  options: StoreAsOptions = {},
+): number => FORMS[form].bytes(shape, options);
+
 /**
  * A frozen matrix in another form, whose values are those of x rounded to it.
  * Reads numbers back: for loading, not for a step.

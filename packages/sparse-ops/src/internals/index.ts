@@ -19,11 +19,12 @@ export {
 } from '../forms/four-bit.js';
 export { type PackedKind, packedTensor, partsOf } from '../forms/packed-tensor.js';
 export { quantisesByRows, RowsIn4Bits } from '../forms/rows-in-4-bits.js';
-export { formOf, packedArrays, packedKind, requireForm, storePacked } from '../forms/stored-form.js';
+export { formBytes, formOf, packedArrays, packedKind, requireForm, storePacked } from '../forms/stored-form.js';
 export { anotherOf, storedMatrixOf, unpacked } from '../forms/stored-matrix.js';
 export { STORED_BYTES, writeStored } from '../forms/stored-values.js';
 export { askForSimd, runsSimd, simdThreads } from '../kernels/simd/module.js';
 export { registerSimdKernels, unregisterSimdKernels } from '../kernels/simd/register.js';
+export { defaultChunkRows } from '../loss/linear-cross-entropy.js';
 export { keepTransposed, releaseTransposed } from '../project/frozen-product.js';
 export { frozenGradient } from '../project/plain-product.js';
 export { gramScoresOfAll } from '../select/gram-scores-of-all.js';

@@ -16,6 +16,9 @@ import { someStored, unpacked } from '../forms/stored-matrix.js';
 /** Logits of one chunk hold at most about so many numbers, unless `chunkRows` says otherwise: 32 MB. */
 const CHUNK_NUMBERS = 2 ** 23;
 
+/** Rows whose logits exist at once, of a vocabulary of V tokens, unless `chunkRows` says otherwise. */
+export const defaultChunkRows = (V: number): number => Math.max(16, Math.floor(CHUNK_NUMBERS / V));
+
 export interface LinearCrossEntropyOptions {
   /** Rows whose logits exist at once. */
   readonly chunkRows?: number;
@@ -87,7 +90,7 @@ export function linearCrossEntropy(
     );
   }
   if (labels.dtype !== 'int32') throw new TypeError(`linearCrossEntropy: labels are ${labels.dtype}, must be int32`);
-  const chunkRows = options.chunkRows ?? Math.max(16, Math.floor(CHUNK_NUMBERS / weight.shape[0]));
+  const chunkRows = options.chunkRows ?? defaultChunkRows(weight.shape[0]);
   if (!(Number.isInteger(chunkRows) && chunkRows > 0)) {
     throw new RangeError(`linearCrossEntropy: chunkRows is ${chunkRows}, must be a positive whole number`);
   }

@@ -7,10 +7,8 @@ import type * as tf from '@tensorflow/tfjs';
 import { type Call, sizeOf } from '../../shared/call.js';
 
 function storedTensor({ backend, attributes: { bytes, stored, shape } }: Call<'SpftStoredTensor'>): tf.TensorInfo {
-  const size = sizeOf(shape);
-  if (stored !== 'F32' && shape.length === 2 && size > 0 && backend.storesHalves)
-    return backend.halves.store(bytes, stored, shape);
-  const values = new Float32Array(size);
+  if (backend.keepsHalves(stored, shape)) return backend.halves.store(bytes, stored, shape);
+  const values = new Float32Array(sizeOf(shape));
   writeStored(bytes, stored, values);
   return backend.makeTensorInfo([...shape], 'float32', values);
 }
