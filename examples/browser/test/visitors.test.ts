@@ -32,11 +32,48 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('visitors of the page 
     await page.focus('#sample-button');
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => document.querySelector('#data-hint')!.textContent !== '');
-    await page.fill('#steps', '1');
+    await page.fill('#steps', '30');
     await page.keyboard.press('Enter');
-    expect((await ended(page)).status).toContain('Done after 1 steps');
+    // What had the focus is switched off while a run goes on, and the button that was pressed when it ends.
+    const focus = () => page.evaluate(() => document.activeElement!.id);
+    expect(await focus()).toBe('pause-button');
+    await page.waitForFunction(() => /^[1-9]\d* \/ 30/.test(document.querySelector('#tile-step')!.textContent!));
+    await page.keyboard.press('Enter');
+    expect((await ended(page)).status).toMatch(/^(Paused|Done)/);
+    await page.waitForSelector('#start-button:not([hidden])');
+    expect(await focus()).toBe('start-button');
+    await page.focus('#adapter-button');
+    const [file] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Enter')]);
+    expect(file.suggestedFilename()).toBe('quickstart-adapter.zip');
+    await page.waitForSelector('#adapter-button:not(:disabled)');
+    expect(await focus()).toBe('adapter-button');
     expect(visits.faults).toEqual([]);
   }, 180_000);
+
+  it('shows on a narrow screen what it says, within the screen', async () => {
+    const page = await visits.open();
+    await page.setViewportSize({ width: 360, height: 740 });
+    const within = async (selector: string) => {
+      const { x, y, width, height } = (await page.locator(selector).boundingBox())!;
+      expect([x >= 0, x + width <= 360, y >= 0, y + height <= 740], `${selector} at ${x}, ${y}`).toEqual([
+        ...[true, true, true, true],
+      ]);
+    };
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+    const chips = page.locator('#capabilities button');
+    for (let n = 0; n < (await chips.count()); n++) {
+      await chips.nth(n).click();
+      expect(await page.locator('#capabilities .about:visible').count()).toBe(1);
+      await within('#capabilities .about:visible');
+    }
+    await page.keyboard.press('Escape');
+    expect(await page.locator('#capabilities .about:visible').count()).toBe(0);
+    // The button is far from where errors are said.
+    await page.click('#start-button');
+    await page.waitForSelector('#error:not([hidden])');
+    await within('#error');
+    expect(visits.faults).toEqual([]);
+  }, 60_000);
 
   it('has no eval, and says what is missing', async () => {
     const page = await visits.open(visits.plainAddress);

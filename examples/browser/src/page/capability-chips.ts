@@ -1,6 +1,18 @@
-/** @file What the browser has and lacks, as a row of buttons that say more when pressed. */
+/** @file What the browser has and lacks, as a row of buttons that say more when pressed: one at a time, until Escape or another press. */
 import type { Capability } from '../protocol.js';
 import { element } from './dom.js';
+
+/** Shows what is said of one chip, or of none. */
+function open(chip: HTMLButtonElement | null): void {
+  for (const one of element('capabilities', HTMLElement).querySelectorAll('button')) {
+    one.setAttribute('aria-expanded', String(one === chip));
+    one.nextElementSibling!.toggleAttribute('hidden', one !== chip);
+  }
+}
+
+addEventListener('keydown', ({ key }) => {
+  if (key === 'Escape') open(null);
+});
 
 export function showCapabilities(all: readonly Capability[]): void {
   element('capabilities', HTMLElement).replaceChildren(
@@ -18,10 +30,7 @@ export function showCapabilities(all: readonly Capability[]): void {
       about.textContent = `${name}: ${detail}.`;
       about.hidden = true;
       chip.setAttribute('aria-controls', about.id);
-      chip.addEventListener('click', () => {
-        about.hidden = !about.hidden;
-        chip.setAttribute('aria-expanded', String(!about.hidden));
-      });
+      chip.addEventListener('click', () => open(about.hidden ? chip : null));
       item.append(chip, about);
       return item;
     }),

@@ -14,11 +14,15 @@ const button = (id: string) => element(id, HTMLButtonElement);
 const progress = element('progress', HTMLProgressElement);
 const NEED_A_RUN = ['ask-button', 'adapter-button', 'merged-button', 'merged-q8-button', 'lora-button'];
 let trained = false;
+/** Whether a file is made for the visitor. */
+let taking = false;
 
 function showError(error: unknown): void {
   const box = element('error', HTMLElement);
   box.hidden = error === null;
   box.textContent = error === null ? '' : (error as Error).message;
+  // The button that was pressed may be far from where it is said.
+  if (error !== null) box.scrollIntoView({ block: 'nearest' });
 }
 
 function showStatus(content: string, fraction: number | null = null): void {
@@ -31,6 +35,7 @@ function onEvent(event: WorkerEvent): void {
   switch (event.event) {
     case 'status':
       showStatus(`${event.text} …`, event.fraction);
+      if (taking) text('take-status', element('status', HTMLElement).textContent ?? '');
       break;
     case 'notice': {
       const item = document.createElement('li');
@@ -64,10 +69,15 @@ function onEvent(event: WorkerEvent): void {
 }
 
 function showButtons(running: boolean): void {
+  const at = document.activeElement;
+  const wasAtPause = at === button('pause-button');
+  const wasAtStart = ['setup', 'resume'].some((id) => element(id, HTMLElement).contains(at)) && !wasAtPause;
   element('fields', HTMLFieldSetElement).disabled = running;
   button('start-button').hidden = running;
   button('pause-button').hidden = !running;
-  button('pause-button').disabled = false;
+  // What had the focus is gone; whoever has no pointer goes on from what stands in its place.
+  if (running && wasAtStart) button('pause-button').focus({ preventScroll: true });
+  if (!running && wasAtPause) button('start-button').focus({ preventScroll: true });
   button('forget-button').disabled = running;
   for (const id of NEED_A_RUN) button(id).disabled = !trained;
 }
@@ -85,9 +95,11 @@ async function run(ask: () => Promise<RunEnd>): Promise<void> {
   // So that models and checkpoints are not the first to go where the disk gets full; browsers may say no.
   void navigator.storage?.persist?.().catch(() => false);
   element('notices', HTMLElement).replaceChildren();
-  element('resume', HTMLElement).hidden = true;
   showButtons(true);
+  element('resume', HTMLElement).hidden = true;
   showStatus('Starting …');
+  // Below the form, where the screen is narrow.
+  if (matchMedia('(max-width: 900px)').matches) element('training', HTMLElement).scrollIntoView({ block: 'start' });
   try {
     const { status, step, trainable, all } = await ask();
     const numbers = `${trainable.toLocaleString('en')} of ${all.toLocaleString('en')} numbers were trained`;
@@ -108,6 +120,7 @@ const hello = () => client.request('hello', { deviceMemory });
 
 async function guarded(ids: readonly string[], work: () => Promise<void>): Promise<void> {
   showError(null);
+  const at = document.activeElement;
   for (const id of ids) button(id).disabled = true;
   try {
     await work();
@@ -115,6 +128,8 @@ async function guarded(ids: readonly string[], work: () => Promise<void>): Promi
     showError(error);
   } finally {
     for (const id of ids) button(id).disabled = false;
+    // A button that is switched off loses the focus.
+    if (document.activeElement === document.body && at instanceof HTMLElement) at.focus({ preventScroll: true });
   }
 }
 
@@ -129,7 +144,6 @@ element('setup', HTMLFormElement).addEventListener('submit', (event) => {
 });
 button('resume-button').addEventListener('click', () => void run(() => client.request('resume', {})));
 button('pause-button').addEventListener('click', () => {
-  button('pause-button').disabled = true;
   text('status', 'Pausing after this step …');
   void client.request('pause', {});
 });
@@ -157,25 +171,37 @@ element('chat', HTMLFormElement).addEventListener('submit', (event) => {
     text('after', after);
   });
 });
-button('adapter-button').addEventListener('click', () =>
-  guarded(['adapter-button'], async () => {
-    const { file, name } = await client.request('adapter', {});
-    download(file, name);
-  }),
-);
+
+/** Gives a file to the visitor, and says beside the buttons what becomes of it. */
+function take(id: string, ask: () => Promise<{ readonly file: Blob; readonly name: string }>): void {
+  button(id).addEventListener('click', () =>
+    guarded([id], async () => {
+      taking = true;
+      text('take-status', 'Making the file …');
+      try {
+        const { file, name } = await ask();
+        download(file, name);
+        const done = `${name}: ${(file.size / 1e6).toFixed(1)} MB, read again and compared.`;
+        text('take-status', done);
+        if (button('pause-button').hidden) showStatus(done, 1);
+      } catch (error) {
+        text('take-status', '');
+        throw error;
+      } finally {
+        taking = false;
+      }
+    }),
+  );
+}
+
+take('adapter-button', () => client.request('adapter', {}));
 
 for (const [id, ask] of [
   ['merged-button', { what: 'merged', type: 'f16' }],
   ['merged-q8-button', { what: 'merged', type: 'q8_0' }],
   ['lora-button', { what: 'adapter', type: 'f16' }],
 ] as const) {
-  button(id).addEventListener('click', () =>
-    guarded([id], async () => {
-      const { file, name } = await client.request('gguf', ask);
-      download(file, name);
-      showStatus(`${name}: ${(file.size / 1e6).toFixed(1)} MB, read again and compared.`, 1);
-    }),
-  );
+  take(id, () => client.request('gguf', ask));
 }
 
 hello()

@@ -18,11 +18,14 @@ export class RunView {
   readonly #curves: Curve[] = [];
   #map: SparsityMap | null = null;
   #drawn = false;
+  /** Where a chart of the page's width would have text too small to read. */
+  readonly #narrow = matchMedia('(max-width: 600px)');
 
   constructor() {
     // Colours are of the style at the time of drawing.
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#drawMap());
     addEventListener('resize', () => this.#drawMap());
+    this.#narrow.addEventListener('change', () => this.#drawCurves());
   }
 
   /** A run begins, or goes on after what it has logged. */
@@ -64,7 +67,7 @@ export class RunView {
     const last = this.#curves.length - 1;
     element('charts', HTMLElement).innerHTML = lineChart(
       this.#curves.map(({ name, points }, n) => ({ name, points, colour: last - n, smooth: true })),
-      { id: 'loss', title: 'Loss of a labelled token', wide: true },
+      { id: 'loss', title: 'Loss of a labelled token', wide: !this.#narrow.matches },
     );
   }
 

@@ -16,7 +16,11 @@ export async function webgpu(): Promise<Capability> {
   const say = (available: boolean, detail: string): Capability => ({ name: 'WebGPU', available, detail });
   if (!gpu) return say(false, 'this browser has no WebGPU: Chrome, Edge, Safari 26 or Firefox 141 and newer have it');
   const adapter = await gpu.requestAdapter().catch(() => null);
-  if (!adapter) return say(false, 'the browser has WebGPU, but no GPU that it may use');
+  if (!adapter)
+    return say(
+      false,
+      'the browser has WebGPU, but no GPU that it may use (in Chrome, chrome://gpu says what is blocked)',
+    );
   const { vendor = '', architecture = '' } = adapter.info ?? {};
   return say(
     true,

@@ -61,13 +61,17 @@ export async function findModel(
   onProgress: Progress,
 ): Promise<FoundModel> {
   const found = await findFiles(choice, file, check, onProgress);
-  const { config, weights: files } = found.opened;
+  return { ...found, weights: await checked(found.opened, check) };
+}
+
+/** What the weights will take, for a run that fits. Closes the model where it does not. */
+async function checked({ config, weights: files, close }: OpenedModel, check: Check): Promise<WeightMemory> {
   try {
     const weights = weightMemory(config, (name) => (files.has(name) ? files.entry(name).dtype : undefined));
     check(weights, config);
-    return { ...found, weights };
+    return weights;
   } catch (error) {
-    await found.opened.close();
+    await close();
     throw error;
   }
 }
@@ -84,7 +88,7 @@ async function findFiles(
       return { choice, name: 'quickstart', ...(await openBoth(files)) };
     }
     case 'gguf': {
-      const kept = await ggufFile(choice.name, file, onProgress);
+      const kept = await ggufFile(choice.name, file, check, onProgress);
       const tokenizerFiles = await ggufTokenizerFiles(sourceOfBlob(kept, choice.name));
       const opened = await openGgufModel(sourceOfBlob(kept, choice.name));
       return { choice, name: choice.name.replace(/\.gguf$/i, ''), opened, tokenizerFiles };
@@ -190,7 +194,7 @@ function parsedJson(text: string, file: string): unknown {
 }
 
 /** The dropped file, kept so that a run on it can go on after a reload; without a file, the one that was kept. */
-async function ggufFile(name: string, file: File | null, onProgress: Progress): Promise<Blob> {
+async function ggufFile(name: string, file: File | null, check: Check, onProgress: Progress): Promise<Blob> {
   const folder = await makeFolder('gguf');
   if (file === null) {
     const kept = await orNull(folder.getFileHandle('model.gguf'));
@@ -199,8 +203,9 @@ async function ggufFile(name: string, file: File | null, onProgress: Progress): 
     }
     return kept.getFile();
   }
-  // Looked at first: what is no model is not copied.
+  // Looked at first: what is no model, or does not fit, is not copied, nor does it take another's place.
   const opened = await openGgufModel(sourceOfBlob(file, name));
+  await checked(opened, check);
   await opened.close();
   await removeIfThere(folder, 'model.gguf');
   const handle = await openForWriting(folder, 'model.gguf');
