@@ -2,13 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LlamaForCausalLM } from '@spft/models';
 import { saveModel } from '@spft/models/node';
 import { baseFingerprint, getPeftModel } from '@spft/peft';
 import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { fingerprintOf } from '../../../estimator/src/fingerprint.js';
+import { LlamaForCausalLM } from '../../../models/src/llama.js';
 import {
   attachAdapters,
   BATCH,
