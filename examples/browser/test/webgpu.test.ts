@@ -3,7 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { chromiumMissing, chromiumTitle } from '../../../test/support/chromium.js';
 import { ended, fill, savedLosses, settingsOf, someData, Visits } from './page.js';
 
-const FLAGS = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'];
+const FLAGS = [
+  ...['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'],
+  // As in backend-webgpu's tests: shaders zero workgroups' memory themselves, as SwiftShader compiles a store of each word of it.
+  '--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+];
 
 describe.skipIf(chromiumMissing() !== null)(chromiumTitle('the page on WebGPU'), () => {
   const visits = new Visits(FLAGS);

@@ -17,12 +17,18 @@ const SWIFTSHADER = [
   '/opt/google/chrome/vk_swiftshader_icd.json',
 ];
 
+/**
+ * Dawn has workgroups' memory zeroed by the shader's own code then, and not by Vulkan: SwiftShader makes a store of each word of it, of which most
+ * of the time to compile a shader of ours was.
+ */
+const FLAGS = ['disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension'];
+
 async function whyMissing(): Promise<string | null> {
   const found = SWIFTSHADER.find((file) => existsSync(file));
   // VK_DRIVER_FILES is what newer loaders read.
   if (!process.env.VK_ICD_FILENAMES && !process.env.VK_DRIVER_FILES && found) process.env.VK_ICD_FILENAMES = found;
   try {
-    await provideWebGPU();
+    await provideWebGPU({ flags: FLAGS });
     (await requestDevice()).device.destroy();
     return null;
   } catch (error) {
