@@ -1,6 +1,6 @@
 /** @file What the module exports: kernels over places (byte addresses) in the memory of the backend. A kernel of `from` and `to` does that part. */
 export { causalExp2, causalExp2Grad, gatherHead, scatterHead } from './attention';
-export { addColumnsAt, startBlock, swigluBlock, swigluGradBlock } from './blocks';
+export { addColumnsAt, addGatedSquares, startBlock, swigluBlock, swigluGradBlock } from './blocks';
 export {
   add,
   addRow,
@@ -30,4 +30,3 @@ export {
 } from './moves';
 export { adamw, sgd } from './optimizer';
 export { crossEntropy, rmsNorm, rmsNormGrad, rope, softmax, squares, swiglu, swigluGrad } from './rows';
-export { gatedScores } from '../../sparse-ops/assembly/scores';

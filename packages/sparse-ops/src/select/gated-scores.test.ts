@@ -20,6 +20,7 @@ describe.each(PATHS)('gatedScores() on %s by its %s', (backend, by) => {
     [3, 7, 8, 8, 5],
     [2, 33, 11, 11, 19],
     [4, 5, 2, 3, 6],
+    [131, 5, 8, 8, 1043],
   ])('equals its reference for %i rows, %i inputs, ranks %i and %i, %i channels', (B, In, r, s, n) => {
     const [x, gate, up] = [random2d(B, In, 1), pair(In, r, n, 2), pair(In, s, n, 4)];
     const plain = ({ a, b }: typeof gate) => ({ a: valuesOf(a), b: valuesOf(b), r: a.shape[1] });
