@@ -12,19 +12,12 @@ import { Output, openBackend, openModel, processIo } from '@spft/cli';
 import { promptTemplate, tokenizePrompt } from '@spft/trainer';
 import { loadDataset } from '@spft/trainer/node';
 import { CHOICES, leakConfig } from './leak-choices.js';
-import { LABELS_ALONE, type LeakNumbers, leakTrial, registerLabelsAlone } from './leak-trial.js';
+import { type LeakRow, leakTable } from './leak-table.js';
+import { LABELS_ALONE, leakTrial, registerLabelsAlone } from './leak-trial.js';
+import { between } from './pages.js';
 
-export interface LeakRow extends LeakNumbers {
-  readonly model: string;
-  readonly method: string;
-  readonly copies: number;
-  /** Different questions; each comes again and again, with an answer drawn anew. */
-  readonly prompts: number;
-  readonly batchSize: number;
-  readonly steps: number;
-  readonly seed: number;
-  readonly seconds: number;
-}
+const RESULT = 'bench/results/leak.json';
+const PAGE = 'docs/ACCURACY.md';
 
 const SPARSITIES = [
   ['MLP 0.5', 0.5, 0],
@@ -122,7 +115,9 @@ async function merge(paths: readonly string[]): Promise<void> {
     ...{ script: 'scripts/accuracy/leak.ts', machine: values.machine ?? '', commit, date: new Date().toISOString() },
     task: `one of ${values.answers.split(',').length} answers at random, every row seen once; nats for an answer, ± the standard error; chance is ln k`,
   };
-  await writeFile('bench/results/leak.json', `${JSON.stringify({ provenance, rows }, null, 1)}\n`);
+  await writeFile(RESULT, `${JSON.stringify({ provenance, rows }, null, 1)}\n`);
+  const page = await readFile(PAGE, 'utf8');
+  await writeFile(PAGE, between(page, 'leak', leakTable(rows)));
 }
 
 const { values } = parseArgs({

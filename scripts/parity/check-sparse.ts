@@ -206,6 +206,8 @@ async function checkFile(
     qkPerHead: false,
     qkvoSeqAvg: false,
     mlpSeqAvg: true,
+    // As the original, whatever the semantics.
+    scoreContextTokens: false,
     modules: { mlp: true, selfAttn: true },
     predictors: async (rank) => {
       await checkPredictors(label, golden, rank, model, checks);

@@ -62,7 +62,7 @@ export const SPARSITY_KEYS = {
   scoreContextTokens: optional(
     boolean(),
     null,
-    'Scores come from the sparse tokens alone, so that no label has a say; not given: true in calibrated modes, else false.',
+    'Scores come from the sparse tokens alone, so that no label has a say; not given: true, but with compat: reference for svd_<rank>.',
   ),
   compensationRank: integer(
     0,

@@ -59,7 +59,7 @@ export {
 } from './registry.js';
 export { reusingEstimator } from './reuse.js';
 export { isSparseStep, type RunPosition, type SparsitySchedule, sparseShareOfSteps } from './schedule.js';
-export { type ScoreRows, scoreRows, spacedRows } from './score-rows.js';
+export { contextRows, type ScoreRows, scoreRows, spacedRows } from './score-rows.js';
 export {
   type AttentionScores,
   type Scores,

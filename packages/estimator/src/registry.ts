@@ -38,7 +38,7 @@ export interface EstimatorRequest {
   readonly mlpSeqAvg: boolean;
   /** How many tokens of each sequence give the scores, 0 for all; null: by the mode and the `…SeqAvg` keys (`score_tokens`). */
   readonly scoreTokens?: number | null;
-  /** Whether sparse tokens alone give the scores; null: by the mode (`score_context_tokens`). */
+  /** Whether sparse tokens alone give the scores; null: they do, but for `svd_<rank>` with `compat: 'reference'` (`score_context_tokens`). */
   readonly scoreContextTokens?: boolean | null;
   /** Which kinds of module will be sparse, so that a mode that cannot serve one refuses before training. */
   readonly modules: { readonly mlp: boolean; readonly selfAttn: boolean };

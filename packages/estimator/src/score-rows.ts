@@ -24,13 +24,26 @@ const contexts = new WeakMap<PackedLayout, PackedLayout>();
  * @returns [n, H], owned by the caller; may be x itself.
  */
 export function scoreRows(x: tf.Tensor2D, layout: PackedLayout, { tokens, contextOnly }: ScoreRows): tf.Tensor2D {
-  const { denseTokens } = layout;
   if (typeof tokens === 'number') {
     return gatherRows(x, tf.tensor1d(layout.scoreRows ?? spacedRows(layout, tokens, contextOnly), 'int32'));
   }
-  const isPart = contextOnly && denseTokens > 0;
-  const rows = isPart ? tf.slice(x, [denseTokens, 0], [layout.tokens - denseTokens, x.shape[1]]) : x;
-  return tokens === 'all' ? rows : sequenceMeans(rows, isPart ? contextOf(layout) : layout);
+  const part = scoredPart(x, layout, contextOnly);
+  return tokens === 'all' ? part.x : sequenceMeans(part.x, part.layout);
+}
+
+/**
+ * The rows that have a say, with their layout as far as means need one.
+ * @param x [T, H] in the layout's row order.
+ * @returns x itself, or its sparse rows [T − D, H], owned by the caller.
+ */
+export function scoredPart(
+  x: tf.Tensor2D,
+  layout: PackedLayout,
+  contextOnly: boolean,
+): { readonly x: tf.Tensor2D; readonly layout: PackedLayout } {
+  const { denseTokens, tokens } = layout;
+  if (!contextOnly || denseTokens === 0 || denseTokens === tokens) return { x, layout };
+  return { x: tf.slice(x, [denseTokens, 0], [tokens - denseTokens, x.shape[1]]), layout: contextOf(layout) };
 }
 
 /** Rows of up to `count` tokens of each sequence, evenly spaced, its first among them. The same array each time. */
@@ -70,22 +83,25 @@ function eachSequence(layout: PackedLayout, contextOnly: boolean, visit: (rows: 
   }
 }
 
+/** Sparse rows by sequence: those of sequence b are rows[starts[b]] up to, and without, rows[starts[b + 1]], counted from the first sparse one. */
+export function contextRows(layout: PackedLayout): NonNullable<PackedLayout['context']> {
+  const starts = [0];
+  const rows: number[] = [];
+  eachSequence(layout, true, (ofSequence) => {
+    for (const row of ofSequence) rows.push(row - layout.denseTokens);
+    starts.push(rows.length);
+  });
+  return { starts: Int32Array.from(starts), rows: Int32Array.from(rows) };
+}
+
 /** The sparse rows of a layout as a layout of their own, as far as means need one. */
 function contextOf(layout: PackedLayout): PackedLayout {
   const made = contexts.get(layout);
   if (made) return made;
-  const starts = [0];
-  const rowOfToken: number[] = [];
-  eachSequence(layout, true, (rows) => {
-    for (const row of rows) rowOfToken.push(row - layout.denseTokens);
-    starts.push(rowOfToken.length);
-  });
+  const { starts, rows } = layout.context ?? contextRows(layout);
   const result = {
     ...layout,
-    tokens: rowOfToken.length,
-    denseTokens: 0,
-    sequenceStarts: Int32Array.from(starts),
-    rowOfToken: Int32Array.from(rowOfToken),
+    ...{ tokens: layout.tokens - layout.denseTokens, denseTokens: 0, sequenceStarts: starts, rowOfToken: rows },
   };
   contexts.set(layout, result);
   return result;

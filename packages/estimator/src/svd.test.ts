@@ -28,6 +28,16 @@ const KV = HEADS.kvHeads * HEADS.headDim;
 const layout = packTokens({ lengths: [4, 3], dense: (token) => [1, 4, 5].includes(token) });
 const X = randomNormals(7 * H, 77);
 
+/** Sparse rows lie behind the dense ones, in packed order: tokens 0, 2 and 3 of the first sequence, 6 of the second. */
+const CONTEXT = { x: X.slice(3 * H), starts: [0, 3, 4], tokenOfRow: [0, 1, 2, 3] };
+const ALL = { x: X, starts: layout.sequenceStarts, tokenOfRow: layout.tokenOfRow };
+
+/** What scores are taken from, and how many rows that is. */
+function scoredReference(contextOnly: boolean, average: boolean): [x: ArrayLike<number>, rows: number] {
+  const { x, starts, tokenOfRow } = contextOnly ? CONTEXT : ALL;
+  return average ? [meansReference(x, H, starts, tokenOfRow), 2] : [x, tokenOfRow.length];
+}
+
 const OUT = { gate: I, up: I, q: HEADS.heads * HEADS.headDim, k: KV, v: KV };
 const HOST = Object.fromEntries(
   Object.entries(OUT).map(([name, out], n) => [
@@ -66,11 +76,15 @@ describe.each(TEST_BACKENDS)('svdEstimator() on %s', (backend) => {
     heads: HEADS,
   });
 
-  it.each([true, false])('chooses MLP channels as its reference does, sequence averages: %s', (mlpSeqAvg) => {
-    const means = meansReference(X, H, layout.sequenceStarts, layout.tokenOfRow);
-    const [x, T] = mlpSeqAvg ? [means, 2] : [X, 7];
-    const scores = mlpScoresReference(x, T, HOST.gate, HOST.up);
-    const estimator = svdEstimator('svd_3', predictors(), { mlpSeqAvg });
+  it.each([
+    [true, undefined],
+    [false, undefined],
+    [true, false],
+    [false, false],
+  ])('chooses MLP channels as its reference does, sequence averages: %s, scoreContextTokens: %s', (mlpSeqAvg, only) => {
+    // From the context alone unless it is told otherwise: no label has a say.
+    const scores = mlpScoresReference(...scoredReference(only ?? true, mlpSeqAvg), HOST.gate, HOST.up);
+    const estimator = svdEstimator('svd_3', predictors(), { mlpSeqAvg, scoreContextTokens: only ?? null });
     for (const sparsity of [0.5, 0.75, 0.9]) {
       const keep = estimator.selectMlp(mlpContext(sparsity))!;
       expect([...keep.indices.dataSync()]).toEqual(topReference(scores, Math.floor(I * (1 - sparsity))));
@@ -79,26 +93,54 @@ describe.each(TEST_BACKENDS)('svdEstimator() on %s', (backend) => {
   });
 
   it.each([
-    ['corrected', false],
-    ['corrected', true],
-    ['reference', false],
-    ['reference', true],
-  ] as const)('chooses attention channels as its reference does: %s, sequence averages %s', (compat, qkvoSeqAvg) => {
-    const [x, T] = qkvoSeqAvg ? [meansReference(X, H, layout.sequenceStarts, layout.tokenOfRow), 2] : [X, 7];
-    const [q, k, v] = [HOST.q, HOST.k, HOST.v].map((p) => normsReference(estimateReference(x, T, p)));
-    const keptK = topReference(combineReference(q!, k!, HEADS, compat), 4);
-    const keptV = topReference(v!, 4);
-    const estimator = svdEstimator('svd_3', predictors(), { compat, qkvoSeqAvg });
-    expect(indices(estimator.selectAttention(attentionContext(0.6)))).toEqual({
-      q: queryReference(keptK, HEADS, compat),
-      k: keptK,
-      v: keptV,
-      o: compat === 'reference' ? keptV : queryReference(keptV, HEADS, 'corrected'),
-    });
+    ['corrected', false, undefined, true],
+    ['corrected', true, undefined, true],
+    ['corrected', false, false, false],
+    ['corrected', true, false, false],
+    // The original looks at all tokens.
+    ['reference', false, undefined, false],
+    ['reference', true, undefined, false],
+    ['reference', true, true, true],
+  ] as const)(
+    'chooses attention channels as its reference does: %s, sequence averages %s, scoreContextTokens %s',
+    (compat, qkvoSeqAvg, scoreContextTokens, contextOnly) => {
+      const [x, T] = scoredReference(contextOnly, qkvoSeqAvg);
+      const [q, k, v] = [HOST.q, HOST.k, HOST.v].map((p) => normsReference(estimateReference(x, T, p)));
+      const keptK = topReference(combineReference(q!, k!, HEADS, compat), 4);
+      const keptV = topReference(v!, 4);
+      const estimator = svdEstimator('svd_3', predictors(), { compat, qkvoSeqAvg, scoreContextTokens });
+      expect(indices(estimator.selectAttention(attentionContext(0.6)))).toEqual({
+        q: queryReference(keptK, HEADS, compat),
+        k: keptK,
+        v: keptV,
+        o: compat === 'reference' ? keptV : queryReference(keptV, HEADS, 'corrected'),
+      });
+    },
+  );
+
+  it('does not look at labelled tokens, whatever they are', () => {
+    const other = X.map((value, n) => (n < 3 * H ? -7 * value : value));
+    const estimator = svdEstimator('svd_3', predictors());
+    const chosen = (x: Float32Array) => {
+      const given = tf.tensor2d(x, [7, H]);
+      const mlp = estimator.selectMlp({ ...mlpContext(0.5), input: given })!;
+      return [
+        [...mlp.indices.dataSync()],
+        indices(estimator.selectAttention({ ...attentionContext(0.5), input: given })),
+      ];
+    };
+    expect(chosen(other as Float32Array)).toEqual(chosen(X as Float32Array));
+    const all = svdEstimator('svd_3', predictors(), { scoreContextTokens: false });
+    const scored = (x: Float32Array) => [
+      ...all.selectMlp({ ...mlpContext(0.5), input: tf.tensor2d(x, [7, H]) })!.indices.dataSync(),
+    ];
+    expect(scored(other as Float32Array)).not.toEqual(scored(X as Float32Array));
   });
 
   it('chooses equally many channels in every head with qkPerHead', () => {
-    const [q, k, v] = [HOST.q, HOST.k, HOST.v].map((p) => normsReference(estimateReference(X, 7, p)));
+    const [q, k, v] = [HOST.q, HOST.k, HOST.v].map((p) =>
+      normsReference(estimateReference(...scoredReference(true, false), p)),
+    );
     const keptK = topPerHeadReference(combineReference(q!, k!, HEADS, 'corrected'), 2, HEADS);
     const estimator = svdEstimator('svd_3', predictors(), { qkPerHead: true });
     expect(indices(estimator.selectAttention(attentionContext(0.5)))).toMatchObject({

@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
 import type { LayerPredictors, Predictors } from './predictors.js';
-import { type ScoreRows, scoreRows, spacedRowsOfEach } from './score-rows.js';
+import { type ScoreRows, scoredPart, scoreRows, spacedRowsOfEach } from './score-rows.js';
 import { type ScoringFunctions, type SelectionRules, scoringEstimator } from './scoring.js';
 import type { SparsityEstimator } from './types.js';
 
@@ -20,7 +20,10 @@ export interface SvdOptions extends SelectionRules {
   readonly qkvoSeqAvg?: boolean;
   /** Scores from so many tokens of each sequence, 0 for all: instead of what the two above say. Default for calibrated predictors 16. */
   readonly scoreTokens?: number | null;
-  /** Scores from the sparse tokens alone. Default: true for calibrated predictors, else false. */
+  /**
+   * Scores from the sparse tokens alone, so that no label has a say in the context's channels: from all tokens, adapters learn to read the answer off them
+   * (docs/ACCURACY.md). Default: true, but for `compat: 'reference'` by predictors that know the weights alone, where it is the original's false.
+   */
   readonly scoreContextTokens?: boolean | null;
   /** `mask` for `oracle…svd_<rank>`: the same choice, applied to dense activations. */
   readonly applies?: 'gather' | 'mask';
@@ -34,7 +37,7 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
   const { mlpSeqAvg = true, qkvoSeqAvg = false, compat = 'corrected', applies = 'gather' } = options;
   const calibrated = predictors.calibration !== null;
   const count = options.scoreTokens ?? (calibrated ? SCORE_TOKENS : null);
-  const contextOnly = options.scoreContextTokens ?? calibrated;
+  const contextOnly = options.scoreContextTokens ?? (calibrated || compat !== 'reference');
   const rule = (average: boolean): ScoreRows => ({
     tokens: count === null ? (average ? 'mean' : 'all') : count === 0 ? 'all' : count,
     contextOnly,
@@ -53,9 +56,11 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
       return weighed(gatedScores(scoreRows(input, layout, ofMlp), gate, up), `${layer}.mlp`);
     },
     selectMlp({ layer, input, layout, channels }, kept) {
-      if (ofMlp.tokens !== 'mean' || ofMlp.contextOnly || norm(`${layer}.mlp`)) return null;
+      if (ofMlp.tokens !== 'mean' || norm(`${layer}.mlp`)) return null;
       const { gate, up } = ofLayer(predictors, layer, 'mlp');
-      return gate.b.shape[1] === channels ? gatedSelection(input, layout, gate, up, kept) : null;
+      if (gate.b.shape[1] !== channels) return null;
+      const part = scoredPart(input, layout, ofMlp.contextOnly);
+      return gatedSelection(part.x, part.layout, gate, up, kept);
     },
     scoreAttention({ layer, input, layout, heads }) {
       const { q, k, v } = ofLayer(predictors, layer, 'selfAttn');

@@ -40,6 +40,8 @@ interface Wanted {
   readonly fp8?: boolean;
   /** Channels are chosen by two context tokens of each sequence. */
   readonly spaced?: boolean;
+  /** Labelled tokens are dense, so that channels are chosen by the mean of the others. */
+  readonly context?: boolean;
   /** What dropped channels would have given is replaced by a map. */
   readonly compensated?: boolean;
   /** Of the adapters; with 8 the kernels of branches take them. */
@@ -78,6 +80,7 @@ async function makeModel({
   dropout = 0,
   fp8 = false,
   spaced = false,
+  context = false,
   compensated = false,
   rank = 4,
 }: Wanted) {
@@ -92,6 +95,7 @@ async function makeModel({
     start_step: 0.1,
     end_step: 0.9,
     ...(spaced && { score_tokens: 2, score_context_tokens: true, skip_output_tokens: true }),
+    ...(context && { skip_output_tokens: true }),
     ...(compensated && { compensation_rank: 3, skip_output_tokens: true }),
   };
   const spft = sparse
@@ -138,6 +142,7 @@ describeCuda('training by recorded steps', () => {
     ['LoRA with dropout', { dropout: 0.2 }],
     ['SparseLoRA with its schedule', { sparse: true }],
     ['channels chosen by some tokens of each sequence', { sparse: true, spaced: true }],
+    ['channels chosen by the mean of what has no label', { sparse: true, context: true }],
     ['what dropped channels give replaced by a map', { sparse: true, compensated: true }],
     ['the same on a base in FP8', { sparse: true, compensated: true, fp8: true }],
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
@@ -161,12 +166,13 @@ describeCuda('training by recorded steps', () => {
 
 describeCuda('rows of padding', () => {
   it.each([
-    ['by the mean token', false],
-    ['by some tokens of each sequence', true],
+    ['by the mean token', {}],
+    ['by the mean of what has no label', { context: true }],
+    ['by some tokens of each sequence', { spaced: true }],
   ])(
     'change nothing: loss, gradients and the channels that predictors choose %s are those of the batch alone',
-    async (_, spaced) => {
-      const { model, peft, spft } = await makeModel({ sparse: true, spaced });
+    async (_, wanted) => {
+      const { model, peft, spft } = await makeModel({ sparse: true, ...wanted });
       spft!.plan.enabled = true;
       const batch = collate(SAMPLES.slice(0, 4) as PreparedSample[], { denseTokens: spft!.denseTokens });
       const prepared = { layout: batch.layout, rows: model.recordable.rows(batch) };

@@ -141,7 +141,8 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
       throw new CliError(`a plan needs an estimator that saves arithmetic; '${estimator}' computes everything first`);
     }
     const data = `${samples.source.digest.slice(0, 16)}-${calibration.data ?? ''}`;
-    const chosen = compensationRank > 0 ? `${estimator}-compensated${compensationRank}` : estimator;
+    // Not by the estimator alone: what was measured with scores from all tokens is of another choice.
+    const chosen = `${estimator}-context${compensationRank > 0 ? `-compensated${compensationRank}` : ''}`;
     const path = join(planDirectory(opened, output), `${chosen}-${data}-${count}-${tf.getBackend()}.json`);
     const known = await readMeasurements(path);
     if (asked.freshTimes) for (const key of known.keys()) if (isTime(key)) known.delete(key);

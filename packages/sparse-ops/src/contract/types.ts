@@ -38,6 +38,11 @@ export interface PackedLayout {
   readonly longest?: number;
   /** Rows that channels are chosen by, −1 for none, where a recorded step has them as an input; default: whoever chooses finds them. */
   readonly scoreRows?: Int32Array;
+  /**
+   * Sparse rows by sequence, counted from the first sparse one: those of sequence b are rows[starts[b]] up to, and without, rows[starts[b + 1]]. Where a
+   * recorded step has them as an input; default: whoever averages them finds them.
+   */
+  readonly context?: { readonly starts: Int32Array; readonly rows: Int32Array };
 }
 
 /** Where an input of a recorded step has a seed: the number that is there differs from step to step. */

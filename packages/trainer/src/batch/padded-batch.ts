@@ -1,4 +1,5 @@
 /** @file A batch in a shape that others fit too: the arrays of a recorded step, and the batch that they are. */
+import { contextRows } from '@spft/estimator';
 import type { BatchRows, PreparedBatch } from '@spft/models';
 import type { PackedLayout, StepInputs } from '@spft/sparse-ops';
 import { padLayout } from '@spft/sparse-ops/internals';
@@ -50,6 +51,8 @@ export function padBatch({ layout, rows }: PreparedBatch, shape: StepShape): Pre
 
 /** The arrays of a batch as inputs of a recorded step, under names that end in `n`. */
 export function batchInputs({ layout, rows }: PreparedBatch, n: number): StepInputs {
+  // Of a shape with sparse rows alone: an input without values is none.
+  const context = layout.denseTokens < layout.tokens ? contextRows(layout) : null;
   return {
     [`ids${n}`]: rows.ids,
     [`lossRows${n}`]: rows.lossRows,
@@ -58,6 +61,7 @@ export function batchInputs({ layout, rows }: PreparedBatch, n: number): StepInp
     [`tokenOfRow${n}`]: layout.tokenOfRow,
     [`rowOfToken${n}`]: layout.rowOfToken,
     [`positionOfRow${n}`]: layout.positionOfRow,
+    ...(context && { [`contextStarts${n}`]: context.starts, [`contextRows${n}`]: context.rows }),
     ...(rows.scoreRows && { [`scoreRows${n}`]: rows.scoreRows }),
   };
 }
@@ -66,6 +70,7 @@ export function batchInputs({ layout, rows }: PreparedBatch, n: number): StepInp
 export function batchOfInputs(inputs: StepInputs, n: number, shape: StepShape): PreparedBatch {
   const array = (name: string) => inputs[`${name}${n}`] as Int32Array;
   const scoreRows = inputs[`scoreRows${n}`] as Int32Array | undefined;
+  const context = shape.sparseRows > 0 && { starts: array('contextStarts'), rows: array('contextRows') };
   return {
     layout: {
       tokens: shape.denseRows + shape.sparseRows,
@@ -75,6 +80,7 @@ export function batchOfInputs(inputs: StepInputs, n: number, shape: StepShape): 
       tokenOfRow: array('tokenOfRow'),
       rowOfToken: array('rowOfToken'),
       positionOfRow: array('positionOfRow'),
+      ...(context && { context }),
     },
     rows: {
       ids: array('ids'),

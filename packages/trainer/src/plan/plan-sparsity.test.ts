@@ -57,6 +57,8 @@ let peft: PeftModel<LlamaForCausalLM>;
 let spft: SpftModel<TrainableModel>;
 
 const LAYERS = 6;
+/** An untrained model's losses are noise; by this choice they differ enough for plans to differ. */
+const CHOICE = { mode: 'svd_2', skip_output_tokens: true, score_context_tokens: false };
 /** Losses are the model's, whatever a machine's times: measured once for all tests. */
 const losses = new Map<string, number>();
 const METHOD = { adapters: { rank: 2, targets: ['q_proj', 'v_proj'] }, predictorRank: 2 };
@@ -77,7 +79,7 @@ beforeAll(async () => {
   const config = { ...TINY, numHiddenLayers: LAYERS };
   base = await LlamaForCausalLM.fromWeights(config, sourceOf(tinyWeights(config)));
   peft = getPeftModel(base, { r: 2, loraAlpha: 4, targetModules: ['q_proj', 'v_proj'] }, { seed: 1 });
-  const sparsity = { mode: 'svd_2', skip_output_tokens: true, sparsity: everyLayer(LAYERS) };
+  const sparsity = { ...CHOICE, sparsity: everyLayer(LAYERS) };
   spft = (await getSpftModel(peft, SpftConfig.fromObject(sparsity))) as unknown as SpftModel<TrainableModel>;
 });
 
@@ -201,7 +203,7 @@ describe('planSparsity() by time', () => {
 describe('planSparsity() for a run with compensation_rank', () => {
   const RANK = 6;
   const LEVELS = [0.5, 0.9];
-  const KEYS = { mode: 'svd_2', skip_output_tokens: true, skip_tail_tokens: 1 };
+  const KEYS = { ...CHOICE, skip_tail_tokens: 1 };
   const CALIBRATED = () => calibrationData(base, SAMPLES);
 
   /** Maps are of the calibration's sparse tokens, so these are of one tail alone. */
@@ -231,7 +233,7 @@ describe('planSparsity() for a run with compensation_rank', () => {
     const mlps = [...planning.sparsity.keys()].filter((module) => module.endsWith('.mlp'));
     expect(mlps.length).toBeGreaterThan(1);
     const text = planText(planning, { ...FACTS, compensationRank: RANK });
-    const config = SpftConfig.fromText(text, 'plan.yaml');
+    const config = { ...SpftConfig.fromText(text, 'plan.yaml'), scoreContextTokens: false };
     expect(config.compensationRank).toBe(RANK);
     // The run's own channel multiple is the backend's, where the measured model had it.
     const run = await getSpftModel(peft, { ...config, channelMultiple: null }, { calibration: CALIBRATED() });
