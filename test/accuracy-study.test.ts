@@ -112,6 +112,8 @@ describe('the study', () => {
   it('writes files that a run takes, and replaces what stands between marks alone', () => {
     const file = paperFile({ kind: 'paper', mlp: 0.9, attention: 0.5, keys: { mode: 'static' } }, 6);
     expect(file).toContain('mode: static\n');
+    expect(file).not.toContain('score_context_tokens');
+    expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0 }, 6)).toContain('score_context_tokens: false\n');
     expect(file).toContain('layers.3.mlp: 0.9\n  layers.3.self_attn: 0.5');
     expect(file).toContain('layers.5.mlp: 0\n');
     expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0, from: 4 }, 8)).toContain('layers.3.mlp: 0\n');

@@ -83,7 +83,11 @@ export function jobKey({ part = 'rows', method, estimator, task, seed }: Job): s
 
 /** A sparsity file of the paper's shape for a model of so many layers. */
 export function paperFile({ mlp, attention, from = 3, upper = [], keys }: PaperSpec, layerCount: number): string {
-  const lines = Object.entries({ mode: 'svd_8', skip_output_tokens: true, ...keys }).map(([k, v]) => `${k}: ${v}`);
+  const { mode = 'svd_8' } = keys ?? {};
+  // As the paper chooses, and as these rows were measured: from labelled tokens too.
+  const scores = String(mode).startsWith('svd') ? { score_context_tokens: false } : {};
+  const all = { mode, skip_output_tokens: true, ...scores, ...keys };
+  const lines = Object.entries(all).map(([k, v]) => `${k}: ${v}`);
   lines.push('sparsity:');
   // A model of few layers, on which the study is tried, has a sparse one too.
   const first = Math.min(from, layerCount - 3);

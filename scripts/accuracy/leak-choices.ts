@@ -4,9 +4,9 @@ import { LABELS_ALONE } from './leak-trial.js';
 
 /** Where the scores come from, by the name that the docs have for it. */
 export const CHOICES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  'svd_8, mean of all tokens': { mode: 'svd_8' },
-  'svd_8, mean of the context': { mode: 'svd_8', score_context_tokens: true },
-  'svd_8, every token': { mode: 'svd_8', score_tokens: 0 },
+  'svd_8, mean of all tokens': { mode: 'svd_8', score_context_tokens: false },
+  'svd_8, mean of the context': { mode: 'svd_8' },
+  'svd_8, every token': { mode: 'svd_8', score_tokens: 0, score_context_tokens: false },
   'calibrated_8, 16 of all tokens': { mode: 'calibrated_8', score_context_tokens: false },
   'calibrated_8, 16 context tokens': { mode: 'calibrated_8' },
   'labels alone (planted)': { mode: LABELS_ALONE },

@@ -84,7 +84,7 @@ const compensated = (rank: number, more = {}) => ({ mode: 'calibrated_8', compen
 const rows: [string, Record<string, unknown> | null][] = [
   ['dense', null],
   ['random', { mode: 'random' }],
-  ['svd_8, mean of all tokens', { mode: 'svd_8' }],
+  ['svd_8, mean of all tokens', { mode: 'svd_8', score_context_tokens: false }],
   ['svd_8, 16 context tokens', { mode: 'svd_8', score_tokens: 16, score_context_tokens: true }],
   ['calibrated_8, 16 context tokens', { mode: 'calibrated_8' }],
   ['calibrated_8, every context token', { mode: 'calibrated_8', score_tokens: 0 }],
