@@ -3,6 +3,7 @@ import { fromPretrained } from '@spft/models/node';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { leakConfig } from '../scripts/accuracy/leak-choices.js';
+import { leakTable } from '../scripts/accuracy/leak-table.js';
 import {
   type LeakSetting,
   leakTrial,
@@ -31,6 +32,20 @@ describe('randomAnswers()', () => {
     expect(randomAnswers(PROMPTS, 40, SETTING, 4)).not.toEqual(rows);
     // Not in turns: the answer before tells nothing.
     expect(last.slice(1).filter((id, n) => id === last[n]).length).toBeGreaterThan(10);
+  });
+});
+
+describe('leakTable()', () => {
+  it('has a line for each choice, over seeds, and shows what is below chance', () => {
+    const numbers = { chance: 1.386, training: 1.4, asTrained: 1.5, fromContext: null, dense: 1.5 };
+    const errors = { trainingError: 0.1, asTrainedError: 0.1, fromContextError: null, denseError: 0.1 };
+    const row = { ...numbers, ...errors, model: 'm', method: 'dense', copies: 1, prompts: 8, batchSize: 1, steps: 9 };
+    const leaky = { ...row, method: 'svd_8, every token; MLP 0.9', training: 0.5, fromContext: 2 };
+    const rows = [row, leaky, { ...leaky, seed: 1, training: 0.7 }].map((one) => ({ seed: 0, seconds: 1, ...one }));
+    expect(leakTable(rows).split('\n').slice(2)).toEqual([
+      '| m | 8 | 1 | 1 | dense |  | 1 | 1.400 | 1.500 |  | 1.500 |',
+      '| m | 8 | 1 | 1 | svd_8, every token | MLP 0.9 | 2 | **0.600** | 1.500 | 2.000 | 1.500 |',
+    ]);
   });
 });
 

@@ -14,8 +14,12 @@ export interface LeakRow extends LeakNumbers {
 }
 
 /** What is one row of the table. */
-const groupOf = ({ model, method, copies, prompts }: LeakRow) =>
-  [model, String(prompts), String(copies), ...(method.includes('; ') ? method.split('; ') : [method, ''])] as const;
+const groupOf = ({ model, method, copies, prompts, batchSize }: LeakRow) =>
+  [
+    model,
+    ...[prompts, copies, batchSize].map(String),
+    ...(method.includes('; ') ? method.split('; ') : [method, '']),
+  ] as const;
 
 const meanOf = (values: readonly (number | null)[]): number | null => {
   const known = values.filter((value) => value !== null);
@@ -38,7 +42,7 @@ export function leakTable(rows: readonly LeakRow[]): string {
     const seeds = String(new Set(ofGroup.map(({ seed }) => seed)).size);
     return [...groupOf(ofGroup[0]!), seeds, of('training'), of('asTrained'), of('fromContext'), of('dense')];
   };
-  const head = ['model', 'questions', 'labels a row', 'channels chosen by', 'sparsity', 'seeds'];
+  const head = ['model', 'questions', 'labels a row', 'rows a choice', 'channels chosen by', 'sparsity', 'seeds'];
   const losses = ['training, last half', 'new rows, chosen so', 'chosen from the context', 'densely'];
   const cells = [
     [...head, ...losses],

@@ -109,8 +109,11 @@ async function linesOf(path: string): Promise<LeakRow[]> {
 }
 
 async function merge(paths: readonly string[]): Promise<void> {
-  const rows = (await Promise.all(paths.map(linesOf))).flat();
-  const commit = execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8' }).trim();
+  const lines = (await Promise.all(paths.map(linesOf))).flat();
+  // Once each: a trial that was measured again takes its place.
+  const rows = [...new Map(lines.map((row) => [keyOf(row), row])).values()];
+  const head = () => execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8' }).trim();
+  const commit = values.commit ?? head();
   const provenance = {
     ...{ script: 'scripts/accuracy/leak.ts', machine: values.machine ?? '', commit, date: new Date().toISOString() },
     task: `one of ${values.answers.split(',').length} answers at random, every row seen once; nats for an answer, ± the standard error; chance is ln k`,
@@ -134,7 +137,7 @@ const { values } = parseArgs({
     ...{ held: { type: 'string', default: '128' }, length: { type: 'string', default: '80' } },
     ...{ prompts: { type: 'string', default: '8' }, seconds: { type: 'string', default: 'Infinity' } },
     ...{ answers: { type: 'string', default: ' Tom, Mia, Anna, Ben' } },
-    ...{ merge: { type: 'string' }, machine: { type: 'string' } },
+    ...{ merge: { type: 'string' }, machine: { type: 'string' }, commit: { type: 'string' } },
   },
 });
 if (values.merge !== undefined) await merge(values.merge.split(','));
