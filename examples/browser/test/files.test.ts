@@ -6,6 +6,7 @@ import { parseGguf } from '@spft/gguf';
 import { fromPretrained, saveGguf } from '@spft/models/node';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { HubServer } from '../../../packages/models/test/hub-server.js';
 import { useBackend } from '../../../test/support/backends.js';
 import { chromiumMissing, chromiumTitle } from '../../../test/support/chromium.js';
 import { BASE, downloaded, ended, fill, STEPS, savedLosses, settingsOf, someData, Visits } from './page.js';
@@ -155,6 +156,33 @@ describe.skipIf(chromiumMissing() !== null)(chromiumTitle('files of a visitor in
     expect(await ended(page)).toMatchObject({ error: '', status: expect.stringContaining('Done after 1 steps') });
     expect(visits.faults).toEqual([]);
   }, 180_000);
+
+  it('says that a model from the hub finds no room, and goes on with it when there is some', async () => {
+    const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
+    const files = Object.fromEntries(
+      await Promise.all(names.map(async (name) => [name, await readFile(`${BASE}/${name}`)] as const)),
+    );
+    const hub = await new HubServer(files).start();
+    try {
+      const page = await visits.open();
+      await fill(page, { ...settingsOf('lora'), steps: 1 }, await someData());
+      await page.selectOption('#model', 'hub');
+      await page.fill('#hub-address', hub.endpoint);
+      await page.fill('#hub-id', 'acme/tiny');
+      const session = await visits.context.newCDPSession(page);
+      const origin = new URL(page.url()).origin;
+      await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 3_000_000 });
+      await page.click('#start-button');
+      expect((await ended(page)).error).toMatch(/^The browser's storage for this page is full/);
+      await session.send('Storage.overrideQuotaForOrigin', { origin });
+      await fill(page, { ...settingsOf('lora'), steps: 1 }, null);
+      await page.click('#start-button');
+      expect(await ended(page)).toMatchObject({ error: '', status: expect.stringContaining('Done after 1 steps') });
+      expect(visits.faults).toEqual([]);
+    } finally {
+      await hub.stop();
+    }
+  }, 120_000);
 
   it('says what is missing where a run was saved that this browser cannot go on with', async () => {
     const page = await visits.open();

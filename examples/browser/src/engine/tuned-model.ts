@@ -59,7 +59,24 @@ function sparsityOf({ sparsity }: RunSettings, layers: number): SpftConfig {
   });
 }
 
-/** How a question stands before a model: its own chat template where it has one. */
+/** Whatever it is, templates put it down as it stands. */
+const ANSWER = 'answer';
+
+/**
+ * How a question stands before a model: its own chat template where it has one. Where that ends no turn by a token, as the quickstart's, an answer ends by the end
+ * of text all the same: from line breaks alone a model does not learn to stop.
+ */
 export function templateOf(tokenizer: Tokenizer): PromptTemplate {
-  return tokenizer.chatTemplates.size > 0 ? chatPromptTemplate(tokenizer) : promptTemplate('alpaca');
+  if (tokenizer.chatTemplates.size === 0) return promptTemplate('alpaca');
+  const chat = chatPromptTemplate(tokenizer);
+  const exchange = chat.full!({ instruction: 'question', input: '' }, ANSWER);
+  const endsTurns = exchange.slice(exchange.lastIndexOf(ANSWER) + ANSWER.length).trim() !== '';
+  const { eosTokenId } = tokenizer;
+  if (endsTurns || eosTokenId === null) return chat;
+  const end = tokenizer.decode([eosTokenId], { skipSpecialTokens: false });
+  return {
+    ...chat,
+    full: (fields, response) => chat.full!(fields, response) + end,
+    conversation: (turns, options) => chat.conversation!(turns, options) + (options.addGenerationPrompt ? '' : end),
+  };
 }
