@@ -1,3 +1,7 @@
+/**
+ * @file What a run is said to take, held against what it took.
+ * @own-process as WebAssembly's memory never shrinks, so that what other files took would count, and as a backend for WebGPU is registered.
+ */
 import { readFile } from 'node:fs/promises';
 import { parseLlamaConfig, type WeightMemory, weightMemory } from '@spft/models';
 import { fromPretrained, loadTokenizer, openModelDirectory } from '@spft/models/node';
