@@ -431,6 +431,7 @@ EXPORT int cublasLtMatmulAlgoCheck(uint64_t handle, uint64_t description, uint64
 EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* alpha, uint64_t a, uint64_t layout_a, uint64_t b, uint64_t layout_b,
                           const float* beta, uint64_t c, uint64_t layout_c, uint64_t d, uint64_t layout_d, const uint64_t* algorithm,
                           uint64_t workspace, size_t workspace_bytes, uint64_t stream) {
+  if (emulator::idle()) return BLAS_SUCCESS;
   ENTER_BLAS(cublasLtMatmul);
   if (emulator::usable()) return EXECUTION_FAILED;
   for (uint64_t each : {handle, description, layout_a, layout_b, layout_c, layout_d})
@@ -480,7 +481,6 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
   // C may be D, but only where both lie alike.
   if (*beta != 0 && c == d && (lc.leading != ld.leading || lc.order != ld.order)) return refuse(INVALID, "C and D are in one place but lie differently");
 
-  if (emulator::idle()) return BLAS_SUCCESS;
   // What is pointed to may change or be gone when the product is computed.
   return emulator::submit(stream, [=, alpha = *alpha, beta = *beta, la = la, lb = lb, lc = lc, ld = ld] {
     const size_t m = ld.rows, n = ld.columns, k = p.transpose_a ? la.rows : la.columns;

@@ -19,7 +19,7 @@ inline bool flag(const char* name) {
   return value && *value && strcmp(value, "0") != 0;
 }
 
-// Whether launches and products are only looked at: what the host takes for them is measured so.
+// Whether launches, products and copies to the device are not done, nor looked at: what the host takes for them is measured so.
 inline bool idle() {
   static const bool wanted = flag("SPFT_EMULATOR_IDLE");
   return wanted;

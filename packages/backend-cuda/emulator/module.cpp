@@ -158,6 +158,7 @@ EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, uint64_t han
 
 EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,
                           unsigned shared, uint64_t stream, void** parameters, void** extra) {
+  if (idle()) return SUCCESS;
   ENTER(cuLaunchKernel);
   if (!is_function(handle) || !is_stream(stream)) return INVALID_HANDLE;
   const Function& function = *(Function*)handle;
@@ -181,7 +182,6 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, uns
   if (kernel.parameters > 0 && !parameters) return refuse("no parameters");
   for (int i = 0; i < kernel.parameters; i++)
     if (!parameters[i]) return refuse("a parameter's address is null");
-  if (idle()) return SUCCESS;
   // The driver copies the parameters in the call.
   std::vector<std::vector<char>> copies;
   for (int i = 0; i < kernel.parameters; i++) copies.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel.parameter_bytes[i]);

@@ -217,13 +217,14 @@ export class CudaBackend extends tf.KernelBackend {
 
   /**
    * Memory in which what is derived from several tensors lies one after the other: each of them keeps its part, as `derived` would.
-   * @param bytes of each part.
+   * @param sizes numbers of each part. @param size bytes of a number.
    * @returns the address of the first.
    */
   derivedTogether(
     infos: readonly tf.TensorInfo[],
     name: string,
-    bytes: readonly number[],
+    sizes: readonly number[],
+    size: number,
     make: (info: tf.TensorInfo, address: number) => void,
   ): number {
     const first = this.derivedAddress(infos[0]!, name);
@@ -232,9 +233,10 @@ export class CudaBackend extends tf.KernelBackend {
     let together = first !== 0;
     for (let n = 0; together && n < infos.length; n++) {
       together = this.derivedAddress(infos[n]!, name) === next;
-      next += bytes[n]!;
+      next += sizes[n]! * size;
     }
     if (together) return first;
+    const bytes = sizes.map((count) => count * size);
     const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
     for (const info of infos) this.#refuseDerived(this.data.get(info.dataId), name);
     const total = bytes.reduce((sum, n) => sum + n, 0);

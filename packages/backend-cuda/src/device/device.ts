@@ -76,6 +76,7 @@ export class Device {
   abandoned = false;
   readonly #ordinal: number;
   #open = false;
+  #architecture: string | null = null;
 
   /** Looks at GPU `ordinal` without making a context. @throws CudaUnavailableError where there is none. */
   constructor(ordinal = 0) {
@@ -127,8 +128,8 @@ export class Device {
 
   /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper (the emulator has none of them). */
   get architecture(): string {
-    const architecture = `sm_${this.info.capability.join('')}`;
-    return architecture === 'sm_90' && this.info.name !== 'spft emulator' ? 'sm_90a' : architecture;
+    this.#architecture ??= architectureOf(this.info);
+    return this.#architecture;
   }
 
   /** False before `open` and after `close`. */
@@ -309,6 +310,11 @@ export class Device {
       if (end !== 0) this.driver.cuEventDestroy_v2(end);
     }
   }
+}
+
+function architectureOf({ capability, name }: DeviceInfo): string {
+  const architecture = `sm_${capability.join('')}`;
+  return architecture === 'sm_90' && name !== 'spft emulator' ? 'sm_90a' : architecture;
 }
 
 /** @param of what it was about, for the message. */

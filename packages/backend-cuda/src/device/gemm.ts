@@ -26,12 +26,13 @@ import {
 import { HostMemory, type NativeFunction } from '../libraries/native.js';
 import { BYTES } from '../storage.js';
 import { AlgorithmChoices } from './algorithm-choices.js';
+import { ByProduct } from './by-product.js';
 import { type Device, loadFrom } from './device.js';
 import type { Block, Memory } from './memory.js';
 import { alignmentOf, describe, type OperandType, type Product, planKey, similar } from './product.js';
 import { Proposals } from './proposals.js';
 
-export type { MatrixType, OperandType, Product } from './product.js';
+export { type MatrixType, type OperandType, type Product, productOf } from './product.js';
 
 interface Plan {
   readonly key: string;
@@ -65,12 +66,14 @@ export class Gemm {
   readonly #handle: number;
   /** By lane. */
   readonly #workspaces: Block[] = [];
-  readonly #plans = new Map<string, Plan>();
+  readonly #plans = new ByProduct<Plan>();
   readonly #choices: AlgorithmChoices;
   /** e.g. 120900. */
   readonly #version: number;
   readonly #out = new HostMemory(16);
   readonly #scalars = new HostMemory(8);
+  /** The same, as floats. */
+  readonly #alphaAndBeta = new Float32Array(this.#scalars.memory.buffer, this.#scalars.memory.byteOffset, 2);
   /** Ones, for the operand whose rows are not scaled where the other's are. */
   #ones: Block | null = null;
   /** See `#isShared`; null before it was asked. */
@@ -106,7 +109,7 @@ export class Gemm {
     profiler?.before();
     const status = this.#run(plan, plan.place, product, alpha, beta);
     if (status !== 0) this.#recover(plan, product, alpha, beta, status);
-    profiler?.after(`product ${describe(product)}`);
+    if (profiler) profiler.after(`product ${describe(product)}`);
     this.calls++;
   }
 
@@ -144,14 +147,15 @@ export class Gemm {
   /** @returns the status. */
   #run(plan: Plan, place: number, product: Product, alpha: number, beta: number): number {
     const { description, layouts, proposals } = plan;
-    const { memory, address } = this.#scalars;
-    memory.writeFloatLE(alpha, 0);
-    memory.writeFloatLE(beta, 4);
+    const { address } = this.#scalars;
+    this.#alphaAndBeta[0] = alpha;
+    this.#alphaAndBeta[1] = beta;
     const [a, b, c, d] = layouts;
     // cuBLASLt is column-major: row-major d = a·b is its dᵀ = bᵀ·aᵀ, so the operands change places.
     const { cublasLtMatmul } = this.#functions;
     const { b: left, a: right, c: added = product.d, d: written } = product;
-    const [workspace, stream] = [this.#workspaceOf(this.#device.lane), this.#device.stream];
+    const workspace = this.#workspaceOf(this.#device.lane);
+    const { stream } = this.#device;
     const betaAt = address + 4;
     // biome-ignore format: one line for each matrix
     return cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
@@ -200,13 +204,12 @@ export class Gemm {
   }
 
   #plan(product: Product): Plan {
-    const key = planKey(product);
-    const known = this.#plans.get(key);
+    const known = this.#plans.get(product);
     if (known) return known;
     this.#device.recording?.refuse(`a product was new to it, ${describe(product)}`);
     if (this.#plans.size >= MOST_PLANS) this.#forgetPlans();
-    const plan = this.#makePlan(product, key);
-    this.#plans.set(key, plan);
+    const plan = this.#makePlan(product, planKey(product));
+    this.#plans.add(product, plan);
     return plan;
   }
 

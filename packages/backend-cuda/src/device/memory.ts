@@ -14,6 +14,8 @@ import { type Device, driverError } from './device.js';
 export type { Block } from './block.js';
 
 const out = new HostMemory(16);
+/** Its first 8 bytes; a big integer would be made for each address. */
+const words = new Uint32Array(out.memory.buffer, out.memory.byteOffset, 2);
 
 export class Memory {
   readonly #device: Device;
@@ -44,7 +46,7 @@ export class Memory {
     if (status === CUDA_ERROR_OUT_OF_MEMORY) throw this.#outOfMemory(size);
     if (status !== 0)
       throw new CudaError('cuMemAllocAsync', status, CUDA_ERRORS[status] ?? 'CUresult', `${size} bytes`);
-    const address = Number(out.memory.readBigUInt64LE(0));
+    const address = words[0]! + words[1]! * 2 ** 32;
     const held = this.#held.get(by);
     if (held) {
       held.bytes += size;

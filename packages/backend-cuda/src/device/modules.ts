@@ -16,8 +16,12 @@ export type { Kernel } from './kernel.js';
 interface KnownKernel {
   readonly file: string;
   readonly defines: Defines;
+  /** What it was asked for by last: mostly the same object again, which need not be looked through. */
+  asked: Defines;
   readonly kernel: Kernel;
 }
+
+const NONE: Defines = Object.freeze({});
 
 /** A kernel of a file is always asked for with definitions of the same names. */
 function areSame(one: Defines, other: Defines): boolean {
@@ -41,14 +45,19 @@ export class Modules {
    * @param parameters one letter each: p device address, i int32, f float, l int64.
    * @throws CudaCompileError.
    */
-  kernel(file: string, entry: string, parameters: string, defines: Defines = {}): Kernel {
+  kernel(file: string, entry: string, parameters: string, defines: Defines = NONE): Kernel {
     // On the path of every launch, so without arrays, and without strings that are made anew.
     let variants = this.#kernels.get(entry);
     if (!variants) {
       variants = [];
       this.#kernels.set(entry, variants);
     }
-    for (const known of variants) if (known.file === file && areSame(known.defines, defines)) return known.kernel;
+    for (const known of variants) if (known.asked === defines && known.file === file) return known.kernel;
+    for (const known of variants) {
+      if (known.file !== file || !areSame(known.defines, defines)) continue;
+      known.asked = defines;
+      return known.kernel;
+    }
     this.#device.recording?.refuse(`the kernel ${entry} was new to it`);
     let variant = file;
     for (const name in defines) variant += ` ${name}=${defines[name]}`;
@@ -59,7 +68,7 @@ export class Modules {
     }
     const handle = this.#device.handle('cuModuleGetFunction', module, entry);
     const kernel = { handle, name: entry, parameters: [...parameters] as Parameter[], sharedBytes: 48 * 1024 };
-    variants.push({ file, defines: { ...defines }, kernel });
+    variants.push({ file, defines: { ...defines }, asked: defines, kernel });
     return kernel;
   }
 

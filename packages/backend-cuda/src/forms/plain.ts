@@ -1,7 +1,7 @@
 /** @file Frozen matrices in bf16 or float, as they lie: the form that everything else is measured against. */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
-import type { MatrixType } from '../device/gemm.js';
+import { type MatrixType, productOf } from '../device/gemm.js';
 import { gatherColumns } from '../spft/select/gather-columns.js';
 import { gatherRows, gatherRowsTo } from '../spft/tokens/gather-rows.js';
 import { BYTES } from '../storage.js';
@@ -36,9 +36,22 @@ export function multiplyPlain(
   { d, type: outputType, ldd, beta, c }: Sum,
 ): void {
   const n = weight.shape[transposeB ? 0 : 1]!;
+  const product = productOf(m, n, k, type, outputType);
+  product.transposeB = transposeB;
+  product.a = a;
+  product.c = c;
+  product.d = d;
+  product.ldd = ldd;
+  product.beta = beta;
+  if (backend.physical(weight) === type) {
+    product.b = backend.address(weight);
+    backend.multiply(product);
+    return;
+  }
   const w = backend.as(weight, type);
   try {
-    backend.multiply({ m, n, k, transposeB, type, outputType, a, b: backend.address(w), d, ldd, beta, c });
+    product.b = backend.address(w);
+    backend.multiply(product);
   } finally {
     backend.release(w);
   }

@@ -57,12 +57,20 @@ export function inScope<T>(backend: CudaBackend, f: (scope: Scope) => T): T {
 }
 
 /** Element type that a kernel computes in: bf16 where all of its tensors are, else float. */
-export const typeOf = (backend: CudaBackend, ...infos: readonly tf.TensorInfo[]): MatrixType =>
-  infos.every((info) => backend.physical(info) === 'bf16') ? 'bf16' : 'f32';
+export function typeOf(backend: CudaBackend, ...infos: readonly tf.TensorInfo[]): MatrixType {
+  for (const info of infos) if (backend.physical(info) !== 'bf16') return 'f32';
+  return 'bf16';
+}
 
 /** 1 where rows of n numbers that begin at these addresses can be accessed eight numbers at a time (octets.cuh), else 0. */
-export const aligned = (n: number, ...addresses: readonly number[]): 0 | 1 =>
-  n % 8 === 0 && addresses.every((address) => address % 16 === 0) ? 1 : 0;
+export function allAligned(n: number, addresses: readonly number[]): 0 | 1 {
+  if ((n & 7) !== 0) return 0;
+  // Of an address, which is beyond 32 bits, the last of these are much faster than its remainder.
+  for (const address of addresses) if ((address & 15) !== 0) return 0;
+  return 1;
+}
+
+export const aligned = (n: number, ...addresses: readonly number[]): 0 | 1 => allAligned(n, addresses);
 
 /** A product whose inner dimension may be 0. */
 export function multiply(backend: CudaBackend, product: Product): void {
@@ -84,6 +92,8 @@ export function multiply(backend: CudaBackend, product: Product): void {
  */
 export function halfOf(backend: CudaBackend, info: tf.TensorInfo): number {
   if (backend.physical(info) === 'bf16') return backend.address(info);
+  const known = backend.derivedAddress(info, HALF);
+  if (known !== 0) return known;
   const size = info.shape.reduce((product, n) => product * n, 1);
   return backend.derived(info, HALF, size * BYTES.bf16, (address) => {
     const kernel = backend.kernel('cast', 'cast_elements', 'ppl', { FROM: 'float', TO: 'bf16' });

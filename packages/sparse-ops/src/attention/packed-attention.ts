@@ -11,6 +11,7 @@ import type { HeadLayout, PackedLayout } from '../contract/types.js';
 import { batchedProduct } from '../engine/batched-matmul.js';
 import { runOp } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
+import { sharing } from '../engine/tfjs-kernels.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { packedAttentionGradOnHost, packedAttentionOnHost } from '../kernels/host/packed-attention.js';
 import { packedAttentionGradOnWasm, packedAttentionOnWasm } from '../kernels/host/packed-attention-wasm.js';
@@ -163,7 +164,7 @@ export function packedAttention(
         forward(q, k, v, layout, heads),
       ]);
       // A kernel that gives more than the output wants all of it back.
-      return { outputs: [y], kept: kept.length > 0 ? [tf.clone(y), ...kept] : [] };
+      return { outputs: [y], kept: kept.length > 0 ? [sharing(y), ...kept] : [] };
     },
     gradient([dy], [q, k, v, y, ...kept]) {
       const inputs = { q: q!, k: k!, v: v!, dy: dy!, ...(y && { y }) };

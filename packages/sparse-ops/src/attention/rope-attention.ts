@@ -6,6 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type { HeadLayout, PackedLayout } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
+import { sharing } from '../engine/tfjs-kernels.js';
 import { checkAttention, packedAttention } from './packed-attention.js';
 import { checkRope, rope } from './rope.js';
 
@@ -45,7 +46,7 @@ export function ropeAttention(
     saves: [v, cos, sin],
     run() {
       const [y, ...kept] = runKernel('SpftRopeAttention', { q, k, v, cos, sin }, { layout, heads });
-      return { outputs: [y], kept: [y.clone(), ...kept] };
+      return { outputs: [y], kept: [sharing(y), ...kept] };
     },
     gradient([dy], [v, cos, sin, y, ...kept]) {
       const others = Object.fromEntries(kept.map((t, n) => [`kept${n}`, t]));

@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { KernelAttributesOf, KernelInputsOf, KernelName, KernelTensorsOf } from '../contract/kernels.js';
 import { CONTRACT } from '../contract/kernels.js';
 import { meetBackend } from './meet-backend.js';
+import { activeKernel, runKernelOf, runUpdate } from './tfjs-kernels.js';
 
 let kernelsAllowed = true;
 
@@ -31,7 +32,7 @@ export function withoutKernels<T>(f: () => T): T {
 
 /** Whether the active backend has a kernel of its own for this name, to be used now. */
 export function hasKernel(kernelName: KernelName): boolean {
-  return kernelsAllowed && tf.getKernel(kernelName, tf.getBackend()) !== undefined;
+  return kernelsAllowed && activeKernel(kernelName) !== undefined;
 }
 
 /**
@@ -45,7 +46,7 @@ export function runKernel<Name extends KernelName>(
   inputs: KernelInputsOf<Name, tf.Tensor>,
   attributes: KernelAttributesOf<Name>,
 ): KernelTensorsOf<Name> {
-  const made = tf.engine().runKernel(kernelName, inputs as never, attributes as never) as tf.Tensor | tf.Tensor[];
+  const made = runKernelOf(kernelName, inputs, attributes as object);
   // A kernel of one output and others that it may keep may give the one alone.
   const listed = Array.isArray(made) || CONTRACT[kernelName].outputs.length === 1 ? made : [made];
   return listed as KernelTensorsOf<Name>;
@@ -68,4 +69,28 @@ export function runOp<Name extends KernelName>(
   meetBackend();
   if (hasKernel(kernelName)) return runKernel(kernelName, inputs, attributes);
   return tf.tidy(composition as () => tf.TensorContainer) as KernelTensorsOf<Name>;
+}
+
+/**
+ * Runs the active backend's kernel `kernelName`, or the composition where there is none, and assigns what it gives to `variables`, one to each. Call it off the
+ * tape. Nothing is left of either.
+ */
+export function runUpdateOp<Name extends KernelName>(
+  kernelName: Name,
+  inputs: KernelInputsOf<Name, tf.Tensor>,
+  attributes: KernelAttributesOf<Name>,
+  composition: () => tf.Tensor[],
+  variables: readonly tf.Variable[],
+): void {
+  meetBackend();
+  if (hasKernel(kernelName)) {
+    runUpdate(kernelName, inputs, attributes as object, variables);
+    return;
+  }
+  tf.tidy(() => {
+    const values = composition();
+    variables.forEach((variable, n) => {
+      variable.assign(values[n]!);
+    });
+  });
 }

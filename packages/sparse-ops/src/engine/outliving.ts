@@ -19,9 +19,14 @@ export interface Outliving {
   from(saved: readonly tf.Tensor[]): Living;
 }
 
+/** Where all of them live. */
+const all: Outliving = { saves: [], from: () => (tensor) => tensor };
+
 /** @param tensors null for none. */
 export function outliving(tensors: readonly (tf.Tensor | null | undefined)[]): Outliving {
-  const saves = [...new Set(tensors.filter((tensor): tensor is tf.Tensor => !!tensor && endsWithScope(tensor)))];
+  const saves: tf.Tensor[] = [];
+  for (const tensor of tensors) if (tensor && endsWithScope(tensor) && !saves.includes(tensor)) saves.push(tensor);
+  if (saves.length === 0) return all;
   return {
     saves,
     from:

@@ -7,10 +7,12 @@
  * computed again (`recomputed`).
  */
 import * as tf from '@tensorflow/tfjs';
+import { readyGradients } from './backward.js';
 import { tellOfGradients } from './gradient-listener.js';
 import { type Living, outliving } from './outliving.js';
 import { isRecording, noGradient } from './tape.js';
 import { addTapeNode, isInnerGradient } from './tfjs-internals.js';
+import { sharing } from './tfjs-kernels.js';
 
 export interface OpResult<O extends readonly tf.Tensor[]> {
   /** Owned by the caller of the op. */
@@ -38,8 +40,9 @@ export interface OpDefinition<O extends readonly tf.Tensor[]> {
   gradient(dys: readonly tf.Tensor[], saved: readonly tf.Tensor[], living: Living): Readonly<Record<string, tf.Tensor>>;
 }
 
-/** Gradients that an op here has given to another tensor of the tape, which alone refers to them. */
-const passedOn = new WeakSet<tf.Tensor>();
+/** Marks gradients that an op here has given to another tensor of the tape, which alone refers to them. On the tensor: a set of them costs more to collect. */
+const PASSED_ON = Symbol('passed on');
+type Passed = tf.Tensor & { [PASSED_ON]?: true };
 
 interface Recipe {
   readonly from: readonly tf.Tensor[];
@@ -80,36 +83,48 @@ export function recomputedAs<T extends tf.Tensor>(
 export function recordOp<O extends readonly tf.Tensor[]>(op: OpDefinition<O>): O {
   const { outputs, kept } = noGradient(() => op.run());
   if (!isRecording()) {
-    tf.dispose([...kept]);
+    for (const tensor of kept) tensor.dispose();
     return outputs;
   }
   const reads = outliving(op.reads ?? []);
   const needed = [...op.saves, ...reads.saves];
   const recipesOf = needed.map((tensor) => recipes.get(tensor));
-  const sources = needed.flatMap((tensor, n) => recipesOf[n]?.from ?? [tensor]);
-  const saved = [...noGradient(() => sources.map((tensor) => tf.clone(tensor))), ...kept].map((t) => tf.keep(t));
+  const saved: tf.Tensor[] = [];
+  noGradient(() => {
+    needed.forEach((tensor, n) => {
+      for (const source of recipesOf[n]?.from ?? [tensor]) saved.push(tf.keep(sharing(source)));
+    });
+  });
+  for (const tensor of kept) saved.push(tf.keep(tensor));
 
   const gradient = (dyOrDys: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) => {
     const dys = Array.isArray(dyOrDys) ? dyOrDys : [dyOrDys];
     const remade: tf.Tensor[] = [];
     let next = 0;
-    const whole = recipesOf.map((recipe) => {
-      if (!recipe) return saved[next++]!;
+    const whole: tf.Tensor[] = [];
+    for (const recipe of recipesOf) {
+      if (!recipe) {
+        whole.push(saved[next++]!);
+        continue;
+      }
       const from = saved.slice(next, next + recipe.from.length);
       next += from.length;
-      remade.push(noGradient(() => recipe.make(from)));
-      return remade.at(-1)!;
-    });
-    const [own, read] = [whole.slice(0, op.saves.length), whole.slice(op.saves.length)];
-    const gradients = op.gradient(dys, [...own, ...saved.slice(next)], reads.from(read));
-    tf.dispose(remade);
+      const made = noGradient(() => recipe.make(from));
+      remade.push(made);
+      whole.push(made);
+    }
+    const read = whole.splice(op.saves.length);
+    for (; next < saved.length; next++) whole.push(saved[next]!);
+    const gradients = op.gradient(dys, whole, reads.from(read));
+    for (const tensor of remade) tensor.dispose();
     // In a gradient of a gradient the same node is asked again.
     if (!isInnerGradient()) {
-      tf.dispose([...dys.filter((dy) => passedOn.has(dy)), ...saved]);
-      for (const g of Object.values(gradients)) passedOn.add(g);
+      for (const dy of dys as Passed[]) if (dy[PASSED_ON]) dy.dispose();
+      for (const tensor of saved) tensor.dispose();
+      for (const name in gradients) (gradients[name] as Passed)[PASSED_ON] = true;
     }
     tellOfGradients(op.inputs, gradients);
-    return Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, () => g]));
+    return readyGradients(gradients);
   };
   addTapeNode(op.name, op.inputs, outputs, gradient, saved, {});
   return outputs;

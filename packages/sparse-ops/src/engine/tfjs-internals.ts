@@ -1,6 +1,6 @@
 /**
- * @file All that is used of tfjs's engine beyond its typings, and what is replaced of its backends: the one place to look at when tfjs changes.
- * tfjs-internals.test.ts holds each of them to what is expected here, and names the versions for which it did.
+ * @file All that is used of tfjs's engine beyond its typings, and what is replaced of its backends: the one place to look at when tfjs changes, with
+ * tfjs-kernels.ts, which runs kernels. tfjs-internals.test.ts holds each of them to what is expected here, and names the versions for which it did.
  */
 import * as tf from '@tensorflow/tfjs';
 
@@ -20,22 +20,35 @@ interface Engine {
     dy: tf.Tensor,
     allowNoGradients: boolean,
   ): { readonly grads: readonly (tf.Tensor | undefined)[] };
+  runKernel(kernelName: string, inputs: object, attributes: object): tf.Tensor | tf.Tensor[];
+  makeTensorFromTensorInfo(info: tf.TensorInfo): tf.Tensor;
+  startTape(): void;
+  endTape(): void;
+  readonly backend: ReferenceCounting;
+  readonly backendName: string;
   readonly state: {
     readonly gradientDepth: number;
+    readonly profiling: boolean;
+    /** By dataId. */
+    readonly tensorInfo: { get(dataId: object): { readonly backend: object } | undefined };
     /** `tf.tidy`s that are under way. */
     readonly scopeStack: readonly { readonly id: number }[];
     kernelDepth: number;
-    activeTape:
-      | readonly {
-          readonly inputs: Readonly<Record<string, tf.Tensor>>;
-          readonly outputs: readonly tf.Tensor[];
-          readonly saved?: readonly tf.Tensor[] | null;
-        }[]
-      | null;
+    activeTape: readonly TapeNode[] | null;
   };
 }
 
-const engine = () => tf.engine() as unknown as Engine;
+/** An op on the tape. */
+export interface TapeNode {
+  readonly kernelName: string;
+  readonly inputs: Readonly<Record<string, tf.Tensor>>;
+  readonly outputs: readonly tf.Tensor[];
+  readonly saved?: readonly tf.Tensor[] | null;
+  /** @param dys null for outputs that nothing depends on. */
+  readonly gradient?: (dys: (tf.Tensor | null)[]) => Readonly<Record<string, () => tf.Tensor>>;
+}
+
+export const engine = (): Engine => tf.engine() as unknown as Engine;
 
 /**
  * Puts an op on the tape: tfjs does so for its own kernels, and for `tf.customGrad` with one output alone.
@@ -115,9 +128,11 @@ export function gradientsOnOwnTape(f: () => tf.Tensor, xs: tf.Tensor[], dy: tf.T
  * function's scope has ended.
  */
 export function endsWithScope(tensor: tf.Tensor): boolean {
-  const { kept, scopeId } = tensor as unknown as { readonly kept: boolean; readonly scopeId: number };
-  if (kept || tensor instanceof tf.Variable) return false;
-  return engine().state.scopeStack.some(({ id }) => id === scopeId);
+  const { kept, scopeId } = tensor as unknown as { readonly kept: boolean; readonly scopeId?: number };
+  // Variables are of no scope.
+  if (kept || scopeId === undefined) return false;
+  for (const { id } of engine().state.scopeStack) if (id === scopeId) return true;
+  return false;
 }
 
 let ownTapes = 0;
@@ -125,9 +140,23 @@ let ownTapes = 0;
 /** Whether `gradientsOnOwnTape` is under way, whose gradients are parts of those of the tape that is put aside. */
 export const isOnOwnTape = (): boolean => ownTapes > 0;
 
-/** What is used of a wasm backend here. */
+/** What is used of a backend here. */
 interface ReferenceCounting {
   incRef(dataId: object): void;
+  disposeData(dataId: object): boolean;
+}
+
+/** Runs `f` on a new tape. @returns what it gave, and the tape, which lies with the engine until `forgetTape`. Not within a gradient. */
+export function recordedOnTape<T extends tf.Tensor>(f: () => T): { readonly y: T; readonly tape: readonly TapeNode[] } {
+  const the = engine();
+  the.startTape();
+  let y: T;
+  try {
+    y = tf.tidy('forward', f);
+  } finally {
+    the.endTape();
+  }
+  return { y, tape: the.state.activeTape! };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** @file `@spft/sparse-ops/internals`: what other packages of spft need of this one. It may change with any version. */
 export { ropeFrequencies } from '../attention/rope-tables.js';
 export { addAll } from '../engine/add-all.js';
+export { type ValueAndGradients, valueAndGradients } from '../engine/backward.js';
 export { type GradientListener, withGradientListener } from '../engine/gradient-listener.js';
 export { type Outliving, outliving } from '../engine/outliving.js';
 export { recordOp } from '../engine/record-op.js';

@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { ChannelSelection } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
+import { sharing } from '../engine/tfjs-kernels.js';
 import { someStored } from '../forms/stored-matrix.js';
 import { checkLayer, type OnTopOptions, weightsOf } from '../project/frozen-layer.js';
 import { linear } from '../project/linear.js';
@@ -102,7 +103,7 @@ export function gatedMlp(
         denseRows,
       };
       const dx = runKernel('SpftGatedMlpGrad', { dy: dy!, ...kept }, attributes);
-      return { x: dx, residual: tf.clone(dy!) };
+      return { x: dx, residual: sharing(dy!) };
     },
   });
   return y;

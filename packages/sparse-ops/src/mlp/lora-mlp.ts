@@ -8,6 +8,7 @@ import type { ChannelSelection } from '../contract/types.js';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
 import { noGradient } from '../engine/tape.js';
+import { sharing } from '../engine/tfjs-kernels.js';
 import { someStored } from '../forms/stored-matrix.js';
 import {
   branchTensors,
@@ -104,7 +105,7 @@ function byOneKernel(
       };
       const [dx, ...others] = runKernel('SpftLoraMlpGrad', inputs, lasting);
       const ofBranches = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
-      return { x: dx, residual: tf.clone(dy!), ...ofBranches };
+      return { x: dx, residual: sharing(dy!), ...ofBranches };
     },
   });
   return recorded;

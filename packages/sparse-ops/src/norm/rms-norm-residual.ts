@@ -8,6 +8,7 @@ import { hasKernel, runKernel } from '../engine/op.js';
 import { outliving } from '../engine/outliving.js';
 import { recomputed, recordOp } from '../engine/record-op.js';
 import { constant, isConstant, noGradient } from '../engine/tape.js';
+import { sharing } from '../engine/tfjs-kernels.js';
 import { rmsNorm } from './rms-norm.js';
 
 /**
@@ -29,7 +30,7 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
       runKernel('SpftRmsNorm', { x: x!, weight: frozen.from(saved)(weight) }, { eps, again: true }),
     );
   if (isConstant(x)) {
-    const outputs = noGradient(() => [normed(x), tf.clone(x)] as [tf.Tensor2D, tf.Tensor2D]);
+    const outputs = noGradient(() => [normed(x), sharing(x)] as [tf.Tensor2D, tf.Tensor2D]);
     return [constant(outputs[0]), constant(outputs[1])];
   }
   return recordOp<[tf.Tensor2D, tf.Tensor2D]>({
@@ -37,7 +38,7 @@ export function rmsNormResidual(x: tf.Tensor2D, weight: tf.Tensor1D, eps: number
     inputs: { x },
     saves: [x],
     reads: [weight],
-    run: () => ({ outputs: [normed(x), tf.clone(x)], kept: [] }),
+    run: () => ({ outputs: [normed(x), sharing(x)], kept: [] }),
     gradient: ([dy, dresidual], [x], living) => {
       const inputs = { x: x!, weight: living(weight), dy: dy!, dresidual: dresidual! };
       return { x: runKernel('SpftRmsNormResidualGrad', inputs, { eps }) };

@@ -7,6 +7,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { recordOp } from '../engine/record-op.js';
+import { sharing } from '../engine/tfjs-kernels.js';
 import { someStored } from '../forms/stored-matrix.js';
 import { gatherColumns } from '../select/gather-columns.js';
 import { joinSlices, sliceRows } from '../tokens/row-slices.js';
@@ -78,7 +79,7 @@ export function projectColumns(
       const inputs = { x: x!, dy: dy!, ...kept };
       const [dx, ...others] = runKernel('SpftProjectColumnsGrad', inputs, attributes);
       const ofBranch = Object.fromEntries(Object.keys(branches).map((name, n) => [name, others[n]!]));
-      return { x: dx, residual: tf.clone(dy!), ...ofBranch };
+      return { x: dx, residual: sharing(dy!), ...ofBranch };
     },
   });
   return y;

@@ -1,6 +1,7 @@
 /** @file Norm of all gradients together, and the factor by which clipping scales them. Nothing is read back to the host. */
 import * as tf from '@tensorflow/tfjs';
 import { addAll } from '../engine/add-all.js';
+import { namesOf } from '../engine/names.js';
 import { runOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { globalNormOnHost } from '../kernels/host/optimizer-update.js';
@@ -13,7 +14,9 @@ registerHostKernel('SpftGlobalNorm', globalNormOnHost);
  */
 export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
   if (tensors.length === 0) return tf.scalar(0);
-  const named = Object.fromEntries(tensors.map((t, n) => [`t${n}`, t]));
+  const named: Record<string, tf.Tensor> = {};
+  const names = namesOf('t', tensors.length);
+  for (let n = 0; n < tensors.length; n++) named[names[n]!] = tensors[n]!;
   return runOp('SpftGlobalNorm', named, { count: tensors.length }, () => {
     const squares = tensors.map((t) => tf.sum(tf.square(t)));
     return tf.sqrt(addAll(squares)) as tf.Scalar;

@@ -5,8 +5,9 @@
  * nothing back. A kernel takes all tensors as inputs `<role><n>` and returns the new values; they replace those of the variables.
  */
 import * as tf from '@tensorflow/tfjs';
-import type { KernelName } from '../contract/kernels.js';
-import { runOp } from '../engine/op.js';
+import type { KernelAttributesOf } from '../contract/kernels.js';
+import { namesOf } from '../engine/names.js';
+import { runUpdateOp } from '../engine/op.js';
 import { registerHostKernel } from '../kernels/host/host-kernel.js';
 import { adamwOnHost, sgdOnHost } from '../kernels/host/optimizer-update.js';
 
@@ -53,12 +54,13 @@ export function zeroMoments(parameters: readonly tf.Variable[]): tf.Variable[] {
 type Role = readonly [role: string, tensors: readonly tf.Tensor[]];
 
 /** Runs an update and hands its outputs, role after role, to the variables of those roles. */
-function update(
-  kernelName: KernelName,
+function update<Name extends 'SpftAdamw' | 'SpftSgd'>(
+  kernelName: Name,
   inputs: readonly Role[],
   outputs: readonly (readonly tf.Variable[])[],
   gradientScale: tf.Scalar | undefined,
-  run: (named: Readonly<Record<string, tf.Tensor>>) => tf.Tensor[],
+  attributes: KernelAttributesOf<Name>,
+  composition: () => tf.Tensor[],
 ): void {
   const [, parameters] = inputs[0]!;
   for (const [role, tensors] of inputs) {
@@ -75,16 +77,10 @@ function update(
   }
   const named: Record<string, tf.Tensor> = gradientScale ? { gradientScale } : {};
   for (const [role, tensors] of inputs) {
-    tensors.forEach((t, n) => {
-      named[`${role}${n}`] = t;
-    });
+    const names = namesOf(role, tensors.length);
+    for (let n = 0; n < tensors.length; n++) named[names[n]!] = tensors[n]!;
   }
-  tf.tidy(() => {
-    const values = run(named);
-    outputs.flat().forEach((variable, n) => {
-      variable.assign(values[n]!);
-    });
-  });
+  runUpdateOp(kernelName, named as never, attributes, composition, outputs.flat());
 }
 
 /** What of AdamW varies from step to step: 1 − learning rate · weight decay, the step's size, the correction of the root. */
@@ -145,7 +141,8 @@ export function adamwUpdate(
     ],
     [parameters, firstMoments, secondMoments],
     gradientScale,
-    (named) => runOp('SpftAdamw', named, attributes, composition),
+    attributes,
+    composition,
   );
 }
 
@@ -181,7 +178,6 @@ export function sgdUpdate(
     const moved = parameters.map((p, n) => tf.sub(p, tf.mul(steps[n]!, learningRate)));
     return momentum === 0 ? moved : [...moved, ...steps];
   };
-  update('SpftSgd', roles, [parameters, momenta], gradientScale, (named) =>
-    runOp('SpftSgd', named, { count, learningRate, weightDecay, momentum, ...recorded(options) }, composition),
-  );
+  const attributes = { count, learningRate, weightDecay, momentum, ...recorded(options) };
+  update('SpftSgd', roles, [parameters, momenta], gradientScale, attributes, composition);
 }

@@ -2,7 +2,7 @@
  * @file Loss and gradients of a micro-batch, and their sum over the micro-batches of a step. Nothing is read back to the host.
  */
 import type { ForwardOptions, PackedBatch, TrainableModel } from '@spft/models';
-import { orForgetTape } from '@spft/sparse-ops/internals';
+import { orForgetTape, valueAndGradients } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 
 export interface LossAndGradients {
@@ -24,8 +24,8 @@ export function lossAndGradients(
 /** A loss and its gradients by `variables`, in one tidy. */
 export function gradientsOf(computeLoss: () => tf.Scalar, variables: readonly tf.Variable[]): LossAndGradients {
   const results = tf.tidy(() => {
-    const { value, grads } = orForgetTape(() => tf.variableGrads(computeLoss, [...variables]));
-    return [value, ...variables.map((variable) => grads[variable.name] ?? tf.zerosLike(variable))];
+    const { value, gradients } = orForgetTape(() => valueAndGradients(computeLoss, variables));
+    return [value, ...gradients.map((gradient, n) => gradient ?? tf.zerosLike(variables[n]!))];
   });
   const [loss, ...gradients] = results;
   return { loss: loss as tf.Scalar, gradients };

@@ -35,8 +35,24 @@ const BACKWARD = { Q_WARPS: 8, Q_BLOCK_N: 64, Q_MIN_BLOCKS: 1, KV_WARPS: 8, KV_B
 /** Of those with Hopper's warpgroup products: stages of the ring. The gradient of keys and values has tiles as with mma.sync. */
 const STAGES = 6;
 
+const plans = new Map<string, Plan>();
+/** What was asked for by last, which every layer of a model asks for. */
+let last = { d: 0, heads: 0, kvHeads: 0, type: '', onTensorCores: false, onHopper: false, plan: null as Plan | null };
+
+/** `makePlan`, made once. */
+function planFor(of: HeadLayout, type: 'bf16' | 'f32', onTensorCores: boolean, onHopper: boolean): Plan {
+  const { heads, kvHeads, headDim: d } = of;
+  const isLast = last.d === d && last.heads === heads && last.kvHeads === kvHeads && last.type === type;
+  if (last.plan && isLast && last.onTensorCores === onTensorCores && last.onHopper === onHopper) return last.plan;
+  const key = [heads, kvHeads, d, type, onTensorCores, onHopper].join();
+  const plan = plans.get(key) ?? makePlan(of, type, onTensorCores, onHopper);
+  plans.set(key, plan);
+  last = { d, heads, kvHeads, type, onTensorCores, onHopper, plan };
+  return plan;
+}
+
 /** As the head of cuda/packed-attention.cu and packed-attention-grad.cu says. */
-function planFor(
+function makePlan(
   { heads, kvHeads, headDim: d }: HeadLayout,
   type: 'bf16' | 'f32',
   onTensorCores: boolean,
@@ -87,7 +103,9 @@ function fitsTensorCores(
   headDim: number,
   tensors: readonly TensorInfo[],
 ): boolean {
-  return type === 'bf16' && (headDim === 64 || headDim === 128) && tensors.every((t) => backend.address(t) % 16 === 0);
+  if (type !== 'bf16' || (headDim !== 64 && headDim !== 128)) return false;
+  for (const t of tensors) if ((backend.address(t) & 15) !== 0) return false;
+  return true;
 }
 
 const isHopper = (backend: CudaBackend) => backend.device.architecture === 'sm_90a';
@@ -187,7 +205,7 @@ export function attendGrad(
     const [dq, dk, dv] = made.map((t) => backend.address(t)) as [number, number, number];
     const tables = turn ? [turn.cos, turn.sin].map((table) => scope.address(table, 'f32')) : [0, 0];
     const onTensorCores =
-      fitsTensorCores(backend, type, d, [...tensors, ...made]) && tables.every((table) => table % 16 === 0);
+      fitsTensorCores(backend, type, d, [...tensors, ...made]) && tables.every((table) => (table & 15) === 0);
     const plan = planFor(heads, type, onTensorCores, isHopper(backend));
     const B = layout.sequenceStarts.length - 1;
     const places = [backend.constant(layout.sequenceStarts), backend.constant(layout.rowOfToken), B, T, K];

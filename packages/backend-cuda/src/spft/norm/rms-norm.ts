@@ -1,8 +1,10 @@
 /** @file RMSNorm with a frozen weight, and its gradient: rows in registers, sums in float. */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import type { MatrixType } from '../../device/gemm.js';
+import type { Defines } from '../../device/modules.js';
 import { codesAlong } from '../../forms/codes-along.js';
-import { aligned, inScope, typeOf } from '../../shared/tensors.js';
+import { allAligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import type { CudaKernels } from '../contract.js';
@@ -21,6 +23,29 @@ const RESIDENT = { rms_norm: 1536, rms_norm_grad: 1024 } as const;
 /** A block of threads has a row: enough of them to hold it, at most 1024. */
 const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
 
+type Types = (typeof TYPES)[MatrixType][MatrixType];
+
+/** Definitions of x's and the weight's types, of rows in registers those of octets and threads too: by types, each made once. */
+const TYPES = {
+  f32: { f32: { X: C_TYPE.f32, W: C_TYPE.f32 }, bf16: { X: C_TYPE.f32, W: C_TYPE.bf16 } },
+  bf16: { f32: { X: C_TYPE.bf16, W: C_TYPE.f32 }, bf16: { X: C_TYPE.bf16, W: C_TYPE.bf16 } },
+};
+const inRegisters = new Map<Types, Defines[]>();
+
+function definesFor(types: Types, octets: 1 | 4, most: 512 | 1024): Defines {
+  const known = inRegisters.get(types) ?? [];
+  inRegisters.set(types, known);
+  const place = octets + most;
+  known[place] ??= { ...types, OCTETS: octets, THREADS: most };
+  return known[place];
+}
+
+/** Names and parameters of the two kernels of each; those of rows in registers take codes and scales before the sizes. */
+const KERNELS = {
+  rms_norm: { long: 'rms_norm_long', ofLong: 'pppif', parameters: 'pppppiifi' },
+  rms_norm_grad: { long: 'rms_norm_grad_long', ofLong: 'pppppif', parameters: 'pppppppiifi' },
+} as const;
+
 /**
  * Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any.
  * @param along where it writes codes too; asked by the one that can.
@@ -28,24 +53,28 @@ const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.
 function overRows(
   backend: CudaBackend,
   entry: keyof typeof RESIDENT,
-  types: { readonly X: string; readonly W: string },
+  types: Types,
   [rows, n]: readonly [number, number],
   addresses: readonly number[],
   along: () => readonly [codes: number, scales: number],
   eps: number,
 ): void {
   const threads = threadsFor(n);
+  const { long, ofLong, parameters } = KERNELS[entry];
   if (n > 8 * octetsFor(n) * 1024) {
-    const kernel = backend.kernel('rms-norm', `${entry}_long`, `${'p'.repeat(addresses.length)}if`, types);
+    const kernel = backend.kernel('rms-norm', long, ofLong, types);
     backend.launch(kernel, [rows], [threads], [...addresses, n, eps]);
     return;
   }
   const octets = octetsFor(n);
-  const defines = { ...types, OCTETS: octets, THREADS: octets === 1 && threads <= 512 ? 512 : 1024 };
-  const kernel = backend.kernel('rms-norm', entry, `${'p'.repeat(addresses.length + 2)}iifi`, defines);
+  const defines = definesFor(types, octets, octets === 1 && threads <= 512 ? 512 : 1024);
+  const kernel = backend.kernel('rms-norm', entry, parameters, defines);
   const atOnce = backend.device.info.multiprocessors * Math.max(1, Math.floor(RESIDENT[entry] / threads));
   const blocks = octets === 1 ? Math.min(rows, atOnce) : rows;
-  backend.launch(kernel, [blocks], [threads], [...addresses, ...along(), rows, n, eps, aligned(n, ...addresses)]);
+  const [codes, scales] = along();
+  const args = addresses.slice();
+  args.push(codes, scales, rows, n, eps, allAligned(n, addresses));
+  backend.launch(kernel, [blocks], [threads], args);
 }
 
 /**
@@ -60,7 +89,7 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
     const from = scope.address(x, X);
     const y = scope.output([rows, n], 'float32', X);
     if (n === 0) return y;
-    const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
+    const types = TYPES[X][typeOf(backend, weight)];
     const addresses = [from, backend.address(weight), backend.address(y)];
     const along = () => (again ? ([0, 0] as const) : codesAlong(backend, y, 'input'));
     overRows(backend, 'rms_norm', types, [rows, n], addresses, along, eps);
@@ -83,12 +112,12 @@ export function rmsNormGrad(
   const X = typeOf(backend, x);
   const [rows, n] = x.shape as [number, number];
   return inScope(backend, (scope) => {
-    const [of, along] = [x, dy].map((info) => scope.address(info, X));
+    const [of, along] = [scope.address(x, X), scope.address(dy, X)];
     const dx = scope.output([rows, n], 'float32', X);
     if (n === 0) return dx;
-    const types = { X: C_TYPE[X], W: C_TYPE[backend.physical(weight)] };
+    const types = TYPES[X][typeOf(backend, weight)];
     const besides = residual ? scope.address(residual, X) : 0;
-    const addresses = [of!, backend.address(weight), along!, besides, backend.address(dx)];
+    const addresses = [of, backend.address(weight), along, besides, backend.address(dx)];
     const codes = () => codesAlong(backend, dx, 'gradient');
     overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, codes, eps);
     return dx;

@@ -4,7 +4,7 @@
  */
 import type { CudaBackend } from '../../backend.js';
 import { declareVariants } from '../../shared/variants.js';
-import { type BranchPart, fitOneLaunch, ofEach, RANKS, rankFor } from './branch-parts.js';
+import { type BranchPart, fitOneLaunch, RANK_DEFINES, RANKS, rankFor } from './branch-parts.js';
 
 /** A layer's part, by device addresses in bf16. */
 export interface GradientPart extends BranchPart {
@@ -26,9 +26,9 @@ const sharedBytes = (R: number): number => 2 * (2 * ROWS * (COLUMNS + 8) + (2 * 
 
 /** Whether one pass can make the gradients of these parts, whose columns of h lie side by side. */
 export function fitOnePass(backend: CudaBackend, parts: readonly GradientPart[], h: number, dh: number): boolean {
-  const numbers = parts.flatMap(({ out, rank }) => [out, rank]);
-  const addresses = [h, dh, ...parts.flatMap(({ dy, b, db }) => [dy, b, db])];
-  return fitOneLaunch(parts, numbers, addresses) && sharedBytes(rankFor(parts)!) <= backend.device.info.sharedBytes;
+  if (!fitOneLaunch(parts) || ((h & 15) | (dh & 15)) !== 0) return false;
+  for (const { dy, b, db } of parts) if (((dy & 15) | (b & 15) | (db & 15)) !== 0) return false;
+  return sharedBytes(rankFor(parts)!) <= backend.device.info.sharedBytes;
 }
 
 /**
@@ -43,29 +43,52 @@ export function gradientsInOnePass(
   dh: number,
 ) {
   const R = rankFor(parts)!;
-  const blocks = parts.reduce((sum, { out }) => sum + Math.ceil(out / COLUMNS), 0);
+  let [blocks, all] = [0, 0];
+  for (const { out, rank } of parts) {
+    blocks += Math.ceil(out / COLUMNS);
+    all += rank;
+  }
   // Every multiprocessor has its share of one wave of blocks.
   const wanted = Math.max(1, Math.round(((R === 32 ? 2 : 1) * backend.device.info.multiprocessors) / blocks));
   const count = ROWS * Math.ceil(T / wanted / ROWS);
   const stretches = Math.ceil(T / count);
-  const all = parts.reduce((sum, { rank }) => sum + rank, 0);
-  const shape = [...ofEach(parts, ({ out }) => out), ...ofEach(parts, ({ rank }) => rank)];
   const bytesOfDh = 4 * blocks * T * R;
   backend.scratch(bytesOfDh + 4 * stretches * blocks * COLUMNS * R, (dhParts) => {
     const dbParts = dhParts + bytesOfDh;
-    const defines = { RANK: String(R) };
-    const kernel = backend.kernel('branch-gradients', 'branch_gradients', 'pppppppppiiiiiiiii', defines);
-    const operands = [...ofEach(parts, ({ dy }) => dy), ...ofEach(parts, ({ b }) => b), h, dhParts, dbParts];
-    backend.launch(kernel, [blocks, stretches], [256], [...operands, T, count, all, ...shape], sharedBytes(R));
-    const totals = backend.kernel('branch-gradients', 'branch_totals', 'ppppppiiiiiiiiifff', defines);
-    const sums = [dhParts, dbParts, dh, ...ofEach(parts, ({ db }) => db)];
+    const kernel = backend.kernel('branch-gradients', 'branch_gradients', 'pppppppppiiiiiiiii', RANK_DEFINES[R]);
+    // In threes, one for each layer: dy, b; h and the parts; T, count, all; out, rank.
+    const args = new Array<number>(18).fill(0);
+    args[6] = h;
+    args[7] = dhParts;
+    args[8] = dbParts;
+    args[9] = T;
+    args[10] = count;
+    args[11] = all;
+    // The parts, dh; in threes: db; T, stretches, all; out, rank, scaling.
+    const sums = new Array<number>(18).fill(0);
+    sums[0] = dhParts;
+    sums[1] = dbParts;
+    sums[2] = dh;
+    sums[6] = T;
+    sums[7] = stretches;
+    sums[8] = all;
+    for (let n = 0; n < parts.length; n++) {
+      const { dy, b, db, out, rank, scaling } = parts[n]!;
+      args[n] = dy;
+      args[3 + n] = b;
+      args[12 + n] = sums[9 + n] = out;
+      args[15 + n] = sums[12 + n] = rank;
+      sums[3 + n] = db;
+      sums[15 + n] = scaling;
+    }
+    backend.launch(kernel, [blocks, stretches], [256], args, sharedBytes(R));
+    const totals = backend.kernel('branch-gradients', 'branch_totals', 'ppppppiiiiiiiiifff', RANK_DEFINES[R]);
     const threads = (T * all) / 4 + (blocks * COLUMNS * R) / 4;
-    const numbers = [T, stretches, all, ...shape, ...ofEach(parts, ({ scaling }) => scaling)];
-    backend.launch(totals, [Math.ceil(threads / 256)], [256], [...sums, ...numbers]);
+    backend.launch(totals, [Math.ceil(threads / 256)], [256], sums);
   });
 }
 
 declareVariants(
   'branch-gradients',
-  RANKS.map((RANK) => ({ RANK: String(RANK) })),
+  RANKS.map((rank) => RANK_DEFINES[rank]),
 );

@@ -1,7 +1,7 @@
 /** @file y = c + s·h·Bᵀ of the low-rank branches of up to three layers, in one launch. Where that cannot be done it is a product a layer (branches.ts). */
 import type { CudaBackend } from '../../backend.js';
 import { declareVariants } from '../../shared/variants.js';
-import { type BranchPart, fitOneLaunch, ofEach, RANKS, rankFor } from './branch-parts.js';
+import { type BranchPart, fitOneLaunch, RANK_DEFINES, RANKS, rankFor } from './branch-parts.js';
 
 /** A layer's part, by device addresses in bf16. */
 export interface OutputPart extends BranchPart {
@@ -25,10 +25,13 @@ const ROWS = 64;
 /** Blocks for each multiprocessor, by rank: about so many as it has room for, and then some to fill the gaps. */
 const AT_ONCE = { 32: 6, 64: 4 } as const;
 
+const PARAMETERS = `${'p'.repeat(13)}${'i'.repeat(21)}fff`;
+
 /** Whether one launch can make these parts. @param all columns of h. */
 export function outputsFit(parts: readonly OutputPart[], h: number, all: number): boolean {
-  const numbers = [all, ...parts.flatMap(({ out, rank, at }) => [out, rank, at])];
-  return fitOneLaunch(parts, numbers, [h, ...parts.flatMap(({ y, c, b }) => [y, c, b])]);
+  if (!fitOneLaunch(parts) || (all & 7) !== 0 || (h & 15) !== 0) return false;
+  for (const { at, y, c, b } of parts) if ((at & 7) !== 0 || ((y & 15) | (c & 15) | (b & 15)) !== 0) return false;
+  return true;
 }
 
 /** Writes every y. @param h [T, all] by address, in bf16. @param T at least 1. */
@@ -40,38 +43,39 @@ export function outputsInOneLaunch(
   all: number,
 ) {
   const R = rankFor(parts)!;
-  const kernel = backend.kernel('branch-outputs', 'branch_outputs', `${'p'.repeat(13)}${'i'.repeat(21)}fff`, {
-    RANK: String(R),
-  });
-  const operands = [
-    ...ofEach(parts, ({ y }) => y),
-    ...ofEach(parts, ({ c }) => c),
-    ...ofEach(parts, ({ b }) => b),
-    h,
-    ...ofEach(parts, ({ kept }) => kept?.address ?? 0),
-  ];
-  const shape = [({ out }: OutputPart) => out, ({ rank }: OutputPart) => rank, ({ at }: OutputPart) => at].flatMap(
-    (f) => ofEach(parts, f),
-  );
-  const blocks = parts.reduce((sum, { out }) => sum + Math.ceil(out / COLUMNS), 0);
+  const kernel = backend.kernel('branch-outputs', 'branch_outputs', PARAMETERS, RANK_DEFINES[R]);
+  let blocks = 0;
+  for (const { out } of parts) blocks += Math.ceil(out / COLUMNS);
   // Each goes down a stretch of rows.
   const stretches = Math.max(1, Math.floor((AT_ONCE[R] * backend.device.info.multiprocessors) / blocks));
   const count = ROWS * Math.ceil(T / stretches / ROWS);
-  const numbers = [
-    T,
-    count,
-    all,
-    ...shape,
-    ...ofEach(parts, ({ from }) => from),
-    ...ofEach(parts, ({ kept }) => kept?.count ?? 0),
-    ...ofEach(parts, ({ kept }) => kept?.from ?? T),
-    ...ofEach(parts, ({ scaling }) => scaling),
-  ];
+  // In threes, one for each layer: y, c, b; h; kept; T, count, all; out, rank, at, from, kept's count and begin, scaling.
+  const args = new Array<number>(37).fill(0);
+  args[9] = h;
+  args[13] = T;
+  args[14] = count;
+  args[15] = all;
+  args[31] = args[32] = args[33] = T;
+  for (let n = 0; n < parts.length; n++) {
+    const { y, c, b, kept, out, rank, at, from, scaling } = parts[n]!;
+    args[n] = y;
+    args[3 + n] = c;
+    args[6 + n] = b;
+    args[16 + n] = out;
+    args[19 + n] = rank;
+    args[22 + n] = at;
+    args[25 + n] = from;
+    args[34 + n] = scaling;
+    if (kept === null) continue;
+    args[10 + n] = kept.address;
+    args[28 + n] = kept.count;
+    args[31 + n] = kept.from;
+  }
   const shared = 2 * (2 * ROWS * (COLUMNS + 8) + (2 * ROWS + COLUMNS) * (R + 8));
-  backend.launch(kernel, [blocks, Math.ceil(T / count)], [256], [...operands, ...numbers], shared);
+  backend.launch(kernel, [blocks, Math.ceil(T / count)], [256], args, shared);
 }
 
 declareVariants(
   'branch-outputs',
-  RANKS.map((RANK) => ({ RANK: String(RANK) })),
+  RANKS.map((rank) => RANK_DEFINES[rank]),
 );

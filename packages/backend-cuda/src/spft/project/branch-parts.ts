@@ -11,26 +11,19 @@ const MOST = 3;
 /** Ranks that the kernels are compiled for; smaller ones are filled up with zeros. */
 export const RANKS = [32, 64] as const;
 
+/** What makes the variant of a kernel for such ranks. */
+export const RANK_DEFINES = { 32: { RANK: '32' }, 64: { RANK: '64' } } as const;
+
 /** The least of them that will do, or nothing where all are too small. */
-export const rankFor = (parts: readonly BranchPart[]): (typeof RANKS)[number] | undefined =>
-  RANKS.find((most) => parts.every(({ rank }) => rank <= most));
+export function rankFor(parts: readonly BranchPart[]): (typeof RANKS)[number] | undefined {
+  let largest = 0;
+  for (const { rank } of parts) largest = Math.max(largest, rank);
+  return largest <= 32 ? 32 : largest <= 64 ? 64 : undefined;
+}
 
-/** Whether a launch can take these parts: `numbers` count elements of rows that, as `addresses`, are accessed 16 bytes at a time. */
-export const fitOneLaunch = (
-  parts: readonly BranchPart[],
-  numbers: readonly number[],
-  addresses: readonly number[],
-): boolean =>
-  parts.length > 0 &&
-  parts.length <= MOST &&
-  rankFor(parts) !== undefined &&
-  parts.every(({ out, rank }) => out > 0 && rank > 0) &&
-  numbers.every((number) => number % 8 === 0) &&
-  addresses.every((address) => address % 16 === 0);
-
-/** A kernel's arguments of one kind for three layers: 0 where there is none. */
-export const ofEach = <Part>([first, second, third]: readonly Part[], f: (part: Part) => number): number[] => [
-  first ? f(first) : 0,
-  second ? f(second) : 0,
-  third ? f(third) : 0,
-];
+/** Whether a launch can take the sizes of these parts; rows are accessed 16 bytes at a time. */
+export function fitOneLaunch(parts: readonly BranchPart[]): boolean {
+  if (parts.length === 0 || parts.length > MOST || rankFor(parts) === undefined) return false;
+  for (const { out, rank } of parts) if (out <= 0 || rank <= 0 || ((out | rank) & 7) !== 0) return false;
+  return true;
+}

@@ -10,44 +10,57 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import type { Product } from '../../device/gemm.js';
+import { productOf } from '../../device/gemm.js';
 import { HALF, halfOf, inScope } from '../../shared/tensors.js';
 import { BYTES } from '../../storage.js';
 import { maskInPlace } from '../select/mask-columns.js';
-import { fitOnePass, gradientsInOnePass } from './branch-gradients.js';
-import { outputsFit, outputsInOneLaunch } from './branch-outputs.js';
+import { fitOnePass, type GradientPart, gradientsInOnePass } from './branch-gradients.js';
+import { type OutputPart, outputsFit, outputsInOneLaunch } from './branch-outputs.js';
 import { type Branch, LANE } from './layers.js';
 import { adapterIn } from './lora-linear.js';
 
 type Type = 'bf16' | 'f32';
 
+interface GroupedBranch {
+  readonly branch: Branch;
+  readonly at: number;
+  readonly rank: number;
+}
+
 /** The branches of some layers side by side; `at` is where a layer's columns of h begin. */
 export interface BranchGroup {
   /** Per layer; null without a branch. */
-  readonly of: readonly ({ readonly branch: Branch; readonly at: number; readonly rank: number } | null)[];
+  readonly of: readonly (GroupedBranch | null)[];
   /** Σr. */
   readonly rank: number;
+  /** The A's that there are. */
+  readonly as: readonly TensorInfo[];
+  /** Numbers of each of them. */
+  readonly sizes: readonly number[];
 }
 
 export function groupBranches(branches: readonly (Branch | null)[]): BranchGroup {
   let rank = 0;
-  const of = branches.map((branch) => {
-    if (branch === null) return null;
-    const at = rank;
-    rank += branch.a.shape[0]!;
-    return { branch, at, rank: branch.a.shape[0]! };
-  });
-  return { of, rank };
+  const of: (GroupedBranch | null)[] = [];
+  const as: TensorInfo[] = [];
+  const sizes: number[] = [];
+  for (const branch of branches) {
+    if (branch === null) {
+      of.push(null);
+      continue;
+    }
+    const [ownRank, inputs] = branch.a.shape as [number, number];
+    of.push({ branch, at: rank, rank: ownRank });
+    as.push(branch.a);
+    sizes.push(ownRank * inputs);
+    rank += ownRank;
+  }
+  return { of, rank, as, sizes };
 }
-
-const numbersOf = ({ shape }: TensorInfo) => shape[0]! * shape[1]!;
 
 /** Address of [A…] [Σr, in] in bf16, which is kept with them. */
-export function stackedA(backend: CudaBackend, group: BranchGroup): number {
-  const as = group.of.flatMap((part) => part?.branch.a ?? []);
-  const bytes = as.map((a) => numbersOf(a) * BYTES.bf16);
-  return backend.derivedTogether(as, HALF, bytes, (a, address) => backend.convert(a, address, 'bf16'));
-}
+export const stackedA = (backend: CudaBackend, { as, sizes }: BranchGroup): number =>
+  backend.derivedTogether(as, HALF, sizes, BYTES.bf16, (a, address) => backend.convert(a, address, 'bf16'));
 
 /** Runs `f` with the address of [A…] [Σr, in] in `type`. */
 function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (address: number) => void): void {
@@ -55,14 +68,13 @@ function withStackedA(backend: CudaBackend, group: BranchGroup, type: Type, f: (
     f(stackedA(backend, group));
     return;
   }
-  const as = group.of.flatMap((part) => part?.branch.a ?? []);
-  const bytes = as.map((a) => numbersOf(a) * BYTES[type]);
-  const total = bytes.reduce((sum, n) => sum + n, 0);
-  backend.scratch(total, (stacked) => {
+  const { as, sizes } = group;
+  const total = sizes.reduce((sum, n) => sum + n, 0);
+  backend.scratch(total * BYTES[type], (stacked) => {
     let at = 0;
     as.forEach((a, n) => {
       backend.convert(a, stacked + at, 'f32');
-      at += bytes[n]!;
+      at += sizes[n]! * BYTES[type];
     });
     f(stacked);
   });
@@ -84,12 +96,14 @@ export function branchInputs(
   const [T, inputs] = x.shape as [number, number];
   return backend.beside(beside ? LANE.branches : 0, () => {
     const h = backend.output([T, group.rank], 'float32', type);
-    withStackedA(backend, group, type, (b) =>
-      backend.multiply({
-        ...{ m: T, n: group.rank, k: inputs, transposeB: true, type, outputType: type },
-        ...{ a: backend.address(x), b, d: backend.address(h) },
-      }),
-    );
+    withStackedA(backend, group, type, (b) => {
+      const product = productOf(T, group.rank, inputs, type, type);
+      product.transposeB = true;
+      product.a = backend.address(x);
+      product.b = b;
+      product.d = backend.address(h);
+      backend.multiply(product);
+    });
     return h;
   });
 }
@@ -116,17 +130,21 @@ export function writeBranches(
   const ofH = backend.address(h);
   if (T === 0) return;
   if (type === 'bf16') {
-    const parts = group.of.flatMap((part, n) => {
-      if (part === null) return [];
-      const { b, scaling } = part.branch;
-      const { matrix, from = 0, mask } = below[n] ?? {};
-      const c = matrix ? backend.address(matrix) : 0;
+    const parts: OutputPart[] = [];
+    for (let n = 0; n < group.of.length; n++) {
+      const part = group.of[n];
+      if (!part) continue;
+      const { at, rank, branch } = part;
+      const { b, scaling } = branch;
+      const under = below[n];
+      const mask = under?.mask;
+      const c = under ? backend.address(under.matrix) : 0;
       const kept = mask
         ? { address: backend.address(mask.indices), count: mask.indices.shape[0]!, from: mask.from }
         : null;
-      const operands = { y: backend.address(ys[n]!), c, from, kept, b: halfOf(backend, b) };
-      return [{ ...operands, out: b.shape[0]!, rank: part.rank, at: part.at, scaling }];
-    });
+      const [y, half] = [backend.address(ys[n]!), halfOf(backend, b)];
+      parts.push({ y, c, from: under?.from ?? 0, kept, b: half, out: b.shape[0]!, rank, at, scaling });
+    }
     if (outputsFit(parts, ofH, group.rank)) {
       outputsInOneLaunch(backend, T, parts, ofH, group.rank);
       return;
@@ -138,33 +156,40 @@ export function writeBranches(
     const out = branch.b.shape[0]!;
     const mask = below[n]?.mask;
     if (mask) maskInPlace(backend, ys[n]!, mask.indices, mask.from);
-    withB(backend, branch, type, (b) =>
-      multiplyOnTop(backend, ys[n]!, below[n] ?? null, {
-        ...{ n: out, k: rank, transposeB: true, type, outputType: type, lda: group.rank },
-        ...{ a: ofH + at * BYTES[type], b, alpha: branch.scaling },
-      }),
-    );
+    withB(backend, branch, type, (b) => {
+      const product = productOf(T, out, rank, type, type);
+      product.transposeB = true;
+      product.lda = group.rank;
+      product.a = ofH + at * BYTES[type];
+      product.b = b;
+      product.alpha = branch.scaling;
+      multiplyOnTop(backend, ys[n]!, below[n] ?? null, product);
+    });
   });
 }
 
-/** A product written to y, on top of `below` where there is something. */
+/** A product of T rows written to y, on top of `below` where there is something. @param product all else of it; it is filled in. */
 function multiplyOnTop(
   backend: CudaBackend,
   y: TensorInfo,
   below: Below | null,
-  product: Omit<Product, 'm' | 'c' | 'd' | 'beta'>,
+  product: ReturnType<typeof productOf>,
 ): void {
   const [T, n] = y.shape as [number, number];
-  const { lda = product.k, type } = product;
   const from = below ? below.from : T;
-  for (const [begin, end, matrix] of [[0, from, null] as const, [from, T, below?.matrix] as const]) {
-    if (begin === end) continue;
-    const place = begin * n * BYTES[type];
-    backend.multiply({
-      ...{ ...product, m: end - begin, a: product.a + begin * lda * BYTES[type], d: backend.address(y) + place },
-      ...(matrix && { c: backend.address(matrix) + place, beta: 1 }),
-    });
+  product.d = backend.address(y);
+  if (from > 0) {
+    product.m = from;
+    backend.multiply(product);
   }
+  if (!below || from === T) return;
+  const place = from * n * BYTES[product.type];
+  product.m = T - from;
+  product.a += from * (product.lda ?? product.k) * BYTES[product.type];
+  product.d += place;
+  product.c = backend.address(below.matrix) + place;
+  product.beta = 1;
+  backend.multiply(product);
 }
 
 export interface BranchGradients {
@@ -202,14 +227,19 @@ export function branchGradients(
     const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
     if (T === 0) backend.clear(stackedGradient);
     else {
-      backend.multiply({
-        ...{ m: all, n: inputs, k: T, transposeA: true, type, outputType: 'f32' },
-        ...{ a: backend.address(dh), b: backend.address(x), d: backend.address(stackedGradient) },
-      });
+      const product = productOf(all, inputs, T, type, 'f32');
+      product.transposeA = true;
+      product.a = backend.address(dh);
+      product.b = backend.address(x);
+      product.d = backend.address(stackedGradient);
+      backend.multiply(product);
     }
-    const gradients = group.of.flatMap((part, n) =>
-      part ? [backend.view(stackedGradient, part.branch.a.shape, part.at * inputs), dbs[n]!] : [],
-    );
+    const gradients: TensorInfo[] = [];
+    for (let n = 0; n < group.of.length; n++) {
+      const part = group.of[n];
+      if (!part) continue;
+      gradients.push(backend.view(stackedGradient, part.branch.a.shape, part.at * inputs), dbs[n]!);
+    }
     backend.release(stackedGradient);
     return gradients;
   });
@@ -226,12 +256,14 @@ function inOnePass(
   group: BranchGroup,
   dh: TensorInfo,
 ): boolean {
-  const parts = group.of.flatMap((part, n) => {
-    if (part === null) return [];
+  const parts: GradientPart[] = [];
+  for (let n = 0; n < group.of.length; n++) {
+    const part = group.of[n];
+    if (!part) continue;
     const { b, scaling } = part.branch;
-    const operands = { dy: backend.address(dys[n]!), b: halfOf(backend, b), db: backend.address(dbs[n]!) };
-    return [{ ...operands, out: b.shape[0]!, rank: part.rank, scaling }];
-  });
+    const [dy, half, db] = [backend.address(dys[n]!), halfOf(backend, b), backend.address(dbs[n]!)];
+    parts.push({ dy, b: half, db, out: b.shape[0]!, rank: part.rank, scaling });
+  }
   const [ofH, to] = [backend.address(h), backend.address(dh)];
   if (T === 0 || !fitOnePass(backend, parts, ofH, to)) return false;
   gradientsInOnePass(backend, T, parts, ofH, to);
@@ -279,8 +311,12 @@ export function writeBranchGradient(
   from: number,
   type: Type,
 ): void {
-  const product = { n: dx.shape[1]!, k: group.rank, type, outputType: type, a: backend.address(dh) } as const;
-  withStackedA(backend, group, type, (b) => multiplyOnTop(backend, dx, { matrix: dx, from }, { ...product, b }));
+  withStackedA(backend, group, type, (b) => {
+    const product = productOf(dx.shape[0]!, dx.shape[1]!, group.rank, type, type);
+    product.a = backend.address(dh);
+    product.b = b;
+    multiplyOnTop(backend, dx, { matrix: dx, from }, product);
+  });
 }
 
 /** dA and dB of each branch, followed by the gradient of its magnitude where it has one: the order in which ops name them. */

@@ -21,7 +21,9 @@ export const adamw8bitKernels = {
     inScope(backend, (scope) => {
       const { count, learningRate, weightDecay, beta1, beta2, epsilon, stepSize, rootCorrection } = attributes;
       const outputs: tf.TensorInfo[][] = ROLES.map(() => []);
-      const rows = Array.from({ length: count }, (_, n) => {
+      const rows: number[] = [];
+      const fields = 2 * ROLES.length + 3;
+      for (let n = 0; n < count; n++) {
         const [old, fresh]: [number[], number[]] = [[], []];
         ROLES.forEach(([role, physical], place) => {
           const info = inputs[`${role}${n}`]!;
@@ -35,8 +37,8 @@ export const adamw8bitKernels = {
         const g = scope.address(inputs[`g${n}`]!, 'f32');
         const parameter = inputs[`p${n}`]!;
         const half = p === fresh[0] ? backend.derivedAddress(parameter, HALF) : 0;
-        return { addresses: [p!, g, ...moments, ...fresh, half], size: tf.util.sizeFromShape(parameter.shape) };
-      });
+        rows.push(p!, g, ...moments, ...fresh, half, tf.util.sizeFromShape(parameter.shape));
+      }
       const { gradientScale } = inputs;
       const known = gradientScale ? backend.hostScalar(gradientScale) : 1;
       const scale = gradientScale && known === null ? scope.address(gradientScale, 'f32') : 0;
@@ -46,7 +48,7 @@ export const adamw8bitKernels = {
       const numbers = [decay, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, size, correction];
       const tables = scope.address(inputs.tables, 'f32');
       const kernel = backend.kernel('optimizer-8bit', 'adamw_8bit', 'pppppfffffffff');
-      overPieces(backend, rows, (lists, pieces) => {
+      overPieces(backend, rows, fields, (lists, pieces) => {
         backend.launch(kernel, [pieces], [256], [...lists, tables, scale, at, known ?? 1, ...numbers]);
       });
       return outputs.flat();

@@ -5,7 +5,7 @@
  * somebody kept) gets new memory. What `halfOf` keeps of a parameter is updated with it.
  */
 import type { AdamwAttributes, SgdAttributes } from '@spft/sparse-ops/backend';
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { Kernel } from '../../device/modules.js';
 import { HALF, inScope } from '../../shared/tensors.js';
@@ -14,40 +14,54 @@ import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
 
+/** Numbers of a row of optimizer.cu's table. */
+const FIELDS = 9;
 /** Numbers of a piece (optimizer.cu, optimizer-8bit.cu). */
 const PIECE = 8192;
 
-interface Row {
-  /** As many in each row; a size follows them in the table. Here p, g, m, v, new p, new m, new v, half. */
-  readonly addresses: readonly number[];
-  readonly size: number;
+/** Names of many tensors of a role: `p0`, `p1`, …, the same in each step. */
+const named = new Map<string, string[]>();
+
+/** At least `count` of them. */
+export function namesOf(role: string, count: number): readonly string[] {
+  let names = named.get(role);
+  if (!names) {
+    names = [];
+    named.set(role, names);
+  }
+  while (names.length < count) names.push(`${role}${names.length}`);
+  return names;
 }
 
-/** Runs `kernel` with a block for each piece of each tensor. `rest` are its parameters after the two tables. */
+/**
+ * Runs `kernel` with a block for each piece of each tensor. `rest` are its parameters after the two tables.
+ * @param rows of all tensors, one after the other: as many numbers each, addresses and the size last. Of the optimizer p, g, m, v, new p, new m, new v, half.
+ * @param fields numbers of a row.
+ */
 export function overPieces(
   backend: CudaBackend,
-  rows: readonly Row[],
+  rows: readonly number[],
+  fields: number,
   run: (tables: [number, number], pieces: number) => void,
 ) {
-  const pieces = rows.reduce((sum, { size }) => sum + Math.ceil(size / PIECE), 0);
-  const fields = 1 + (rows[0]?.addresses.length ?? 0);
-  const words = new Uint32Array(rows.length * fields * 2 + pieces * 2);
+  let pieces = 0;
+  for (let n = fields - 1; n < rows.length; n += fields) pieces += Math.ceil(rows[n]! / PIECE);
+  const words = new Uint32Array(rows.length * 2 + pieces * 2);
   let at = 0;
-  for (const { addresses, size } of rows) {
-    for (const value of [...addresses, size]) {
-      words[at++] = value % 2 ** 32;
-      words[at++] = Math.floor(value / 2 ** 32);
-    }
+  for (let n = 0; n < rows.length; n++) {
+    const value = rows[n]!;
+    words[at++] = value >>> 0;
+    words[at++] = value / 2 ** 32;
   }
-  rows.forEach(({ size }, tensor) => {
-    for (let index = 0; index * PIECE < size; index++) {
+  for (let n = fields - 1, tensor = 0; n < rows.length; n += fields, tensor++) {
+    for (let index = 0; index * PIECE < rows[n]!; index++) {
       words[at++] = tensor;
       words[at++] = index;
     }
-  });
+  }
   backend.scratch(words.byteLength, (address) => {
     backend.uploadTo(address, words);
-    run([address, address + rows.length * fields * 8], pieces);
+    run([address, address + rows.length * 8], pieces);
   });
 }
 
@@ -63,11 +77,12 @@ export function renewed(backend: CudaBackend, info: Info, physical: 'f32' | 'i32
 export function globalNorm(backend: CudaBackend, tensors: readonly Info[]): Info {
   return inScope(backend, (scope) => {
     const norm = scope.output([], 'float32', 'f32');
-    const rows = tensors.map((info) => {
+    const rows: number[] = [];
+    for (const info of tensors) {
       const g = scope.address(info, 'f32');
-      return { addresses: [0, g, 0, 0, 0, 0, 0, 0], size: tf.util.sizeFromShape(info.shape) };
-    });
-    overPieces(backend, rows, (tables, pieces) => {
+      rows.push(0, g, 0, 0, 0, 0, 0, 0, backend.data.get(info.dataId).elements);
+    }
+    overPieces(backend, rows, FIELDS, (tables, pieces) => {
       backend.scratch(4 * pieces, (parts) => {
         const some = backend.kernel('optimizer', 'norm_parts', 'ppp');
         backend.launch(some, [pieces], [256], [...tables, parts]);
@@ -97,29 +112,34 @@ function update(
   numbers: readonly number[],
 ): Info[] {
   return inScope(backend, (scope) => {
-    const outputs: Info[][] = [[], ...moments.map(() => [])];
-    const rows = Array.from({ length: count }, (_, n) => {
-      const p = inputs[`p${n}`]!;
-      const old: Record<string, number> = {};
-      const fresh: Record<string, number> = {};
-      (['p', ...moments] as const).forEach((role, place) => {
-        const info = inputs[`${role}${n}`]!;
+    const roles = ['p', ...moments];
+    const outputs: Info[][] = roles.map(() => []);
+    const names = roles.map((role) => namesOf(role, count));
+    const gradients = namesOf('g', count);
+    const rows: number[] = [];
+    // p, m and v before and after.
+    const old = [0, 0, 0];
+    const fresh = [0, 0, 0];
+    for (let n = 0; n < count; n++) {
+      for (let place = 0; place < roles.length; place++) {
+        const info = inputs[names[place]![n]!]!;
         const next = scope.result(renewed(backend, info));
         outputs[place]!.push(next);
+        const at = roles[place] === 'v' ? 2 : place;
         // Before a value from the host is on the device it has no address of its own.
-        old[role] = scope.address(info, 'f32');
-        fresh[role] = backend.address(next);
-      });
-      const g = scope.address(inputs[`g${n}`]!, 'f32');
-      const half = old.p === fresh.p ? backend.derivedAddress(p, HALF) : 0;
-      const { m = 0, v = 0 } = old;
-      const addresses = [old.p!, g, m, v, fresh.p!, fresh.m ?? 0, fresh.v ?? 0, half];
-      return { addresses, size: tf.util.sizeFromShape(p.shape) };
-    });
+        old[at] = scope.address(info, 'f32');
+        fresh[at] = backend.address(next);
+      }
+      const p = inputs[names[0]![n]!]!;
+      const g = scope.address(inputs[gradients[n]!]!, 'f32');
+      const half = old[0] === fresh[0] ? backend.derivedAddress(p, HALF) : 0;
+      rows.push(old[0]!, g, old[1]!, old[2]!, fresh[0]!, fresh[1]!, fresh[2]!, half);
+      rows.push(backend.data.get(p.dataId).elements);
+    }
     const { gradientScale } = inputs;
     const known = gradientScale ? backend.hostScalar(gradientScale) : 1;
     const scale = gradientScale && known === null ? scope.address(gradientScale, 'f32') : 0;
-    overPieces(backend, rows, (tables, pieces) => {
+    overPieces(backend, rows, FIELDS, (tables, pieces) => {
       backend.launch(kernel, [pieces], [256], [...tables, scale, varying, known ?? 1, ...numbers]);
     });
     return outputs.flat();
@@ -155,11 +175,13 @@ declareVariants('optimizer');
 
 /** Kernels of the contract. */
 export const optimizerUpdateKernels = {
-  SpftGlobalNorm: ({ backend, inputs, attributes: { count } }) =>
-    globalNorm(
+  SpftGlobalNorm: ({ backend, inputs, attributes: { count } }) => {
+    const names = namesOf('t', count);
+    return globalNorm(
       backend,
-      Array.from({ length: count }, (_, n) => inputs[`t${n}`]!),
-    ),
+      Array.from({ length: count }, (_, n) => (inputs as Inputs)[names[n]!]!),
+    );
+  },
   SpftAdamw: ({ backend, inputs, attributes }) => adamw(backend, inputs, attributes),
   SpftSgd: ({ backend, inputs, attributes }) => sgd(backend, inputs, attributes),
 } satisfies CudaKernels;
