@@ -1,52 +1,44 @@
 /**
- * @file The tfjs backend `cuda`: where tensors are, and what kernels need to run. Kernels register themselves (`kernels.ts`). As long as it is because tfjs
- * wants a backend to be one class.
+ * @file The tfjs backend `cuda`: one class, as tfjs wants it, of what it is made of: tensors (tensors/), launches, products and memory (device/), other ranks
+ * (collectives/, sharding/), recorded steps (recording/). Kernels register themselves (`kernels.ts`).
  */
 import * as tf from '@tensorflow/tfjs';
-import { Communicator, type ConnectOptions, loadNccl, uniqueId } from './collectives/communicator.js';
-import { type SumOfTensors, sumTensors } from './collectives/tensor-sums.js';
+import { type Communicator, type ConnectOptions, loadNccl, uniqueId } from './collectives/communicator.js';
+import { Ranks } from './collectives/ranks.js';
+import type { SumOfTensors } from './collectives/tensor-sums.js';
 import { Device } from './device/device.js';
 import { Gemm, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
 import { type Block, Memory } from './device/memory.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
-import { type ProfileEntry, Profiler } from './device/profiler.js';
-import { type Arriving, Staging } from './device/staging.js';
-import { CudaDisposedError } from './errors.js';
-import { type Unpacking, unpackingOf } from './forms/unpacking.js';
+import { type ProfileEntry, profileOf } from './device/profiler.js';
 import type { Lane } from './recording/asides.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
-import { CudaWeightShards } from './sharding/weight-shards.js';
-import { Journal } from './shared/journal.js';
-import { storedTypeOf } from './shared/stored-on-device.js';
+import type { CudaWeightShards } from './sharding/weight-shards.js';
+import { storedBytes } from './shared/stored-on-device.js';
 import {
-  BYTES,
-  bytesOf,
-  C_TYPE,
   type Codebook,
   dtypeOf,
   type Gathered,
-  heldMemory,
   type Physical,
   physicalOf,
-  TensorData,
-  TensorStore,
-  typedArray,
-  widen,
+  type TensorData,
+  type TensorStore,
 } from './storage.js';
+import { convert } from './tensors/convert.js';
+import { TensorReader } from './tensors/reader.js';
+import { Tensors } from './tensors/tensors.js';
+import { Transfers } from './tensors/transfers.js';
 
 export const BACKEND_NAME = 'cuda';
-
-/** Host arrays that `constant` remembers: more than one op wants at a time. */
-const MOST_CONSTANTS = 16;
 
 export class CudaBackend extends tf.KernelBackend {
   readonly device: Device;
   /** Element type of frozen matrices that come as files: bf16, or float32 by `SPFT_CUDA_PRECISION=float32`. */
   readonly weightType: 'bf16' | 'f32' = weightTypeOf();
   readonly memoryPool: Memory;
-  readonly data = new TensorStore();
+  readonly data: TensorStore;
   /**
    * Multiplications that gathered channels of a layer must save, or they are masked instead (spft/project/layers.ts): what an H200 makes in the time
    * of the launches that gathering takes.
@@ -59,14 +51,11 @@ export class CudaBackend extends tf.KernelBackend {
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
-  readonly #staging: Staging;
-  readonly #constants = new Map<Int32Array | Float32Array, Block>();
-  readonly #journal = new Journal();
+  readonly #transfers: Transfers;
+  readonly #reader: TensorReader;
+  readonly #tensors: Tensors;
+  readonly #ranks: Ranks;
   readonly #recordsSteps = recordsSteps();
-  #communicator: Communicator | null = null;
-  #shards: CudaWeightShards | null = null;
-  /** The kernel that runs, which memory taken meanwhile is put down to. */
-  #running = 'upload';
 
   /** @throws CudaUnavailableError where this machine cannot run it, CudaSettingError for a setting that means nothing. */
   constructor(ordinal = 0) {
@@ -77,73 +66,49 @@ export class CudaBackend extends tf.KernelBackend {
     this.#modules = new Modules(this.device);
     this.#launcher = new Launcher(this.device, this.#modules);
     this.#gemm = new Gemm(this.device, this.memoryPool);
-    this.#staging = new Staging(this.device);
+    this.#transfers = new Transfers(this.device, this.memoryPool);
+    this.#reader = new TensorReader(this, this.#transfers.staging);
+    this.#tensors = new Tensors(this.device, this.memoryPool, this.#transfers);
+    this.data = this.#tensors.store;
+    this.#ranks = new Ranks(this);
   }
 
   // What kernels use.
 
   /** Runs `kernel` of tfjs, so that memory taken in it bears its name, and is given back where it throws. */
   within<T>(kernelName: string, run: () => T): T {
-    const before = this.#running;
-    this.#running = kernelName;
-    const from = this.#journal.begin();
-    let failed = true;
-    try {
-      const result = run();
-      failed = false;
-      return result;
-    } finally {
-      this.#running = before;
-      if (failed) this.#journal.rollBack(from, (data) => this.disposeData(data));
-      else this.#journal.end(from);
-    }
+    return this.#tensors.within(kernelName, run);
   }
 
   /** A new tensor whose elements are still to be written; owned by the caller. */
   output(shape: readonly number[], dtype: tf.DataType = 'float32', physical = physicalOf(dtype)): tf.TensorInfo {
-    const elements = tf.util.sizeFromShape([...shape]);
-    const block = this.memoryPool.allocate(elements * BYTES[physical], this.#running);
-    return this.#register(shape, new TensorData(dtype, physical, elements, block, 0));
+    return this.#tensors.make(shape, dtype, physical);
   }
 
   /** A tensor that shares memory with `info`, from element `offset` on; owned by the caller. */
   view(info: tf.TensorInfo, shape: readonly number[], offset = 0, dtype = info.dtype): tf.TensorInfo {
-    const data = this.#onDevice(info);
-    data.block!.users++;
-    const elements = tf.util.sizeFromShape([...shape]);
-    const at = data.offset + offset * BYTES[data.physical];
-    const made = this.#register(shape, new TensorData(dtype, data.physical, elements, data.block, at));
-    if (data.codebook) {
-      // Scales of blocks are counted from the first number.
-      if (offset !== 0 && data.physical === 'u4')
-        throw new TypeError('internal: no part of a matrix in four bits is one');
-      this.setCodebook(made, data.codebook);
-    }
-    if (data.gathered) this.data.get(made.dataId).gathered = data.gathered;
-    return made;
+    return this.#tensors.view(info, shape, offset, dtype);
   }
 
   /** A tensor that lies in a block, `offset` bytes from its begin, as one more user of it; owned by the caller. */
   tensorIn(block: Block, offset: number, shape: readonly number[], physical: Physical): tf.TensorInfo {
-    block.users++;
-    const elements = tf.util.sizeFromShape([...shape]);
-    return this.#register(shape, new TensorData(dtypeOf(physical), physical, elements, block, offset));
+    return this.#tensors.makeIn(block, offset, shape, dtypeOf(physical), physical);
   }
 
   /** The same tensor once more, in another shape. */
   share(info: tf.TensorInfo, shape: readonly number[] = info.shape): tf.TensorInfo {
-    this.incRef(info.dataId);
+    this.#tensors.hold(info.dataId);
     return { dataId: info.dataId, shape: [...shape], dtype: info.dtype };
   }
 
   /** Gives back a tensor that a kernel made for itself. */
   release(info: tf.TensorInfo): void {
-    this.disposeData(info.dataId);
+    this.#tensors.release(info.dataId);
   }
 
   /** Where a tensor is on the device. */
   address(info: tf.TensorInfo): number {
-    const data = this.#onDevice(info);
+    const data = this.#tensors.onDevice(info);
     return data.block!.address + data.offset;
   }
 
@@ -164,9 +129,7 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Makes a new tensor of codes one in a stored form; it becomes one more user of the codebook. */
   setCodebook(info: tf.TensorInfo, codebook: Codebook): void {
-    codebook.block.users++;
-    this.data.get(info.dataId).codebook = codebook;
-    this.data.packed++;
+    this.#tensors.setCodebook(info, codebook);
   }
 
   /** Whether the tensor is the only one to use its memory, so that a kernel that ends its life may write into it. */
@@ -186,33 +149,12 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Writes the elements of `from` to `to`, in element type `physical`. */
   convert(from: tf.TensorInfo, to: number, physical: Physical): void {
-    const size = tf.util.sizeFromShape(from.shape);
-    const form = unpackingOf(this.physical(from));
-    if (form) {
-      form.unpack(this, from, to, physical);
-      return;
-    }
-    const types = { FROM: C_TYPE[this.physical(from)], TO: C_TYPE[physical] };
-    const kernel = this.kernel('cast', 'cast_elements', 'ppl', types);
-    this.launch(kernel, [Math.min(8192, Math.ceil(size / 1024))], [256], [this.address(from), to, size]);
+    convert(this, from, to, physical);
   }
 
-  /**
-   * Memory of `bytes` that holds something computed from `info` alone, under a name: made once, given back with the tensor. Whoever writes into
-   * a tensor of which something is derived keeps it up to date (`derivedAddress`).
-   */
+  /** Memory of `bytes` that holds what is computed from `info` alone, under a name: made once, given back with the tensor (tensors/derived.ts). */
   derived(info: tf.TensorInfo, name: string, bytes: number, make: (address: number) => void): number {
-    const data = this.data.get(info.dataId);
-    const known = data.derived?.get(name);
-    if (known) {
-      this.#touchDerived(data, name, known);
-      return known.address;
-    }
-    this.#refuseDerived(data, name);
-    const block = this.#filled(bytes, this.#running, make);
-    data.derived ??= new Map();
-    data.derived.set(name, block);
-    return block.address;
+    return this.#tensors.derived.of(this.data.get(info.dataId), name, bytes, this.#tensors.running, make);
   }
 
   /**
@@ -227,51 +169,18 @@ export class CudaBackend extends tf.KernelBackend {
     size: number,
     make: (info: tf.TensorInfo, address: number) => void,
   ): number {
-    const first = this.derivedAddress(infos[0]!, name);
-    // On the path of every branch, so without arrays.
-    let next = first;
-    let together = first !== 0;
-    for (let n = 0; together && n < infos.length; n++) {
-      together = this.derivedAddress(infos[n]!, name) === next;
-      next += sizes[n]! * size;
-    }
-    if (together) return first;
-    const bytes = sizes.map((count) => count * size);
-    const places = bytes.map((_, n) => bytes.slice(0, n).reduce((sum, count) => sum + count, 0));
-    for (const info of infos) this.#refuseDerived(this.data.get(info.dataId), name);
-    const total = bytes.reduce((sum, n) => sum + n, 0);
-    const whole = this.#filled(total, this.#running, (address) => {
-      infos.forEach((info, n) => {
-        make(info, address + places[n]!);
-      });
-    });
-    infos.forEach((info, n) => {
-      const data = this.data.get(info.dataId);
-      const before = data.derived?.get(name);
-      if (before) this.memoryPool.release(before);
-      data.derived ??= new Map();
-      data.derived.set(name, this.memoryPool.part(whole, places[n]!, bytes[n]!));
-    });
-    this.memoryPool.release(whole);
-    return whole.address;
+    const { derived, running } = this.#tensors;
+    return derived.together(infos, this.data, name, sizes, size, running, make);
   }
 
   /** Where it is, or 0 where nothing of that name was derived. */
   derivedAddress(info: tf.TensorInfo, name: string): number {
-    const data = this.data.get(info.dataId);
-    const block = data.derived?.get(name);
-    if (block) this.#touchDerived(data, name, block);
-    return block?.address ?? 0;
+    return this.#tensors.derived.find(this.data.get(info.dataId), name);
   }
 
   /** Runs `f` with `bytes` of device memory that are given back after it. */
   scratch<T>(bytes: number, f: (address: number) => T): T {
-    const block = this.memoryPool.allocate(bytes, this.#running);
-    try {
-      return f(block.address);
-    } finally {
-      this.memoryPool.release(block);
-    }
+    return this.memoryPool.scratch(bytes, this.#tensors.running, f);
   }
 
   /** Entry point of `cuda/<file>.cu`; its parameters by letter: p address, i int32, f float, l int64. */
@@ -298,7 +207,7 @@ export class CudaBackend extends tf.KernelBackend {
    */
   beside<T>(lane: Lane, work: () => T): T {
     // Shards of weights are there for a while only: others take their place when this stream is done with them.
-    const asides = this.#shards ? undefined : this.device.recording?.asides;
+    const asides = this.#ranks.shards ? undefined : this.device.recording?.asides;
     return asides ? asides.run(lane, work) : work();
   }
 
@@ -324,82 +233,34 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Sets elements [0, size) to zero. */
   clear(info: tf.TensorInfo): void {
-    const bytes = tf.util.sizeFromShape(info.shape) * BYTES[this.physical(info)];
-    if (bytes === 0) return;
-    this.device.recording?.log.note('clear', [bytes]);
-    this.device.call('cuMemsetD8Async', this.address(info), 0, bytes, this.device.stream);
+    this.#tensors.clear(info);
   }
 
   copy(from: number, to: number, bytes: number): void {
-    if (bytes === 0) return;
-    this.device.recording?.log.note('copy', [bytes]);
-    this.device.call('cuMemcpyDtoDAsync_v2', to, from, bytes, this.device.stream);
+    this.#transfers.copy(from, to, bytes);
   }
 
   /** Makes a tensor of stored bytes, e.g. bf16 from a file, without widening them on the host. Owned by the caller. */
   upload(bytes: Uint8Array, shape: readonly number[], dtype: tf.DataType, physical: Physical): tf.TensorInfo {
-    this.device.recording?.refuse('a stored tensor was uploaded');
-    const info = this.output(shape, dtype, physical);
-    const wanted = tf.util.sizeFromShape([...shape]) * BYTES[physical];
-    if (bytes.byteLength !== wanted) {
-      this.release(info);
-      throw new RangeError(`upload: [${shape}] of ${physical} takes ${wanted} bytes, got ${bytes.byteLength}`);
-    }
-    try {
-      this.#staging.upload(bytes, this.address(info));
-    } catch (error) {
-      this.release(info);
-      throw error;
-    }
-    return info;
+    return this.#tensors.upload(bytes, shape, dtype, physical);
   }
 
   /**
-   * Address of a host array on the device, which is uploaded once for the last arrays that were asked for: what all layers of a step share. The
-   * array must not change. The address is good for a launch that asks for no more than `MOST_CONSTANTS` arrays: to ask for one again makes it the
-   * last to go.
+   * Address of a host array on the device, which is uploaded once for the last arrays that were asked for: what all layers of a step share. The array must
+   * not change. The address is good for a launch that asks for no more than sixteen arrays: to ask for one again makes it the last to go.
    */
   constant(values: Int32Array | Float32Array): number {
-    const input = this.device.recording?.inputs.get(values);
-    if (input) return input.address;
-    this.device.recording?.refuse(
-      `an array of ${values.length} numbers came from the host and is no input of the step`,
-    );
-    const known = this.#constants.get(values);
-    if (known) {
-      this.#constants.delete(values);
-      this.#constants.set(values, known);
-      return known.address;
-    }
-    if (this.#constants.size >= MOST_CONSTANTS) {
-      const [oldest, block] = this.#constants.entries().next().value!;
-      this.#constants.delete(oldest);
-      this.memoryPool.release(block);
-    }
-    const block = this.#filled(values.byteLength, 'layouts', (address) => this.#staging.upload(values, address));
-    this.#constants.set(values, block);
-    return block.address;
+    return this.#transfers.constant(values);
   }
 
   /** Copies the bytes of `values` to memory that a kernel holds. */
   uploadTo(address: number, values: ArrayBufferView): void {
-    const { recording } = this.device;
-    if (!recording) {
-      this.#staging.upload(values, address);
-      return;
-    }
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    const from = recording.fix(bytes);
-    if (recording.capturing) this.copy(from, address, bytes.byteLength);
-    else {
-      recording.log.note('copy', [bytes.byteLength]);
-      this.#staging.upload(values, address);
-    }
+    this.#transfers.uploadTo(address, values);
   }
 
   /** Uploads at once, whatever is recorded: what a recorded step finds on the device when it is launched. */
   uploadInputs(address: number, bytes: Uint8Array): void {
-    this.#staging.upload(bytes, address);
+    this.#transfers.staging.upload(bytes, address);
   }
 
   /** A recorder of steps, as sparse-ops' `StepRecorder`; null where `SPFT_CUDA_GRAPHS=0` says so. Owned by the caller. */
@@ -422,61 +283,46 @@ export class CudaBackend extends tf.KernelBackend {
    * Connects this process with the others of its run, one to a GPU, by NCCL. Sums and shards are between them from then on.
    * @throws as `Communicator.connect`; Error where they are connected.
    */
-  async connect(options: ConnectOptions): Promise<Communicator> {
-    if (this.#communicator?.isOpen) throw new Error('cuda: the ranks are connected; close the communicator before');
-    this.#communicator = await Communicator.connect(this.device, options);
-    return this.#communicator;
+  connect(options: ConnectOptions): Promise<Communicator> {
+    return this.#ranks.connect(options);
   }
 
   /** Of `connect`. @throws Error before it. */
   get communicator(): Communicator {
-    if (this.#communicator) return this.#communicator;
-    throw new Error('cuda: ranks are not connected; call connect first');
+    return this.#ranks.communicator;
   }
 
   /** Begins to sum float32 tensors over the ranks, beside what is launched next. Takes them over. */
   sumOverRanks(tensors: readonly tf.Tensor[]): SumOfTensors {
-    return sumTensors(this, this.communicator, tensors);
+    return this.#ranks.sum(tensors);
   }
 
   /** Frozen matrices of which each rank holds a part: sparse-ops' `WeightShards`. @param buffers layers that are whole at one time. */
   shardWeights({ buffers = 2 }: { readonly buffers?: number } = {}): CudaWeightShards {
-    this.#shards = new CudaWeightShards(this, this.communicator, buffers);
-    return this.#shards;
+    return this.#ranks.shardWeights(buffers);
   }
 
   settle(): void {
-    this.#shards?.settle();
+    this.#ranks.shards?.settle();
   }
 
   forgetGathers(): void {
-    this.#shards?.forget();
+    this.#ranks.shards?.forget();
   }
 
   /** A tensor in memory that somebody else fills and keeps (sharding/). Owned by the caller. */
   gatheredTensor(shape: readonly number[], like: TensorData, block: Block, gathered: Gathered): tf.TensorInfo {
-    const data = new TensorData(like.dtype, like.physical, like.elements, block, 0);
-    data.gathered = gathered;
-    const info = this.#register(shape, data);
-    return info;
+    return this.#tensors.gathered(shape, like, block, gathered);
   }
 
   /** Copies device memory to the bytes of `values`, waiting for all work before. Not inside a step. */
   readFrom(address: number, values: ArrayBufferView): void {
-    this.device.recording?.refuse('device memory was read by the host');
-    this.#staging.download(address, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    this.#transfers.readFrom(address, values);
   }
 
   /** Runs `f` and says where the GPU's time went, by kernel and product. */
   profile(f: () => void): ProfileEntry[] {
-    const profiler = new Profiler(this.device);
-    this.device.profiler = profiler;
-    try {
-      f();
-    } finally {
-      this.device.profiler = null;
-    }
-    return profiler.finish();
+    return profileOf(this.device, f);
   }
 
   /** Kernels and products launched so far. */
@@ -487,120 +333,24 @@ export class CudaBackend extends tf.KernelBackend {
   // What tfjs asks of a backend.
 
   override write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType): tf.DataId {
-    const data = this.#write(values, shape, dtype, 1);
-    this.#journal.note(data, 1);
-    return this.data.add(data);
+    return this.#tensors.write(values, shape, dtype);
   }
 
-  override move(
-    dataId: tf.DataId,
-    values: tf.BackendValues,
-    shape: number[],
-    dtype: tf.DataType,
-    references: number,
-  ): void {
-    this.data.adopt(dataId, this.#write(values, shape, dtype, references));
-  }
-
-  #write(values: tf.BackendValues | null, shape: number[], dtype: tf.DataType, references: number): TensorData {
-    const elements = tf.util.sizeFromShape(shape);
-    if (dtype === 'string') return new TensorData(dtype, 'u8', elements, null, 0, values as Uint8Array[], references);
-    const physical = physicalOf(dtype);
-    const { recording } = this.device;
-    if (recording && values !== null) {
-      const input = recording.inputs.get(values as Float32Array);
-      if (input) {
-        input.users++;
-        return new TensorData(dtype, physical, elements, input, 0, null, references);
-      }
-      if (elements > 1)
-        recording.refuse(`an array of ${elements} numbers came from the host and is no input of the step`);
-    }
-    if (values !== null && elements === 1) {
-      return new TensorData(dtype, physical, 1, null, 0, [Number(values[0])], references);
-    }
-    const block = this.#filled(elements * BYTES[physical], this.#running, (address) => {
-      if (values !== null) this.#staging.upload(typedArray(values, dtype), address);
-    });
-    return new TensorData(dtype, physical, elements, block, 0, null, references);
+  override move(id: tf.DataId, values: tf.BackendValues, shape: number[], dtype: tf.DataType, users: number): void {
+    this.#tensors.adopt(id, values, shape, dtype, users);
   }
 
   /** The tensor may be disposed of meanwhile: what it had at the call is read. */
   override async read(dataId: tf.DataId): Promise<tf.BackendValues> {
-    this.device.recording?.refuse('a tensor was read by the host');
-    const data = heldMemory(this.#living(dataId));
-    const blocks = [data.block, data.codebook?.block].filter((block) => block !== null && block !== undefined);
-    for (const block of blocks) block.users++;
-    let arriving: Arriving | null = null;
-    try {
-      // Those that others may take the place of meanwhile are read at once.
-      if (data.gathered) return this.#valuesOf(data);
-      // A few bytes are asked for at once, so that what is launched meanwhile is not waited for.
-      if (data.host === null && data.block && !data.codebook)
-        arriving = this.#staging.ask(data.block.address + data.offset, bytesOf(data));
-      await this.device.settled();
-      return this.#valuesOf(data, arriving);
-    } catch (error) {
-      arriving?.take();
-      throw error;
-    } finally {
-      for (const block of blocks) this.memoryPool.release(block);
-    }
+    return this.#reader.read(this.#tensors.living(dataId));
   }
 
   override readSync(dataId: tf.DataId): tf.BackendValues {
-    const data = this.#living(dataId);
-    if (data.host === null) this.device.recording?.refuse('a tensor was read by the host');
-    return this.#valuesOf(data);
-  }
-
-  #valuesOf(data: TensorData, arriving: Arriving | null = null): tf.BackendValues {
-    data.gathered?.ensure();
-    const { host, physical, block, offset, dtype } = data;
-    if (dtype === 'string') return host as Uint8Array[];
-    if (host !== null) return typedArray(host as number[], dtype);
-    const form = unpackingOf(physical);
-    if (form) return this.#unpacked(data, form);
-    const bytes = arriving?.take() ?? new Uint8Array(bytesOf(data));
-    if (!arriving) this.#staging.download(block!.address + offset, bytes);
-    switch (physical) {
-      case 'bf16':
-        return widen(new Uint16Array(bytes.buffer));
-      case 'f32':
-        return new Float32Array(bytes.buffer);
-      case 'i32':
-        return new Int32Array(bytes.buffer);
-      default:
-        return bytes;
-    }
-  }
-
-  /** The numbers of a tensor in a stored form. */
-  #unpacked(data: TensorData, form: Unpacking): Float32Array {
-    const values = new Float32Array(data.elements);
-    const info = { dataId: data, shape: [data.elements], dtype: data.dtype };
-    this.scratch(values.byteLength, (address) => {
-      form.unpack(this, info, address, 'f32');
-      this.#staging.download(address, new Uint8Array(values.buffer));
-    });
-    return values;
+    return this.#reader.readSync(this.#tensors.living(dataId));
   }
 
   override disposeData(dataId: tf.DataId, force = false): boolean {
-    if (!this.data.has(dataId)) return true;
-    const data = this.data.get(dataId);
-    this.#journal.note(data, -1);
-    data.references--;
-    if (!force && data.references > 0) return false;
-    this.data.delete(dataId);
-    if (data.block) this.memoryPool.release(data.block);
-    if (data.derived) for (const block of data.derived.values()) this.memoryPool.release(block);
-    if (data.codebook) this.memoryPool.release(data.codebook.block);
-    // Nobody finds freed memory through it.
-    data.block = null;
-    data.derived = null;
-    data.codebook = null;
-    return true;
+    return this.#tensors.release(dataId, force);
   }
 
   override refCount(dataId: tf.DataId): number {
@@ -608,9 +358,7 @@ export class CudaBackend extends tf.KernelBackend {
   }
 
   override incRef(dataId: tf.DataId): void {
-    const data = this.data.get(dataId);
-    this.#journal.note(data, 1);
-    data.references++;
+    this.#tensors.hold(dataId);
   }
 
   override numDataIds(): number {
@@ -623,8 +371,7 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Bytes of a frozen tensor of a file's elements, as `SpftStoredTensor` stores it, or of bytes (`U8`); for sparse-ops' `frozenBytes`. */
   frozenBytes(type: 'BF16' | 'F16' | 'F32' | 'U8', shape: readonly number[]): number {
-    const size = shape.reduce((product, n) => product * n, 1);
-    return (type === 'U8' ? 1 : BYTES[storedTypeOf(this, shape)]) * size;
+    return storedBytes(this, type, shape);
   }
 
   override floatPrecision(): 16 | 32 {
@@ -645,65 +392,7 @@ export class CudaBackend extends tf.KernelBackend {
 
   /** Ends it; its tensors are gone. */
   override dispose(): void {
-    this.#communicator?.abort();
+    this.#ranks.abort();
     this.device.close();
-  }
-
-  #register(shape: readonly number[], data: TensorData): tf.TensorInfo {
-    this.#journal.note(data, 1);
-    return { dataId: this.data.add(data), shape: [...shape], dtype: data.dtype };
-  }
-
-  /** New memory with something in it; none where it cannot be filled. */
-  #filled(bytes: number, by: string, fill: (address: number) => void): Block {
-    const block = this.memoryPool.allocate(bytes, by);
-    try {
-      fill(block.address);
-    } catch (error) {
-      this.memoryPool.release(block);
-      throw error;
-    }
-    return block;
-  }
-
-  #touchDerived(data: TensorData, name: string, block: Block): void {
-    const { recording } = this.device;
-    if (recording?.capturing && !data.block?.arena) recording.derived.push({ data, name, block });
-  }
-
-  /** A graph's memory is used again by the next: what is kept with a tensor that lives longer cannot lie there. */
-  #refuseDerived(data: TensorData, name: string): void {
-    if (!data.alive) throw new CudaDisposedError(this.#running, [data.elements], data.dtype);
-    if (data.block && !data.block.arena)
-      this.device.recording?.refuse(`${name} was derived from a tensor for the first time`);
-  }
-
-  /** @throws CudaDisposedError where it is gone. */
-  #living(dataId: tf.DataId): TensorData {
-    const data = this.data.get(dataId);
-    if (!data.alive) throw new CudaDisposedError('read', [data.elements], data.dtype);
-    return data;
-  }
-
-  /** What is known of a tensor, which is on the device from now on. */
-  #onDevice(info: tf.TensorInfo): TensorData {
-    const data = this.data.get(info.dataId);
-    // A tensor that is gone has no block either, so that to look whether it lives costs nothing.
-    if (data.block === null) {
-      if (!data.alive) throw new CudaDisposedError(this.#running, info.shape, info.dtype);
-      if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
-      data.block = this.#filled(data.elements * BYTES[data.physical], this.#running, (address) => {
-        // Part of the log: a number that differs from step to step must be an input.
-        this.device.recording?.log.note('number', data.host as number[]);
-        this.uploadTo(address, typedArray(data.host as number[], data.dtype));
-      });
-    }
-    data.gathered?.ensure();
-    const { recording } = this.device;
-    const { aside } = data.block;
-    if (aside && !aside.joined) recording?.asides.join(aside);
-    const lasting = !data.block.arena && (!data.block.whole || data.gathered);
-    if (recording?.capturing && lasting) recording.touched.set(data, data.block);
-    return data;
   }
 }

@@ -59,6 +59,28 @@ export class Memory {
     return markBlock(block, recording?.asides);
   }
 
+  /** New memory with something in it; none where it cannot be filled. */
+  filled(bytes: number, by: string, fill: (address: number) => void): Block {
+    const block = this.allocate(bytes, by);
+    try {
+      fill(block.address);
+    } catch (error) {
+      this.release(block);
+      throw error;
+    }
+    return block;
+  }
+
+  /** Runs `f` with memory that is given back after it. */
+  scratch<T>(bytes: number, by: string, f: (address: number) => T): T {
+    const block = this.allocate(bytes, by);
+    try {
+      return f(block.address);
+    } finally {
+      this.release(block);
+    }
+  }
+
   /** A part of a block, which lives as long as any of its parts. */
   part(whole: Block, offset: number, bytes: number): Block {
     whole.users++;

@@ -55,3 +55,15 @@ export class Profiler {
     return this.#device.recordEvent();
   }
 }
+
+/** Runs `f` and says where the GPU's time went. */
+export function profileOf(device: EventSource & { profiler: Profiler | null }, f: () => void): ProfileEntry[] {
+  const profiler = new Profiler(device);
+  device.profiler = profiler;
+  try {
+    f();
+  } finally {
+    device.profiler = null;
+  }
+  return profiler.finish();
+}

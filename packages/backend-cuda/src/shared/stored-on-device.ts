@@ -10,6 +10,16 @@ export type FileType = 'BF16' | 'F16' | 'F32';
 export const storedTypeOf = ({ weightType }: Pick<CollectiveHost, 'weightType'>, shape: readonly number[]) =>
   shape.length >= 2 ? weightType : 'f32';
 
+/** `CudaBackend.frozenBytes`. */
+export function storedBytes(
+  backend: Pick<CollectiveHost, 'weightType'>,
+  type: FileType | 'U8',
+  shape: readonly number[],
+): number {
+  const size = shape.reduce((product, n) => product * n, 1);
+  return (type === 'U8' ? 1 : BYTES[storedTypeOf(backend, shape)]) * size;
+}
+
 /**
  * A frozen tensor of bytes that lie on the device as a file has them; owned by the caller, who keeps the bytes.
  * @param from their address.
