@@ -17,6 +17,8 @@ import { assertKnownMode, createEstimator, type ShareScores } from './registry.j
 import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
+import { sparsityHostOf } from './sparsity-host.js';
+import { sparsityText } from './sparsity-text.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
 import type {
   Compat,
@@ -223,43 +225,12 @@ async function obtainPredictors(request: PredictorRequest, given: SpftOptions['p
   return found;
 }
 
-/** Follows wrappers down to the model that computes. */
-function sparsityHostOf(model: object): SparsityHost {
-  let current = model as Record<string, unknown>;
-  for (let depth = 0; depth < 8; depth++) {
-    if (typeof current.setSparsity === 'function' && typeof current.frozenWeight === 'function') {
-      return current as unknown as SparsityHost;
-    }
-    const inner = current.host ?? current.base ?? current.model;
-    if (typeof inner !== 'object' || inner === null) break;
-    current = inner as Record<string, unknown>;
-  }
-  throw new TypeError(
-    'getSpftModel: found nothing to attach sparsity to; pass a model with setSparsity() and frozenWeight(), such as ' +
-      'LlamaForCausalLM, or a wrapper that has it as host, base or model',
-  );
-}
-
 type VariablesOf<M> = M extends { readonly variables: infer V } ? V : never;
 type RecordableOf<M> = M extends { readonly recordable?: infer Recordable } ? Recordable : undefined;
 type LossArguments<M> = M extends { loss(...args: infer A): tf.Scalar } ? A : never[];
 
 /** Keys of a config that say where something lies or comes from, and nothing of what is computed. */
 const PLACES = new Set(['source', 'baseModel', 'predictorPath', 'predictorBasepath', 'plannedFor']);
-
-/** Layers of one sparsity together, by number: `0.99: layers.3.mlp layers.4.mlp; 0.75: …`. Dense ones say nothing. */
-function sparsityText(sparsity: Readonly<Record<string, number>>): string {
-  const layers = new Map<number, string[]>();
-  for (const [layer, value] of Object.entries(sparsity).sort(([a], [b]) =>
-    a.localeCompare(b, 'en', { numeric: true }),
-  )) {
-    if (value > 0) layers.set(value, [...(layers.get(value) ?? []), layer]);
-  }
-  return [...layers]
-    .sort(([a], [b]) => b - a)
-    .map(([value, names]) => `${value}: ${names.join(' ')}`)
-    .join('; ');
-}
 
 /** Channels of one module that a sparse step computes. */
 export interface ModuleSummary {
