@@ -1,11 +1,12 @@
 /** @file What a training run is asked for, and whether that is enough and fits together. */
-import { snakeCase, TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/config';
+import { TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/config';
 import type { OpenedGroup } from '@spft/distributed';
 import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { wants4Bits } from '../steps/frozen-base.js';
 import type { OpenedModel } from '../steps/open-model.js';
 import { DEFAULT_TEMPLATE, knownTemplate, type TemplateChoice } from '../steps/template.js';
+import { type WithoutEffect, withoutEffect } from '../steps/without-effect.js';
 
 export interface TrainingRequest {
   /** Every training key: `loadTrainConfig(file, flags)` of `@spft/config/node`. */
@@ -38,16 +39,8 @@ export type CheckedRequest = ReturnType<typeof checkRequest>;
 /** Steps that `benchmark` measures, as upstream's script does. */
 const BENCHMARK_STEPS = 50;
 
-interface WithoutEffect {
-  readonly keys: readonly TrainKey[];
-  /** What happens instead, or what the key belongs to. */
-  readonly note: string;
-  /** Where it has one all the same. */
-  readonly unless?: (config: TrainConfig) => boolean;
-}
-
 /** Keys that ask for something which is not computed here, or which another key does not ask for. */
-const WITHOUT_EFFECT: readonly WithoutEffect[] = [
+const WITHOUT_EFFECT: readonly WithoutEffect<TrainConfig, TrainKey>[] = [
   { keys: ['packing'], note: 'batches are padding-free here, so there is nothing to pack' },
   { keys: ['appendConcatToken', 'addSpecialTokens'], note: 'it belongs to packing' },
   { keys: ['dataloaderNumWorkers'], note: 'batches are prepared in line, which takes milliseconds' },
@@ -115,14 +108,8 @@ export function checkRequest(request: TrainingRequest) {
 
 /** What the user should know of keys that are accepted and do nothing. */
 export function ignoredKeys(config: TrainConfig): string[] {
-  return WITHOUT_EFFECT.filter(({ unless }) => !unless?.(config)).flatMap(({ keys, note }) =>
-    keys.filter((key) => isGiven(config, key)).map((key) => `${snakeCase(key)} has no effect: ${note}`),
-  );
+  return withoutEffect(config, TRAIN_KEYS, WITHOUT_EFFECT);
 }
-
-/** By its value: a key that says what holds without it asks for nothing. */
-const isGiven = (config: TrainConfig, key: TrainKey): boolean =>
-  JSON.stringify(config[key]) !== JSON.stringify(TRAIN_KEYS[key].default);
 
 function benchmarkArgs(config: TrainConfig): Partial<TrainingArgs> {
   const maxSteps = config.maxSteps > 0 ? config.maxSteps : BENCHMARK_STEPS;
