@@ -114,6 +114,11 @@ describe('planSparsity() by time', () => {
     expect(text).toMatch(/; [\d.]+ % measured\)/);
     expect(text).toMatch(/# Time of a layer .*: mlp 0\.5: 0\.\d\d, 0\.9: 0\.\d\d; self_attn 0\.5: 1\.\d\d/);
     expect(SpftConfig.fromText(text, 'plan.yaml').sparsity).toMatchObject(Object.fromEntries(planning.sparsity));
+    // Digits alone and an exponent, as a fingerprint can be, are read as the text that they are.
+    for (const fingerprint of ['319911031207', '1203e4567890'])
+      expect(SpftConfig.fromText(planText(planning, { ...FACTS, fingerprint }), 'plan.yaml').plannedFor).toBe(
+        fingerprint,
+      );
     const page = renderPlan(planning, FACTS);
     expect(page).toMatch(/% of a dense one&#39;s FLOPs and [\d.]+ % of its time/);
     expect(page).toContain('<h2>Time of a layer</h2>');

@@ -44,7 +44,8 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
     `mode: ${facts.mode}`,
     'skip_output_tokens: true',
     `skip_tail_tokens: ${skipTailTokens}`,
-    `planned_for: ${facts.fingerprint}`,
+    // In quotes: of digits alone it would be read as a number.
+    `planned_for: '${facts.fingerprint}'`,
     // Where no MLP is sparse, nothing is dropped that a map could replace.
     `compensation_rank: ${[...sparsity.keys()].some((module) => module.endsWith('.mlp')) ? facts.compensationRank : 0}`,
     ...schedule.map(([key, value]) => `${key}: ${value}`),
