@@ -5,7 +5,7 @@
  * Of all tokens, or of the sparse ones alone. The kept channels serve sparse tokens only, and what labelled tokens have a say in would carry
  * labels into the context.
  */
-import { gatherRows, type PackedLayout, sequenceMeans } from '@spft/sparse-ops';
+import { gatherRows, type PackedLayout, sequenceMeans, splitRows } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 
 export interface ScoreRows {
@@ -43,7 +43,10 @@ export function scoredPart(
 ): { readonly x: tf.Tensor2D; readonly layout: PackedLayout } {
   const { denseTokens, tokens } = layout;
   if (!contextOnly || denseTokens === 0 || denseTokens === tokens) return { x, layout };
-  return { x: tf.slice(x, [denseTokens, 0], [tokens - denseTokens, x.shape[1]]), layout: contextOf(layout) };
+  // Not tf.slice: where memory can be shared, rows are split without a copy, and tfjs's slice on wasm copies all of its input first.
+  const [dense, sparse] = splitRows(x, denseTokens);
+  dense.dispose();
+  return { x: sparse, layout: contextOf(layout) };
 }
 
 /** Rows of up to `count` tokens of each sequence, evenly spaced, its first among them. The same array each time. */

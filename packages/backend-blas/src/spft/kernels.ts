@@ -24,9 +24,11 @@ import { projectColumns, projectColumnsGrad } from './project/project-columns.js
 import { projectRows, projectRowsGrad } from './project/project-rows.js';
 import { columnNorms } from './select/column-norms.js';
 import { gatedScores } from './select/gated-scores.js';
+import { gatedSelection } from './select/gated-selection.js';
 import { gatherColumns, gatherColumnsTransposed } from './select/gather-columns.js';
-import { gramScores, gramScoresGrad } from './select/gram-scores.js';
+import { gramScores, gramScoresGrad, gramScoresOfAll } from './select/gram-scores.js';
 import { maskColumns } from './select/mask-columns.js';
+import { combineQueryKeyScores, queryChannels } from './select/query-channels.js';
 import { scatterColumns } from './select/scatter-columns.js';
 import { topKSelection } from './select/top-k-selection.js';
 import { gatherRows, gatherRowsGrad } from './tokens/gather-rows.js';
@@ -41,6 +43,7 @@ export const SPFT_KERNELS = {
   SpftAdamw8bit: adamw8bit,
   SpftColumnDots: columnDots,
   SpftColumnNorms: columnNorms,
+  SpftCombineQueryKeyScores: combineQueryKeyScores,
   SpftDoraLinear: doraLinear,
   SpftDoraLinearGrad: doraLinearGrad,
   SpftDoraNorms: doraNorms,
@@ -48,6 +51,7 @@ export const SPFT_KERNELS = {
   SpftGatedMlp: gatedMlp,
   SpftGatedMlpGrad: gatedMlpGrad,
   SpftGatedScores: gatedScores,
+  SpftGatedSelection: gatedSelection,
   SpftGatherColumns: gatherColumns,
   SpftGatherColumnsTransposed: gatherColumnsTransposed,
   SpftGatherRows: gatherRows,
@@ -55,6 +59,7 @@ export const SPFT_KERNELS = {
   SpftGlobalNorm: globalNorm,
   SpftGramScores: gramScores,
   SpftGramScoresGrad: gramScoresGrad,
+  SpftGramScoresOfAll: gramScoresOfAll,
   SpftJoinRows: joinRows,
   SpftLinear: linear,
   SpftLinear4bit: linear4bit,
@@ -74,6 +79,7 @@ export const SPFT_KERNELS = {
   SpftProjectColumnsGrad: projectColumnsGrad,
   SpftProjectRows: projectRows,
   SpftProjectRowsGrad: projectRowsGrad,
+  SpftQueryChannels: queryChannels,
   SpftRmsNorm: rmsNorm,
   SpftRmsNormGrad: rmsNormGrad,
   SpftRmsNormResidualGrad: rmsNormResidualGrad,

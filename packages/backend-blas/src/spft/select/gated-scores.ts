@@ -2,7 +2,9 @@
  * @file Scores of a gated MLP's channels without the activations that they are norms of, which would be a number for each token and channel: they exist for
  * a block of rows and columns at a time. A column is summed over rows in their order, however columns are shared out among threads.
  */
-import type { BlasKernel } from '../../shared/call.js';
+import type { KernelInputsOf } from '@spft/sparse-ops/backend';
+import type { Place } from '../../backend.js';
+import type { BlasKernel, Call } from '../../shared/call.js';
 import { addProduct, multiply } from '../../shared/product.js';
 import { inScratch } from '../../threads/pool.js';
 
@@ -10,39 +12,49 @@ import { inScratch } from '../../threads/pool.js';
 const ROWS = 64;
 const COLUMNS = 512;
 
-export const gatedScores: BlasKernel<'SpftGatedScores'> = (call, { x, gateA, gateB, upA, upB }) => {
+export const gatedScores: BlasKernel<'SpftGatedScores'> = (call, { x, ...predictors }) => {
+  const [rows, inputs] = x!.shape as [number, number];
+  const scores = call.output([predictors.gateB!.shape[1]!]);
+  scoreGated(call, { at: call.at(x!), rows, inputs }, predictors, call.at(scores));
+  return scores;
+};
+
+/** Makes the scores at `scores` of rows [rows, inputs] at `x.at`. */
+export function scoreGated(
+  call: Call,
+  { at, rows: T, inputs }: { readonly at: Place; readonly rows: number; readonly inputs: number },
+  { gateA, gateB, upA, upB }: Omit<KernelInputsOf<'SpftGatedScores'>, 'x'>,
+  scores: Place,
+): void {
   const { pool } = call;
-  const [T, inputs] = x!.shape as [number, number];
   const [r, n] = gateB!.shape as [number, number];
-  const scores = call.output([n]);
-  const values = call.values(scores);
   if (T === 0 || inputs === 0 || r === 0) {
-    values.fill(0);
-    return scores;
+    pool.kernels.zero(scores, 4 * n);
+    return;
   }
   const [pGate, pUp] = [gateA!, upA!].map((a) => {
     const p = pool.native(call.scratch(T * r));
-    const [left, right] = [[call.native(x!), inputs] as const, [call.native(a), r] as const];
+    const [left, right] = [[pool.native(at), inputs] as const, [call.native(a), r] as const];
     multiply(pool, { m: T, n: r, k: inputs, a: left, b: right, c: [p, r] });
     return p;
   }) as [number, number];
-  const [gateAt, upAt, sums] = [call.native(gateB!), call.native(upB!), call.at(scores)];
+  const [gateAt, upAt] = [call.native(gateB!), call.native(upB!)];
   const parts = Math.max(Math.ceil(n / COLUMNS), Math.min(2 * pool.threads, Math.ceil(n / 64)));
   const step = 16 * Math.ceil(n / parts / 16);
   pool.reserveScratch(8 * ROWS * step);
   const [gate, up] = [inScratch(0), inScratch(4 * ROWS * step)];
   for (let j = 0; j < n; j += step) {
     const columns = Math.min(step, n - j);
-    pool.call('zero', sums + 4 * j, 4 * columns);
+    pool.call('zero', scores + 4 * j, 4 * columns);
     for (let t = 0; t < T; t += ROWS) {
       const size = { m: Math.min(ROWS, T - t), n: columns, k: r };
       addProduct(pool, { ...size, a: [pGate + 4 * t * r, r], b: [gateAt + 4 * j, n], c: [gate, step] });
       addProduct(pool, { ...size, a: [pUp + 4 * t * r, r], b: [upAt + 4 * j, n], c: [up, step] });
-      pool.call('addGatedSquares', size.m, columns, gate, up, step, sums + 4 * j);
+      pool.call('addGatedSquares', size.m, columns, gate, up, step, scores + 4 * j);
     }
     pool.endChunk();
   }
   pool.run();
+  const values = call.backend.heap.f32(scores, n);
   for (let c = 0; c < n; c++) values[c] = Math.sqrt(values[c]!);
-  return scores;
-};
+}

@@ -14,22 +14,57 @@ function gram(call: Call, x: tf.TensorInfo, a: tf.TensorInfo): { p: number; gram
   return { p, gram: square };
 }
 
-/** √(bⱼᵀ(PᵀP)bⱼ) for each column of b. */
-export const gramScores: BlasKernel<'SpftGramScores'> = (call, { x, a, b }) => {
+/** Makes √(bⱼᵀ·G·bⱼ) for each column of b [r, n] at `scores`, where G [r, r] has `stride` numbers from one row to the next. */
+function scoreByGram(call: Call, square: number, stride: number, b: tf.TensorInfo, scores: tf.TensorInfo): void {
   const { pool } = call;
-  const [r, n] = b!.shape as [number, number];
-  const scores = call.output([n]);
-  const values = call.values(scores);
-  if (x!.shape[0] === 0 || x!.shape[1] === 0 || r === 0) {
-    values.fill(0);
-    return scores;
-  }
-  const { gram: square } = gram(call, x!, a!);
+  const [r, n] = b.shape as [number, number];
   const product = call.scratch(r * n);
-  multiply(pool, { m: r, n, k: r, a: [square, r], b: [call.native(b!), n], c: [pool.native(product), n] });
-  call.share('columnDots', n, r, call.at(b!), product, r, n, call.at(scores));
+  multiply(pool, { m: r, n, k: r, a: [square, stride], b: [call.native(b), n], c: [pool.native(product), n] });
+  call.share('columnDots', n, r, call.at(b), product, r, n, call.at(scores));
+  const values = call.values(scores);
   // Rounding may leave a zero norm slightly below zero.
   for (let c = 0; c < n; c++) values[c] = Math.sqrt(Math.max(0, values[c]!));
+}
+
+export const gramScores: BlasKernel<'SpftGramScores'> = (call, { x, a, b }) => {
+  const [r, n] = b!.shape as [number, number];
+  const scores = call.output([n]);
+  if (x!.shape[0] === 0 || x!.shape[1] === 0 || r === 0) call.values(scores).fill(0);
+  else scoreByGram(call, gram(call, x!, a!).gram, r, b!, scores);
+  return scores;
+};
+
+/** The same for several predictors of one x: thin as each is, together they read x once. */
+export const gramScoresOfAll: BlasKernel<'SpftGramScoresOfAll'> = (call, { x, ...predictors }, { count }) => {
+  const { pool } = call;
+  const [T, inputs] = x!.shape as [number, number];
+  const all = Array.from({ length: count }, (_, n) => ({ a: predictors[`a${n}`]!, b: predictors[`b${n}`]! }));
+  const scores = all.map(({ b }) => call.output([b.shape[1]!]));
+  const width = all.reduce((sum, { b }) => sum + b.shape[0]!, 0);
+  if (T === 0 || inputs === 0 || width === 0) {
+    for (const tensor of scores) call.values(tensor).fill(0);
+    return scores;
+  }
+  const side = call.scratch(inputs * width);
+  const to = call.backend.heap.f32(side, inputs * width);
+  let column = 0;
+  const columns = all.map(({ a }) => {
+    const first = column;
+    const [from, r] = [call.values(a), a.shape[1]!];
+    for (let i = 0, p = 0; i < inputs; i++) {
+      for (let j = 0, q = i * width + first; j < r; j++) to[q++] = from[p++]!;
+    }
+    column += r;
+    return first;
+  });
+  const [p, square] = [pool.native(call.scratch(T * width)), pool.native(call.scratch(width * width))];
+  const [left, right] = [[call.native(x!), inputs] as const, [pool.native(side), width] as const];
+  multiply(pool, { m: T, n: width, k: inputs, a: left, b: right, c: [p, width] });
+  multiply(pool, { m: width, n: width, k: T, a: [p, width], b: [p, width], c: [square, width], transposeA: true });
+  all.forEach(({ b }, n) => {
+    if (b.shape[0] === 0) call.values(scores[n]!).fill(0);
+    else scoreByGram(call, square + 4 * columns[n]! * (width + 1), width, b, scores[n]!);
+  });
   return scores;
 };
 
