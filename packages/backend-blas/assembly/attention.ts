@@ -4,46 +4,72 @@
 import { constant, exp2Lanes, highest, lanes, scaleRow, sumLanes } from './vector';
 
 /**
- * Tokens [from, to) of one head into rows of d: to[s − from] = scale · x[row of token s].
- * @param x first number of the head in row 0; `stride` numbers to the next row.
+ * Tokens [from, to) of `heads` heads that lie beside each other in x, as rows of d, head below head: y[h, s − from] = scale · scales[h, s − from] · x[row of
+ * token s, h].
+ * @param x first number of the first head in row 0; `stride` numbers to the next row.
  * @param rowOf int32, row of each token.
+ * @param scales one for each row of y; 0 where there are none.
  */
-export function gatherHead(
+export function gatherHeads(
   from: i32,
   to: i32,
+  heads: i32,
   x: usize,
   stride: i32,
   rowOf: usize,
   d: i32,
   y: usize,
   scale: f32,
+  scales: usize,
 ): void {
   const bytes = <usize>d << 2;
   const row = <usize>stride << 2;
+  const head = <usize>(to - from) * bytes;
+  const count = <usize>(to - from) << 2;
   for (let s = from; s < to; s++) {
-    const p = x + <usize>load<i32>(rowOf + (<usize>s << 2)) * row;
-    scaleRow(p, y, bytes, scale);
+    let p = x + <usize>load<i32>(rowOf + (<usize>s << 2)) * row;
+    let q = y;
+    let f = scales;
+    for (let h = 0; h < heads; h++) {
+      scaleRow(p, q, bytes, scales ? scale * load<f32>(f) : scale);
+      p += bytes;
+      q += head;
+      f += count;
+    }
     y += bytes;
+    if (scales) scales += 4;
   }
 }
 
-/** The way back: x[row of token s] = scale · y[s − from]. */
-export function scatterHead(
+/** The way back: x[row of token s, h] = scale · scales[h, s − from] · y[h, s − from]. */
+export function scatterHeads(
   from: i32,
   to: i32,
+  heads: i32,
   x: usize,
   stride: i32,
   rowOf: usize,
   d: i32,
   y: usize,
   scale: f32,
+  scales: usize,
 ): void {
   const bytes = <usize>d << 2;
   const row = <usize>stride << 2;
+  const head = <usize>(to - from) * bytes;
+  const count = <usize>(to - from) << 2;
   for (let s = from; s < to; s++) {
-    const p = x + <usize>load<i32>(rowOf + (<usize>s << 2)) * row;
-    scaleRow(y, p, bytes, scale);
+    let p = x + <usize>load<i32>(rowOf + (<usize>s << 2)) * row;
+    let q = y;
+    let f = scales;
+    for (let h = 0; h < heads; h++) {
+      scaleRow(q, p, bytes, scales ? scale * load<f32>(f) : scale);
+      p += bytes;
+      q += head;
+      f += count;
+    }
     y += bytes;
+    if (scales) scales += 4;
   }
 }
 

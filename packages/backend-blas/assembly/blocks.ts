@@ -25,7 +25,7 @@ export function startBlock(
   }
 }
 
-/** Rows [from, to) of y get those of x [rows, n], each number in the column that `indices` names. */
+/** Rows [from, to) of y get those of x [rows, n], each number in the column that `indices` names, of which none is named twice. */
 export function addColumnsAt(
   from: i32,
   to: i32,
@@ -36,13 +36,30 @@ export function addColumnsAt(
   y: usize,
   strideY: i32,
 ): void {
-  const bytes = <usize>n << 2;
+  const end = indices + (<usize>n << 2);
   for (let r = from; r < to; r++) {
-    const p = x + <usize>r * (<usize>strideX << 2);
+    let p = x + <usize>r * (<usize>strideX << 2);
     const q = y + <usize>r * (<usize>strideY << 2);
-    for (let k: usize = 0; k < bytes; k += 4) {
-      const at = q + (<usize>load<i32>(indices + k) << 2);
-      store<f32>(at, load<f32>(at) + load<f32>(p + k));
+    let i = indices;
+    for (; i + 16 <= end; i += 16) {
+      const a = q + (<usize>load<i32>(i) << 2);
+      const b = q + (<usize>load<i32>(i, 4) << 2);
+      const c = q + (<usize>load<i32>(i, 8) << 2);
+      const d = q + (<usize>load<i32>(i, 12) << 2);
+      const sumA = load<f32>(a) + load<f32>(p);
+      const sumB = load<f32>(b) + load<f32>(p, 4);
+      const sumC = load<f32>(c) + load<f32>(p, 8);
+      const sumD = load<f32>(d) + load<f32>(p, 12);
+      store<f32>(a, sumA);
+      store<f32>(b, sumB);
+      store<f32>(c, sumC);
+      store<f32>(d, sumD);
+      p += 16;
+    }
+    for (; i < end; i += 4) {
+      const at = q + (<usize>load<i32>(i) << 2);
+      store<f32>(at, load<f32>(at) + load<f32>(p));
+      p += 4;
     }
   }
 }

@@ -1,5 +1,5 @@
 /** @file What the module exports: kernels over places (byte addresses) in the memory of the backend. A kernel of `from` and `to` does that part. */
-export { causalExp2, causalExp2Grad, gatherHead, scatterHead } from './attention';
+export { causalExp2, causalExp2Grad, gatherHeads, scatterHeads } from './attention';
 export { addColumnsAt, addGatedSquares, startBlock, swigluBlock, swigluGradBlock } from './blocks';
 export {
   add,

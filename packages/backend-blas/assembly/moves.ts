@@ -11,11 +11,28 @@ export function gatherRows(from: i32, to: i32, x: usize, n: i32, indices: usize,
 /** Rows [from, to) of y [rows, kept]: the columns of x [rows, n] that `indices` names. */
 export function gatherColumns(from: i32, to: i32, x: usize, n: i32, indices: usize, kept: i32, y: usize): void {
   const rowX = <usize>n << 2;
-  const rowY = <usize>kept << 2;
+  const bytes = <usize>kept << 2;
+  const end = indices + bytes;
+  let p = x + <usize>from * rowX;
+  let q = y + <usize>from * bytes;
   for (let r = from; r < to; r++) {
-    const p = x + <usize>r * rowX;
-    const q = y + <usize>r * rowY;
-    for (let k: usize = 0; k < rowY; k += 4) store<f32>(q + k, load<f32>(p + (<usize>load<i32>(indices + k) << 2)));
+    let i = indices;
+    for (; i + 16 <= end; i += 16) {
+      const a = load<f32>(p + (<usize>load<i32>(i) << 2));
+      const b = load<f32>(p + (<usize>load<i32>(i, 4) << 2));
+      const c = load<f32>(p + (<usize>load<i32>(i, 8) << 2));
+      const d = load<f32>(p + (<usize>load<i32>(i, 12) << 2));
+      store<f32>(q, a);
+      store<f32>(q, b, 4);
+      store<f32>(q, c, 8);
+      store<f32>(q, d, 12);
+      q += 16;
+    }
+    for (; i < end; i += 4) {
+      store<f32>(q, load<f32>(p + (<usize>load<i32>(i) << 2)));
+      q += 4;
+    }
+    p += rowX;
   }
 }
 

@@ -114,6 +114,12 @@ export class Call {
     return view;
   }
 
+  /** Gives back an output that the caller of the kernel does not get; views of it stay true. */
+  release(info: tf.TensorInfo): void {
+    this.#made.splice(this.#made.indexOf(info), 1);
+    this.backend.disposeData(info.dataId);
+  }
+
   /**
    * Gives back what the call needed. What it wrote of a job and did not run is no part of the next call's.
    * @param failed whether what it made is of no use.

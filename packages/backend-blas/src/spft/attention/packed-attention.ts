@@ -44,10 +44,18 @@ interface Tile {
   readonly count: number;
   /** Of all heads of the group. */
   readonly rows: number;
-  /** Keys that any of the queries sees. */
+  /** Keys that any of the queries sees, and their blocks. */
   readonly seen: number;
+  readonly blocks: readonly Block[];
   /** Numbers from one row of scores to the next. */
   readonly stride: number;
+}
+
+/** Keys of a unit: the first, how many are seen, and of how many the block is. */
+interface Block {
+  readonly at: number;
+  readonly keys: number;
+  readonly of: number;
 }
 
 /** What both directions know of the call. */
@@ -94,7 +102,8 @@ class Attention {
         if (start >= unit.length) continue;
         const count = Math.min(this.tile, unit.length - start);
         const seen = start + count;
-        visit({ unit, start, count, rows: this.G * count, seen, stride: strideOf(seen) });
+        const blocks = this.blocks(unit, seen);
+        visit({ unit, start, count, rows: this.G * count, seen, blocks, stride: strideOf(seen) });
         this.call.pool.endChunk();
       }
     }
@@ -106,36 +115,47 @@ class Attention {
     return (first * this.K + kvHead * length) * this.d;
   }
 
-  /** Adds gathers of a tile's queries, heads of the group below each other. */
-  gatherQueries(x: Place, tile: Tile, to: Place, scale: number): void {
-    this.#queries('gatherHead', x, tile, to, scale);
+  /** Adds a gather of a tile's queries, heads of the group below each other. @param scales one for each row beside `scale`; 0 for none. */
+  gatherQueries(x: Place, tile: Tile, to: Place, scale: number, scales: Place | 0 = 0): void {
+    this.#queries('gatherHeads', x, tile, to, scale, scales);
   }
 
-  scatterQueries(from: Place, x: Place, tile: Tile, scale: number): void {
-    this.#queries('scatterHead', x, tile, from, scale);
+  scatterQueries(from: Place, x: Place, tile: Tile, scale: number, scales: Place | 0 = 0): void {
+    this.#queries('scatterHeads', x, tile, from, scale, scales);
   }
 
   #queries(
-    name: 'gatherHead' | 'scatterHead',
+    name: 'gatherHeads' | 'scatterHeads',
     x: Place,
     { unit: { first, kvHead }, start, count }: Tile,
     packed: Place,
     scale: number,
+    scales: Place | 0,
   ): void {
     const { G, N, d, call } = this;
     const token = first + start;
-    for (let g = 0; g < G; g++) {
-      const head = x + 4 * (kvHead * G + g) * d;
-      call.pool.call(name, token, token + count, head, N * d, this.rowOf, d, packed + 4 * g * count * d, scale);
-    }
+    const head = x + 4 * kvHead * G * d;
+    call.pool.call(name, token, token + count, G, head, N * d, this.rowOf, d, packed, scale, scales);
   }
 
-  /** Adds gathers of the keys or values of a unit, and their blocks transposed, [d, keys of the block] each, to where the block's rows would be. */
+  /** Adds a gather of the keys or values of a unit, and their blocks transposed, [d, keys of the block] each, to where the block's rows would be. */
   gatherKeys(x: Place, unit: Unit, to: Place, transposed: Place | null): void {
     const { d, K, call } = this;
     const { first, length, kvHead } = unit;
     const packed = 4 * this.keysOf(unit);
-    call.pool.call('gatherHead', first, first + length, x + 4 * kvHead * d, K * d, this.rowOf, d, to + packed, 1);
+    call.pool.call(
+      'gatherHeads',
+      first,
+      first + length,
+      1,
+      x + 4 * kvHead * d,
+      K * d,
+      this.rowOf,
+      d,
+      to + packed,
+      1,
+      0,
+    );
     if (transposed === null) return;
     for (const { at, keys } of this.blocks(unit, length)) {
       const block = packed + 4 * at * d;
@@ -143,8 +163,8 @@ class Attention {
     }
   }
 
-  /** The blocks of the first `seen` keys of a unit: the first, how many are seen, and of how many the block is. */
-  blocks({ length }: Unit, seen: number): readonly { at: number; keys: number; of: number }[] {
+  /** The blocks of the first `seen` keys of a unit. */
+  blocks({ length }: Unit, seen: number): readonly Block[] {
     const { block } = this;
     return Array.from({ length: Math.ceil(seen / block) }, (_, n) => {
       const at = n * block;
@@ -153,29 +173,29 @@ class Attention {
   }
 
   /** Adds c [rows, seen] = a·bᵀ: a [rows, d], b the keys or values of the unit, given as transposed blocks. */
-  timesTransposed(a: Place, b: Place, c: Place, { unit, rows, seen, stride }: Tile): void {
+  timesTransposed(a: Place, b: Place, c: Place, { unit, rows, blocks, stride }: Tile): void {
     const { call, d } = this;
     const first = call.pool.native(b + 4 * this.keysOf(unit));
-    for (const { at, keys, of } of this.blocks(unit, seen)) {
+    for (const { at, keys, of } of blocks) {
       const block = [first + 4 * at * d, of] as const;
       call.pool.gemm([false, false], [rows, keys, d], 1, [a, d], block, 0, [c + 4 * at, stride]);
     }
   }
 
   /** Adds c [rows, d] = a·b: a [rows, seen] of scores, b the keys or values of the unit. */
-  times(a: Place, b: Place, c: Place, { unit, rows, seen, stride }: Tile): void {
+  times(a: Place, b: Place, c: Place, { unit, rows, blocks, stride }: Tile): void {
     const { call, d } = this;
     const first = call.pool.native(b + 4 * this.keysOf(unit));
-    for (const { at, keys } of this.blocks(unit, seen)) {
+    for (const { at, keys } of blocks) {
       const block = [first + 4 * at * d, d] as const;
       call.pool.gemm([false, false], [rows, d, keys], 1, [a + 4 * at, stride], block, at > 0 ? 1 : 0, [c, d]);
     }
   }
 
   /** Adds c [seen, d] += aᵀ·b: a [rows, seen] of scores, b [rows, d]. */
-  addTransposedTimes(a: Place, b: Place, c: Place, { unit, rows, seen, stride }: Tile): void {
+  addTransposedTimes(a: Place, b: Place, c: Place, { rows, blocks, stride }: Tile): void {
     const { call, d } = this;
-    for (const { at, keys } of this.blocks(unit, seen)) {
+    for (const { at, keys } of blocks) {
       call.pool.gemm([true, false], [keys, d, rows], 1, [a + 4 * at, stride], [b, d], 1, [c + 4 * at * d, d]);
     }
   }
@@ -204,13 +224,12 @@ export const attention: BlasKernel<'SpftPackedAttention'> = (call, { q, k, v }, 
   const [queries, out, inverses] = [inScratch(0), inScratch(rowBytes), inScratch(2 * rowBytes)];
   const scores = inScratch(2 * rowBytes + inverseBytes);
   a.eachTile(a.units, (tile) => {
-    const { start, count, rows, seen, stride } = tile;
+    const { start, count, seen, stride } = tile;
     a.gatherQueries(qAt, tile, queries, a.scale * Math.LOG2E);
     a.timesTransposed(queries, transposed, scores, tile);
     pool.call('causalExp2', scores, inverses, G, count, start, seen, stride);
     a.times(scores, values, out, tile);
-    pool.call('mulColumn', 0, rows, out, inverses, out, d);
-    a.scatterQueries(out, yAt, tile, 1);
+    a.scatterQueries(out, yAt, tile, 1, inverses);
   });
   return y;
 };
@@ -284,13 +303,12 @@ function gradOf(
   ] as [Place, Place, Place, Place, Place, Place];
 
   a.eachTile(units, (tile) => {
-    const { unit, start, count, rows, seen, stride } = tile;
+    const { unit, start, count, seen, stride } = tile;
     const [dkSum, dvSum] = [inScratch(sumsOf.get(unit)!), inScratch(sumsOf.get(unit)! + 4 * unit.length * d)];
     a.gatherQueries(q, tile, queries, a.scale * Math.LOG2E);
-    a.gatherQueries(dy, tile, dOut, 1);
     a.timesTransposed(queries, keysT, e, tile);
     pool.call('causalExp2', e, inverses, G, count, start, seen, stride);
-    pool.call('mulColumn', 0, rows, dOut, inverses, dOut, d);
+    a.gatherQueries(dy, tile, dOut, 1, inverses);
     a.addTransposedTimes(e, dOut, dvSum, tile);
     a.timesTransposed(dOut, valuesT, ds, tile);
     pool.call('causalExp2Grad', e, ds, inverses, G, count, start, seen, stride);
@@ -311,7 +329,7 @@ function gradOf(
       [dk, first, Math.LN2],
       [dv, first + 4 * unit.length * d, 1],
     ] as const) {
-      pool.call('scatterHead', ...tokens, gradient + 4 * unit.kvHead * d, K * d, a.rowOf, d, sum, scale);
+      pool.call('scatterHeads', ...tokens, 1, gradient + 4 * unit.kvHead * d, K * d, a.rowOf, d, sum, scale, 0);
     }
     pool.endChunk();
   }

@@ -18,31 +18,45 @@ interface Rows {
   readonly first: number;
   readonly rows: number;
   readonly channels: number;
-  /** [channels, H]. */
+  /** [channels, H] each; of sparse rows up's lies below gate's, so that both are one matrix of twice the channels. */
   readonly gate: NativeAddress;
   readonly up: NativeAddress;
   /** [H, channels]. */
   readonly down: NativeAddress;
-  /** [rows, channels], before SwiGLU. */
+  /** Before SwiGLU, [rows, channels] each with `stride` numbers from one row to the next; of sparse rows up's beside gate's. */
   readonly gateAt: Place;
   readonly upAt: Place;
+  readonly stride: number;
   readonly keep: KernelSelection | null;
 }
 
-/** @param down weight [H, channels]. */
-function rowsOf(
+function denseRowsOf(
   call: Call,
-  { gate, up }: KernelMlpWeights,
-  [gates, ups, down]: readonly [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo],
-  first: number,
-  keep: KernelSelection | null,
+  { gate, up, down }: KernelMlpWeights,
+  [gates, ups]: readonly [tf.TensorInfo, tf.TensorInfo],
 ): Rows {
   const [rows, channels] = gates.shape as [number, number];
-  const weightOf = (weight: tf.TensorInfo) =>
-    keep && rows > 0 ? call.pool.native(keptRows(call, weight, keep.indices)) : call.native(weight);
   return {
-    ...{ first, rows, channels, keep, gate: weightOf(gate.weight), up: weightOf(up.weight), down: call.native(down) },
-    ...{ gateAt: call.at(gates), upAt: call.at(ups) },
+    ...{ first: 0, rows, channels, keep: null, gateAt: call.at(gates), upAt: call.at(ups), stride: channels },
+    ...{ gate: call.native(gate.weight), up: call.native(up.weight), down: call.native(down.weight) },
+  };
+}
+
+/** @param both gate's and up's outputs beside each other, [rows, 2 · kept]. @param down kept columns of its weight, [H, kept]. */
+function sparseRowsOf(
+  call: Call,
+  { gate, up }: KernelMlpWeights,
+  [both, down]: readonly [tf.TensorInfo, tf.TensorInfo],
+  first: number,
+  keep: KernelSelection,
+): Rows {
+  const [rows, stride] = both.shape as [number, number];
+  const [channels, H] = [keep.kept, gate.weight.shape[1]!];
+  const weights = call.pool.native(keptRows(call, keep.indices, gate.weight, up.weight));
+  const gateAt = call.at(both);
+  return {
+    ...{ first, rows, channels, keep, gateAt, upAt: gateAt + 4 * channels, stride },
+    ...{ gate: weights, up: weights + 4 * channels * H, down: call.native(down) },
   };
 }
 
@@ -55,41 +69,45 @@ export const gatedMlp: BlasKernel<'SpftGatedMlp'> = (call, { x, residual }, attr
   const D = keep ? denseRows : T;
   const y = call.output([T, H]);
   const kept = [call.output([D, I]), call.output([D, I])];
-  const all = [rowsOf(call, weights, [kept[0]!, kept[1]!, down.weight], 0, null)];
-  if (keep) {
-    const [gates, ups] = [call.output([T - D, keep.kept]), call.output([T - D, keep.kept])];
-    const gathered = call.output([H, keep.kept]);
+  const all = [denseRowsOf(call, weights, [kept[0]!, kept[1]!])];
+  if (keep && D < T) {
+    const [both, gathered] = [call.output([T - D, 2 * keep.kept]), call.output([H, keep.kept])];
     gatherColumnsTo(call, down.weight, keep.indices, call.at(gathered));
-    kept.push(gates, ups, gathered);
-    all.push(rowsOf(call, weights, [gates, ups, gathered], D, keep));
+    kept.push(both, gathered);
+    all.push(sparseRowsOf(call, weights, [both, gathered], D, keep));
   }
   const xAt = call.native(x!);
-  const hs = all.map(({ rows, channels, ...of }) => {
-    const h = withOutput ? call.scratch(rows * channels) : 0;
-    const layers = [gate, up].map(({ bias }, n) => ({
-      weight: [of.gate, of.up][n]!,
-      to: [of.gateAt, of.upAt][n]!,
-      bias: bias && (of.keep ? keptOf(call, bias, of.keep.indices) : call.at(bias)),
-    }));
+  const hs = all.map(({ rows, channels, stride, ...of }) => {
+    const h = withOutput ? call.scratch(rows * stride) : 0;
+    const biases = [gate, up].map(
+      ({ bias }) => bias && (of.keep ? keptOf(call, bias, of.keep.indices) : call.at(bias)),
+    );
     eachPart(pool, { m: rows, n: channels, k: H }, ({ i, j, m, n }) => {
-      const at = 4 * (i * channels + j);
-      for (const { weight, to, bias } of layers) {
-        const [a, b] = [[xAt + 4 * (of.first + i) * H, H] as const, [weight + 4 * j * H, H] as const];
-        addProduct(pool, { m, n, k: H, a, b, c: [pool.native(to + at), channels], transposeB: true });
-        if (bias !== null) pool.call('startBlock', 0, m, to + at, channels, bias + 4 * j, to + at, channels, n);
+      const at = 4 * (i * stride + j);
+      const a = [xAt + 4 * (of.first + i) * H, H] as const;
+      // Of all channels, what lies in one matrix is one product.
+      const together = of.keep !== null && n === channels;
+      for (const layer of together ? [0] : [0, 1]) {
+        const [weight, to] = layer === 0 ? [of.gate, of.gateAt] : [of.up, of.upAt];
+        const product = { m, n: together ? 2 * n : n, k: H, a, b: [weight + 4 * j * H, H] as const };
+        addProduct(pool, { ...product, c: [pool.native(to + at), stride], transposeB: true });
       }
-      if (withOutput) pool.call('swigluBlock', 0, m, of.gateAt + at, of.upAt + at, h + at, channels, n);
+      biases.forEach((bias, layer) => {
+        const to = (layer === 0 ? of.gateAt : of.upAt) + at;
+        if (bias !== null) pool.call('startBlock', 0, m, to, stride, bias + 4 * j, to, stride, n);
+      });
+      if (withOutput) pool.call('swigluBlock', 0, m, of.gateAt + at, of.upAt + at, h + at, stride, n);
     });
     return h;
   });
   pool.run();
   if (!withOutput) return [y, ...kept];
   const [yAt, residualAt, bias] = [call.at(y), call.at(residual!), down.bias ? call.at(down.bias) : 0];
-  for (const [index, { first, rows, channels, down }] of all.entries()) {
+  for (const [index, { first, rows, channels, stride, down }] of all.entries()) {
     eachPart(pool, { m: rows, n: H, k: channels }, ({ i, j, m, n }) => {
       const at = 4 * ((first + i) * H + j);
       pool.call('startBlock', 0, m, residualAt + at, H, bias && bias + 4 * j, yAt + at, H, n);
-      const a = [pool.native(hs[index]! + 4 * i * channels), channels] as const;
+      const a = [pool.native(hs[index]! + 4 * i * stride), stride] as const;
       const [b, c] = [[down + 4 * j * channels, channels] as const, [pool.native(yAt + at), H] as const];
       addProduct(pool, { m, n, k: channels, a, b, c, transposeB: true, beta: 1 });
     });
@@ -103,30 +121,39 @@ export const gatedMlpGrad: BlasKernel<'SpftGatedMlpGrad'> = (call, inputs, { wei
   const { pool } = call;
   const [T, H] = inputs.dy!.shape as [number, number];
   const D = keep ? denseRows : T;
-  const kept = [0, 1, 2, 3, 4].map((n) => inputs[`kept${n}`]!);
+  const kept = [0, 1, 2, 3].map((n) => inputs[`kept${n}`]!);
   const dx = call.output([T, H]);
-  const all = [rowsOf(call, weights, [kept[0]!, kept[1]!, weights.down.weight], 0, null)];
-  if (keep) all.push(rowsOf(call, weights, [kept[2]!, kept[3]!, kept[4]!], D, keep));
+  const all = [denseRowsOf(call, weights, [kept[0]!, kept[1]!])];
+  if (keep && D < T) all.push(sparseRowsOf(call, weights, [kept[2]!, kept[3]!], D, keep));
   const dyAt = call.native(inputs.dy!);
-  const gradients = all.map(({ first, rows, channels, down, gateAt, upAt }) => {
-    const [dgates, dups] = [call.scratch(rows * channels), call.scratch(rows * channels)];
+  const gradients = all.map(({ first, rows, channels, down, gateAt, upAt, stride, keep }) => {
+    // As gate's and up's outputs lie.
+    const dgates = call.scratch(rows * stride);
+    const dups = keep ? dgates + 4 * channels : call.scratch(rows * stride);
     eachPart(pool, { m: rows, n: channels, k: H }, ({ i, j, m, n }) => {
-      const at = 4 * (i * channels + j);
+      const at = 4 * (i * stride + j);
       const [a, b] = [[dyAt + 4 * (first + i) * H, H] as const, [down + 4 * j, channels] as const];
-      addProduct(pool, { m, n, k: H, a, b, c: [pool.native(dups + at), channels] });
+      addProduct(pool, { m, n, k: H, a, b, c: [pool.native(dups + at), stride] });
       const places = [gateAt + at, upAt + at, dups + at, dgates + at, dups + at];
-      pool.call('swigluGradBlock', 0, m, ...places, channels, n);
+      pool.call('swigluGradBlock', 0, m, ...places, stride, n);
     });
     return [dgates, dups] as const;
   });
   pool.run();
   const dxAt = call.native(dx);
-  for (const [index, { first, rows, channels, gate, up }] of all.entries()) {
+  for (const [index, { first, rows, channels, gate, up, stride, keep }] of all.entries()) {
+    const [dgates, dups] = gradients[index]!;
+    const layers = keep
+      ? [{ from: dgates, weight: gate, k: 2 * channels }]
+      : [
+          { from: dgates, weight: gate, k: channels },
+          { from: dups, weight: up, k: channels },
+        ];
     eachPart(pool, { m: rows, n: H, k: 2 * channels }, ({ i, j, m, n }) => {
       const c = [dxAt + 4 * ((first + i) * H + j), H] as const;
-      [gate, up].forEach((weight, layer) => {
-        const a = [pool.native(gradients[index]![layer]! + 4 * i * channels), channels] as const;
-        addProduct(pool, { m, n, k: channels, a, b: [weight + 4 * j, H], c, beta: layer });
+      layers.forEach(({ from, weight, k }, layer) => {
+        const a = [pool.native(from + 4 * i * stride), stride] as const;
+        addProduct(pool, { m, n, k, a, b: [weight + 4 * j, H], c, beta: layer });
       });
     });
   }

@@ -4,15 +4,22 @@ import type { Place } from '../../backend.js';
 import type { Call } from '../../shared/call.js';
 import { copyRows } from '../tokens/gather-rows.js';
 
-/** Kept rows of a weight [out, in], in scratch. */
-export function keptRows(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo): Place {
+/** Kept rows of weights [out, in] in scratch, those of one below those of another: [weights · kept, in]. */
+export function keptRows(call: Call, indices: tf.TensorInfo, ...weights: readonly tf.TensorInfo[]): Place {
+  const size = indices.shape[0]! * weights[0]!.shape[1]!;
+  const place = call.scratch(weights.length * size);
+  weights.forEach((weight, n) => {
+    gatherRowsTo(call, weight, indices, place + 4 * n * size);
+  });
+  return place;
+}
+
+function gatherRowsTo(call: Call, weight: tf.TensorInfo, indices: tf.TensorInfo, place: Place): void {
   const n = weight.shape[1]!;
   const kept = indices.shape[0]!;
-  const place = call.scratch(kept * n);
   const from = call.backend.placeLasting(weight);
   if (from !== null) call.share('gatherRows', kept, n, from, n, call.at(indices), place);
   else copyRows(call.values(weight), call.values(indices), n, call.backend.heap.f32(place, kept * n));
-  return place;
 }
 
 /** Kept columns of a weight [out, in], as [out, kept] in scratch. */

@@ -150,18 +150,24 @@ export function addBranchParameters(
 ): [dA: tf.TensorInfo, dB: tf.TensorInfo][] {
   const { pool } = call;
   const [T, inputs] = x.shape as [number, number];
-  return all.map(({ layer, a, b, r, at, scaling }) => {
-    const out = b.shape[0]!;
-    const [dA, dB] = [call.output(a.shape), call.output(b.shape)];
-    if (T === 0) for (const gradient of [dA, dB]) call.values(gradient).fill(0);
-    else {
-      const ofA = { m: r, n: inputs, k: T, a: [dh + 4 * at, width], b: [call.native(x), inputs] } as const;
-      addParts(pool, { ...ofA, c: [call.native(dA), inputs], transposeA: true });
+  // Those of all A's are one product, which reads and packs x once; each is rows of it.
+  const dAs = call.output([width, inputs]);
+  const gradients = all.map(({ a, b, at }): [tf.TensorInfo, tf.TensorInfo] => [
+    call.view(dAs, a.shape, at * inputs),
+    call.output(b.shape),
+  ]);
+  if (T === 0) for (const gradient of [dAs, ...gradients.map(([, dB]) => dB)]) call.values(gradient).fill(0);
+  else {
+    const ofA = { m: width, n: inputs, k: T, a: [dh, width], b: [call.native(x), inputs] } as const;
+    addParts(pool, { ...ofA, c: [call.native(dAs), inputs], transposeA: true });
+    all.forEach(({ layer, b, r, at, scaling }, n) => {
+      const out = b.shape[0]!;
       const ofB = { m: out, n: r, k: T, a: [dzs[layer]!, out], b: [call.native(h) + 4 * at, width] } as const;
-      addParts(pool, { ...ofB, c: [call.native(dB), r], transposeA: true, alpha: scaling });
-    }
-    return [dA, dB];
-  });
+      addParts(pool, { ...ofB, c: [call.native(gradients[n]![1]), r], transposeA: true, alpha: scaling });
+    });
+  }
+  call.release(dAs);
+  return gradients;
 }
 
 /** y = z ⊙ magnitude / norms; DoRA's. */

@@ -31,7 +31,7 @@ export const projectRows: BlasKernel<'SpftProjectRows'> = (call, { x }, { layers
   const sparse = layers.map(({ weight, bias, keep }) =>
     keep && D < T
       ? {
-          w: pool.native(keptRows(call, weight, keep.indices)),
+          w: pool.native(keptRows(call, keep.indices, weight)),
           bias: bias ? keptOf(call, bias, keep.indices) : null,
           ...{ indices: call.at(keep.indices), to: call.scratch((T - D) * keep.kept) },
         }
@@ -111,7 +111,7 @@ export const projectRowsGrad: BlasKernel<'SpftProjectRowsGrad'> = (call, inputs,
   const sparse = layers.map(({ weight, keep }, n) => {
     if (!keep || !withInput || D === T) return null;
     const dy = rescaledDys[n] ?? call.at(inputs[`dy${n}`]!);
-    const w = pool.native(keptRows(call, weight, keep.indices));
+    const w = pool.native(keptRows(call, keep.indices, weight));
     return { dy, w, kept: keep.kept, indices: call.at(keep.indices), to: call.scratch((T - D) * keep.kept) };
   });
   eachBlockOfRows(call, T, D, (from, rows, isSparse) => {
