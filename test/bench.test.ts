@@ -11,6 +11,7 @@ import { verify } from '../bench/model/verify.js';
 import type { OpShape } from '../bench/ops/case.js';
 import { opCases } from '../bench/ops/cases.js';
 import { benchOp, opsTable, runOps, verifyOp } from '../bench/ops/run.js';
+import { withSparsity } from '../bench/sparsity/asked-shape.js';
 import { clockKernels } from '../bench/sparsity/kernels.js';
 import { measureSparsity, sparsityTable } from '../bench/sparsity/run.js';
 import { quantiles } from '../bench/support/quantiles.js';
@@ -61,9 +62,14 @@ describe('bench:sparsity', () => {
   it('says what sparse steps gain of what their FLOPs allow, and what each kernel takes', async () => {
     const before = tf.memory().numTensors;
     const result = await measureSparsity({
-      ...{ ...batch, shape: tiny, backend: 'wasm', rounds: 2, warmup: 0, rank: 4, kernels: true },
+      ...{ ...batch, shape: tiny, backend: 'wasm', rounds: 2, warmup: 0, rank: 4, kernels: true, predict: true },
     });
     expect(tf.memory().numTensors).toBe(before);
+    expect(result.sparsity).toEqual({ 0: { mlp: 0.5, selfAttn: 0.5 } });
+    const { predicted, measured } = result.prediction!;
+    expect(Number.isFinite(predicted)).toBe(true);
+    expect(sparsityTable(result)).toContain(`predicts ${predicted.toFixed(3)} of LoRA's time`);
+    expect(measured).toBeCloseTo(1 - result.gains[0]!.wall * (1 - result.methods[1]!.flopsShare));
     const [lora, sparse, all] = result.methods;
     expect(lora!.flopsShare).toBe(1);
     expect(sparse!.flopsShare).toBeLessThan(1);
@@ -77,6 +83,20 @@ describe('bench:sparsity', () => {
     expect(lora!.kernels!.SpftGatedScores).toBeUndefined();
     expect(sparse!.kernels!.SpftGatedScores).toMatchObject({ calls: 1 });
     expect(sparsityTable(result)).toContain('outside of kernels');
+  });
+
+  it('takes the layers and sparsities that are asked for, or says what is wrong with them', () => {
+    const shape = shapeNamed('smollm2-135m');
+    const asked = (flags: Parameters<typeof withSparsity>[1]) => withSparsity(shape, flags).sparsity;
+    expect(asked({})).toEqual(shape.sparsity);
+    expect([...asked({ layers: '3-5', mlp: '0.8' })]).toEqual([3, 4, 5].map((n) => [n, { mlp: 0.8, selfAttn: 0.5 }]));
+    expect([...asked({ layers: '7', attention: '0' })]).toEqual([[7, { mlp: 0.9, selfAttn: 0 }]]);
+    for (const layers of ['3-30', '5-3', '3-', 'all']) {
+      expect(() => asked({ layers })).toThrow(`--layers is ${layers}; wanted a range within 0-29, such as 3-28`);
+    }
+    expect(() => asked({ mlp: '1' })).toThrow('--mlp is 1; wanted at least 0, below 1');
+    expect(() => asked({ attention: ' ' })).toThrow('--attention is  ; wanted at least 0, below 1');
+    expect(() => asked({ mlp: '0', attention: '0' })).toThrow('nothing is sparse');
   });
 
   it('charges a kernel with what it does itself', () => {

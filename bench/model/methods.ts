@@ -40,6 +40,8 @@ export interface MethodOptions {
   readonly scoresOfAll?: boolean;
   /** Of the adapters. Default 32. */
   readonly rank?: number;
+  /** Kept channels are rounded up to a multiple of it. Default 1. */
+  readonly channelMultiple?: number;
 }
 
 /** Attaches nothing yet. */
@@ -52,6 +54,7 @@ export async function createMethod(
     predictors,
     scoresOfAll = false,
     rank: r = ADAPTER.r,
+    channelMultiple = 1,
   }: MethodOptions = {},
 ): Promise<Method> {
   // PEFT allows a model one set of adapters; this host holds them back until their turn.
@@ -62,7 +65,8 @@ export async function createMethod(
     { seed: 1 },
   );
   const optimizer = createOptimizer(peft.variables, resolveArgs({}));
-  let plan = name === 'sparselora' ? await sparsePlan(model, shape, { predictors, scoresOfAll }) : null;
+  let plan =
+    name === 'sparselora' ? await sparsePlan(model, shape, { predictors, scoresOfAll, channelMultiple }) : null;
   const own = plan?.estimator;
 
   const attached = <T>(run: () => T): T => {
@@ -83,7 +87,7 @@ export async function createMethod(
     flops: {
       adapters: { rank: r, targets, dora: name === 'dora' },
       ...(name === 'sparselora' && {
-        ...{ sparsity: shape.sparsity, predictorRank: shape.predictorRank },
+        ...{ sparsity: shape.sparsity, predictorRank: shape.predictorRank, channelMultiple },
         ...(scoresOfAll && { scoreRows: { mlp: 'all' as const } }),
       }),
     },
@@ -118,10 +122,14 @@ export async function createMethod(
 }
 
 /** The plan of the shape, as `getSpftModel` would attach it. */
-async function sparsePlan(
+export async function sparsePlan(
   model: LlamaForCausalLM,
   shape: BenchShape,
-  { predictors: given, scoresOfAll }: Pick<MethodOptions, 'predictors' | 'scoresOfAll'>,
+  {
+    predictors: given,
+    scoresOfAll = false,
+    channelMultiple = 1,
+  }: Pick<MethodOptions, 'predictors' | 'scoresOfAll' | 'channelMultiple'> = {},
 ): Promise<SparsityPlan> {
   const { sparsity, predictorRank } = shape;
   const predictors = given ?? (await buildPredictors(model, sparsity, predictorRank));
@@ -130,7 +138,7 @@ async function sparsePlan(
     mode: `svd_${predictorRank}`,
     heads: model.headLayout,
     compat: 'corrected',
-    channelMultiple: 1,
+    channelMultiple,
     qkPerHead: false,
     qkvoSeqAvg: false,
     mlpSeqAvg: !scoresOfAll,

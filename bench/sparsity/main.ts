@@ -5,8 +5,9 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { activateBackend } from '@spft/backends';
-import { type BenchShape, shapeNamed } from '../model/shapes.js';
+import { shapeNamed } from '../model/shapes.js';
 import { environment } from '../support/environment.js';
+import { withSparsity } from './asked-shape.js';
 import { measureSparsity, sparsityTable } from './run.js';
 
 const { values: flags } = parseArgs({
@@ -14,34 +15,32 @@ const { values: flags } = parseArgs({
     ...{ backend: { type: 'string' }, shape: { type: 'string', default: 'base' } },
     ...{ rounds: { type: 'string', default: '9' }, warmup: { type: 'string', default: '2' } },
     ...{ batch: { type: 'string' }, length: { type: 'string' }, context: { type: 'string', default: '0.75' } },
-    ...{ mlp: { type: 'string' }, rank: { type: 'string', default: '32' } },
+    ...{ layers: { type: 'string' }, mlp: { type: 'string' }, attention: { type: 'string' } },
+    ...{ multiple: { type: 'string', default: '1' }, rank: { type: 'string', default: '32' } },
+    ...{ predict: { type: 'boolean', default: false } },
     ...{ kernels: { type: 'boolean', default: false }, json: { type: 'string' }, note: { type: 'string' } },
   },
 });
 
-function whole(name: 'rounds' | 'warmup' | 'batch' | 'length' | 'rank', least: number, otherwise?: number): number {
+function whole(
+  name: 'rounds' | 'warmup' | 'batch' | 'length' | 'rank' | 'multiple',
+  least: number,
+  otherwise?: number,
+): number {
   const number = Number(flags[name] ?? otherwise);
   if (Number.isSafeInteger(number) && number >= least) return number;
   throw new RangeError(`--${name} is ${flags[name]}; wanted a whole number of at least ${least}`);
 }
 
-/** The shape, with its sparse MLPs as sparse as `--mlp` says. */
-function shapeAsked(): BenchShape {
-  const shape = shapeNamed(flags.shape);
-  if (flags.mlp === undefined) return shape;
-  const mlp = Number(flags.mlp);
-  if (!(mlp > 0 && mlp < 1)) throw new RangeError(`--mlp is ${flags.mlp}; wanted more than 0, below 1`);
-  return { ...shape, sparsity: new Map([...shape.sparsity].map(([layer, own]) => [layer, { ...own, mlp }])) };
-}
-
 async function main(): Promise<void> {
-  const shape = shapeAsked();
+  const shape = withSparsity(shapeNamed(flags.shape), flags);
   const context = Number(flags.context);
   if (!(context >= 0 && context < 1)) throw new RangeError(`--context is ${flags.context}; wanted at least 0, below 1`);
   const options = {
-    ...{ shape, context, kernels: flags.kernels },
+    ...{ shape, context, kernels: flags.kernels, predict: flags.predict },
     ...{ batch: whole('batch', 1, shape.batch), length: whole('length', 2, shape.length) },
     ...{ rounds: whole('rounds', 1), warmup: whole('warmup', 0), rank: whole('rank', 1) },
+    channelMultiple: whole('multiple', 1),
   };
   const { name: backend, why } = await activateBackend(flags.backend);
   const where = environment(backend);

@@ -12,6 +12,7 @@ import { verify } from '../model/verify.js';
 import { aligned } from '../support/aligned.js';
 import { type Quantiles, quantiles } from '../support/quantiles.js';
 import { clockKernels, type KernelTime } from './kernels.js';
+import { predictedShare } from './predict.js';
 
 /** Of one method. */
 export interface StepTimes {
@@ -36,9 +37,22 @@ export interface Gain {
   readonly best: { readonly processor: number; readonly wall: number };
 }
 
+/** What a plan by time predicts of the sparse step with scores of means, beside what it took: shares of LoRA's time by one clock. */
+export interface Prediction {
+  readonly clock: 'processor' | 'wall';
+  readonly predicted: number;
+  /** Median over rounds of that round's ratio. */
+  readonly measured: number;
+}
+
 export interface SparsityResult {
   readonly shape: string;
   readonly tokens: number;
+  /** By layer. */
+  readonly sparsity: Readonly<Record<string, { readonly mlp: number; readonly selfAttn: number }>>;
+  readonly channelMultiple: number;
+  /** Null unless asked for. */
+  readonly prediction: Prediction | null;
   readonly methods: readonly StepTimes[];
   readonly gains: readonly Gain[];
 }
@@ -53,6 +67,10 @@ export interface SparsityOptions extends BatchOptions {
   readonly rank: number;
   /** Times kernels too, in as many rounds more. */
   readonly kernels: boolean;
+  /** Kept channels are rounded up to a multiple of it. Default 1. */
+  readonly channelMultiple?: number;
+  /** Whether to say what a plan by time predicts, too. */
+  readonly predict?: boolean;
 }
 
 /** Seconds of all threads of the process on processors. */
@@ -105,7 +123,7 @@ function timeKernels(timed: readonly Timed[], backend: string, rounds: number): 
 
 /** @throws Error when the verification fails, or a loss is not finite; then nothing has been timed, or nothing is reported. */
 export async function measureSparsity(options: SparsityOptions): Promise<SparsityResult> {
-  const { shape, backend, rounds, warmup, kernels, rank } = options;
+  const { shape, backend, rounds, warmup, kernels, rank, channelMultiple = 1 } = options;
   await verify(shape, backend, { methods: ['lora', 'sparselora'] });
   const model = await randomModel(shape);
   const timed: Timed[] = [];
@@ -115,7 +133,7 @@ export async function measureSparsity(options: SparsityOptions): Promise<Sparsit
     ['sparselora, scores of every token', 'sparselora', true],
   ] as const) {
     const batch = randomBatch(shape.config.vocabSize, options, method === 'sparselora');
-    const made = await createMethod(method, model, shape, { scoresOfAll, rank });
+    const made = await createMethod(method, model, shape, { scoresOfAll, rank, channelMultiple });
     timed.push({ name, method: made, batch, processor: [], wall: [], kernels: new Map() });
   }
   for (let round = 0; round < warmup + rounds; round++) {
@@ -153,12 +171,22 @@ export async function measureSparsity(options: SparsityOptions): Promise<Sparsit
     };
   });
   for (const { method } of timed) method.dispose();
+  let prediction: Prediction | null = null;
+  if (options.predict) {
+    // On one thread, the clock that hardly depends on what else the machine does.
+    const clock = process.env.SPFT_THREADS === '1' ? 'processor' : 'wall';
+    const now = clock === 'processor' ? processorSeconds : () => performance.now() / 1000;
+    const predicted = await predictedShare(model, shape, sparse[0]!.batch, { rank, channelMultiple, now });
+    prediction = { clock, predicted, measured: 1 - gains[0]![clock] * (1 - methods[1]!.flopsShare) };
+  }
   model.dispose();
-  return { shape: shape.name, tokens: options.batch * options.length, methods, gains };
+  const sparsity = Object.fromEntries(shape.sparsity);
+  const tokens = options.batch * options.length;
+  return { shape: shape.name, tokens, sparsity, channelMultiple, prediction, methods, gains };
 }
 
 /** The result as tables for people. */
-export function sparsityTable({ methods, gains }: SparsityResult): string {
+export function sparsityTable({ methods, gains, prediction }: SparsityResult): string {
   const rows = [
     [
       '',
@@ -191,5 +219,13 @@ export function sparsityTable({ methods, gains }: SparsityResult): string {
     ...methods.flatMap(({ kernels }, n) => [`${Math.round(kernels?.[name]?.calls ?? 0)}`, time(n, name).toFixed(1)]),
   ]);
   const head = ['ms on processors', ...methods.flatMap(({ name }) => ['calls', name])];
-  return [aligned(rows), ...(byKernel.length > 0 ? [aligned([head, ...byKernel])] : [])].join('\n\n');
+  const said =
+    prediction &&
+    `a plan by time predicts ${prediction.predicted.toFixed(3)} of LoRA's time by one layer's times; measured ${prediction.measured.toFixed(3)} (${prediction.clock})`;
+  const parts = [
+    aligned(rows),
+    ...(said ? [said] : []),
+    ...(byKernel.length > 0 ? [aligned([head, ...byKernel])] : []),
+  ];
+  return parts.join('\n\n');
 }
