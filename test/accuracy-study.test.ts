@@ -92,6 +92,26 @@ describe('the study', () => {
     }
   });
 
+  it("chooses channels by the product's default in the table, and as the paper in its row alone", () => {
+    const rows = studyJobs([0], 'table');
+    const chosenAsPaper = rows.filter(
+      ({ sparsity }) => 'keys' in sparsity && sparsity.keys?.score_context_tokens === false,
+    );
+    expect(chosenAsPaper.map(({ method, task }) => `${method} ${task}`)).toEqual([
+      'SparseLoRA as the paper math',
+      'SparseLoRA as the paper csr',
+    ]);
+    for (const task of ['math', 'csr'] as const) {
+      const planned = rows.filter((job) => job.task === task && job.method === 'SparseLoRA, planned');
+      expect(planned.map(({ estimator }) => estimator)).toEqual(['calibrated_8', 'svd_8', 'random']);
+      const share = task === 'math' ? 0.8 : 0.6;
+      // No more than the control takes, LoRA with fewer steps.
+      const control = rows.find((job) => job.task === task && job.method.startsWith('LoRA, '));
+      expect(control).toMatchObject({ flops: share, training: { steps: share * (task === 'math' ? 450 : 375) } });
+      for (const { budget } of planned) expect(budget).toBeLessThan(share);
+    }
+  });
+
   it('has LoRA and QLoRA over the same seeds by the same plan, what takes longest first', () => {
     const jobs = qloraJobs([0, 1, 2]);
     expect(new Set(jobs.map(jobKey)).size).toBe(jobs.length);
@@ -113,7 +133,9 @@ describe('the study', () => {
     const file = paperFile({ kind: 'paper', mlp: 0.9, attention: 0.5, keys: { mode: 'static' } }, 6);
     expect(file).toContain('mode: static\n');
     expect(file).not.toContain('score_context_tokens');
-    expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0 }, 6)).toContain('score_context_tokens: false\n');
+    // By the product's own choice, but where the paper's is meant.
+    expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0 }, 6)).toContain('mode: svd_8\n');
+    expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0 }, 6)).not.toContain('score_context_tokens');
     expect(file).toContain('layers.3.mlp: 0.9\n  layers.3.self_attn: 0.5');
     expect(file).toContain('layers.5.mlp: 0\n');
     expect(paperFile({ kind: 'paper', mlp: 0.9, attention: 0, from: 4 }, 8)).toContain('layers.3.mlp: 0\n');

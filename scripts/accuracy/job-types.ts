@@ -16,6 +16,8 @@ export type SparsitySpec =
       readonly estimator: string;
       /** Shares of the whole run's arithmetic, the dense steps of `keys` counted. */
       readonly flops: readonly number[];
+      /** Dense tokens at the end of each prompt that are tried; the planner's own where it is not said. */
+      readonly tails?: readonly number[];
       readonly keys?: SparsityKeys;
     };
 
@@ -33,6 +35,12 @@ export interface PaperSpec {
 
 /** Further keys of the sparsity file. */
 export type SparsityKeys = Readonly<Record<string, string | number | boolean>>;
+
+/**
+ * As the paper chooses: from labelled tokens too, which lets labels leak into the context. Of rows that are to be as the paper's, and of those that were measured so
+ * before scores came from sparse tokens alone; all others have the product's default.
+ */
+export const PAPER_SCORES: SparsityKeys = { score_context_tokens: false };
 
 /** How a job trains, where it is not as its task does. */
 export interface TrainingSpec {
@@ -83,10 +91,7 @@ export function jobKey({ part = 'rows', method, estimator, task, seed }: Job): s
 
 /** A sparsity file of the paper's shape for a model of so many layers. */
 export function paperFile({ mlp, attention, from = 3, upper = [], keys }: PaperSpec, layerCount: number): string {
-  const { mode = 'svd_8' } = keys ?? {};
-  // As the paper chooses, and as these rows were measured: from labelled tokens too.
-  const scores = String(mode).startsWith('svd') ? { score_context_tokens: false } : {};
-  const all = { mode, skip_output_tokens: true, ...scores, ...keys };
+  const all = { mode: 'svd_8', skip_output_tokens: true, ...keys };
   const lines = Object.entries(all).map(([k, v]) => `${k}: ${v}`);
   lines.push('sparsity:');
   // A model of few layers, on which the study is tried, has a sparse one too.

@@ -88,11 +88,12 @@ export function planArguments(
   flops: number,
   out: string,
   schedule: Readonly<Record<string, string | number | boolean>>,
-  targets = 'all-linear',
+  { targets = 'all-linear', tails }: { readonly targets?: string; readonly tails?: readonly number[] } = {},
 ): string[] {
   const steps = ['start_step', 'end_step', 'compensation_rank'].flatMap((key) =>
     key in schedule ? [`--${key}`, String(schedule[key])] : [],
   );
+  const tried = tails === undefined ? [] : ['--tails', tails.join(',')];
   return [
     ...[
       '--backend',
@@ -116,7 +117,7 @@ export function planArguments(
       String(setting.planSamples),
     ],
     ...['--lora_r', String(setting.rank), '--lora_target_modules', targets, '--template', setting.template],
-    ...['--model_max_length', String(MAX_LENGTH), '--json', `${out}.json`, ...steps],
+    ...['--model_max_length', String(MAX_LENGTH), '--json', `${out}.json`, ...steps, ...tried],
   ];
 }
 
@@ -218,8 +219,6 @@ export async function runJob(
   };
 }
 
-/** Rows that a budget is counted on: lengths average out. */
-const COUNTED = 512;
 /** What kept channels are rounded up to on cuda. */
 const CHANNEL_MULTIPLE = 16;
 
@@ -236,7 +235,7 @@ async function fitBudget(
   const directory = await openModelDirectory(setting.model);
   const samples = await samplesOf(setting, trainFile(setting, task));
   const channelMultiple = setting.backend === 'cuda' ? CHANNEL_MULTIPLE : 1;
-  const share = sparseStepShare(directory.config, samples.slice(0, COUNTED), config, {
+  const share = sparseStepShare(directory.config, samples, config, {
     ...{ rank: setting.rank, targets: training?.targets, channelMultiple },
   });
   await directory.close();

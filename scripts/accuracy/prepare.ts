@@ -72,7 +72,7 @@ export async function prepare(datasets: string, out: string, { math, csr, questi
   const sets = { mawps: 'mawps', gsm8k: 'gsm8k', arc: 'ARC-Easy', openbookqa: 'openbookqa', boolq: 'boolq' };
   for (const [name, folder] of Object.entries(sets)) {
     const rows = shuffled(await read(`${folder}/test.json`), 7);
-    const most = name === 'mawps' ? rows.length : name === 'gsm8k' ? Math.floor(questions / 3) : questions;
+    const most = name === 'mawps' ? rows.length : name === 'gsm8k' ? Math.floor((2 * questions) / 3) : questions;
     await save(`${name}.json`, rows.slice(0, most));
   }
 }

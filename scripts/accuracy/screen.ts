@@ -2,7 +2,7 @@
  * @file Ways to spend one budget, each so that a whole run takes that share of LoRA's FLOPs: sparsity ends where it must for that, and the rate falls
  * over the dense steps that are left. Screened by one seed's held-out loss, which is less noisy than answers and takes no generation; the best over seeds.
  */
-import type { Job, PaperSpec, SparsityKeys, TrainingSpec } from './job-types.js';
+import { type Job, PAPER_SCORES, type PaperSpec, type SparsityKeys, type TrainingSpec } from './job-types.js';
 
 /** What the name of a way begins with that is screened without answers. */
 export const SCREEN = 'screen: ';
@@ -47,6 +47,9 @@ const COMPENSATED: readonly Way[] = [
   { name: 'compensated 32, every fourth step dense', keys: rank(32, { dense_every: 4 }) },
   { name: 'compensated 128, rate 1.5e-3', keys: rank(128), training: { learningRate: 1.5e-3 } },
   { name: 'compensated 128, rate 3e-3', keys: rank(128), training: { learningRate: 3e-3 } },
+  { name: 'compensated 128, half of the labelled tokens sparse', keys: rank(128, { sparse_output_tokens: 0.5 }) },
+  { name: 'compensated 128, labelled tokens sparse', keys: rank(128, { sparse_output_tokens: 1 }) },
+  { name: 'compensated 128, first tenth dense', keys: rank(128, { start_step: 0.1 }) },
   { name: 'compensated 128, 75 %', keys: rank(128), budget: 0.75 },
   { name: 'compensated 128, 90 %', keys: rank(128), budget: 0.9 },
 ];
@@ -95,12 +98,12 @@ const WAYS: readonly Way[] = [
   { name: 'layers 0 to 28', paper: { from: 0 } },
   { name: 'MLP 0.9, attention 0.5', paper: { attention: 0.5 } },
   { name: 'static', keys: { mode: 'static' } },
-  { name: 'svd_8', keys: { mode: 'svd_8' } },
+  { name: 'svd_8', keys: { mode: 'svd_8', ...PAPER_SCORES } },
   { name: 'random', keys: { mode: 'random' } },
   { name: 'gradient cut', keys: { gradient: 'cut' } },
   { name: 'kept sets for 8 steps', keys: { selection_interval: 8 } },
   { name: 'half of the labelled tokens sparse', keys: { sparse_output_tokens: 0.5 } },
-  { name: 'as the paper, then dense', paper: { mlp: 0.99, attention: 0.75 }, keys: { mode: 'svd_8' } },
+  { name: 'as the paper, then dense', paper: { mlp: 0.99, attention: 0.75 }, keys: { mode: 'svd_8', ...PAPER_SCORES } },
   { name: 'MLP 0.99, attention 0.75', paper: { mlp: 0.99, attention: 0.75 } },
   { name: "the original's rectangle", paper: { mlp: 0.99, attention: 0.75 }, keys: { compat: 'reference' } },
   ...ATTENTION.map((way): Way => ({ training: ON_ATTENTION, ...way })),

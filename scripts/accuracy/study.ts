@@ -129,7 +129,7 @@ async function run(): Promise<void> {
     }
     const { start_step = 0, end_step = 1, compensation_rank: rank = 0 } = sparsity.keys ?? {};
     const targets = job.training?.targets?.join(',');
-    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}${targets ? `-${targets}` : ''}${rank ? `-compensated-${rank}` : ''}`;
+    const key = `${job.task}-${sparsity.estimator}-${sparsity.flops[0]}-${start_step}-${end_step}${targets ? `-${targets}` : ''}${rank ? `-compensated-${rank}` : ''}${sparsity.tails ? `-tails-${sparsity.tails}` : ''}`;
     const made = plans.get(key) ?? makePlan(job.task, sparsity, key, gpu, targets);
     plans.set(key, made);
     const planned = await readFile(await made, 'utf8');
@@ -155,7 +155,8 @@ async function run(): Promise<void> {
     }
     for (const flops of spec.flops) {
       const file = join(work, `plan-${key}-${flops}.yaml`);
-      const argv = planArguments(setting, task, spec.estimator, flops, file, spec.keys ?? {}, targets);
+      const more = { ...(targets && { targets }), ...(spec.tails && { tails: spec.tails }) };
+      const argv = planArguments(setting, task, spec.estimator, flops, file, spec.keys ?? {}, more);
       const { code, tail } = await child(['plan', JSON.stringify(argv)], Math.max(60, left()), gpu);
       if (code === 0) {
         // One file, as machines may give back few.

@@ -1,0 +1,79 @@
+// Scores of a gated MLP's channels by two low-rank predictors: the norm over rows of silu(x·a₁·b₁) ⊙ (x·a₂·b₂). X, TYPE_A and TYPE_B are the types of x, of
+// both a, of both b.
+#include "octets.cuh"
+
+#define RANKS 8
+
+// 1 / (1 + e^-z), without a slow division.
+__device__ __forceinline__ float sigmoid(float z) { return __fdividef(1.0f, 1.0f + ptx_exp2(-1.4426950408889634f * z)); }
+
+#ifdef TYPE_A
+// p[side, row, k] = Σ x[row, i]·a[i, k]. A block has a row (x), one of both a (y) and eight k (z).
+extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, const TYPE_A* up, float* p, int n, int r) {
+  const int row = blockIdx.x, first = RANKS * blockIdx.z;
+  const TYPE_A* a = blockIdx.y == 0 ? gate : up;
+  x += (i64)row * n;
+  float sum[RANKS] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll 4
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    const float v = to_float(x[i]);
+#pragma unroll
+    for (int k = 0; k < RANKS; k++) {
+      if (first + k < r) sum[k] += v * to_float(a[(i64)i * r + first + k]);
+    }
+  }
+  __shared__ float of_warp[32][RANKS];
+#pragma unroll
+  for (int k = 0; k < RANKS; k++) {
+    const float total = warp_sum(sum[k]);
+    if ((threadIdx.x & 31) == 0) of_warp[threadIdx.x >> 5][k] = total;
+  }
+  __syncthreads();
+  const int k = threadIdx.x;
+  if (k >= RANKS || first + k >= r) return;
+  float total = 0.0f;
+  for (int warp = 0; warp < (int)(blockDim.x >> 5); warp++) total += of_warp[warp][k];
+  p[((i64)blockIdx.y * gridDim.x + row) * r + first + k] = total;
+}
+#endif
+
+#ifdef TYPE_B
+// y[j] = norm over rows of silu(Σₖ p[0, row, k]·gate[k, j])·(Σₖ p[1, row, k]·up[k, j]).
+extern "C" __global__ void gated_scores(const float* p, const TYPE_B* gate, const TYPE_B* up, float* y, int rows, int n, int r) {
+  const int j = blockIdx.x * blockDim.x + threadIdx.x;
+  if (j >= n) return;
+  const float* second = p + (i64)rows * r;
+  float squares = 0.0f;
+  if (r <= RANKS) {
+    float g[RANKS], u[RANKS];
+#pragma unroll
+    for (int k = 0; k < RANKS; k++) {
+      g[k] = k < r ? to_float(gate[(i64)k * n + j]) : 0.0f;
+      u[k] = k < r ? to_float(up[(i64)k * n + j]) : 0.0f;
+    }
+    for (int row = 0; row < rows; row++) {
+      float a = 0.0f, b = 0.0f;
+#pragma unroll
+      for (int k = 0; k < RANKS; k++) {
+        if (k < r) {
+          a += p[row * r + k] * g[k];
+          b += second[row * r + k] * u[k];
+        }
+      }
+      const float value = a * sigmoid(a) * b;
+      squares += value * value;
+    }
+  } else {
+    for (int row = 0; row < rows; row++) {
+      float a = 0.0f, b = 0.0f;
+      for (int k = 0; k < r; k++) {
+        a += p[(i64)row * r + k] * to_float(gate[(i64)k * n + j]);
+        b += second[(i64)row * r + k] * to_float(up[(i64)k * n + j]);
+      }
+      const float value = a * sigmoid(a) * b;
+      squares += value * value;
+    }
+  }
+  y[j] = sqrtf(squares);
+}
+#endif

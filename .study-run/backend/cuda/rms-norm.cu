@@ -1,0 +1,200 @@
+// RMSNorm of rows of n numbers, and its gradient. A block has rows in turn and holds one in registers, each thread OCTETS octets of it, as they are stored: so
+// more threads have room, and more loads are under way. Where OCTETS is 1 the next row is fetched while the sums of this one are waited for. Rows that are
+// longer are read twice instead (`_long`), a block each. X is the type of x, y and dy, W that of the weight. Where `codes` is not null, a row's codes in
+// E4M3 and their scale are written too.
+#include "e4m3-row-scale.cuh"
+
+// Both sums over the block, in every thread, with one barrier; `turn` alternates, so that a slow warp still finds those of the turn before. Once a kernel.
+__device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
+  __shared__ float of_warp[2][2][32];
+  a = warp_sum(a);
+  b = warp_sum(b);
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  if (lane == 0) {
+    of_warp[turn][0][warp] = a;
+    of_warp[turn][1][warp] = b;
+  }
+  __syncthreads();
+  const bool has = lane < (blockDim.x >> 5);
+  a = warp_sum(has ? of_warp[turn][0][lane] : 0.0f);
+  b = warp_sum(has ? of_warp[turn][1][lane] : 0.0f);
+}
+
+#ifdef OCTETS
+
+#define AHEAD (OCTETS == 1)
+// THREADS: how many a block has at most, 512 or 1024. The latter have room with up to 64 registers; of those of 512 three share a multiprocessor with up to 40.
+#if THREADS == 512
+#define FORWARD_BOUNDS __launch_bounds__(512, 3)
+#else
+#define FORWARD_BOUNDS __launch_bounds__(1024)
+#endif
+// After a block's first row, where it has no more.
+#define LAST_WITHOUT_AHEAD \
+  if (!AHEAD) break
+
+template <typename T> __device__ __forceinline__ void load_row(const T* from, int n, int aligned, Octet<T> (&to)[OCTETS]) {
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    to[o].load(from + at, n - at, aligned);
+  }
+}
+
+// Codes of a row that was written.
+__device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], float inverse, u8* codes, int row, int n) {
+  e4m3* to = (e4m3*)codes + (i64)row * n;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    if (at >= n) break;
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = values[o][i] * inverse;
+    store_vector<8>(to + at, v);
+  }
+}
+
+// The scale of a row of activations is written; once a kernel, as those of `block_sums`. @returns its inverse.
+__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], float* scale, int n, int turn) {
+  __shared__ Noted<1024 * OCTETS> noted[2];
+  const int octets = (n + 7) / 8, stretch = stretch_of(octets);
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) note_most(most_of(values[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted[turn].most);
+  __syncthreads();
+  return finest_scale(octets, stretch, noted[turn], scale);
+}
+
+// The same of a row of gradients.
+__device__ __forceinline__ float scale_of_gradient(const Octet<X> (&values)[OCTETS], float* to, int turn) {
+  __shared__ u32 of_warp[2][32];
+  u32 most = 0;
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) most = most_of(values[o], most);
+  const float scale = scale_for(block_most(most, of_warp[turn]));
+  if (threadIdx.x == 0) *to = scale;
+  return inverse_of(scale);
+}
+
+extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, int rows, int n, float eps, int aligned) {
+  Octet<X> values[OCTETS], next[OCTETS];
+  Octet<W> w[OCTETS];
+  int row = blockIdx.x, turn = 0;
+  if (AHEAD) load_row(x + (i64)row * n, n, aligned, next);
+  load_row(weight, n, aligned, w);
+  for (; row < rows; row += gridDim.x, turn ^= 1) {
+    const i64 begin = (i64)row * n;
+    if (AHEAD) {
+      values[0] = next[0];
+      if (row + (int)gridDim.x < rows) load_row(x + begin + (i64)gridDim.x * n, n, aligned, next);
+    } else load_row(x + begin, n, aligned, values);
+    float squares = 0.0f, none = 0.0f;
+#pragma unroll
+    for (int o = 0; o < OCTETS; o++) {
+#pragma unroll
+      for (int i = 0; i < 8; i++) squares += values[o][i] * values[o][i];
+    }
+    block_sums(squares, none, turn);
+    const float scale = rsqrtf(squares / n + eps);
+#pragma unroll
+    for (int o = 0; o < OCTETS; o++) {
+      const int at = 8 * (threadIdx.x + o * blockDim.x);
+      float v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) v[i] = values[o][i] * scale * w[o][i];
+      store_octet(y + begin + at, n - at, aligned, v);
+      // As it is written.
+      values[o].hold(v);
+    }
+    if (codes) write_codes(values, scale_of_row(values, scales + row, n, turn), codes, row, n);
+    LAST_WITHOUT_AHEAD;
+  }
+}
+
+// dx = s·(g − s²·x·mean(g·x)) with g = dy·w and s = 1/√(mean(x²) + ε), plus `residual`, the gradient that x gets elsewhere, unless it is null.
+extern "C" __global__ void __launch_bounds__(1024) rms_norm_grad(const X* x, const W* weight, const X* dy, const X* residual, X* dx, u8* codes, float* scales, int rows, int n,
+                                         float eps, int aligned) {
+  Octet<X> values[OCTETS], g[OCTETS], besides[OCTETS], next[OCTETS], next_g[OCTETS], next_besides[OCTETS];
+  Octet<W> w[OCTETS];
+  int row = blockIdx.x, turn = 0;
+  if (AHEAD) {
+    load_row(x + (i64)row * n, n, aligned, next);
+    load_row(dy + (i64)row * n, n, aligned, next_g);
+    if (residual) load_row(residual + (i64)row * n, n, aligned, next_besides);
+  }
+  load_row(weight, n, aligned, w);
+  for (; row < rows; row += gridDim.x, turn ^= 1) {
+    const i64 begin = (i64)row * n;
+    if (AHEAD) {
+      values[0] = next[0];
+      g[0] = next_g[0];
+      if (residual) besides[0] = next_besides[0];
+      if (row + (int)gridDim.x < rows) {
+        const i64 after = begin + (i64)gridDim.x * n;
+        load_row(x + after, n, aligned, next);
+        load_row(dy + after, n, aligned, next_g);
+        if (residual) load_row(residual + after, n, aligned, next_besides);
+      }
+    } else {
+      load_row(x + begin, n, aligned, values);
+      load_row(dy + begin, n, aligned, g);
+      if (residual) load_row(residual + begin, n, aligned, besides);
+    }
+    float squares = 0.0f, products = 0.0f;
+#pragma unroll
+    for (int o = 0; o < OCTETS; o++) {
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        squares += values[o][i] * values[o][i];
+        products += values[o][i] * (g[o][i] * w[o][i]);
+      }
+    }
+    block_sums(squares, products, turn);
+    const float scale = rsqrtf(squares / n + eps);
+    const float along = scale * scale * products / n;
+#pragma unroll
+    for (int o = 0; o < OCTETS; o++) {
+      const int at = 8 * (threadIdx.x + o * blockDim.x);
+      float v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        v[i] = scale * (g[o][i] * w[o][i] - values[o][i] * along);
+        if (residual) v[i] += besides[o][i];
+      }
+      store_octet(dx + begin + at, n - at, aligned, v);
+      values[o].hold(v);
+    }
+    if (codes) write_codes(values, scale_of_gradient(values, scales + row, turn), codes, row, n);
+    LAST_WITHOUT_AHEAD;
+  }
+}
+#endif
+
+extern "C" __global__ void rms_norm_long(const X* x, const W* weight, X* y, int n, float eps) {
+  x += (i64)blockIdx.x * n;
+  y += (i64)blockIdx.x * n;
+  float squares = 0.0f;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) squares += to_float(x[i]) * to_float(x[i]);
+  const float scale = rsqrtf(block_sum(squares) / n + eps);
+  for (int i = threadIdx.x; i < n; i += blockDim.x) y[i] = from_float<X>(to_float(x[i]) * scale * to_float(weight[i]));
+}
+
+extern "C" __global__ void rms_norm_grad_long(const X* x, const W* weight, const X* dy, const X* residual, X* dx, int n, float eps) {
+  const i64 begin = (i64)blockIdx.x * n;
+  x += begin;
+  dy += begin;
+  dx += begin;
+  if (residual) residual += begin;
+  float squares = 0.0f, products = 0.0f;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    squares += to_float(x[i]) * to_float(x[i]);
+    products += to_float(x[i]) * to_float(dy[i]) * to_float(weight[i]);
+  }
+  block_sums(squares, products, 0);
+  const float scale = rsqrtf(squares / n + eps);
+  const float along = scale * scale * products / n;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    const float g = scale * (to_float(dy[i]) * to_float(weight[i]) - to_float(x[i]) * along);
+    dx[i] = from_float<X>(residual ? g + to_float(residual[i]) : g);
+  }
+}
