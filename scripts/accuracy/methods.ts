@@ -13,19 +13,12 @@ import {
   type TrainingSpec,
 } from './job-types.js';
 import { screenJobs } from './screen.js';
+import { asPaper, BUDGET_SHARE, BUDGETS, COMMON, FINAL_STEPS, frontierJobs, NONE, tableJobs } from './table.js';
 
-const NONE: SparsitySpec = { kind: 'none' };
-const COMMON = { trains: true, peft: 'lora', sparsity: NONE, method: 'base', estimator: 'none' } as const;
-const BUDGETS = { math: [0.8, 0.85, 0.9], csr: [0.6, 0.65, 0.7, 0.75, 0.8] } as const;
-/** A step further, for the frontier. */
+/** Budgets tighter than the table's. */
 const TIGHT = { math: [0.7, 0.75], csr: [0.5, 0.55] } as const;
 
 type Row = Pick<Job, 'method' | 'estimator' | 'peft' | 'sparsity'>;
-
-/** The paper's own preset of a task, channels chosen as it chooses them. */
-const asPaper = (task: 'math' | 'csr'): SparsitySpec => ({
-  ...{ kind: 'paper', mlp: task === 'math' ? 0.99 : 0.97, attention: 0.75, keys: PAPER_SCORES },
-});
 
 function rowsOf(task: 'math' | 'csr'): Row[] {
   const plan = (estimator: string, flops: readonly number[], keys?: SparsityKeys): SparsitySpec => ({
@@ -158,10 +151,6 @@ const CANDIDATES: readonly Candidate[] = [
   },
   { name: 'MLP 0.9', mlp: 0.9, attention: 0, tail: 0, dense: { math: 0.275, csr: 0.185 } },
 ];
-const BUDGET_SHARE = { math: 0.8, csr: 0.6 } as const;
-/** Steps of the final comparison, about two epochs of math. */
-const FINAL_STEPS = { math: 450, csr: 375 } as const;
-
 /** A rate that is kept up, and falls over the last steps: so many as are dense at the end. */
 function decaying(task: 'math' | 'csr', share: number): TrainingSpec {
   const steps = FINAL_STEPS[task];
@@ -238,55 +227,6 @@ function rowJobs(seeds: readonly number[]): Job[] {
   return [...bases, ...seeds.flatMap(main)];
 }
 
-/**
- * As docs/ACCURACY.md has users plan: the last steps dense, so many that what is left of the budget is met by MLPs alone without a dense tail, and what is dropped
- * replaced by maps of the data.
- */
-const PLANNED = {
-  math: { flops: [0.8], keys: { end_step: 0.75, compensation_rank: 128 } },
-  csr: { flops: [0.6], keys: { end_step: 0.8, compensation_rank: 128 } },
-} as const;
-/** What a planned run's steps may come to: a plan counts a few rows, the run all of its own. */
-const WITHIN = { math: 0.797, csr: 0.597 } as const;
-
-/** Every method, trained as LoRA is best, so long that it has learnt; and LoRA with so many fewer steps that it takes what the budget allows. */
-function tableRows(task: 'math' | 'csr'): Omit<Job, 'seed'>[] {
-  const share = BUDGET_SHARE[task];
-  const training = { steps: FINAL_STEPS[task], learningRate: 2e-3 };
-  const row = (method: string, more: Partial<Omit<Job, 'seed'>> = {}): Omit<Job, 'seed'> => ({
-    ...{ ...COMMON, method, task, training },
-    ...more,
-  });
-  const { flops, keys } = PLANNED[task];
-  const plan = (estimator: string): SparsitySpec & { kind: 'plan' } => ({
-    ...{ kind: 'plan', estimator, flops, tails: [0], keys },
-  });
-  const planned = (estimator: string, sparsity: SparsitySpec) =>
-    row('SparseLoRA, planned', { estimator, sparsity, budget: WITHIN[task] });
-  const byCalibrated = plan('calibrated_8');
-  return [
-    row('LoRA'),
-    planned('calibrated_8', byCalibrated),
-    row(`LoRA, ${100 * share} % of the steps`, {
-      ...{ training: { ...training, steps: Math.round(share * training.steps) }, flops: share },
-    }),
-    row('SparseLoRA as the paper', { estimator: 'svd_8', sparsity: asPaper(task) }),
-    row('DoRA', { peft: 'dora' }),
-    planned('svd_8', plan('svd_8')),
-    // Channels alone are chosen otherwise.
-    planned('random', { ...byCalibrated, keys: { ...keys, mode: 'random' } }),
-    row('SparseLoRA, planned, sparse to the end, nothing compensated', {
-      ...{ estimator: 'calibrated_8', sparsity: { kind: 'plan', estimator: 'calibrated_8', flops: BUDGETS[task] } },
-    }),
-  ];
-}
-
-function tableJobs(seeds: readonly number[]): Job[] {
-  const bases: Job[] = (['math', 'csr'] as const).map((task) => ({ ...COMMON, task, seed: 0, trains: false }));
-  const rows = (['math', 'csr'] as const).flatMap(tableRows);
-  return [...seeds.flatMap((seed) => rows.map((row) => ({ ...row, seed }))), ...bases];
-}
-
 function ablationJobs(seeds: readonly number[]): Job[] {
   const ablation = ({ name, keys = {}, paper = {}, sparsity, training = {} }: Ablation, seed: number): Job => {
     const spec: SparsitySpec = sparsity ?? {
@@ -316,7 +256,7 @@ function ablationJobs(seeds: readonly number[]): Job[] {
 export function studyJobs(seeds: readonly number[], part: PartName = 'rows'): Job[] {
   const made = {
     ...{ rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs, screen: screenJobs },
-    table: tableJobs,
+    ...{ table: tableJobs, frontier: frontierJobs },
   }[part];
   return made(seeds).map((job) => ({ ...job, part }));
 }

@@ -1,6 +1,0 @@
-// The `kept` highest of n scores as ascending indices; of equal scores the lower index first. One block of 1024 threads, see top-k.cuh.
-#include "top-k.cuh"
-
-extern "C" __global__ void __launch_bounds__(THREADS) top_k(const float* scores, int* indices, int n, int kept) {
-  keep_highest<PER_THREAD>(scores, indices, n, kept);
-}
