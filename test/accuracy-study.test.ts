@@ -9,7 +9,8 @@ import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
 import { jobKey, paperFile } from '../scripts/accuracy/job-types.js';
 import { rowOf } from '../scripts/accuracy/merge.js';
 import { bestCandidate, candidateSpec, qloraJobs, studyJobs } from '../scripts/accuracy/methods.js';
-import { between, plotOf, tableOf } from '../scripts/accuracy/pages.js';
+import { between, methodsTable, tableOf } from '../scripts/accuracy/pages.js';
+import { plotOf } from '../scripts/accuracy/plot.js';
 import { bestJob, bestOfScreen, screenedOf, screenJobs } from '../scripts/accuracy/screen.js';
 
 describe('formOf()', () => {
@@ -83,6 +84,7 @@ describe('the study', () => {
     for (const [part, prefix] of [
       ['rows', 'SparseLoRA'],
       ['table', 'SparseLoRA'],
+      ['frontier', ''],
       ['ablations', 'ablation'],
     ] as const) {
       const jobs = studyJobs([0, 1, 2], part);
@@ -143,7 +145,27 @@ describe('the study', () => {
     expect(() => between('a', 'x', 'new')).toThrow('lacks');
     const rows = [rowOf([line(0, 0.3)])];
     expect(tableOf(rows, 'math')).toContain('| LoRA | none | 1 | 100.0 % | 30.0 | 30.0 |');
-    expect(plotOf(rows)).toContain('<circle');
+  });
+
+  it('shows a frontier by what it takes, and times where they are known', () => {
+    const seeds = (method: string, estimator: string, flopsShare: number, accuracies: readonly number[]) =>
+      rowOf(accuracies.map((accuracy, seed) => ({ ...line(seed, accuracy), method, estimator, flopsShare })));
+    const rows = [
+      seeds('LoRA', 'none', 1, [0.3, 0.4]),
+      seeds('SparseLoRA, planned', 'calibrated_8', 0.797, [0.25, 0.27]),
+      seeds('LoRA, 80 % of the steps', 'none', 0.8, [0.26, 0.28]),
+    ];
+    const names = (text: string) => text.split('\n').map((row) => row.split(' | ')[0]!.slice(2));
+    const byFlops = names(methodsTable(rows, 'math', { byFlops: true })).slice(2);
+    expect(byFlops).toEqual(['LoRA, 80 % of the steps', 'SparseLoRA, planned', 'LoRA']);
+    const timed = methodsTable(rows, 'math', { milliseconds: ({ method }) => (method === 'LoRA' ? 8.48 : Number.NaN) });
+    expect(timed).toMatch(/\| LoRA \| none \| 2 \| 100.0 % \| 35.0 \| 35.0 ± 63.5 \| 0.6000 ± 0.0000 \| 8.5 \|/);
+    expect(timed).toContain('| always the most frequent answer |  |  |  | 5.0 | 5.0 |  |  |');
+    // Both series of two points or more are lines; a lone point is none.
+    const plot = plotOf(rows, () => 9);
+    expect(plot.match(/<circle/g)).toHaveLength(2 * 3 + 1);
+    expect(plot.match(/fill="none" stroke="#1f5fbf"/g)).toHaveLength(2);
+    expect(plot).not.toContain('NaN');
   });
 });
 

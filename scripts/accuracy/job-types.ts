@@ -1,7 +1,7 @@
 /** @file What a job of the study is, its name, and the sparsity file of the paper's shape. */
 
 export type TaskName = 'math' | 'csr' | 'random-answers';
-export const PARTS = ['rows', 'ablations', 'final', 'qlora', 'screen', 'table', 'frontier'] as const;
+export const PARTS = ['rows', 'ablations', 'final', 'qlora', 'screen', 'table', 'frontier', 'times'] as const;
 export type PartName = (typeof PARTS)[number];
 
 /** A sparsity file by what it is made of. */

@@ -13,7 +13,17 @@ import {
   type TrainingSpec,
 } from './job-types.js';
 import { screenJobs } from './screen.js';
-import { asPaper, BUDGET_SHARE, BUDGETS, COMMON, FINAL_STEPS, frontierJobs, NONE, tableJobs } from './table.js';
+import {
+  asPaper,
+  BUDGET_SHARE,
+  BUDGETS,
+  COMMON,
+  FINAL_STEPS,
+  frontierJobs,
+  NONE,
+  tableJobs,
+  timesJobs,
+} from './table.js';
 
 /** Budgets tighter than the table's. */
 const TIGHT = { math: [0.7, 0.75], csr: [0.5, 0.55] } as const;
@@ -256,7 +266,7 @@ function ablationJobs(seeds: readonly number[]): Job[] {
 export function studyJobs(seeds: readonly number[], part: PartName = 'rows'): Job[] {
   const made = {
     ...{ rows: rowJobs, ablations: ablationJobs, final: finalJobs, qlora: qloraJobs, screen: screenJobs },
-    ...{ table: tableJobs, frontier: frontierJobs },
+    ...{ table: tableJobs, frontier: frontierJobs, times: timesJobs },
   }[part];
   return made(seeds).map((job) => ({ ...job, part }));
 }

@@ -5,12 +5,60 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { halfInterval, type ResultRow, type StudyResult } from './merge.js';
+import { plotOf } from './plot.js';
 
 const RESULT = 'bench/results/accuracy-smollm2.json';
 const PAGE = 'docs/ACCURACY.md';
 const PLOT = 'docs/accuracy-smollm2.svg';
 
 const percent = (share: number) => (100 * share).toFixed(1);
+
+const lossOf = ({ denseHeldOutLoss, denseHeldOutLosses }: ResultRow, digits: number) => {
+  const half = halfInterval(denseHeldOutLosses ?? []);
+  return (denseHeldOutLoss?.toFixed(digits) ?? '') + (half === null ? '' : ` ± ${half.toFixed(digits)}`);
+};
+
+/**
+ * Methods of a task, their accuracies and losses. Of a frontier (`byFlops`) the one that takes the least first.
+ * @param milliseconds a step takes by itself, by row: a last column, where one is known.
+ */
+export function methodsTable(
+  rows: readonly ResultRow[],
+  task: string,
+  { byFlops = false, milliseconds }: { byFlops?: boolean; milliseconds?: (row: ResultRow) => number } = {},
+): string {
+  const chosen = rows.filter((row) => row.task === task);
+  if (byFlops)
+    chosen.sort((a, b) => Math.round(100 * (a.flopsShare - b.flopsShare)) || a.method.localeCompare(b.method));
+  const sets = Object.keys(chosen.find((row) => Object.keys(row.sets).length > 0)?.sets ?? {});
+  const mean = (row: ResultRow) =>
+    percent(row.mean) + (row.halfInterval === null ? '' : ` ± ${percent(row.halfInterval)}`);
+  const isTimed = milliseconds !== undefined && chosen.some((row) => Number.isFinite(milliseconds(row)));
+  const time = (row: ResultRow) => {
+    const value = milliseconds?.(row) ?? Number.NaN;
+    return Number.isFinite(value) ? value.toFixed(1) : '';
+  };
+  const lines = chosen.map((row) => [
+    ...[row.method, row.estimator, String(row.seeds.length), `${percent(row.flopsShare)} %`],
+    ...[...sets.map((set) => percent(row.sets[set]!)), mean(row), lossOf(row, 4)],
+    ...(isTimed ? [time(row)] : []),
+  ]);
+  const majority = sets.map((set) => percent(chosen[0]!.majority[set] ?? Number.NaN));
+  const average = sets.reduce((sum, set) => sum + (chosen[0]!.majority[set] ?? Number.NaN), 0) / sets.length;
+  if (!byFlops)
+    lines.push([
+      'always the most frequent answer',
+      '',
+      '',
+      '',
+      ...majority,
+      percent(average),
+      '',
+      ...(isTimed ? [''] : []),
+    ]);
+  const head = ['trained with', 'estimator', 'seeds', 'FLOPs', ...sets, 'mean', 'held-out loss'];
+  return markdown([...head, ...(isTimed ? ['ms a step'] : [])], lines);
+}
 
 export function tableOf(rows: readonly ResultRow[], task: string): string {
   const chosen = rows.filter((row) => row.task === task && !row.method.startsWith('ablation'));
@@ -99,65 +147,6 @@ function markdown(head: readonly string[], lines: readonly (readonly string[])[]
   return [row(head), row(head.map((_, n) => (n < 2 ? '---' : '--:'))), ...lines.map(row)].join('\n');
 }
 
-/** Accuracy against FLOPs, and against the time of a step: a panel each for a task. */
-export function plotOf(rows: readonly ResultRow[]): string {
-  const panels: string[] = [];
-  let at = 0;
-  for (const task of ['math', 'csr']) {
-    for (const [axis, value] of [
-      ['FLOPs of a step, % of LoRA', (row: ResultRow) => 100 * row.flopsShare],
-      ['milliseconds a step', (row: ResultRow) => 1000 * (row.secondsPerStep ?? Number.NaN)],
-    ] as const) {
-      const points = rows.filter((row) => row.task === task && row.steps > 0 && !row.method.startsWith('ablation'));
-      panels.push(panel(points, value, axis, task, (at % 2) * 460, Math.floor(at / 2) * 300));
-      at++;
-    }
-  }
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 920 600" font-family="sans-serif" font-size="11" role="img" aria-label="Accuracy against arithmetic and time of a step">
-<rect width="920" height="600" fill="#fff"/>${panels.join('')}</svg>\n`;
-}
-
-function panel(
-  rows: readonly ResultRow[],
-  value: (row: ResultRow) => number,
-  axis: string,
-  task: string,
-  left: number,
-  top: number,
-): string {
-  const points = rows
-    .map((row) => ({ row, x: value(row), y: 100 * row.mean }))
-    .filter(({ x, y }) => Number.isFinite(x + y));
-  if (points.length === 0) return '';
-  const range = (values: readonly number[]) => {
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const margin = Math.max(1, (high - low) * 0.12);
-    return [low - margin, high + margin] as const;
-  };
-  const [x0, x1] = range(points.map(({ x }) => x));
-  const [y0, y1] = range(points.map(({ y }) => y));
-  const X = (x: number) => (left + 50 + (380 * (x - x0)) / (x1 - x0)).toFixed(1);
-  const Y = (y: number) => (top + 250 - (215 * (y - y0)) / (y1 - y0)).toFixed(1);
-  const marks = points.map(({ row, x, y }) => {
-    const name =
-      row.estimator === 'none'
-        ? row.method
-        : `${row.estimator}, ${row.method.replace('SparseLoRA', '').replace(/^[, ]+/, '')}`;
-    const bar =
-      row.halfInterval === null
-        ? ''
-        : `<path d="M${X(x)} ${Y(Math.max(y0, y - 100 * row.halfInterval))}V${Y(Math.min(y1, y + 100 * row.halfInterval))}" stroke="#888"/>`;
-    return `${bar}<circle cx="${X(x)}" cy="${Y(y)}" r="4" fill="#1f5fbf"/><text x="${Number(X(x)) + 7}" y="${Number(Y(y)) + 4}">${name}</text>`;
-  });
-  const ticks = [0, 0.5, 1].map((share) => {
-    const [x, y] = [x0 + share * (x1 - x0), y0 + share * (y1 - y0)];
-    return `<text x="${X(x)}" y="${top + 268}" text-anchor="middle">${x.toFixed(0)}</text><text x="${left + 44}" y="${Y(y)}" text-anchor="end">${y.toFixed(0)}</text>`;
-  });
-  return `<g><text x="${left + 50}" y="${top + 20}" font-weight="bold">${task}: accuracy, %</text>
-<path d="M${left + 50} ${top + 30}V${top + 252}H${left + 430}" fill="none" stroke="#444"/>${ticks.join('')}
-<text x="${left + 240}" y="${top + 284}" text-anchor="middle">${axis}</text>${marks.join('')}</g>`;
-}
-
 /** The text with what stands between `<!-- name -->` and `<!-- /name -->` replaced. */
 export function between(page: string, name: string, content: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
@@ -170,6 +159,24 @@ export async function writePages(): Promise<void> {
   const { rows, provenance } = JSON.parse(await readFile(RESULT, 'utf8')) as StudyResult;
   let page = await readFile(PAGE, 'utf8');
   const of = (part: string) => rows.filter((row) => row.part === part);
+  /** A run's mean step, by itself on a GPU. */
+  const milliseconds = ({ task, method, estimator }: ResultRow) => {
+    const timed = of('times').find((row) => row.task === task && row.method === method && row.estimator === estimator);
+    return 1000 * (timed?.secondsPerStep ?? Number.NaN);
+  };
+  const all = of('table');
+  // The plan and LoRA at one share after the other, those of the table's own share among them.
+  const isOfFrontier = ({ method, estimator }: ResultRow) =>
+    /^LoRA(,|$)/.test(method) || (method === 'SparseLoRA, planned' && estimator === 'calibrated_8');
+  const frontier = [...all.filter(isOfFrontier), ...of('frontier')];
+  for (const [mark, task] of [
+    ['math', 'math'],
+    ['commonsense', 'csr'],
+  ] as const) {
+    page = between(page, `table-${mark}`, methodsTable(all, task, { milliseconds }));
+    page = between(page, `frontier-${mark}`, methodsTable(frontier, task, { byFlops: true }));
+  }
+  page = between(page, 'table-form', formTable(all));
   for (const [mark, part] of [
     ['', 'rows'],
     ['final-', 'final'],
@@ -190,8 +197,7 @@ export async function writePages(): Promise<void> {
   );
   page = between(page, 'provenance', facts.join('\n'));
   await writeFile(PAGE, page);
-  const asked = of('screen').filter(({ accuracies }) => accuracies.length > 2);
-  await writeFile(PLOT, plotOf([...of('final'), ...asked]));
+  await writeFile(PLOT, plotOf([...all, ...of('frontier')], milliseconds));
 }
 
 if (process.argv[1]?.endsWith('pages.js')) await writePages();

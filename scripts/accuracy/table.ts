@@ -1,6 +1,7 @@
 /**
  * @file The study's main comparison. `table`: every method, trained as LoRA is best and so long that it has learnt. `frontier`: the recommended plan and LoRA with fewer
- * steps at other shares of LoRA's arithmetic, over the same seeds: what sparsity is to be held against.
+ * steps at other shares of LoRA's arithmetic, over the same seeds: what sparsity is to be held against. `times`: the table's runs again for their time alone, one at a
+ * time on a GPU of their own.
  */
 import { type Job, PAPER_SCORES, type SparsityKeys, type SparsitySpec, type TrainingSpec } from './job-types.js';
 
@@ -99,4 +100,13 @@ export function frontierJobs(seeds: readonly number[]): Job[] {
     ]),
   );
   return seeds.flatMap((seed) => rows.map((row) => ({ ...row, seed })));
+}
+
+/** Of the first seed; to be run by `--jobs 1`, and without answers. What LoRA with fewer steps takes a step is known. */
+export function timesJobs([seed = 0]: readonly number[]): Job[] {
+  const isTimed = ({ method, sparsity }: Row) =>
+    !/^LoRA, /.test(method) && !(sparsity.kind === 'plan' && sparsity.keys === undefined);
+  return TASKS.flatMap(tableRows)
+    .filter(isTimed)
+    .map((row) => ({ ...row, seed, asks: false }));
 }
