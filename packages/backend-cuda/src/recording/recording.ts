@@ -33,6 +33,8 @@ export class Recording {
   fixedBytes = 0;
   /** Tensors that were there before, and the memory in which the graph will look for them. */
   readonly touched = new Map<TensorData, Block>();
+  /** Of a captured run: views that it made of such tensors. They end with the step, and their memory is found by the tensor they are of. */
+  readonly views = new WeakSet<TensorData>();
   /** The same of what is derived from a tensor, by name. */
   readonly derived: { readonly data: TensorData; readonly name: string; readonly block: Block }[] = [];
   /** What was freed meanwhile and is not the graph's. */

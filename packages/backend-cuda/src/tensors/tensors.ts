@@ -86,6 +86,8 @@ export class Tensors {
     const data = this.onDevice(info);
     const { physical, codebook, gathered } = data;
     const made = this.makeIn(data.block!, data.offset + offset * BYTES[physical], shape, dtype, physical);
+    const { recording } = this.#device;
+    if (recording?.capturing) recording.views.add(this.store.get(made.dataId));
     if (codebook) {
       // Scales of blocks are counted from the first number.
       if (offset !== 0 && physical === 'u4') throw new TypeError('internal: no part of a matrix in four bits is one');
@@ -178,7 +180,7 @@ export class Tensors {
     const { aside } = data.block;
     if (aside && !aside.joined) recording?.asides.join(aside);
     const lasting = !data.block.arena && (!data.block.whole || data.gathered);
-    if (recording?.capturing && lasting) recording.touched.set(data, data.block);
+    if (recording?.capturing && lasting && !recording.views.has(data)) recording.touched.set(data, data.block);
     return data;
   }
 
