@@ -86,7 +86,7 @@ async function run(): Promise<void> {
       batchSize: tiny ? 4 : 16,
       rank: tiny ? 4 : 32,
       template: text('template', 'alpaca'),
-      planSamples: tiny ? 4 : 24,
+      planSamples: tiny ? 4 : 48,
       questions: tiny ? 4 : null,
       sets: flags.sets === undefined ? null : text('sets').split(','),
     },

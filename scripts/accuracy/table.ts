@@ -42,7 +42,7 @@ const plan = (task: StudyTask, estimator: string, more: SparsityKeys = {}): Plan
   ...{ kind: 'plan', estimator, flops: [BUDGET_SHARE[task]], tails: [0], keys: { ...KEYS[task], ...more } },
 });
 
-/** A plan counts a few rows, the run all of its own; which of them come while it is sparse differs by seed. So it aims so much below what it may take. */
+/** Which rows come while a run is sparse differs by seed, so it aims so much below what it may take. */
 const MARGIN = 0.003;
 
 const shareName = (share: number) => `${Math.round(100 * share)} %`;

@@ -1,6 +1,16 @@
-/** @file What a plan is made from: losses, arithmetic and times over the same few batches. What was measured once is not measured again. */
+/**
+ * @file What a plan is made from: losses and times over the same few batches, and arithmetic over many, as it takes none to count it and a few rows have other shares of
+ * labelled tokens than a run's. What was measured once is not measured again.
+ */
 import { type CompensationTable, denseTokens, type SparsityPlan, type SpftModel } from '@spft/estimator';
-import { countLabelledTokens, type FlopsMethod, type FlopsShape, stepFlops, type TrainableModel } from '@spft/models';
+import {
+  countLabelledTokens,
+  type FlopsMethod,
+  type FlopsShape,
+  type FlopsTokens,
+  stepFlops,
+  type TrainableModel,
+} from '@spft/models';
 import { noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { type CollatedBatch, collate } from '../batch/collate.js';
@@ -42,7 +52,7 @@ type Layers = SparsityPlan['layers'];
 
 const keyOf = (sparsity: Sparsities) => [...sparsity].map(([module, value]) => `${module}=${value}`).join(' ');
 
-/** Losses, arithmetic and times over the same few batches. */
+/** Losses and times over the same few batches, arithmetic over more. */
 export class Measurements {
   /** For progress. */
   total = 0;
@@ -51,22 +61,32 @@ export class Measurements {
   readonly labelledTokens: number;
   readonly #request: MeasurementsRequest;
   readonly #batches: Sample[][];
+  readonly #counted: Sample[][];
   readonly #known: Map<string, number>;
   readonly #collated = new Map<number, CollatedBatch[]>();
+  /** By tail: what FLOPs are counted on. */
+  readonly #tokens = new Map<number, FlopsTokens[]>();
   readonly #denseFlops = new Map<number, number>();
+  readonly #savings = new Map<string, number>();
   #done = 0;
 
-  constructor(request: MeasurementsRequest, samples: readonly Sample[], batchSize: number) {
+  /**
+   * @param samples that losses and times are measured on.
+   * @param counted that FLOPs are counted on.
+   */
+  constructor(
+    request: MeasurementsRequest,
+    { samples, counted }: { readonly samples: readonly Sample[]; readonly counted: readonly Sample[] },
+    batchSize: number,
+  ) {
     this.#request = request;
     this.layerCount = request.spft.host.layerCount;
     this.sampleCount = samples.length;
     this.labelledTokens = samples.reduce((sum, { labels }) => sum + countLabels(labels), 0);
     this.#known = new Map(request.known);
     // Alike lengths together change nothing; the order as it came keeps batches like those of the run.
-    this.#batches = [];
-    for (let start = 0; start < samples.length; start += batchSize) {
-      this.#batches.push(samples.slice(start, start + batchSize));
-    }
+    this.#batches = inBatches(samples, batchSize);
+    this.#counted = inBatches(counted, batchSize);
   }
 
   /** Mean loss of a labelled token. */
@@ -123,24 +143,45 @@ export class Measurements {
 
   /** Share of a dense step that one sparse module saves; those of several add up. */
   saving(tail: number, module: string, level: number): number {
-    return 1 - this.flops(tail, new Map([[module, level]]));
+    const key = `${tail} ${module} ${level}`;
+    const known = this.#savings.get(key);
+    if (known !== undefined) return known;
+    const saving = 1 - this.flops(tail, new Map([[module, level]]));
+    this.#savings.set(key, saving);
+    return saving;
   }
 
   denseShare(tail: number): number {
-    const batches = this.batches(tail);
-    const total = (value: (batch: CollatedBatch) => number) => batches.reduce((sum, batch) => sum + value(batch), 0);
-    return total(({ layout }) => layout.denseTokens) / total(({ layout }) => layout.tokens);
+    const layouts = this.#countedTokens(tail).map(({ layout }) => layout);
+    const total = (value: (layout: FlopsTokens['layout']) => number) =>
+      layouts.reduce((sum, layout) => sum + value(layout), 0);
+    return total(({ denseTokens }) => denseTokens) / total(({ tokens }) => tokens);
   }
 
   batches(tail: number): CollatedBatch[] {
     const made = this.#collated.get(tail);
     if (made) return made;
-    const policy = { ...this.#request.spft.tokenPolicy, skipTailTokens: tail };
-    const batches = this.#batches.map((batch) =>
-      collate(batch, { denseTokens: (labels, lengths, seed) => denseTokens(labels, lengths, policy, seed) }),
-    );
+    const batches = this.#collate(this.#batches, tail);
     this.#collated.set(tail, batches);
     return batches;
+  }
+
+  #collate(batches: readonly Sample[][], tail: number): CollatedBatch[] {
+    const policy = { ...this.#request.spft.tokenPolicy, skipTailTokens: tail };
+    return batches.map((batch) =>
+      collate(batch, { denseTokens: (labels, lengths, seed) => denseTokens(labels, lengths, policy, seed) }),
+    );
+  }
+
+  #countedTokens(tail: number): FlopsTokens[] {
+    const made = this.#tokens.get(tail);
+    if (made) return made;
+    const tokens = this.#collate(this.#counted, tail).map((batch) => ({
+      layout: batch.layout,
+      labelledTokens: countLabelledTokens(batch),
+    }));
+    this.#tokens.set(tail, tokens);
+    return tokens;
   }
 
   #dense(tail: number): number {
@@ -248,11 +289,17 @@ export class Measurements {
 
   #count(tail: number, layers: Layers): number {
     const { shape, method } = this.#request;
-    return this.batches(tail).reduce((sum, batch) => {
-      const tokens = { layout: batch.layout, labelledTokens: countLabelledTokens(batch) };
-      return sum + stepFlops(shape, tokens, { ...method, sparsity: layers }).total;
-    }, 0);
+    return this.#countedTokens(tail).reduce(
+      (sum, tokens) => sum + stepFlops(shape, tokens, { ...method, sparsity: layers }).total,
+      0,
+    );
   }
+}
+
+function inBatches(samples: readonly Sample[], batchSize: number): Sample[][] {
+  const batches: Sample[][] = [];
+  for (let start = 0; start < samples.length; start += batchSize) batches.push(samples.slice(start, start + batchSize));
+  return batches;
 }
 
 /** Of a module, `layers.3.mlp`. */

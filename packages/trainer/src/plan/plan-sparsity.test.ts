@@ -94,6 +94,34 @@ const FACTS = {
   ...{ fingerprint: '0123456789ab', compensationRank: 0 },
 };
 
+describe('planSparsity() by FLOPs', () => {
+  it('counts them on more rows than it measures losses on, so that the run keeps the budget', async () => {
+    // Those that are measured, of even distances moved by half, have few labels; all others have many, so that a step of theirs saves less.
+    const [count, rows] = [2, 40];
+    const measured = new Set([rows / 4, (3 * rows) / 4]);
+    const samples = Array.from({ length: rows }, (_, n) => {
+      const inputIds = Array.from({ length: 24 }, (_, t) => 3 + ((7 * t + 5 * n) % 30));
+      const labelled = measured.has(n) ? 2 : 12;
+      return { inputIds, labels: inputIds.map((id, t) => (t < 24 - labelled ? -100 : id)) };
+    });
+    const { whole } = request(FAST, { samples, count, flops: 0.85, tails: [0], known: new Map() });
+    const planning = await planSparsity({ ...whole, onMeasured: () => undefined });
+    expect(planning.labelledTokens).toBe(2 * 2);
+    const batches = Array.from({ length: rows / 8 }, (_, n) => samples.slice(8 * n, 8 * n + 8));
+    const [run, few] = [batches, [samples.filter((_, n) => measured.has(n))]].map((all) => {
+      const shares = all.map((batch) => {
+        const { layout, labelCount } = collate(batch, { denseTokens: spft.denseTokens });
+        const method = { ...METHOD, sparsity: layersOf(planning.sparsity) };
+        return flopsShare(base.config, { layout, labelledTokens: labelCount }, method);
+      });
+      return shares.reduce((sum, share) => sum + share, 0) / shares.length;
+    });
+    expect(run).toBeLessThanOrEqual(0.85);
+    expect(planning.flops).toBeCloseTo(run!, 3);
+    expect(few).toBeLessThan(0.8);
+  });
+});
+
 describe('planSparsity() by time', () => {
   it('keeps to the budget with modules that are faster, and says shares of FLOPs and of time', async () => {
     const before = tf.memory().numTensors;
