@@ -27,7 +27,10 @@ describeCuda('StepTimer on cuda', () => {
       skip_output_tokens: true,
       sparsity: everyLayer(TINY.numHiddenLayers),
     };
-    const spft = await getSpftModel(peft, SpftConfig.fromObject(config), { channelMultiple: 1, calibration: calibrationData(base, SAMPLES) });
+    const spft = await getSpftModel(peft, SpftConfig.fromObject(config), {
+      channelMultiple: 1,
+      calibration: calibrationData(base, SAMPLES),
+    });
     const maps = await spft.compensationTable(2, new Map([[1, [0.75]]]));
     const batch = collate(SAMPLES, { denseTokens: spft.denseTokens });
     const counts: StepRecorderCounts[] = [];
