@@ -11,15 +11,28 @@ import { gatedScores } from './gated-scores.js';
 import { topK } from './top-k-selection.js';
 
 /** As in the kernel; scores lie in shared memory. */
-const [RANKS, COLUMNS, MOST_SEQUENCES, MOST_CHANNELS] = [8, 64, 64, 8192];
+const [BLOCK, RANKS, MOST_SEQUENCES, MOST_CHANNELS] = [512, 8, 64, 8192];
 /** Scores that a thread chooses among, by which the kernel is compiled. */
-const HELD = [2, MOST_CHANNELS / 1024] as const;
+const HELD = [6, MOST_CHANNELS / BLOCK] as const;
+/** Numbers of x that a block may read where that takes no longer than what follows, and blocks that there are if sequences are few. */
+const [NUMBERS, BLOCKS] = [2 ** 16, 16];
+/** Columns of a block, at least so many: a line of memory. */
+const COLUMNS = 64;
 
-/** Address of a counter of blocks, zero between launches, which is kept with the predictor: launches follow one another. */
-const ticketOf = (backend: CudaBackend, predictor: tf.TensorInfo): number =>
-  backend.derived(predictor, 'ticket', 4, (address) => {
-    backend.device.call('cuMemsetD8Async', address, 0, 4, backend.device.stream);
+const TICKETS = 4 * (1 + MOST_SEQUENCES);
+
+/** Address of counters of blocks, zero between launches, which are kept with the predictor: launches follow one another. */
+const ticketsOf = (backend: CudaBackend, predictor: tf.TensorInfo): number =>
+  backend.derived(predictor, 'tickets', TICKETS, (address) => {
+    backend.device.call('cuMemsetD8Async', address, 0, TICKETS, backend.device.stream);
   });
+
+/** How many columns of means a block has: all, where sequences are short, so that it need not wait for others; a multiple of 8. */
+function widthOf(inputs: number, tokens: number, sequences: number): number {
+  const wanted = Math.max((tokens * inputs) / sequences / NUMBERS, BLOCKS / sequences, inputs / (8 * BLOCK));
+  const across = Math.max(1, Math.min(Math.ceil(wanted), Math.ceil(inputs / COLUMNS)));
+  return 8 * Math.ceil(inputs / across / 8);
+}
 
 const gatedSelection: CudaKernel<'SpftGatedSelection'> = ({
   backend,
@@ -45,17 +58,20 @@ const gatedSelection: CudaKernel<'SpftGatedSelection'> = ({
       const from = scope.address(x, X);
       const [A, ...ofA] = both(gateA, upA);
       const [B, ...ofB] = both(gateB, upB);
-      const across = Math.ceil(inputs / COLUMNS);
+      const width = widthOf(inputs, rowOfToken.length, sequences);
+      const across = Math.ceil(inputs / width);
       const parts = scope.temporary(backend.output([sequences, across, 2, RANKS], 'float32', 'f32'));
+      const squares = scope.temporary(backend.output([sequences, n], 'float32', 'f32'));
       const indices = scope.output([kept], 'int32');
-      const kernel = backend.kernel('gated-selection', 'gated_selection', `${'p'.repeat(10)}iiiii`, {
-        ...{ X: C_TYPE[X], TYPE_A: A, TYPE_B: B, PER_THREAD: HELD.find((count) => n <= 1024 * count)! },
+      const kernel = backend.kernel('gated-selection', 'gated_selection', `${'p'.repeat(11)}${'i'.repeat(7)}`, {
+        ...{ X: C_TYPE[X], TYPE_A: A, TYPE_B: B, PER_THREAD: HELD.find((count) => n <= BLOCK * count)! },
       });
       const lists = [backend.constant(rowOfToken), backend.constant(sequenceStarts)];
-      const ours = [parts, indices].map((info) => backend.address(info));
-      const addresses = [from, ...lists, ...ofA, ...ofB, ours[0]!, ticketOf(backend, gateA), ours[1]!];
-      const numbers = [inputs, r, n, kept, aligned(inputs, from)];
-      backend.launch(kernel, [across, sequences], [8, 128], [...addresses, ...numbers], 4 * n);
+      const ours = [backend.address(parts), backend.address(squares), ticketsOf(backend, gateA)];
+      const addresses = [from, ...lists, ...ofA, ...ofB, ...ours, backend.address(indices)];
+      const numbers = [inputs, width, r, n, kept, aligned(inputs, from), aligned(r, ...ofA)];
+      const shared = 4 * Math.max(8 * BLOCK + width, n);
+      backend.launch(kernel, [across, sequences], [BLOCK], [...addresses, ...numbers], shared);
       return indices;
     }),
   );

@@ -3,6 +3,7 @@ import {
   columnNorms,
   combineQueryKeyScores,
   gatedScores,
+  gatedSelection,
   gatherColumns,
   gatherRows,
   gramScores,
@@ -128,6 +129,29 @@ describeCuda('selections on bf16 tensors', () => {
     await expectOp('gatedScores', [f32(B, In), ...low], scores, { physical: ['f32'], tolerance: 1e-4 });
     await expectOp('gatedScores', [bf16(B, In), ...low], scores, { physical: ['f32'], tolerance: 1e-4 });
   });
+
+  it.each([
+    // A block a sequence; many a sequence, of which only some see all columns; more columns than threads have octets, and scores than few threads hold.
+    ['bf16', Array.from({ length: 17 }, (_, n) => 1 + (n % 7)), 72, 8, 300, 75],
+    ['f32', [70, 1, 2, 130], 200, 8, 3100, 700],
+    ['bf16', [3, 2], 4200, 5, 40, 9],
+    ['bf16', [120, 9], 2000, 3, 520, 519],
+  ] as const)(
+    'gatedSelection() in %s of sequences of %j tokens, %i inputs, rank %i, %i channels of which %i',
+    (kind, lengths, In, r, n, kept) => {
+      const layout = packTokens({ lengths: [...lengths], dense: (t) => t % 3 === 0 });
+      const choose = (x: M, a: M, b: M, c: M, d: M) => {
+        const of = () => gatedSelection(x, layout, { a, b }, { a: c, b: d }, kept).indices;
+        // Once more: nothing of the first one is in the way.
+        return [of(), of()];
+      };
+      const low = [
+        { shape: [In, r], kind },
+        { shape: [r, n], kind },
+      ];
+      return expectOp('gatedSelection', [bf16(layout.tokens, In), ...low, ...low], choose, exact);
+    },
+  );
 
   it.each([
     [1, 1],
