@@ -1,249 +1,286 @@
 // SwiGLU of a gated MLP with low-rank branches on gate and up, and its gradient, in one launch each: what the frozen products gave, with the branches on top,
 // is no matrix in memory. Of rows from `dense` on, where there are `indices`, of what frozen products gave the kept channels alone count, and results are
-// written twice: whole, for the branches and dense rows, and the kept channels of sparse rows side by side, for frozen products. All ranks are multiples of 8 and at most RANK, a
-// multiple of 32: smaller ones are filled up with zeros. A block has 64 rows of 128 channels, a warp 16 rows of half of these, a quarter at a time.
-// Reference: lora-mlp.reference.ts of sparse-ops.
+// written twice: whole, for the branches and dense rows, and the kept channels of sparse rows side by side, for frozen products. All ranks are multiples of
+// 8 and at most RANK, a multiple of 32: smaller ones are filled up with zeros. Reference: lora-mlp.reference.ts of sparse-ops.
+//
+// A block has 64 rows of 128 channels, a warp 32 rows of 32 of these, 16 rows at a time. Its thread 4g + q has channels 8q up to 8q + 8 of rows g and g + 8,
+// 16 bytes each, and works on them where they are: tile w of the tensor cores' products has for columns 2q and 2q + 1 the channels 8q + 2w and the next. The
+// order of ranks within a product does not matter, so a thread's eight of a row are fragments as they are, too.
 #include "spft.cuh"
 
 #define COLUMNS 128
 #define ROWS 64
 #define THREADS 256
-#define OWN 32
+// Octets of ranks that a thread has.
+#define OCTETS (RANK / 32)
 // Elements from row to row in shared memory: eight rows lie in different banks.
-#define H_STRIDE (RANK + 8)
-#define Y_STRIDE (COLUMNS + 8)
-// Threads across a row, 16 bytes each, and rows that the block has at a time.
-#define ACROSS (COLUMNS / 8)
-#define DOWN (THREADS / ACROSS)
+#define STRIDE (COLUMNS + 8)
 
-__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return ptx_reciprocal(1.0f + ptx_exp2(-1.4426950408889634f * x)); }
 
-// Begins to copy rows [first, end) of `rank` columns to a tile of H_STRIDE; zeros beyond.
-__device__ __forceinline__ void load_low_rank(bf16* tile, int rows, const bf16* from, int first, int end, int stride, int rank) {
-#pragma unroll 4
-  for (int piece = threadIdx.x; piece < rows * RANK / 8; piece += THREADS) {
-    const int row = piece / (RANK / 8), r = piece % (RANK / 8) * 8;
-    const bool there = first + row < end && r < rank;
-    ptx_copy_async_16(tile + row * H_STRIDE + r, from + (there ? (i64)(first + row) * stride + r : 0), there);
-  }
-}
-
-// Begins to copy a block's part of a matrix [end, columns] to a tile of Y_STRIDE; zeros beyond.
-__device__ __forceinline__ void load_tile(bf16* tile, int rows, const bf16* from, int first, int end, int first_column, int columns) {
-  const int column = threadIdx.x % ACROSS * 8;
-#pragma unroll 4
-  for (int row = threadIdx.x / ACROSS; row < rows; row += DOWN) {
-    const bool there = first + row < end && first_column + column < columns;
-    ptx_copy_async_16(tile + row * Y_STRIDE + column, from + (there ? (i64)(first + row) * columns + first_column + column : 0), there);
-  }
-}
+__device__ __forceinline__ Words4 load_words(const bf16* from, bool there) { return there ? *(const Words4*)from : Words4{{0u, 0u, 0u, 0u}}; }
 
 // The kept ones of a block's columns.
 struct Kept {
-  u16 mask[COLUMNS];  // all ones
-  u8 list[COLUMNS];   // ascending
-  int begin, end;     // their places among all that are kept
+  u32 bits[COLUMNS / 32];
+  int begin;  // how many are kept of the columns before
 };
 
 // Finds them. Wants a barrier before they are read.
 __device__ __forceinline__ void find_kept(Kept& of, const int* indices, int kept, int first_column) {
-  if (threadIdx.x < COLUMNS) of.mask[threadIdx.x] = 0;
-  if (threadIdx.x == 0) of.begin = kept, of.end = 0;
+  if (threadIdx.x < COLUMNS / 32) of.bits[threadIdx.x] = 0;
+  if (threadIdx.x == 0) of.begin = 0;
   __syncthreads();
+#pragma unroll 2
   for (int i = threadIdx.x; i < kept; i += THREADS) {
     const int column = indices[i] - first_column;
-    if (column < 0 || column >= COLUMNS) continue;
-    of.mask[column] = 0xffffu;
-    atomicMin(&of.begin, i);
-    atomicMax(&of.end, i + 1);
+    if (column >= 0 && column < COLUMNS) atomicOr(&of.bits[column >> 5], 1u << (column & 31));
+    if (column < 0 && (i + 1 == kept || indices[i + 1] >= first_column)) of.begin = i + 1;
   }
-  __syncthreads();
-  for (int i = of.begin + threadIdx.x; i < of.end; i += THREADS) of.list[i - of.begin] = indices[i] - first_column;
 }
 
-// h·bᵀ of 16 rows of a tile from `row` on and OWN rows of another from `column` on.
-__device__ __forceinline__ void branch_of(float (&sum)[OWN / 8][4], const bf16* h_tile, const bf16* b_tile, int row, int column) {
-  const int lane = threadIdx.x & 31, j = lane & 7, odd = (lane >> 3 & 1) * 8, second = (lane >> 4) * 8;
+// What a thread has of them: a bit for each of its eight channels, the same as masks of two, and the place of the first among the block's.
+struct Own {
+  u32 bits, masks[4];
+  int place;
+};
+
+__device__ __forceinline__ Own own_of(const Kept& of, int group, int q) {
+  const u32 word = of.bits[group];
+  Own own;
+  own.bits = word >> 8 * q & 0xffu;
+  own.place = __popc(word & ((1u << 8 * q) - 1u));
+  for (int before = 0; before < group; before++) own.place += __popc(of.bits[before]);
 #pragma unroll
-  for (int i = 0; i < OWN / 2; i++) sum[i / 4][i % 4] = 0.0f;
+  for (int w = 0; w < 4; w++) own.masks[w] = (own.bits >> 2 * w & 1u ? 0xffffu : 0u) | (own.bits >> 2 * w & 2u ? 0xffff0000u : 0u);
+  return own;
+}
+
+// Rows g and g + 8 of 16, by octets of ranks.
+__device__ __forceinline__ void load_rows(Words4 (&to)[OCTETS][2], const bf16* from, int row, int end, int stride, int rank) {
+  const int q = threadIdx.x & 3;
 #pragma unroll
-  for (int k = 0; k < RANK; k += 16) {
-    u32 of_h[4], of_b[4];
-    ptx_ldmatrix_x4(of_h, h_tile + (row + odd + j) * H_STRIDE + k + second);
+  for (int o = 0; o < OCTETS; o++) {
 #pragma unroll
-    for (int n = 0; n < OWN / 8; n += 2) {
-      ptx_ldmatrix_x4(of_b, b_tile + (column + 8 * n + second + j) * H_STRIDE + k + odd);
-      ptx_mma_16816(sum[n], of_h, of_b[0], of_b[1]);
-      ptx_mma_16816(sum[n + 1], of_h, of_b[2], of_b[3]);
+    for (int half = 0; half < 2; half++) {
+      const int r = row + 8 * half;
+      to[o][half] = load_words(from + (i64)r * stride + 8 * q + 32 * o, r < end && 8 * q + 32 * o < rank);
     }
   }
 }
 
-// h·a of the same rows and OWN columns of a tile [RANK, COLUMNS].
-__device__ __forceinline__ void branch_gradient_of(float (&sum)[OWN / 8][4], const bf16* h_tile, const bf16* a_tile, int row, int column) {
-  const int lane = threadIdx.x & 31, j = lane & 7, odd = (lane >> 3 & 1) * 8, second = (lane >> 4) * 8;
+// h·bᵀ of a thread's channels: sum[w][2i] and sum[w][2i + 1] are those of 8q + 2w and the next in row g + 8i. `column` is the warp's first.
+__device__ __forceinline__ void branch_of(float (&sum)[4][4], const bf16* h, int row, int rows, int all, const bf16* b, int column, int columns, int rank) {
+  const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+  Words4 of_h[OCTETS][2], of_b[OCTETS][4];
+  load_rows(of_h, h, row, rows, all, rank);
 #pragma unroll
-  for (int i = 0; i < OWN / 2; i++) sum[i / 4][i % 4] = 0.0f;
+  for (int o = 0; o < OCTETS; o++) {
 #pragma unroll
-  for (int k = 0; k < RANK; k += 16) {
-    u32 of_h[4], of_a[4];
-    ptx_ldmatrix_x4(of_h, h_tile + (row + odd + j) * H_STRIDE + k + second);
+    for (int w = 0; w < 4; w++) {
+      const int c = column + 8 * (g >> 1) + 2 * w + (g & 1);
+      of_b[o][w] = load_words(b + (i64)c * rank + 8 * q + 32 * o, c < columns && 8 * q + 32 * o < rank);
+    }
+  }
 #pragma unroll
-    for (int n = 0; n < OWN / 8; n += 2) {
-      ptx_ldmatrix_x4_trans(of_a, a_tile + (k + odd + j) * Y_STRIDE + column + 8 * n + second);
-      ptx_mma_16816(sum[n], of_h, of_a[0], of_a[1]);
-      ptx_mma_16816(sum[n + 1], of_h, of_a[2], of_a[3]);
+  for (int w = 0; w < 4; w++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) sum[w][i] = 0.0f;
+#pragma unroll
+    for (int k = 0; k < 2 * OCTETS; k++) {
+      const Words4(&x)[2] = of_h[k / 2];
+      const int t = k % 2 * 2;
+      const u32 a[4] = {x[0].word[t], x[1].word[t], x[0].word[t + 1], x[1].word[t + 1]};
+      ptx_mma_16816(sum[w], a, of_b[k / 2][w].word[t], of_b[k / 2][w].word[t + 1]);
     }
   }
 }
 
-// Two numbers of a frozen product with a branch's on top, rounded: in the forward as in the backward.
-__device__ __forceinline__ u32 with_branch(u32 base, float s, float low, float high) {
-  return pack_bf16(low_float(base) + s * low, high_float(base) + s * high);
-}
-
-// The kept columns of a tile's sparse rows to `to` [rows - dense, stride].
-__device__ __forceinline__ void store_kept(const bf16* tile, bf16* to, const Kept& of, int first, int rows, int dense, int stride) {
-  const int lane = threadIdx.x & 31, count = of.end - of.begin;
-  for (int row = threadIdx.x >> 5; row < ROWS; row += THREADS / 32) {
-    if (first + row < dense || first + row >= rows) continue;
-    bf16* const at = to + (i64)(first + row - dense) * stride + of.begin;
-    for (int i = lane; i < count; i += 32) at[i] = tile[row * Y_STRIDE + of.list[i]];
+// Eight numbers of a frozen product, of which `counts` counts, with a branch's on top, rounded: in the forward as in the backward.
+__device__ __forceinline__ void with_branch(u32 (&to)[4], const Words4& base, const u32 (&masks)[4], u32 all, float s, const float (&sum)[4][4], int half) {
+#pragma unroll
+  for (int w = 0; w < 4; w++) {
+    const u32 frozen = base.word[w] & (masks[w] | all);
+    to[w] = pack_bf16(low_float(frozen) + s * sum[w][2 * half], high_float(frozen) + s * sum[w][2 * half + 1]);
   }
 }
 
-// A tile to rows of `to`.
-__device__ __forceinline__ void store_tile(const bf16* tile, bf16* to, int first, int rows, int first_column, int columns) {
-  const int column = threadIdx.x % ACROSS * 8;
-  if (first_column + column >= columns) return;
+// The kept ones of a thread's eight channels to a row in shared memory.
+__device__ __forceinline__ void hold_kept(u16* to, const u32 (&words)[4], u32 bits) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (bits >> i & 1u) *to++ = (u16)(i & 1 ? words[i / 2] >> 16 : words[i / 2]);
+  }
+}
+
+// Rows of these to `to` [rows - dense, stride].
+__device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept& of, int first, int rows, int dense, int stride) {
+  const int lane = threadIdx.x & 31;
+  int count = 0;
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 32; i++) count += __popc(of.bits[i]);
 #pragma unroll 4
-  for (int row = threadIdx.x / ACROSS; row < ROWS; row += DOWN) {
-    if (first + row >= rows) return;
-    *(Words4*)(to + (i64)(first + row) * columns + first_column + column) = *(const Words4*)(tile + row * Y_STRIDE + column);
+  for (int n = 0; n < ROWS / (THREADS / 32); n++) {
+    const int row = (threadIdx.x >> 5) + n * (THREADS / 32);
+    if (first + row < dense || first + row >= rows) continue;
+    u16* const at = (u16*)to + (i64)(first + row - dense) * stride + of.begin;
+    for (int i = lane; i < count; i += 32) at[i] = tile[row * STRIDE + i];
   }
 }
 
 // y [rows, columns] = silu(gate) ⊙ up, where gate and up [rows, columns] are with s·h·bᵀ on top; h [rows, all], that of gate first. With `indices` kept_y
-// [rows - dense, kept] as well.
-extern "C" __global__ void __launch_bounds__(THREADS)
+// [rows - dense, kept] as well: shared memory has room for a tile then.
+extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     branch_activation(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
                       int rows, int dense, int columns, int kept, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
-  SPFT_DYNAMIC_SHARED(bf16, shared);
-  bf16* const gate_tile = shared;
-  bf16* const up_tile = gate_tile + ROWS * Y_STRIDE;
-  bf16* const b_tiles = up_tile + ROWS * Y_STRIDE;
-  bf16* const h_tiles = b_tiles + 2 * COLUMNS * H_STRIDE;
-  __shared__ __align__(16) Kept channels;
-  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS;
-  load_low_rank(b_tiles, COLUMNS, b_gate, first_column, columns, rank_gate, rank_gate);
-  load_low_rank(b_tiles + COLUMNS * H_STRIDE, COLUMNS, b_up, first_column, columns, rank_up, rank_up);
-  load_low_rank(h_tiles, ROWS, h, first, rows, all, rank_gate);
-  load_low_rank(h_tiles + ROWS * H_STRIDE, ROWS, h + rank_gate, first, rows, all, rank_up);
-  load_tile(gate_tile, ROWS, gate, first, rows, first_column, columns);
-  load_tile(up_tile, ROWS, up, first, rows, first_column, columns);
-  ptx_copy_async_commit();
-  if (indices) find_kept(channels, indices, kept, first_column);
-  ptx_copy_async_wait<0>();
-  __syncthreads();
-
-  const int own_row = 16 * (warp % 4);
+  SPFT_DYNAMIC_SHARED(u16, kept_tile);
+  __shared__ Kept channels;
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
+  const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
+  Own own = {};
+  if (indices) {
+    find_kept(channels, indices, kept, first_column);
+    __syncthreads();
+    own = own_of(channels, group, q);
+  }
+#pragma unroll 1
+  for (int unit = 0; unit < 2; unit++) {
+    const int tile_row = 32 * (warp >> 2) + 16 * unit + g, row = first + tile_row;
+    Words4 of_gate[2], of_up[2];
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int own_column = COLUMNS / 2 * (warp / 4) + OWN * half;
-    float of_gate[OWN / 8][4], of_up[OWN / 8][4];
-    branch_of(of_gate, h_tiles, b_tiles, own_row, own_column);
-    branch_of(of_up, h_tiles + ROWS * H_STRIDE, b_tiles + COLUMNS * H_STRIDE, own_row, own_column);
+    for (int half = 0; half < 2; half++) {
+      const int r = row + 8 * half, c = column + 8 * q;
+      const i64 at = (i64)r * columns + c;
+      of_gate[half] = load_words(gate + at, r < rows && c < columns);
+      of_up[half] = load_words(up + at, r < rows && c < columns);
+    }
+    float sum[4][4];
+    u32 z[2][4];
+    branch_of(sum, h, row, rows, all, b_gate, column, columns, rank_gate);
 #pragma unroll
-    for (int below = 0; below < 2; below++) {
-      const int row = own_row + 8 * below + (lane >> 2);
-      const bool masks = indices && first + row >= dense;
+    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_gate, sum, half);
+    branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
 #pragma unroll
-      for (int n = 0; n < OWN / 8; n++) {
-        const int column = own_column + 8 * n + 2 * (lane & 3);
-        u32* const place = (u32*)(gate_tile + row * Y_STRIDE + column);
-        const u32 counts = masks ? *(const u32*)(channels.mask + column) : 0xffffffffu;
-        const u32 g = with_branch(*place & counts, s_gate, of_gate[n][2 * below], of_gate[n][2 * below + 1]);
-        const u32 u = with_branch(*(const u32*)(up_tile + row * Y_STRIDE + column) & counts, s_up, of_up[n][2 * below], of_up[n][2 * below + 1]);
-        const float low = low_float(g), high = high_float(g);
-        *place = pack_bf16(low * sigmoid(low) * low_float(u), high * sigmoid(high) * high_float(u));
+    for (int half = 0; half < 2; half++) {
+      const int r = row + 8 * half, c = column + 8 * q;
+      u32 u[4];
+      with_branch(u, of_up[half], own.masks, r < dense ? ~0u : 0u, s_up, sum, half);
+#pragma unroll
+      for (int w = 0; w < 4; w++) {
+        const float low = low_float(z[half][w]), high = high_float(z[half][w]);
+        u[w] = pack_bf16(low * sigmoid(low) * low_float(u[w]), high * sigmoid(high) * high_float(u[w]));
       }
+      if (r < rows && c < columns) *(Words4*)(y + (i64)r * columns + c) = Words4{{u[0], u[1], u[2], u[3]}};
+      if (indices && r >= dense) hold_kept(kept_tile + (tile_row + 8 * half) * STRIDE + own.place, u, own.bits);
     }
   }
+  if (!indices) return;
   __syncthreads();
-  if (kept_y) store_kept(gate_tile, kept_y, channels, first, rows, dense, kept);
-  store_tile(gate_tile, y, first, rows, first_column, columns);
+  store_kept(kept_tile, kept_y, channels, first, rows, dense, kept);
 }
 
-// The gradients of gate and up [rows, columns], with `indices` kept_d [rows - dense, kept + kept] of both as well. The gradient of y is what the frozen product of down gave, dy [rows,
-// columns], with dh·a of its branch on top: dh [rows, rank_down], a [rank_down, columns].
-extern "C" __global__ void __launch_bounds__(THREADS)
+// The gradients of gate and up [rows, columns], with `indices` kept_d [rows - dense, kept + kept] of both as well. The gradient of y is what the frozen
+// product of down gave, dy [rows, columns], with dh·a of its branch on top: dh [rows, rank_down], a [rank_down, columns].
+extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     branch_activation_grad(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* dy,
                            const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* kept_d, int rows, int dense, int columns,
                            int kept, int all, int rank_gate, int rank_up, int rank_down, float s_gate, float s_up) {
-  SPFT_DYNAMIC_SHARED(bf16, shared);
-  bf16* const gate_tile = shared;
-  bf16* const up_tile = gate_tile + ROWS * Y_STRIDE;
-  bf16* const dy_tile = up_tile + ROWS * Y_STRIDE;
-  bf16* const a_tile = dy_tile + ROWS * Y_STRIDE;
-  bf16* const b_tiles = a_tile + RANK * Y_STRIDE;
-  bf16* const h_tiles = b_tiles + 2 * COLUMNS * H_STRIDE;
-  bf16* const dh_tile = h_tiles + 2 * ROWS * H_STRIDE;
-  __shared__ __align__(16) Kept channels;
-  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS;
-  load_low_rank(b_tiles, COLUMNS, b_gate, first_column, columns, rank_gate, rank_gate);
-  load_low_rank(b_tiles + COLUMNS * H_STRIDE, COLUMNS, b_up, first_column, columns, rank_up, rank_up);
-  load_low_rank(h_tiles, ROWS, h, first, rows, all, rank_gate);
-  load_low_rank(h_tiles + ROWS * H_STRIDE, ROWS, h + rank_gate, first, rows, all, rank_up);
-  load_low_rank(dh_tile, ROWS, dh, first, rows, rank_down, rank_down);
-  load_tile(a_tile, RANK, a, 0, rank_down, first_column, columns);
-  load_tile(gate_tile, ROWS, gate, first, rows, first_column, columns);
-  load_tile(up_tile, ROWS, up, first, rows, first_column, columns);
-  load_tile(dy_tile, ROWS, dy, first, rows, first_column, columns);
-  ptx_copy_async_commit();
+  SPFT_DYNAMIC_SHARED(u16, shared);
+  u16* const a_tile = shared;
+  u16* const kept_gate = a_tile + RANK * STRIDE;
+  u16* const kept_up = kept_gate + ROWS * STRIDE;
+  __shared__ Kept channels;
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
+  const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
+  // What the forward left, long ago, is on its way before it is asked for.
+  const int ahead_row = first + (threadIdx.x >> 1 & 63), ahead_column = first_column + 64 * (threadIdx.x & 1);
+  if (ahead_row < rows && ahead_column < columns) ptx_prefetch((threadIdx.x < 128 ? gate : up) + (i64)ahead_row * columns + ahead_column);
+  // Of each 32 channels the pairs w of octets q lie at 8w + 2q: as tile w has them.
+#pragma unroll
+  for (int n = 0; n < RANK * COLUMNS / 8 / THREADS; n++) {
+    const int piece = threadIdx.x + n * THREADS, r = piece / (COLUMNS / 8), octet = piece % (COLUMNS / 8);
+    const Words4 words = load_words(a + (i64)r * columns + first_column + 8 * octet, r < rank_down && first_column + 8 * octet < columns);
+#pragma unroll
+    for (int w = 0; w < 4; w++) *(u32*)(a_tile + r * STRIDE + octet / 4 * 32 + 8 * w + octet % 4 * 2) = words.word[w];
+  }
   if (indices) find_kept(channels, indices, kept, first_column);
-  ptx_copy_async_wait<0>();
   __syncthreads();
+  Own own = {};
+  if (indices) own = own_of(channels, group, q);
+#pragma unroll 1
+  for (int unit = 0; unit < 2; unit++) {
+    const int tile_row = 32 * (warp >> 2) + 16 * unit + g, row = first + tile_row;
+    Words4 of_gate[2], of_up[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int r = row + 8 * half, c = column + 8 * q;
+      const i64 at = (i64)r * columns + c;
+      of_gate[half] = load_words(gate + at, r < rows && c < columns);
+      of_up[half] = load_words(up + at, r < rows && c < columns);
+    }
+    float sum[4][4];
+    u32 z[2][4], u[2][4];
+    branch_of(sum, h, row, rows, all, b_gate, column, columns, rank_gate);
+#pragma unroll
+    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_gate, sum, half);
+    branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
+    Words4 of_dy[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) of_dy[half] = load_words(dy + (i64)(row + 8 * half) * columns + column + 8 * q, row + 8 * half < rows && column + 8 * q < columns);
+#pragma unroll
+    for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_up, sum, half);
 
-  const int own_row = 16 * (warp % 4);
+    // dh·a: ranks of a in the order in which threads have those of dh.
+    Words4 of_dh[OCTETS][2];
+    load_rows(of_dh, dh, row, rows, rank_down, rank_down);
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int own_column = COLUMNS / 2 * (warp / 4) + OWN * half;
-    float of_gate[OWN / 8][4], of_up[OWN / 8][4], of_y[OWN / 8][4];
-    branch_of(of_gate, h_tiles, b_tiles, own_row, own_column);
-    branch_of(of_up, h_tiles + ROWS * H_STRIDE, b_tiles + COLUMNS * H_STRIDE, own_row, own_column);
-    branch_gradient_of(of_y, dh_tile, a_tile, own_row, own_column);
+    for (int i = 0; i < 16; i++) sum[i / 4][i % 4] = 0.0f;
+    const int j = lane & 7, own_rank = 8 * (j >> 1) + (j & 1) + (lane >> 3 & 1) * 2, second = (lane >> 4) * 8;
 #pragma unroll
-    for (int below = 0; below < 2; below++) {
-      const int row = own_row + 8 * below + (lane >> 2);
-      const bool masks = indices && first + row >= dense;
+    for (int k = 0; k < 2 * OCTETS; k++) {
+      const Words4(&x)[2] = of_dh[k / 2];
+      const int t = k % 2 * 2;
+      const u32 of_row[4] = {x[0].word[t], x[1].word[t], x[0].word[t + 1], x[1].word[t + 1]};
 #pragma unroll
-      for (int n = 0; n < OWN / 8; n++) {
-        const int column = own_column + 8 * n + 2 * (lane & 3);
-        u32* const of_dgate = (u32*)(gate_tile + row * Y_STRIDE + column);
-        u32* const of_dup = (u32*)(up_tile + row * Y_STRIDE + column);
-        const u32 counts = masks ? *(const u32*)(channels.mask + column) : 0xffffffffu;
-        const u32 g = with_branch(*of_dgate & counts, s_gate, of_gate[n][2 * below], of_gate[n][2 * below + 1]);
-        const u32 u = with_branch(*of_dup & counts, s_up, of_up[n][2 * below], of_up[n][2 * below + 1]);
-        const u32 d = *(const u32*)(dy_tile + row * Y_STRIDE + column) & counts;
-        float made_g[2], made_u[2];
+      for (int w = 0; w < 4; w += 2) {
+        u32 of_a[4];
+        ptx_ldmatrix_x4_trans(of_a, a_tile + (32 * (k / 2) + 2 * t + own_rank) * STRIDE + 32 * group + 8 * w + second);
+        ptx_mma_16816(sum[w], of_row, of_a[0], of_a[1]);
+        ptx_mma_16816(sum[w + 1], of_row, of_a[2], of_a[3]);
+      }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int r = row + 8 * half, c = column + 8 * q;
+      const u32 counts = r < dense ? ~0u : 0u;
+#pragma unroll
+      for (int w = 0; w < 4; w++) {
+        const u32 d = of_dy[half].word[w] & (own.masks[w] | counts);
+        float made_z[2], made_u[2];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-          const float z = i ? high_float(g) : low_float(g), of = i ? high_float(u) : low_float(u);
-          const float whole_d = (i ? high_float(d) : low_float(d)) + of_y[n][2 * below + i];
-          const float sigma = sigmoid(z), silu = z * sigma;
-          made_g[i] = whole_d * of * (sigma + silu - silu * sigma);
-          made_u[i] = whole_d * silu;
+          const float x = i ? high_float(z[half][w]) : low_float(z[half][w]), other = i ? high_float(u[half][w]) : low_float(u[half][w]);
+          const float whole = (i ? high_float(d) : low_float(d)) + sum[w][2 * half + i];
+          const float sigma = sigmoid(x), silu = x * sigma;
+          made_z[i] = whole * other * (sigma + silu - silu * sigma);
+          made_u[i] = whole * silu;
         }
-        *of_dgate = pack_bf16(made_g[0], made_g[1]);
-        *of_dup = pack_bf16(made_u[0], made_u[1]);
+        z[half][w] = pack_bf16(made_z[0], made_z[1]);
+        u[half][w] = pack_bf16(made_u[0], made_u[1]);
+      }
+      if (r < rows && c < columns) {
+        *(Words4*)(dgate + (i64)r * columns + c) = Words4{{z[half][0], z[half][1], z[half][2], z[half][3]}};
+        *(Words4*)(dup + (i64)r * columns + c) = Words4{{u[half][0], u[half][1], u[half][2], u[half][3]}};
+      }
+      if (indices && r >= dense) {
+        const int place = (tile_row + 8 * half) * STRIDE + own.place;
+        hold_kept(kept_gate + place, z[half], own.bits);
+        hold_kept(kept_up + place, u[half], own.bits);
       }
     }
   }
+  if (!indices) return;
   __syncthreads();
-  if (kept_d) {
-    store_kept(gate_tile, kept_d, channels, first, rows, dense, 2 * kept);
-    store_kept(up_tile, kept_d + kept, channels, first, rows, dense, 2 * kept);
-  }
-  store_tile(gate_tile, dgate, first, rows, first_column, columns);
-  store_tile(up_tile, dup, first, rows, first_column, columns);
+  store_kept(kept_gate, kept_d, channels, first, rows, dense, 2 * kept);
+  store_kept(kept_up, kept_d + kept, channels, first, rows, dense, 2 * kept);
 }

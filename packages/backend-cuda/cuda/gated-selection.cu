@@ -9,27 +9,52 @@
 #define BLOCK 512
 #define HALF (BLOCK / 2)
 #define RANKS 8
-#define UNROLL 8
+// Channels, or columns, that a thread has at a time.
+#define TOGETHER 3
+// Rows that a thread reads at a time: by the registers that they take.
+#define UNROLL (32 / (int)sizeof(X))
 
-// 1 / (1 + e^-z), without a slow division.
-__device__ __forceinline__ float sigmoid(float z) { return __fdividef(1.0f, 1.0f + ptx_exp2(-1.4426950408889634f * z)); }
+__device__ __forceinline__ float sigmoid(float z) { return ptx_reciprocal(1.0f + ptx_exp2(-1.4426950408889634f * z)); }
 
-// Whether this is the last of `count` blocks to come here; then it sees what they wrote, and the ticket is 0 again. Has barriers.
+// Whether this is the last of `count` blocks to come here; then it sees what they wrote, and the ticket is 0 again. Has barriers: one thread's fences are for
+// what all of the block wrote before and read after.
 __device__ __forceinline__ bool is_last(int* ticket, int count) {
   __shared__ int last;
-  __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(ticket, 1) == count - 1;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicAdd(ticket, 1) == count - 1;
+    if (last) *ticket = 0;
+    __threadfence();
+  }
   __syncthreads();
-  if (!last) return false;
-  __threadfence();
-  if (threadIdx.x == 0) *ticket = 0;
-  return true;
+  return last;
 }
 
-// Brings what lies behind an address to the first cache.
-__device__ __forceinline__ void fetch(const void* from, i64 bytes) {
-  for (i64 at = (i64)128 * threadIdx.x; at < bytes; at += 128 * BLOCK) ptx_fetch((const char*)from + at);
+// Numbers as they are stored. Loads of all of them begin before the first is waited for: the compiler would put each beside its use, and wait for each.
+template <typename T> struct Stored8 {
+  Words4 part[sizeof(T) / 2];
+  __device__ __forceinline__ void load(const T* from) {
+#pragma unroll
+    for (int i = 0; i < (int)sizeof(T) / 2; i++) part[i] = ((const Words4*)from)[i];
+  }
+  __device__ __forceinline__ void keep() {
+#pragma unroll
+    for (int i = 0; i < (int)sizeof(T) / 2; i++) {
+#pragma unroll
+      for (int w = 0; w < 4; w++) ptx_keep(part[i].word[w]);
+    }
+  }
+  __device__ __forceinline__ float operator[](int i) const {
+    if (sizeof(T) == 4) return __uint_as_float(part[i / 4].word[i % 4]);
+    return i & 1 ? high_float(part[0].word[i / 2]) : low_float(part[0].word[i / 2]);
+  }
+};
+
+// Has what lies behind an address brought to the second cache.
+__device__ __forceinline__ void prefetch(const void* from, int bytes) {
+#pragma unroll 1
+  for (int at = 128 * threadIdx.x; at < bytes; at += 128 * BLOCK) ptx_prefetch((const char*)from + at);
 }
 
 // The sum over a warp of v[lane / 4].
@@ -66,29 +91,41 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
   const int sequence = blockIdx.y, sequences = gridDim.y, begin = starts[sequence], end = starts[sequence + 1], first = width * blockIdx.x;
   // What is read after x is on its way before it, where this block is sure to read it.
   if (gridDim.x == 1) {
-    fetch(gate_a, (i64)inputs * r * sizeof(TYPE_A));
-    fetch(up_a, (i64)inputs * r * sizeof(TYPE_A));
-    fetch(gate_b, (i64)n * r * sizeof(TYPE_B));
-    fetch(up_b, (i64)n * r * sizeof(TYPE_B));
+    prefetch(gate_a, inputs * r * (int)sizeof(TYPE_A));
+    prefetch(up_a, inputs * r * (int)sizeof(TYPE_A));
+    prefetch(gate_b, n * r * (int)sizeof(TYPE_B));
+    prefetch(up_b, n * r * (int)sizeof(TYPE_B));
   }
 
   // A thread has an octet of columns of every `down`-th row.
   const int octets = width / 8, down = BLOCK / octets, row = thread / octets, column = first + thread % octets * 8, left = inputs - column;
   float sum[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-  if (row < down && left > 0) {
+  if (row < down && left > 0 && x_aligned) {
+#pragma unroll 1
     for (int at = begin + row; at < end; at += UNROLL * down) {
-      Octet<X> of[UNROLL];
+      u32 from[UNROLL];
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) from[u] = rows[min(at + u * down, end - 1)];
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) ptx_keep(from[u]);
+      Stored8<X> of[UNROLL];
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) of[u].load(x + (i64)from[u] * inputs + column);
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) of[u].keep();
 #pragma unroll
       for (int u = 0; u < UNROLL; u++) {
-        const int place = at + u * down;
-        const bool there = place < end;
-        of[u].load(x + (there ? (i64)rows[place] * inputs + column : 0), there ? left : 0, x_aligned);
-      }
 #pragma unroll
-      for (int u = 0; u < UNROLL; u++) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) sum[i] += of[u][i];
+        for (int i = 0; i < 8; i++) sum[i] += at + u * down < end ? of[u][i] : 0.0f;
       }
+    }
+  } else if (row < down && left > 0) {
+#pragma unroll 1
+    for (int at = begin + row; at < end; at += down) {
+      float of[8];
+      load_octet(x + (i64)rows[at] * inputs + column, left, false, of);
+#pragma unroll
+      for (int i = 0; i < 8; i++) sum[i] += of[i];
     }
   }
   store_vector(shared + 8 * thread, sum);
@@ -104,12 +141,28 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
   // Half of the threads have a predictor each, a thread all of its products with some columns.
   const TYPE_A* const a = thread < HALF ? gate_a : up_a;
   float share[RANKS] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll 2
-  for (int c = thread % HALF; c < min(width, inputs - first); c += HALF) {
-    float of[RANKS];
-    load_octet(a + (i64)(first + c) * r, r, a_aligned, of);
+  const int columns = min(width, inputs - first);
+  if (r == RANKS && a_aligned) {
+#pragma unroll 1
+    for (int c = thread % HALF; c < columns; c += TOGETHER * HALF) {
+      Stored8<TYPE_A> of[TOGETHER];
 #pragma unroll
-    for (int k = 0; k < RANKS; k++) share[k] += mean[c] * of[k];
+      for (int t = 0; t < TOGETHER; t++) of[t].load(a + (i64)(first + min(c + t * HALF, columns - 1)) * RANKS);
+#pragma unroll
+      for (int t = 0; t < TOGETHER; t++) of[t].keep();
+#pragma unroll
+      for (int t = 0; t < TOGETHER; t++) {
+        const float x_mean = c + t * HALF < columns ? mean[c + t * HALF] : 0.0f;
+#pragma unroll
+        for (int k = 0; k < RANKS; k++) share[k] += x_mean * of[t][k];
+      }
+    }
+  } else {
+#pragma unroll 1
+    for (int c = thread % HALF; c < columns; c += HALF) {
+#pragma unroll
+      for (int k = 0; k < RANKS; k++) share[k] += k < r ? mean[c] * to_float(a[(i64)(first + c) * r + k]) : 0.0f;
+    }
   }
   const float folded = fold(share);
   if ((lane & 3) == 0) of_warp[warp][lane >> 2] = folded;
@@ -137,24 +190,57 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
   float p[RANKS], q[RANKS];
   load_vector<RANKS>(product, p);
   load_vector<RANKS>(product + RANKS, q);
-#pragma unroll 3
-  for (int j = thread; j < n; j += BLOCK) {
-    float of_gate = 0.0f, of_up = 0.0f;
+#pragma unroll 1
+  for (int from = thread; from < n; from += TOGETHER * BLOCK) {
+    float of_b[2][TOGETHER][RANKS], of_gate[TOGETHER], of_up[TOGETHER];
 #pragma unroll
-    for (int k = 0; k < RANKS; k++) {
-      if (k >= r) break;
-      of_gate += p[k] * to_float(gate_b[(i64)k * n + j]);
-      of_up += q[k] * to_float(up_b[(i64)k * n + j]);
+    for (int t = 0; t < TOGETHER; t++) {
+      const int j = min(from + t * BLOCK, n - 1);
+#pragma unroll
+      for (int k = 0; k < RANKS; k++) {
+        of_b[0][t][k] = k < r ? to_float(gate_b[k * n + j]) : 0.0f;
+        of_b[1][t][k] = k < r ? to_float(up_b[k * n + j]) : 0.0f;
+      }
     }
-    const float value = of_gate * sigmoid(of_gate) * of_up;
-    squares[(i64)sequence * n + j] = value * value;
+#pragma unroll
+    for (int i = 0; i < 2 * TOGETHER * RANKS; i++) ptx_keep(of_b[i & 1][i / 2 % TOGETHER][i / 2 / TOGETHER]);
+#pragma unroll
+    for (int t = 0; t < TOGETHER; t++) {
+      of_gate[t] = of_up[t] = 0.0f;
+#pragma unroll
+      for (int k = 0; k < RANKS; k++) {
+        of_gate[t] += p[k] * of_b[0][t][k];
+        of_up[t] += q[k] * of_b[1][t][k];
+      }
+    }
+#pragma unroll
+    for (int t = 0; t < TOGETHER; t++) {
+      const int j = from + t * BLOCK;
+      const float value = of_gate[t] * sigmoid(of_gate[t]) * of_up[t];
+      if (j < n) squares[(i64)sequence * n + j] = value * value;
+    }
   }
   if (!is_last(tickets, sequences)) return;
-  for (int j = thread; j < n; j += BLOCK) {
-    float total = 0.0f;
-#pragma unroll 16
-    for (int s = 0; s < sequences; s++) total += __ldcg(squares + (i64)s * n + j);
-    shared[j] = sqrtf(total);
+#pragma unroll 1
+  for (int from = thread; from < n; from += TOGETHER * BLOCK) {
+    float total[TOGETHER] = {};
+#pragma unroll 1
+    for (int s = 0; s < sequences; s += 8) {
+      float of[8][TOGETHER];
+#pragma unroll
+      for (int i = 0; i < 8 * TOGETHER; i++) {
+        const int sequence = min(s + i / TOGETHER, sequences - 1), j = min(from + i % TOGETHER * BLOCK, n - 1);
+        of[i / TOGETHER][i % TOGETHER] = __ldcg(squares + (i64)sequence * n + j);
+      }
+#pragma unroll
+      for (int i = 0; i < 8 * TOGETHER; i++) ptx_keep(of[i / TOGETHER][i % TOGETHER]);
+#pragma unroll
+      for (int i = 0; i < 8 * TOGETHER; i++) total[i % TOGETHER] += s + i / TOGETHER < sequences ? of[i / TOGETHER][i % TOGETHER] : 0.0f;
+    }
+#pragma unroll
+    for (int t = 0; t < TOGETHER; t++) {
+      if (from + t * BLOCK < n) shared[from + t * BLOCK] = sqrtf(total[t]);
+    }
   }
   __syncthreads();
   keep_highest<PER_THREAD, BLOCK>(shared, indices, n, kept);

@@ -38,6 +38,13 @@ __device__ __forceinline__ float ptx_exp2(float x) {
   return y;
 }
 
+// 1/x, with an error of one unit in the last place; 0 of what is beyond 2^126.
+__device__ __forceinline__ float ptx_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 __device__ __forceinline__ u32 ptx_shared_address(const void* pointer) {
   return (u32)__cvta_generic_to_shared(pointer);
 }
@@ -57,6 +64,9 @@ __device__ __forceinline__ void ptx_fetch(const void* from) {
   u32 unread;
   asm volatile("ld.global.ca.u32 %0, [%1];" : "=r"(unread) : "l"(from));
 }
+
+// Has a line of 128 bytes brought to the second cache.
+__device__ __forceinline__ void ptx_prefetch(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
 
 // Of a kernel that may begin before the one before it has ended (src/device/launch.ts): waits until all it wrote is there. Nothing elsewhere.
 __device__ __forceinline__ void ptx_wait_for_previous() {

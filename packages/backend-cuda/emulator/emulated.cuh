@@ -418,6 +418,7 @@ inline unsigned ptx_floats_to_bf16x2(float low, float high) {
   return (unsigned)ptx_float_to_bf16(high) << 16 | ptx_float_to_bf16(low);
 }
 inline float ptx_exp2(float x) { return exp2f(x); }
+inline float ptx_reciprocal(float x) { return 1.0f / x; }
 inline void ptx_load_once(const void* from, unsigned (&to)[4]) {
   const uint4 words = *(const uint4*)from;
   to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
@@ -427,6 +428,9 @@ inline void ptx_load_once(const void* from, unsigned (&to)[2]) {
   to[0] = words.x, to[1] = words.y;
 }
 inline void ptx_fetch(const void* from) { __asm__ volatile("" ::"r"(*(const unsigned*)from)); }
+inline void ptx_prefetch(const void* from) { ptx_fetch(from); }
+inline void ptx_keep(float&) {}
+inline void ptx_keep(unsigned&) {}
 // Kernels run one after the other here.
 inline void ptx_wait_for_previous() {}
 inline void ptx_let_next_begin() {}

@@ -39,16 +39,13 @@ const variantFor = (...ranks: readonly number[]) => RANKS.find((most) => ranks.e
 
 const gridOf = ({ rows, columns }: GateAndUp) => [Math.ceil(columns / COLUMNS), Math.ceil(rows / ROWS)] as const;
 
-/** Bytes of shared memory: so many tiles of activations, and of factors of low rank. */
-const sharedBytes = (R: number, tiles: number, lowRows: number, wideRows: number): number =>
-  2 * ((tiles * ROWS + wideRows) * (COLUMNS + 8) + lowRows * (R + 8));
-
-const gradSharedBytes = (R: number): number => sharedBytes(R, 3, 2 * COLUMNS + 3 * ROWS, R);
+/** Bytes of shared memory: a row for each rank of A, and so many tiles of kept channels. */
+const sharedBytes = (ranks: number, tiles: number): number => 2 * (ranks + tiles * ROWS) * (COLUMNS + 8);
 
 /** Whether these kernels can take branches of these ranks. */
 export const activationFits = (backend: CudaBackend, ranks: readonly number[]): boolean =>
   ranks.every((rank) => rank > 0 && rank % 8 === 0 && rank <= RANKS.at(-1)!) &&
-  gradSharedBytes(variantFor(...ranks)) + 4 * COLUMNS <= backend.device.info.sharedBytes;
+  sharedBytes(variantFor(...ranks), 2) + 4 * COLUMNS <= backend.device.info.sharedBytes;
 
 /** y [rows, columns] = silu(gate) ⊙ up, and with a selection `keptY` [rows − dense, kept], the kept channels of sparse rows side by side. */
 export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, keptY: number): void {
@@ -60,8 +57,7 @@ export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number,
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
-  const shared = sharedBytes(R, 2, 2 * COLUMNS + 2 * ROWS, 0);
-  backend.launch(kernel, gridOf(of), [THREADS], [...addresses, ...numbers], shared);
+  backend.launch(kernel, gridOf(of), [THREADS], [...addresses, ...numbers], sharedBytes(0, keep ? 1 : 0));
 }
 
 /** The gradient of y, and where its own go, by addresses in bf16. */
@@ -90,7 +86,7 @@ export function branchActivationGrad(backend: CudaBackend, of: GateAndUp, gradie
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank, rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
   const args = [...inputs, dgate, dup, keptD, ...numbers];
-  backend.launch(kernel, gridOf(of), [THREADS], args, gradSharedBytes(R));
+  backend.launch(kernel, gridOf(of), [THREADS], args, sharedBytes(R, keep ? 2 : 0));
 }
 
 declareVariants(
