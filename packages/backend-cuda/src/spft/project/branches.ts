@@ -223,7 +223,7 @@ export function branchGradients(
     return { dh, dbs };
   });
   // By itself: what waits for dh does not wait for this.
-  const gradients = backend.beside(beside ? LANE.gradients : 0, () => {
+  const gradients = backend.beside(beside ? LANE.branches : 0, () => {
     const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
     if (T === 0) backend.clear(stackedGradient);
     else {
