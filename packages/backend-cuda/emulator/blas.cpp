@@ -48,6 +48,8 @@ static_assert(sizeof(Heuristic) == 96, "as cublasLt.h has it");
 const uint64_t ALGORITHM_MAGIC = 0x53504654454d5531;
 // The algorithm that the second suggestion is: the same, but it wants a workspace.
 const size_t WORKSPACE_OF_SECOND = 1 << 20;
+// The first one counts in its workspace, where it has one, what it has done, and clears that before, by a call of its own.
+const size_t WORKSPACE_OF_FIRST = 16;
 
 // SPFT_EMULATOR_BLAS_PICKY=8: the second suggestion is one only for products whose columns, our rows, are a multiple of 8. Launched for others it
 // fails, though cublasLtMatmulAlgoCheck takes it, as real algorithms were seen to.
@@ -395,7 +397,8 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t description,
   const bool two = ((Preference*)preference)->workspace >= WORKSPACE_OF_SECOND && suits(second, *(Layout*)d);
   const int there = std::min(wanted, two ? 2 : 1);
   for (int i = 0; i < there; i++) {
-    results[i] = Heuristic{{ALGORITHM_MAGIC, (uint64_t)i}, i == 1 ? WORKSPACE_OF_SECOND : 0, BLAS_SUCCESS, 1.0f, {}};
+    const size_t first = ((Preference*)preference)->workspace >= WORKSPACE_OF_FIRST ? WORKSPACE_OF_FIRST : 0;
+    results[i] = Heuristic{{ALGORITHM_MAGIC, (uint64_t)i}, i == 1 ? WORKSPACE_OF_SECOND : first, BLAS_SUCCESS, 1.0f, {}};
     results[i].algorithm[2] = results[i].workspace;
   }
   *found = there;
@@ -481,8 +484,18 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t description, const float* al
   // C may be D, but only where both lie alike.
   if (*beta != 0 && c == d && (lc.leading != ld.leading || lc.order != ld.order)) return refuse(INVALID, "C and D are in one place but lie differently");
 
+  const bool counts = algorithm && algorithm[2] == WORKSPACE_OF_FIRST;
+  if (counts) {
+    const emulator::Fill fill{workspace, 0, 1, WORKSPACE_OF_FIRST};
+    const auto clear = [workspace] { return memset((void*)workspace, 0, WORKSPACE_OF_FIRST), (int)BLAS_SUCCESS; };
+    if (int status = emulator::submit(stream, clear, fill)) return status;
+  }
   // What is pointed to may change or be gone when the product is computed.
   return emulator::submit(stream, [=, alpha = *alpha, beta = *beta, la = la, lb = lb, lc = lc, ld = ld] {
+    if (counts && (*(uint64_t*)workspace)++ != 0) {
+      emulator::complain("cublasLtMatmul: a product's counter was not cleared before it");
+      return (int)LAUNCH_FAILED;
+    }
     const size_t m = ld.rows, n = ld.columns, k = p.transpose_a ? la.rows : la.columns;
     for (int i = 0; i < ld.batches; i++) {
       const auto at = [&](uint64_t address, const Layout& l) { return (void*)(address + (uint64_t)i * (uint64_t)l.batch_stride * bytes_of(l.type)); };

@@ -61,10 +61,11 @@ template <typename T> int fill_later(const char* function, uint64_t to, T value,
   if (count == 0 || idle()) return SUCCESS;
   if (to % sizeof(T) != 0) return INVALID_VALUE;
   if (!on_device(function, to, count * sizeof(T))) return INVALID_VALUE;
-  return submit(stream, [=] {
+  const auto fill = [=] {
     for (size_t i = 0; i < count; i++) ((T*)to)[i] = value;
     return SUCCESS;
-  });
+  };
+  return submit(stream, fill, Fill{to, value, sizeof(T), count * sizeof(T)});
 }
 
 }  // namespace

@@ -55,10 +55,16 @@ bool is_pinned_memory(uint64_t address, size_t bytes);
 
 // ---- queue.cpp ----
 typedef std::function<int()> Work;
+// What work that sets memory does: `bytes` of elements of a value; 0 bytes of other work.
+struct Fill {
+  uint64_t to = 0;
+  unsigned value = 0, element_size = 1;
+  size_t bytes = 0;
+};
 // What work gives that cannot be done yet, as it waits for another process: it stays where it is, and whoever waits for it waits on.
 const int NOT_YET = -2;
 // Does the work now, or lets it wait; its status, or 0 where it waits. What is asked of a stream that is captured becomes a part of the graph.
-__attribute__((visibility("default"))) int submit(uint64_t stream, Work work);
+__attribute__((visibility("default"))) int submit(uint64_t stream, Work work, const Fill& fill = Fill());
 // Whether streams go on only as far as something waits for them.
 bool works_late();
 // The number of the last piece of work of any stream.
@@ -81,7 +87,7 @@ bool is_stream(uint64_t stream);
 bool is_captured(uint64_t stream);
 bool any_captured();
 // Adds to the graph of a stream that is captured.
-void capture(uint64_t stream, Work work);
+void capture(uint64_t stream, Work work, const Fill& fill);
 // What a captured stream has done so far, and what it has waited for, by stream.
 typedef std::map<uint64_t, uint64_t> Clock;
 Clock capture_clock(uint64_t stream);

@@ -49,6 +49,56 @@ describeEmulator('a captured stream', () => {
     cuda.ok('cuStreamSynchronize', s);
   });
 
+  /** The nodes that a call of the driver gives. */
+  const nodesOf = (call: string, of: bigint): bigint[] => {
+    const count = Buffer.allocUnsafeSlow(8);
+    cuda.ok(call, of, null, count);
+    const nodes = Buffer.alloc(8 * Number(count.readBigUInt64LE(0)));
+    cuda.ok(call, of, nodes, count);
+    return Array.from({ length: nodes.length / 8 }, (_, n) => nodes.readBigUInt64LE(8 * n));
+  };
+  const list = (...nodes: bigint[]) => BigUint64Array.from(nodes);
+
+  it('is a graph whose nodes can be looked at and taken out, if those around them stay in order', () => {
+    const s = stream();
+    const x = cuda.upload(Float32Array.of(1, 2));
+    const host = cuda.pinned(2);
+    host.floats.set([5, 6]);
+    cuda.ok('cuStreamBeginCapture_v2', s, 2);
+    cuda.ok('cuMemcpyHtoDAsync_v2', x, host.address, 8, s);
+    cuda.ok('cuMemsetD32Async', x, 0, 2, s);
+    cuda.ok('cuMemsetD32Async', x + 4n, 0x40000000, 1, s);
+    const out = Buffer.allocUnsafeSlow(8);
+    cuda.ok('cuStreamEndCapture', s, out);
+    const graph = out.readBigUInt64LE(0);
+    const [copy, clear, fill] = nodesOf('cuGraphGetNodes', graph) as [bigint, bigint, bigint];
+    const type = Buffer.allocUnsafeSlow(4);
+    const types = [copy, clear, fill].map((node) => {
+      cuda.ok('cuGraphNodeGetType', node, type);
+      return type.readInt32LE(0);
+    });
+    expect(types).toEqual([0, 2, 2]);
+    const parameters = Buffer.allocUnsafeSlow(40);
+    expect(cuda.call('cuGraphMemsetNodeGetParams', copy, parameters)).toBe(1);
+    cuda.ok('cuGraphMemsetNodeGetParams', clear, parameters);
+    expect([0, 24, 32].map((at) => parameters.readBigUInt64LE(at))).toEqual([x, 2n, 1n]);
+    expect([16, 20].map((at) => parameters.readUInt32LE(at))).toEqual([0, 4]);
+    expect(nodesOf('cuGraphNodeGetDependencies', clear)).toEqual([copy]);
+    expect(nodesOf('cuGraphNodeGetDependentNodes', clear)).toEqual([fill]);
+    // There is that edge already, and none goes backwards.
+    expect(cuda.call('cuGraphAddDependencies', graph, list(clear), list(fill), 1)).toBe(1);
+    expect(cuda.call('cuGraphAddDependencies', graph, list(fill), list(copy), 1)).toBe(1);
+    cuda.ok('cuGraphDestroyNode', clear);
+    expect(cuda.call('cuGraphDestroyNode', clear)).toBe(1);
+    expect(nodesOf('cuGraphGetNodes', graph)).toEqual([copy, fill]);
+    expect(cuda.call('cuGraphInstantiateWithFlags', out, graph, 0)).toBe(1);
+    cuda.ok('cuGraphAddDependencies', graph, list(copy), list(fill), 1);
+    const executable = cuda.made('cuGraphInstantiateWithFlags', graph, 0);
+    cuda.ok('cuGraphLaunch', executable, s);
+    cuda.ok('cuStreamSynchronize', s);
+    expect([...cuda.floats(x, 2)]).toEqual([5, 2]);
+  });
+
   it('is one at a time, and not the default stream', () => {
     const [s, other] = [stream(), stream()];
     expect(cuda.call('cuStreamBeginCapture_v2', 0, 2)).toBe(900);

@@ -60,9 +60,9 @@ bool do_oldest(uint64_t until) {
 
 }  // namespace
 
-int submit(uint64_t stream, Work work) {
+int submit(uint64_t stream, Work work, const Fill& fill) {
   if (is_captured(stream)) {
-    capture(stream, std::move(work));
+    capture(stream, std::move(work), fill);
     return SUCCESS;
   }
   const Mode now = mode();

@@ -107,7 +107,8 @@ export class Gemm {
     const { profiler, recording } = this.#device;
     recording?.log.note('product', [m, n, product.k, batch, alpha, beta]);
     profiler?.before();
-    const status = this.#run(plan, plan.place, product, alpha, beta);
+    const own = recording ? recording.counters.take(plan.proposals.workspace(plan.place)) : 0;
+    const status = this.#run(plan, plan.place, product, alpha, beta, own);
     if (status !== 0) this.#recover(plan, product, alpha, beta, status);
     if (profiler) profiler.after(`product ${describe(product)}`);
     this.calls++;
@@ -144,8 +145,8 @@ export class Gemm {
     throw failure('cublasLtMatmul', status, detail);
   }
 
-  /** @returns the status. */
-  #run(plan: Plan, place: number, product: Product, alpha: number, beta: number): number {
+  /** @param own a workspace of its own, or 0. @returns the status. */
+  #run(plan: Plan, place: number, product: Product, alpha: number, beta: number, own = 0): number {
     const { description, layouts, proposals } = plan;
     const { address } = this.#scalars;
     this.#alphaAndBeta[0] = alpha;
@@ -154,12 +155,13 @@ export class Gemm {
     // cuBLASLt is column-major: row-major d = a·b is its dᵀ = bᵀ·aᵀ, so the operands change places.
     const { cublasLtMatmul } = this.#functions;
     const { b: left, a: right, c: added = product.d, d: written } = product;
-    const workspace = this.#workspaceOf(this.#device.lane);
-    const { stream } = this.#device;
+    const { stream, lane } = this.#device;
+    const workspace = own === 0 ? this.#workspaceOf(lane) : own;
+    const bytes = own === 0 ? WORKSPACE : proposals.workspace(place);
     const betaAt = address + 4;
     // biome-ignore format: one line for each matrix
     return cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
-      added, c, written, d, proposals.address(place), workspace, WORKSPACE, stream);
+      added, c, written, d, proposals.address(place), workspace, bytes, stream);
   }
 
   /** Products that may be at work at one time have one each. */

@@ -3,6 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import { driverError } from '../device/device.js';
 import type { Block } from '../device/memory.js';
 import { BYTES, type Physical, type TensorData } from '../storage.js';
+import { withoutClearing } from './clearing-nodes.js';
+import type { Counters } from './counters.js';
 import type { RecorderHost } from './host.js';
 import type { LaunchLog } from './launch-log.js';
 import { CaptureError, type Recording } from './recording.js';
@@ -71,6 +73,7 @@ export function capture(
       throw new CaptureError(`it depends on something that is no input of it: ${difference}`);
     }
     for (const { offset, bytes } of recording.fixed) backend.uploadInputs(fixed!.address + offset, bytes);
+    withoutClearing(device, graph, recording.counters);
     const executable = device.handle('cuGraphInstantiateWithFlags', graph, 0);
     return new CapturedGraph(memoryPool, executable, recording, results, fixed);
   } finally {
@@ -91,11 +94,12 @@ class CapturedGraph implements Graph {
   readonly #derived: Recording['derived'];
   readonly #results: readonly Output[];
   readonly #fixed: Block | null;
+  readonly #counters: Counters;
 
   constructor(
     memory: RecorderHost['memoryPool'],
     executable: number,
-    { touched, derived }: Recording,
+    { touched, derived, counters }: Recording,
     results: readonly Output[],
     fixed: Block | null,
   ) {
@@ -104,6 +108,7 @@ class CapturedGraph implements Graph {
     this.#derived = derived;
     this.#results = results;
     this.#fixed = fixed;
+    this.#counters = counters;
     // So that their addresses cannot become another's.
     for (const block of touched.values()) memory.hold(block);
     for (const { block } of derived) memory.hold(block);
@@ -121,6 +126,8 @@ class CapturedGraph implements Graph {
       for (const { shape, dtype, physical } of this.#results) outputs.push(backend.output(shape, dtype, physical));
       inputs.upload(backend);
       backend.settle();
+      const { address, used } = this.#counters;
+      if (used > 0) device.call('cuMemsetD32Async', address, 0, used / 4, device.stream);
       const status = device.driver.cuGraphLaunch(this.#executable, device.stream);
       if (status !== 0) throw driverError('cuGraphLaunch', status);
       this.#results.forEach(({ address, shape, physical }, n) => {

@@ -6,6 +6,7 @@ import type { Block } from '../device/block.js';
 import type { TensorData } from '../storage.js';
 import type { Arena } from './arena.js';
 import { Asides, type LaneHost } from './asides.js';
+import { Counters } from './counters.js';
 import { LaunchLog } from './launch-log.js';
 
 /** A step cannot be captured as it is; the message says what it did. It is run by the host instead. */
@@ -44,6 +45,7 @@ export class Recording {
    * @param inputs the step's arrays, and where they lie.
    * @param arena where a captured run's tensors go; null for a run that is watched.
    * @param fixedAt memory for what a captured run uploads, of `fixedRoom` bytes.
+   * @param counters workspaces of its products.
    */
   constructor(
     device: LaneHost,
@@ -51,6 +53,7 @@ export class Recording {
     readonly arena: Arena | null,
     readonly fixedAt = 0,
     readonly fixedRoom = 0,
+    readonly counters = new Counters(),
   ) {
     this.asides = new Asides(device, arena !== null);
   }

@@ -11,6 +11,7 @@ import type { Block } from '../device/memory.js';
 import { CudaError, CudaOutOfMemoryError } from '../errors.js';
 import { CUDA_ERROR_OUT_OF_MEMORY } from '../libraries/driver.js';
 import { Arena, bytesMissing, type Space } from './arena.js';
+import { Counters } from './counters.js';
 import { capture, type Graph } from './graph.js';
 import type { RecorderHost } from './host.js';
 import type { LaunchLog } from './launch-log.js';
@@ -22,7 +23,12 @@ type Work = (inputs: StepInputs) => tf.Tensor[];
 interface Slot {
   readonly inputs: Inputs;
   /** How the watched run went. */
-  watched: { readonly log: LaunchLog; readonly trace: readonly number[]; readonly fixedBytes: number } | null;
+  watched: {
+    readonly log: LaunchLog;
+    readonly trace: readonly number[];
+    readonly fixedBytes: number;
+    readonly counterBytes: number;
+  } | null;
   graph: Graph | null;
   /** Recordings that were given up. */
   failures: number;
@@ -128,7 +134,12 @@ export class CudaStepRecorder {
     const trace = recording.trace(outputs.map(({ dataId }) => this.#backend.data.get(dataId).block));
     // What is new in every run is no obstacle by being new: the capture will say what it is.
     if (recording.didAnew && ++slot.news < MOST_NEWS) return outputs;
-    slot.watched = { log: recording.log, trace, fixedBytes: recording.fixedBytes };
+    slot.watched = {
+      log: recording.log,
+      trace,
+      fixedBytes: recording.fixedBytes,
+      counterBytes: recording.counters.used,
+    };
     return outputs;
   }
 
@@ -164,18 +175,20 @@ export class CudaStepRecorder {
 
   /** Captures a step into `slot.graph`. @returns why that cannot be, or null. @throws what `work` throws by itself. */
   #record(slot: Slot, work: Work): string | null {
-    const { log, trace, fixedBytes } = slot.watched!;
+    const { log, trace, fixedBytes, counterBytes } = slot.watched!;
     const { memoryPool } = this.#backend;
     let fixed: Block | null = null;
     try {
       this.#makeRoom(bytesMissing(trace, this.#spaces()));
-      fixed = fixedBytes > 0 ? memoryPool.allocate(fixedBytes, 'recorded steps') : null;
+      const bytes = fixedBytes + counterBytes;
+      fixed = bytes > 0 ? memoryPool.allocate(bytes, 'recorded steps') : null;
       const recording = new Recording(
         this.#backend.device,
         slot.inputs.places,
         new Arena(this.#spaces()),
         fixed?.address,
         fixedBytes,
+        new Counters(fixed ? fixed.address + fixedBytes : 0, counterBytes),
       );
       slot.graph = capture(this.#backend, recording, log, fixed, () => work(slot.inputs.arrays));
       this.#counts.recorded++;
