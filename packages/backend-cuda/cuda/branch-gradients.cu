@@ -149,8 +149,8 @@ __device__ __forceinline__ void total(const float* parts, i64 stride, int count,
 }
 
 // dh [rows, all] and db [out, rank] of each layer from the parts of `stretches` of rows and all blocks of columns. A thread has four numbers: first all
-// of dh, then of dB.
-extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_parts, bf16* dh, float* db0, float* db1, float* db2, int rows, int stretches,
+// of dh, then of dB. Where `row_scales` is not null, rows of dh times these are written too, to `scaled`.
+extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_parts, const float* row_scales, bf16* dh, bf16* scaled, float* db0, float* db1, float* db2, int rows, int stretches,
                                          int all, int out0, int out1, int out2, int rank0, int rank1, int rank2, float s0, float s1, float s2) {
   const int blocks0 = blocks_of(out0), blocks1 = blocks_of(out1), blocks = blocks0 + blocks1 + blocks_of(out2);
   i64 n = (i64)blockIdx.x * blockDim.x + threadIdx.x;
@@ -167,6 +167,10 @@ extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_
     }
     total(dh_parts + (block * (i64)rows + row) * RANK + r, (i64)rows * RANK, count, s, sum);
     *(Words2*)(dh + row * all + column) = Words2{{pack_bf16(sum[0], sum[1]), pack_bf16(sum[2], sum[3])}};
+    if (row_scales) {
+      const float by = row_scales[row];
+      *(Words2*)(scaled + row * all + column) = Words2{{pack_bf16(sum[0] * by, sum[1] * by), pack_bf16(sum[2] * by, sum[3] * by)}};
+    }
     return;
   }
   n -= of_dh;

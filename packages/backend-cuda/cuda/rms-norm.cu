@@ -76,7 +76,9 @@ __device__ __forceinline__ float scale_of_gradient(const Octet<X> (&values)[OCTE
   return inverse_of(scale);
 }
 
-extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, int rows, int n, float eps, int aligned) {
+// Where `inverse_rms` is not null, what each row is multiplied by beside the weight is written there.
+extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, float* inverse_rms, int rows, int n, float eps,
+                                                     int aligned) {
   Octet<X> values[OCTETS], next[OCTETS];
   Octet<W> w[OCTETS];
   int row = blockIdx.x, turn = 0;
@@ -96,6 +98,7 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
     }
     block_sums(squares, none, turn);
     const float scale = rsqrtf(squares / n + eps);
+    if (inverse_rms && threadIdx.x == 0) inverse_rms[row] = scale;
 #pragma unroll
     for (int o = 0; o < OCTETS; o++) {
       const int at = 8 * (threadIdx.x + o * blockDim.x);

@@ -21,6 +21,7 @@ import {
   type Codebook,
   dtypeOf,
   type Gathered,
+  type Later,
   type Physical,
   physicalOf,
   type TensorData,
@@ -83,6 +84,16 @@ export class CudaBackend extends tf.KernelBackend {
   /** A new tensor whose elements are still to be written; owned by the caller. */
   output(shape: readonly number[], dtype: tf.DataType = 'float32', physical = physicalOf(dtype)): tf.TensorInfo {
     return this.#tensors.make(shape, dtype, physical);
+  }
+
+  /** A new tensor that is made when its values are wanted, if they are. Owned by the caller; `later` from now on by it. */
+  later(shape: readonly number[], dtype: tf.DataType, physical: Physical, later: Later): tf.TensorInfo {
+    return this.#tensors.makeLater(shape, dtype, physical, later);
+  }
+
+  /** What a tensor is that is still to be made; null of one that there is. */
+  recipeOf(info: tf.TensorInfo): object | null {
+    return this.data.get(info.dataId).later?.recipe ?? null;
   }
 
   /** A tensor that shares memory with `info`, from element `offset` on; owned by the caller. */

@@ -37,6 +37,16 @@ export interface Gathered {
   ensure(): void;
 }
 
+/** How a tensor comes to its values, which is not done before somebody wants them (`CudaBackend.later`). */
+export interface Later {
+  /** What it is, to who can do without its values. */
+  readonly recipe: object;
+  /** Writes them. */
+  make(address: number): void;
+  /** Gives back what it is made of: it was made, or it is gone. */
+  end(): void;
+}
+
 /** What is known of a tensor. It is its own `dataId`, so that to find it costs nothing. */
 export class TensorData {
   /** What was computed from it and is kept with it, by name (`CudaBackend.derived`). */
@@ -44,13 +54,15 @@ export class TensorData {
   /** Of a tensor in a stored form. */
   codebook: Codebook | null = null;
   gathered: Gathered | null = null;
+  /** Of a tensor that is still to be made. */
+  later: Later | null = null;
   alive = true;
 
   constructor(
     readonly dtype: tf.DataType,
     readonly physical: Physical,
     readonly elements: number,
-    /** Null for strings, and for a value that was not wanted on the device yet. */
+    /** Null for strings, and for values that were not wanted on the device yet. */
     public block: Block | null,
     /** Where in the block it begins, in bytes. */
     readonly offset: number,

@@ -218,7 +218,7 @@ describeCuda('frozen matrices in e4m3', () => {
     tf.dispose([weight, up, x, dy, scale]);
   });
 
-  it('get no codes of a norm that is made again for the gradient of a branch', () => {
+  it('get no codes of a norm that is wanted again for the gradient of a branch', () => {
     const [weight, x, dy, scale] = [
       storeAs(matrix(32, 64), 'fp8'),
       matrix(9, 64),
@@ -237,7 +237,8 @@ describeCuda('frozen matrices in e4m3', () => {
         }),
       );
     });
-    expect(profile.find(({ name }) => name === 'rms_norm')?.calls).toBe(2);
+    // Of the first alone; the second is not made at all.
+    expect(profile.find(({ name }) => name === 'rms_norm')?.calls).toBe(1);
     expect(made.mock.calls.filter(([, name]) => name === 'rows in e4m3').length).toBe(1);
     made.mockRestore();
     tf.dispose([weight, x, dy, scale, a, b]);

@@ -151,6 +151,8 @@ export class CudaStepRecorder {
     try {
       this.#counts.plain++;
       const made = work(slot.inputs.arrays);
+      // A result that is still to be made is a part of the step.
+      for (const tensor of made) if (this.#backend.data.get(tensor.dataId).later) this.#backend.address(tensor);
       recording.asides.joinAll();
       return made;
     } catch (error) {

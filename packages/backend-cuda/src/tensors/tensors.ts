@@ -13,6 +13,7 @@ import {
   bytesOf,
   type Codebook,
   type Gathered,
+  type Later,
   type Physical,
   physicalOf,
   TensorData,
@@ -67,6 +68,13 @@ export class Tensors {
     const elements = tf.util.sizeFromShape([...shape]);
     const block = this.#memory.allocate(elements * BYTES[physical], this.running);
     return this.add(shape, new TensorData(dtype, physical, elements, block, 0));
+  }
+
+  /** `CudaBackend.later`. */
+  makeLater(shape: readonly number[], dtype: tf.DataType, physical: Physical, later: Later): tf.TensorInfo {
+    const data = new TensorData(dtype, physical, tf.util.sizeFromShape([...shape]), null, 0);
+    data.later = later;
+    return this.add(shape, data);
   }
 
   /** In a block that there is, `offset` bytes from its begin, as one more user of it. */
@@ -169,12 +177,18 @@ export class Tensors {
     if (data.block === null) {
       if (!data.alive) throw new CudaDisposedError(this.running, info.shape, info.dtype);
       if (data.dtype === 'string') throw new TypeError('backend cuda: strings cannot be on the device');
+      const { later } = data;
       data.block = this.#memory.filled(data.elements * BYTES[data.physical], this.running, (address) => {
+        if (later) {
+          later.make(address);
+          return;
+        }
         // Part of the log: a number that differs from step to step must be an input.
         this.#device.recording?.log.note('number', data.host as number[]);
         this.#transfers.uploadTo(address, typedArray(data.host as number[], data.dtype));
       });
     }
+    if (data.later) endLater(data);
     data.gathered?.ensure();
     const { recording } = this.#device;
     const { aside } = data.block;
@@ -188,7 +202,7 @@ export class Tensors {
   living(dataId: tf.DataId): TensorData {
     const data = this.store.get(dataId);
     if (!data.alive) throw new CudaDisposedError('read', [data.elements], data.dtype);
-    return data;
+    return data.later ? this.onDevice({ dataId, shape: [data.elements], dtype: data.dtype }) : data;
   }
 
   /** One reference more. */
@@ -207,6 +221,7 @@ export class Tensors {
     if (!force && data.references > 0) return false;
     this.store.delete(dataId);
     if (data.block) this.#memory.release(data.block);
+    if (data.later) endLater(data);
     this.derived.release(data);
     if (data.codebook) this.#memory.release(data.codebook.block);
     // Nobody finds freed memory through it.
@@ -214,4 +229,11 @@ export class Tensors {
     data.codebook = null;
     return true;
   }
+}
+
+/** What a tensor is made of is wanted no more. */
+function endLater(data: TensorData): void {
+  const { later } = data;
+  data.later = null;
+  later!.end();
 }

@@ -1,4 +1,9 @@
-/** @file RMSNorm with a frozen weight, and its gradient: rows in registers, sums in float. */
+/**
+ * @file RMSNorm with a frozen weight, and its gradient: rows in registers, sums in float.
+ *
+ * A norm that is made again for a gradient is not made before somebody wants its numbers: of a product with it there is the same of x, its rows scaled beforehand
+ * and its columns afterwards (`normOf`), which reads as much and writes nothing of that size.
+ */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { MatrixType } from '../../device/gemm.js';
@@ -40,15 +45,15 @@ function definesFor(types: Types, octets: 1 | 4, most: 512 | 1024): Defines {
   return known[place];
 }
 
-/** Names and parameters of the two kernels of each; those of rows in registers take codes and scales before the sizes. */
+/** Names and parameters of the two kernels of each; those of rows in registers take codes and scales, and a norm's what it has beside, before the sizes. */
 const KERNELS = {
-  rms_norm: { long: 'rms_norm_long', ofLong: 'pppif', parameters: 'pppppiifi' },
+  rms_norm: { long: 'rms_norm_long', ofLong: 'pppif', parameters: 'ppppppiifi' },
   rms_norm_grad: { long: 'rms_norm_grad_long', ofLong: 'pppppif', parameters: 'pppppppiifi' },
 } as const;
 
 /**
  * Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any.
- * @param along where it writes codes too; asked by the one that can.
+ * @param along where else the one of rows in registers writes, asked where it is that.
  */
 function overRows(
   backend: CudaBackend,
@@ -56,7 +61,7 @@ function overRows(
   types: Types,
   [rows, n]: readonly [number, number],
   addresses: readonly number[],
-  along: () => readonly [codes: number, scales: number],
+  along: () => readonly number[],
   eps: number,
 ): void {
   const threads = threadsFor(n);
@@ -71,9 +76,8 @@ function overRows(
   const kernel = backend.kernel('rms-norm', entry, parameters, defines);
   const atOnce = backend.device.info.multiprocessors * Math.max(1, Math.floor(RESIDENT[entry] / threads));
   const blocks = octets === 1 ? Math.min(rows, atOnce) : rows;
-  const [codes, scales] = along();
   const args = addresses.slice();
-  args.push(codes, scales, rows, n, eps, allAligned(n, addresses));
+  args.push(...along(), rows, n, eps, allAligned(n, addresses));
   backend.launch(kernel, [blocks], [threads], args);
 }
 
@@ -85,16 +89,70 @@ function overRows(
 export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number, again = false): Info {
   const X = typeOf(backend, x);
   const [rows, n] = x.shape as [number, number];
+  const inverseRms = inverseRmsOf(backend, x, eps, !again);
+  if (again && inverseRms !== 0) return normLater(backend, new Norm(backend, x, weight, eps, inverseRms));
   return inScope(backend, (scope) => {
     const from = scope.address(x, X);
     const y = scope.output([rows, n], 'float32', X);
     if (n === 0) return y;
     const types = TYPES[X][typeOf(backend, weight)];
     const addresses = [from, backend.address(weight), backend.address(y)];
-    const along = () => (again ? ([0, 0] as const) : codesAlong(backend, y, 'input'));
+    const along = () => [...(again ? [0, 0] : codesAlong(backend, y, 'input')), inverseRms];
     overRows(backend, 'rms_norm', types, [rows, n], addresses, along, eps);
     return y;
   });
+}
+
+/**
+ * Where 1/√(mean(x²) + eps) of each row is, which the norm writes and its gradients read; 0 where it is not kept: of rows in registers, in bf16, alone.
+ * @param makes whether memory is taken for it where there is none.
+ */
+function inverseRmsOf(backend: CudaBackend, x: Info, eps: number, makes: boolean): number {
+  const [rows, n] = x.shape as [number, number];
+  if (rows * n === 0 || (n & 7) !== 0 || n > 8 * octetsFor(n) * 1024 || backend.physical(x) !== 'bf16') return 0;
+  const name = `1/rms with ${eps}`;
+  return makes ? backend.derived(x, name, 4 * rows, () => {}) : backend.derivedAddress(x, name);
+}
+
+/** A norm that is made again, if it must be. */
+export class Norm {
+  readonly x: Info;
+  readonly weight: Info;
+
+  /** @param inverseRms address of 1/√(mean(x²) + eps) of each row, kept with x. */
+  constructor(
+    readonly backend: CudaBackend,
+    x: Info,
+    weight: Info,
+    readonly eps: number,
+    readonly inverseRms: number,
+  ) {
+    this.x = backend.share(x);
+    this.weight = backend.share(weight);
+  }
+}
+
+function normLater(backend: CudaBackend, norm: Norm): Info {
+  const { x, weight, eps } = norm;
+  const [rows, n] = x.shape as [number, number];
+  return backend.later(x.shape, 'float32', 'bf16', {
+    recipe: norm,
+    make(y) {
+      const types = TYPES.bf16[typeOf(backend, weight)];
+      const addresses = [backend.address(x), backend.address(weight), y];
+      overRows(backend, 'rms_norm', types, [rows, n], addresses, () => [0, 0, 0], eps);
+    },
+    end() {
+      backend.release(x);
+      backend.release(weight);
+    },
+  });
+}
+
+/** What norm x is, where it is still to be made. */
+export function normOf(backend: CudaBackend, x: Info): Norm | null {
+  const recipe = backend.recipeOf(x);
+  return recipe instanceof Norm ? recipe : null;
 }
 
 /**

@@ -31,6 +31,14 @@ export function fitOnePass(backend: CudaBackend, parts: readonly GradientPart[],
   return sharedBytes(rankFor(parts)!) <= backend.device.info.sharedBytes;
 }
 
+/** Rows of dh times a number each, which are wanted too; by address. */
+export interface ScaledRows {
+  /** [T], in float. */
+  readonly scales: number;
+  /** [T, Σrank] in bf16: the result. */
+  readonly to: number;
+}
+
 /**
  * Writes dh and every `db`.
  * @param h [T, Σrank]. @param dh [T, Σrank], the result. Both by address, in bf16. @param T at least 1.
@@ -41,6 +49,7 @@ export function gradientsInOnePass(
   parts: readonly GradientPart[],
   h: number,
   dh: number,
+  scaled: ScaledRows | null = null,
 ) {
   const R = rankFor(parts)!;
   let [blocks, all] = [0, 0];
@@ -64,25 +73,27 @@ export function gradientsInOnePass(
     args[9] = T;
     args[10] = count;
     args[11] = all;
-    // The parts, dh; in threes: db; T, stretches, all; out, rank, scaling.
-    const sums = new Array<number>(18).fill(0);
+    // The parts, scales of rows, dh, dh scaled; in threes: db; T, stretches, all; out, rank, scaling.
+    const sums = new Array<number>(20).fill(0);
     sums[0] = dhParts;
     sums[1] = dbParts;
-    sums[2] = dh;
-    sums[6] = T;
-    sums[7] = stretches;
-    sums[8] = all;
+    sums[2] = scaled?.scales ?? 0;
+    sums[3] = dh;
+    sums[4] = scaled?.to ?? 0;
+    sums[8] = T;
+    sums[9] = stretches;
+    sums[10] = all;
     for (let n = 0; n < parts.length; n++) {
       const { dy, b, db, out, rank, scaling } = parts[n]!;
       args[n] = dy;
       args[3 + n] = b;
-      args[12 + n] = sums[9 + n] = out;
-      args[15 + n] = sums[12 + n] = rank;
-      sums[3 + n] = db;
-      sums[15 + n] = scaling;
+      args[12 + n] = sums[11 + n] = out;
+      args[15 + n] = sums[14 + n] = rank;
+      sums[5 + n] = db;
+      sums[17 + n] = scaling;
     }
     backend.launch(kernel, [blocks, stretches], [256], args, sharedBytes(R));
-    const totals = backend.kernel('branch-gradients', 'branch_totals', 'ppppppiiiiiiiiifff', RANK_DEFINES[R]);
+    const totals = backend.kernel('branch-gradients', 'branch_totals', 'ppppppppiiiiiiiiifff', RANK_DEFINES[R]);
     const threads = (T * all) / 4 + (blocks * COLUMNS * R) / 4;
     backend.launch(totals, [Math.ceil(threads / 256)], [256], sums);
   });

@@ -13,11 +13,13 @@ import type { CudaBackend } from '../../backend.js';
 import { productOf } from '../../device/gemm.js';
 import { HALF, halfOf, inScope } from '../../shared/tensors.js';
 import { BYTES } from '../../storage.js';
+import { normOf } from '../norm/rms-norm.js';
 import { maskInPlace } from '../select/mask-columns.js';
-import { fitOnePass, type GradientPart, gradientsInOnePass } from './branch-gradients.js';
+import { fitOnePass, type GradientPart, gradientsInOnePass, type ScaledRows } from './branch-gradients.js';
 import { type OutputPart, outputsFit, outputsInOneLaunch } from './branch-outputs.js';
 import { type Branch, LANE } from './layers.js';
 import { adapterIn } from './lora-linear.js';
+import { scaleColumns } from './scale-columns.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -215,12 +217,18 @@ export function branchGradients(
 ): BranchGradients {
   const [T, inputs] = x.shape as [number, number];
   const { rank: all } = group;
-  const { dh, dbs } = backend.beside(beside ? LANE.branches : 0, () => {
+  const norm = type === 'bf16' ? normOf(backend, x) : null;
+  const { dh, dbs, scaled } = backend.beside(beside ? LANE.branches : 0, () => {
     const dh = backend.output([T, all], 'float32', type);
     const dbs = group.of.map((part) => part && backend.output(part.branch.b.shape, 'float32', 'f32'));
-    if (!(type === 'bf16' && inOnePass(backend, T, h, dys, dbs, group, dh)))
+    const pass = type === 'bf16' ? onePass(backend, T, h, dys, dbs, group, dh) : null;
+    if (pass === null) {
       byProducts(backend, T, h, dys, dbs, group, type, dh);
-    return { dh, dbs };
+      return { dh, dbs, scaled: null };
+    }
+    const scaled = norm && backend.output([T, all], 'float32', type);
+    pass(scaled && { scales: norm!.inverseRms, to: backend.address(scaled) });
+    return { dh, dbs, scaled };
   });
   // By itself: what waits for dh does not wait for this.
   const gradients = backend.beside(beside ? LANE.branches : 0, () => {
@@ -229,10 +237,15 @@ export function branchGradients(
     else {
       const product = productOf(all, inputs, T, type, 'f32');
       product.transposeA = true;
-      product.a = backend.address(dh);
-      product.b = backend.address(x);
+      // Of a norm that is still to be made: (dh·1/rms)ᵀ·x, its columns times the weight.
+      product.a = backend.address(scaled ?? dh);
+      product.b = backend.address(scaled ? norm!.x : x);
       product.d = backend.address(stackedGradient);
       backend.multiply(product);
+      if (scaled) {
+        scaleColumns(backend, stackedGradient, norm!.weight);
+        backend.release(scaled);
+      }
     }
     const gradients: TensorInfo[] = [];
     for (let n = 0; n < group.of.length; n++) {
@@ -246,8 +259,8 @@ export function branchGradients(
   return { dh, gradients };
 }
 
-/** Writes dh and each dB in one pass over each dy, where that can be done. @returns whether it was. */
-function inOnePass(
+/** What writes dh and each dB in one pass over each dy; null where that cannot be done. */
+function onePass(
   backend: CudaBackend,
   T: number,
   h: TensorInfo,
@@ -255,7 +268,7 @@ function inOnePass(
   dbs: readonly (TensorInfo | null)[],
   group: BranchGroup,
   dh: TensorInfo,
-): boolean {
+): ((scaled: ScaledRows | null) => void) | null {
   const parts: GradientPart[] = [];
   for (let n = 0; n < group.of.length; n++) {
     const part = group.of[n];
@@ -265,9 +278,8 @@ function inOnePass(
     parts.push({ dy, b: half, db, out: b.shape[0]!, rank: part.rank, scaling });
   }
   const [ofH, to] = [backend.address(h), backend.address(dh)];
-  if (T === 0 || !fitOnePass(backend, parts, ofH, to)) return false;
-  gradientsInOnePass(backend, T, parts, ofH, to);
-  return true;
+  if (T === 0 || !fitOnePass(backend, parts, ofH, to)) return null;
+  return (scaled) => gradientsInOnePass(backend, T, parts, ofH, to, scaled);
 }
 
 /** The same by two products a layer. */
