@@ -1,8 +1,9 @@
 /**
- * @file Counters of a step's products. Many of cuBLASLt's kernels hand out tiles by a counter in their workspace, which a node of its own clears before each.
- * Within a graph such a node costs 4.5 µs on an H200: it clears for 0.9, and kernels that else follow one another without a gap stand back for it on both
- * sides, 440 times in a step of Llama-3-8B's shape. So a captured product whose algorithm wants little workspace gets one that no other product of its graph has;
- * they lie side by side and are cleared at once before each launch, and the nodes that clear them one by one are taken out of the graph (clearing-nodes.ts).
+ * @file Counters of a step's products. Many of cuBLASLt's kernels hand out tiles by a counter, four bytes at the begin of their workspace, which a node of its own clears
+ * before each: 380 to 440 in a step of Llama-3-8B's shape, and by CUPTI on an H200 kernels that else follow one another without a gap stand back for them for 1.6 ms of
+ * the step. So a captured product whose algorithm wants little workspace gets one that no other product of its graph has; they lie side by side and are cleared at once
+ * before each launch, and the nodes that clear them one by one are taken out of the graph (clearing-nodes.ts). An FP8 step of 127 ms takes 0.7 to 1.0 ms less; of a bf16
+ * step no difference could be measured.
  */
 
 /** Bytes of workspace up to which a product has one of its own: larger ones are for sums, too. */
