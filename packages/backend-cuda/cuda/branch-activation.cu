@@ -113,6 +113,15 @@ __device__ __forceinline__ void hold_kept(u16* to, const u32 (&words)[4], u32 bi
   }
 }
 
+// The other way round, with zeros between them.
+__device__ __forceinline__ void take_kept(u32 (&words)[4], const u16* from, u32 bits) {
+#pragma unroll
+  for (int w = 0; w < 4; w++) {
+    words[w] = bits >> 2 * w & 1u ? *from++ : 0u;
+    if (bits >> 2 * w & 2u) words[w] |= (u32)*from++ << 16;
+  }
+}
+
 // Rows of these to `to` [rows - dense, stride].
 __device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept& of, int first, int rows, int dense, int stride) {
   const int lane = threadIdx.x & 31;
@@ -180,10 +189,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 }
 
 // The gradients of gate and up [rows, columns], with `indices` kept_d [rows - dense, kept + kept] of both as well. The gradient of y is what the frozen
-// product of down gave, dy [rows, columns], with dh·a of its branch on top: dh [rows, rank_down], a [rank_down, columns].
+// product of down gave, dy [dense, columns] and of sparse rows kept_dy [rows - dense, kept], with dh·a of its branch on top: dh [rows, rank_down], a
+// [rank_down, columns].
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     branch_activation_grad(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* dy,
-                           const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* kept_d, int rows, int dense, int columns,
+                           const bf16* kept_dy, const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* kept_d, int rows, int dense, int columns,
                            int kept, int all, int rank_gate, int rank_up, int rank_down, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(u16, shared);
   u16* const a_tile = shared;
@@ -224,9 +234,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 #pragma unroll
     for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_gate, sum, half);
     branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
-    Words4 of_dy[2];
+    u32 of_dy[2][4];
 #pragma unroll
-    for (int half = 0; half < 2; half++) of_dy[half] = load_words(dy + (i64)(row + 8 * half) * columns + column + 8 * q, row + 8 * half < rows && column + 8 * q < columns);
+    for (int half = 0; half < 2; half++) {
+      const int r = row + 8 * half, c = column + 8 * q;
+      if (r < dense) {
+        const Words4 words = load_words(dy + (i64)r * columns + c, r < rows && c < columns);
+#pragma unroll
+        for (int w = 0; w < 4; w++) of_dy[half][w] = words.word[w];
+      } else {
+        take_kept(of_dy[half], (const u16*)kept_dy + (i64)(r - dense) * kept + channels.begin + own.place, r < rows ? own.bits : 0u);
+      }
+    }
 #pragma unroll
     for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_up, sum, half);
 
@@ -252,10 +271,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
-      const u32 counts = r < dense ? ~0u : 0u;
 #pragma unroll
       for (int w = 0; w < 4; w++) {
-        const u32 d = of_dy[half].word[w] & (own.masks[w] | counts);
+        const u32 d = of_dy[half][w];
         float made_z[2], made_u[2];
 #pragma unroll
         for (int i = 0; i < 2; i++) {

@@ -62,8 +62,9 @@ export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number,
 
 /** The gradient of y, and where its own go, by addresses in bf16. */
 export interface ActivationGradient {
-  /** Of down's frozen product [rows, columns]. */
+  /** Of down's frozen product: of dense rows [dense, columns]; with a selection, of sparse rows the kept channels [rows − dense, kept]. */
   readonly dy: number;
+  readonly keptDy: number;
   /** Of its branch: dh [rows, rank], a [rank, columns]. */
   readonly dh: number;
   readonly a: number;
@@ -77,11 +78,11 @@ export interface ActivationGradient {
 
 export function branchActivationGrad(backend: CudaBackend, of: GateAndUp, gradient: ActivationGradient): void {
   const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
-  const { dy, dh, a, rank, dgate, dup, keptD } = gradient;
+  const { dy, keptDy, dh, a, rank, dgate, dup, keptD } = gradient;
   const R = variantFor(ofGate.rank, ofUp.rank, rank);
-  const parameters = `${'p'.repeat(12)}${'i'.repeat(8)}ff`;
+  const parameters = `${'p'.repeat(13)}${'i'.repeat(8)}ff`;
   const kernel = backend.kernel('branch-activation', 'branch_activation_grad', parameters, { RANK: String(R) });
-  const inputs = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, dy, dh, a];
+  const inputs = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, dy, keptDy, dh, a];
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank, rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];

@@ -2,11 +2,11 @@
  * @file The gated MLP with LoRA on all three layers (`loraMlp` of sparse-ops): SwiGLU adds the branches of gate and up by itself, as its gradient does that of
  * down, so that it takes fewer launches than its parts and moves fewer bytes. Of small MLPs, whose sparse rows are masked rather than gathered: gate and up
  * make all channels of sparse rows, and SwiGLU takes those that are kept, which it gives side by side as well. So down takes the kept columns of its weight
- * alone, and the gradient of x the kept rows of theirs: sums over channels are short. Where sparse rows gather their channels, and of MLPs that are not plain,
+ * alone, and the gradient of x the kept rows of theirs, and the gradient of y is made of kept channels alone: sums over channels are short. Where sparse rows gather their channels, and of MLPs that are not plain,
  * it makes nothing, and they are composed of the kernels of `project/`.
  *
- * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up [T, I]; silu(gate) ⊙ up [T, I]; the kept rows of
- * the weights of gate and up [kept + kept, H] where there are sparse rows. Gate and up with their branches are made again.
+ * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up [T, I]; silu(gate) ⊙ up [T, I]; where there are
+ * sparse rows the kept rows of the weights of gate and up [kept + kept, H] and the kept columns of that of down [H, kept]. Gate and up with their branches are made again.
  */
 import type { KernelMlpLayer, KernelSelection, LoraMlpAttributes } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
@@ -90,7 +90,7 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
     selection &&
     backend.beside(beside ? LANE.choice : 0, () => {
       const { indices } = selection;
-      const columns = withOutput ? keptColumns(backend, down.weight, indices) : null;
+      const columns = keptColumns(backend, down.weight, indices);
       return { rows: keptRows(backend, [gate.weight, up.weight], [indices, indices]), columns };
     });
   const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16', beside);
@@ -120,12 +120,12 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
     const wait = backend.besideRows(beside && selection !== null && D > 0 ? LANE.products : 0, () => {
       withActivations(backend, y, 'bf16', (y) => timesWeight(backend, y, down.weight, onTop(0), 0, D));
     });
-    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesWeight(backend, y, gathered!.columns!, onTop(D)));
+    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesWeight(backend, y, gathered!.columns, onTop(D)));
     wait();
     if (beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: result, from: 0 }]);
   }
-  for (const made of [below, keptY, gathered?.columns]) if (made) backend.release(made);
-  return [result, h, hDown, ofGate, ofUp, y, ...(gathered ? [gathered.rows] : [])];
+  for (const made of [below, keptY]) if (made) backend.release(made);
+  return [result, h, hDown, ofGate, ofUp, y, ...(gathered ? [gathered.rows, gathered.columns] : [])];
 };
 
 const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attributes: { layers, keep, denseRows } }) => {
@@ -138,20 +138,26 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   const dy = backend.as(inputs.dy, 'bf16');
   const downGroup = groupBranches([down.lora]);
   const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16', beside);
-  const base = wide();
-  withActivations(backend, dy, 'bf16', (dy) =>
-    timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16' }),
-  );
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
   const D = of.keep ? of.keep.dense : T;
+  const base = backend.output([D, y.shape[1]!], 'float32', 'bf16');
+  const keptBase = of.keep && backend.output([T - D, of.keep.kept], 'float32', 'bf16');
+  withActivations(backend, dy, 'bf16', (dy) => {
+    const ofDense = () => {
+      timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16' }, 0, D);
+    };
+    const wait = backend.besideRows(beside && keptBase !== null && D > 0 ? LANE.products : 0, ofDense);
+    if (keptBase) timesTransposed(backend, dy, inputs.kept6!, { d: backend.address(keptBase), type: 'bf16' }, D);
+    wait();
+  });
   const [dgate, dup] = [wide(), wide()];
   const keptD = of.keep && backend.output([T - D, 2 * of.keep.kept], 'float32', 'bf16');
   branchActivationGrad(backend, of, {
-    ...{ dy: backend.address(base), dh: backend.address(ofDown.dh) },
+    ...{ dy: backend.address(base), keptDy: keptBase ? backend.address(keptBase) : 0, dh: backend.address(ofDown.dh) },
     ...{ a: stackedA(backend, downGroup), rank: downGroup.rank },
     ...{ dgate: backend.address(dgate), dup: backend.address(dup), keptD: keptD ? backend.address(keptD) : 0 },
   });
-  for (const made of [base, ofDown.dh, dy]) backend.release(made);
+  for (const made of [base, keptBase, ofDown.dh, dy]) if (made) backend.release(made);
 
   const group = groupBranches([gate.lora, up.lora]);
   const ofRows = branchGradients(backend, x, h, [dgate, dup], group, 'bf16', beside);
