@@ -1,7 +1,8 @@
 // SwiGLU of a gated MLP with low-rank branches on gate and up, and its gradient, in one launch each: what the frozen products gave, with the branches on top,
-// is no matrix in memory. Of rows from `dense` on, where there are `indices`, of what frozen products gave the kept channels alone count, and results are
-// written twice: whole, for the branches and dense rows, and the kept channels of sparse rows side by side, for frozen products. All ranks are multiples of
-// 8 and at most RANK, a multiple of 32: smaller ones are filled up with zeros. Reference: lora-mlp.reference.ts of sparse-ops.
+// is no matrix in memory. Rows from `dense` on, where there are `indices`, have frozen products of the kept channels alone, side by side: those of gate, then
+// those of up. Results are written twice then: whole, for the branches and dense rows, and the kept channels of sparse rows side by side, for frozen
+// products. All ranks are multiples of 8 and at most RANK, a multiple of 32: smaller ones are filled up with zeros. Reference: lora-mlp.reference.ts of
+// sparse-ops.
 //
 // A block has 64 rows of 128 channels, a warp 32 rows of 32 of these, 16 rows at a time. Its thread 4g + q has channels 8q up to 8q + 8 of rows g and g + 8,
 // 16 bytes each, and works on them where they are: tile w of the tensor cores' products has for columns 2q and 2q + 1 the channels 8q + 2w and the next. The
@@ -39,21 +40,17 @@ __device__ __forceinline__ void find_kept(Kept& of, const int* indices, int kept
   }
 }
 
-// What a thread has of them: a bit for each of its eight channels, the same as masks of two, and the place of the first among the block's.
+// What a thread has of them: a bit for each of its eight channels, and the place of the first among the block's.
 struct Own {
-  u32 bits, masks[4];
+  u32 bits;
   int place;
 };
 
 __device__ __forceinline__ Own own_of(const Kept& of, int group, int q) {
   const u32 word = of.bits[group];
-  Own own;
-  own.bits = word >> 8 * q & 0xffu;
-  own.place = __popc(word & ((1u << 8 * q) - 1u));
-  for (int before = 0; before < group; before++) own.place += __popc(of.bits[before]);
-#pragma unroll
-  for (int w = 0; w < 4; w++) own.masks[w] = (own.bits >> 2 * w & 1u ? 0xffffu : 0u) | (own.bits >> 2 * w & 2u ? 0xffff0000u : 0u);
-  return own;
+  int place = __popc(word & ((1u << 8 * q) - 1u));
+  for (int before = 0; before < group; before++) place += __popc(of.bits[before]);
+  return Own{word >> 8 * q & 0xffu, place};
 }
 
 // Rows g and g + 8 of 16, by octets of ranks.
@@ -96,13 +93,11 @@ __device__ __forceinline__ void branch_of(float (&sum)[4][4], const bf16* h, int
   }
 }
 
-// Eight numbers of a frozen product, of which `counts` counts, with a branch's on top, rounded: in the forward as in the backward.
-__device__ __forceinline__ void with_branch(u32 (&to)[4], const Words4& base, const u32 (&masks)[4], u32 all, float s, const float (&sum)[4][4], int half) {
+// Eight numbers of a frozen product with a branch's on top, rounded: in the forward as in the backward.
+__device__ __forceinline__ void with_branch(u32 (&to)[4], const u32 (&base)[4], float s, const float (&sum)[4][4], int half) {
 #pragma unroll
-  for (int w = 0; w < 4; w++) {
-    const u32 frozen = base.word[w] & (masks[w] | all);
-    to[w] = pack_bf16(low_float(frozen) + s * sum[w][2 * half], high_float(frozen) + s * sum[w][2 * half + 1]);
-  }
+  for (int w = 0; w < 4; w++)
+    to[w] = pack_bf16(low_float(base[w]) + s * sum[w][2 * half], high_float(base[w]) + s * sum[w][2 * half + 1]);
 }
 
 // The kept ones of a thread's eight channels to a row in shared memory.
@@ -113,12 +108,19 @@ __device__ __forceinline__ void hold_kept(u16* to, const u32 (&words)[4], u32 bi
   }
 }
 
-// The other way round, with zeros between them.
-__device__ __forceinline__ void take_kept(u32 (&words)[4], const u16* from, u32 bits) {
+// Eight numbers of a row from channel c on: of `whole` [dense, columns], or of a sparse row from where its kept ones begin, with zeros between them.
+__device__ __forceinline__ void load_frozen(u32 (&to)[4], const bf16* whole, int row, int dense, int c, int columns, const bf16* sparse, u32 bits) {
+  if (row < dense) {
+    const Words4 words = load_words(whole + (i64)row * columns + c, c < columns);
+#pragma unroll
+    for (int w = 0; w < 4; w++) to[w] = words.word[w];
+    return;
+  }
+  const u16* from = (const u16*)sparse;
 #pragma unroll
   for (int w = 0; w < 4; w++) {
-    words[w] = bits >> 2 * w & 1u ? *from++ : 0u;
-    if (bits >> 2 * w & 2u) words[w] |= (u32)*from++ << 16;
+    to[w] = bits >> 2 * w & 1u ? *from++ : 0u;
+    if (bits >> 2 * w & 2u) to[w] |= (u32)*from++ << 16;
   }
 }
 
@@ -137,10 +139,10 @@ __device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept
   }
 }
 
-// y [rows, columns] = silu(gate) ⊙ up, where gate and up [rows, columns] are with s·h·bᵀ on top; h [rows, all], that of gate first. With `indices` kept_y
-// [rows - dense, kept] as well: shared memory has room for a tile then.
+// y [rows, columns] = silu(gate) ⊙ up, where gate and up [dense, columns], of sparse rows kept_z [rows - dense, kept + kept], are with s·h·bᵀ on top; h
+// [rows, all], that of gate first. With `indices` kept_y [rows - dense, kept] as well: shared memory has room for a tile then.
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
-    branch_activation(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
+    branch_activation(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
                       int rows, int dense, int columns, int kept, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(u16, kept_tile);
   __shared__ Kept channels;
@@ -155,25 +157,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 #pragma unroll 1
   for (int unit = 0; unit < 2; unit++) {
     const int tile_row = 32 * (warp >> 2) + 16 * unit + g, row = first + tile_row;
-    Words4 of_gate[2], of_up[2];
+    u32 of_gate[2][4], of_up[2][4];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
-      const i64 at = (i64)r * columns + c;
-      of_gate[half] = load_words(gate + at, r < rows && c < columns);
-      of_up[half] = load_words(up + at, r < rows && c < columns);
+      const u32 bits = r < rows ? own.bits : 0u;
+      const bf16* const sparse = kept_z + (i64)(r - dense) * 2 * kept + channels.begin + own.place;
+      load_frozen(of_gate[half], gate, r, dense, c, columns, sparse, bits);
+      load_frozen(of_up[half], up, r, dense, c, columns, sparse + kept, bits);
     }
     float sum[4][4];
     u32 z[2][4];
     branch_of(sum, h, row, rows, all, b_gate, column, columns, rank_gate);
 #pragma unroll
-    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_gate, sum, half);
+    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], s_gate, sum, half);
     branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
       u32 u[4];
-      with_branch(u, of_up[half], own.masks, r < dense ? ~0u : 0u, s_up, sum, half);
+      with_branch(u, of_up[half], s_up, sum, half);
 #pragma unroll
       for (int w = 0; w < 4; w++) {
         const float low = low_float(z[half][w]), high = high_float(z[half][w]);
@@ -192,7 +195,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 // product of down gave, dy [dense, columns] and of sparse rows kept_dy [rows - dense, kept], with dh·a of its branch on top: dh [rows, rank_down], a
 // [rank_down, columns].
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
-    branch_activation_grad(const bf16* gate, const bf16* up, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* dy,
+    branch_activation_grad(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* dy,
                            const bf16* kept_dy, const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* kept_d, int rows, int dense, int columns,
                            int kept, int all, int rank_gate, int rank_up, int rank_down, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(u16, shared);
@@ -204,7 +207,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
   // What the forward left, long ago, is on its way before it is asked for.
   const int ahead_row = first + (threadIdx.x >> 1 & 63), ahead_column = first_column + 64 * (threadIdx.x & 1);
-  if (ahead_row < rows && ahead_column < columns) ptx_prefetch((threadIdx.x < 128 ? gate : up) + (i64)ahead_row * columns + ahead_column);
+  if (ahead_row < dense && ahead_column < columns) ptx_prefetch((threadIdx.x < 128 ? gate : up) + (i64)ahead_row * columns + ahead_column);
   // Of each 32 channels the pairs w of octets q lie at 8w + 2q: as tile w has them.
 #pragma unroll
   for (int n = 0; n < RANK * COLUMNS / 8 / THREADS; n++) {
@@ -216,38 +219,41 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   if (indices) find_kept(channels, indices, kept, first_column);
   __syncthreads();
   Own own = {};
-  if (indices) own = own_of(channels, group, q);
+  if (indices) {
+    own = own_of(channels, group, q);
+    // Of sparse rows it lies side by side.
+    if (ahead_row >= dense && ahead_row < rows) {
+      const bf16* const ahead = kept_z + (i64)(ahead_row - dense) * 2 * kept + (threadIdx.x < 128 ? 0 : kept) + channels.begin;
+      ptx_prefetch(threadIdx.x & 1 ? ahead + own.place : ahead);
+    }
+  }
 #pragma unroll 1
   for (int unit = 0; unit < 2; unit++) {
     const int tile_row = 32 * (warp >> 2) + 16 * unit + g, row = first + tile_row;
-    Words4 of_gate[2], of_up[2];
+    u32 of_gate[2][4], of_up[2][4];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
-      const i64 at = (i64)r * columns + c;
-      of_gate[half] = load_words(gate + at, r < rows && c < columns);
-      of_up[half] = load_words(up + at, r < rows && c < columns);
+      const u32 bits = r < rows ? own.bits : 0u;
+      const bf16* const sparse = kept_z + (i64)(r - dense) * 2 * kept + channels.begin + own.place;
+      load_frozen(of_gate[half], gate, r, dense, c, columns, sparse, bits);
+      load_frozen(of_up[half], up, r, dense, c, columns, sparse + kept, bits);
     }
     float sum[4][4];
     u32 z[2][4], u[2][4];
     branch_of(sum, h, row, rows, all, b_gate, column, columns, rank_gate);
 #pragma unroll
-    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_gate, sum, half);
+    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], s_gate, sum, half);
     branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
     u32 of_dy[2][4];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
-      if (r < dense) {
-        const Words4 words = load_words(dy + (i64)r * columns + c, r < rows && c < columns);
-#pragma unroll
-        for (int w = 0; w < 4; w++) of_dy[half][w] = words.word[w];
-      } else {
-        take_kept(of_dy[half], (const u16*)kept_dy + (i64)(r - dense) * kept + channels.begin + own.place, r < rows ? own.bits : 0u);
-      }
+      const bf16* const sparse = kept_dy + (i64)(r - dense) * kept + channels.begin + own.place;
+      load_frozen(of_dy[half], dy, r, dense, c, columns, sparse, r < rows ? own.bits : 0u);
     }
 #pragma unroll
-    for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], own.masks, row + 8 * half < dense ? ~0u : 0u, s_up, sum, half);
+    for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], s_up, sum, half);
 
     // dh·a: ranks of a in the order in which threads have those of dh.
     Words4 of_dh[OCTETS][2];

@@ -15,9 +15,10 @@ export interface KeptChannels {
 export interface GateAndUp {
   readonly rows: number;
   readonly columns: number;
-  /** Of the frozen products [rows, columns] each. */
+  /** Of the frozen products, of dense rows [dense, columns] each; with a selection, of sparse rows the kept channels of both [rows − dense, kept + kept]. */
   readonly gate: number;
   readonly up: number;
+  readonly keptZ: number;
   /** [rows, rank of gate + rank of up]. */
   readonly h: number;
   readonly ofGate: BranchOutput;
@@ -49,11 +50,11 @@ export const activationFits = (backend: CudaBackend, ranks: readonly number[]): 
 
 /** y [rows, columns] = silu(gate) ⊙ up, and with a selection `keptY` [rows − dense, kept], the kept channels of sparse rows side by side. */
 export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, keptY: number): void {
-  const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
+  const { rows, columns, gate, up, keptZ, h, ofGate, ofUp, keep } = of;
   const R = variantFor(ofGate.rank, ofUp.rank);
-  const parameters = `${'p'.repeat(8)}${'i'.repeat(7)}ff`;
+  const parameters = `${'p'.repeat(9)}${'i'.repeat(7)}ff`;
   const kernel = backend.kernel('branch-activation', 'branch_activation', parameters, { RANK: String(R) });
-  const addresses = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, y, keptY];
+  const addresses = [gate, up, keptZ, h, ofGate.b, ofUp.b, keep?.indices ?? 0, y, keptY];
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
@@ -77,12 +78,12 @@ export interface ActivationGradient {
 }
 
 export function branchActivationGrad(backend: CudaBackend, of: GateAndUp, gradient: ActivationGradient): void {
-  const { rows, columns, gate, up, h, ofGate, ofUp, keep } = of;
+  const { rows, columns, gate, up, keptZ, h, ofGate, ofUp, keep } = of;
   const { dy, keptDy, dh, a, rank, dgate, dup, keptD } = gradient;
   const R = variantFor(ofGate.rank, ofUp.rank, rank);
-  const parameters = `${'p'.repeat(13)}${'i'.repeat(8)}ff`;
+  const parameters = `${'p'.repeat(14)}${'i'.repeat(8)}ff`;
   const kernel = backend.kernel('branch-activation', 'branch_activation_grad', parameters, { RANK: String(R) });
-  const inputs = [gate, up, h, ofGate.b, ofUp.b, keep?.indices ?? 0, dy, keptDy, dh, a];
+  const inputs = [gate, up, keptZ, h, ofGate.b, ofUp.b, keep?.indices ?? 0, dy, keptDy, dh, a];
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank, rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];

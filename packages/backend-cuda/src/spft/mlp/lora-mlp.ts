@@ -1,12 +1,12 @@
 /**
  * @file The gated MLP with LoRA on all three layers (`loraMlp` of sparse-ops): SwiGLU adds the branches of gate and up by itself, as its gradient does that of
- * down, so that it takes fewer launches than its parts and moves fewer bytes. Of small MLPs, whose sparse rows are masked rather than gathered: gate and up
- * make all channels of sparse rows, and SwiGLU takes those that are kept, which it gives side by side as well. So down takes the kept columns of its weight
- * alone, and the gradient of x the kept rows of theirs, and the gradient of y is made of kept channels alone: sums over channels are short. Where sparse rows gather their channels, and of MLPs that are not plain,
- * it makes nothing, and they are composed of the kernels of `project/`.
+ * down, so that it takes fewer launches than its parts and moves fewer bytes. Of small MLPs, whose parts mask sparse rows rather than gather their channels:
+ * here frozen products of sparse rows are of the kept channels alone, side by side, and no launch scatters them, as SwiGLU takes them and gives them so.
+ * Of MLPs that are not small, or not plain, it makes nothing, and they are composed of the kernels of `project/`.
  *
- * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up [T, I]; silu(gate) ⊙ up [T, I]; where there are
- * sparse rows the kept rows of the weights of gate and up [kept + kept, H] and the kept columns of that of down [H, kept]. Gate and up with their branches are made again.
+ * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up of dense rows [D, I]; silu(gate) ⊙ up [T, I]; where
+ * there are sparse rows the kept rows of the weights of gate and up [kept + kept, H], the kept columns of that of down [H, kept], and the frozen products
+ * of gate and up of sparse rows [T − D, kept + kept]. Gate and up with their branches are made again.
  */
 import type { KernelMlpLayer, KernelSelection, LoraMlpAttributes } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
@@ -56,15 +56,16 @@ function fits(
 function gateAndUp(
   backend: CudaBackend,
   { gate, up }: Layers,
-  [h, ofGate, ofUp]: readonly [TensorInfo, TensorInfo, TensorInfo],
+  [h, ofGate, ofUp, ofSparse]: readonly [TensorInfo, TensorInfo, TensorInfo, TensorInfo | null],
   keep: KernelSelection | null,
   denseRows: number,
 ): GateAndUp {
-  const [rows, columns] = ofGate.shape as [number, number];
+  const [rows, columns] = [h.shape[0]!, ofGate.shape[1]!];
   const branch = ({ b, scaling }: Branch) => ({ b: halfOf(backend, b), rank: b.shape[1]!, scaling });
   const masked = keep && denseRows < rows;
   return {
     ...{ rows, columns, h: backend.address(h), gate: backend.address(ofGate), up: backend.address(ofUp) },
+    keptZ: ofSparse ? backend.address(ofSparse) : 0,
     ...{ ofGate: branch(gate.lora!), ofUp: branch(up.lora!) },
     keep: masked ? { dense: denseRows, kept: keep.kept, indices: backend.address(keep.indices) } : null,
   };
@@ -84,28 +85,28 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   const selection = denseRows < T ? keep : null;
   const D = selection ? denseRows : T;
   const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], T);
-  const wide = () => backend.output([T, gate.weight.shape[0]!], 'float32', 'bf16');
+  const I = gate.weight.shape[0]!;
   // On the lane on which channels are chosen, after that.
-  const gathered =
-    selection &&
-    backend.beside(beside ? LANE.choice : 0, () => {
-      const { indices } = selection;
-      const columns = keptColumns(backend, down.weight, indices);
-      return { rows: keptRows(backend, [gate.weight, up.weight], [indices, indices]), columns };
-    });
+  const gathered = <Made>(gather: (indices: TensorInfo) => Made) =>
+    selection && backend.beside(beside ? LANE.choice : 0, () => gather(selection.indices));
+  const rows = gathered((indices) => keptRows(backend, [gate.weight, up.weight], [indices, indices]));
   const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16', beside);
   // What is on a lane is begun first: it would wait for the other.
-  const [ofUp, ofGate] = withActivations(backend, x, 'bf16', (x) =>
-    [up, gate].map(({ weight }, n) =>
+  const [ofUp, ofGate, ofSparse] = withActivations(backend, x, 'bf16', (x) => {
+    const [ofUp, ofGate] = [up, gate].map(({ weight }, n) =>
       backend.beside(n === 0 && beside ? LANE.products : 0, () => {
-        const z = wide();
-        timesWeight(backend, x, weight, { d: backend.address(z), type: 'bf16' });
+        const z = backend.output([D, I], 'float32', 'bf16');
+        timesWeight(backend, x, weight, { d: backend.address(z), type: 'bf16' }, 0, D);
         return z;
       }),
-    ),
-  ) as [TensorInfo, TensorInfo];
-  const y = wide();
-  const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
+    ) as [TensorInfo, TensorInfo];
+    const ofSparse = rows && backend.output([T - D, rows.shape[0]!], 'float32', 'bf16');
+    if (ofSparse) timesWeight(backend, x, rows!, { d: backend.address(ofSparse), type: 'bf16' }, D);
+    return [ofUp, ofGate, ofSparse] as const;
+  });
+  const columns = gathered((indices) => keptColumns(backend, down.weight, indices));
+  const y = backend.output([T, I], 'float32', 'bf16');
+  const of = gateAndUp(backend, layers, [h, ofGate, ofUp, ofSparse], keep, denseRows);
   const keptY = selection && backend.output([T - D, selection.kept], 'float32', 'bf16');
   branchActivation(backend, of, backend.address(y), keptY ? backend.address(keptY) : 0);
 
@@ -120,12 +121,12 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
     const wait = backend.besideRows(beside && selection !== null && D > 0 ? LANE.products : 0, () => {
       withActivations(backend, y, 'bf16', (y) => timesWeight(backend, y, down.weight, onTop(0), 0, D));
     });
-    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesWeight(backend, y, gathered!.columns, onTop(D)));
+    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesWeight(backend, y, columns!, onTop(D)));
     wait();
     if (beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: result, from: 0 }]);
   }
   for (const made of [below, keptY]) if (made) backend.release(made);
-  return [result, h, hDown, ofGate, ofUp, y, ...(gathered ? [gathered.rows, gathered.columns] : [])];
+  return [result, h, hDown, ofGate, ofUp, y, ...(ofSparse ? [rows!, columns!, ofSparse] : [])];
 };
 
 const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attributes: { layers, keep, denseRows } }) => {
@@ -138,7 +139,7 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   const dy = backend.as(inputs.dy, 'bf16');
   const downGroup = groupBranches([down.lora]);
   const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16', beside);
-  const of = gateAndUp(backend, layers, [h, ofGate, ofUp], keep, denseRows);
+  const of = gateAndUp(backend, layers, [h, ofGate, ofUp, inputs.kept7 ?? null], keep, denseRows);
   const D = of.keep ? of.keep.dense : T;
   const base = backend.output([D, y.shape[1]!], 'float32', 'bf16');
   const keptBase = of.keep && backend.output([T - D, of.keep.kept], 'float32', 'bf16');
