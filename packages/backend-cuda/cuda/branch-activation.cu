@@ -100,7 +100,22 @@ __device__ __forceinline__ void with_branch(u32 (&to)[4], const u32 (&base)[4], 
     to[w] = pack_bf16(low_float(base[w]) + s * sum[w][2 * half], high_float(base[w]) + s * sum[w][2 * half + 1]);
 }
 
-// The kept ones of a thread's eight channels to a row in shared memory.
+// Eight numbers of a row from channel c on: of `whole` [dense, columns], or of a sparse row's kept ones in shared memory, with zeros between them.
+__device__ __forceinline__ void load_frozen(u32 (&to)[4], const bf16* whole, int row, int dense, int c, int columns, const u16* kept, u32 bits) {
+  if (row < dense) {
+    const Words4 words = load_words(whole + (i64)row * columns + c, c < columns);
+#pragma unroll
+    for (int w = 0; w < 4; w++) to[w] = words.word[w];
+    return;
+  }
+#pragma unroll
+  for (int w = 0; w < 4; w++) {
+    to[w] = bits >> 2 * w & 1u ? *kept++ : 0u;
+    if (bits >> 2 * w & 2u) to[w] |= (u32)*kept++ << 16;
+  }
+}
+
+// The other way round: the kept ones of a thread's eight channels to a row in shared memory, where it took others from before.
 __device__ __forceinline__ void hold_kept(u16* to, const u32 (&words)[4], u32 bits) {
 #pragma unroll
   for (int i = 0; i < 8; i++) {
@@ -108,28 +123,39 @@ __device__ __forceinline__ void hold_kept(u16* to, const u32 (&words)[4], u32 bi
   }
 }
 
-// Eight numbers of a row from channel c on: of `whole` [dense, columns], or of a sparse row from where its kept ones begin, with zeros between them.
-__device__ __forceinline__ void load_frozen(u32 (&to)[4], const bf16* whole, int row, int dense, int c, int columns, const bf16* sparse, u32 bits) {
-  if (row < dense) {
-    const Words4 words = load_words(whole + (i64)row * columns + c, c < columns);
+__device__ __forceinline__ int count_of(const Kept& of) {
+  int count = 0;
 #pragma unroll
-    for (int w = 0; w < 4; w++) to[w] = words.word[w];
-    return;
-  }
-  const u16* from = (const u16*)sparse;
+  for (int i = 0; i < COLUMNS / 32; i++) count += __popc(of.bits[i]);
+  return count;
+}
+
+// A block's kept channels of sparse rows of N matrices [rows - dense, strides[m]] to tiles in shared memory. All loads begin before the first is waited for.
+template <int N>
+__device__ __forceinline__ void load_kept(u16* tiles, const bf16* const (&from)[N], const int (&strides)[N], const Kept& of, int first, int rows, int dense) {
+  const int count = count_of(of), warp = threadIdx.x >> 5;
+  constexpr int own = ROWS / (THREADS / 32);
+  for (int i = threadIdx.x & 31; i < count; i += 32) {
+    u16 numbers[N][own];
 #pragma unroll
-  for (int w = 0; w < 4; w++) {
-    to[w] = bits >> 2 * w & 1u ? *from++ : 0u;
-    if (bits >> 2 * w & 2u) to[w] |= (u32)*from++ << 16;
+    for (int m = 0; m < N; m++) {
+#pragma unroll
+      for (int n = 0; n < own; n++) {
+        const int row = first + warp + n * (THREADS / 32);
+        numbers[m][n] = row >= dense && row < rows ? ((const u16*)from[m])[(i64)(row - dense) * strides[m] + of.begin + i] : (u16)0;
+      }
+    }
+#pragma unroll
+    for (int m = 0; m < N; m++) {
+#pragma unroll
+      for (int n = 0; n < own; n++) tiles[(m * ROWS + warp + n * (THREADS / 32)) * STRIDE + i] = numbers[m][n];
+    }
   }
 }
 
 // Rows of these to `to` [rows - dense, stride].
 __device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept& of, int first, int rows, int dense, int stride) {
-  const int lane = threadIdx.x & 31;
-  int count = 0;
-#pragma unroll
-  for (int i = 0; i < COLUMNS / 32; i++) count += __popc(of.bits[i]);
+  const int lane = threadIdx.x & 31, count = count_of(of);
 #pragma unroll 4
   for (int n = 0; n < ROWS / (THREADS / 32); n++) {
     const int row = (threadIdx.x >> 5) + n * (THREADS / 32);
@@ -140,11 +166,12 @@ __device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept
 }
 
 // y [rows, columns] = silu(gate) ⊙ up, where gate and up [dense, columns], of sparse rows kept_z [rows - dense, kept + kept], are with s·h·bᵀ on top; h
-// [rows, all], that of gate first. With `indices` kept_y [rows - dense, kept] as well: shared memory has room for a tile then.
+// [rows, all], that of gate first. With `indices` kept_y [rows - dense, kept] as well: shared memory has room for two tiles then.
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     branch_activation(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
                       int rows, int dense, int columns, int kept, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(u16, kept_tile);
+  u16* const kept_up = kept_tile + ROWS * STRIDE;
   __shared__ Kept channels;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
   const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
@@ -153,6 +180,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     find_kept(channels, indices, kept, first_column);
     __syncthreads();
     own = own_of(channels, group, q);
+    load_kept<2>(kept_tile, {kept_z, kept_z + kept}, {2 * kept, 2 * kept}, channels, first, rows, dense);
+    __syncthreads();
   }
 #pragma unroll 1
   for (int unit = 0; unit < 2; unit++) {
@@ -160,11 +189,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     u32 of_gate[2][4], of_up[2][4];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int r = row + 8 * half, c = column + 8 * q;
-      const u32 bits = r < rows ? own.bits : 0u;
-      const bf16* const sparse = kept_z + (i64)(r - dense) * 2 * kept + channels.begin + own.place;
-      load_frozen(of_gate[half], gate, r, dense, c, columns, sparse, bits);
-      load_frozen(of_up[half], up, r, dense, c, columns, sparse + kept, bits);
+      const int r = row + 8 * half, c = column + 8 * q, place = (tile_row + 8 * half) * STRIDE + own.place;
+      load_frozen(of_gate[half], gate, r, dense, c, columns, kept_tile + place, own.bits);
+      load_frozen(of_up[half], up, r, dense, c, columns, kept_up + place, own.bits);
     }
     float sum[4][4];
     u32 z[2][4];
@@ -202,6 +229,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   u16* const a_tile = shared;
   u16* const kept_gate = a_tile + RANK * STRIDE;
   u16* const kept_up = kept_gate + ROWS * STRIDE;
+  u16* const kept_of_dy = kept_up + ROWS * STRIDE;
   __shared__ Kept channels;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
   const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
@@ -221,11 +249,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   Own own = {};
   if (indices) {
     own = own_of(channels, group, q);
-    // Of sparse rows it lies side by side.
-    if (ahead_row >= dense && ahead_row < rows) {
-      const bf16* const ahead = kept_z + (i64)(ahead_row - dense) * 2 * kept + (threadIdx.x < 128 ? 0 : kept) + channels.begin;
-      ptx_prefetch(threadIdx.x & 1 ? ahead + own.place : ahead);
-    }
+    load_kept<3>(kept_gate, {kept_z, kept_z + kept, kept_dy}, {2 * kept, 2 * kept, kept}, channels, first, rows, dense);
+    __syncthreads();
   }
 #pragma unroll 1
   for (int unit = 0; unit < 2; unit++) {
@@ -233,11 +258,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     u32 of_gate[2][4], of_up[2][4];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int r = row + 8 * half, c = column + 8 * q;
-      const u32 bits = r < rows ? own.bits : 0u;
-      const bf16* const sparse = kept_z + (i64)(r - dense) * 2 * kept + channels.begin + own.place;
-      load_frozen(of_gate[half], gate, r, dense, c, columns, sparse, bits);
-      load_frozen(of_up[half], up, r, dense, c, columns, sparse + kept, bits);
+      const int r = row + 8 * half, c = column + 8 * q, place = (tile_row + 8 * half) * STRIDE + own.place;
+      load_frozen(of_gate[half], gate, r, dense, c, columns, kept_gate + place, own.bits);
+      load_frozen(of_up[half], up, r, dense, c, columns, kept_up + place, own.bits);
     }
     float sum[4][4];
     u32 z[2][4], u[2][4];
@@ -249,8 +272,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
-      const bf16* const sparse = kept_dy + (i64)(r - dense) * kept + channels.begin + own.place;
-      load_frozen(of_dy[half], dy, r, dense, c, columns, sparse, r < rows ? own.bits : 0u);
+      load_frozen(of_dy[half], dy, r, dense, c, columns, kept_of_dy + (tile_row + 8 * half) * STRIDE + own.place, own.bits);
     }
 #pragma unroll
     for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], s_up, sum, half);

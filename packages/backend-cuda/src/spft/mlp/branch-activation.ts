@@ -46,7 +46,7 @@ const sharedBytes = (ranks: number, tiles: number): number => 2 * (ranks + tiles
 /** Whether these kernels can take branches of these ranks. */
 export const activationFits = (backend: CudaBackend, ranks: readonly number[]): boolean =>
   ranks.every((rank) => rank > 0 && rank % 8 === 0 && rank <= RANKS.at(-1)!) &&
-  sharedBytes(variantFor(...ranks), 2) + 4 * COLUMNS <= backend.device.info.sharedBytes;
+  sharedBytes(variantFor(...ranks), 3) + 4 * COLUMNS <= backend.device.info.sharedBytes;
 
 /** y [rows, columns] = silu(gate) ⊙ up, and with a selection `keptY` [rows − dense, kept], the kept channels of sparse rows side by side. */
 export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, keptY: number): void {
@@ -58,7 +58,7 @@ export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number,
   const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
-  backend.launch(kernel, gridOf(of), [THREADS], [...addresses, ...numbers], sharedBytes(0, keep ? 1 : 0));
+  backend.launch(kernel, gridOf(of), [THREADS], [...addresses, ...numbers], sharedBytes(0, keep ? 2 : 0));
 }
 
 /** The gradient of y, and where its own go, by addresses in bf16. */
@@ -88,7 +88,7 @@ export function branchActivationGrad(backend: CudaBackend, of: GateAndUp, gradie
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank, rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
   const args = [...inputs, dgate, dup, keptD, ...numbers];
-  backend.launch(kernel, gridOf(of), [THREADS], args, sharedBytes(R, keep ? 2 : 0));
+  backend.launch(kernel, gridOf(of), [THREADS], args, sharedBytes(R, keep ? 3 : 0));
 }
 
 declareVariants(
