@@ -11,7 +11,7 @@ template <> struct Unit<16> { typedef Words4 Type; };
 typedef Unit<UNIT>::Type Moved;
 
 // y[r] = x[rows[r]], each of `units` units; zeros where rows[r] is below 0. A block has blockDim.y rows.
-extern "C" __global__ void gather_rows(const Moved* x, const int* rows, Moved* y, int count, i64 units) {
+__device__ __forceinline__ void gather(const Moved* x, const int* rows, Moved* y, int count, i64 units) {
   const i64 r = (i64)blockIdx.x * blockDim.y + threadIdx.y;
   if (r >= count) return;
   const int row = rows[r];
@@ -30,6 +30,13 @@ extern "C" __global__ void gather_rows(const Moved* x, const int* rows, Moved* y
       if (u + k * step < units) to[u + k * step] = unit[k];
     }
   }
+}
+
+extern "C" __global__ void gather_rows(const Moved* x, const int* rows, Moved* y, int count, i64 units) { gather(x, rows, y, count, units); }
+
+// Rows of two matrices one below the other: y[r] = first[rows[r]], and y[count + r] = second[rows[r]]. blockIdx.z is the matrix.
+extern "C" __global__ void gather_rows_of_two(const Moved* first, const Moved* second, const int* rows, Moved* y, int count, i64 units) {
+  gather(blockIdx.z ? second : first, rows, y + blockIdx.z * count * units, count, units);
 }
 
 // first, then second: `split` units and the rest.

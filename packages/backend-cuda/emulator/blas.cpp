@@ -323,6 +323,9 @@ EXPORT int cublasLtMatmulDescSetAttribute(uint64_t handle, int attribute, const 
       return BLAS_SUCCESS;
     case 7: return assign(p.epilogue, value, bytes);
     case 8: return assign(p.bias, value, bytes);
+    case 15:  // SM_COUNT_TARGET
+      if (int status = assign(transpose, value, bytes)) return status;
+      return transpose >= 0 ? BLAS_SUCCESS : INVALID;
     case 17: return assign(p.scale_a, value, bytes);
     case 18: return assign(p.scale_b, value, bytes);
     case 31: case 32:  // A_SCALE_MODE, B_SCALE_MODE

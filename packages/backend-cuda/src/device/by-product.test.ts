@@ -31,6 +31,7 @@ const OTHERS: Partial<Product>[] = [
     { batch: 2, strideA: 1 },
     { batch: 2, strideB: 1 },
     { batch: 2, strideD: 1 },
+    { multiprocessors: 66 },
   ],
 ];
 

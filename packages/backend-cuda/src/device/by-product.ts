@@ -2,7 +2,7 @@
 import { alignmentOf, flagsOf, type Product } from './product.js';
 
 /** Numbers of `asked`. */
-const NUMBERS = 13;
+const NUMBERS = 14;
 /** The numbers of `planKey` of the product that is looked for. */
 const asked = new Float64Array(NUMBERS);
 
@@ -25,6 +25,7 @@ function ask(p: Product): void {
   asked[10] = isBatch ? (p.strideA ?? -1) : 0;
   asked[11] = isBatch ? (p.strideB ?? -1) : 0;
   asked[12] = isBatch ? (p.strideD ?? -1) : 0;
+  asked[13] = p.multiprocessors ?? 0;
 }
 
 function isAsked(numbers: Float64Array): boolean {

@@ -245,6 +245,10 @@ export class Gemm {
     const { m, n, k, transposeA = false, transposeB = false, type, outputType, batch = 1 } = product;
     this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeA, transposeB ? 1 : 0);
     this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeB, transposeA ? 1 : 0);
+    if (product.multiprocessors) {
+      const { multiprocessors } = product;
+      this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.multiprocessors, multiprocessors);
+    }
     if (type === 'e4m3') {
       this.#setByte('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.fastAccumulation, 1);
       if (product.scaledByRow) {

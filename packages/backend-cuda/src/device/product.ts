@@ -39,6 +39,8 @@ export interface Product {
   readonly strideA?: number;
   readonly strideB?: number;
   readonly strideD?: number;
+  /** How many multiprocessors it is made for; all by default. What is made beside others leaves them room, as cuBLASLt's kernels take those they get whole. */
+  readonly multiprocessors?: number;
 }
 
 /**
@@ -75,6 +77,7 @@ export const productOf = (
   strideA: undefined,
   strideB: undefined,
   strideD: undefined,
+  multiprocessors: undefined,
 });
 
 /** The largest power of two up to 256 that divides an address. */
@@ -105,7 +108,8 @@ export const flagsOf = (p: Product): number =>
 export function planKey(p: Product): string {
   const c = p.c ?? p.d;
   const alignments = `${alignmentOf(p.a)},${alignmentOf(p.b)},${alignmentOf(c)},${alignmentOf(p.d)}`;
-  const key = `${p.m},${p.n},${p.k},${flagsOf(p)},${alignments},${p.lda ?? 0},${p.ldb ?? 0},${p.ldc ?? 0},${p.ldd ?? 0}`;
+  const places = `${p.lda ?? 0},${p.ldb ?? 0},${p.ldc ?? 0},${p.ldd ?? 0}${p.multiprocessors ? `,on ${p.multiprocessors}` : ''}`;
+  const key = `${p.m},${p.n},${p.k},${flagsOf(p)},${alignments},${places}`;
   return p.batch === undefined || p.batch === 1 ? key : `${key},${p.batch},${p.strideA},${p.strideB},${p.strideD}`;
 }
 

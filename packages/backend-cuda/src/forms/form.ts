@@ -28,6 +28,8 @@ export interface Sum {
   readonly beta?: 0 | 1;
   /** Default d. */
   readonly c?: number;
+  /** See `Product`. */
+  readonly multiprocessors?: number;
 }
 
 /** What rows of a product are: a layer's input, or the gradient of its output. */

@@ -3,7 +3,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { type MatrixType, productOf } from '../device/gemm.js';
 import { gatherColumns } from '../spft/select/gather-columns.js';
-import { gatherRows, gatherRowsTo } from '../spft/tokens/gather-rows.js';
+import { gatherRows, gatherRowsOfTwo, gatherRowsTo } from '../spft/tokens/gather-rows.js';
 import { BYTES } from '../storage.js';
 import { belowEachOther, type Rows, registerForm, type StoredForm, type Sum } from './form.js';
 
@@ -33,7 +33,7 @@ export function multiplyPlain(
   { address: a, type, rows: m, columns: k }: PlainRows,
   weight: TensorInfo,
   transposeB: boolean,
-  { d, type: outputType, ldd, beta, c }: Sum,
+  { d, type: outputType, ldd, beta, c, multiprocessors }: Sum,
 ): void {
   const n = weight.shape[transposeB ? 0 : 1]!;
   const product = productOf(m, n, k, type, outputType);
@@ -43,6 +43,7 @@ export function multiplyPlain(
   product.d = d;
   product.ldd = ldd;
   product.beta = beta;
+  product.multiprocessors = multiprocessors;
   if (backend.physical(weight) === type) {
     product.b = backend.address(weight);
     backend.multiply(product);
@@ -65,6 +66,10 @@ export const plainForm: StoredForm = {
   keptRows(backend, weights, indices) {
     if (weights.length === 1) return gatherRows(backend, weights[0]!, indices[0]!);
     const physical = backend.physical(weights[0]!);
+    const [one, other] = weights as [TensorInfo, TensorInfo];
+    const alike =
+      weights.length === 2 && one.shape.every((n, axis) => n === other.shape[axis]) && indices[0] === indices[1];
+    if (alike) return gatherRowsOfTwo(backend, one, other, indices[0]!);
     return belowEachOther(backend, weights, indices, physical, (weight, indices, to) =>
       gatherRowsTo(backend, weight, indices, to),
     );

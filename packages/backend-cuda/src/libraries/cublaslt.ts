@@ -48,7 +48,7 @@ export const COMPUTE_32F = 68;
 
 /** cublasLtMatmulDescAttributes_t. */
 export const DESCRIPTION = {
-  ...{ transposeA: 3, transposeB: 4 },
+  ...{ transposeA: 3, transposeB: 4, multiprocessors: 15 },
   ...{ scaleA: 17, scaleB: 18, fastAccumulation: 25, scaleModeA: 31, scaleModeB: 32 },
 } as const;
 /** cublasLtMatmulMatrixScale_t: a float for each row of what a product gives; both operands have it or neither. From cuBLASLt 12.9, on Hopper. */

@@ -71,6 +71,13 @@ function gateAndUp(
   };
 }
 
+/**
+ * For how many multiprocessors products of dense and of sparse rows are made that are made beside each other: half of them each, as cuBLASLt's kernels take those
+ * they get whole, so that one would follow the other. Undefined: for all, where there is no other.
+ */
+const halfFor = (backend: CudaBackend, beside: boolean, D: number, T: number): number | undefined =>
+  beside && D > 0 && D < T ? Math.floor(backend.device.info.multiprocessors / 2) : undefined;
+
 /** Address of a row of a matrix in bf16. */
 const rowOf = (address: number, row: number, columns: number): number => address + row * columns * BYTES.bf16;
 
@@ -86,6 +93,7 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   const D = selection ? denseRows : T;
   const beside = leaveRoom(backend, [gate.weight, up.weight, down.weight], T);
   const I = gate.weight.shape[0]!;
+  const multiprocessors = halfFor(backend, beside, D, T);
   // On the lane on which channels are chosen, after that.
   const gathered = <Made>(gather: (indices: TensorInfo) => Made) =>
     selection && backend.beside(beside ? LANE.choice : 0, () => gather(selection.indices));
@@ -96,7 +104,7 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
     const [ofUp, ofGate] = [up, gate].map(({ weight }, n) =>
       backend.beside(n === 0 && beside ? LANE.products : 0, () => {
         const z = backend.output([D, I], 'float32', 'bf16');
-        timesWeight(backend, x, weight, { d: backend.address(z), type: 'bf16' }, 0, D);
+        timesWeight(backend, x, weight, { d: backend.address(z), type: 'bf16', multiprocessors }, 0, D);
         return z;
       }),
     ) as [TensorInfo, TensorInfo];
@@ -117,7 +125,8 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   if (withOutput) {
     if (!beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: below, from: 0 }]);
     const [d, c] = [backend.address(result), backend.address(beside ? below : result)];
-    const onTop = (row: number) => ({ d: rowOf(d, row, H), c: rowOf(c, row, H), type: 'bf16', beta: 1 }) as const;
+    const onTop = (row: number) =>
+      ({ d: rowOf(d, row, H), c: rowOf(c, row, H), type: 'bf16', beta: 1, multiprocessors }) as const;
     const wait = backend.besideRows(beside && selection !== null && D > 0 ? LANE.products : 0, () => {
       withActivations(backend, y, 'bf16', (y) => timesWeight(backend, y, down.weight, onTop(0), 0, D));
     });
@@ -141,14 +150,16 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16', beside);
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp, inputs.kept7 ?? null], keep, denseRows);
   const D = of.keep ? of.keep.dense : T;
+  const multiprocessors = halfFor(backend, beside, D, T);
   const base = backend.output([D, y.shape[1]!], 'float32', 'bf16');
   const keptBase = of.keep && backend.output([T - D, of.keep.kept], 'float32', 'bf16');
   withActivations(backend, dy, 'bf16', (dy) => {
     const ofDense = () => {
-      timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16' }, 0, D);
+      timesTransposed(backend, dy, down.weight, { d: backend.address(base), type: 'bf16', multiprocessors }, 0, D);
     };
     const wait = backend.besideRows(beside && keptBase !== null && D > 0 ? LANE.products : 0, ofDense);
-    if (keptBase) timesTransposed(backend, dy, inputs.kept6!, { d: backend.address(keptBase), type: 'bf16' }, D);
+    const ofSparse = keptBase && ({ d: backend.address(keptBase), type: 'bf16', multiprocessors } as const);
+    if (ofSparse) timesTransposed(backend, dy, inputs.kept6!, ofSparse, D);
     wait();
   });
   const [dgate, dup] = [wide(), wide()];
@@ -165,7 +176,7 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   const dx = backend.output(x.shape, 'float32', 'bf16');
   if (!beside) writeBranchGradient(backend, dx, ofRows.dh, group, T, 'bf16');
   const d = backend.address(dx);
-  const sum = (row: number, beta: 0 | 1) => ({ d: rowOf(d, row, H), type: 'bf16', beta }) as const;
+  const sum = (row: number, beta: 0 | 1) => ({ d: rowOf(d, row, H), type: 'bf16', beta, multiprocessors }) as const;
   const onTop = beside ? 0 : 1;
   const wait = backend.besideRows(beside && keptD !== null && D > 0 ? LANE.products : 0, () => {
     [gate, up].forEach(({ weight }, n) => {

@@ -21,19 +21,33 @@ export function gatherRows(backend: CudaBackend, x: Info, rows: Info): Info {
 
 /** The same into a matrix of x's type at an address. */
 export function gatherRowsTo(backend: CudaBackend, x: Info, rows: Info, to: number): void {
-  const n = x.shape[1]!;
+  gatherTo(backend, [x], rows, to);
+}
+
+/** Rows of two matrices of one shape and type one below the other, [R + R, n], by one launch; owned by the caller. */
+export function gatherRowsOfTwo(backend: CudaBackend, one: Info, other: Info, rows: Info): Info {
+  const y = backend.output([2 * rows.shape[0]!, one.shape[1]!], one.dtype, backend.physical(one));
+  gatherTo(backend, [one, other], rows, backend.address(y));
+  return y;
+}
+
+function gatherTo(backend: CudaBackend, of: readonly [Info] | readonly [Info, Info], rows: Info, to: number): void {
+  const n = of[0].shape[1]!;
   const count = rows.shape[0]!;
-  const physical = backend.physical(x);
-  const from = backend.address(x);
-  const unit = unitOf(n * BYTES[physical], from, to);
-  const units = (n * BYTES[physical]) / unit;
+  const bytes = n * BYTES[backend.physical(of[0])];
+  const from = of.map((x) => backend.address(x));
+  const unit = unitOf(bytes, ...from, to);
+  const units = bytes / unit;
   if (count === 0 || units === 0) return;
-  const kernel = backend.kernel('gather-rows', 'gather_rows', 'pppil', { UNIT: unit });
+  const two = of.length === 2;
+  const kernel = backend.kernel('gather-rows', two ? 'gather_rows_of_two' : 'gather_rows', two ? 'ppppil' : 'pppil', {
+    UNIT: unit,
+  });
   let across = 256;
   while (across > 1 && across * 2 >= units) across /= 2;
   const down = 256 / across;
-  const grid = [Math.ceil(count / down), Math.min(16, Math.ceil(units / (4 * across)))] as const;
-  backend.launch(kernel, grid, [across, down], [from, backend.address(rows), to, count, units]);
+  const grid = [Math.ceil(count / down), Math.min(16, Math.ceil(units / (4 * across))), of.length] as const;
+  backend.launch(kernel, grid, [across, down], [...from, backend.address(rows), to, count, units]);
 }
 
 /**
