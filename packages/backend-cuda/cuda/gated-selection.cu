@@ -11,6 +11,8 @@
 #define RANKS 8
 // Channels, or columns, that a thread has at a time.
 #define TOGETHER 3
+// Sequences whose shares of scores it reads at a time.
+#define SEQUENCES 16
 // Rows that a thread reads at a time: by the registers that they take.
 #define UNROLL (32 / (int)sizeof(X))
 
@@ -225,17 +227,17 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
   for (int from = thread; from < n; from += TOGETHER * BLOCK) {
     float total[TOGETHER] = {};
 #pragma unroll 1
-    for (int s = 0; s < sequences; s += 8) {
-      float of[8][TOGETHER];
+    for (int s = 0; s < sequences; s += SEQUENCES) {
+      float of[SEQUENCES][TOGETHER];
 #pragma unroll
-      for (int i = 0; i < 8 * TOGETHER; i++) {
+      for (int i = 0; i < SEQUENCES * TOGETHER; i++) {
         const int sequence = min(s + i / TOGETHER, sequences - 1), j = min(from + i % TOGETHER * BLOCK, n - 1);
-        of[i / TOGETHER][i % TOGETHER] = __ldcg(squares + (i64)sequence * n + j);
+        of[i / TOGETHER][i % TOGETHER] = __ldcg(squares + sequence * n + j);
       }
 #pragma unroll
-      for (int i = 0; i < 8 * TOGETHER; i++) ptx_keep(of[i / TOGETHER][i % TOGETHER]);
+      for (int i = 0; i < SEQUENCES * TOGETHER; i++) ptx_keep(of[i / TOGETHER][i % TOGETHER]);
 #pragma unroll
-      for (int i = 0; i < 8 * TOGETHER; i++) total[i % TOGETHER] += s + i / TOGETHER < sequences ? of[i / TOGETHER][i % TOGETHER] : 0.0f;
+      for (int i = 0; i < SEQUENCES * TOGETHER; i++) total[i % TOGETHER] += s + i / TOGETHER < sequences ? of[i / TOGETHER][i % TOGETHER] : 0.0f;
     }
 #pragma unroll
     for (int t = 0; t < TOGETHER; t++) {
