@@ -16,8 +16,9 @@ import { halfOf } from '../../shared/tensors.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import {
-  branchGradients,
+  branchGradientsOfH,
   branchInputs,
+  gradientsOfAdapters,
   groupBranches,
   stackedA,
   writeBranches,
@@ -147,7 +148,7 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   const wide = () => backend.output(y.shape, 'float32', 'bf16');
   const dy = backend.as(inputs.dy, 'bf16');
   const downGroup = groupBranches([down.lora]);
-  const ofDown = branchGradients(backend, y, hDown, [dy], downGroup, 'bf16', beside);
+  const ofDown = branchGradientsOfH(backend, y, hDown, [dy], downGroup, 'bf16', beside);
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp, inputs.kept7 ?? null], keep, denseRows);
   const D = of.keep ? of.keep.dense : T;
   const multiprocessors = halfFor(backend, beside, D, T);
@@ -169,10 +170,15 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
     ...{ a: stackedA(backend, downGroup), rank: downGroup.rank },
     ...{ dgate: backend.address(dgate), dup: backend.address(dup), keptD: keptD ? backend.address(keptD) : 0 },
   });
-  for (const made of [base, keptBase, ofDown.dh, dy]) if (made) backend.release(made);
+  for (const made of [base, keptBase, dy]) if (made) backend.release(made);
 
   const group = groupBranches([gate.lora, up.lora]);
-  const ofRows = branchGradients(backend, x, h, [dgate, dup], group, 'bf16', beside);
+  const ofRows = branchGradientsOfH(backend, x, h, [dgate, dup], group, 'bf16', beside);
+  // What only the optimizer waits for comes after all that is waited for here: beside SwiGLU's gradient it took multiprocessors that its last blocks then waited for.
+  const gradients = [
+    ...gradientsOfAdapters(backend, x, ofRows, group, 'bf16', beside),
+    ...gradientsOfAdapters(backend, y, ofDown, downGroup, 'bf16', beside),
+  ];
   const dx = backend.output(x.shape, 'float32', 'bf16');
   if (!beside) writeBranchGradient(backend, dx, ofRows.dh, group, T, 'bf16');
   const d = backend.address(dx);
@@ -188,8 +194,8 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
   if (keptD) withActivations(backend, keptD, 'bf16', (d) => timesTransposed(backend, d, inputs.kept5!, sum(D, onTop)));
   wait();
   if (beside) writeBranchGradient(backend, dx, ofRows.dh, group, 0, 'bf16');
-  for (const made of [dgate, dup, ofRows.dh, keptD]) if (made) backend.release(made);
-  return [dx, ...ofRows.gradients, ...ofDown.gradients];
+  for (const made of [dgate, dup, ofRows.dh, ofDown.dh, keptD]) if (made) backend.release(made);
+  return [dx, ...gradients];
 };
 
 /** Kernels of the contract. */

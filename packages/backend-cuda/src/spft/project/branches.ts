@@ -215,36 +215,71 @@ export function branchGradients(
   type: Type,
   beside: boolean,
 ): BranchGradients {
-  const [T, inputs] = x.shape as [number, number];
-  const { rank: all } = group;
+  const half = branchGradientsOfH(backend, x, h, dys, group, type, beside);
+  return { dh: half.dh, gradients: gradientsOfAdapters(backend, x, half, group, type, beside) };
+}
+
+interface HalfOfGradients {
+  /** What others wait for, [T, Σr]. */
+  readonly dh: TensorInfo;
+  /** Of each layer with a branch. */
+  readonly dbs: readonly (TensorInfo | null)[];
+  /** Of a norm that is still to be made: dh, its rows times 1/rms. */
+  readonly scaled: { readonly dh: TensorInfo; readonly norm: NonNullable<ReturnType<typeof normOf>> } | null;
+}
+
+/** The first half of it; dh is owned by the caller, the rest by the second half. */
+export function branchGradientsOfH(
+  backend: CudaBackend,
+  x: TensorInfo,
+  h: TensorInfo,
+  dys: readonly TensorInfo[],
+  group: BranchGroup,
+  type: Type,
+  beside: boolean,
+): HalfOfGradients {
+  const T = h.shape[0]!;
   const norm = type === 'bf16' ? normOf(backend, x) : null;
-  const { dh, dbs, scaled } = backend.beside(beside ? LANE.branches : 0, () => {
-    const dh = backend.output([T, all], 'float32', type);
+  return backend.beside(beside ? LANE.branches : 0, () => {
+    const ofH = () => backend.output([T, group.rank], 'float32', type);
+    const dh = ofH();
     const dbs = group.of.map((part) => part && backend.output(part.branch.b.shape, 'float32', 'f32'));
     const pass = type === 'bf16' ? onePass(backend, T, h, dys, dbs, group, dh) : null;
     if (pass === null) {
       byProducts(backend, T, h, dys, dbs, group, type, dh);
       return { dh, dbs, scaled: null };
     }
-    const scaled = norm && backend.output([T, all], 'float32', type);
-    pass(scaled && { scales: norm!.inverseRms, to: backend.address(scaled) });
+    const scaled = norm && { dh: ofH(), norm };
+    pass(scaled && { scales: scaled.norm.inverseRms, to: backend.address(scaled.dh) });
     return { dh, dbs, scaled };
   });
-  // By itself: what waits for dh does not wait for this.
-  const gradients = backend.beside(beside ? LANE.branches : 0, () => {
+}
+
+/** The second half, which only the optimizer waits for: dA and dB of each layer with a branch, owned by the caller. */
+export function gradientsOfAdapters(
+  backend: CudaBackend,
+  x: TensorInfo,
+  { dh, dbs, scaled }: HalfOfGradients,
+  group: BranchGroup,
+  type: Type,
+  beside: boolean,
+): TensorInfo[] {
+  const [T, inputs] = x.shape as [number, number];
+  const all = group.rank;
+  return backend.beside(beside ? LANE.branches : 0, () => {
     const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
     if (T === 0) backend.clear(stackedGradient);
     else {
       const product = productOf(all, inputs, T, type, 'f32');
       product.transposeA = true;
       // Of a norm that is still to be made: (dh·1/rms)ᵀ·x, its columns times the weight.
-      product.a = backend.address(scaled ?? dh);
-      product.b = backend.address(scaled ? norm!.x : x);
+      product.a = backend.address(scaled?.dh ?? dh);
+      product.b = backend.address(scaled?.norm.x ?? x);
       product.d = backend.address(stackedGradient);
       backend.multiply(product);
       if (scaled) {
-        scaleColumns(backend, stackedGradient, norm!.weight);
-        backend.release(scaled);
+        scaleColumns(backend, stackedGradient, scaled.norm.weight);
+        backend.release(scaled.dh);
       }
     }
     const gradients: TensorInfo[] = [];
@@ -256,7 +291,6 @@ export function branchGradients(
     backend.release(stackedGradient);
     return gradients;
   });
-  return { dh, gradients };
 }
 
 /** What writes dh and each dB in one pass over each dy; null where that cannot be done. */
