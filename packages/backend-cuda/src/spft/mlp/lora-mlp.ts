@@ -63,12 +63,12 @@ function gateAndUp(
 ): GateAndUp {
   const [rows, columns] = [h.shape[0]!, ofGate.shape[1]!];
   const branch = ({ b, scaling }: Branch) => ({ b: halfOf(backend, b), rank: b.shape[1]!, scaling });
-  const masked = keep && denseRows < rows;
+  const sparse = keep && denseRows < rows;
   return {
     ...{ rows, columns, h: backend.address(h), gate: backend.address(ofGate), up: backend.address(ofUp) },
     keptZ: ofSparse ? backend.address(ofSparse) : 0,
     ...{ ofGate: branch(gate.lora!), ofUp: branch(up.lora!) },
-    keep: masked ? { dense: denseRows, kept: keep.kept, indices: backend.address(keep.indices) } : null,
+    keep: sparse ? { dense: denseRows, kept: keep.kept, indices: backend.address(keep.indices) } : null,
   };
 }
 

@@ -266,7 +266,7 @@ export function gradientsOfAdapters(
 ): TensorInfo[] {
   const [T, inputs] = x.shape as [number, number];
   const all = group.rank;
-  return backend.beside(beside ? LANE.branches : 0, () => {
+  return backend.beside(beside ? LANE.gradients : 0, () => {
     const stackedGradient = backend.output([all, inputs], 'float32', 'f32');
     if (T === 0) backend.clear(stackedGradient);
     else {

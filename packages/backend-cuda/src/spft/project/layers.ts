@@ -88,8 +88,11 @@ export function masks(backend: CudaBackend, { weight, keep, lora }: Layer, T: nu
   return (T - D) * (keep.total - keep.kept) * others < backend.masksBelow;
 }
 
-/** What is made on which lane (`CudaBackend.beside`): low-rank branches, products beside others, the choice of channels. */
-export const LANE = { branches: 1, products: 2, choice: 3 } as const;
+/**
+ * What is made on which lane (`CudaBackend.beside`): low-rank branches; products beside others; the choice of channels; and in the backward, where none are
+ * chosen, gradients that only the optimizer waits for, so that the next layer's branches do not.
+ */
+export const LANE = { branches: 1, products: 2, choice: 3, gradients: 3 } as const;
 
 /**
  * Whether products of T rows and these weights leave room on the GPU for work beside them. Then that is done on lanes, and a layer's branch comes after its
