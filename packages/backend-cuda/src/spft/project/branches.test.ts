@@ -24,27 +24,31 @@ describeCuda('branches in bf16', () => {
     [66, 16, [40, 24], [8, 3]],
     [66, 16, [24, 24, 24, 24], [8, 8, 8, 8]],
     [0, 16, [24, 24], [8, 8]],
-  ])('projectRows() of [%i, %i] to %j with ranks %j, and its gradients', (T, inputs, outs, ranks) => {
-    const trained = ranks.flatMap((rank, n) => (rank ? [f32(rank, inputs), f32(outs[n]!, rank)] : []));
-    const run = (x: M, ...rest: M[]) => {
-      const [weights, dys] = [rest.splice(0, outs.length), rest.splice(0, outs.length)];
-      const ysOf = (x: M, adapters: readonly M[]) => {
-        let next = 0;
-        const layers = weights.map((weight, n): FrozenLayer => {
-          const lora = ranks[n]! > 0 ? { a: adapters[next++]!, b: adapters[next++]!, scaling: 0.25 + n } : null;
-          return { weight, bias: null, keep: null, lora };
-        });
-        return projectRows(x, layers, T);
+  ])(
+    'projectRows() of [%i, %i] to %j with ranks %j, and its gradients',
+    { timeout: 240_000 },
+    (T, inputs, outs, ranks) => {
+      const trained = ranks.flatMap((rank, n) => (rank ? [f32(rank, inputs), f32(outs[n]!, rank)] : []));
+      const run = (x: M, ...rest: M[]) => {
+        const [weights, dys] = [rest.splice(0, outs.length), rest.splice(0, outs.length)];
+        const ysOf = (x: M, adapters: readonly M[]) => {
+          let next = 0;
+          const layers = weights.map((weight, n): FrozenLayer => {
+            const lora = ranks[n]! > 0 ? { a: adapters[next++]!, b: adapters[next++]!, scaling: 0.25 + n } : null;
+            return { weight, bias: null, keep: null, lora };
+          });
+          return projectRows(x, layers, T);
+        };
+        const loss = (x: tf.Tensor, ...adapters: tf.Tensor[]) =>
+          tf.addN(
+            ysOf(x as M, adapters as M[]).map((y, n) => tf.sum(tf.mul(tf.cast(y, 'float32'), dys[n]!))),
+          ) as tf.Scalar;
+        return [...ysOf(x, rest), ...tf.grads(loss)([x, ...rest])];
       };
-      const loss = (x: tf.Tensor, ...adapters: tf.Tensor[]) =>
-        tf.addN(
-          ysOf(x as M, adapters as M[]).map((y, n) => tf.sum(tf.mul(tf.cast(y, 'float32'), dys[n]!))),
-        ) as tf.Scalar;
-      return [...ysOf(x, rest), ...tf.grads(loss)([x, ...rest])];
-    };
-    const tensors = [bf16(T, inputs), ...outs.map((out) => bf16(out, inputs)), ...outs.map((out) => bf16(T, out))];
-    return expectOp('projectRows', [...tensors, ...trained], run as never);
-  });
+      const tensors = [bf16(T, inputs), ...outs.map((out) => bf16(out, inputs)), ...outs.map((out) => bf16(T, out))];
+      return expectOp('projectRows', [...tensors, ...trained], run as never);
+    },
+  );
 
   /** One layer's y and the gradients of x, residual, A and B, with kept channels for the rows after the first D. */
   const ofLayer =
