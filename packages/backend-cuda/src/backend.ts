@@ -91,6 +91,11 @@ export class CudaBackend extends tf.KernelBackend {
     return this.#tensors.makeLater(shape, dtype, physical, later);
   }
 
+  /** Says that a tensor is not what it shall be before `later` was done in its memory, which is done when its values are wanted. */
+  finishLater(info: tf.TensorInfo, later: Later): void {
+    this.#tensors.finishLater(info, later);
+  }
+
   /** What a tensor is that is still to be made; null of one that there is. */
   recipeOf(info: tf.TensorInfo): object | null {
     return this.data.get(info.dataId).later?.recipe ?? null;

@@ -37,11 +37,11 @@ export interface Gathered {
   ensure(): void;
 }
 
-/** How a tensor comes to its values, which is not done before somebody wants them (`CudaBackend.later`). */
+/** How a tensor comes to its values, which is not done before somebody wants them (`CudaBackend.later` and `finishLater`). */
 export interface Later {
   /** What it is, to who can do without its values. */
   readonly recipe: object;
-  /** Writes them. */
+  /** Writes them, or what is missing of them. */
   make(address: number): void;
   /** Gives back what it is made of: it was made, or it is gone. */
   end(): void;

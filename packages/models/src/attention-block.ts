@@ -109,7 +109,8 @@ export class AttentionBlock {
       gradient === 'exact' ? this[part].frozen(keep[part], this.#call(step, part)) : null,
     );
     if (layers.every((layer) => layer !== null)) {
-      const [q, k, v] = projectRows(x, layers, step.layout.denseTokens);
+      const turnedNext = step.onKeysValues === undefined;
+      const [q, k, v] = projectRows(x, layers, step.layout.denseTokens, { turnedNext });
       return { q: q!, k: k!, v: v! };
     }
     const rows = sliceRows(x, keep === DENSE ? x.shape[0] : step.layout.denseTokens);

@@ -46,7 +46,7 @@ export { linearKeptColumns } from './project/linear-kept-columns.js';
 export { linearKeptRows } from './project/linear-kept-rows.js';
 export { loraLinear } from './project/lora-linear.js';
 export { projectColumns } from './project/project-columns.js';
-export { projectRows } from './project/project-rows.js';
+export { type ProjectRowsOptions, projectRows } from './project/project-rows.js';
 export { columnNorms } from './select/column-norms.js';
 export { gatedScores, type LowRankPair } from './select/gated-scores.js';
 export { gatedSelection } from './select/gated-selection.js';

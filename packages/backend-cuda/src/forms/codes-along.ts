@@ -21,6 +21,9 @@ export function wantCodes(backend: CudaBackend, [out, inputs]: readonly number[]
   widths.set(backend, of);
 }
 
+/** Whether there are matrices in codes, by which products run. */
+export const multipliesCodes = (backend: CudaBackend): boolean => backend.data.packed > 0 && widths.has(backend);
+
 /** Where the kernel that makes y [T, n] writes codes and scales too, for the products in which it has this role; zeros where it shall not. */
 export function codesAlong(backend: CudaBackend, y: TensorInfo, role: Role): [codes: number, scales: number] {
   const [rows, n] = y.shape as [number, number];

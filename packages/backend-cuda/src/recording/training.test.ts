@@ -48,9 +48,14 @@ interface Wanted {
   readonly rank?: 4 | 8;
   /** Whether what is on other streams than the first is done as late as may be (emulator/README.md). */
   readonly late?: boolean;
+  /** Whether kept channels are gathered and products fill the GPU, as on large models. */
+  readonly large?: boolean;
   readonly args?: TrainerOptions['args'];
   readonly options?: Partial<TrainerOptions>;
 }
+
+/** Of the backend: from where on it does as for large models. */
+const USUAL = { masksBelow: 2 ** 32, besideBelow: 2 ** 33 };
 
 /** Counts of recorders end with them: the last that was seen. */
 let seen: StepRecorder | null = null;
@@ -73,6 +78,7 @@ function recording(how: 'graphs' | 'host' | 'none'): void {
 afterEach(() => {
   vi.restoreAllMocks();
   delete process.env.SPFT_EMULATOR_ASYNC;
+  Object.assign(cuda(), USUAL);
 });
 
 async function makeModel({
@@ -149,10 +155,13 @@ describeCuda('training by recorded steps', () => {
     ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
     ['LoRA, what is made beside products late', { rank: 8, late: true }],
     ['SparseLoRA, what is made beside products late', { rank: 8, sparse: true, late: true }],
+    ['SparseLoRA as on large models', { rank: 8, sparse: true, late: true, large: true }],
+    ['the same in FP8, the choice of channels late', { rank: 8, sparse: true, fp8: true, late: true, large: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],
   ] as const satisfies readonly (readonly [string, Wanted])[]) {
     it(`gives the bits of the same steps by the host: ${name}`, { timeout: 300_000 }, async () => {
       if ('late' in wanted) process.env.SPFT_EMULATOR_ASYNC = 'late';
+      if ('large' in wanted) Object.assign(cuda(), { masksBelow: 0, besideBelow: 0 });
       const ours = await run('graphs', wanted);
       expect(ours.messages).toEqual([]);
       expect(ours.counts!.replayed).toBeGreaterThan(6);

@@ -77,6 +77,11 @@ export class Tensors {
     return this.add(shape, data);
   }
 
+  /** `CudaBackend.finishLater`. */
+  finishLater(info: tf.TensorInfo, later: Later): void {
+    this.onDevice(info).later = later;
+  }
+
   /** In a block that there is, `offset` bytes from its begin, as one more user of it. */
   makeIn(
     block: Block,
@@ -187,7 +192,7 @@ export class Tensors {
         this.#device.recording?.log.note('number', data.host as number[]);
         this.#transfers.uploadTo(address, typedArray(data.host as number[], data.dtype));
       });
-    }
+    } else if (data.later) data.later.make(data.block.address + data.offset);
     if (data.later) endLater(data);
     data.gathered?.ensure();
     const { recording } = this.#device;

@@ -58,6 +58,8 @@ export interface ProjectRowsAttributes {
   readonly layers: readonly KernelLayer[];
   /** Rows before it compute every channel. */
   readonly denseRows: number;
+  /** Whether the first two outputs are the q and k of SpftRopeAttention, which hardly anybody else reads. A kernel may ignore it. */
+  readonly turnedNext?: boolean;
 }
 
 export interface ProjectRowsGradAttributes extends ProjectRowsAttributes {

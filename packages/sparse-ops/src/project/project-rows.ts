@@ -44,14 +44,25 @@ function compose(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: numb
   });
 }
 
+export interface ProjectRowsOptions {
+  /** Whether the first two results go to `ropeAttention` as q and k: a backend may leave something of them to it. They are the same to whoever reads them. */
+  readonly turnedNext?: boolean;
+}
+
 /**
  * @param x [T, in].
  * @param layers weights [out, in]; `keep` selects output channels.
  * @param denseRows D: rows before it compute every channel of every layer.
+ * @param options `turnedNext: true` where the first two results are q and k of `ropeAttention`.
  * @returns y [T, out] of each layer, owned by the caller. Differentiable in x and in the branches.
  * @throws RangeError when the shapes do not fit.
  */
-export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], denseRows: number): tf.Tensor2D[] {
+export function projectRows(
+  x: tf.Tensor2D,
+  layers: readonly FrozenLayer[],
+  denseRows: number,
+  { turnedNext = false }: ProjectRowsOptions = {},
+): tf.Tensor2D[] {
   for (const layer of layers) checkLayer('projectRows', x, layer, denseRows, 'outputs');
   if (!hasKernel('SpftProjectRows') || !hasKernel('SpftProjectRowsGrad') || someStored(weightsOf(layers)))
     return tf.tidy(() => compose(x, layers, denseRows));
@@ -64,7 +75,7 @@ export function projectRows(x: tf.Tensor2D, layers: readonly FrozenLayer[], dens
     saves: [x, ...indices],
     reads: layerTensors(layers),
     run() {
-      const made = runKernel('SpftProjectRows', { x }, { layers, denseRows });
+      const made = runKernel('SpftProjectRows', { x }, { layers, denseRows, ...(turnedNext && { turnedNext }) });
       const [outputs, kept] = [made.slice(0, layers.length) as tf.Tensor2D[], made.slice(layers.length)];
       for (const { layer, z, norms } of nameKept(layers, kept).rescaled) {
         const magnitude = layers[layer]!.lora!.magnitude!;

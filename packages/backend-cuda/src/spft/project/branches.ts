@@ -119,6 +119,32 @@ export interface Below {
   readonly mask?: { readonly indices: TensorInfo; readonly from: number };
 }
 
+/** The parts of one launch that writes branches, by layers that have one; null where it cannot do it. */
+export function outputParts(
+  backend: CudaBackend,
+  ys: readonly TensorInfo[],
+  h: TensorInfo,
+  group: BranchGroup,
+  below: readonly (Below | null)[],
+): OutputPart[] | null {
+  const parts: OutputPart[] = [];
+  for (let n = 0; n < group.of.length; n++) {
+    const part = group.of[n];
+    if (!part) continue;
+    const { at, rank, branch } = part;
+    const { b, scaling } = branch;
+    const under = below[n];
+    const mask = under?.mask;
+    const c = under ? backend.address(under.matrix) : 0;
+    const kept = mask
+      ? { address: backend.address(mask.indices), count: mask.indices.shape[0]!, from: mask.from }
+      : null;
+    const [y, half] = [backend.address(ys[n]!), halfOf(backend, b)];
+    parts.push({ y, c, from: under?.from ?? 0, kept, b: half, out: b.shape[0]!, rank, at, scaling });
+  }
+  return outputsFit(parts, backend.address(h), group.rank) ? parts : null;
+}
+
 /** y [T, out] = s·h·Bᵀ of every layer with a branch, each on top of `below` where there is something. */
 export function writeBranches(
   backend: CudaBackend,
@@ -131,26 +157,10 @@ export function writeBranches(
   const T = h.shape[0]!;
   const ofH = backend.address(h);
   if (T === 0) return;
-  if (type === 'bf16') {
-    const parts: OutputPart[] = [];
-    for (let n = 0; n < group.of.length; n++) {
-      const part = group.of[n];
-      if (!part) continue;
-      const { at, rank, branch } = part;
-      const { b, scaling } = branch;
-      const under = below[n];
-      const mask = under?.mask;
-      const c = under ? backend.address(under.matrix) : 0;
-      const kept = mask
-        ? { address: backend.address(mask.indices), count: mask.indices.shape[0]!, from: mask.from }
-        : null;
-      const [y, half] = [backend.address(ys[n]!), halfOf(backend, b)];
-      parts.push({ y, c, from: under?.from ?? 0, kept, b: half, out: b.shape[0]!, rank, at, scaling });
-    }
-    if (outputsFit(parts, ofH, group.rank)) {
-      outputsInOneLaunch(backend, T, parts, ofH, group.rank);
-      return;
-    }
+  const parts = type === 'bf16' ? outputParts(backend, ys, h, group, below) : null;
+  if (parts) {
+    outputsInOneLaunch(backend, T, parts, ofH, group.rank);
+    return;
   }
   group.of.forEach((part, n) => {
     if (!part) return;

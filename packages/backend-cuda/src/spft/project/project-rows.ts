@@ -13,11 +13,14 @@ import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumnsTo } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
+import type { OutputPart } from './branch-outputs.js';
 import {
+  type Below,
   type BranchGroup,
   branchGradients,
   branchInputs,
   groupBranches,
+  outputParts,
   withMagnitudes,
   writeBranches,
   writeBranchGradient,
@@ -34,6 +37,7 @@ import {
   masks,
   rowsOf,
 } from './layers.js';
+import { PendingBranches } from './pending-branches.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -71,7 +75,26 @@ function sparse(backend: CudaBackend, x: Activations, layers: readonly Layer[], 
   return gathered;
 }
 
-const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, attributes: { layers, denseRows } }) => {
+/** The branches that may be left to whoever wants the ys, to be added to what these hold: where one launch adds those of all layers. */
+function branchesToLeave(
+  backend: CudaBackend,
+  ys: readonly TensorInfo[],
+  h: TensorInfo,
+  group: BranchGroup,
+  below: readonly Below[],
+  type: Type,
+): OutputPart[] | null {
+  const fits = type === 'bf16' && h.shape[0]! > 0 && group.of.every((part) => part && !part.branch.magnitude);
+  return fits ? outputParts(backend, ys, h, group, below) : null;
+}
+
+const masksOf = (below: readonly Below[]) => below.flatMap(({ mask }) => (mask ? [mask.indices] : []));
+
+const projectRows: CudaKernel<'SpftProjectRows'> = ({
+  backend,
+  inputs: { x },
+  attributes: { layers, denseRows, turnedNext = false },
+}) => {
   const T = x.shape[0]!;
   const type = activationType(backend, x, layers[0]!.weight);
   const group = groupBranches(layers.map(({ lora }) => lora));
@@ -80,9 +103,8 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
   const gathers = D.some((rows, n) => rows < T && !masked[n]);
   return withActivations(backend, x, type, (x) => {
     if (group.rank > 0 && !gathers && leaveRoom(backend, weightsOf(layers), T))
-      return besideBranches(backend, x, layers, group, D, type);
+      return besideBranches(backend, x, layers, group, D, type, turnedNext);
     const ys = layers.map(({ weight }) => backend.output([T, weight.shape[0]!], 'float32', type));
-    // Sparse rows first: they are written with zeros between the kept channels.
     layers.forEach((layer, n) => {
       if (!masked[n]) return;
       // Of all channels; those that are not kept are zeroed where the branch is added.
@@ -91,26 +113,37 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({ backend, inputs: { x }, at
     });
     const gathering = layers.flatMap((_, n) => (D[n]! < T && !masked[n] ? [n] : []));
     const gathered: TensorInfo[] = [];
-    if (gathering.length > 0) {
+    const gather = () => {
+      if (gathering.length === 0) return;
       const slices = gathering.map((n) => rowsOf(backend, ys[n]!, denseRows, T));
       const of = gathering.map((n) => layers[n]!);
       gathered.push(sparse(backend, x, of, slices));
       for (const slice of slices) backend.release(slice);
-    }
+    };
     const h = group.rank > 0 ? branchInputs(backend, x.x, group, type) : null;
-    if (h) {
-      const below = ys.map((matrix, n) => {
-        if (masked[n]) return { matrix, from: 0, mask: { indices: layers[n]!.keep!.indices, from: D[n]! } };
-        return D[n]! < T ? { matrix, from: D[n]! } : null;
-      });
+    const onTop = ys.map((matrix, n) => ({
+      ...{ matrix, from: 0 },
+      ...(masked[n] && { mask: { indices: layers[n]!.keep!.indices, from: D[n]! } }),
+    }));
+    // Of large dense layers that gains nothing: there a product adds to its branch for less than the branch takes to add to the product.
+    const left = h && turnedNext && gathering.length > 0 ? branchesToLeave(backend, ys, h, group, onTop, type) : null;
+    // Branches that are made here are added to what is there of sparse rows, with zeros between the kept channels.
+    if (!left) gather();
+    if (h && !left) {
+      const below = onTop.map((below, n) => (masked[n] ? below : D[n]! < T ? { ...below, from: D[n]! } : null));
       writeBranches(backend, ys, h, group, type, below);
     }
     layers.forEach((layer, n) => {
       if (masked[n]) return;
       const slice = rowsOf(backend, ys[n]!, 0, D[n]!);
-      dense(backend, x, layer, slice, group.of[n] !== null);
+      dense(backend, x, layer, slice, group.of[n] !== null && !left);
       backend.release(slice);
     });
+    if (left) {
+      // What chooses channels may be under way until now.
+      gather();
+      new PendingBranches(backend, ys, left, h!, group, masksOf(onTop));
+    }
     if (h === null) return [...ys, ...gathered];
     return [...withMagnitude(backend, layers, ys, h, type), ...gathered];
   });
@@ -147,6 +180,7 @@ function besideBranches(
   group: BranchGroup,
   D: readonly number[],
   type: Type,
+  turnedNext: boolean,
 ): TensorInfo[] {
   const T = x.x.shape[0]!;
   // What several products take is made before they are begun.
@@ -166,7 +200,9 @@ function besideBranches(
     ...{ matrix, from: 0 },
     ...(D[n]! < T && { mask: { indices: layers[n]!.keep!.indices, from: D[n]! } }),
   }));
-  writeBranches(backend, ys, h, group, type, below);
+  const left = turnedNext ? branchesToLeave(backend, ys, h, group, below, type) : null;
+  if (left) new PendingBranches(backend, ys, left, h, group, masksOf(below));
+  else writeBranches(backend, ys, h, group, type, below);
   return withMagnitude(backend, layers, ys, h, type);
 }
 

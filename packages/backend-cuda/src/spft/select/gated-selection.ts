@@ -5,7 +5,7 @@ import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { LANE } from '../project/layers.js';
+import { choiceLane, LANE } from '../project/layers.js';
 import { sequenceMeans } from '../tokens/sequence-means.js';
 import { gatedScores } from './gated-scores.js';
 import { topK } from './top-k-selection.js';
@@ -42,8 +42,8 @@ const gatedSelection: CudaKernel<'SpftGatedSelection'> = ({
   const { rowOfToken, sequenceStarts } = layout;
   const [inputs, sequences] = [x.shape[1]!, sequenceStarts.length - 1];
   const [r, n] = gateB.shape as [number, number];
-  // Only what masks by it waits for it.
-  const lane = x.shape[0]! * inputs * n < backend.besideBelow ? LANE.choice : 0;
+  // Only what masks or gathers by it waits for it; meanwhile dense rows are made.
+  const lane = x.shape[0]! * inputs * n < backend.besideBelow ? LANE.choice : choiceLane(backend);
   return backend.beside(lane, () =>
     inScope(backend, (scope) => {
       if (r > RANKS || n > MOST_CHANNELS || sequences > MOST_SEQUENCES || sequences === 0 || inputs === 0) {

@@ -4,6 +4,7 @@ import type { CudaBackend } from '../../backend.js';
 import { inScope } from '../../shared/tensors.js';
 import { combinations, declareVariants } from '../../shared/variants.js';
 import type { CudaKernels } from '../contract.js';
+import { choiceLane } from '../project/layers.js';
 
 type Info = tf.TensorInfo;
 
@@ -68,9 +69,10 @@ declareVariants('query-channels');
 
 /** Kernels of the contract. */
 export const topKSelectionKernels = {
-  SpftTopKSelection: ({ backend, inputs: { scores }, attributes: { kept } }) => topK(backend, scores, kept),
+  SpftTopKSelection: ({ backend, inputs: { scores }, attributes: { kept } }) =>
+    backend.beside(choiceLane(backend), () => topK(backend, scores, kept)),
   SpftCombineQueryKeyScores: ({ backend, inputs: { scoreQ, scoreK }, attributes: { group, headDim } }) =>
-    combineQueryKeyScores(backend, scoreQ, scoreK, group, headDim),
+    backend.beside(choiceLane(backend), () => combineQueryKeyScores(backend, scoreQ, scoreK, group, headDim)),
   SpftQueryChannels: ({ backend, inputs: { indices }, attributes: { group, headDim } }) =>
-    queryChannels(backend, indices, group, headDim),
+    backend.beside(choiceLane(backend), () => queryChannels(backend, indices, group, headDim)),
 } satisfies CudaKernels;

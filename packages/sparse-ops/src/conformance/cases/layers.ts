@@ -88,7 +88,7 @@ const rowsCase = (
   name: string,
   [T, D, inputs]: readonly [number, number, number],
   layers: readonly Omit<LayerCase, 'inputs'>[],
-  withInput = true,
+  { withInput = true, turnedNext = false } = {},
 ): ConformanceCase => {
   const all = layers.map((layer) => ({ ...layer, inputs }));
   return {
@@ -101,6 +101,7 @@ const rowsCase = (
         x,
         all.map((layer, n) => layerOf(t, layer, n)),
         D,
+        { turnedNext },
       );
     },
     expected: (v) => all.map((layer, n) => layerReference(v.x!, T, referenceOf(v, layer, n), D, 'outputs')),
@@ -230,16 +231,19 @@ export const layerCases: readonly ConformanceCase[] = [
       { out: 8, selects: 'outputs', rank: 2 },
       { out: 8, selects: 'outputs', rank: 2 },
     ],
-    false,
+    { withInput: false },
   ),
-  rowsCase(
-    'of widths that are multiples of 16',
-    [48, 16, 32],
-    [
-      { out: 64, selects: 'outputs', rank: 8 },
-      { out: 32, selects: 'outputs', rank: 8 },
-      { out: 32, selects: 'outputs', rank: 8 },
-    ],
+  ...[false, true].map((turnedNext) =>
+    rowsCase(
+      `of widths that are multiples of 16${turnedNext ? ', two of which are to be turned next' : ''}`,
+      [48, 16, 32],
+      [
+        { out: 64, selects: 'outputs', rank: 8 },
+        { out: 32, selects: 'outputs', rank: 8 },
+        { out: 32, selects: 'outputs', rank: 8 },
+      ],
+      { turnedNext },
+    ),
   ),
   rowsCase(
     'with a magnitude',
