@@ -4,61 +4,15 @@
  *   node scripts/dist/accuracy/pages.js
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { markdown, percent } from './markdown.js';
 import { halfInterval, type ResultRow, type StudyResult } from './merge.js';
+import { methodsTable } from './methods-table.js';
 import { plotOf } from './plot.js';
+import { tableJobs } from './table.js';
 
 const RESULT = 'bench/results/accuracy-smollm2.json';
 const PAGE = 'docs/ACCURACY.md';
 const PLOT = 'docs/accuracy-smollm2.svg';
-
-const percent = (share: number) => (100 * share).toFixed(1);
-
-const lossOf = ({ denseHeldOutLoss, denseHeldOutLosses }: ResultRow, digits: number) => {
-  const half = halfInterval(denseHeldOutLosses ?? []);
-  return (denseHeldOutLoss?.toFixed(digits) ?? '') + (half === null ? '' : ` ± ${half.toFixed(digits)}`);
-};
-
-/**
- * Methods of a task, their accuracies and losses. Of a frontier (`byFlops`) the one that takes the least first.
- * @param milliseconds a step takes by itself, by row: a last column, where one is known.
- */
-export function methodsTable(
-  rows: readonly ResultRow[],
-  task: string,
-  { byFlops = false, milliseconds }: { byFlops?: boolean; milliseconds?: (row: ResultRow) => number } = {},
-): string {
-  const chosen = rows.filter((row) => row.task === task);
-  if (byFlops)
-    chosen.sort((a, b) => Math.round(100 * (a.flopsShare - b.flopsShare)) || a.method.localeCompare(b.method));
-  const sets = Object.keys(chosen.find((row) => Object.keys(row.sets).length > 0)?.sets ?? {});
-  const mean = (row: ResultRow) =>
-    percent(row.mean) + (row.halfInterval === null ? '' : ` ± ${percent(row.halfInterval)}`);
-  const isTimed = milliseconds !== undefined && chosen.some((row) => Number.isFinite(milliseconds(row)));
-  const time = (row: ResultRow) => {
-    const value = milliseconds?.(row) ?? Number.NaN;
-    return Number.isFinite(value) ? value.toFixed(1) : '';
-  };
-  const lines = chosen.map((row) => [
-    ...[row.method, row.estimator, String(row.seeds.length), `${percent(row.flopsShare)} %`],
-    ...[...sets.map((set) => percent(row.sets[set]!)), mean(row), lossOf(row, 4)],
-    ...(isTimed ? [time(row)] : []),
-  ]);
-  const majority = sets.map((set) => percent(chosen[0]!.majority[set] ?? Number.NaN));
-  const average = sets.reduce((sum, set) => sum + (chosen[0]!.majority[set] ?? Number.NaN), 0) / sets.length;
-  if (!byFlops)
-    lines.push([
-      'always the most frequent answer',
-      '',
-      '',
-      '',
-      ...majority,
-      percent(average),
-      '',
-      ...(isTimed ? [''] : []),
-    ]);
-  const head = ['trained with', 'estimator', 'seeds', 'FLOPs', ...sets, 'mean', 'held-out loss'];
-  return markdown([...head, ...(isTimed ? ['ms a step'] : [])], lines);
-}
 
 export function tableOf(rows: readonly ResultRow[], task: string): string {
   const chosen = rows.filter((row) => row.task === task && !row.method.startsWith('ablation'));
@@ -142,11 +96,6 @@ export function waysTable(rows: readonly ResultRow[], task: string): string {
   );
 }
 
-function markdown(head: readonly string[], lines: readonly (readonly string[])[]): string {
-  const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [row(head), row(head.map((_, n) => (n < 2 ? '---' : '--:'))), ...lines.map(row)].join('\n');
-}
-
 /** The text with what stands between `<!-- name -->` and `<!-- /name -->` replaced. */
 export function between(page: string, name: string, content: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
@@ -155,16 +104,22 @@ export function between(page: string, name: string, content: string): string {
   return `${page.slice(0, from + open.length)}\n\n${content}\n\n${page.slice(to)}`;
 }
 
+const rowKey = ({ task, method, estimator }: Pick<ResultRow, 'task' | 'method' | 'estimator'>) =>
+  [task, method, estimator].join('|');
+
 export async function writePages(): Promise<void> {
   const { rows, provenance } = JSON.parse(await readFile(RESULT, 'utf8')) as StudyResult;
   let page = await readFile(PAGE, 'utf8');
   const of = (part: string) => rows.filter((row) => row.part === part);
   /** A run's mean step, by itself on a GPU. */
-  const milliseconds = ({ task, method, estimator }: ResultRow) => {
-    const timed = of('times').find((row) => row.task === task && row.method === method && row.estimator === estimator);
+  const milliseconds = (row: ResultRow) => {
+    const timed = of('times').find((one) => rowKey(one) === rowKey(row));
     return 1000 * (timed?.secondsPerStep ?? Number.NaN);
   };
-  const all = of('table');
+  // In the order of the study, the base first; results are in that of their ends.
+  const order = tableJobs([0]).map(rowKey);
+  const rank = (row: ResultRow) => (row.method === 'base' ? -1 : order.indexOf(rowKey(row)));
+  const all = of('table').sort((a, b) => rank(a) - rank(b));
   // The plan and LoRA at one share after the other, those of the table's own share among them.
   const isOfFrontier = ({ method, estimator }: ResultRow) =>
     /^LoRA(,|$)/.test(method) || (method === 'SparseLoRA, planned' && estimator === 'calibrated_8');
@@ -177,16 +132,7 @@ export async function writePages(): Promise<void> {
     page = between(page, `frontier-${mark}`, methodsTable(frontier, task, { byFlops: true }));
   }
   page = between(page, 'table-form', formTable(all));
-  for (const [mark, part] of [
-    ['', 'rows'],
-    ['final-', 'final'],
-  ] as const) {
-    page = between(page, `${mark}math`, tableOf(of(part), 'math'));
-    page = between(page, `${mark}commonsense`, tableOf(of(part), 'csr'));
-    page = between(page, `${mark}form`, formTable(of(part)));
-  }
   page = between(page, 'ways-math', waysTable(of('screen'), 'math'));
-  page = between(page, 'ways-commonsense', waysTable(of('screen'), 'csr'));
   page = between(page, 'ablations', formTable(of('ablations')));
   page = between(page, 'qlora', tableOf(of('qlora'), 'math'));
   const facts = Object.entries(provenance).map(

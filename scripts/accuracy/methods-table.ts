@@ -1,0 +1,77 @@
+/** @file The table of methods of a task: accuracies and losses over seeds, and how far they are from LoRA's. */
+import { markdown, percent } from './markdown.js';
+import { halfInterval, type ResultRow } from './merge.js';
+
+const withSpread = (value: number, half: number | null, write: (value: number) => string) =>
+  write(value) + (half === null ? '' : ` ± ${write(half)}`);
+
+/**
+ * How far a row is from another, over the seeds that both have: each seed's difference, as its data and adapters begin alike. Its mean ± half of its 95 % interval.
+ * @param values by seed, in the order of `seeds`.
+ */
+function fromOther(
+  row: ResultRow,
+  other: ResultRow | undefined,
+  values: (row: ResultRow) => readonly number[],
+  difference: (own: number, others: number) => number,
+): string {
+  if (!other || row === other) return '';
+  const [own, others] = [values(row), values(other)];
+  const differences = row.seeds.flatMap((seed, n) => {
+    const m = other.seeds.indexOf(seed);
+    return m < 0 || own[n] === undefined || others[m] === undefined ? [] : [difference(own[n], others[m])];
+  });
+  if (differences.length === 0) return '';
+  const mean = differences.reduce((sum, one) => sum + one, 0) / differences.length;
+  const sign = mean < 0 ? '−' : '+';
+  return sign + withSpread(Math.abs(mean), halfInterval(differences), (value) => value.toFixed(1));
+}
+
+/**
+ * Methods of a task. Of a frontier (`byFlops`) the one that takes the least first.
+ * @param milliseconds a step takes by itself, by row: a last column, where one is known.
+ */
+export function methodsTable(
+  rows: readonly ResultRow[],
+  task: string,
+  { byFlops = false, milliseconds }: { byFlops?: boolean; milliseconds?: (row: ResultRow) => number } = {},
+): string {
+  const chosen = rows.filter((row) => row.task === task);
+  if (byFlops)
+    chosen.sort((a, b) => Math.round(100 * (a.flopsShare - b.flopsShare)) || a.method.localeCompare(b.method));
+  const sets = Object.keys(chosen.find((row) => Object.keys(row.sets).length > 0)?.sets ?? {});
+  const lora = chosen.find(({ method }) => method === 'LoRA');
+  const isTimed = milliseconds !== undefined && chosen.some((row) => Number.isFinite(milliseconds(row)));
+  const time = (row: ResultRow) => {
+    const value = milliseconds?.(row) ?? Number.NaN;
+    return isTimed ? [Number.isFinite(value) ? value.toFixed(1) : ''] : [];
+  };
+  const lines = chosen.map((row) => [
+    ...[row.method, row.estimator, String(row.seeds.length), `${percent(row.flopsShare)} %`],
+    ...[...sets.map((set) => percent(row.sets[set]!)), withSpread(row.mean, row.halfInterval, percent)],
+    fromOther(
+      row,
+      lora,
+      ({ accuracies }) => accuracies,
+      (own, dense) => 100 * (own - dense),
+    ),
+    row.denseHeldOutLoss === null
+      ? ''
+      : withSpread(row.denseHeldOutLoss, halfInterval(row.denseHeldOutLosses), (value) => value.toFixed(4)),
+    fromOther(
+      row,
+      lora,
+      ({ denseHeldOutLosses }) => denseHeldOutLosses,
+      (own, dense) => 100 * (own / dense - 1),
+    ),
+    ...time(row),
+  ]);
+  if (!byFlops) {
+    const majority = sets.map((set) => chosen[0]!.majority[set] ?? Number.NaN);
+    const mean = majority.reduce((sum, share) => sum + share, 0) / sets.length;
+    const none = Array.from({ length: isTimed ? 4 : 3 }, () => '');
+    lines.push(['always the most frequent answer', '', '', '', ...[...majority, mean].map(percent), ...none]);
+  }
+  const head = ['trained with', 'estimator', 'seeds', 'FLOPs', ...sets, 'mean', 'from LoRA, points', 'held-out loss'];
+  return markdown([...head, 'from LoRA, %', ...(isTimed ? ['ms a step'] : [])], lines);
+}
