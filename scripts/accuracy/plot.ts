@@ -8,6 +8,8 @@ interface Series {
   readonly shape: 'circle' | 'square' | 'diamond';
   /** Joined by a line, in the order of their FLOPs. */
   readonly isLine: boolean;
+  /** Far from all others: a panel is not as large as to hold it, but shows at its edge what it has. */
+  readonly isFar?: boolean;
   readonly holds: (row: ResultRow) => boolean;
 }
 
@@ -20,6 +22,10 @@ const SERIES: readonly Series[] = [
   {
     ...{ name: 'LoRA, all steps and fewer', colour: '#1f5fbf', shape: 'circle', isLine: true },
     holds: ({ method }) => /^LoRA(, \d+ % of the steps)?$/.test(method),
+  },
+  {
+    ...{ name: 'LoRA, 12 rows a step', colour: '#6fb1e8', shape: 'circle', isLine: false },
+    holds: ({ method }) => method.startsWith('LoRA, 12 rows a step'),
   },
   {
     ...{ name: 'SparseLoRA, planned, calibrated_8', colour: '#c8501e', shape: 'square', isLine: true },
@@ -38,7 +44,7 @@ const SERIES: readonly Series[] = [
     holds: ({ method }) => method === 'DoRA',
   },
   {
-    ...{ name: 'as the paper, svd_8', colour: '#7a3fa0', shape: 'square', isLine: false },
+    ...{ name: 'as the paper, svd_8', colour: '#7a3fa0', shape: 'square', isLine: false, isFar: true },
     holds: ({ method }) => method === 'SparseLoRA as the paper',
   },
 ];
@@ -56,7 +62,7 @@ const ACCURACY: Axis = {
   half: ({ halfInterval: half }) => (half === null ? null : 100 * half),
 };
 const LOSS: Axis = {
-  ...{ label: 'held-out loss', of: (row) => row.denseHeldOutLoss ?? Number.NaN, digits: 2 },
+  ...{ label: 'held-out loss', of: (row) => row.denseHeldOutLoss ?? Number.NaN, digits: 3 },
   half: (row) => halfInterval(row.denseHeldOutLosses),
 };
 const FLOPS: Axis = { label: 'FLOPs of the run, % of LoRA', of: (row) => 100 * row.flopsShare, digits: 0 };
@@ -85,12 +91,27 @@ export function plotOf(
       panels.push(panel(shown, x, y, TITLES[task]!, m * WIDTH, n * HEIGHT, x !== time));
   }
   const legend = SERIES.map(({ name, colour, shape }, n) => {
-    const [left, top] = [20 + (n % 3) * 310, 2 * HEIGHT + 16 + Math.floor(n / 3) * 20];
+    const [left, top] = [20 + (n % 4) * 235, 2 * HEIGHT + 16 + Math.floor(n / 4) * 20];
     return `${mark(shape, left, top, colour)}<text x="${left + 10}" y="${top + 4}">${name}</text>`;
   });
   const [width, height] = [3 * WIDTH, 2 * HEIGHT + 50];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11" role="img" aria-label="Accuracy and held-out loss against arithmetic and time of a step">
 <rect width="${width}" height="${height}" fill="#fff"/>${panels.join('')}${legend.join('')}</svg>\n`;
+}
+
+/** Where an axis begins and ends, with room round the values. */
+function range(values: readonly number[]): readonly [number, number] {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const margin = Math.max(1e-3 * Math.abs(high), (high - low) * 0.08);
+  return [low - margin, high + margin];
+}
+
+/** Round values between two, four to eight of them. */
+function ticksWithin(low: number, high: number): number[] {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
+  const step = [5, 2, 1].map((n) => n * power).find((one) => (high - low) / one >= 4)!;
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, n) => (first + n) * step);
 }
 
 function mark(shape: Series['shape'], x: number, y: number, colour: string): string {
@@ -115,15 +136,13 @@ function panel(
       .filter((point) => Number.isFinite(point.x + point.y)),
   );
   if (points.length === 0) return '';
-  const range = (low: number, high: number) => {
-    const margin = Math.max(1e-3 * Math.abs(high), (high - low) * 0.08);
-    return [low - margin, high + margin] as const;
-  };
-  const [x0, x1] = range(Math.min(...points.map((one) => one.x)), Math.max(...points.map((one) => one.x)));
-  const ends = points.flatMap((one) => [one.y - one.half, one.y + one.half]);
-  const [y0, y1] = range(Math.min(...ends), Math.max(...ends));
+  const near = points.filter(({ series }) => !series.isFar);
+  const framed = near.length > 0 ? near : points;
+  const [x0, x1] = range(points.map((one) => one.x));
+  const [y0, y1] = range(framed.flatMap((one) => [one.y - one.half, one.y + one.half]));
+  const within = (value: number) => Math.max(y0, Math.min(y1, value));
   const X = (value: number) => Number((left + 46 + ((WIDTH - 66) * (value - x0)) / (x1 - x0)).toFixed(1));
-  const Y = (value: number) => Number((top + 215 - (180 * (value - y0)) / (y1 - y0)).toFixed(1));
+  const Y = (value: number) => Number((top + 215 - (180 * (within(value) - y0)) / (y1 - y0)).toFixed(1));
   const lines = SERIES.filter(({ isLine }) => isLine && hasLines).map((series) => {
     const path = points.filter((one) => one.series === series).sort((a, b) => a.x - b.x);
     if (path.length < 2) return '';
@@ -131,12 +150,19 @@ function panel(
   });
   const marks = points.map(({ series: { shape, colour }, ...one }) => {
     const bar = `<path d="M${X(one.x)} ${Y(one.y - one.half)}V${Y(one.y + one.half)}" stroke="${colour}" stroke-opacity="0.5"/>`;
-    return (one.half > 0 ? bar : '') + mark(shape, X(one.x), Y(one.y), colour);
+    const isOutside = one.y !== within(one.y);
+    const value = `<text x="${X(one.x) + 8}" y="${Y(one.y) + (one.y > y1 ? 12 : -4)}" fill="${colour}">${one.y > y1 ? '↑' : '↓'} ${one.y.toFixed(Math.max(1, y.digits))}</text>`;
+    return (one.half > 0 && !isOutside ? bar : '') + mark(shape, X(one.x), Y(one.y), colour) + (isOutside ? value : '');
   });
-  const ticks = [0, 0.5, 1].map((share) => {
-    const [atX, atY] = [x0 + share * (x1 - x0), y0 + share * (y1 - y0)];
-    return `<text x="${X(atX)}" y="${top + 233}" text-anchor="middle">${atX.toFixed(x.digits)}</text><text x="${left + 42}" y="${Y(atY) + 4}" text-anchor="end">${atY.toFixed(y.digits)}</text>`;
-  });
+  const ticks = [
+    ...ticksWithin(x0, x1).map(
+      (at) => `<text x="${X(at)}" y="${top + 233}" text-anchor="middle">${at.toFixed(x.digits)}</text>`,
+    ),
+    ...ticksWithin(y0, y1).map(
+      (at) =>
+        `<path d="M${left + 46} ${Y(at)}H${left + WIDTH - 14}" stroke="#ddd"/><text x="${left + 42}" y="${Y(at) + 4}" text-anchor="end">${at.toFixed(y.digits)}</text>`,
+    ),
+  ];
   return `<g><text x="${left + 46}" y="${top + 20}" font-weight="bold">${title}: ${y.label}</text>
 <path d="M${left + 46} ${top + 30}V${top + 217}H${left + WIDTH - 14}" fill="none" stroke="#444"/>${ticks.join('')}
 <text x="${left + WIDTH / 2 + 15}" y="${top + 250}" text-anchor="middle">${x.label}</text>${lines.join('')}${marks.join('')}</g>`;
