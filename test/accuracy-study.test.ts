@@ -166,11 +166,15 @@ describe('the study', () => {
     expect(timed).toContain('| always the most frequent answer |  |  |  | 5.0 | 5.0 |  |  |  |  |');
     // Seed by seed: −0.05 and −0.13, whose interval is that of two, 12.706 · 0.0566 / √2.
     expect(timed).toContain('| 26.0 | 26.0 ± 12.7 | −9.0 ± 50.8 | 0.6000 ± 0.0000 | +0.0 ± 0.0 |');
-    // Both series of two points or more are lines; a lone point is none.
+    // A point in each panel, and those of the legend; series of two points are lines, a lone point is none, nor is one of times.
     const plot = plotOf(rows, () => 9);
-    expect(plot.match(/<circle/g)).toHaveLength(2 * 3 + 1);
+    expect(plot.match(/<circle[^>]*#1f5fbf/g)).toHaveLength(2 * 3 + 1);
     expect(plot.match(/fill="none" stroke="#1f5fbf"/g)).toHaveLength(2);
     expect(plot).not.toContain('NaN');
+    // What is far from all else does not make the panels small, and is told at their edge.
+    const far = plotOf([...rows, { ...seeds('SparseLoRA as the paper', 'svd_8', 0.65, [0.01]), denseHeldOutLoss: 5 }]);
+    expect(far).toContain('>↓ 1.0<');
+    expect(far).toContain('>↑ 5.000<');
   });
 });
 
