@@ -14,8 +14,7 @@ interface Series {
 }
 
 const planned = (row: ResultRow, estimator: string) =>
-  row.method.startsWith('SparseLoRA, planned') &&
-  !row.method.includes('sparse to the end') &&
+  /^SparseLoRA, planned(, \d+ %)?$/.test(row.method) &&
   row.estimator === estimator;
 
 const SERIES: readonly Series[] = [

@@ -88,22 +88,41 @@ export function tableJobs(seeds: readonly number[]): Job[] {
 /** Besides the table's own budget; the lowest is what every module of the plan comes to with hardly a dense step. */
 const FRONTIER = { math: [0.75, 0.9], csr: [0.55, 0.8] } as const;
 
-/** The table's budget spent on more steps of three quarters of the rows. */
-function smaller(task: StudyTask): Row {
-  const [share, rows] = [BUDGET_SHARE[task], 12];
-  const steps = Math.round((share * FINAL_STEPS[task] * ROWS) / rows);
-  return {
-    ...{ ...COMMON, method: `LoRA, ${rows} rows a step, ${shareName(share)}`, task, flops: share },
-    training: { ...trainingOf(task), steps, batchSize: rows },
-  };
-}
 /** Of a step, elsewhere. */
 const ROWS = 16;
+const FEWER_ROWS = 12;
+
+/** Steps of so many rows that take a share of what all of LoRA's take. */
+const stepsOf = (task: StudyTask, share: number, rows: number) => Math.round((share * FINAL_STEPS[task] * ROWS) / rows);
+
+/** A share spent on more steps of three quarters of the rows. */
+function smaller(task: StudyTask, share: number): Row {
+  const rows = FEWER_ROWS;
+  return {
+    ...{ ...COMMON, method: `LoRA, ${rows} rows a step, ${shareName(share)}`, task, flops: share },
+    training: { ...trainingOf(task), steps: stepsOf(task, share, rows), batchSize: rows },
+  };
+}
+
+/** Of what fewer steps leave of LoRA's arithmetic a plan takes this share: the first sparse steps cost the least accuracy. */
+const PLANNED_SHARE = 0.9;
+
+/** The table's budget by both: fewer steps than LoRA's, and some of them sparse. */
+function shorterAndSparse(task: StudyTask, rows: number): Row {
+  const flops = BUDGET_SHARE[task] / PLANNED_SHARE;
+  const name = rows === ROWS ? 'fewer steps' : `${rows} rows a step`;
+  return {
+    ...{ ...COMMON, method: `SparseLoRA, planned for ${shareName(PLANNED_SHARE)}, ${name}`, task, flops },
+    ...{ estimator: 'calibrated_8', sparsity: plan(task, 'calibrated_8'), budget: PLANNED_SHARE - MARGIN },
+    training: { ...trainingOf(task), steps: stepsOf(task, flops, rows), batchSize: rows },
+  };
+}
 
 /** The table's plan, of which the dense end is shorter or longer, and LoRA with as much arithmetic. */
 export function frontierJobs(seeds: readonly number[]): Job[] {
   const rows = TASKS.flatMap((task) => [
-    smaller(task),
+    ...[BUDGET_SHARE[task], 1].map((share) => smaller(task, share)),
+    ...[ROWS, FEWER_ROWS].map((rows) => shorterAndSparse(task, rows)),
     ...FRONTIER[task].flatMap((share): Row[] => [
       shorter(task, share),
       {
