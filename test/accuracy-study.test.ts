@@ -172,10 +172,9 @@ describe('the study', () => {
     expect(plot.match(/fill="none" stroke="#1f5fbf"/g)).toHaveLength(2);
     expect(plot).not.toContain('NaN');
     // What is far from all else does not make the panels small, and is told at their edge.
-    const close = [
-      seeds('LoRA', 'none', 1, [0.3, 0.301]),
-      seeds('LoRA, 80 % of the steps', 'none', 0.8, [0.28, 0.281]),
-    ];
+    const close = [0.7, 0.8, 0.9].map((share, n) =>
+      seeds(`LoRA, ${100 * share} % of the steps`, 'none', share, [0.27 + n / 100, 0.272 + n / 100]),
+    );
     const far = plotOf([...close, { ...seeds('SparseLoRA as the paper', 'svd_8', 0.65, [0.01]), denseHeldOutLoss: 5 }]);
     expect(far).toContain('>↓ 1.0<');
     expect(far).toContain('>↑ 5.000<');

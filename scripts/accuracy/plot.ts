@@ -8,14 +8,11 @@ interface Series {
   readonly shape: 'circle' | 'square' | 'diamond';
   /** Joined by a line, in the order of their FLOPs. */
   readonly isLine: boolean;
-  /** Far from all others: a panel is not as large as to hold it, but shows at its edge what it has. */
-  readonly isFar?: boolean;
   readonly holds: (row: ResultRow) => boolean;
 }
 
 const planned = (row: ResultRow, estimator: string) =>
-  /^SparseLoRA, planned(, \d+ %)?$/.test(row.method) &&
-  row.estimator === estimator;
+  /^SparseLoRA, planned(, \d+ %)?$/.test(row.method) && row.estimator === estimator;
 
 const SERIES: readonly Series[] = [
   {
@@ -43,7 +40,7 @@ const SERIES: readonly Series[] = [
     holds: ({ method }) => method === 'DoRA',
   },
   {
-    ...{ name: 'as the paper, svd_8', colour: '#7a3fa0', shape: 'square', isLine: false, isFar: true },
+    ...{ name: 'as the paper, svd_8', colour: '#7a3fa0', shape: 'square', isLine: false },
     holds: ({ method }) => method === 'SparseLoRA as the paper',
   },
 ];
@@ -78,22 +75,22 @@ export function plotOf(
   milliseconds: (row: ResultRow) => number = () => Number.NaN,
 ): string {
   const time: Axis = { label: 'milliseconds a step, alone on the GPU', of: milliseconds, digits: 1 };
+  // Where no times are known there is no room for them either.
+  const isTimed = rows.some((row) => Number.isFinite(milliseconds(row)));
   const panels: string[] = [];
   for (const [n, task] of Object.keys(TITLES).entries()) {
     const shown = rows.filter((row) => row.task === task && row.steps > 0);
-    const of = [
-      [FLOPS, ACCURACY],
-      [FLOPS, LOSS],
-      [time, ACCURACY],
-    ] as const;
+    const of = [[FLOPS, ACCURACY], [FLOPS, LOSS], ...(isTimed ? [[time, ACCURACY] as const] : [])] as const;
     for (const [m, [x, y]] of of.entries())
       panels.push(panel(shown, x, y, TITLES[task]!, m * WIDTH, n * HEIGHT, x !== time));
   }
+  const columns = isTimed ? 3 : 2;
+  const across = columns;
   const legend = SERIES.map(({ name, colour, shape }, n) => {
-    const [left, top] = [20 + (n % 4) * 235, 2 * HEIGHT + 16 + Math.floor(n / 4) * 20];
+    const [left, top] = [20 + (n % across) * 300, 2 * HEIGHT + 16 + Math.floor(n / across) * 20];
     return `${mark(shape, left, top, colour)}<text x="${left + 10}" y="${top + 4}">${name}</text>`;
   });
-  const [width, height] = [3 * WIDTH, 2 * HEIGHT + 50];
+  const [width, height] = [columns * WIDTH, 2 * HEIGHT + 16 + 20 * Math.ceil(SERIES.length / across)];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11" role="img" aria-label="Accuracy and held-out loss against arithmetic and time of a step">
 <rect width="${width}" height="${height}" fill="#fff"/>${panels.join('')}${legend.join('')}</svg>\n`;
 }
@@ -103,6 +100,20 @@ function range(values: readonly number[]): readonly [number, number] {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const margin = Math.max(1e-3 * Math.abs(high), (high - low) * 0.08);
   return [low - margin, high + margin];
+}
+
+/** Times the median distance from the median, beyond which a point is shown at the panel's edge with its value: it would make the others one. */
+const FAR = 8;
+
+function isNear(values: readonly number[]): (point: { readonly y: number }) => boolean {
+  const middle = median(values)!;
+  const most = FAR * median(values.map((value) => Math.abs(value - middle)))!;
+  return ({ y }) => Math.abs(y - middle) <= most;
+}
+
+function median(values: readonly number[]): number | undefined {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
 }
 
 /** Round values between two, four to eight of them. */
@@ -135,8 +146,7 @@ function panel(
       .filter((point) => Number.isFinite(point.x + point.y)),
   );
   if (points.length === 0) return '';
-  const near = points.filter(({ series }) => !series.isFar);
-  const framed = near.length > 0 ? near : points;
+  const framed = points.filter(isNear(points.map((one) => one.y)));
   const [x0, x1] = range(points.map((one) => one.x));
   const [y0, y1] = range(framed.flatMap((one) => [one.y - one.half, one.y + one.half]));
   const within = (value: number) => Math.max(y0, Math.min(y1, value));
