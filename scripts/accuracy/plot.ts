@@ -50,6 +50,7 @@ interface Axis {
   readonly of: (row: ResultRow) => number;
   /** Half of the 95 % interval, where there is one. */
   readonly half?: (row: ResultRow) => number | null;
+  /** Behind the point, of a value that is told at a panel's edge. */
   readonly digits: number;
 }
 
@@ -116,10 +117,17 @@ function median(values: readonly number[]): number | undefined {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
+function stepWithin(low: number, high: number): number {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
+  return [5, 2, 1].map((n) => n * power).find((one) => (high - low) / one >= 4)!;
+}
+
+/** Behind the point, so that no two ticks read alike. */
+const digitsOf = (low: number, high: number) => Math.max(0, -Math.floor(Math.log10(stepWithin(low, high)) + 1e-9));
+
 /** Round values between two, four to eight of them. */
 function ticksWithin(low: number, high: number): number[] {
-  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
-  const step = [5, 2, 1].map((n) => n * power).find((one) => (high - low) / one >= 4)!;
+  const step = stepWithin(low, high);
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, n) => (first + n) * step);
 }
@@ -165,11 +173,11 @@ function panel(
   });
   const ticks = [
     ...ticksWithin(x0, x1).map(
-      (at) => `<text x="${X(at)}" y="${top + 233}" text-anchor="middle">${at.toFixed(x.digits)}</text>`,
+      (at) => `<text x="${X(at)}" y="${top + 233}" text-anchor="middle">${at.toFixed(digitsOf(x0, x1))}</text>`,
     ),
     ...ticksWithin(y0, y1).map(
       (at) =>
-        `<path d="M${left + 46} ${Y(at)}H${left + WIDTH - 14}" stroke="#ddd"/><text x="${left + 42}" y="${Y(at) + 4}" text-anchor="end">${at.toFixed(y.digits)}</text>`,
+        `<path d="M${left + 46} ${Y(at)}H${left + WIDTH - 14}" stroke="#ddd"/><text x="${left + 42}" y="${Y(at) + 4}" text-anchor="end">${at.toFixed(digitsOf(y0, y1))}</text>`,
     ),
   ];
   return `<g><text x="${left + 46}" y="${top + 20}" font-weight="bold">${title}: ${y.label}</text>
