@@ -1,7 +1,6 @@
 /**
- * @file What the study compares: methods, their sparsity, tasks; and the order in which it runs them, the most needed first. Two parts: `ablations`
- * change one thing at a time, to find what keeps accuracy; `rows` are the methods of docs/ACCURACY.md's tables; `final` compares what looked best within
- * one budget, and takes the best of these over seeds.
+ * @file What the study compares beside its table (table.ts) and the ways of screen.ts, and the order in which it runs them, the most needed first: `rows`, all methods in shorter runs;
+ * `ablations`, which change one thing at a time; `final`, what looked best within one budget and the best of these over seeds; `qlora`, weights in four bits.
  */
 import {
   type Job,
