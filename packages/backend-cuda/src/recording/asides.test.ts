@@ -1,24 +1,20 @@
 /** @file Work beside what a recorded step launches next: who reads it waits for it, and what it reads stays, in whatever order a GPU does both. */
-import { createStepRecorder, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
+import { createStepRecorder, type StepInputs } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { cuda, describeCuda } from '../../test/cuda.js';
+import { useRecorder } from '../../test/recorder.js';
 import { Asides, type Lane } from './asides.js';
 
 const COUNT = 4096;
 const inputs = (n: number): StepInputs => ({ x: Float32Array.from({ length: COUNT }, (_, i) => Math.sin(n + i)) });
 const beside = <T>(lane: Lane, work: () => T): T => cuda().beside(lane, work);
 
-let steps: StepRecorder;
-const messages: string[] = [];
-beforeEach(() => {
-  messages.length = 0;
-  steps = createStepRecorder({ notify: (message) => messages.push(message) })!;
-});
 afterEach(() => {
-  steps.dispose();
   delete process.env.SPFT_EMULATOR_ASYNC;
 });
+const recorder = useRecorder();
+const { messages } = recorder;
 
 /** A step that makes all of its tensors from x, by plain functions of numbers. */
 interface Case {
@@ -113,7 +109,7 @@ describeCuda('work beside a step', () => {
       const before = cuda().memoryPool.bytes;
       if (mode) process.env.SPFT_EMULATOR_ASYNC = mode;
       for (let n = 0; n < 5; n++) {
-        const made = steps.run('a', inputs(n), ({ x }) => tf.tidy(() => work(tf.tensor1d(x as Float32Array))));
+        const made = recorder.steps.run('a', inputs(n), ({ x }) => tf.tidy(() => work(tf.tensor1d(x as Float32Array))));
         const wanted = Array.from(inputs(n).x as Float32Array, expected);
         made.forEach((tensor, place) => {
           const values = tensor.dataSync();
@@ -124,13 +120,13 @@ describeCuda('work beside a step', () => {
       // In turn too much that is given back cannot be had again at once; put off again and again it would be all of it.
       expect(cuda().memoryPool.bytes - before).toBeLessThan(12 * 4 * COUNT);
       expect(messages).toEqual([]);
-      expect(steps.counts.replayed).toBeGreaterThan(2);
+      expect(recorder.steps.counts.replayed).toBeGreaterThan(2);
     });
   }
 
   it('leaves nothing where it fails, and the step goes on by the host', () => {
     const run = (fails: boolean) =>
-      steps.run('a', inputs(1), ({ x }) =>
+      recorder.steps.run('a', inputs(1), ({ x }) =>
         tf.tidy(() => {
           const from = tf.tensor1d(x as Float32Array);
           const made = beside(1, () => tf.square(from));
@@ -149,10 +145,10 @@ describeCuda('work beside a step', () => {
       made!.dispose();
     }
     expect(messages).toEqual([expect.stringContaining('it was asked to fail')]);
-    expect(steps.counts.replayed).toBe(0);
+    expect(recorder.steps.counts.replayed).toBe(0);
     expect([cuda().device.lane, cuda().device.recording]).toEqual([0, null]);
-    steps.dispose();
-    steps = createStepRecorder()!;
+    recorder.steps.dispose();
+    recorder.steps = createStepRecorder()!;
     expect(cuda().memoryPool.bytes).toBeLessThanOrEqual(before);
   });
 });

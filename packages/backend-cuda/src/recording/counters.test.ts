@@ -1,8 +1,9 @@
 /** @file Counters of a recorded step's products: cleared at once, each its own, and the nodes that cleared them taken out. */
-import { createStepRecorder, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
+import type { StepInputs } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { cuda, describeCuda, emulated } from '../../test/cuda.js';
+import { useRecorder } from '../../test/recorder.js';
 import { Counters } from './counters.js';
 
 describe('Counters', () => {
@@ -20,17 +21,12 @@ describe('Counters', () => {
 
 describeCuda('products of a recorded step', () => {
   const inputs = (n: number): StepInputs => ({ x: Float32Array.from({ length: 64 }, (_, i) => Math.sin(n + i)) });
-  let steps: StepRecorder;
-  const messages: string[] = [];
-  beforeEach(() => {
-    messages.length = 0;
-    steps = createStepRecorder({ notify: (message) => messages.push(message) })!;
-  });
   afterEach(() => {
-    steps.dispose();
     vi.unstubAllEnvs();
     vi.restoreAllMocks();
   });
+  const recorder = useRecorder();
+  const { messages } = recorder;
 
   /** Five products; on the emulator each finds that its counter is zero, or the launch fails. */
   const work = ({ x }: StepInputs): tf.Tensor[] =>
@@ -47,9 +43,10 @@ describeCuda('products of a recorded step', () => {
     return read;
   };
   const expectTheHostsBits = () => {
-    for (let n = 0; n < 6; n++) expect(values(steps.run('a', inputs(n), work))).toEqual(values(work(inputs(n))));
-    expect(steps.counts.recorded).toBe(1);
-    expect(steps.counts.replayed).toBeGreaterThan(3);
+    for (let n = 0; n < 6; n++)
+      expect(values(recorder.steps.run('a', inputs(n), work))).toEqual(values(work(inputs(n))));
+    expect(recorder.steps.counts.recorded).toBe(1);
+    expect(recorder.steps.counts.replayed).toBeGreaterThan(3);
     expect(messages).toEqual([]);
   };
 
@@ -70,15 +67,16 @@ describeCuda('products of a recorded step', () => {
 
   it.runIf(emulated)('leave a step to the host where a graph was left half changed', () => {
     vi.stubEnv('SPFT_EMULATOR_FAIL', 'cuGraphAddDependencies:1+:1');
-    for (let n = 0; n < 6; n++) expect(values(steps.run('a', inputs(n), work))).toEqual(values(work(inputs(n))));
-    expect(steps.counts).toMatchObject({ plain: 6, replayed: 0, recorded: 0 });
+    for (let n = 0; n < 6; n++)
+      expect(values(recorder.steps.run('a', inputs(n), work))).toEqual(values(work(inputs(n))));
+    expect(recorder.steps.counts).toMatchObject({ plain: 6, replayed: 0, recorded: 0 });
     expect(messages).toEqual([expect.stringContaining('cuGraphAddDependencies')]);
   });
 
   it('give back the memory of their counters with the graph', () => {
     const before = cuda().memoryPool.bytes;
-    for (let n = 0; n < 4; n++) tf.dispose(steps.run('a', inputs(n), work));
-    steps.dispose();
+    for (let n = 0; n < 4; n++) tf.dispose(recorder.steps.run('a', inputs(n), work));
+    recorder.steps.dispose();
     expect(cuda().memoryPool.bytes).toBe(before);
   });
 });

@@ -3,7 +3,7 @@ import { createStepRecorder, projectRows, rmsNormResidual, type StepInputs } fro
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { cuda, describeCuda } from '../../../test/cuda.js';
-import { bf16, cudaTensor, expectOp, f32 } from '../../../test/ops.js';
+import { bf16, cudaTensor, expectOp, f32, type OpInput } from '../../../test/ops.js';
 import { rmsNorm } from './rms-norm.js';
 
 type M = tf.Tensor2D;
@@ -21,6 +21,16 @@ function block(x: M, scale: tf.Tensor1D, weight: M, dy: M, dresidual: M, a: M, b
   return tf.grads(loss as never)([x, a, b]);
 }
 
+/** A tensor of cuda: sin(from), sin(from + 1), … */
+function waves(input: OpInput, from: number): tf.Tensor {
+  const size = input.shape.reduce((product, n) => product * n, 1);
+  return cudaTensor(
+    Array.from({ length: size }, (_, i) => Math.sin(from + i)),
+    input,
+    0,
+  );
+}
+
 describeCuda('a norm that is made again', () => {
   it.each([
     // tokens, channels, outputs, rank; how many norms are made
@@ -36,12 +46,9 @@ describeCuda('a norm that is made again', () => {
       await expectOp('block', inputs, block as never);
       let next = 0;
       const made = inputs.map((input) => {
-        const size = input.shape.reduce((product, n) => product * n, 1);
-        return cudaTensor(
-          Array.from({ length: size }, () => Math.sin(next++)),
-          input,
-          0,
-        );
+        const tensor = waves(input, next);
+        next += tensor.size;
+        return tensor;
       });
       const profile = cuda().profile(() => tf.dispose(block(...(made as unknown as Parameters<typeof block>))));
       expect(profile.find(({ name }) => name === 'rms_norm')?.calls).toBe(norms);
@@ -50,14 +57,7 @@ describeCuda('a norm that is made again', () => {
   });
 
   it('has the bits of the first where its numbers are wanted, and holds what it is made of until then', () => {
-    const [x, scale] = [bf16(5, 64), f32(64)].map((input, n) => {
-      const size = input.shape.reduce((product, n) => product * n, 1);
-      return cudaTensor(
-        Array.from({ length: size }, (_, i) => Math.sin(n + i)),
-        input,
-        0,
-      );
-    }) as [tf.Tensor, tf.Tensor];
+    const [x, scale] = [bf16(5, 64), f32(64)].map(waves) as [tf.Tensor, tf.Tensor];
     const backend = cuda();
     const before = backend.memoryPool.bytes;
     const tensorOf = (info: tf.TensorInfo) => tf.engine().makeTensorFromTensorInfo(info);

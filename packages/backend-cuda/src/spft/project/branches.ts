@@ -13,7 +13,7 @@ import type { CudaBackend } from '../../backend.js';
 import { productOf } from '../../device/gemm.js';
 import { HALF, halfOf, inScope } from '../../shared/tensors.js';
 import { BYTES } from '../../storage.js';
-import { normOf } from '../norm/rms-norm.js';
+import { type Norm, normOf } from '../norm/rms-norm.js';
 import { maskInPlace } from '../select/mask-columns.js';
 import { fitOnePass, type GradientPart, gradientsInOnePass, type ScaledRows } from './branch-gradients.js';
 import { type OutputPart, outputsFit, outputsInOneLaunch } from './branch-outputs.js';
@@ -235,7 +235,7 @@ interface HalfOfGradients {
   /** Of each layer with a branch. */
   readonly dbs: readonly (TensorInfo | null)[];
   /** Of a norm that is still to be made: dh, its rows times 1/rms. */
-  readonly scaled: { readonly dh: TensorInfo; readonly norm: NonNullable<ReturnType<typeof normOf>> } | null;
+  readonly scaled: { readonly dh: TensorInfo; readonly norm: Norm } | null;
 }
 
 /** The first half of it; dh is owned by the caller, the rest by the second half. */
