@@ -14,44 +14,48 @@
 #define THREADS 256
 // Octets of ranks that a thread has.
 #define OCTETS (RANK / 32)
-// Elements from row to row in shared memory: eight rows lie in different banks.
+// Elements from row to row of a in shared memory: eight rows lie in different banks.
 #define STRIDE (COLUMNS + 8)
+// Elements of a tile of kept channels.
+#define TILE (ROWS * COLUMNS)
 
 __device__ __forceinline__ float sigmoid(float x) { return ptx_reciprocal(1.0f + ptx_exp2(-1.4426950408889634f * x)); }
 
 __device__ __forceinline__ Words4 load_words(const bf16* from, bool there) { return there ? *(const Words4*)from : Words4{{0u, 0u, 0u, 0u}}; }
 
-// The kept ones of a block's columns.
+// Which of the kept channels are a block's: `count` from the `begin`-th on.
 struct Kept {
-  u32 bits[COLUMNS / 32];
-  int begin;  // how many are kept of the columns before
+  int begin, count;
 };
 
-// Finds them. Wants a barrier before they are read.
-__device__ __forceinline__ void find_kept(Kept& of, const int* indices, int kept, int first_column) {
-  if (threadIdx.x < COLUMNS / 32) of.bits[threadIdx.x] = 0;
-  if (threadIdx.x == 0) of.begin = 0;
-  __syncthreads();
+// Finds them. Has a barrier.
+__device__ __forceinline__ Kept find_kept(const int* indices, int kept, int first_column) {
+  __shared__ int of_warp[THREADS / 32][2];
+  int before = 0, until = 0;
 #pragma unroll 2
   for (int i = threadIdx.x; i < kept; i += THREADS) {
     const int column = indices[i] - first_column;
-    if (column >= 0 && column < COLUMNS) atomicOr(&of.bits[column >> 5], 1u << (column & 31));
-    if (column < 0 && (i + 1 == kept || indices[i + 1] >= first_column)) of.begin = i + 1;
+    before += column < 0;
+    until += column < COLUMNS;
   }
+  before = __reduce_add_sync(0xffffffffu, before);
+  until = __reduce_add_sync(0xffffffffu, until);
+  if ((threadIdx.x & 31) == 0) {
+    of_warp[threadIdx.x >> 5][0] = before;
+    of_warp[threadIdx.x >> 5][1] = until;
+  }
+  __syncthreads();
+  before = until = 0;
+#pragma unroll
+  for (int w = 0; w < THREADS / 32; w++) {
+    before += of_warp[w][0];
+    until += of_warp[w][1];
+  }
+  return Kept{before, until - before};
 }
 
-// What a thread has of them: a bit for each of its eight channels, and the place of the first among the block's.
-struct Own {
-  u32 bits;
-  int place;
-};
-
-__device__ __forceinline__ Own own_of(const Kept& of, int group, int q) {
-  const u32 word = of.bits[group];
-  int place = __popc(word & ((1u << 8 * q) - 1u));
-  for (int before = 0; before < group; before++) place += __popc(of.bits[before]);
-  return Own{word >> 8 * q & 0xffu, place};
-}
+// Where a channel of a row is in a tile: eight neighbours lie together, and those that eight threads have of two rows in different banks.
+__device__ __forceinline__ int place_of(int row, int channel) { return row * COLUMNS + (channel ^ (row & 1) << 5); }
 
 // Rows g and g + 8 of 16, by octets of ranks.
 __device__ __forceinline__ void load_rows(Words4 (&to)[OCTETS][2], const bf16* from, int row, int end, int stride, int rank) {
@@ -100,69 +104,110 @@ __device__ __forceinline__ void with_branch(u32 (&to)[4], const u32 (&base)[4], 
     to[w] = pack_bf16(low_float(base[w]) + s * sum[w][2 * half], high_float(base[w]) + s * sum[w][2 * half + 1]);
 }
 
-// Eight numbers of a row from channel c on: of `whole` [dense, columns], or of a sparse row's kept ones in shared memory, with zeros between them.
-__device__ __forceinline__ void load_frozen(u32 (&to)[4], const bf16* whole, int row, int dense, int c, int columns, const u16* kept, u32 bits) {
-  if (row < dense) {
-    const Words4 words = load_words(whole + (i64)row * columns + c, c < columns);
+// Eight numbers of a row from channel c on: of `whole` [dense, columns], or where a sparse row's are in shared memory, if there are such.
+__device__ __forceinline__ void load_frozen(u32 (&to)[4], const bf16* whole, int row, int dense, int c, int columns, const u16* kept, bool sparse) {
+  const void* const from = row < dense ? (const void*)(whole + (i64)row * columns + c) : kept;
+  const Words4 words = load_words((const bf16*)from, row < dense ? c < columns : sparse);
 #pragma unroll
-    for (int w = 0; w < 4; w++) to[w] = words.word[w];
-    return;
-  }
-#pragma unroll
-  for (int w = 0; w < 4; w++) {
-    to[w] = bits >> 2 * w & 1u ? *kept++ : 0u;
-    if (bits >> 2 * w & 2u) to[w] |= (u32)*kept++ << 16;
-  }
+  for (int w = 0; w < 4; w++) to[w] = words.word[w];
 }
 
-// The other way round: the kept ones of a thread's eight channels to a row in shared memory, where it took others from before.
-__device__ __forceinline__ void hold_kept(u16* to, const u32 (&words)[4], u32 bits) {
+// Fills N tiles with zeros.
+template <int N> __device__ __forceinline__ void clear_tiles(u16* tiles) {
 #pragma unroll
-  for (int i = 0; i < 8; i++) {
-    if (bits >> i & 1u) *to++ = (u16)(i & 1 ? words[i / 2] >> 16 : words[i / 2]);
-  }
+  for (int n = 0; n < N * TILE / 8 / THREADS; n++) *(Words4*)(tiles + 8 * (threadIdx.x + n * THREADS)) = Words4{{0u, 0u, 0u, 0u}};
 }
 
-__device__ __forceinline__ int count_of(const Kept& of) {
-  int count = 0;
-#pragma unroll
-  for (int i = 0; i < COLUMNS / 32; i++) count += __popc(of.bits[i]);
-  return count;
-}
-
-// A block's kept channels of sparse rows of N matrices [rows - dense, strides[m]] to tiles in shared memory. All loads begin before the first is waited for.
+// A block's kept channels of sparse rows of N matrices [rows - dense, strides[m]] to their places in tiles. All loads of a thread begin before the first is
+// waited for, those of two of a row's channels together: of most blocks that is all.
 template <int N>
-__device__ __forceinline__ void load_kept(u16* tiles, const bf16* const (&from)[N], const int (&strides)[N], const Kept& of, int first, int rows, int dense) {
-  const int count = count_of(of), warp = threadIdx.x >> 5;
+__device__ __forceinline__ void load_kept(u16* tiles, const bf16* const (&from)[N], const int (&strides)[N], const Kept& of, const int* indices, int first_column, int first,
+                                          int rows, int dense) {
+  const int warp = threadIdx.x >> 5;
   constexpr int own = ROWS / (THREADS / 32);
-  for (int i = threadIdx.x & 31; i < count; i += 32) {
-    u16 numbers[N][own];
+#pragma unroll 1
+  for (int i = threadIdx.x & 31; i < of.count; i += 64) {
+    const bool second = i + 32 < of.count;
+    int channel[2];
+    u16 numbers[N][own][2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) channel[h] = h == 0 || second ? indices[of.begin + i + 32 * h] - first_column : 0;
 #pragma unroll
     for (int m = 0; m < N; m++) {
 #pragma unroll
       for (int n = 0; n < own; n++) {
         const int row = first + warp + n * (THREADS / 32);
-        numbers[m][n] = row >= dense && row < rows ? ((const u16*)from[m])[(i64)(row - dense) * strides[m] + of.begin + i] : (u16)0;
+        const bool there = row >= dense && row < rows;
+        const u16* const at = (const u16*)from[m] + (i64)(row - dense) * strides[m] + of.begin + i;
+        numbers[m][n][0] = there ? at[0] : (u16)0;
+        numbers[m][n][1] = there && second ? at[32] : (u16)0;
       }
     }
 #pragma unroll
     for (int m = 0; m < N; m++) {
 #pragma unroll
-      for (int n = 0; n < own; n++) tiles[(m * ROWS + warp + n * (THREADS / 32)) * STRIDE + i] = numbers[m][n];
+      for (int n = 0; n < own; n++) {
+        u16* const to = tiles + m * TILE;
+        const int row = warp + n * (THREADS / 32);
+        to[place_of(row, channel[0])] = numbers[m][n][0];
+        if (second) to[place_of(row, channel[1])] = numbers[m][n][1];
+      }
     }
   }
 }
 
-// Rows of these to `to` [rows - dense, stride].
-__device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept& of, int first, int rows, int dense, int stride) {
-  const int lane = threadIdx.x & 31, count = count_of(of);
-#pragma unroll 4
-  for (int n = 0; n < ROWS / (THREADS / 32); n++) {
-    const int row = (threadIdx.x >> 5) + n * (THREADS / 32);
-    if (first + row < dense || first + row >= rows) continue;
-    u16* const at = (u16*)to + (i64)(first + row - dense) * stride + of.begin;
-    for (int i = lane; i < count; i += 32) at[i] = tile[row * STRIDE + i];
+// The other way round: the kept channels of a tile to `to` [rows - dense, stride].
+__device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept& of, const int* indices, int first_column, int first, int rows, int dense, int stride) {
+  const int warp = threadIdx.x >> 5;
+#pragma unroll 1
+  for (int i = threadIdx.x & 31; i < of.count; i += 32) {
+    const int channel = indices[of.begin + i] - first_column;
+#pragma unroll
+    for (int n = 0; n < ROWS / (THREADS / 32); n++) {
+      const int row = warp + n * (THREADS / 32);
+      if (first + row >= dense && first + row < rows) ((u16*)to)[(i64)(first + row - dense) * stride + of.begin + i] = tile[place_of(row, channel)];
+    }
   }
+}
+
+// What SwiGLU is taken of: frozen products with the branches that go on top.
+struct GateAndUp {
+  const bf16 *gate, *up, *h, *b_gate, *b_up;
+  int rows, dense, columns, all, rank_gate, rank_up;
+  float s_gate, s_up;
+  bool sparse;  // whether the block has tiles
+};
+
+// Gate and up of a thread's channels of rows `row` and row + 8, rounded: in the forward as in the backward. Of sparse rows the frozen products are in tiles.
+__device__ __forceinline__ void gate_and_up(u32 (&z)[2][4], u32 (&u)[2][4], const GateAndUp& of, int row, int column, const u16* gate_tile, const u16* up_tile, const int (&place)[2]) {
+  const int c = column + 8 * (threadIdx.x & 3);
+  u32 of_gate[2][4], of_up[2][4];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    load_frozen(of_gate[half], of.gate, row + 8 * half, of.dense, c, of.columns, gate_tile + place[half], of.sparse);
+    load_frozen(of_up[half], of.up, row + 8 * half, of.dense, c, of.columns, up_tile + place[half], of.sparse);
+  }
+  float sum[4][4];
+  branch_of(sum, of.h, row, of.rows, of.all, of.b_gate, column, of.columns, of.rank_gate);
+#pragma unroll
+  for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], of.s_gate, sum, half);
+  branch_of(sum, of.h + of.rank_gate, row, of.rows, of.all, of.b_up, column, of.columns, of.rank_up);
+#pragma unroll
+  for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], of.s_up, sum, half);
+}
+
+// Brings `elements` from an address on to the first cache, for loads to come that shall not wait.
+__device__ __forceinline__ void fetch(const bf16* from, int elements) {
+#pragma unroll 1
+  for (int at = 64 * threadIdx.x; at < elements; at += 64 * THREADS) ptx_fetch(from + at);
+}
+
+// What blocks of sparse rows do not wait for while they wait for kept channels.
+__device__ __forceinline__ void fetch_branches(const GateAndUp& of, int first, int first_column) {
+  const int columns = min(COLUMNS, of.columns - first_column);
+  fetch(of.h + (i64)first * of.all, min(ROWS, of.rows - first) * of.all);
+  fetch(of.b_gate + (i64)first_column * of.rank_gate, columns * of.rank_gate);
+  fetch(of.b_up + (i64)first_column * of.rank_up, columns * of.rank_up);
 }
 
 // y [rows, columns] = silu(gate) ⊙ up, where gate and up [dense, columns], of sparse rows kept_z [rows - dense, kept + kept], are with s·h·bᵀ on top; h
@@ -170,52 +215,42 @@ __device__ __forceinline__ void store_kept(const u16* tile, bf16* to, const Kept
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     branch_activation(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
                       int rows, int dense, int columns, int kept, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
-  SPFT_DYNAMIC_SHARED(u16, kept_tile);
-  u16* const kept_up = kept_tile + ROWS * STRIDE;
-  __shared__ Kept channels;
+  SPFT_DYNAMIC_SHARED(u16, gate_tile);
+  u16* const up_tile = gate_tile + TILE;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
   const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
-  Own own = {};
-  if (indices) {
-    find_kept(channels, indices, kept, first_column);
-    __syncthreads();
-    own = own_of(channels, group, q);
-    load_kept<2>(kept_tile, {kept_z, kept_z + kept}, {2 * kept, 2 * kept}, channels, first, rows, dense);
+  const bool sparse = indices && first + ROWS > dense;
+  const GateAndUp of = {gate, up, h, b_gate, b_up, rows, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
+  Kept own = {};
+  if (sparse) {
+    fetch_branches(of, first, first_column);
+    clear_tiles<2>(gate_tile);
+    own = find_kept(indices, kept, first_column);
+    load_kept<2>(gate_tile, {kept_z, kept_z + kept}, {2 * kept, 2 * kept}, own, indices, first_column, first, rows, dense);
     __syncthreads();
   }
 #pragma unroll 1
   for (int unit = 0; unit < 2; unit++) {
     const int tile_row = 32 * (warp >> 2) + 16 * unit + g, row = first + tile_row;
-    u32 of_gate[2][4], of_up[2][4];
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int r = row + 8 * half, c = column + 8 * q, place = (tile_row + 8 * half) * STRIDE + own.place;
-      load_frozen(of_gate[half], gate, r, dense, c, columns, kept_tile + place, own.bits);
-      load_frozen(of_up[half], up, r, dense, c, columns, kept_up + place, own.bits);
-    }
-    float sum[4][4];
-    u32 z[2][4];
-    branch_of(sum, h, row, rows, all, b_gate, column, columns, rank_gate);
-#pragma unroll
-    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], s_gate, sum, half);
-    branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
+    const int place[2] = {place_of(tile_row, 32 * group + 8 * q), place_of(tile_row + 8, 32 * group + 8 * q)};
+    u32 z[2][4], u[2][4];
+    gate_and_up(z, u, of, row, column, gate_tile, up_tile, place);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int r = row + 8 * half, c = column + 8 * q;
-      u32 u[4];
-      with_branch(u, of_up[half], s_up, sum, half);
 #pragma unroll
       for (int w = 0; w < 4; w++) {
         const float low = low_float(z[half][w]), high = high_float(z[half][w]);
-        u[w] = pack_bf16(low * sigmoid(low) * low_float(u[w]), high * sigmoid(high) * high_float(u[w]));
+        u[half][w] = pack_bf16(low * sigmoid(low) * low_float(u[half][w]), high * sigmoid(high) * high_float(u[half][w]));
       }
-      if (r < rows && c < columns) *(Words4*)(y + (i64)r * columns + c) = Words4{{u[0], u[1], u[2], u[3]}};
-      if (indices && r >= dense) hold_kept(kept_tile + (tile_row + 8 * half) * STRIDE + own.place, u, own.bits);
+      const Words4 words = {{u[half][0], u[half][1], u[half][2], u[half][3]}};
+      if (r < rows && c < columns) *(Words4*)(y + (i64)r * columns + c) = words;
+      if (sparse) *(Words4*)(gate_tile + place[half]) = words;
     }
   }
-  if (!indices) return;
+  if (!sparse) return;
   __syncthreads();
-  store_kept(kept_tile, kept_y, channels, first, rows, dense, kept);
+  store_kept(gate_tile, kept_y, own, indices, first_column, first, rows, dense, kept);
 }
 
 // The gradients of gate and up [rows, columns], with `indices` kept_d [rows - dense, kept + kept] of both as well. The gradient of y is what the frozen
@@ -225,14 +260,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
     branch_activation_grad(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* dy,
                            const bf16* kept_dy, const bf16* dh, const bf16* a, bf16* dgate, bf16* dup, bf16* kept_d, int rows, int dense, int columns,
                            int kept, int all, int rank_gate, int rank_up, int rank_down, float s_gate, float s_up) {
-  SPFT_DYNAMIC_SHARED(u16, shared);
-  u16* const a_tile = shared;
-  u16* const kept_gate = a_tile + RANK * STRIDE;
-  u16* const kept_up = kept_gate + ROWS * STRIDE;
-  u16* const kept_of_dy = kept_up + ROWS * STRIDE;
-  __shared__ Kept channels;
+  SPFT_DYNAMIC_SHARED(u16, a_tile);
+  u16* const gate_tile = a_tile + RANK * STRIDE;
+  u16* const up_tile = gate_tile + TILE;
+  u16* const dy_tile = up_tile + TILE;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
   const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
+  const bool sparse = indices && first + ROWS > dense;
+  const GateAndUp of = {gate, up, h, b_gate, b_up, rows, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
   // What the forward left, long ago, is on its way before it is asked for.
   const int ahead_row = first + (threadIdx.x >> 1 & 63), ahead_column = first_column + 64 * (threadIdx.x & 1);
   if (ahead_row < dense && ahead_column < columns) ptx_prefetch((threadIdx.x < 128 ? gate : up) + (i64)ahead_row * columns + ahead_column);
@@ -244,42 +279,27 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 #pragma unroll
     for (int w = 0; w < 4; w++) *(u32*)(a_tile + r * STRIDE + octet / 4 * 32 + 8 * w + octet % 4 * 2) = words.word[w];
   }
-  if (indices) find_kept(channels, indices, kept, first_column);
-  __syncthreads();
-  Own own = {};
-  if (indices) {
-    own = own_of(channels, group, q);
-    load_kept<3>(kept_gate, {kept_z, kept_z + kept, kept_dy}, {2 * kept, 2 * kept, kept}, channels, first, rows, dense);
-    __syncthreads();
+  Kept own = {};
+  if (sparse) {
+    fetch_branches(of, first, first_column);
+    clear_tiles<3>(gate_tile);
+    own = find_kept(indices, kept, first_column);
+    load_kept<3>(gate_tile, {kept_z, kept_z + kept, kept_dy}, {2 * kept, 2 * kept, kept}, own, indices, first_column, first, rows, dense);
   }
+  __syncthreads();
 #pragma unroll 1
   for (int unit = 0; unit < 2; unit++) {
     const int tile_row = 32 * (warp >> 2) + 16 * unit + g, row = first + tile_row;
-    u32 of_gate[2][4], of_up[2][4];
+    const int place[2] = {place_of(tile_row, 32 * group + 8 * q), place_of(tile_row + 8, 32 * group + 8 * q)};
+    u32 z[2][4], u[2][4], of_dy[2][4];
+    gate_and_up(z, u, of, row, column, gate_tile, up_tile, place);
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int r = row + 8 * half, c = column + 8 * q, place = (tile_row + 8 * half) * STRIDE + own.place;
-      load_frozen(of_gate[half], gate, r, dense, c, columns, kept_gate + place, own.bits);
-      load_frozen(of_up[half], up, r, dense, c, columns, kept_up + place, own.bits);
-    }
-    float sum[4][4];
-    u32 z[2][4], u[2][4];
-    branch_of(sum, h, row, rows, all, b_gate, column, columns, rank_gate);
-#pragma unroll
-    for (int half = 0; half < 2; half++) with_branch(z[half], of_gate[half], s_gate, sum, half);
-    branch_of(sum, h + rank_gate, row, rows, all, b_up, column, columns, rank_up);
-    u32 of_dy[2][4];
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int r = row + 8 * half, c = column + 8 * q;
-      load_frozen(of_dy[half], dy, r, dense, c, columns, kept_of_dy + (tile_row + 8 * half) * STRIDE + own.place, own.bits);
-    }
-#pragma unroll
-    for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], s_up, sum, half);
+    for (int half = 0; half < 2; half++) load_frozen(of_dy[half], dy, row + 8 * half, dense, column + 8 * q, columns, dy_tile + place[half], sparse);
 
     // dh·a: ranks of a in the order in which threads have those of dh.
     Words4 of_dh[OCTETS][2];
     load_rows(of_dh, dh, row, rows, rank_down, rank_down);
+    float sum[4][4];
 #pragma unroll
     for (int i = 0; i < 16; i++) sum[i / 4][i % 4] = 0.0f;
     const int j = lane & 7, own_rank = 8 * (j >> 1) + (j & 1) + (lane >> 3 & 1) * 2, second = (lane >> 4) * 8;
@@ -318,15 +338,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
         *(Words4*)(dgate + (i64)r * columns + c) = Words4{{z[half][0], z[half][1], z[half][2], z[half][3]}};
         *(Words4*)(dup + (i64)r * columns + c) = Words4{{u[half][0], u[half][1], u[half][2], u[half][3]}};
       }
-      if (indices && r >= dense) {
-        const int place = (tile_row + 8 * half) * STRIDE + own.place;
-        hold_kept(kept_gate + place, z[half], own.bits);
-        hold_kept(kept_up + place, u[half], own.bits);
+      if (sparse) {
+        *(Words4*)(gate_tile + place[half]) = Words4{{z[half][0], z[half][1], z[half][2], z[half][3]}};
+        *(Words4*)(up_tile + place[half]) = Words4{{u[half][0], u[half][1], u[half][2], u[half][3]}};
       }
     }
   }
-  if (!indices) return;
+  if (!sparse) return;
   __syncthreads();
-  store_kept(kept_gate, kept_d, channels, first, rows, dense, 2 * kept);
-  store_kept(kept_up, kept_d + kept, channels, first, rows, dense, 2 * kept);
+  store_kept(gate_tile, kept_d, own, indices, first_column, first, rows, dense, 2 * kept);
+  store_kept(up_tile, kept_d + kept, own, indices, first_column, first, rows, dense, 2 * kept);
 }

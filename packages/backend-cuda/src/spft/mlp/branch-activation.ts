@@ -41,7 +41,7 @@ const variantFor = (...ranks: readonly number[]) => RANKS.find((most) => ranks.e
 const gridOf = ({ rows, columns }: GateAndUp) => [Math.ceil(columns / COLUMNS), Math.ceil(rows / ROWS)] as const;
 
 /** Bytes of shared memory: a row for each rank of A, and so many tiles of kept channels. */
-const sharedBytes = (ranks: number, tiles: number): number => 2 * (ranks + tiles * ROWS) * (COLUMNS + 8);
+const sharedBytes = (ranks: number, tiles: number): number => 2 * (ranks * (COLUMNS + 8) + tiles * ROWS * COLUMNS);
 
 /** Whether these kernels can take branches of these ranks. */
 export const activationFits = (backend: CudaBackend, ranks: readonly number[]): boolean =>

@@ -45,8 +45,9 @@ interface Shape {
 }
 
 function caseOf({ T, D, H, I, kept, ranks }: Shape) {
-  // Runs of neighbours, and gaps wider than a block of the kernels.
-  const channels = Array.from({ length: I }, (_, n) => n).filter((n) => n % 5 < 2 || n > I - 20);
+  // Runs of neighbours, and gaps wider than a block of the kernels; where most are kept, more in a block than a warp reads of a row at a time.
+  const ofFive = Math.max(2, Math.ceil((5 * kept) / I));
+  const channels = Array.from({ length: I }, (_, n) => n).filter((n) => n % 5 < ofFive || n > I - 20);
   const keep: ChannelSelection = { indices: tf.tensor1d(channels.slice(-kept), 'int32'), kept, total: I };
   const layerOf = (out: number, inputs: number, rank: number) => ({
     ...{ weight: matrix(out, inputs, 1 / Math.sqrt(inputs)), bias: null },
@@ -97,6 +98,7 @@ describeCuda('loraMlp() by few launches', () => {
     { T: 65, D: 64, H: 136, I: 72, kept: 16, ranks: [8, 40, 64] },
     { T: 64, D: 3, H: 200, I: 640, kept: 160, ranks: [16, 16, 16] },
     { T: 70, D: 70, H: 64, I: 200, kept: 40, ranks: [32, 32, 24] },
+    { T: 90, D: 10, H: 64, I: 264, kept: 201, ranks: [8, 32, 16] },
   ])('gives what its parts give: $T rows, $D dense, [$H → $I], $kept kept, ranks $ranks', (shape) => {
     const { run, dispose } = caseOf(shape);
     const before = cuda().memoryPool.bytes;

@@ -131,11 +131,13 @@ describeCuda('selections on bf16 tensors', () => {
   });
 
   it.each([
-    // A block a sequence; many a sequence, of which only some see all columns; more columns than threads have octets, and scores than few threads hold.
+    // A block a sequence; many a sequence, of which only some see all columns; more columns than threads have octets, and scores than few threads hold; a long
+    // sequence beside a short one.
     ['bf16', Array.from({ length: 17 }, (_, n) => 1 + (n % 7)), 72, 8, 300, 75],
     ['f32', [70, 1, 2, 130], 200, 8, 3100, 700],
     ['bf16', [3, 2], 4200, 5, 40, 9],
     ['bf16', [120, 9], 2000, 3, 520, 519],
+    ['f32', [600, 40], 72, 8, 1700, 400],
   ] as const)(
     'gatedSelection() in %s of sequences of %j tokens, %i inputs, rank %i, %i channels of which %i',
     (kind, lengths, In, r, n, kept) => {
