@@ -82,7 +82,10 @@ export interface SparsityEstimator {
   dispose(): void;
 }
 
-/** Told of every selection made, for logs and the report's map; must not dispose what it is shown. */
+/**
+ * Told of every selection made, for logs and the report's map; must not dispose what it is shown. Where a trainer records its steps it hears of each once the
+ * step was handed to the device: then reading indices waits for all of it.
+ */
 export type SelectionListener = (event: {
   readonly layer: number;
   readonly module: 'mlp' | 'self_attn';

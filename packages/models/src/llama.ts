@@ -197,7 +197,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
 
   #loss(
     { layout: packed, rows }: PreparedBatch,
-    options: ForwardOptions & { readonly normalizer: number | tf.Scalar; readonly maskSeeds?: Int32Array },
+    options: ForwardOptions & { readonly normalizer: number | tf.Scalar } & Partial<Pick<Step, 'maskSeeds' | 'plan'>>,
   ): tf.Scalar {
     const layout = rows.scoreRows ? { ...packed, scoreRows: rows.scoreRows } : packed;
     return tf.tidy(() => {
@@ -219,9 +219,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       // Their loss is computed over chunks of the rows that there are, and padded rows would count.
       if (this.embeddingLayers.isAdapted) return null;
       const sparse = this.#plan?.enabled ?? false;
-      // A listener reads what was chosen. Rows of padding must be zeros for estimators, and a bias is added to them too.
-      const { listener, estimator } = sparse ? this.#plan! : { listener: null, estimator: null };
-      if (listener || estimator?.remembers) return null;
+      // Rows of padding must be zeros for estimators, and a bias is added to them too.
+      const { estimator } = sparse ? this.#plan! : { estimator: null };
+      if (estimator?.remembers) return null;
       if (estimator && padded && (attentionBias || mlpBias || !estimator.ignoresZeroRows)) return null;
       return `${this.#attached} ${sparse ? 'sparse' : 'dense'}`;
     },
@@ -236,7 +236,11 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
           linears.map(({ adapter }, part) => adapter?.maskSeed?.(deriveSeed(seed, layer, part)) ?? 0),
         ),
       ),
-    loss: (batch, options) => this.#loss(batch, options),
+    loss: (batch, { onSelection: listener = null, ...options }) => {
+      const plan = this.#plan?.enabled ? { ...this.#plan, listener } : null;
+      return this.#loss(batch, { ...options, plan });
+    },
+    listener: () => (this.#plan?.enabled ? this.#plan.listener : null),
   };
 
   /**

@@ -1,6 +1,6 @@
 /** @file What goes into a model and how it is called. */
 
-import type { TrainingSparsity } from '@spft/estimator';
+import type { SelectionListener, TrainingSparsity } from '@spft/estimator';
 import type { PackedLayout } from '@spft/sparse-ops';
 import type { PackedArraysOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
@@ -79,6 +79,8 @@ export interface RecordedLossOptions extends ForwardOptions {
   readonly normalizer: tf.Scalar;
   /** `maskSeeds` of the seed. */
   readonly maskSeeds: Int32Array;
+  /** Told of every selection in place of `listener()`, which would hear of a recorded step only while it is recorded. Default: nobody is. */
+  readonly onSelection?: SelectionListener;
 }
 
 /** What a loss depends on beside batch, options and variables, for recordings of it (sparse-ops' `StepRecorder`). */
@@ -95,6 +97,8 @@ export interface RecordableLoss {
   maskSeeds(seed: number): Int32Array;
   /** The model's loss; what comes from the host is read of the batch's arrays, whole. */
   loss(batch: PreparedBatch, options: RecordedLossOptions): tf.Scalar;
+  /** Who is to hear what a step like the next selects; null where nobody is, and in a dense step. */
+  listener?(): SelectionListener | null;
 }
 
 /** A model whose decoder layers run by themselves too: for who measures what one of them takes. */

@@ -23,8 +23,8 @@ interface Output {
 export interface Graph {
   /** Whether all that it uses is where it was. */
   isValid(): boolean;
-  /** Does the step for the inputs of now; its results are owned by the caller. */
-  launch(backend: RecorderHost, inputs: Inputs): tf.Tensor[];
+  /** Does the step for the inputs of now; its results, the first `wanted` of them, are owned by the caller. */
+  launch(backend: RecorderHost, inputs: Inputs, wanted: number): tf.Tensor[];
   end(backend: RecorderHost): void;
 }
 
@@ -119,18 +119,19 @@ class CapturedGraph implements Graph {
     return this.#derived.every(({ data, name, block }) => data.alive && data.derived?.get(name) === block);
   }
 
-  launch(backend: RecorderHost, inputs: Inputs): tf.Tensor[] {
+  launch(backend: RecorderHost, inputs: Inputs, wanted: number): tf.Tensor[] {
     const { device } = backend;
     const outputs: tf.TensorInfo[] = [];
+    const results = this.#results.slice(0, wanted);
     try {
-      for (const { shape, dtype, physical } of this.#results) outputs.push(backend.output(shape, dtype, physical));
+      for (const { shape, dtype, physical } of results) outputs.push(backend.output(shape, dtype, physical));
       inputs.upload(backend);
       backend.settle();
       const { address, used } = this.#counters;
       if (used > 0) device.call('cuMemsetD32Async', address, 0, used / 4, device.stream);
       const status = device.driver.cuGraphLaunch(this.#executable, device.stream);
       if (status !== 0) throw driverError('cuGraphLaunch', status);
-      this.#results.forEach(({ address, shape, physical }, n) => {
+      results.forEach(({ address, shape, physical }, n) => {
         backend.copy(address, backend.address(outputs[n]!), tf.util.sizeFromShape([...shape]) * BYTES[physical]);
       });
     } catch (error) {

@@ -1,7 +1,7 @@
 /** @file Steps recorded as graphs: the same bits as by the host, for other inputs too; what cannot be recorded, memory, and the bound. */
 import { adamwUpdate, createStepRecorder, type StepInputs, type StepRecorder, zeroMoments } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { cuda, describeCuda, emulated } from '../../test/cuda.js';
 import { CudaOutOfMemoryError } from '../index.js';
 
@@ -49,6 +49,22 @@ describeCuda('recordSteps()', () => {
       expect(read(tensors)).toEqual(read(compute(inputs(n))));
     });
     expect(messages).toEqual([]);
+  });
+
+  it('gives as many results as are wanted, watched and recorded, and copies no others', () => {
+    const steps = recorder();
+    const copied = vi.spyOn(cuda(), 'copy');
+    for (let n = 0; n < 8; n++) {
+      const [wanted, before] = [n % 3, tf.memory().numTensors];
+      copied.mockClear();
+      const results = steps.run('a', inputs(n), compute, {}, wanted);
+      if (n > 1) expect(copied).toHaveBeenCalledTimes(wanted);
+      expect(tf.memory().numTensors).toBe(before + wanted);
+      expect(read(results)).toEqual(read(compute(inputs(n))).slice(0, wanted));
+    }
+    copied.mockRestore();
+    expect(steps.counts.recorded).toBe(1);
+    expect(steps.counts.replayed).toBeGreaterThanOrEqual(6);
   });
 
   it('takes values of inputs that are on the device, watched and recorded, and refuses those that do not fit', () => {

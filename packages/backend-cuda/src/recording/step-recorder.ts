@@ -6,7 +6,7 @@
  * before it is held, and looked at before each launch: a variable that got other memory (a checkpoint was loaded) means a new recording.
  */
 
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import type { Block } from '../device/memory.js';
 import { CudaError, CudaOutOfMemoryError } from '../errors.js';
 import { CUDA_ERROR_OUT_OF_MEMORY } from '../libraries/driver.js';
@@ -74,11 +74,35 @@ export class CudaStepRecorder {
   }
 
   /** As `StepRecorder.run`. */
-  run(key: string, given: StepInputs, work: Work, onDevice: Readonly<Record<string, tf.Tensor>> = {}): tf.Tensor[] {
+  run(
+    key: string,
+    given: StepInputs,
+    work: Work,
+    onDevice: Readonly<Record<string, tf.Tensor>> = {},
+    wanted = Number.POSITIVE_INFINITY,
+  ): tf.Tensor[] {
+    const slot = this.#ready(key, given, onDevice);
+    const made = this.#byHost(slot, work);
+    if (made !== null) {
+      tf.dispose(made.slice(wanted));
+      return made.slice(0, wanted);
+    }
+    this.#counts.replayed++;
+    return slot.graph!.launch(this.#backend, slot.inputs, wanted);
+  }
+
+  /** The slot, with the values of this step. */
+  #ready(key: string, given: StepInputs, onDevice: Readonly<Record<string, tf.Tensor>>): Slot {
     const { device } = this.#backend;
     if (device.recording) throw new Error('internal: a recorded step within another');
     const slot = this.#slot(key, given);
     slot.inputs.set(given, onDevice);
+    return slot;
+  }
+
+  /** All results of a step that the host has to launch; null where the slot has a graph that can do it. */
+  #byHost(slot: Slot, work: Work): tf.Tensor[] | null {
+    const { device } = this.#backend;
     if (device.profiler) return this.#plainly(slot, work, 'they are profiled');
     if (slot.graph && !slot.graph.isValid()) this.#drop(slot);
     if (!slot.graph) {
@@ -92,8 +116,7 @@ export class CudaStepRecorder {
         return slot.failures < MOST_FAILURES ? this.#watch(slot, work) : this.#plainly(slot, work, problem);
       }
     }
-    this.#counts.replayed++;
-    return slot.graph!.launch(this.#backend, slot.inputs);
+    return null;
   }
 
   dispose(): void {

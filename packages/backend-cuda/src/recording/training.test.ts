@@ -7,7 +7,16 @@ import { getSpftModel } from '@spft/estimator';
 import { LlamaForCausalLM } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
 import { createStepRecorder, type StepRecorder, type StepRecorderCounts } from '@spft/sparse-ops';
-import { calibrationData, collate, type Sample, SpftCallback, Trainer, type TrainerOptions } from '@spft/trainer';
+import {
+  calibrationData,
+  collate,
+  type Sample,
+  type SparsityMap,
+  SparsityStatistics,
+  SpftCallback,
+  Trainer,
+  type TrainerOptions,
+} from '@spft/trainer';
 import { type PreparedSample, padBatch, sizeOf } from '@spft/trainer/internals';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, expect, it, vi } from 'vitest';
@@ -31,6 +40,7 @@ interface Run {
   readonly counts: StepRecorderCounts | null;
   readonly messages: readonly string[];
   readonly memory: readonly number[];
+  readonly kept: SparsityMap | undefined;
 }
 
 interface Wanted {
@@ -50,6 +60,8 @@ interface Wanted {
   readonly late?: boolean;
   /** Whether kept channels are gathered and products fill the GPU, as on large models. */
   readonly large?: boolean;
+  /** Steps between two whose kept channels are counted. */
+  readonly counts?: number;
   readonly args?: TrainerOptions['args'];
   readonly options?: Partial<TrainerOptions>;
 }
@@ -62,13 +74,18 @@ let seen: StepRecorder | null = null;
 
 /** How `cuda` records: with graphs, by the host, or not at all. */
 function recording(how: 'graphs' | 'host' | 'none'): void {
+  vi.restoreAllMocks();
   const made = cuda().recordSteps.bind(cuda());
   seen = null;
   vi.spyOn(cuda(), 'recordSteps').mockImplementation((options) => {
     if (how === 'none') return null;
     if (how === 'graphs') seen = made(options) as unknown as StepRecorder;
     const byHost = {
-      run: (_: string, inputs: object, work: (inputs: object) => tf.Tensor[]) => work(inputs),
+      run: (_key: string, inputs: object, work: (inputs: object) => tf.Tensor[], _: object, wanted = 1e9) => {
+        const made = work(inputs);
+        tf.dispose(made.slice(wanted));
+        return made.slice(0, wanted);
+      },
       dispose() {},
     };
     return (seen ?? byHost) as never;
@@ -113,12 +130,16 @@ async function makeModel({
   return { model, peft, spft };
 }
 
-async function run(how: 'graphs' | 'host' | 'none', { args, options, ...wanted }: Wanted = {}): Promise<Run> {
+async function run(
+  how: 'graphs' | 'host' | 'none',
+  { args, options, counts: every, ...wanted }: Wanted = {},
+): Promise<Run> {
   recording(how);
   const before = tf.memory().numTensors;
   const { model, peft, spft } = await makeModel(wanted);
   const memory: number[] = [];
   const messages: string[] = [];
+  const statistics = spft && every ? new SparsityStatistics(spft.plan, { layerCount: model.layerCount, every }) : null;
   const trainer = new Trainer({
     model: spft ?? peft,
     samples: SAMPLES,
@@ -129,6 +150,7 @@ async function run(how: 'graphs' | 'host' | 'none', { args, options, ...wanted }
     callbacks: [
       ...(spft ? [new SpftCallback(spft)] : []),
       { onStepEnd: () => void memory.push(cuda().memoryPool.bytes) },
+      ...(statistics ? [statistics] : []),
       ...(options?.callbacks ?? []),
     ],
   });
@@ -140,7 +162,7 @@ async function run(how: 'graphs' | 'host' | 'none', { args, options, ...wanted }
   peft.dispose();
   model.dispose();
   expect(tf.memory().numTensors).toBe(before);
-  return { losses, values, counts, messages, memory };
+  return { losses, values, counts, messages, memory, kept: statistics?.map() };
 }
 
 describeCuda('training by recorded steps', () => {
@@ -171,6 +193,45 @@ describeCuda('training by recorded steps', () => {
       expect(ours.values).toEqual(theirs.values);
     });
   }
+});
+
+describeCuda('a listener of recorded steps', () => {
+  it.each([
+    ['MLPs and attention', {}],
+    ['accumulated micro-batches', { args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
+    ['checkpoints of layers', { args: { gradientCheckpointing: true } }],
+    ['a base in FP8', { fp8: true }],
+  ] as const satisfies readonly (readonly [string, Wanted])[])(
+    'is no reason to launch them one call at a time, and hears what the same steps by the host select: %s',
+    { timeout: 300_000 },
+    async (_, wanted) => {
+      // Only where ops are not watched for leaks can a selection be kept beyond its layer's recomputed half.
+      const watched = tf.env().getBool('IS_TEST');
+      tf.env().set('IS_TEST', false);
+      try {
+        // The first run compiles kernels, which keeps its first steps from being recorded.
+        const deaf = await run('graphs', { sparse: true, ...wanted });
+        const ours = await run('graphs', { sparse: true, counts: 1, ...wanted });
+        expect(deaf.counts!.replayed).toBeGreaterThan(6);
+        expect(ours.counts!.replayed).toBeGreaterThanOrEqual(deaf.counts!.replayed);
+        const theirs = await run('host', { sparse: true, counts: 1, ...wanted });
+        expect(ours.kept!.steps).toBe(19);
+        expect(ours.kept!.layers[1]!.parts.mlp!.selections).toBeGreaterThanOrEqual(19);
+        // Of 16 channels in a multiple of 16 all are kept.
+        const parts = 'fp8' in wanted ? ['mlp'] : ['k', 'mlp', 'o', 'q', 'v'];
+        expect(Object.keys(ours.kept!.layers[1]!.parts).sort()).toEqual(parts);
+        expect(ours.kept).toEqual(theirs.kept);
+        expect(ours.values).toEqual(theirs.values);
+        expect(ours.values).toEqual(deaf.values);
+        // The steps as they are where nothing records: other batches' lengths, the same choice.
+        if (emulated) expect(ours.kept).toEqual((await run('none', { sparse: true, counts: 1, ...wanted })).kept);
+        const some = await run('graphs', { sparse: true, counts: 5, ...wanted });
+        expect(some.kept!.steps).toBe(4);
+      } finally {
+        tf.env().set('IS_TEST', watched);
+      }
+    },
+  );
 });
 
 describeCuda('rows of padding', () => {

@@ -77,12 +77,12 @@ export class RecordedStep {
     return true;
   }
 
-  /** Does the step for the inputs of now; its results are owned by the caller. */
-  launch(host: RecorderHost, inputs: Inputs): tf.Tensor[] {
+  /** Does the step for the inputs of now; its results, the first `wanted` of them, are owned by the caller. */
+  launch(host: RecorderHost, inputs: Inputs, wanted: number): tf.Tensor[] {
     host.check();
     const outputs: tf.TensorInfo[] = [];
     try {
-      for (const { shape, dtype } of this.#results) outputs.push(host.output(shape, dtype));
+      for (const { shape, dtype } of this.#results.slice(0, wanted)) outputs.push(host.output(shape, dtype));
       inputs.upload(host);
       this.#encode(host, outputs);
     } catch (error) {
@@ -124,9 +124,10 @@ export class RecordedStep {
       left = most;
     }
     pass?.end();
-    this.#results.forEach(({ buffer, shape }, n) => {
+    outputs.forEach((output, n) => {
+      const { buffer, shape } = this.#results[n]!;
       const size = 4 * tf.util.sizeFromShape([...shape]);
-      if (size > 0) encoder.copyBufferToBuffer(buffer, 0, host.bufferOf(outputs[n]!), 0, size);
+      if (size > 0) encoder.copyBufferToBuffer(buffer, 0, host.bufferOf(output), 0, size);
     });
     host.submit(encoder);
   }

@@ -59,6 +59,17 @@ describeWebGPU('recordSteps()', () => {
     for (const [n, tensors] of kept.entries()) expect(await read(tensors)).toEqual(await read(compute(inputs(n))));
   });
 
+  it('gives as many results as are wanted, watched and recorded', async () => {
+    const steps = recorder();
+    for (let n = 0; n < 6; n++) {
+      const [wanted, before] = [n % 3, tf.memory().numTensors];
+      const results = steps.run('a', inputs(n), compute, {}, wanted);
+      expect(tf.memory().numTensors).toBe(before + wanted);
+      expect(await read(results)).toEqual((await read(compute(inputs(n)))).slice(0, wanted));
+    }
+    expect(steps.counts).toMatchObject({ recorded: 1, replayed: 5 });
+  });
+
   it('takes values of inputs that are on the device, watched and recorded, and refuses those that do not fit', async () => {
     const steps = recorder();
     for (let n = 0; n < 4; n++) {

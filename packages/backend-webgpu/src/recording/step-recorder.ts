@@ -67,9 +67,26 @@ export class WebGPUStepRecorder implements StepRecorder {
     return { ...this.#counts, live };
   }
 
-  run(key: string, given: StepInputs, work: Work, onDevice: Readonly<Record<string, tf.Tensor>> = {}): tf.Tensor[] {
+  run(
+    key: string,
+    given: StepInputs,
+    work: Work,
+    onDevice: Readonly<Record<string, tf.Tensor>> = {},
+    wanted = Number.POSITIVE_INFINITY,
+  ): tf.Tensor[] {
     const slot = this.#slot(key, given);
     slot.inputs.set(given, onDevice);
+    const made = this.#byHost(slot, work);
+    if (made !== null) {
+      tf.dispose(made.slice(wanted));
+      return made.slice(0, wanted);
+    }
+    this.#counts.replayed++;
+    return slot.step!.launch(this.#host, slot.inputs, wanted);
+  }
+
+  /** All results of a step that the host has to launch; null where the slot has a recording that can do it. */
+  #byHost(slot: Slot, work: Work): tf.Tensor[] | null {
     if (this.#host.isProfiling) return this.#watch(slot, work);
     // Tensors that were disposed of are no more when what reads them was submitted.
     this.#host.flush();
@@ -83,8 +100,7 @@ export class WebGPUStepRecorder implements StepRecorder {
         return this.#watch(slot, work);
       }
     }
-    this.#counts.replayed++;
-    return slot.step!.launch(this.#host, slot.inputs);
+    return null;
   }
 
   dispose(): void {

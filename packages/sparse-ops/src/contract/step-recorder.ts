@@ -38,7 +38,8 @@ export interface StepRecorder {
    * does not return it disposes of.
    * @param onDevice values of some of the inputs, by name, as tensors of their dtype and length: taken in place of the arrays', without the host's knowing
    * them (what a step before gave).
-   * @returns what `work` returns; owned by the caller.
+   * @param wanted how many of the results are given, the first ones; default all. Of a recorded step the others cost nothing.
+   * @returns what `work` returns, so much of it as is wanted; owned by the caller.
    * @throws what `work` throws. Then all is as it was.
    */
   run(
@@ -46,6 +47,7 @@ export interface StepRecorder {
     inputs: StepInputs,
     work: (inputs: StepInputs) => tf.Tensor[],
     onDevice?: Readonly<Record<string, tf.Tensor>>,
+    wanted?: number,
   ): tf.Tensor[];
   readonly counts: StepRecorderCounts;
   /** Gives back all recordings and their memory. */

@@ -11,6 +11,7 @@ import { GradientSum, gradientsOf } from './gradients.js';
 import type { Optimizer } from './optimizer.js';
 import type { PlannedSizes } from './planned-sizes.js';
 import type { Ranks } from './ranks.js';
+import { StepSelections, tellSelections } from './recorded-selections.js';
 import { SharedGradients } from './shared-gradients.js';
 
 /** Shapes of steps, each of which is kept; twice where steps are sparse or dense. */
@@ -47,6 +48,8 @@ export class RecordedSteps {
   readonly #rules: StepRules;
   readonly #shapes: StepShapes;
   readonly #ranks: Ranks | null;
+  /** Of which layers the results behind losses and norm are the selections, by the steps' keys. */
+  readonly #selected = new Map<string, StepSelections['places']>();
 
   private constructor(
     recorder: StepRecorder,
@@ -105,25 +108,47 @@ export class RecordedSteps {
       ...this.#optimizer.numbers(learningRate),
     };
     const key = [modelKey, batches.length, ...Object.values(shape)].join(' ');
-    const results = this.recorder.run(key, inputs, (inputs) => this.#work(inputs, shape, seeds, learningRate));
+    const work = (inputs: StepInputs) => {
+      const { results, places } = this.#work(inputs, shape, seeds, learningRate);
+      this.#selected.set(key, places);
+      return results;
+    };
+    const listener = this.#loss.listener?.() ?? null;
+    const own = batches.length + 1;
+    const results = this.recorder.run(key, inputs, work, {}, listener ? undefined : own);
     this.#optimizer.resumeAt(this.#optimizer.steps + 1);
+    const indices = results.splice(own);
+    try {
+      if (listener) tellSelections(listener, this.#selected.get(key)!, indices);
+    } catch (error) {
+      tf.dispose(results);
+      throw error;
+    }
     const losses = results.slice(0, batches.length) as tf.Scalar[];
     return { losses, gradientNorm: results[batches.length] as tf.Scalar };
   }
 
-  #work(inputs: StepInputs, shape: StepShape, seeds: readonly number[], learningRate: number): tf.Tensor[] {
+  /** @returns losses, the norm, and what was selected. */
+  #work(
+    inputs: StepInputs,
+    shape: StepShape,
+    seeds: readonly number[],
+    learningRate: number,
+  ): { results: tf.Tensor[]; places: StepSelections['places'] } {
     const { maxGradNorm, gradientCheckpointing } = this.#rules;
     const variables = [...this.#model.variables.values()];
     let gradients = new GradientSum();
     const shared = this.#ranks && new SharedGradients(variables, this.#ranks);
     const results: tf.Tensor[] = [];
+    const selections = new StepSelections();
     let gradientScale: tf.Scalar | undefined;
     const normalizer = tf.tidy(() => tf.reshape(tf.tensor1d(inputs.normalizer!), []) as tf.Scalar);
     try {
       seeds.forEach((seed, n) => {
         const batch = batchOfInputs(inputs, n, shape);
         const maskSeeds = inputs[`maskSeeds${n}`] as Int32Array;
-        const options = { training: true, seed, gradientCheckpointing, normalizer, maskSeeds };
+        const onSelection = selections.listener;
+        const options = { training: true, seed, gradientCheckpointing, normalizer, maskSeeds, onSelection };
         const take = () => gradientsOf(() => this.#loss.loss(batch, options), variables);
         if (shared && n + 1 === seeds.length) {
           results.push(shared.last(gradients, take));
@@ -141,11 +166,13 @@ export class RecordedSteps {
       results.push(norm);
       if (maxGradNorm > 0) gradientScale = clipScale(norm, maxGradNorm);
       this.#optimizer.update(gradients.tensors, { learningRate, gradientScale, inputs });
-      return results;
+      results.push(...selections.take());
+      return { results, places: selections.places };
     } catch (error) {
       tf.dispose(results);
       throw error;
     } finally {
+      selections.dispose();
       gradients.dispose();
       shared?.dispose();
       tf.dispose([normalizer, ...(gradientScale ? [gradientScale] : [])]);

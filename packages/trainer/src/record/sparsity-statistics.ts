@@ -1,6 +1,6 @@
 /**
  * @file What sparsity kept: how often each channel of each layer was chosen. Listens to the plan during one step in every so many. Where
- * reading is not free, the indices stay on the device until that step is over.
+ * reading is not free, the indices stay on the device until the run waits for it anyway, as it does to log.
  */
 import type { SelectionListener } from '@spft/estimator';
 import { takesKeptForLeak } from '@spft/sparse-ops/internals';
@@ -21,20 +21,30 @@ export interface SparsityStatisticsOptions {
   readonly every?: number;
 }
 
-/** A step that is listened to is launched one call at a time where others are recorded, and what it chose is read: of a small model that takes five times as long. */
+/** What such a step chose is read and counted: nothing to a step on a GPU, some of its time where a model is small and the host computes. */
 const MOST_LISTENED = 50;
+/** Steps whose indices may wait on the device: tens of kilobytes each. */
+const MOST_WAITING = 64;
+
+interface Heard {
+  readonly key: string;
+  readonly total: number;
+  readonly indices: tf.Tensor | Int32Array;
+}
 
 interface Counts {
   readonly keptTimes: Uint32Array;
   selections: number;
 }
 
-/** A callback that collects; ask `map()` for the result at any time. */
+/** A callback that collects; ask `map()` for the result at any time: of what was read, which is all at each log entry and at the end. */
 export class SparsityStatistics implements TrainerCallback {
   readonly #plan: ListenablePlan;
   readonly #options: SparsityStatisticsOptions;
   readonly #counts = new Map<string, Counts>();
-  #heard: { key: string; total: number; indices: tf.Tensor | Int32Array }[] = [];
+  #heard: Heard[] = [];
+  /** Of steps that are over, not read yet. */
+  #waiting: Heard[][] = [];
   #outer: SelectionListener | null = null;
   #listening = false;
   #steps = 0;
@@ -68,17 +78,33 @@ export class SparsityStatistics implements TrainerCallback {
     this.#silence();
     const heard = this.#heard;
     this.#heard = [];
-    if (heard.length > 0) this.#steps++;
-    for (const { key, total, indices } of heard) {
-      const kept = indices instanceof tf.Tensor ? await indices.data() : indices;
-      if (indices instanceof tf.Tensor) indices.dispose();
-      let counts = this.#counts.get(key);
-      if (!counts) {
-        counts = { keptTimes: new Uint32Array(total), selections: 0 };
-        this.#counts.set(key, counts);
+    if (heard.length > 0) this.#waiting.push(heard);
+    if (this.#waiting.length >= MOST_WAITING || heard.some(({ indices }) => !(indices instanceof tf.Tensor)))
+      await this.#read();
+  }
+
+  async onLog(): Promise<void> {
+    await this.#read();
+  }
+
+  async onTrainEnd(): Promise<void> {
+    await this.#read();
+  }
+
+  async #read(): Promise<void> {
+    for (let heard = this.#waiting.shift(); heard; heard = this.#waiting.shift()) {
+      this.#steps++;
+      for (const { key, total, indices } of heard) {
+        const kept = indices instanceof tf.Tensor ? await indices.data() : indices;
+        if (indices instanceof tf.Tensor) indices.dispose();
+        let counts = this.#counts.get(key);
+        if (!counts) {
+          counts = { keptTimes: new Uint32Array(total), selections: 0 };
+          this.#counts.set(key, counts);
+        }
+        counts.selections++;
+        for (const channel of kept) counts.keptTimes[channel]!++;
       }
-      counts.selections++;
-      for (const channel of kept) counts.keptTimes[channel]!++;
     }
   }
 
@@ -99,8 +125,10 @@ export class SparsityStatistics implements TrainerCallback {
   /** Frees what a run that ended with an error may have left. */
   dispose(): void {
     if (this.#listening) this.#silence();
-    for (const { indices } of this.#heard) if (indices instanceof tf.Tensor) indices.dispose();
+    for (const { indices } of [...this.#waiting.flat(), ...this.#heard])
+      if (indices instanceof tf.Tensor) indices.dispose();
     this.#heard = [];
+    this.#waiting = [];
   }
 
   #silence(): void {
