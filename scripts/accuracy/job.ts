@@ -20,6 +20,7 @@ import * as tf from '@tensorflow/tfjs';
 import { endWithin, sparseStepShare } from './fit-budget.js';
 import { type FormCounts, formOf } from './form.js';
 import type { Job, TaskName } from './job-types.js';
+import { StepTrace, type TraceSummary } from './step-trace.js';
 
 export interface JobSetting {
   readonly model: string;
@@ -39,6 +40,8 @@ export interface JobSetting {
   readonly questions: number | null;
   /** Sets of questions by name; all of the task's where null. */
   readonly sets: readonly string[] | null;
+  /** The run is looked at step by step (`step-trace.ts`), and no held-out loss is computed. */
+  readonly traces?: boolean;
 }
 
 /** Longest sample in tokens. */
@@ -52,7 +55,11 @@ export interface JobResult {
   /** The same with the questions read as a sparse step reads them, where the job asks so. */
   readonly sparseForm?: FormCounts | null;
   readonly flopsShare: number;
+  /** Of the median step. */
   readonly secondsPerStep: number | null;
+  /** Of all steps, the first ones and recording included. */
+  readonly meanSecondsPerStep?: number;
+  readonly trace?: TraceSummary & { readonly lines: readonly string[] };
   readonly trainLoss: number | null;
   /** Mean over the last quarter of the steps. */
   readonly lastTrainLoss: number | null;
@@ -142,6 +149,7 @@ export async function runJob(
     job.asks === false ? [] : sets?.split('+').filter((set) => setting.sets?.includes(set.split('=')[0]!) ?? true);
   const spec = asked?.join('+').replace(/=/g, `=${setting.data}/`) || null;
   const endStep = await fitBudget(job, setting, sparsityFile, steps);
+  const loggingSteps = Math.min(15, Math.ceil(steps / 8));
   /** Over the dense last steps, where nothing else is said. */
   const decaySteps = training.decay === undefined ? null : Math.round(training.decay * steps) || steps - (endStep ?? 0);
   const keys: Record<string, string> = {
@@ -163,10 +171,10 @@ export async function runJob(
       per_device_eval_batch_size: '64',
       model_max_length: String(MAX_LENGTH),
       seed: String(job.seed),
-      logging_steps: String(Math.min(15, Math.ceil(steps / 8))),
+      logging_steps: String(loggingSteps),
       save_strategy: 'no',
     },
-    ...{ eval_strategy: 'steps', eval_steps: String(steps) },
+    ...(setting.traces ? {} : { eval_strategy: 'steps', eval_steps: String(steps) }),
     output_dir: setting.directory,
     ...(sparsityFile === null ? {} : { spft: sparsityFile }),
     ...(decaySteps === null
@@ -178,18 +186,24 @@ export async function runJob(
   const config = await loadTrainConfig(null, { ...rest, model_name_or_path: model! });
   await openBackend(setting.backend, output);
   let sparseHeldOutLoss: number | null = null;
+  let sparsity: SpftModel['plan'] | null = null;
+  const trace = setting.traces ? new StepTrace(() => sparsity?.enabled ?? false, steps - 1) : null;
   const run = await runTraining(
     {
       ...{ config, backend: setting.backend, template: setting.template, overwrite: true },
       callbacks: [
+        ...(trace ? [trace] : []),
         {
+          onTrainBegin: ({ model }) => {
+            sparsity = sparsityFile === null ? null : (model as unknown as SpftModel).plan;
+          },
           onTrainEnd: async ({ model }) => {
-            if (job.trains && sparsityFile !== null)
+            if (!setting.traces && job.trains && sparsityFile !== null)
               sparseHeldOutLoss = await sparseLoss(model, await samplesOf(setting, join(setting.data, held)));
           },
         },
       ],
-      validation: join(setting.data, held),
+      ...(setting.traces ? {} : { validation: join(setting.data, held) }),
       ...(setting.questions === null ? {} : { evalLimit: setting.questions }),
     },
     output,
@@ -198,6 +212,8 @@ export async function runJob(
     job.sparseEvaluation && sparsityFile !== null && spec !== null
       ? await sparseAnswers(setting, sparsityFile, spec, trainFile(setting, job.task))
       : null;
+  const { stepSeconds } = run.training;
+  trace?.finish(stepSeconds);
   const history = run.training.state.logHistory;
   const losses = history.flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
   const last = losses.slice(-Math.max(1, Math.floor(losses.length / 4)));
@@ -209,6 +225,8 @@ export async function runJob(
     ...(sparseForm && { sparseForm }),
     flopsShare: run.flopsShare * (job.flops ?? 1),
     secondsPerStep: run.training.speed.secondsPerStep,
+    meanSecondsPerStep: stepSeconds.reduce((sum, seconds) => sum + seconds, 0) / Math.max(1, stepSeconds.length),
+    ...(trace && { trace: { ...trace.summary(loggingSteps), lines: trace.lines } }),
     trainLoss: job.trains ? run.training.trainLoss : null,
     lastTrainLoss: job.trains ? last.reduce((sum, loss) => sum + loss, 0) / last.length : null,
     denseHeldOutLoss: evaluated,

@@ -37,6 +37,7 @@ const { positionals, values: flags } = parseArgs({
     ...{ alone: { type: 'string' }, order: { type: 'string' } },
     ...{
       tiny: { type: 'boolean' },
+      trace: { type: 'boolean' },
       result: { type: 'string' },
       machine: { type: 'string' },
       work: { type: 'string' },
@@ -89,6 +90,7 @@ async function run(): Promise<void> {
       planSamples: tiny ? 4 : 48,
       questions: tiny ? 4 : null,
       sets: flags.sets === undefined ? null : text('sets').split(','),
+      ...(flags.trace && { traces: true }),
     },
   };
   const directory = await openModelDirectory(setting.model);
@@ -218,6 +220,7 @@ async function run(): Promise<void> {
         durations.set(`${job.task} ${job.trains}`, (performance.now() - started) / 1000);
         const shown = Object.entries(numbers.accuracies).map(([set, share]) => `${set} ${(100 * share).toFixed(1)}`);
         const { form, denseHeldOutLoss } = numbers;
+        if (numbers.trace) say(JSON.stringify({ ...numbers.trace, lines: undefined }, null, 1));
         if (form) shown.push(`equation ${form.equation}, right ${form.right} of ${form.questions}`);
         say(
           `${++finished}/${total} ${key}: ${shown.join(', ')}; held out ${denseHeldOutLoss?.toFixed(4)}; FLOPs ${(100 * numbers.flopsShare).toFixed(0)} %, ${numbers.secondsPerStep?.toFixed(3)} s/step, ${numbers.seconds.toFixed(0)} s`,
