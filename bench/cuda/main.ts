@@ -12,21 +12,21 @@ import * as tf from '@tensorflow/tfjs';
 import { GENERATIONS, measureGeneration } from './generation.js';
 import { LLAMA3_8B, randomLlama, SMOLLM2_135M } from './llama.js';
 import { measureRow, type RowResult } from './measure.js';
-import { peerRow } from './peer.js';
+import { PEER_MODES, peerRow } from './peer.js';
 import { ROWS, rowsNamed } from './rows.js';
 import { verifyOnDevice } from './verify.js';
 
+/** Every row of ours, in the order of the table. */
+const MEASURED = [...ROWS, ...GENERATIONS].map(({ name }) => name);
+
 const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's and SmolLM2's shapes with random weights, beside their floors and PyTorch.
 
-  --rows LIST        of dense_lora, sparselora_math10k, sparselora_csr, dora, dense_lora_2x2048, dense_lora_checkpointed_2x2048,
-                     dense_lora_fp8, sparselora_math10k_fp8, sparselora_csr_fp8, sparselora_math10k_fp8_two_copies, qlora_dense, sparseqlora_math10k,
-                     qlora_2x2048, qlora_checkpointed_2x2048, smollm2_lora, smollm2_sparselora, generate_8b, generate_8b_4, generate_8b_fp8,
-                     generate_8b_nf4, generate_smollm2 (default all)
+  --rows LIST        of ${MEASURED.join(', ')} (default all)
   --steps N          timed steps (default 50), --warmup N steps before (default 20), --profile N steps profiled (default 2)
   --floor N          rounds of the floor (default 10)
   --layers N         layers of the model (default 32), for trying things
-  --peer FILE        PyTorch's bench (bench/cuda/torch_peer.py), --peer_modes LIST of hf, liger, liger_full, dora, qlora, liger_2x2048,
-                     qlora_2x2048, qlora_checkpointed_2x2048, smollm2, smollm2_compile, smollm2_compile_graphs
+  --peer FILE        PyTorch's bench (bench/cuda/torch_peer.py), --peer_modes LIST of
+                     ${PEER_MODES.join(', ')}
   --configs DIR      sparsity files (default configs/sparsity)
   --no_verify        skips the verification
   --note TEXT        goes into the result
@@ -34,7 +34,7 @@ const HELP = `Milliseconds a step of LoRA, DoRA and SparseLoRA on Llama-3-8B's a
 
 const { values: flags } = parseArgs({
   options: {
-    ...{ rows: { type: 'string', default: [...ROWS, ...GENERATIONS].map(({ name }) => name).join() } },
+    ...{ rows: { type: 'string', default: MEASURED.join() } },
     ...{
       steps: { type: 'string', default: '50' },
       warmup: { type: 'string', default: '20' },

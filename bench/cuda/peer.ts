@@ -18,6 +18,12 @@ const SMOLLM2 = {
   ...{ B: '16', S: '130', O: '32', TARGETS: 'q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj' },
 };
 
+/** The rows that PyTorch's script can measure, by their names without `torch_`. */
+export const PEER_MODES: readonly string[] = [
+  ...['hf', 'liger', 'liger_full', 'dora', 'qlora', 'liger_2x2048', 'qlora_2x2048', 'qlora_checkpointed_2x2048'],
+  ...['smollm2', 'smollm2_compile', 'smollm2_compile_graphs'],
+];
+
 /** The script's mode and shape of a row's name without `torch_`: `hf`, `dora`, `liger_2x2048`, `qlora_checkpointed_2x2048`, `smollm2`, `smollm2_compile`. */
 function peerCall(name: string): { readonly mode: string; readonly shape: Readonly<Record<string, string>> } {
   if (name.startsWith('smollm2')) return { mode: name.replace(/^smollm2_?/, '') || 'hf', shape: SMOLLM2 };

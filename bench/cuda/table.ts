@@ -11,8 +11,8 @@ export interface GpuResult {
   readonly rows: readonly RowResult[];
 }
 
-/** What a row is, for people. */
-const TITLES: Readonly<Record<string, string>> = {
+/** What a row is, for people, in the order of the table; of each row that this bench can write (test/gpu-table.test.ts). */
+export const TITLES: Readonly<Record<string, string>> = {
   torch_hf: 'PyTorch + transformers + PEFT',
   torch_liger: 'PyTorch + PEFT + Liger',
   torch_liger_full: 'the same, Liger with fused linear cross-entropy and SwiGLU',
@@ -25,9 +25,12 @@ const TITLES: Readonly<Record<string, string>> = {
   sparselora_math10k_fp8: '**spft**, SparseLoRA `llama3-8b-math10k` on a base in FP8',
   sparselora_math10k_fp8_two_copies: 'the same, transposed weights kept',
   sparselora_csr_fp8: '**spft**, SparseLoRA `llama3-8b-csr` on a base in FP8',
+  dense_lora_fp8_kv_bf16: '**spft**, LoRA on a base in FP8, k and v in bf16',
+  sparselora_math10k_fp8_kv_bf16: 'the same, SparseLoRA `llama3-8b-math10k`',
   torch_qlora: 'PyTorch + PEFT + Liger + bitsandbytes, QLoRA in NF4',
   qlora_dense: '**spft**, QLoRA in NF4',
   sparseqlora_math10k: '**spft**, SparseQLoRA `llama3-8b-math10k`',
+  torch_qlora_2x2048: 'PyTorch + PEFT + Liger + bitsandbytes, QLoRA, 2 × 2048 tokens',
   torch_qlora_checkpointed_2x2048:
     'PyTorch + PEFT + Liger + bitsandbytes, QLoRA, 2 × 2048 tokens, gradient checkpointing',
   qlora_2x2048: '**spft**, QLoRA, 2 × 2048 tokens',

@@ -46,10 +46,11 @@ export const SPARSITY_KEYS = {
     { minimum: 0 },
   ),
   skipRandomTokens: boolean(false, 'Random tokens are computed densely, as many as have labels.'),
-  sparseOutputTokens: number(0, 'Fraction of the labelled tokens that is sparse after all.', {
-    minimum: 0,
-    maximum: 1,
-  }),
+  sparseOutputTokens: number(
+    0,
+    'Fraction of the labelled tokens that is sparse after all; these then have a say in which channels are kept.',
+    { minimum: 0, maximum: 1 },
+  ),
   sparseLoraBranch: boolean(false, 'Adapters skip dropped channels too.'),
   qkPerHead: boolean(false, 'Oracles keep the same number of channels in every head.'),
   qkvoSeqAvg: boolean(false, 'Average each sequence before estimating q, k, v and o.'),

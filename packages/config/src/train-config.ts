@@ -259,7 +259,11 @@ export const TRAIN_KEYS = {
   spftQkPerHead: optional(boolean(), null, 'Oracles keep the same number of channels in every head.'),
   spftQkvoSeqAvg: optional(boolean(), null, 'Average each sequence before estimating q, k, v and o.'),
   spftMlpSeqAvg: optional(boolean(), null, 'Average each sequence before estimating the MLP.'),
-  spftSparseOutputTokens: optional(number(fraction), null, 'Fraction of the labelled tokens that is sparse after all.'),
+  spftSparseOutputTokens: optional(
+    number(fraction),
+    null,
+    'Fraction of the labelled tokens that is sparse after all; these then have a say in which channels are kept.',
+  ),
   spftScoreTokens: optional(integer(atLeast0), null, 'So many tokens of each sequence give the scores; 0: all.'),
   spftScoreContextTokens: optional(boolean(), null, 'Scores come from the sparse tokens alone.'),
   spftCompensationRank: optional(
