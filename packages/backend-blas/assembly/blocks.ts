@@ -1,7 +1,7 @@
 /** @file Blocks of matrices, whose rows lie further apart than they are long: what a thread does with its part of a product while it is in its cache. */
 import { addRow } from './elementwise';
 import { swiglu, swigluGrad } from './rows';
-import { constant, sigmoidLanes } from './vector';
+import { constant, exp2Lanes } from './vector';
 
 /** Rows [from, to) of y = x + bias, of n numbers; x and y have rows `strideX` and `strideY` numbers apart. x, bias or both may be 0. x may be y. */
 export function startBlock(
@@ -90,37 +90,52 @@ export function swigluGradBlock(
   }
 }
 
-/** sums[j] += Σ (silu(gate)·up)² over `rows` rows of `n` numbers, `stride` apart, one after the other. */
+/**
+ * sums[j] += Σ (silu(g)·up)² / ln² 2 over `rows` rows of `n` numbers, `stride` apart, one after the other, where `gate` holds −g·log₂ e. So scaled, silu is a
+ * quotient of what is there, −gate / (1 + 2^gate) but for the factor, and its exponential is the short one of base 2.
+ */
 export function addGatedSquares(rows: i32, n: i32, gate: usize, up: usize, stride: i32, sums: usize): void {
-  const low = constant(0);
   const round = constant(1);
-  const log2e = constant(2);
-  const ln2 = constant(3);
-  const rest = constant(4);
-  const p0 = constant(5);
-  const p1 = constant(6);
-  const p2 = constant(7);
-  const p3 = constant(8);
-  const p4 = constant(9);
-  const p5 = constant(10);
   const one = constant(11);
   const high = constant(12);
+  const low = constant(13);
+  const c5 = constant(14);
+  const c4 = constant(15);
+  const c3 = constant(16);
+  const c2 = constant(17);
+  const c1 = constant(18);
   const bytes = <usize>n << 2;
   for (let r = 0; r < rows; r++) {
     let i: usize = 0;
     for (; i + 16 <= bytes; i += 16) {
-      const g = v128.load(gate + i);
-      const silu = f32x4.mul(g, sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one));
-      const h = f32x4.mul(silu, v128.load(up + i));
+      const h = gated(v128.load(gate + i), v128.load(up + i), high, low, round, c5, c4, c3, c2, c1, one);
       v128.store(sums + i, f32x4.add(v128.load(sums + i), f32x4.mul(h, h)));
     }
     for (; i < bytes; i += 4) {
-      const g = v128.load32_splat(gate + i);
-      const silu = f32x4.mul(g, sigmoidLanes(g, high, low, round, log2e, ln2, rest, p0, p1, p2, p3, p4, p5, one));
-      const h = f32x4.extract_lane(silu, 0) * load<f32>(up + i);
+      const lanes = gated(v128.load32_splat(gate + i), v128.load32_splat(up + i), high, low, round, c5, c4, c3, c2, c1, one);
+      const h = f32x4.extract_lane(lanes, 0);
       store<f32>(sums + i, load<f32>(sums + i) + h * h);
     }
     gate += <usize>stride << 2;
     up += <usize>stride << 2;
   }
+}
+
+/** −silu(g)·up / ln 2, where z is −g·log₂ e. */
+@inline
+function gated(
+  z: v128,
+  up: v128,
+  high: v128,
+  low: v128,
+  round: v128,
+  c5: v128,
+  c4: v128,
+  c3: v128,
+  c2: v128,
+  c1: v128,
+  one: v128,
+): v128 {
+  const e = exp2Lanes(f32x4.pmin(z, high), low, round, c5, c4, c3, c2, c1, one);
+  return f32x4.div(f32x4.mul(z, up), f32x4.add(e, one));
 }
