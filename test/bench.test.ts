@@ -67,8 +67,11 @@ describe('bench:sparsity', () => {
     expect(tf.memory().numTensors).toBe(before);
     expect(result.sparsity).toEqual({ 0: { mlp: 0.5, selfAttn: 0.5 } });
     const { predicted, measured } = result.prediction!;
-    expect(Number.isFinite(predicted)).toBe(true);
-    expect(sparsityTable(result)).toContain(`predicts ${predicted.toFixed(3)} of LoRA's time`);
+    expect(Number.isFinite(predicted.planned)).toBe(true);
+    expect(Number.isFinite(predicted.byLayer)).toBe(true);
+    expect(sparsityTable(result)).toContain(
+      `predicts ${predicted.planned.toFixed(3)} of LoRA's time, by one layer's times alone ${predicted.byLayer.toFixed(3)}`,
+    );
     expect(measured).toBeCloseTo(1 - result.gains[0]!.wall * (1 - result.methods[1]!.flopsShare));
     const [lora, sparse, all] = result.methods;
     expect(lora!.flopsShare).toBe(1);

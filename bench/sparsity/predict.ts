@@ -1,11 +1,11 @@
 /**
- * @file What a plan by time would predict of a sparse step: out of one layer's times (`spft sparsity plan --time`), by the planner's own stopwatch and
- * model of times.
+ * @file What a plan by time would predict of a sparse step (`spft sparsity plan --time`): out of one layer's times, and of steps with a module sparse in
+ * the shape's sparse layers where the planner takes all of them, by its own stopwatch and model of times.
  */
 import type { SpftModel } from '@spft/estimator';
 import type { LlamaForCausalLM, TrainableModel } from '@spft/models';
 import { getPeftModel } from '@spft/peft';
-import { type LayerTime, StepTimer, type TimedWork, TimeModel } from '@spft/trainer';
+import { type JointTime, type LayerTime, StepTimer, type TimedWork, TimeModel } from '@spft/trainer';
 import { ADAPTER, sparsePlan } from '../model/methods.js';
 import type { BenchBatch } from '../model/random-model.js';
 import type { BenchShape } from '../model/shapes.js';
@@ -17,16 +17,24 @@ export interface PredictOptions {
   readonly now: () => number;
 }
 
+/** Shares of a dense step's time that a step of the shape takes. */
+export interface PredictedShares {
+  /** By times of one layer alone. */
+  readonly byLayer: number;
+  /** As a plan tells it: corrected by steps. */
+  readonly planned: number;
+}
+
 /**
- * Share of a dense step's time that a step of the shape takes. Adapters are attached to the model meanwhile, which must have none.
+ * Adapters are attached to the model meanwhile, which must have none.
  * @param batch with sparse rows.
  */
-export async function predictedShare(
+export async function predictedShares(
   model: LlamaForCausalLM,
   shape: BenchShape,
   batch: BenchBatch,
   { rank, channelMultiple, now }: PredictOptions,
-): Promise<number> {
+): Promise<PredictedShares> {
   const peft = getPeftModel(
     model,
     { r: rank, loraAlpha: 2 * rank, targetModules: [...ADAPTER.targetModules] },
@@ -52,24 +60,37 @@ export async function predictedShare(
     ];
     // All that a stopwatch reads of it.
     const spft = { host: model, plan, variables: peft.variables } as unknown as SpftModel<TrainableModel>;
-    const [step, whole, ...seconds] = await new StepTimer(spft, model, { now }).seconds(works);
+    const timer = new StepTimer(spft, model, { now });
+    const [step, whole, ...seconds] = await timer.seconds(works);
     const sparseTokens = 1 - batch.layout.denseTokens / batch.layout.tokens;
     const moduleOf = { mlp: 'mlp', selfAttn: 'self_attn' } as const;
-    const times = new TimeModel({
+    const joint: JointTime[] = [];
+    for (const { part, level } of modules) {
+      const of = layers.filter((n) => shape.sparsity.get(n)![part] === level);
+      const sparse = new Map(of.map((n) => [n, { mlp: 0, selfAttn: 0, [part]: level }]));
+      const [beside, taken] = await timer.seconds([
+        { part: 'step', ...dense },
+        { part: 'step', batch: timed, layers: sparse },
+      ]);
+      joint.push({
+        ...{ module: moduleOf[part], sparsity: level, sparseTokens },
+        ...{ share: taken! / beside!, layers: of.length },
+      });
+    }
+    const times = {
       ...{ step: step!, layer: whole! },
       sparse: modules.map(
         ({ part, level }, n): LayerTime => ({
           ...{ module: moduleOf[part], sparsity: level, sparseTokens, seconds: seconds[n]! },
         }),
       ),
-    });
-    let share = 1;
-    for (const of of shape.sparsity.values()) {
-      for (const part of ['mlp', 'selfAttn'] as const) {
-        if (of[part] > 0) share -= times.saving(moduleOf[part], of[part], sparseTokens);
-      }
-    }
-    return share;
+    };
+    const share = (model: TimeModel) =>
+      [...shape.sparsity.values()]
+        .flatMap((of) => (['mlp', 'selfAttn'] as const).map((part) => ({ part, level: of[part] })))
+        .filter(({ level }) => level > 0)
+        .reduce((sum, { part, level }) => sum - model.saving(moduleOf[part], level, sparseTokens), 1);
+    return { byLayer: share(new TimeModel(times)), planned: share(new TimeModel({ ...times, joint })) };
   } finally {
     plan.estimator.dispose();
     peft.dispose();

@@ -12,7 +12,7 @@ import { verify } from '../model/verify.js';
 import { aligned } from '../support/aligned.js';
 import { type Quantiles, quantiles } from '../support/quantiles.js';
 import { clockKernels, type KernelTime } from './kernels.js';
-import { predictedShare } from './predict.js';
+import { type PredictedShares, predictedShares } from './predict.js';
 
 /** Of one method. */
 export interface StepTimes {
@@ -40,7 +40,7 @@ export interface Gain {
 /** What a plan by time predicts of the sparse step with scores of means, beside what it took: shares of LoRA's time by one clock. */
 export interface Prediction {
   readonly clock: 'processor' | 'wall';
-  readonly predicted: number;
+  readonly predicted: PredictedShares;
   /** Median over rounds of that round's ratio. */
   readonly measured: number;
 }
@@ -176,7 +176,7 @@ export async function measureSparsity(options: SparsityOptions): Promise<Sparsit
     // On one thread, the clock that hardly depends on what else the machine does.
     const clock = process.env.SPFT_THREADS === '1' ? 'processor' : 'wall';
     const now = clock === 'processor' ? processorSeconds : () => performance.now() / 1000;
-    const predicted = await predictedShare(model, shape, sparse[0]!.batch, { rank, channelMultiple, now });
+    const predicted = await predictedShares(model, shape, sparse[0]!.batch, { rank, channelMultiple, now });
     prediction = { clock, predicted, measured: 1 - gains[0]![clock] * (1 - methods[1]!.flopsShare) };
   }
   model.dispose();
@@ -221,7 +221,8 @@ export function sparsityTable({ methods, gains, prediction }: SparsityResult): s
   const head = ['ms on processors', ...methods.flatMap(({ name }) => ['calls', name])];
   const said =
     prediction &&
-    `a plan by time predicts ${prediction.predicted.toFixed(3)} of LoRA's time by one layer's times; measured ${prediction.measured.toFixed(3)} (${prediction.clock})`;
+    `a plan by time predicts ${prediction.predicted.planned.toFixed(3)} of LoRA's time, by one layer's times alone ` +
+      `${prediction.predicted.byLayer.toFixed(3)}; measured ${prediction.measured.toFixed(3)} (${prediction.clock})`;
   const parts = [
     aligned(rows),
     ...(said ? [said] : []),

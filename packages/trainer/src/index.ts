@@ -82,7 +82,7 @@ export {
 export { type PlanTextFacts, planText, stepShares } from './plan/plan-text.js';
 export { renderPlan } from './plan/render-plan.js';
 export { mostSaving, type PlanOption, type SolvedPlan, solvePlan } from './plan/solve-plan.js';
-export { type LayerTime, type SparseModule, type StepTimes, TimeModel } from './plan/time-model.js';
+export { type JointTime, type LayerTime, type SparseModule, type StepTimes, TimeModel } from './plan/time-model.js';
 export type { PlanBudget } from './plan/unmet-budget.js';
 export { metricNames } from './record/metric-names.js';
 export { type MetricSink, ModuleStatistics } from './record/module-statistics.js';

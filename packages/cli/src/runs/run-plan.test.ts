@@ -39,7 +39,7 @@ describe('spft sparsity plan', () => {
     expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2 + 2);
     expect(first.stderr).not.toContain('measurements were there');
     // This machine's times, whatever they are.
-    expect(text).toMatch(/of a dense one's FLOPs and [\d.]+ % of its time \(predicted by a layer's\)/);
+    expect(text).toMatch(/of a dense one's FLOPs and [\d.]+ % of its time \(predicted by a layer's and a step's\)/);
     expect(text).toMatch(/# Time of a layer .*: mlp 0\.5: [\d.]+, 0\.9: [\d.]+; self_attn 0\.5: /);
     expect(numbers.time).toBeGreaterThan(0);
     expect(Object.keys(numbers.layerTimes)).toEqual(['mlp', 'self_attn']);
@@ -111,7 +111,7 @@ describe('spft sparsity plan', () => {
     await run('timed.yaml', clock(0.5));
     const text = await readFile(at.path('timed.yaml'), 'utf8');
     expect(text).toMatch(
-      /% of a dense one's FLOPs and 90\.0 % of its time \(predicted by a layer's; 90\.0 % measured\)/,
+      /% of a dense one's FLOPs and 90\.0 % of its time \(predicted by a layer's and a step's; 90\.0 % measured\)/,
     );
     const { sparsity } = SpftConfig.fromText(text, 'timed.yaml');
     const sparse = Object.entries(sparsity).filter(([, value]) => value > 0);

@@ -17,7 +17,7 @@ import { type CollatedBatch, collate } from '../batch/collate.js';
 import { countLabels, type Sample } from '../batch/samples.js';
 import { TrainerError } from '../errors.js';
 import type { Stopwatch, TimedWork } from './measure-times.js';
-import { type LayerTime, SPARSE_MODULES, type SparseModule, TimeModel } from './time-model.js';
+import { type JointTime, type LayerTime, SPARSE_MODULES, type SparseModule, TimeModel } from './time-model.js';
 
 /** Sparsity by module, `layers.3.mlp`; those that stay dense are missing. */
 export type Sparsities = ReadonlyMap<string, number>;
@@ -192,7 +192,7 @@ export class Measurements {
     return counted;
   }
 
-  /** Times of a step and of one layer with either module at a few sparsities; null where nobody tells times. */
+  /** Times of a step, of one layer with either module at a few sparsities, and of steps with either in all layers; null where nobody tells times. */
   async times(tails: readonly number[], levels: readonly number[]): Promise<TimeModel | null> {
     const { timing } = this.#request;
     if (!timing) return null;
@@ -220,14 +220,39 @@ export class Measurements {
       ]),
     ];
     const seconds = await this.#seconds(works, 'times of a layer');
+    const joint: (JointTime | null)[] = [];
+    for (const module of SPARSE_MODULES) joint.push(await this.#jointTime(tails, levels, module));
     return new TimeModel({
-      ...{ step: seconds[0]!, layer: seconds[1]! },
+      ...{ step: seconds[0]!, layer: seconds[1]!, joint: joint.filter((time) => time !== null) },
       sparse: sparse.map(
         ({ tail, module, level }, n): LayerTime => ({
           ...{ module, sparsity: level, sparseTokens: this.sparseShare(tail), seconds: seconds[n + 2]! },
         }),
       ),
     });
+  }
+
+  /** Of a module in all layers, at the middle of the levels and tails, from which others differ least; null where nothing of it is saved. */
+  async #jointTime(
+    tails: readonly number[],
+    levels: readonly number[],
+    module: SparseModule,
+  ): Promise<JointTime | null> {
+    const [tail, sparsity] = [middleOf(tails), middleOf(levels)];
+    const parts = Array.from({ length: this.layerCount }, (_, layer) => `layers.${layer}.${module}`)
+      .map((name): [string, number] => [name, this.#part(tail, name, sparsity)])
+      .filter(([, part]) => part > 0);
+    if (parts.length === 0) return null;
+    const everywhere = new Map(parts.map(([name]) => [name, sparsity]));
+    const share = await this.timeShare(tail, everywhere, `time with every ${module} sparse`);
+    const layers = parts.reduce((sum, [, part]) => sum + part, 0);
+    return { module, sparsity, sparseTokens: this.sparseShare(tail), share, layers };
+  }
+
+  /** As how much of the timed layer's a module counts: as much less as is saved less arithmetic, as in the last layer. */
+  #part(tail: number, module: string, level: number): number {
+    const ofTimed = this.saving(tail, `layers.${this.timedLayer}.${module.split('.').at(-1)}`, level);
+    return ofTimed > 0 ? Math.max(0, this.saving(tail, module, level) / ofTimed) : 0;
   }
 
   /** A layer that is neither the first nor the last, where there are three. */
@@ -241,19 +266,14 @@ export class Measurements {
     return 1 - denseTokens / tokens;
   }
 
-  /**
-   * Share of a dense step's time that one sparse module saves, below 0 where it is slower: the timed layer's, or as much less of it as is saved less
-   * arithmetic, as in the last layer.
-   */
+  /** Share of a dense step's time that one sparse module saves, below 0 where it is slower. */
   timeSaving(model: TimeModel, tail: number, module: string, level: number): number {
     const kind = module.split('.').at(-1) as SparseModule;
-    const ofTimed = this.saving(tail, `layers.${this.timedLayer}.${kind}`, level);
-    const part = ofTimed > 0 ? Math.max(0, this.saving(tail, module, level) / ofTimed) : 0;
-    return part * model.saving(kind, level, this.sparseShare(tail));
+    return this.#part(tail, module, level) * model.saving(kind, level, this.sparseShare(tail));
   }
 
   /** Share of a dense step's time that the plan takes as a whole, both measured in turns. */
-  async timeShare(tail: number, sparsity: Sparsities): Promise<number> {
+  async timeShare(tail: number, sparsity: Sparsities, what = 'time of the plan'): Promise<number> {
     const batch = this.#timedBatch(tail);
     const key = `tail ${tail}: ${keyOf(sparsity)}`;
     const [dense, sparse] = await this.#seconds(
@@ -261,7 +281,7 @@ export class Measurements {
         [`step beside ${key}`, { part: 'step', batch, layers: new Map() }],
         [`step, ${key}`, { part: 'step', batch, ...this.#work(sparsity) }],
       ],
-      'time of the plan',
+      what,
     );
     return sparse! / dense!;
   }
@@ -294,6 +314,11 @@ export class Measurements {
       0,
     );
   }
+}
+
+/** Of an odd number of them the middle one, else the lower of two. */
+export function middleOf(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)]!;
 }
 
 function inBatches(samples: readonly Sample[], batchSize: number): Sample[][] {

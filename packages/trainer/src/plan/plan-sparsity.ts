@@ -4,8 +4,9 @@
  *
  * Measured is the loss of the labelled tokens before training, dense and with one module sparse at a time. As losses of many sparse modules
  * together are not the sum of their losses, a first solution is measured as a whole, with each third of the depth made dense in turn; what a third
- * costs there corrects its modules' shares, and the better of the two solutions stays. A budget of time is treated likewise: one layer's times say what each
- * module saves, modules that are not faster stay dense, and the solution's own time, measured as a whole, corrects what it may save.
+ * costs there corrects its modules' shares, and the better of the two solutions stays. A budget of time is treated likewise: one layer's times, corrected by
+ * those of steps with a module sparse in all layers, say what each module saves, modules that are not faster stay dense, and the solution's own time, measured
+ * as a whole, corrects what it may save.
  *
  * Attention stays dense where MLPs alone meet the budget. Sparse attention costs hardly any loss before training, but much after it (docs/ACCURACY.md): what is
  * measured here is what a model computes, and not what its adapters then learn.
@@ -16,7 +17,7 @@ import type { SampleSource } from '../batch/sample-source.js';
 import type { Sample } from '../batch/samples.js';
 import { TrainerError } from '../errors.js';
 import { sampleEvenly } from './calibration-data.js';
-import { layerOf, Measurements, type MeasurementsRequest, type Sparsities } from './plan-measurements.js';
+import { layerOf, Measurements, type MeasurementsRequest, middleOf, type Sparsities } from './plan-measurements.js';
 import { mostSaving, type PlanOption, type SolvedPlan, solveMlpFirst } from './solve-plan.js';
 import { SPARSE_MODULES, type SparseModule, type TimeModel } from './time-model.js';
 import { budgetProblem, type PlanBudget, type UnmetFacts, unmetBudget } from './unmet-budget.js';
@@ -44,7 +45,7 @@ export interface SparsityPlanning {
   readonly flops: number;
   /** The same of the whole run, with the steps that are dense. */
   readonly runFlops: number;
-  /** Share of a dense step's time, and of a dense run's, that is predicted by one layer's times; null where nothing was timed. */
+  /** Share of a dense step's time, and of a dense run's, that is predicted by one layer's times and a few steps'; null where nothing was timed. */
   readonly time: number | null;
   readonly runTime: number | null;
   /** Share of a dense step's time, measured with the plan as a whole: for a budget of time. */
@@ -167,11 +168,12 @@ class PlanSearch {
   async #measureModules(): Promise<void> {
     const { measure } = this;
     const { levels, tails } = this.goal;
-    const middle = tails[Math.floor((tails.length - 1) / 2)]!;
+    const middle = middleOf(tails);
     const modules = Array.from({ length: measure.layerCount }, (_, n) =>
       SPARSE_MODULES.map((module) => `layers.${n}.${module}`),
     ).flat();
-    measure.total = 2 + modules.length * levels.length + tails.length * (2 + THIRDS);
+    const timings = 1 + SPARSE_MODULES.length;
+    measure.total = 1 + timings + modules.length * levels.length + tails.length * (2 + THIRDS);
     this.#times = await measure.times(tails, levels);
     this.#denseLoss = await measure.loss(middle, new Map());
     for (const module of modules) {

@@ -68,7 +68,9 @@ export function stepShares({ flops, time, measuredTime }: SparsityPlanning): str
   const ofFlops = `${percent(flops)} of a dense one's FLOPs`;
   if (time === null) return ofFlops;
   const how =
-    measuredTime === null ? "predicted by a layer's" : `predicted by a layer's; ${percent(measuredTime)} measured`;
+    measuredTime === null
+      ? "predicted by a layer's and a step's"
+      : `predicted by a layer's and a step's; ${percent(measuredTime)} measured`;
   return `${ofFlops} and ${percent(time)} of its time (${how})`;
 }
 
