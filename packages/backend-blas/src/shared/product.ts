@@ -25,6 +25,9 @@ export interface Product {
 const SMALL = 2e6;
 const LARGE = 1e9;
 
+/** OpenBLAS packs the operands of a product of more multiplications. */
+export const UNPACKED = 1e6;
+
 /** Adds it to the current chunk, whole. */
 export function addProduct(
   pool: Pool,

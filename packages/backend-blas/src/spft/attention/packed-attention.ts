@@ -14,13 +14,11 @@ import type { AttentionAttributes } from '@spft/sparse-ops/backend';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Place } from '../../backend.js';
 import type { BlasKernel, Call } from '../../shared/call.js';
+import { UNPACKED } from '../../shared/product.js';
 import { inScratch } from '../../threads/pool.js';
 
 /** Rows of a tile, of all heads of a group together. More would waste more on keys that a query does not see, fewer make more calls. */
 const TILE_ROWS = 96;
-
-/** OpenBLAS packs the operands of a product of more multiplications. */
-const UNPACKED = 1e6;
 
 /** Keys of a block. */
 const BLOCK = 128;

@@ -7,11 +7,11 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Place } from '../../backend.js';
 import type { NativeAddress } from '../../library/blas.js';
 import type { BlasKernel, Call } from '../../shared/call.js';
-import { addProduct, multiply } from '../../shared/product.js';
+import { addProduct, multiply, UNPACKED } from '../../shared/product.js';
 import { inScratch } from '../../threads/pool.js';
 
-/** Of a block: its two estimates fit into a core's cache, and OpenBLAS multiplies so few numbers without packing them. */
-const ROWS = 64;
+/** Of a block at most: its two estimates fit into a core's cache. */
+const ROWS = 128;
 const COLUMNS = 512;
 
 export const gatedScores: BlasKernel<'SpftGatedScores'> = (call, { x, ...predictors }) => {
@@ -40,13 +40,14 @@ export function scoreGated(
   const [gateAt, upAt] = [call.native(gateB!), call.native(upB!)];
   const parts = Math.max(Math.ceil(n / COLUMNS), Math.min(2 * pool.threads, Math.ceil(n / 64)));
   const step = 16 * Math.ceil(n / parts / 16);
-  pool.reserveScratch(8 * ROWS * step);
-  const [gate, up] = [inScratch(0), inScratch(4 * ROWS * step)];
+  const blockRows = Math.max(16, Math.min(ROWS, Math.floor(UNPACKED / (step * r) / 16) * 16));
+  pool.reserveScratch(8 * blockRows * step);
+  const [gate, up] = [inScratch(0), inScratch(4 * blockRows * step)];
   for (let j = 0; j < n; j += step) {
     const columns = Math.min(step, n - j);
     pool.call('zero', scores + 4 * j, 4 * columns);
-    for (let t = 0; t < T; t += ROWS) {
-      const size = { m: Math.min(ROWS, T - t), n: columns, k: r };
+    for (let t = 0; t < T; t += blockRows) {
+      const size = { m: Math.min(blockRows, T - t), n: columns, k: r };
       const row = p + 8 * t * r;
       addProduct(pool, { ...size, a: [row, 2 * r], b: [gateAt + 4 * j, n], c: [gate, step] });
       addProduct(pool, { ...size, a: [row + 4 * r, 2 * r], b: [upAt + 4 * j, n], c: [up, step] });
