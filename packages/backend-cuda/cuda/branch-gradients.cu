@@ -134,15 +134,34 @@ extern "C" __global__ void __launch_bounds__(256, RANK == 32 ? 2 : 1)
   }
 }
 
+// Of parts from the n-th on eight, zeros where there are none left.
+__device__ __forceinline__ void load_parts(float (&to)[8][4], const float* parts, i64 stride, int n, int count) {
+#pragma unroll
+  for (int k = 0; k < 8; k++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) to[k][i] = 0.0f;
+    if (n + k < count) load_vector<4>(parts + (n + k) * stride, to[k]);
+  }
+}
+
+// Eight parts are loaded while those before are added: the compiler would put each load beside its sum, and wait for each.
 __device__ __forceinline__ void total(const float* parts, i64 stride, int count, float scale, float (&sum)[4]) {
+  float part[8][4];
+  load_parts(part, parts, stride, 0, count);
 #pragma unroll
   for (int i = 0; i < 4; i++) sum[i] = 0.0f;
-#pragma unroll 4
-  for (int n = 0; n < count; n++) {
-    float part[4];
-    load_vector<4>(parts + n * stride, part);
+#pragma unroll 1
+  for (int n = 8; n < count + 8; n += 8) {
+    float next[8][4];
+    load_parts(next, parts, stride, n, count);
 #pragma unroll
-    for (int i = 0; i < 4; i++) sum[i] += part[i];
+    for (int k = 0; k < 8; k++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        sum[i] += part[k][i];
+        part[k][i] = next[k][i];
+      }
+    }
   }
 #pragma unroll
   for (int i = 0; i < 4; i++) sum[i] *= scale;
@@ -150,15 +169,17 @@ __device__ __forceinline__ void total(const float* parts, i64 stride, int count,
 
 // dh [rows, all] and db [out, rank] of each layer from the parts of `stretches` of rows and all blocks of columns. A thread has four numbers: first all
 // of dh, then of dB. Where `row_scales` is not null, rows of dh times these are written too, to `scaled`.
-extern "C" __global__ void branch_totals(const float* dh_parts, const float* db_parts, const float* row_scales, bf16* dh, bf16* scaled, float* db0, float* db1, float* db2, int rows, int stretches,
+extern "C" __global__ void __launch_bounds__(256)
+    branch_totals(const float* dh_parts, const float* db_parts, const float* row_scales, bf16* dh, bf16* scaled, float* db0, float* db1, float* db2, int rows, int stretches,
                                          int all, int out0, int out1, int out2, int rank0, int rank1, int rank2, float s0, float s1, float s2) {
   const int blocks0 = blocks_of(out0), blocks1 = blocks_of(out1), blocks = blocks0 + blocks1 + blocks_of(out2);
   i64 n = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   const i64 of_dh = (i64)rows * (all / 4);
   float sum[4];
   if (n < of_dh) {
-    const i64 row = n / (all / 4);
-    const int column = (int)(n % (all / 4)) * 4;
+    // The parts of 2^32 fours would take more memory than there is.
+    const i64 row = (u32)n / (u32)(all / 4);
+    const int column = (int)((u32)n % (u32)(all / 4)) * 4;
     int r = column, block = 0, count = blocks0;
     float s = s0;
     if (r >= rank0) {
