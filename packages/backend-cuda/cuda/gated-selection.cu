@@ -14,7 +14,7 @@
 // Sequences whose shares of scores it reads at a time.
 #define SEQUENCES 16
 // Rows that a thread reads at a time: by the registers that they take.
-#define UNROLL (32 / (int)sizeof(X))
+#define UNROLL (16 / (int)sizeof(X))
 
 __device__ __forceinline__ float sigmoid(float z) { return ptx_reciprocal(1.0f + ptx_exp2(-1.4426950408889634f * z)); }
 
@@ -53,10 +53,20 @@ template <typename T> struct Stored8 {
   }
 };
 
-// Has what lies behind an address brought to the second cache.
+// Has what lies behind an address brought to the second cache, a part of it by each sequence's block.
 __device__ __forceinline__ void prefetch(const void* from, int bytes) {
 #pragma unroll 1
-  for (int at = 128 * threadIdx.x; at < bytes; at += 128 * BLOCK) ptx_prefetch((const char*)from + at);
+  for (int at = 128 * (blockIdx.y * BLOCK + threadIdx.x); at < bytes; at += 128 * BLOCK * gridDim.y) ptx_prefetch((const char*)from + at);
+}
+
+// Begins to copy `count` numbers, whole pieces of 16 bytes, to shared memory, where `to` is after them then. Returns where they will be.
+template <typename T> __device__ __forceinline__ const T* copy_ahead(char*& to, const T* from, int count) {
+  char* const begin = to;
+  const int bytes = count * (int)sizeof(T);
+#pragma unroll 1
+  for (int at = 16 * threadIdx.x; at < bytes; at += 16 * BLOCK) ptx_copy_async_16(begin + at, (const char*)from + at, true);
+  to += bytes;
+  return (const T*)begin;
 }
 
 // The sum over a warp of v[lane / 4].
@@ -81,18 +91,27 @@ __device__ __forceinline__ float fold(const float (&v)[RANKS]) {
 
 // x [T, inputs], whose rows of sequence b are `rows`[starts[b]] up to `rows`[starts[b + 1]]; a [inputs, r] and b [r, n], r at most RANKS. parts [sequences,
 // gridDim.x, 2, RANKS] and squares [sequences, n] are for what blocks leave to the last one; tickets [1 + sequences] are 0, and are so again at the end.
-// blockIdx.y is the sequence; `width` is a multiple of 8, at most 8·BLOCK. Shared memory has room for 8·BLOCK + width numbers, and for n.
+// blockIdx.y is the sequence; `width` is a multiple of 8, at most 8·BLOCK. Shared memory has room for 8·BLOCK + width numbers, and for n; from number `tables`
+// on, if that is not 0, for the predictors, whose sizes are multiples of 16 bytes then.
 extern "C" __global__ void __launch_bounds__(BLOCK)
     gated_selection(const X* x, const int* rows, const int* starts, const TYPE_A* gate_a, const TYPE_A* up_a, const TYPE_B* gate_b, const TYPE_B* up_b,
-                    float* parts, float* squares, int* tickets, int* indices, int inputs, int width, int r, int n, int kept, int x_aligned, int a_aligned) {
+                    float* parts, float* squares, int* tickets, int* indices, int inputs, int width, int r, int n, int kept, int x_aligned, int a_aligned, int tables) {
   SPFT_DYNAMIC_SHARED(float, shared);
   __shared__ float of_warp[BLOCK / 32][RANKS];
   __shared__ __align__(16) float product[2 * RANKS];
+  __shared__ int list[BLOCK];
   float* const mean = shared + 8 * BLOCK;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
   const int sequence = blockIdx.y, sequences = gridDim.y, begin = starts[sequence], end = starts[sequence + 1], first = width * blockIdx.x;
-  // What is read after x is on its way before it, where this block is sure to read it.
-  if (gridDim.x == 1) {
+  // What is read after x is on its way before it, where blocks are sure to read it: to shared memory, if there is room.
+  if (tables) {
+    char* to = (char*)(shared + tables);
+    gate_a = copy_ahead(to, gate_a, inputs * r);
+    up_a = copy_ahead(to, up_a, inputs * r);
+    gate_b = copy_ahead(to, gate_b, n * r);
+    up_b = copy_ahead(to, up_b, n * r);
+    ptx_copy_async_commit();
+  } else if (gridDim.x == 1) {
     prefetch(gate_a, inputs * r * (int)sizeof(TYPE_A));
     prefetch(up_a, inputs * r * (int)sizeof(TYPE_A));
     prefetch(gate_b, n * r * (int)sizeof(TYPE_B));
@@ -101,37 +120,45 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 
   // A thread has an octet of columns of every `down`-th row.
   const int octets = width / 8, down = BLOCK / octets, row = thread / octets, column = first + thread % octets * 8, left = inputs - column;
+  // Rows of the sequence that are listed at a time: as many for each thread.
+  const int turn = BLOCK / down * down;
   float sum[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-  if (row < down && left > 0 && x_aligned) {
 #pragma unroll 1
-    for (int at = begin + row; at < end; at += UNROLL * down) {
-      u32 from[UNROLL];
+  for (int from = begin; from < end; from += turn) {
+    const int count = min(turn, end - from);
+    if (thread < count) list[thread] = rows[from + thread];
+    __syncthreads();
+    if (row < down && left > 0 && x_aligned) {
+#pragma unroll 1
+      for (int at = row; at < count; at += UNROLL * down) {
+        Stored8<X> of[UNROLL] = {};
 #pragma unroll
-      for (int u = 0; u < UNROLL; u++) from[u] = rows[min(at + u * down, end - 1)];
+        for (int u = 0; u < UNROLL; u++) {
+          if (at + u * down < count) of[u].load(x + (i64)list[at + u * down] * inputs + column);
+        }
 #pragma unroll
-      for (int u = 0; u < UNROLL; u++) ptx_keep(from[u]);
-      Stored8<X> of[UNROLL];
+        for (int u = 0; u < UNROLL; u++) of[u].keep();
 #pragma unroll
-      for (int u = 0; u < UNROLL; u++) of[u].load(x + (i64)from[u] * inputs + column);
+        for (int u = 0; u < UNROLL; u++) {
 #pragma unroll
-      for (int u = 0; u < UNROLL; u++) of[u].keep();
+          for (int i = 0; i < 8; i++) sum[i] += of[u][i];
+        }
+      }
+    } else if (row < down && left > 0) {
+#pragma unroll 1
+      for (int at = row; at < count; at += down) {
+        float of[8];
+        load_octet(x + (i64)list[at] * inputs + column, left, false, of);
 #pragma unroll
-      for (int u = 0; u < UNROLL; u++) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) sum[i] += at + u * down < end ? of[u][i] : 0.0f;
+        for (int i = 0; i < 8; i++) sum[i] += of[i];
       }
     }
-  } else if (row < down && left > 0) {
-#pragma unroll 1
-    for (int at = begin + row; at < end; at += down) {
-      float of[8];
-      load_octet(x + (i64)rows[at] * inputs + column, left, false, of);
-#pragma unroll
-      for (int i = 0; i < 8; i++) sum[i] += of[i];
-    }
+    __syncthreads();
   }
+  ptx_copy_async_wait<0>();
   store_vector(shared + 8 * thread, sum);
   __syncthreads();
+#pragma unroll 1
   for (int c = thread; c < width; c += BLOCK) {
     float total = 0.0f;
 #pragma unroll 4

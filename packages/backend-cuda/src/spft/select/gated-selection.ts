@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { aligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
-import { C_TYPE } from '../../storage.js';
+import { BYTES, C_TYPE } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { choiceLane, LANE } from '../project/layers.js';
 import { sequenceMeans } from '../tokens/sequence-means.js';
@@ -13,11 +13,14 @@ import { topK } from './top-k-selection.js';
 /** As in the kernel; scores lie in shared memory. */
 const [BLOCK, RANKS, MOST_SEQUENCES, MOST_CHANNELS] = [512, 8, 64, 8192];
 /** Scores that a thread chooses among, by which the kernel is compiled. */
-const HELD = [6, MOST_CHANNELS / BLOCK] as const;
+const HELD = [3, 6, MOST_CHANNELS / BLOCK] as const;
 /** Numbers of x that a block may read where that takes no longer than what follows, and blocks that there are if sequences are few. */
 const [NUMBERS, BLOCKS] = [2 ** 16, 16];
 /** Columns of a block, at least so many: a line of memory. */
 const COLUMNS = 64;
+
+/** More bytes of shared memory than the kernel takes beside what it is launched with. */
+const STATIC_BYTES = 2 ** 14;
 
 const TICKETS = 4 * (1 + MOST_SEQUENCES);
 
@@ -52,7 +55,7 @@ const gatedSelection: CudaKernel<'SpftGatedSelection'> = ({
       }
       const both = (one: tf.TensorInfo, other: tf.TensorInfo) => {
         const type = typeOf(backend, one, other);
-        return [C_TYPE[type], ...[one, other].map((info) => scope.address(info, type))] as const;
+        return [type, ...[one, other].map((info) => scope.address(info, type))] as const;
       };
       const X = typeOf(backend, x);
       const from = scope.address(x, X);
@@ -63,14 +66,23 @@ const gatedSelection: CudaKernel<'SpftGatedSelection'> = ({
       const parts = scope.temporary(backend.output([sequences, across, 2, RANKS], 'float32', 'f32'));
       const squares = scope.temporary(backend.output([sequences, n], 'float32', 'f32'));
       const indices = scope.output([kept], 'int32');
-      const kernel = backend.kernel('gated-selection', 'gated_selection', `${'p'.repeat(11)}${'i'.repeat(7)}`, {
-        ...{ X: C_TYPE[X], TYPE_A: A, TYPE_B: B, PER_THREAD: HELD.find((count) => n <= BLOCK * count)! },
+      const kernel = backend.kernel('gated-selection', 'gated_selection', `${'p'.repeat(11)}${'i'.repeat(8)}`, {
+        ...{ X: C_TYPE[X], TYPE_A: C_TYPE[A], TYPE_B: C_TYPE[B] },
+        PER_THREAD: HELD.find((count) => n <= BLOCK * count)!,
       });
       const lists = [backend.constant(rowOfToken), backend.constant(sequenceStarts)];
       const ours = [backend.address(parts), backend.address(squares), ticketsOf(backend, gateA)];
       const addresses = [from, ...lists, ...ofA, ...ofB, ...ours, backend.address(indices)];
-      const numbers = [inputs, width, r, n, kept, aligned(inputs, from), aligned(r, ...ofA)];
-      const shared = 4 * Math.max(8 * BLOCK + width, n);
+      // Predictors are copied to shared memory while means are made, where there is room for them.
+      const bytes = [inputs * r * BYTES[A], n * r * BYTES[B]] as const;
+      const tables = 4 * Math.ceil(Math.max(8 * BLOCK + width, n) / 4);
+      const withTables = 4 * tables + 2 * (bytes[0] + bytes[1]);
+      const copied =
+        across === 1 &&
+        withTables + STATIC_BYTES <= backend.device.info.sharedBytes &&
+        [...bytes, ...ofA, ...ofB].every((number) => number % 16 === 0);
+      const shared = copied ? withTables : 4 * tables;
+      const numbers = [inputs, width, r, n, kept, aligned(inputs, from), aligned(r, ...ofA), copied ? tables : 0];
       backend.launch(kernel, [across, sequences], [BLOCK], [...addresses, ...numbers], shared);
       return indices;
     }),

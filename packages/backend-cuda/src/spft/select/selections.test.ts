@@ -27,6 +27,13 @@ type M = tf.Tensor2D;
 type V = tf.Tensor1D;
 const exact = { tolerance: 0 } as const;
 
+function topKReference(scores: Float32Array, kept: number): number[] {
+  const order = Array.from(scores, (_, i) => i).sort((a, b) =>
+    scores[a] === scores[b] ? a - b : scores[b]! - scores[a]!,
+  );
+  return order.slice(0, kept).sort((a, b) => a - b);
+}
+
 describeCuda('selections on bf16 tensors', () => {
   it.each([
     [5, 7, [2, 2, 0, 4, 2]],
@@ -138,6 +145,7 @@ describeCuda('selections on bf16 tensors', () => {
     ['bf16', [3, 2], 4200, 5, 40, 9],
     ['bf16', [120, 9], 2000, 3, 520, 519],
     ['f32', [600, 40], 72, 8, 1700, 400],
+    ['f32', Array.from({ length: 18 }, (_, n) => 3 + (n % 5)), 64, 8, 1540, 1000],
   ] as const)(
     'gatedSelection() in %s of sequences of %j tokens, %i inputs, rank %i, %i channels of which %i',
     (kind, lengths, In, r, n, kept) => {
@@ -164,10 +172,26 @@ describeCuda('selections on bf16 tensors', () => {
     const next = random(SEED);
     // Coarse scores: the threshold has equals on both sides of every limit of a thread, a warp and a step.
     const scores = Float32Array.from({ length: n }, () => Math.round(40 * (next() - 0.3)) / 8);
-    const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b);
-    const expected = order.slice(0, kept).sort((a, b) => a - b);
     const { indices } = topKSelection(tf.tensor1d(scores), kept);
-    expect([...indices.dataSync()], `seed ${SEED}`).toEqual(expected);
+    expect([...indices.dataSync()], `seed ${SEED}`).toEqual(topKReference(scores, kept));
+  });
+
+  const bits = (bits: number) => new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+  it.each<[string, (i: number, n: number) => number]>([
+    ['are all the same', () => 1.5],
+    ['differ in their last bits alone', (i, n) => bits(0x3f800000 + ((37 * i) % n))],
+    ['have all exponents, and both signs', (i) => (i % 3 === 0 ? -1 : 1) * 2 ** ((i % 250) - 125)],
+    ['are zeros of both signs, and few others', (i) => (i % 50 === 0 ? i - 700 : i % 2 === 0 ? 0 : -0)],
+    ['are infinite in both directions, or not', (i) => [Number.POSITIVE_INFINITY, i, Number.NEGATIVE_INFINITY][i % 3]!],
+  ])('topKSelection() of scores that %s', (_, scoreOf) => {
+    // Held by threads, and more than they hold.
+    for (const n of [1500, 40_001]) {
+      const scores = Float32Array.from({ length: n }, (_, i) => scoreOf(i, n));
+      for (const kept of [1, Math.floor(n / 4), n - 1, n]) {
+        const { indices } = topKSelection(tf.tensor1d(scores), kept);
+        expect([...indices.dataSync()], `${kept} of ${n}`).toEqual(topKReference(scores, kept));
+      }
+    }
   });
 
   it('head channels stay on the device', () => {
