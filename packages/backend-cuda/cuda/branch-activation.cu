@@ -196,20 +196,6 @@ __device__ __forceinline__ void gate_and_up(u32 (&z)[2][4], u32 (&u)[2][4], cons
   for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], of.s_up, sum, half);
 }
 
-// Brings `elements` from an address on to the first cache, for loads to come that shall not wait.
-__device__ __forceinline__ void fetch(const bf16* from, int elements) {
-#pragma unroll 1
-  for (int at = 64 * threadIdx.x; at < elements; at += 64 * THREADS) ptx_fetch(from + at);
-}
-
-// What blocks of sparse rows do not wait for while they wait for kept channels.
-__device__ __forceinline__ void fetch_branches(const GateAndUp& of, int first, int first_column) {
-  const int columns = min(COLUMNS, of.columns - first_column);
-  fetch(of.h + (i64)first * of.all, min(ROWS, of.rows - first) * of.all);
-  fetch(of.b_gate + (i64)first_column * of.rank_gate, columns * of.rank_gate);
-  fetch(of.b_up + (i64)first_column * of.rank_up, columns * of.rank_up);
-}
-
 // y [rows, columns] = silu(gate) ⊙ up, where gate and up [dense, columns], of sparse rows kept_z [rows - dense, kept + kept], are with s·h·bᵀ on top; h
 // [rows, all], that of gate first. With `indices` kept_y [rows - dense, kept] as well: shared memory has room for two tiles then.
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
@@ -223,7 +209,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   const GateAndUp of = {gate, up, h, b_gate, b_up, rows, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
   Kept own = {};
   if (sparse) {
-    fetch_branches(of, first, first_column);
     clear_tiles<2>(gate_tile);
     own = find_kept(indices, kept, first_column);
     load_kept<2>(gate_tile, {kept_z, kept_z + kept}, {2 * kept, 2 * kept}, own, indices, first_column, first, rows, dense);
@@ -281,7 +266,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   }
   Kept own = {};
   if (sparse) {
-    fetch_branches(of, first, first_column);
     clear_tiles<3>(gate_tile);
     own = find_kept(indices, kept, first_column);
     load_kept<3>(gate_tile, {kept_z, kept_z + kept, kept_dy}, {2 * kept, 2 * kept, kept}, own, indices, first_column, first, rows, dense);
