@@ -2,9 +2,9 @@
  * @file What sparsity saves of a step's time, out of a few measured times of one layer: linear between the sparsities that were measured, and between the
  * shares of tokens that are sparse, as what is fixed (gathers, the estimator) does not grow with them and all else does.
  *
- * A layer that is run again and again finds its weights in a cache, and memory as it left it, which in a step it does not: on `blas` a layer's MLP saved a
- * sixth more within a step than alone. So a step in which one module is sparse in all layers is measured beside a dense one, and what layers alone save is
- * corrected in its proportion: what slows a product down slows down what is saved of it.
+ * A layer that is run again and again finds what its forward kept still in a cache, which in a step it does not: on `blas` an MLP, of which a dense one keeps
+ * most, saved a sixth more within a step than alone. So a step in which one module is sparse in all layers is measured beside a dense one, and what layers
+ * alone save is corrected in its proportion: what slows work down slows down what is saved of it.
  */
 
 /** Of a decoder layer, those that can be sparse. */
