@@ -101,6 +101,49 @@ extern "C" __global__ void row_squares(const W* weight, float* squares, int n, i
   sum = block_sum(sum);
   if (threadIdx.x == 0) squares[blockIdx.x] = root ? sqrtf(sum) : sum;
 }
+
+// norms[o] = ‖W[o] + s·B[o]·A‖ of one small matrix: a block has ROWS rows of W, and makes their sum column by column without storing it. `lora_a` [r, n],
+// `lora_b` [out, r] in float, r ≤ MOST_RANK.
+#define ROWS 8
+#define MOST_RANK 64
+extern "C" __global__ void turned_norms(const W* weight, const float* lora_a, const float* lora_b, float* norms, int out, int n, int r,
+                                        float scaling) {
+  __shared__ float b[MOST_RANK][ROWS];
+  __shared__ float of_warp[ROWS][32];
+  const int first = ROWS * blockIdx.x, here = min(ROWS, out - first);
+  for (int at = threadIdx.x; at < ROWS * r; at += blockDim.x) {
+    const int row = at / r, k = at - row * r;
+    b[k][row] = row < here ? scaling * lora_b[(i64)(first + row) * r + k] : 0.0f;
+  }
+  __syncthreads();
+  float sum[ROWS];
+#pragma unroll
+  for (int row = 0; row < ROWS; row++) sum[row] = 0.0f;
+  for (int at = threadIdx.x; at < n; at += blockDim.x) {
+    float turned[ROWS];
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) turned[row] = row < here ? to_float(weight[(i64)(first + row) * n + at]) : 0.0f;
+#pragma unroll 8
+    for (int k = 0; k < r; k++) {
+      const float a = lora_a[(i64)k * n + at];
+#pragma unroll
+      for (int row = 0; row < ROWS; row++) turned[row] += b[k][row] * a;
+    }
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) sum[row] += turned[row] * turned[row];
+  }
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+#pragma unroll
+  for (int row = 0; row < ROWS; row++) {
+    sum[row] = warp_sum(sum[row]);
+    if (lane == 0) of_warp[row][warp] = sum[row];
+  }
+  __syncthreads();
+  if (threadIdx.x >= here) return;
+  float whole = 0.0f;
+  for (int w = 0; w < (int)blockDim.x >> 5; w++) whole += of_warp[threadIdx.x][w];
+  norms[first + threadIdx.x] = sqrtf(whole);
+}
 #endif
 
 // norms[o] = √max(0, squares[o] + 2s·(B[o]·U[o]) + s²·(B[o]·V[o])) with U = W·Aᵀ and V = B·(A·Aᵀ), a warp each.

@@ -79,6 +79,9 @@ describeCuda('products in bf16', () => {
   it.each([
     [9, 16, 24, 4, true],
     [70, 7, 67, 2, false],
+    [5, 300, 21, 32, false],
+    // The norms of so high a rank are made by products.
+    [33, 24, 40, 72, true],
     [0, 4, 4, 1, false],
   ])('doraLinear() of %i rows, %i to %i, rank %i, bias: %s', (T, In, Out, r, withBias) => {
     const all = (x: M, base: M, a: M, b: M, m: V, w: M, bias: V, dy: M) => {

@@ -1,8 +1,9 @@
 /**
  * @file DoRA on top of a base product, y = c ⊙ (base − b + s·(x·Aᵀ)·Bᵀ) + b with c = m / ‖W + s·B·A‖ by output, its norms and its gradients.
  *
- * Of a bf16 weight the norms are ‖W‖² + 2s·B·(W·Aᵀ)ᵀ + s²·B(A·Aᵀ)Bᵀ by row, so that no sum of the weight's size is made; ‖W‖² is kept with
- * the frozen weight. Of a float weight the sum is made and measured, which is exact where a row nearly vanishes.
+ * Of a large bf16 weight the norms are ‖W‖² + 2s·B·(W·Aᵀ)ᵀ + s²·B(A·Aᵀ)Bᵀ by row, so that no sum of the weight's size is made; ‖W‖² is kept with
+ * the frozen weight. Of a small one, where launches are what takes time, one kernel makes the sum row by row and measures it; of a float weight the sum
+ * is made in memory. Both are exact where a row nearly vanishes.
  */
 import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
@@ -14,6 +15,11 @@ import type { CudaKernels } from '../contract.js';
 import { branchGrad, loraLinear, outerGrad } from './lora-linear.js';
 
 type Info = tf.TensorInfo;
+
+/** Multiplications out·in·r below which one kernel makes the norms: it makes them without tensor cores, in some microseconds. */
+const SMALL = 2 ** 26;
+/** Of `turned_norms`: rows of a block, and what it has room for. */
+const [TURNED_ROWS, MOST_RANK] = [8, 64];
 
 /** Sum of the squares of each row of `matrix` [rows, n], or its root, to `address`. */
 function rowSquares(backend: CudaBackend, matrix: Info, address: number, root: 0 | 1): void {
@@ -45,6 +51,12 @@ export function doraNorms(backend: CudaBackend, weight: Info, loraA: Info, loraB
         ...{ a: backend.address(b), b: backend.address(a), c: backend.address(weight), d: backend.address(sum) },
       });
       rowSquares(backend, sum, backend.address(norms), 1);
+      return norms;
+    }
+    if (out * inputs * r <= SMALL && r <= MOST_RANK) {
+      const kernel = backend.kernel('dora-linear', 'turned_norms', 'ppppiiif', { W: 'bf16' });
+      const addresses = [weight, a, b, norms].map((info) => backend.address(info));
+      backend.launch(kernel, [Math.ceil(out / TURNED_ROWS)], [256], [...addresses, out, inputs, r, scaling]);
       return norms;
     }
     const squares = backend.derived(squaresOf, 'row squares', 4 * out, (at) => rowSquares(backend, weight, at, 0));
