@@ -208,11 +208,18 @@ export class Gemm {
   #plan(product: Product): Plan {
     const known = this.#plans.get(product);
     if (known) return known;
-    this.#device.recording?.refuse(`a product was new to it, ${describe(product)}`);
+    const { recording } = this.#device;
+    recording?.refuseCaptured(`a product was new to it, ${describe(product)}`);
     if (this.#plans.size >= MOST_PLANS) this.#forgetPlans();
-    const plan = this.#makePlan(product, planKey(product));
-    this.#plans.add(product, plan);
-    return plan;
+    // What a watched run takes and launches to time algorithms is no part of the step.
+    this.#device.recording = null;
+    try {
+      const plan = this.#makePlan(product, planKey(product));
+      this.#plans.add(product, plan);
+      return plan;
+    } finally {
+      this.#device.recording = recording;
+    }
   }
 
   #forgetPlans(): void {

@@ -58,7 +58,7 @@ export class Modules {
       known.asked = defines;
       return known.kernel;
     }
-    this.#device.recording?.refuse(`the kernel ${entry} was new to it`);
+    this.#device.recording?.refuseCaptured(`the kernel ${entry} was new to it`);
     let variant = file;
     for (const name in defines) variant += ` ${name}=${defines[name]}`;
     let module = this.#modules.get(variant);

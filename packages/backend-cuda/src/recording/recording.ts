@@ -71,6 +71,11 @@ export class Recording {
     this.didAnew = true;
   }
 
+  /** What must not happen in a captured run, and is nothing to a watched one: the next does without it, and with the same memory. @throws CaptureError. */
+  refuseCaptured(what: string): void {
+    if (this.arena) throw new CaptureError(what);
+  }
+
   /** Of a watched run: notes an allocation. */
   allocated(block: Block): void {
     this.#places.set(block, this.#places.size);
