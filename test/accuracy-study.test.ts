@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { SpftConfig } from '@spft/config';
+import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
 import { endWithin, sparseStepShare } from '../scripts/accuracy/fit-budget.js';
 import { formOf, valueOfExpression } from '../scripts/accuracy/form.js';
@@ -13,6 +14,7 @@ import { methodsTable } from '../scripts/accuracy/methods-table.js';
 import { between, tableOf } from '../scripts/accuracy/pages.js';
 import { plotOf } from '../scripts/accuracy/plot.js';
 import { bestJob, bestOfScreen, screenedOf, screenJobs } from '../scripts/accuracy/screen.js';
+import { StepTrace } from '../scripts/accuracy/step-trace.js';
 
 describe('formOf()', () => {
   it('reads an expression, or none', () => {
@@ -37,6 +39,53 @@ describe('formOf()', () => {
     ];
     expect(formOf({ predictions })).toEqual({ questions: 4, equation: 3, rightEquation: 2, rightNumber: 2, right: 3 });
     expect(formOf(undefined)).toBeNull();
+  });
+});
+
+describe('StepTrace', () => {
+  it('says how each step was done, and what those by a recording take where all of a window are', async () => {
+    await tf.setBackend('cpu');
+    const counts = { replayed: 0, plain: 0, recorded: 0, live: 0 };
+    /** The first step of a key is watched, the second recorded, as on a GPU. */
+    const seen = new Map<string, number>();
+    const recorder = {
+      counts,
+      run(key: string) {
+        const before = seen.get(key) ?? 0;
+        seen.set(key, before + 1);
+        if (before === 0) counts.plain++;
+        else counts.replayed++;
+        if (before === 1) counts.recorded++;
+        return [];
+      },
+      dispose() {},
+    };
+    const backend = tf.backend() as unknown as { recordSteps?: () => unknown };
+    backend.recordSteps = () => Object.defineProperty({ ...recorder }, 'counts', { get: () => ({ ...counts }) });
+    let sparse = true;
+    const trace = new StepTrace(() => sparse);
+    const made = backend.recordSteps!() as typeof recorder;
+    delete backend.recordSteps;
+    const keys = ['a', 'a', 'a', 'a', 'a', 'a', 'b', null, 'a'];
+    keys.forEach((key, n) => {
+      sparse = n < 6;
+      trace.onStepBegin();
+      if (key !== null) made.run(key);
+      trace.onStepEnd();
+    });
+    trace.finish([9, 9, 9, 0.008, 0.008, 0.008, 3, 3, 3]);
+    const { kinds, replayed, shapes, median } = trace.summary(3);
+    expect(Object.entries(kinds).map(([kind, { steps }]) => [kind, steps])).toEqual([
+      ['sparse watched', 1],
+      ['sparse recorded', 1],
+      ['sparse replayed', 4],
+      ['dense watched', 1],
+      ['dense host', 1],
+      ['dense replayed', 1],
+    ]);
+    expect(replayed).toEqual({ 'sparse replayed': { ms: 8, windows: 1 } });
+    expect([shapes, median]).toEqual([2, 3000]);
+    expect(trace.lines[7]).toMatch(/^7 host -1 dense 0.00 [0-9.]+ 3000.00$/);
   });
 });
 
@@ -159,11 +208,14 @@ describe('the study', () => {
     const names = (text: string) => text.split('\n').map((row) => row.split(' | ')[0]!.slice(2));
     const byFlops = names(methodsTable(rows, 'math', { byFlops: true })).slice(2);
     expect(byFlops).toEqual(['LoRA, 80 % of the steps', 'SparseLoRA, planned', 'LoRA']);
-    const timed = methodsTable(rows, 'math', { milliseconds: ({ method }) => (method === 'LoRA' ? 8.48 : Number.NaN) });
+    const timed = methodsTable(rows, 'math', {
+      times: ({ method }) =>
+        method === 'LoRA' ? { median: 8.48, mean: 10.21 } : { median: Number.NaN, mean: Number.NaN },
+    });
     expect(timed).toMatch(
-      /\| LoRA \| none \| 2 \| 100.0 % \| 35.0 \| 35.0 ± 63.5 \| {2}\| 0.6000 ± 0.0000 \| {2}\| 8.5 \|/,
+      /\| LoRA \| none \| 2 \| 100.0 % \| 35.0 \| 35.0 ± 63.5 \| {2}\| 0.6000 ± 0.0000 \| {2}\| 8.5 \| 10.2 \|/,
     );
-    expect(timed).toContain('| always the most frequent answer |  |  |  | 5.0 | 5.0 |  |  |  |  |');
+    expect(timed).toContain('| always the most frequent answer |  |  |  | 5.0 | 5.0 |  |  |  |  |  |');
     // Seed by seed: −0.05 and −0.13, whose interval is that of two, 12.706 · 0.0566 / √2.
     expect(timed).toContain('| 26.0 | 26.0 ± 12.7 | −9.0 ± 50.8 | 0.6000 ± 0.0000 | +0.0 ± 0.0 |');
     // A point in each panel, and those of the legend; series of two points are lines, a lone point is none, nor is one of times.

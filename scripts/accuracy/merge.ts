@@ -29,7 +29,10 @@ export interface ResultRow {
   /** What always giving the most frequent answer would get. */
   readonly majority: Readonly<Record<string, number>>;
   readonly flopsShare: number;
+  /** Of the median step. */
   readonly secondsPerStep: number | null;
+  /** Of all steps, recording them included; null where it was not noted. */
+  readonly meanSecondsPerStep?: number | null;
   readonly lastTrainLoss: number | null;
   readonly denseHeldOutLoss: number | null;
   /** By seed, for its interval. */
@@ -80,6 +83,7 @@ export function rowOf(lines: readonly Line[]): ResultRow {
     majority: first.majority,
     ...{ flopsShare: meanOf(sorted.map(({ flopsShare }) => flopsShare)), steps: first.steps },
     secondsPerStep: meanOrNull(sorted.map(({ secondsPerStep }) => secondsPerStep)),
+    meanSecondsPerStep: meanOrNull(sorted.map(({ meanSecondsPerStep = null }) => meanSecondsPerStep)),
     lastTrainLoss: meanOrNull(sorted.map(({ lastTrainLoss }) => lastTrainLoss)),
     denseHeldOutLoss: meanOrNull(sorted.map(({ denseHeldOutLoss }) => denseHeldOutLoss)),
     denseHeldOutLosses: sorted.flatMap(({ denseHeldOutLoss }) => (denseHeldOutLoss === null ? [] : [denseHeldOutLoss])),

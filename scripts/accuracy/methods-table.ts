@@ -27,24 +27,31 @@ function fromOther(
   return sign + withSpread(Math.abs(mean), halfInterval(differences), (value) => value.toFixed(1));
 }
 
+/** Milliseconds of a step: the median one, and the mean over the whole run; not a number where it is not known. */
+export interface StepTimes {
+  readonly median: number;
+  readonly mean: number;
+}
+
 /**
  * Methods of a task. Of a frontier (`byFlops`) the one that takes the least first.
- * @param milliseconds a step takes by itself, by row: a last column, where one is known.
+ * @param times of a row's steps by themselves: last columns, where one is known.
  */
 export function methodsTable(
   rows: readonly ResultRow[],
   task: string,
-  { byFlops = false, milliseconds }: { byFlops?: boolean; milliseconds?: (row: ResultRow) => number } = {},
+  { byFlops = false, times }: { byFlops?: boolean; times?: (row: ResultRow) => StepTimes } = {},
 ): string {
   const chosen = rows.filter((row) => row.task === task);
   if (byFlops)
     chosen.sort((a, b) => Math.round(100 * (a.flopsShare - b.flopsShare)) || a.method.localeCompare(b.method));
   const sets = Object.keys(chosen.find((row) => Object.keys(row.sets).length > 0)?.sets ?? {});
   const lora = chosen.find(({ method }) => method === 'LoRA');
-  const isTimed = milliseconds !== undefined && chosen.some((row) => Number.isFinite(milliseconds(row)));
+  const isTimed = times !== undefined && chosen.some((row) => Number.isFinite(times(row).median));
   const time = (row: ResultRow) => {
-    const value = milliseconds?.(row) ?? Number.NaN;
-    return isTimed ? [Number.isFinite(value) ? value.toFixed(1) : ''] : [];
+    if (!isTimed) return [];
+    const { median, mean } = times(row);
+    return [median, mean].map((value) => (Number.isFinite(value) ? value.toFixed(1) : ''));
   };
   const lines = chosen.map((row) => [
     ...[row.method, row.estimator, String(row.seeds.length), `${percent(row.flopsShare)} %`],
@@ -69,9 +76,9 @@ export function methodsTable(
   if (!byFlops) {
     const majority = sets.map((set) => chosen[0]!.majority[set] ?? Number.NaN);
     const mean = majority.reduce((sum, share) => sum + share, 0) / sets.length;
-    const none = Array.from({ length: isTimed ? 4 : 3 }, () => '');
+    const none = Array.from({ length: isTimed ? 5 : 3 }, () => '');
     lines.push(['always the most frequent answer', '', '', '', ...[...majority, mean].map(percent), ...none]);
   }
   const head = ['trained with', 'estimator', 'seeds', 'FLOPs', ...sets, 'mean', 'from LoRA, points', 'held-out loss'];
-  return markdown([...head, 'from LoRA, %', ...(isTimed ? ['ms a step'] : [])], lines);
+  return markdown([...head, 'from LoRA, %', ...(isTimed ? ['ms a step', 'of the whole run'] : [])], lines);
 }

@@ -111,10 +111,11 @@ export async function writePages(): Promise<void> {
   const { rows, provenance } = JSON.parse(await readFile(RESULT, 'utf8')) as StudyResult;
   let page = await readFile(PAGE, 'utf8');
   const of = (part: string) => rows.filter((row) => row.part === part);
-  /** A run's mean step, by itself on a GPU. */
-  const milliseconds = (row: ResultRow) => {
+  /** A run's steps, by itself on a GPU. */
+  const times = (row: ResultRow) => {
     const timed = of('times').find((one) => rowKey(one) === rowKey(row));
-    return 1000 * (timed?.secondsPerStep ?? Number.NaN);
+    const milliseconds = (seconds: number | null | undefined) => 1000 * (seconds ?? Number.NaN);
+    return { median: milliseconds(timed?.secondsPerStep), mean: milliseconds(timed?.meanSecondsPerStep) };
   };
   // In the order of the study, the base first; results are in that of their ends.
   const order = tableJobs([0]).map(rowKey);
@@ -128,7 +129,7 @@ export async function writePages(): Promise<void> {
     ['math', 'math'],
     ['commonsense', 'csr'],
   ] as const) {
-    page = between(page, `table-${mark}`, methodsTable(all, task, { milliseconds }));
+    page = between(page, `table-${mark}`, methodsTable(all, task, { times }));
     page = between(page, `frontier-${mark}`, methodsTable(frontier, task, { byFlops: true }));
   }
   page = between(page, 'table-form', formTable(all));
@@ -143,7 +144,10 @@ export async function writePages(): Promise<void> {
   );
   page = between(page, 'provenance', facts.join('\n'));
   await writeFile(PAGE, page);
-  await writeFile(PLOT, plotOf([...all, ...of('frontier')], milliseconds));
+  await writeFile(
+    PLOT,
+    plotOf([...all, ...of('frontier')], (row) => times(row).median),
+  );
 }
 
 if (process.argv[1]?.endsWith('pages.js')) await writePages();
