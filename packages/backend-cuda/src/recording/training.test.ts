@@ -46,6 +46,7 @@ interface Run {
 interface Wanted {
   readonly sparse?: boolean;
   readonly dropout?: number;
+  readonly dora?: boolean;
   /** Frozen weights in FP8, with adapters on attention's alone and kept channels that products on codes can take. */
   readonly fp8?: boolean;
   /** Channels are chosen by two context tokens of each sequence. */
@@ -101,6 +102,7 @@ afterEach(() => {
 async function makeModel({
   sparse = false,
   dropout = 0,
+  dora = false,
   fp8 = false,
   spaced = false,
   context = false,
@@ -111,7 +113,7 @@ async function makeModel({
   const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), options);
   const ofMlp = fp8 ? [] : ['gate_proj', 'up_proj', 'down_proj'];
   const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', ...ofMlp];
-  const peft = getPeftModel(model, { r: rank, loraAlpha: 8, loraDropout: dropout, targetModules });
+  const peft = getPeftModel(model, { r: rank, loraAlpha: 8, loraDropout: dropout, useDora: dora, targetModules });
   const config = {
     mode: 'svd_4',
     sparsity: { 'layers.1.mlp': 0.5, 'layers.1.self_attn': 0.5 },
@@ -176,6 +178,7 @@ describeCuda('training by recorded steps', () => {
     ['accumulated micro-batches', { sparse: true, args: { gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 } }],
     ['SparseLoRA on a base in FP8', { sparse: true, fp8: true }],
     ['LoRA, what is made beside products late', { rank: 8, late: true }],
+    ['DoRA, what is made beside products late', { rank: 8, dora: true, late: true }],
     ['SparseLoRA, what is made beside products late', { rank: 8, sparse: true, late: true }],
     ['SparseLoRA as on large models', { rank: 8, sparse: true, late: true, large: true }],
     ['the same in FP8, the choice of channels late', { rank: 8, sparse: true, fp8: true, late: true, large: true }],

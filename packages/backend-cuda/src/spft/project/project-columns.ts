@@ -20,7 +20,7 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, type Layer, leaveRoom, masks, rowsOf } from './layers.js';
+import { activationType, addRows, LANE, type Layer, leaveRoom, masks, rowsOf } from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -102,6 +102,12 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
     writeBranches(backend, [y], h, group, type, [below && { matrix: below, from: 0 }]);
     below = y;
   }
+  let norms: TensorInfo | null = null;
+  if (magnitude) {
+    const { a, b, scaling } = layer.lora!;
+    const lane = leaveRoom(backend, [layer.weight], T) ? LANE.branches : 0;
+    norms = backend.beside(lane, () => doraNorms(backend, layer.weight, a, b, scaling));
+  }
   let gathered: TensorInfo | null = null;
   if (D === T) forward(backend, x, below, layer, false, y, type);
   else if (masked) {
@@ -118,9 +124,7 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
   if (h && beside) writeBranches(backend, [y], h, group, type, [{ matrix: y, from: 0 }]);
   if (layer.bias) addRows(backend, y, layer.bias);
   const outputs = h ? [y, h] : [y];
-  if (magnitude) {
-    const { a, b, scaling } = layer.lora!;
-    const norms = doraNorms(backend, layer.weight, a, b, scaling);
+  if (magnitude && norms) {
     const rescaled = backend.output(y.shape, 'float32', type);
     rescaleTo(backend, y, { magnitude, norms, residual }, rescaled);
     outputs[0] = rescaled;

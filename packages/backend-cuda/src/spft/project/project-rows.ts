@@ -8,6 +8,7 @@ import type { CudaBackend } from '../../backend.js';
 import { multipliesTogether, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
 import { type Activations, formOf, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
+import type { Lane } from '../../recording/asides.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumnsTo } from '../select/gather-columns.js';
@@ -156,12 +157,13 @@ function withMagnitude(
   ys: readonly TensorInfo[],
   h: TensorInfo,
   type: Type,
+  allNorms = normsOf(backend, layers, 0),
 ): TensorInfo[] {
   const kept = [h];
   const outputs = ys.map((y, n) => {
-    const { weight, lora } = layers[n]!;
+    const { lora } = layers[n]!;
     if (!lora?.magnitude) return y;
-    const norms = doraNorms(backend, weight, lora.a, lora.b, lora.scaling);
+    const norms = allNorms[n]!;
     const rescaled = backend.output(y.shape, 'float32', type);
     rescaleTo(backend, y, { magnitude: lora.magnitude, norms }, rescaled);
     kept.push(y, norms);
@@ -171,6 +173,12 @@ function withMagnitude(
 }
 
 const weightsOf = (layers: readonly Layer[]) => layers.map(({ weight }) => weight);
+
+/** Lengths of the rows of each layer with a magnitude. Nothing of a step's batch is in them, so they are made beside what is. */
+const normsOf = (backend: CudaBackend, layers: readonly Layer[], lane: Lane): (TensorInfo | null)[] =>
+  layers.map(({ weight, lora }) =>
+    lora?.magnitude ? backend.beside(lane, () => doraNorms(backend, weight, lora.a, lora.b, lora.scaling)) : null,
+  );
 
 /** The op where no channels are gathered: the products of all layers and what branches begin with beside one another, then branches on top. */
 function besideBranches(
@@ -186,6 +194,7 @@ function besideBranches(
   // What several products take is made before they are begun.
   for (const { weight } of layers) x.for(weight, 'input');
   const h = branchInputs(backend, x.x, group, type, true);
+  const norms = normsOf(backend, layers, LANE.branches);
   const make = (n: number): TensorInfo => {
     const layer = layers[n]!;
     const y = backend.output([T, layer.weight.shape[0]!], 'float32', type);
@@ -203,7 +212,7 @@ function besideBranches(
   const left = turnedNext ? branchesToLeave(backend, ys, h, group, below, type) : null;
   if (left) new PendingBranches(backend, ys, left, h, group, masksOf(below));
   else writeBranches(backend, ys, h, group, type, below);
-  return withMagnitude(backend, layers, ys, h, type);
+  return withMagnitude(backend, layers, ys, h, type, norms);
 }
 
 /** dx [rows, in] = or += Σ dyᵢ·Wᵢ. */
