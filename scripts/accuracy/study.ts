@@ -2,7 +2,7 @@
  * @file The study of accuracy: LoRA, DoRA and SparseLoRA by several estimators on a real model, over seeds, by several processes at once.
  *
  *   study prepare --datasets DIR --out DATA [--math N --csr N --questions N]
- *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|final|qlora|screen|table] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--tiny]
+ *   study run --model DIR|GGUF --data DATA --out OUT [--what rows|ablations|final|qlora|screen|table] [--sets mawps] [--seconds S] [--jobs N] [--gpus N] [--seeds 0,1,2] [--backend cuda] [--trace] [--tiny]
  *   study merge --out OUT [--what PART] [--result bench/results/accuracy-smollm2.json] [--machine TEXT]
  *
  * `run` starts no job that it would not finish in time, writes each job's numbers to OUT/study.jsonl as they come, and passes over what is there
