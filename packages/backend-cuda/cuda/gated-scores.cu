@@ -38,20 +38,22 @@ extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, cons
 #endif
 
 #ifdef TYPE_B
-// y[j] = norm over rows of silu(Σₖ p[0, row, k]·gate[k, j])·(Σₖ p[1, row, k]·up[k, j]).
+#define LINES 32
+
+// y[j] = norm over rows of silu(Σₖ p[0, row, k]·gate[k, j])·(Σₖ p[1, row, k]·up[k, j]). A block has 32 channels (x), each of its LINES lines of threads (y) every
+// LINES-th row of them: there are few channels and hundreds of rows.
 extern "C" __global__ void gated_scores(const float* p, const TYPE_B* gate, const TYPE_B* up, float* y, int rows, int n, int r) {
-  const int j = blockIdx.x * blockDim.x + threadIdx.x;
-  if (j >= n) return;
+  const int j = blockIdx.x * 32 + threadIdx.x;
   const float* second = p + (i64)rows * r;
   float squares = 0.0f;
-  if (r <= RANKS) {
+  if (j < n && r <= RANKS) {
     float g[RANKS], u[RANKS];
 #pragma unroll
     for (int k = 0; k < RANKS; k++) {
       g[k] = k < r ? to_float(gate[(i64)k * n + j]) : 0.0f;
       u[k] = k < r ? to_float(up[(i64)k * n + j]) : 0.0f;
     }
-    for (int row = 0; row < rows; row++) {
+    for (int row = threadIdx.y; row < rows; row += LINES) {
       float a = 0.0f, b = 0.0f;
 #pragma unroll
       for (int k = 0; k < RANKS; k++) {
@@ -63,8 +65,8 @@ extern "C" __global__ void gated_scores(const float* p, const TYPE_B* gate, cons
       const float value = a * sigmoid(a) * b;
       squares += value * value;
     }
-  } else {
-    for (int row = 0; row < rows; row++) {
+  } else if (j < n) {
+    for (int row = threadIdx.y; row < rows; row += LINES) {
       float a = 0.0f, b = 0.0f;
       for (int k = 0; k < r; k++) {
         a += p[(i64)row * r + k] * to_float(gate[(i64)k * n + j]);
@@ -74,6 +76,13 @@ extern "C" __global__ void gated_scores(const float* p, const TYPE_B* gate, cons
       squares += value * value;
     }
   }
-  y[j] = sqrtf(squares);
+  __shared__ float of_line[LINES][32];
+  of_line[threadIdx.y][threadIdx.x] = squares;
+  __syncthreads();
+  if (threadIdx.y > 0 || j >= n) return;
+  float sum = 0.0f;
+#pragma unroll
+  for (int line = 0; line < LINES; line++) sum += of_line[line][threadIdx.x];
+  y[j] = sqrtf(sum);
 }
 #endif

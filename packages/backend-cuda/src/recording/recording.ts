@@ -76,6 +76,11 @@ export class Recording {
     if (this.arena) throw new CaptureError(what);
   }
 
+  /** Of a watched run: whether memory was taken in it, so that what lies there is not from before. */
+  took(block: Block): boolean {
+    return this.#places.has(block);
+  }
+
   /** Of a watched run: notes an allocation. */
   allocated(block: Block): void {
     this.#places.set(block, this.#places.size);

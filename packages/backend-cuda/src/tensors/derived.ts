@@ -97,7 +97,9 @@ export class DerivedMemory {
   /** A graph's memory is used again by the next: what is kept with a tensor that lives longer cannot lie there. */
   #refuse(data: TensorData, name: string, by: string): void {
     if (!data.alive) throw new CudaDisposedError(by, [data.elements], data.dtype);
-    if (data.block && !data.block.arena)
-      this.#device.recording?.refuse(`${name} was derived from a tensor for the first time`);
+    const { recording } = this.#device;
+    // Of what the step itself makes it is so each time.
+    if (recording && data.block && !data.block.arena && !recording.took(data.block))
+      recording.refuse(`${name} was derived from a tensor for the first time`);
   }
 }

@@ -10,7 +10,7 @@ type Info = tf.TensorInfo;
 
 /**
  * Norm over rows of silu(x·gateA·gateB) ⊙ (x·upA·upB).
- * @param x [B, in], few rows. @param gateA [in, r], as upA. @param gateB [r, n], as upB.
+ * @param x [B, in], up to some hundred rows. @param gateA [in, r], as upA. @param gateB [r, n], as upB.
  * @returns [n] in float, owned by the caller.
  */
 export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: Info, upA: Info, upB: Info): Info {
@@ -29,7 +29,7 @@ export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: I
     const low = backend.kernel('gated-scores', 'predict_low_rank', 'ppppii', types);
     backend.launch(low, [rows, 2, Math.ceil(r / 8)], [256], [backend.address(x), ...ofA, p, inputs, r]);
     const high = backend.kernel('gated-scores', 'gated_scores', 'ppppiii', types);
-    backend.launch(high, [Math.ceil(n / 128)], [128], [p, ...ofB, backend.address(y), rows, n, r]);
+    backend.launch(high, [Math.ceil(n / 32)], [32, 32], [p, ...ofB, backend.address(y), rows, n, r]);
     return y;
   });
 }
