@@ -48,10 +48,12 @@ export function methodsTable(
   const sets = Object.keys(chosen.find((row) => Object.keys(row.sets).length > 0)?.sets ?? {});
   const lora = chosen.find(({ method }) => method === 'LoRA');
   const isTimed = times !== undefined && chosen.some((row) => Number.isFinite(times(row).median));
+  // Not noted by runs of long ago.
+  const hasMeans = isTimed && chosen.some((row) => Number.isFinite(times(row).mean));
   const time = (row: ResultRow) => {
     if (!isTimed) return [];
     const { median, mean } = times(row);
-    return [median, mean].map((value) => (Number.isFinite(value) ? value.toFixed(1) : ''));
+    return [median, ...(hasMeans ? [mean] : [])].map((value) => (Number.isFinite(value) ? value.toFixed(1) : ''));
   };
   const lines = chosen.map((row) => [
     ...[row.method, row.estimator, String(row.seeds.length), `${percent(row.flopsShare)} %`],
@@ -76,9 +78,12 @@ export function methodsTable(
   if (!byFlops) {
     const majority = sets.map((set) => chosen[0]!.majority[set] ?? Number.NaN);
     const mean = majority.reduce((sum, share) => sum + share, 0) / sets.length;
-    const none = Array.from({ length: isTimed ? 5 : 3 }, () => '');
+    const none = Array.from({ length: 3 + Number(isTimed) + Number(hasMeans) }, () => '');
     lines.push(['always the most frequent answer', '', '', '', ...[...majority, mean].map(percent), ...none]);
   }
   const head = ['trained with', 'estimator', 'seeds', 'FLOPs', ...sets, 'mean', 'from LoRA, points', 'held-out loss'];
-  return markdown([...head, 'from LoRA, %', ...(isTimed ? ['ms a step', 'of the whole run'] : [])], lines);
+  return markdown(
+    [...head, 'from LoRA, %', ...(isTimed ? ['ms a step'] : []), ...(hasMeans ? ['of the whole run'] : [])],
+    lines,
+  );
 }
