@@ -5,8 +5,49 @@
 // greatest number is a code as it is, one for each code of an octave; of these a row gets the one by which the greatest numbers of its stretches are rounded
 // with the least sum of squared errors. A stretch is a power of two of octets, such that a row has 16 to 32 of them, whatever the kernel's blocks are
 // like: they all give a row the same scale. The oracle is e4m3.reference.ts of sparse-ops.
+//
+// Of the channels that have most of the energy (outlier channels) what a code leaves of a number is a code of its own, of the same scale, in a column behind
+// the row. They do not count for the choice of the scale, which is greater by a power of two where they would have no room.
 #pragma once
 #include "e4m3.cuh"
+
+// Which of eight neighbouring channels are outliers: for each the column of its rest, or NO_COLUMN.
+#define NO_COLUMN 0xffu
+struct OutlierOctet {
+  u32 word[2];
+  // Of none where there are no columns, and beyond the row.
+  __device__ __forceinline__ void load(const u8* columns, bool there) {
+    word[0] = word[1] = 0xffffffffu;
+    if (columns && there) {
+      const Words2 words = *(const Words2*)columns;
+      word[0] = words.word[0];
+      word[1] = words.word[1];
+    }
+  }
+  __device__ __forceinline__ bool any() const { return (word[0] & word[1]) != 0xffffffffu; }
+  __device__ __forceinline__ u32 operator[](int i) const { return word[i / 4] >> 8 * (i % 4) & 0xffu; }
+};
+
+// The greatest magnitude of an octet's other channels; those of outliers go to `beside`.
+template <typename T> __device__ __forceinline__ u32 most_beside(const Octet<T>& octet, const OutlierOctet& outliers, u32* beside) {
+  if (!outliers.any()) return most_of(octet, 0u);
+  u32 most = 0;
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (outliers[i] == NO_COLUMN) most = max(most, magnitude_of(octet[i]));
+    else atomicMax(beside, magnitude_of(octet[i]));
+  }
+  return most;
+}
+
+// Codes of what the codes of an octet's outliers leave. v: the numbers divided by the scale; to: the columns behind the row.
+__device__ __forceinline__ void store_rests(e4m3* to, const OutlierOctet& outliers, const float (&v)[8]) {
+  if (!outliers.any()) return;
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (outliers[i] != NO_COLUMN) to[outliers[i]] = from_float<e4m3>(v[i] - to_float(from_float<e4m3>(v[i])));
+  }
+}
 
 // Octets of a stretch, as an exponent of two.
 __device__ __forceinline__ int stretch_of(int octets) { return octets < 32 ? 0 : 27 - __clz(octets); }
@@ -41,9 +82,10 @@ __device__ __forceinline__ float to_four_bits(float x) {
 }
 
 // What `note_most` noted, after a barrier, makes a row's scale, which is written to `scale`. Has a barrier; each warp tries some of the eight. Rows whose
-// greatest number is below 2^-100 or above 2^100 get the power of two of `scale_for`.
+// greatest number is below 2^-100 or above 2^100 get the power of two of `scale_for`. `beside` is the greatest magnitude of the outliers, which `most` has none of.
 // @returns what the row's numbers are multiplied by, in every thread.
-template <int N> __device__ __forceinline__ float finest_scale(int octets, int stretch, Noted<N>& noted, float* scale) {
+template <int N> __device__ __forceinline__ float finest_scale(int octets, int stretch, Noted<N>& noted, float* scale,
+                                                                       u32 beside = 0) {
   const int lane = threadIdx.x & 31;
   u32 mine = 0;
   if (stretch < 5) {
@@ -65,12 +107,18 @@ template <int N> __device__ __forceinline__ float finest_scale(int octets, int s
   }
   __syncthreads();
   if (!usual) {
-    const float power = scale_for(most);
+    const float power = scale_for(max(most, beside));
     if (threadIdx.x == 0) *scale = power;
     return inverse_of(power);
   }
   // Of equals the first.
   const float code = code_of((int)(__reduce_min_sync(0xffffffffu, noted.errors[lane & 7]) & 7u));
-  if (threadIdx.x == 0) *scale = greatest / code;
-  return code * inverse;
+  float times = code * inverse, larger = 1.0f;
+  if (beside >= 0x7f800000u) {
+    if (threadIdx.x == 0) *scale = __uint_as_float(0x7fc00000u);
+    return times;
+  }
+  for (; __uint_as_float(beside) * times > 448.0f; times *= 0.5f) larger *= 2.0f;
+  if (threadIdx.x == 0) *scale = greatest / code * larger;
+  return times;
 }

@@ -55,10 +55,14 @@ __device__ __forceinline__ float scale_of(const u8*) { return 1.0f; }
 
 #elif FORM == FORM_E4M3
 #define UNIT 16
+// Codes behind each row, which are of no concern here.
+#ifndef BEHIND
+#define BEHIND 0
+#endif
 struct Unit {
   Words4 words;
   __device__ __forceinline__ void load(const u8* codes, const u8*, i64 row, int column, int columns, int) {
-    words = load_once(codes + row * columns + column);
+    words = load_once(codes + row * (columns + BEHIND) + column);
   }
   __device__ __forceinline__ void octet(int n, float (&to)[8]) const {
 #pragma unroll

@@ -23,6 +23,10 @@ __device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
 #ifdef OCTETS
 
 #define AHEAD (OCTETS == 1)
+// Whether there may be outliers, which take registers.
+#ifndef OUTLIERS
+#define OUTLIERS 0
+#endif
 // THREADS: how many a block has at most, 512 or 1024. The latter have room with up to 64 registers; of those of 512 three share a multiprocessor with up to 40.
 #if THREADS == 512
 #define FORWARD_BOUNDS __launch_bounds__(512, 3)
@@ -42,8 +46,7 @@ template <typename T> __device__ __forceinline__ void load_row(const T* from, in
 }
 
 // Codes of a row that was written.
-__device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], float inverse, u8* codes, int row, int n) {
-  e4m3* to = (e4m3*)codes + (i64)row * n;
+__device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], float inverse, e4m3* to, int n) {
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
@@ -55,14 +58,37 @@ __device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], fl
   }
 }
 
-// The scale of a row of activations is written; once a kernel, as those of `block_sums`. @returns its inverse.
-__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], float* scale, int n, int turn) {
+// Of these what codes of outliers leave.
+__device__ __forceinline__ void write_rests(const Octet<X> (&values)[OCTETS], const u8* outliers, float inverse, e4m3* to, int n) {
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    if (at >= n) break;
+    OutlierOctet columns;
+    columns.load(outliers + at, true);
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = values[o][i] * inverse;
+    store_rests(to + n, columns, v);
+  }
+}
+
+// The scale of a row of activations is written; once a kernel, as those of `block_sums`, after whose barrier it is called. @returns its inverse.
+// @param beside the greatest magnitudes of outliers, of two turns; 0 at the begin.
+__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], const u8* outliers, u32 (&beside)[2], float* scale, int n, int turn) {
   __shared__ Noted<1024 * OCTETS> noted[2];
   const int octets = (n + 7) / 8, stretch = stretch_of(octets);
 #pragma unroll
-  for (int o = 0; o < OCTETS; o++) note_most(most_of(values[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted[turn].most);
+  for (int o = 0; o < OCTETS; o++) {
+    const int octet = threadIdx.x + o * blockDim.x;
+    OutlierOctet columns;
+    columns.load(outliers ? outliers + 8 * octet : nullptr, octet < octets);
+    note_most(most_beside(values[o], columns, &beside[turn]), octet, octets, stretch, noted[turn].most);
+  }
   __syncthreads();
-  return finest_scale(octets, stretch, noted[turn], scale);
+  // All threads are through with the turn before.
+  if (outliers && threadIdx.x == 0) beside[turn ^ 1] = 0;
+  return finest_scale(octets, stretch, noted[turn], scale, outliers ? beside[turn] : 0u);
 }
 
 // The same of a row of gradients.
@@ -76,11 +102,15 @@ __device__ __forceinline__ float scale_of_gradient(const Octet<X> (&values)[OCTE
   return inverse_of(scale);
 }
 
-// Where `inverse_rms` is not null, what each row is multiplied by beside the weight is written there.
-extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, float* inverse_rms, int rows, int n, float eps,
-                                                     int aligned) {
+// Where `inverse_rms` is not null, what each row is multiplied by beside the weight is written there. Rows of codes are `code_stride` apart; where `outliers` is not
+// null (OUTLIERS) it has the column behind a row for what codes of a channel leave.
+extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, const u8* outliers, float* inverse_rms, int rows, int n,
+                                                     float eps, int aligned, int code_stride) {
   Octet<X> values[OCTETS], next[OCTETS];
   Octet<W> w[OCTETS];
+  __shared__ u32 beside[2];
+  if (!OUTLIERS) outliers = nullptr;
+  if (threadIdx.x < 2) beside[threadIdx.x] = 0;
   int row = blockIdx.x, turn = 0;
   if (AHEAD) load_row(x + (i64)row * n, n, aligned, next);
   load_row(weight, n, aligned, w);
@@ -109,7 +139,12 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
       // As it is written.
       values[o].hold(v);
     }
-    if (codes) write_codes(values, scale_of_row(values, scales + row, n, turn), codes, row, n);
+    if (codes) {
+      e4m3* const to = (e4m3*)codes + (i64)row * code_stride;
+      const float inverse = scale_of_row(values, outliers, beside, scales + row, n, turn);
+      write_codes(values, inverse, to, n);
+      if (outliers) write_rests(values, outliers, inverse, to, n);
+    }
     LAST_WITHOUT_AHEAD;
   }
 }
@@ -167,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(1024) rms_norm_grad(const X* x, con
       store_octet(dx + begin + at, n - at, aligned, v);
       values[o].hold(v);
     }
-    if (codes) write_codes(values, scale_of_gradient(values, scales + row, turn), codes, row, n);
+    if (codes) write_codes(values, scale_of_gradient(values, scales + row, turn), (e4m3*)codes + (i64)row * n, n);
     LAST_WITHOUT_AHEAD;
   }
 }

@@ -8,7 +8,7 @@
 //   A block has some rows of y's transpose and a stretch of the inner dimension (blockIdx.y; `units` of it), its warps take turns in that. What warps have is
 //   added up in shared memory in a fixed order, and what stretches have by `skinny_totals`.
 //
-// y [rows, m] = alpha · scales[row] · sum + beta · c, where `scales` has one number for all unless `by_row`, and c is null for a beta of 0; ldx and ldy are numbers
+// y [rows, m] = alpha · scales[row] · sum + beta · c, where `scales` has one number for all unless `by_row`, and c is null for a beta of 0; ldx, ldw and ldy are numbers
 // from row to row. x and W are read 16 codes at a time (8 in `skinny_transposed`), and beyond `rows` the last row once more.
 #include "spft.cuh"
 
@@ -59,13 +59,13 @@ template <int COLUMNS, typename Visit> __device__ __forceinline__ void finish(co
 #define MT 2
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     skinny(const u8* x, const u8* weight, Y* y, const Y* c, float* parts, const float* scales, float alpha, int by_row, int rows, int m, int inner, int ldx,
-           int ldy, int units) {
+           int ldw, int ldy, int units) {
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
   const int first = blockIdx.x * (16 * MT);
   const int all = inner / 64, begin = blockIdx.y * units, end = min(all, begin + units);
   const u8 *w[MT][2], *xs[NT];
 #pragma unroll
-  for (int i = 0; i < 2 * MT; i++) w[i / 2][i % 2] = weight + (i64)min(first + 8 * i + g, m - 1) * inner + 16 * q;
+  for (int i = 0; i < 2 * MT; i++) w[i / 2][i % 2] = weight + (i64)min(first + 8 * i + g, m - 1) * ldw + 16 * q;
 #pragma unroll
   for (int n = 0; n < NT; n++) xs[n] = x + (i64)min(8 * n + g, rows - 1) * ldx + 16 * q;
   float acc[MT][NT][4] = {};
@@ -117,11 +117,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
 #define OWN (UNIT / 4)
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     skinny_transposed(const u8* x, const u8* weight, Y* y, const Y* c, float* parts, const float* scales, float alpha, int by_row, int rows, int m, int inner,
-                      int ldx, int ldy, int units) {
+                      int ldx, int ldw, int ldy, int units) {
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
   const int first = blockIdx.x * 64;
   const int all = inner / UNIT, begin = blockIdx.y * units, end = min(all, begin + units);
-  const i64 stride = m;
+  const i64 stride = ldw;
   // Beyond the last column the first ones once more.
   const u8* const w = weight + (i64)(OWN * q) * stride + (first + 8 * g < m ? first + 8 * g : 0);
   const u8* xs[NT];

@@ -1,4 +1,4 @@
-// A matrix of bytes, or rows of it by index, transposed: to[c, r] = from[rows_of[r], c]. Counts, strides and addresses are multiples of 16. A block of 256
+// A matrix of bytes whose rows are `stride` apart, or rows of it by index, transposed: to[c, r] = from[rows_of[r], c]. Counts, strides and addresses are multiples of 16. A block of 256
 // threads has a tile of 128 by 128, which it reads and writes in lines of 128 bytes; in shared memory units of 16 bytes change places so that neither
 // way meets a bank twice.
 #include "spft.cuh"
@@ -13,7 +13,7 @@ __device__ __forceinline__ void transpose_words(u32 a, u32 b, u32 c, u32 d, u32 
   to[3] = __byte_perm(high_ab, high_cd, 0x7632);
 }
 
-extern "C" __global__ void transpose_bytes(const u8* from, const int* rows_of, u8* to, int rows, int columns, int to_stride) {
+extern "C" __global__ void transpose_bytes(const u8* from, const int* rows_of, u8* to, int rows, int columns, int stride, int to_stride) {
   __shared__ Words4 tile[128 * 8];
   const int row0 = blockIdx.y * 128, column0 = blockIdx.x * 128;
 #pragma unroll
@@ -21,7 +21,7 @@ extern "C" __global__ void transpose_bytes(const u8* from, const int* rows_of, u
     const int r = (threadIdx.x >> 3) + 32 * k, unit = threadIdx.x & 7;
     const int row = row0 + r, column = column0 + 16 * unit;
     if (row < rows && column < columns)
-      tile[8 * r + (unit ^ r >> 4)] = *(const Words4*)(from + (i64)(rows_of ? rows_of[row] : row) * columns + column);
+      tile[8 * r + (unit ^ r >> 4)] = *(const Words4*)(from + (i64)(rows_of ? rows_of[row] : row) * stride + column);
   }
   __syncthreads();
   // Rows [16 * stretch, +16) of columns [4 * word, +4).

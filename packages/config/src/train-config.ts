@@ -176,6 +176,11 @@ export const TRAIN_KEYS = {
     false,
     'With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.',
   ),
+  fp8OutlierChannels: integer(
+    0,
+    'With base_precision fp8: so many input channels of each layer, those of most energy, are multiplied in twice as many bits; a multiple of 16 up to 240.',
+    { minimum: 0, maximum: 240 },
+  ),
   modulesToNotConvert: list(
     [],
     'With frozen weights in fp8, nf4 or fp4: linear layers that stay as the backend has them, by the end of a name (k_proj) or a module around them (model.layers.0).',

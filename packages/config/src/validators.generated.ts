@@ -3,7 +3,7 @@
 /* biome-ignore-all lint: compiled */
 "use strict";
 export const validate_train = validate10;
-const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"group_by_length":{"description":"Batches of samples of about the same length.","default":false,"type":"boolean"},"dataloader_drop_last":{"description":"Leave out the last batch of an epoch where it is not full.","default":false,"type":"boolean"},"optim":{"description":"Optimizer; the adamw variants are one and the same here. 8bit: moments as bitsandbytes keeps them, in a quarter of the memory.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd","lion","adafactor","adamw_8bit","adamw_bnb_8bit","paged_adamw_8bit"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup","cosine_with_restarts","polynomial","inverse_sqrt","warmup_stable_decay"]},"lr_scheduler_kwargs":{"description":"Parameters of the schedule as NAME=NUMBER joined by commas, or an object: num_cycles (cosine_with_restarts, warmup_stable_decay), lr_end, power (polynomial), timescale (inverse_sqrt), num_decay_steps, min_lr_ratio (warmup_stable_decay).","default":[],"type":["string","array"],"items":{"type":"string"}},"label_smoothing_factor":{"description":"So much of a label is spread over the whole vocabulary.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"neftune_noise_alpha":{"description":"Noise on the embeddings in training (NEFTune); 5 is usual.","default":null,"type":["number","null"],"exclusiveMinimum":0},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html","tensorboard","wandb"]}},"logging_strategy":{"description":"When to write log lines.","default":"steps","type":"string","enum":["no","steps","epoch"]},"logging_steps":{"description":"Steps between log lines; below 1 a share of the run. If not given, a tenth of the run, at most 500.","default":null,"type":["number","null"],"exclusiveMinimum":0},"logging_first_step":{"description":"Log the first step too.","default":false,"type":"boolean"},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; below 1 a share of the run; logging_steps if not given.","default":null,"type":["number","null"],"exclusiveMinimum":0},"eval_on_start":{"description":"Evaluate before the first step too.","default":false,"type":"boolean"},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps; below 1 a share of the run.","default":500,"type":"number","exclusiveMinimum":0},"save_only_model":{"description":"Checkpoints without optimizer, which no run can be continued from.","default":false,"type":"boolean"},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir, \"auto\" for the latest that can be read, or the start where there is none.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16, as cuda does by itself; others compute in float32, which the run says.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16; no backend does, which the run says.","default":false,"type":"boolean"},"base_precision":{"description":"Frozen weights: bf16 as the backend has them; fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on; nf4, fp4 as --peft qlora has them.","default":"bf16","type":"string","enum":["bf16","fp8","nf4","fp4"]},"fp8_keep_transposed":{"description":"With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.","default":false,"type":"boolean"},"modules_to_not_convert":{"description":"With frozen weights in fp8, nf4 or fp4: linear layers that stay as the backend has them, by the end of a name (k_proj) or a module around them (model.layers.0).","default":[],"type":["string","array"],"items":{"type":"string"}},"bnb_4bit_quant_type":{"description":"With --peft qlora or qdora: the code book of the frozen weights, as bitsandbytes has it.","default":"nf4","type":"string","enum":["nf4","fp4"]},"bnb_4bit_use_double_quant":{"description":"With weights in 4 bits: their scales in 8 bits too, for 0.37 bits a weight less.","default":false,"type":"boolean"},"bnb_4bit_compute_dtype":{"description":"With weights in 4 bits: what products must be computed in; refused where the backend computes in another. What it computes in if not given.","default":null,"type":["string","null"],"enum":["float32","bfloat16","float16",null]},"bnb_4bit_embeddings":{"description":"With weights in 4 bits: embedding and head in 4 bits too.","default":false,"type":"boolean"},"shared_selection":{"description":"With several ranks: channels are chosen by the tokens of all of them and are the same on each; else each chooses by its own, as the original.","default":false,"type":"boolean"},"shard_base":{"description":"With several ranks: each holds a part of the frozen weights, and layers are gathered ahead of their use; on cuda and blas.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; qlora, qdora on frozen weights in 4 bits; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Layers that get an adapter, joined by commas: linear layers, lm_head, embed_tokens; \"all-linear\" for all but these two.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"modules_to_save":{"description":"Modules that are trained in full and saved with the adapter, joined by commas: lm_head, embed_tokens.","default":[],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all; these then have a say in which channels are kept.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_compensation_rank":{"description":"What dropped MLP channels would have given is replaced by a linear estimate of this rank; 0: by nothing.","default":null,"type":["integer","null"],"minimum":0},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; the fused functions are always on here.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
+const schema11 = {"$schema":"http://json-schema.org/draft-07/schema#","$id":"urn:spft:config:train","title":"Training file of SparseLoRA","type":"object","properties":{"model_name_or_path":{"description":"Directory of a Hugging Face model, or its id on the hub.","default":null,"type":["string","null"]},"dataset":{"description":"Training data: math10k, csr170k, a parquet, JSON, JSONL, CSV or TSV file, a directory of them, or OWNER/NAME on the hub; several joined by +.","default":null,"type":["string","null"]},"dataset_config":{"description":"Subset of a data set on the hub or in a directory, e.g. rte.","default":null,"type":["string","null"]},"dataset_revision":{"description":"Branch, tag or commit of a data set on the hub; also OWNER/NAME@REVISION.","default":null,"type":["string","null"]},"dataset_columns":{"description":"What the columns of the data set stand for, as FIELD=COLUMN joined by commas, e.g. instruction=query,output=answer.","default":[],"type":["string","array"],"items":{"type":"string"}},"eval_dataset":{"description":"Evaluation sets joined by +, e.g. gsm8k+svamp+mawps; \"none\" for none.","default":null,"type":["string","null"]},"chat_template_format":{"description":"Jinja chat template that replaces the one of the tokenizer; \"none\" keeps it.","default":null,"type":["string","null"]},"model_max_length":{"description":"Longest sample in tokens.","default":512,"type":"integer","minimum":1},"max_seq_length":{"description":"Longest sequence in tokens of a packed or padded row; equal to model_max_length.","default":512,"type":"integer","minimum":1},"append_concat_token":{"description":"Append the end-of-sequence token to each sample when packing.","default":false,"type":"boolean"},"add_special_tokens":{"description":"Let the tokenizer add its special tokens when packing.","default":false,"type":"boolean"},"splits":{"description":"Names of the training and the evaluation split, joined by commas; of data sets on the hub and in directories.","default":["train","test"],"type":["string","array"],"items":{"type":"string"}},"packing":{"description":"Join samples into rows of max_seq_length tokens.","default":false,"type":"boolean"},"dataset_text_field":{"description":"Field of a sample that holds its text, for plain-text datasets.","default":"text","type":["string","null"]},"skip_bad_rows":{"description":"Skip and count dataset rows that cannot be read, instead of stopping at the first.","default":false,"type":"boolean"},"num_train_epochs":{"description":"Passes over the training data.","default":3,"type":"number","exclusiveMinimum":0},"max_steps":{"description":"Optimizer steps; if positive, overrides num_train_epochs.","default":-1,"type":"integer","minimum":-1},"per_device_train_batch_size":{"description":"Samples per forward pass in training.","default":8,"type":"integer","minimum":1},"per_device_eval_batch_size":{"description":"Samples per forward pass in evaluation.","default":8,"type":"integer","minimum":1},"gradient_accumulation_steps":{"description":"Forward passes per optimizer step.","default":1,"type":"integer","minimum":1},"group_by_length":{"description":"Batches of samples of about the same length.","default":false,"type":"boolean"},"dataloader_drop_last":{"description":"Leave out the last batch of an epoch where it is not full.","default":false,"type":"boolean"},"optim":{"description":"Optimizer; the adamw variants are one and the same here. 8bit: moments as bitsandbytes keeps them, in a quarter of the memory.","default":"adamw_torch","type":"string","enum":["adamw_torch","adamw_torch_fused","adamw_hf","adamw","sgd","lion","adafactor","adamw_8bit","adamw_bnb_8bit","paged_adamw_8bit"]},"learning_rate":{"description":"Peak learning rate.","default":0.00005,"type":"number","minimum":0},"weight_decay":{"description":"Decoupled weight decay of AdamW; L2 penalty of SGD.","default":0,"type":"number","minimum":0},"adam_beta1":{"description":"Decay of the first moment.","default":0.9,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_beta2":{"description":"Decay of the second moment.","default":0.999,"type":"number","minimum":0,"exclusiveMaximum":1},"adam_epsilon":{"description":"Added to the root of the second moment.","default":1e-8,"type":"number","exclusiveMinimum":0},"momentum":{"description":"Momentum of SGD.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"max_grad_norm":{"description":"Clip gradients to this global norm; 0 for no clipping.","default":1,"type":"number","minimum":0},"lr_scheduler_type":{"description":"How the learning rate develops after warm-up.","default":"linear","type":"string","enum":["linear","cosine","constant","constant_with_warmup","cosine_with_restarts","polynomial","inverse_sqrt","warmup_stable_decay"]},"lr_scheduler_kwargs":{"description":"Parameters of the schedule as NAME=NUMBER joined by commas, or an object: num_cycles (cosine_with_restarts, warmup_stable_decay), lr_end, power (polynomial), timescale (inverse_sqrt), num_decay_steps, min_lr_ratio (warmup_stable_decay).","default":[],"type":["string","array"],"items":{"type":"string"}},"label_smoothing_factor":{"description":"So much of a label is spread over the whole vocabulary.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"neftune_noise_alpha":{"description":"Noise on the embeddings in training (NEFTune); 5 is usual.","default":null,"type":["number","null"],"exclusiveMinimum":0},"warmup_ratio":{"description":"Fraction of all steps over which the learning rate rises from 0.","default":0,"type":"number","minimum":0,"maximum":1},"warmup_steps":{"description":"Steps over which the learning rate rises from 0; if positive, overrides warmup_ratio.","default":0,"type":"integer","minimum":0},"output_dir":{"description":"Directory for checkpoints, adapter, logs and report.","default":"trainer_output","type":"string"},"run_name":{"description":"Name of the run in logs and report.","default":null,"type":["string","null"]},"report_to":{"description":"Where logs go besides the progress bar, joined by commas.","default":["all"],"type":["string","array"],"items":{"type":"string","enum":["none","all","jsonl","html","tensorboard","wandb"]}},"logging_strategy":{"description":"When to write log lines.","default":"steps","type":"string","enum":["no","steps","epoch"]},"logging_steps":{"description":"Steps between log lines; below 1 a share of the run. If not given, a tenth of the run, at most 500.","default":null,"type":["number","null"],"exclusiveMinimum":0},"logging_first_step":{"description":"Log the first step too.","default":false,"type":"boolean"},"eval_strategy":{"description":"When to evaluate during training.","default":"no","type":"string","enum":["no","steps","epoch"]},"eval_steps":{"description":"Steps between evaluations when eval_strategy is steps; below 1 a share of the run; logging_steps if not given.","default":null,"type":["number","null"],"exclusiveMinimum":0},"eval_on_start":{"description":"Evaluate before the first step too.","default":false,"type":"boolean"},"save_strategy":{"description":"When to write checkpoints.","default":"steps","type":"string","enum":["no","steps","epoch"]},"save_steps":{"description":"Steps between checkpoints when save_strategy is steps; below 1 a share of the run.","default":500,"type":"number","exclusiveMinimum":0},"save_only_model":{"description":"Checkpoints without optimizer, which no run can be continued from.","default":false,"type":"boolean"},"save_total_limit":{"description":"Keep at most so many checkpoints, best and last always; all if not given.","default":null,"type":["integer","null"],"minimum":1},"load_best_model_at_end":{"description":"Return to the best checkpoint after training.","default":false,"type":"boolean"},"metric_for_best_model":{"description":"Metric that decides which checkpoint is best; loss if not given.","default":null,"type":["string","null"]},"greater_is_better":{"description":"Whether a greater metric is better; if not given: unless the metric is a loss.","default":null,"type":["boolean","null"]},"resume_from_checkpoint":{"description":"Checkpoint to continue from; \"true\" for the latest in output_dir, \"auto\" for the latest that can be read, or the start where there is none.","default":null,"type":["string","boolean","null"]},"seed":{"description":"Seed of adapters, dropout, random estimators and shuffling.","default":42,"type":"integer","minimum":0,"maximum":4294967295},"data_seed":{"description":"Seed of shuffling alone; seed if not given.","default":null,"type":["integer","null"],"minimum":0,"maximum":4294967295},"bf16":{"description":"Compute in bfloat16, as cuda does by itself; others compute in float32, which the run says.","default":false,"type":"boolean"},"fp16":{"description":"Compute in float16; no backend does, which the run says.","default":false,"type":"boolean"},"base_precision":{"description":"Frozen weights: bf16 as the backend has them; fp8 (E4M3) for products twice as fast on GPUs from Ada and Hopper on; nf4, fp4 as --peft qlora has them.","default":"bf16","type":"string","enum":["bf16","fp8","nf4","fp4"]},"fp8_keep_transposed":{"description":"With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.","default":false,"type":"boolean"},"fp8_outlier_channels":{"description":"With base_precision fp8: so many input channels of each layer, those of most energy, are multiplied in twice as many bits; a multiple of 16 up to 240.","default":0,"type":"integer","minimum":0,"maximum":240},"modules_to_not_convert":{"description":"With frozen weights in fp8, nf4 or fp4: linear layers that stay as the backend has them, by the end of a name (k_proj) or a module around them (model.layers.0).","default":[],"type":["string","array"],"items":{"type":"string"}},"bnb_4bit_quant_type":{"description":"With --peft qlora or qdora: the code book of the frozen weights, as bitsandbytes has it.","default":"nf4","type":"string","enum":["nf4","fp4"]},"bnb_4bit_use_double_quant":{"description":"With weights in 4 bits: their scales in 8 bits too, for 0.37 bits a weight less.","default":false,"type":"boolean"},"bnb_4bit_compute_dtype":{"description":"With weights in 4 bits: what products must be computed in; refused where the backend computes in another. What it computes in if not given.","default":null,"type":["string","null"],"enum":["float32","bfloat16","float16",null]},"bnb_4bit_embeddings":{"description":"With weights in 4 bits: embedding and head in 4 bits too.","default":false,"type":"boolean"},"shared_selection":{"description":"With several ranks: channels are chosen by the tokens of all of them and are the same on each; else each chooses by its own, as the original.","default":false,"type":"boolean"},"shard_base":{"description":"With several ranks: each holds a part of the frozen weights, and layers are gathered ahead of their use; on cuda and blas.","default":false,"type":"boolean"},"gradient_checkpointing":{"description":"Recompute activations in the backward pass: less memory, more time.","default":false,"type":"boolean"},"dataloader_num_workers":{"description":"Workers that prepare batches; batches are prepared in line when 0.","default":0,"type":"integer","minimum":0},"ddp_find_unused_parameters":{"description":"PyTorch's; accepted and without effect.","default":null,"type":["boolean","null"]},"peft":{"description":"Adapter: lora, dora or the name of a registered method; qlora, qdora on frozen weights in 4 bits; \"none\" for none.","default":"lora","type":["string","null"]},"lora_r":{"description":"Rank of the adapter.","default":32,"type":"integer","minimum":1},"lora_alpha":{"description":"Scale of the adapter: alpha / r, with use_rslora alpha / sqrt(r).","default":64,"type":"number","exclusiveMinimum":0},"lora_dropout":{"description":"Dropout on the input of the adapter.","default":0,"type":"number","minimum":0,"exclusiveMaximum":1},"lora_target_modules":{"description":"Layers that get an adapter, joined by commas: linear layers, lm_head, embed_tokens; \"all-linear\" for all but these two.","default":["q_proj","k_proj","v_proj","o_proj"],"type":["string","array"],"items":{"type":"string"}},"modules_to_save":{"description":"Modules that are trained in full and saved with the adapter, joined by commas: lm_head, embed_tokens.","default":[],"type":["string","array"],"items":{"type":"string"}},"use_rslora":{"description":"Rank-stabilised scaling.","default":false,"type":"boolean"},"spft":{"description":"Sparsity file (configs/sparsity), or auto[:FLOPs] to have one planned; none for dense training.","default":null,"type":["string","null"]},"spft_mode":{"description":"Who chooses the channels: svd_8, calibrated_8, static, dense, an oracle, or a registered name.","default":null,"type":["string","null"],"pattern":"^[A-Za-z][A-Za-z0-9_.:+-]*$"},"spft_predictor_basepath":{"description":"Directory in which predictors are looked up and stored.","default":null,"type":["string","null"]},"spft_skip_sink_tokens":{"description":"So many first tokens of a sequence are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_output_tokens":{"description":"Tokens with a label are computed densely.","default":null,"type":["boolean","null"]},"spft_skip_tail_tokens":{"description":"So many tokens before each labelled span are computed densely.","default":null,"type":["integer","null"],"minimum":0},"spft_skip_random_tokens":{"description":"Random tokens are computed densely, as many as have labels.","default":null,"type":["boolean","null"]},"spft_start_step":{"description":"Sparsity begins here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_end_step":{"description":"Sparsity ends here: up to 1 a fraction of the steps, else a step.","default":null,"type":["number","null"],"minimum":0},"spft_sparse_lora_branch":{"description":"Adapters skip dropped channels too.","default":null,"type":["boolean","null"]},"spft_qk_per_head":{"description":"Oracles keep the same number of channels in every head.","default":null,"type":["boolean","null"]},"spft_qkvo_seq_avg":{"description":"Average each sequence before estimating q, k, v and o.","default":null,"type":["boolean","null"]},"spft_mlp_seq_avg":{"description":"Average each sequence before estimating the MLP.","default":null,"type":["boolean","null"]},"spft_sparse_output_tokens":{"description":"Fraction of the labelled tokens that is sparse after all; these then have a say in which channels are kept.","default":null,"type":["number","null"],"minimum":0,"maximum":1},"spft_score_tokens":{"description":"So many tokens of each sequence give the scores; 0: all.","default":null,"type":["integer","null"],"minimum":0},"spft_score_context_tokens":{"description":"Scores come from the sparse tokens alone.","default":null,"type":["boolean","null"]},"spft_compensation_rank":{"description":"What dropped MLP channels would have given is replaced by a linear estimate of this rank; 0: by nothing.","default":null,"type":["integer","null"],"minimum":0},"spft_selection_interval":{"description":"Channels are chosen anew every so many steps.","default":null,"type":["integer","null"],"minimum":1},"spft_dense_every":{"description":"Every so many-th step is dense; 0: none.","default":null,"type":["integer","null"],"minimum":0},"spft_gradient":{"description":"Of sparse rows: exact, cut or straight_through.","default":null,"type":["string","null"],"enum":["exact","cut","straight_through",null]},"eval_only":{"description":"Evaluate the adapter in output_dir; do not train.","default":false,"type":"boolean"},"enable_unsloth":{"description":"Upstream's switch for Unsloth: adapters on all seven projections, as it does; the fused functions are always on here.","default":false,"type":"boolean"},"benchmark":{"description":"Measure the speed of steps and stop.","default":false,"type":"boolean"}},"required":[],"additionalProperties":false};
 const func2 = Object.prototype.hasOwnProperty;
 const pattern0 = new RegExp("^[A-Za-z][A-Za-z0-9_.:+-]*$", "u");
 
@@ -1283,10 +1283,10 @@ vErrors.push(err101);
 errors++;
 }
 }
-if(data.modules_to_not_convert !== undefined){
-let data63 = data.modules_to_not_convert;
-if((typeof data63 !== "string") && (!(Array.isArray(data63)))){
-const err102 = {instancePath:instancePath+"/modules_to_not_convert",schemaPath:"#/properties/modules_to_not_convert/type",keyword:"type",params:{type: schema11.properties.modules_to_not_convert.type},message:"must be string,array",schema:schema11.properties.modules_to_not_convert.type,parentSchema:schema11.properties.modules_to_not_convert,data:data63};
+if(data.fp8_outlier_channels !== undefined){
+let data63 = data.fp8_outlier_channels;
+if(!(((typeof data63 == "number") && (!(data63 % 1) && !isNaN(data63))) && (isFinite(data63)))){
+const err102 = {instancePath:instancePath+"/fp8_outlier_channels",schemaPath:"#/properties/fp8_outlier_channels/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.fp8_outlier_channels.type,parentSchema:schema11.properties.fp8_outlier_channels,data:data63};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -1295,12 +1295,9 @@ vErrors.push(err102);
 }
 errors++;
 }
-if(Array.isArray(data63)){
-const len4 = data63.length;
-for(let i4=0; i4<len4; i4++){
-let data64 = data63[i4];
-if(typeof data64 !== "string"){
-const err103 = {instancePath:instancePath+"/modules_to_not_convert/" + i4,schemaPath:"#/properties/modules_to_not_convert/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.modules_to_not_convert.items.type,parentSchema:schema11.properties.modules_to_not_convert.items,data:data64};
+if((typeof data63 == "number") && (isFinite(data63))){
+if(data63 > 240 || isNaN(data63)){
+const err103 = {instancePath:instancePath+"/fp8_outlier_channels",schemaPath:"#/properties/fp8_outlier_channels/maximum",keyword:"maximum",params:{comparison: "<=", limit: 240},message:"must be <= 240",schema:240,parentSchema:schema11.properties.fp8_outlier_channels,data:data63};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -1309,13 +1306,8 @@ vErrors.push(err103);
 }
 errors++;
 }
-}
-}
-}
-if(data.bnb_4bit_quant_type !== undefined){
-let data65 = data.bnb_4bit_quant_type;
-if(typeof data65 !== "string"){
-const err104 = {instancePath:instancePath+"/bnb_4bit_quant_type",schemaPath:"#/properties/bnb_4bit_quant_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.bnb_4bit_quant_type.type,parentSchema:schema11.properties.bnb_4bit_quant_type,data:data65};
+if(data63 < 0 || isNaN(data63)){
+const err104 = {instancePath:instancePath+"/fp8_outlier_channels",schemaPath:"#/properties/fp8_outlier_channels/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.fp8_outlier_channels,data:data63};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -1324,8 +1316,12 @@ vErrors.push(err104);
 }
 errors++;
 }
-if(!((data65 === "nf4") || (data65 === "fp4"))){
-const err105 = {instancePath:instancePath+"/bnb_4bit_quant_type",schemaPath:"#/properties/bnb_4bit_quant_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.bnb_4bit_quant_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.bnb_4bit_quant_type.enum,parentSchema:schema11.properties.bnb_4bit_quant_type,data:data65};
+}
+}
+if(data.modules_to_not_convert !== undefined){
+let data64 = data.modules_to_not_convert;
+if((typeof data64 !== "string") && (!(Array.isArray(data64)))){
+const err105 = {instancePath:instancePath+"/modules_to_not_convert",schemaPath:"#/properties/modules_to_not_convert/type",keyword:"type",params:{type: schema11.properties.modules_to_not_convert.type},message:"must be string,array",schema:schema11.properties.modules_to_not_convert.type,parentSchema:schema11.properties.modules_to_not_convert,data:data64};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -1334,11 +1330,12 @@ vErrors.push(err105);
 }
 errors++;
 }
-}
-if(data.bnb_4bit_use_double_quant !== undefined){
-let data66 = data.bnb_4bit_use_double_quant;
-if(typeof data66 !== "boolean"){
-const err106 = {instancePath:instancePath+"/bnb_4bit_use_double_quant",schemaPath:"#/properties/bnb_4bit_use_double_quant/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bnb_4bit_use_double_quant.type,parentSchema:schema11.properties.bnb_4bit_use_double_quant,data:data66};
+if(Array.isArray(data64)){
+const len4 = data64.length;
+for(let i4=0; i4<len4; i4++){
+let data65 = data64[i4];
+if(typeof data65 !== "string"){
+const err106 = {instancePath:instancePath+"/modules_to_not_convert/" + i4,schemaPath:"#/properties/modules_to_not_convert/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.modules_to_not_convert.items.type,parentSchema:schema11.properties.modules_to_not_convert.items,data:data65};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -1348,10 +1345,12 @@ vErrors.push(err106);
 errors++;
 }
 }
-if(data.bnb_4bit_compute_dtype !== undefined){
-let data67 = data.bnb_4bit_compute_dtype;
-if((typeof data67 !== "string") && (data67 !== null)){
-const err107 = {instancePath:instancePath+"/bnb_4bit_compute_dtype",schemaPath:"#/properties/bnb_4bit_compute_dtype/type",keyword:"type",params:{type: schema11.properties.bnb_4bit_compute_dtype.type},message:"must be string,null",schema:schema11.properties.bnb_4bit_compute_dtype.type,parentSchema:schema11.properties.bnb_4bit_compute_dtype,data:data67};
+}
+}
+if(data.bnb_4bit_quant_type !== undefined){
+let data66 = data.bnb_4bit_quant_type;
+if(typeof data66 !== "string"){
+const err107 = {instancePath:instancePath+"/bnb_4bit_quant_type",schemaPath:"#/properties/bnb_4bit_quant_type/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.bnb_4bit_quant_type.type,parentSchema:schema11.properties.bnb_4bit_quant_type,data:data66};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -1360,8 +1359,8 @@ vErrors.push(err107);
 }
 errors++;
 }
-if(!((((data67 === "float32") || (data67 === "bfloat16")) || (data67 === "float16")) || (data67 === null))){
-const err108 = {instancePath:instancePath+"/bnb_4bit_compute_dtype",schemaPath:"#/properties/bnb_4bit_compute_dtype/enum",keyword:"enum",params:{allowedValues: schema11.properties.bnb_4bit_compute_dtype.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.bnb_4bit_compute_dtype.enum,parentSchema:schema11.properties.bnb_4bit_compute_dtype,data:data67};
+if(!((data66 === "nf4") || (data66 === "fp4"))){
+const err108 = {instancePath:instancePath+"/bnb_4bit_quant_type",schemaPath:"#/properties/bnb_4bit_quant_type/enum",keyword:"enum",params:{allowedValues: schema11.properties.bnb_4bit_quant_type.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.bnb_4bit_quant_type.enum,parentSchema:schema11.properties.bnb_4bit_quant_type,data:data66};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -1371,10 +1370,10 @@ vErrors.push(err108);
 errors++;
 }
 }
-if(data.bnb_4bit_embeddings !== undefined){
-let data68 = data.bnb_4bit_embeddings;
-if(typeof data68 !== "boolean"){
-const err109 = {instancePath:instancePath+"/bnb_4bit_embeddings",schemaPath:"#/properties/bnb_4bit_embeddings/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bnb_4bit_embeddings.type,parentSchema:schema11.properties.bnb_4bit_embeddings,data:data68};
+if(data.bnb_4bit_use_double_quant !== undefined){
+let data67 = data.bnb_4bit_use_double_quant;
+if(typeof data67 !== "boolean"){
+const err109 = {instancePath:instancePath+"/bnb_4bit_use_double_quant",schemaPath:"#/properties/bnb_4bit_use_double_quant/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bnb_4bit_use_double_quant.type,parentSchema:schema11.properties.bnb_4bit_use_double_quant,data:data67};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -1384,10 +1383,10 @@ vErrors.push(err109);
 errors++;
 }
 }
-if(data.shared_selection !== undefined){
-let data69 = data.shared_selection;
-if(typeof data69 !== "boolean"){
-const err110 = {instancePath:instancePath+"/shared_selection",schemaPath:"#/properties/shared_selection/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.shared_selection.type,parentSchema:schema11.properties.shared_selection,data:data69};
+if(data.bnb_4bit_compute_dtype !== undefined){
+let data68 = data.bnb_4bit_compute_dtype;
+if((typeof data68 !== "string") && (data68 !== null)){
+const err110 = {instancePath:instancePath+"/bnb_4bit_compute_dtype",schemaPath:"#/properties/bnb_4bit_compute_dtype/type",keyword:"type",params:{type: schema11.properties.bnb_4bit_compute_dtype.type},message:"must be string,null",schema:schema11.properties.bnb_4bit_compute_dtype.type,parentSchema:schema11.properties.bnb_4bit_compute_dtype,data:data68};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -1396,11 +1395,8 @@ vErrors.push(err110);
 }
 errors++;
 }
-}
-if(data.shard_base !== undefined){
-let data70 = data.shard_base;
-if(typeof data70 !== "boolean"){
-const err111 = {instancePath:instancePath+"/shard_base",schemaPath:"#/properties/shard_base/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.shard_base.type,parentSchema:schema11.properties.shard_base,data:data70};
+if(!((((data68 === "float32") || (data68 === "bfloat16")) || (data68 === "float16")) || (data68 === null))){
+const err111 = {instancePath:instancePath+"/bnb_4bit_compute_dtype",schemaPath:"#/properties/bnb_4bit_compute_dtype/enum",keyword:"enum",params:{allowedValues: schema11.properties.bnb_4bit_compute_dtype.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.bnb_4bit_compute_dtype.enum,parentSchema:schema11.properties.bnb_4bit_compute_dtype,data:data68};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -1410,10 +1406,10 @@ vErrors.push(err111);
 errors++;
 }
 }
-if(data.gradient_checkpointing !== undefined){
-let data71 = data.gradient_checkpointing;
-if(typeof data71 !== "boolean"){
-const err112 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data71};
+if(data.bnb_4bit_embeddings !== undefined){
+let data69 = data.bnb_4bit_embeddings;
+if(typeof data69 !== "boolean"){
+const err112 = {instancePath:instancePath+"/bnb_4bit_embeddings",schemaPath:"#/properties/bnb_4bit_embeddings/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.bnb_4bit_embeddings.type,parentSchema:schema11.properties.bnb_4bit_embeddings,data:data69};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -1423,10 +1419,10 @@ vErrors.push(err112);
 errors++;
 }
 }
-if(data.dataloader_num_workers !== undefined){
-let data72 = data.dataloader_num_workers;
-if(!(((typeof data72 == "number") && (!(data72 % 1) && !isNaN(data72))) && (isFinite(data72)))){
-const err113 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data72};
+if(data.shared_selection !== undefined){
+let data70 = data.shared_selection;
+if(typeof data70 !== "boolean"){
+const err113 = {instancePath:instancePath+"/shared_selection",schemaPath:"#/properties/shared_selection/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.shared_selection.type,parentSchema:schema11.properties.shared_selection,data:data70};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -1435,9 +1431,11 @@ vErrors.push(err113);
 }
 errors++;
 }
-if((typeof data72 == "number") && (isFinite(data72))){
-if(data72 < 0 || isNaN(data72)){
-const err114 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data72};
+}
+if(data.shard_base !== undefined){
+let data71 = data.shard_base;
+if(typeof data71 !== "boolean"){
+const err114 = {instancePath:instancePath+"/shard_base",schemaPath:"#/properties/shard_base/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.shard_base.type,parentSchema:schema11.properties.shard_base,data:data71};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -1447,11 +1445,10 @@ vErrors.push(err114);
 errors++;
 }
 }
-}
-if(data.ddp_find_unused_parameters !== undefined){
-let data73 = data.ddp_find_unused_parameters;
-if((typeof data73 !== "boolean") && (data73 !== null)){
-const err115 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data73};
+if(data.gradient_checkpointing !== undefined){
+let data72 = data.gradient_checkpointing;
+if(typeof data72 !== "boolean"){
+const err115 = {instancePath:instancePath+"/gradient_checkpointing",schemaPath:"#/properties/gradient_checkpointing/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.gradient_checkpointing.type,parentSchema:schema11.properties.gradient_checkpointing,data:data72};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -1461,10 +1458,10 @@ vErrors.push(err115);
 errors++;
 }
 }
-if(data.peft !== undefined){
-let data74 = data.peft;
-if((typeof data74 !== "string") && (data74 !== null)){
-const err116 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data74};
+if(data.dataloader_num_workers !== undefined){
+let data73 = data.dataloader_num_workers;
+if(!(((typeof data73 == "number") && (!(data73 % 1) && !isNaN(data73))) && (isFinite(data73)))){
+const err116 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.dataloader_num_workers.type,parentSchema:schema11.properties.dataloader_num_workers,data:data73};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -1473,11 +1470,9 @@ vErrors.push(err116);
 }
 errors++;
 }
-}
-if(data.lora_r !== undefined){
-let data75 = data.lora_r;
-if(!(((typeof data75 == "number") && (!(data75 % 1) && !isNaN(data75))) && (isFinite(data75)))){
-const err117 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data75};
+if((typeof data73 == "number") && (isFinite(data73))){
+if(data73 < 0 || isNaN(data73)){
+const err117 = {instancePath:instancePath+"/dataloader_num_workers",schemaPath:"#/properties/dataloader_num_workers/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.dataloader_num_workers,data:data73};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -1486,9 +1481,12 @@ vErrors.push(err117);
 }
 errors++;
 }
-if((typeof data75 == "number") && (isFinite(data75))){
-if(data75 < 1 || isNaN(data75)){
-const err118 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data75};
+}
+}
+if(data.ddp_find_unused_parameters !== undefined){
+let data74 = data.ddp_find_unused_parameters;
+if((typeof data74 !== "boolean") && (data74 !== null)){
+const err118 = {instancePath:instancePath+"/ddp_find_unused_parameters",schemaPath:"#/properties/ddp_find_unused_parameters/type",keyword:"type",params:{type: schema11.properties.ddp_find_unused_parameters.type},message:"must be boolean,null",schema:schema11.properties.ddp_find_unused_parameters.type,parentSchema:schema11.properties.ddp_find_unused_parameters,data:data74};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -1498,12 +1496,10 @@ vErrors.push(err118);
 errors++;
 }
 }
-}
-if(data.lora_alpha !== undefined){
-let data76 = data.lora_alpha;
-if((typeof data76 == "number") && (isFinite(data76))){
-if(data76 <= 0 || isNaN(data76)){
-const err119 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data76};
+if(data.peft !== undefined){
+let data75 = data.peft;
+if((typeof data75 !== "string") && (data75 !== null)){
+const err119 = {instancePath:instancePath+"/peft",schemaPath:"#/properties/peft/type",keyword:"type",params:{type: schema11.properties.peft.type},message:"must be string,null",schema:schema11.properties.peft.type,parentSchema:schema11.properties.peft,data:data75};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -1513,8 +1509,10 @@ vErrors.push(err119);
 errors++;
 }
 }
-else {
-const err120 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data76};
+if(data.lora_r !== undefined){
+let data76 = data.lora_r;
+if(!(((typeof data76 == "number") && (!(data76 % 1) && !isNaN(data76))) && (isFinite(data76)))){
+const err120 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema11.properties.lora_r.type,parentSchema:schema11.properties.lora_r,data:data76};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -1523,12 +1521,9 @@ vErrors.push(err120);
 }
 errors++;
 }
-}
-if(data.lora_dropout !== undefined){
-let data77 = data.lora_dropout;
-if((typeof data77 == "number") && (isFinite(data77))){
-if(data77 < 0 || isNaN(data77)){
-const err121 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data77};
+if((typeof data76 == "number") && (isFinite(data76))){
+if(data76 < 1 || isNaN(data76)){
+const err121 = {instancePath:instancePath+"/lora_r",schemaPath:"#/properties/lora_r/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.lora_r,data:data76};
 if(vErrors === null){
 vErrors = [err121];
 }
@@ -1537,8 +1532,13 @@ vErrors.push(err121);
 }
 errors++;
 }
-if(data77 >= 1 || isNaN(data77)){
-const err122 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data77};
+}
+}
+if(data.lora_alpha !== undefined){
+let data77 = data.lora_alpha;
+if((typeof data77 == "number") && (isFinite(data77))){
+if(data77 <= 0 || isNaN(data77)){
+const err122 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/exclusiveMinimum",keyword:"exclusiveMinimum",params:{comparison: ">", limit: 0},message:"must be > 0",schema:0,parentSchema:schema11.properties.lora_alpha,data:data77};
 if(vErrors === null){
 vErrors = [err122];
 }
@@ -1549,7 +1549,7 @@ errors++;
 }
 }
 else {
-const err123 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data77};
+const err123 = {instancePath:instancePath+"/lora_alpha",schemaPath:"#/properties/lora_alpha/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_alpha.type,parentSchema:schema11.properties.lora_alpha,data:data77};
 if(vErrors === null){
 vErrors = [err123];
 }
@@ -1559,10 +1559,11 @@ vErrors.push(err123);
 errors++;
 }
 }
-if(data.lora_target_modules !== undefined){
-let data78 = data.lora_target_modules;
-if((typeof data78 !== "string") && (!(Array.isArray(data78)))){
-const err124 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data78};
+if(data.lora_dropout !== undefined){
+let data78 = data.lora_dropout;
+if((typeof data78 == "number") && (isFinite(data78))){
+if(data78 < 0 || isNaN(data78)){
+const err124 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.lora_dropout,data:data78};
 if(vErrors === null){
 vErrors = [err124];
 }
@@ -1571,12 +1572,8 @@ vErrors.push(err124);
 }
 errors++;
 }
-if(Array.isArray(data78)){
-const len5 = data78.length;
-for(let i5=0; i5<len5; i5++){
-let data79 = data78[i5];
-if(typeof data79 !== "string"){
-const err125 = {instancePath:instancePath+"/lora_target_modules/" + i5,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data79};
+if(data78 >= 1 || isNaN(data78)){
+const err125 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/exclusiveMaximum",keyword:"exclusiveMaximum",params:{comparison: "<", limit: 1},message:"must be < 1",schema:1,parentSchema:schema11.properties.lora_dropout,data:data78};
 if(vErrors === null){
 vErrors = [err125];
 }
@@ -1586,12 +1583,8 @@ vErrors.push(err125);
 errors++;
 }
 }
-}
-}
-if(data.modules_to_save !== undefined){
-let data80 = data.modules_to_save;
-if((typeof data80 !== "string") && (!(Array.isArray(data80)))){
-const err126 = {instancePath:instancePath+"/modules_to_save",schemaPath:"#/properties/modules_to_save/type",keyword:"type",params:{type: schema11.properties.modules_to_save.type},message:"must be string,array",schema:schema11.properties.modules_to_save.type,parentSchema:schema11.properties.modules_to_save,data:data80};
+else {
+const err126 = {instancePath:instancePath+"/lora_dropout",schemaPath:"#/properties/lora_dropout/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema11.properties.lora_dropout.type,parentSchema:schema11.properties.lora_dropout,data:data78};
 if(vErrors === null){
 vErrors = [err126];
 }
@@ -1600,12 +1593,11 @@ vErrors.push(err126);
 }
 errors++;
 }
-if(Array.isArray(data80)){
-const len6 = data80.length;
-for(let i6=0; i6<len6; i6++){
-let data81 = data80[i6];
-if(typeof data81 !== "string"){
-const err127 = {instancePath:instancePath+"/modules_to_save/" + i6,schemaPath:"#/properties/modules_to_save/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.modules_to_save.items.type,parentSchema:schema11.properties.modules_to_save.items,data:data81};
+}
+if(data.lora_target_modules !== undefined){
+let data79 = data.lora_target_modules;
+if((typeof data79 !== "string") && (!(Array.isArray(data79)))){
+const err127 = {instancePath:instancePath+"/lora_target_modules",schemaPath:"#/properties/lora_target_modules/type",keyword:"type",params:{type: schema11.properties.lora_target_modules.type},message:"must be string,array",schema:schema11.properties.lora_target_modules.type,parentSchema:schema11.properties.lora_target_modules,data:data79};
 if(vErrors === null){
 vErrors = [err127];
 }
@@ -1614,13 +1606,12 @@ vErrors.push(err127);
 }
 errors++;
 }
-}
-}
-}
-if(data.use_rslora !== undefined){
-let data82 = data.use_rslora;
-if(typeof data82 !== "boolean"){
-const err128 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data82};
+if(Array.isArray(data79)){
+const len5 = data79.length;
+for(let i5=0; i5<len5; i5++){
+let data80 = data79[i5];
+if(typeof data80 !== "string"){
+const err128 = {instancePath:instancePath+"/lora_target_modules/" + i5,schemaPath:"#/properties/lora_target_modules/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.lora_target_modules.items.type,parentSchema:schema11.properties.lora_target_modules.items,data:data80};
 if(vErrors === null){
 vErrors = [err128];
 }
@@ -1630,10 +1621,12 @@ vErrors.push(err128);
 errors++;
 }
 }
-if(data.spft !== undefined){
-let data83 = data.spft;
-if((typeof data83 !== "string") && (data83 !== null)){
-const err129 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data83};
+}
+}
+if(data.modules_to_save !== undefined){
+let data81 = data.modules_to_save;
+if((typeof data81 !== "string") && (!(Array.isArray(data81)))){
+const err129 = {instancePath:instancePath+"/modules_to_save",schemaPath:"#/properties/modules_to_save/type",keyword:"type",params:{type: schema11.properties.modules_to_save.type},message:"must be string,array",schema:schema11.properties.modules_to_save.type,parentSchema:schema11.properties.modules_to_save,data:data81};
 if(vErrors === null){
 vErrors = [err129];
 }
@@ -1642,11 +1635,12 @@ vErrors.push(err129);
 }
 errors++;
 }
-}
-if(data.spft_mode !== undefined){
-let data84 = data.spft_mode;
-if((typeof data84 !== "string") && (data84 !== null)){
-const err130 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data84};
+if(Array.isArray(data81)){
+const len6 = data81.length;
+for(let i6=0; i6<len6; i6++){
+let data82 = data81[i6];
+if(typeof data82 !== "string"){
+const err130 = {instancePath:instancePath+"/modules_to_save/" + i6,schemaPath:"#/properties/modules_to_save/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema11.properties.modules_to_save.items.type,parentSchema:schema11.properties.modules_to_save.items,data:data82};
 if(vErrors === null){
 vErrors = [err130];
 }
@@ -1655,9 +1649,13 @@ vErrors.push(err130);
 }
 errors++;
 }
-if(typeof data84 === "string"){
-if(!pattern0.test(data84)){
-const err131 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data84};
+}
+}
+}
+if(data.use_rslora !== undefined){
+let data83 = data.use_rslora;
+if(typeof data83 !== "boolean"){
+const err131 = {instancePath:instancePath+"/use_rslora",schemaPath:"#/properties/use_rslora/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.use_rslora.type,parentSchema:schema11.properties.use_rslora,data:data83};
 if(vErrors === null){
 vErrors = [err131];
 }
@@ -1667,11 +1665,10 @@ vErrors.push(err131);
 errors++;
 }
 }
-}
-if(data.spft_predictor_basepath !== undefined){
-let data85 = data.spft_predictor_basepath;
-if((typeof data85 !== "string") && (data85 !== null)){
-const err132 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data85};
+if(data.spft !== undefined){
+let data84 = data.spft;
+if((typeof data84 !== "string") && (data84 !== null)){
+const err132 = {instancePath:instancePath+"/spft",schemaPath:"#/properties/spft/type",keyword:"type",params:{type: schema11.properties.spft.type},message:"must be string,null",schema:schema11.properties.spft.type,parentSchema:schema11.properties.spft,data:data84};
 if(vErrors === null){
 vErrors = [err132];
 }
@@ -1681,10 +1678,10 @@ vErrors.push(err132);
 errors++;
 }
 }
-if(data.spft_skip_sink_tokens !== undefined){
-let data86 = data.spft_skip_sink_tokens;
-if((!(((typeof data86 == "number") && (!(data86 % 1) && !isNaN(data86))) && (isFinite(data86)))) && (data86 !== null)){
-const err133 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data86};
+if(data.spft_mode !== undefined){
+let data85 = data.spft_mode;
+if((typeof data85 !== "string") && (data85 !== null)){
+const err133 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/type",keyword:"type",params:{type: schema11.properties.spft_mode.type},message:"must be string,null",schema:schema11.properties.spft_mode.type,parentSchema:schema11.properties.spft_mode,data:data85};
 if(vErrors === null){
 vErrors = [err133];
 }
@@ -1693,9 +1690,9 @@ vErrors.push(err133);
 }
 errors++;
 }
-if((typeof data86 == "number") && (isFinite(data86))){
-if(data86 < 0 || isNaN(data86)){
-const err134 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data86};
+if(typeof data85 === "string"){
+if(!pattern0.test(data85)){
+const err134 = {instancePath:instancePath+"/spft_mode",schemaPath:"#/properties/spft_mode/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_.:+-]*$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_.:+-]*$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_.:+-]*$",parentSchema:schema11.properties.spft_mode,data:data85};
 if(vErrors === null){
 vErrors = [err134];
 }
@@ -1706,10 +1703,10 @@ errors++;
 }
 }
 }
-if(data.spft_skip_output_tokens !== undefined){
-let data87 = data.spft_skip_output_tokens;
-if((typeof data87 !== "boolean") && (data87 !== null)){
-const err135 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data87};
+if(data.spft_predictor_basepath !== undefined){
+let data86 = data.spft_predictor_basepath;
+if((typeof data86 !== "string") && (data86 !== null)){
+const err135 = {instancePath:instancePath+"/spft_predictor_basepath",schemaPath:"#/properties/spft_predictor_basepath/type",keyword:"type",params:{type: schema11.properties.spft_predictor_basepath.type},message:"must be string,null",schema:schema11.properties.spft_predictor_basepath.type,parentSchema:schema11.properties.spft_predictor_basepath,data:data86};
 if(vErrors === null){
 vErrors = [err135];
 }
@@ -1719,10 +1716,10 @@ vErrors.push(err135);
 errors++;
 }
 }
-if(data.spft_skip_tail_tokens !== undefined){
-let data88 = data.spft_skip_tail_tokens;
-if((!(((typeof data88 == "number") && (!(data88 % 1) && !isNaN(data88))) && (isFinite(data88)))) && (data88 !== null)){
-const err136 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data88};
+if(data.spft_skip_sink_tokens !== undefined){
+let data87 = data.spft_skip_sink_tokens;
+if((!(((typeof data87 == "number") && (!(data87 % 1) && !isNaN(data87))) && (isFinite(data87)))) && (data87 !== null)){
+const err136 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_sink_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_sink_tokens.type,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data87};
 if(vErrors === null){
 vErrors = [err136];
 }
@@ -1731,9 +1728,9 @@ vErrors.push(err136);
 }
 errors++;
 }
-if((typeof data88 == "number") && (isFinite(data88))){
-if(data88 < 0 || isNaN(data88)){
-const err137 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data88};
+if((typeof data87 == "number") && (isFinite(data87))){
+if(data87 < 0 || isNaN(data87)){
+const err137 = {instancePath:instancePath+"/spft_skip_sink_tokens",schemaPath:"#/properties/spft_skip_sink_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_sink_tokens,data:data87};
 if(vErrors === null){
 vErrors = [err137];
 }
@@ -1744,10 +1741,10 @@ errors++;
 }
 }
 }
-if(data.spft_skip_random_tokens !== undefined){
-let data89 = data.spft_skip_random_tokens;
-if((typeof data89 !== "boolean") && (data89 !== null)){
-const err138 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data89};
+if(data.spft_skip_output_tokens !== undefined){
+let data88 = data.spft_skip_output_tokens;
+if((typeof data88 !== "boolean") && (data88 !== null)){
+const err138 = {instancePath:instancePath+"/spft_skip_output_tokens",schemaPath:"#/properties/spft_skip_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_output_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_output_tokens.type,parentSchema:schema11.properties.spft_skip_output_tokens,data:data88};
 if(vErrors === null){
 vErrors = [err138];
 }
@@ -1757,10 +1754,10 @@ vErrors.push(err138);
 errors++;
 }
 }
-if(data.spft_start_step !== undefined){
-let data90 = data.spft_start_step;
-if((!((typeof data90 == "number") && (isFinite(data90)))) && (data90 !== null)){
-const err139 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data90};
+if(data.spft_skip_tail_tokens !== undefined){
+let data89 = data.spft_skip_tail_tokens;
+if((!(((typeof data89 == "number") && (!(data89 % 1) && !isNaN(data89))) && (isFinite(data89)))) && (data89 !== null)){
+const err139 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_tail_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_skip_tail_tokens.type,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data89};
 if(vErrors === null){
 vErrors = [err139];
 }
@@ -1769,9 +1766,9 @@ vErrors.push(err139);
 }
 errors++;
 }
-if((typeof data90 == "number") && (isFinite(data90))){
-if(data90 < 0 || isNaN(data90)){
-const err140 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data90};
+if((typeof data89 == "number") && (isFinite(data89))){
+if(data89 < 0 || isNaN(data89)){
+const err140 = {instancePath:instancePath+"/spft_skip_tail_tokens",schemaPath:"#/properties/spft_skip_tail_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_skip_tail_tokens,data:data89};
 if(vErrors === null){
 vErrors = [err140];
 }
@@ -1782,10 +1779,10 @@ errors++;
 }
 }
 }
-if(data.spft_end_step !== undefined){
-let data91 = data.spft_end_step;
-if((!((typeof data91 == "number") && (isFinite(data91)))) && (data91 !== null)){
-const err141 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data91};
+if(data.spft_skip_random_tokens !== undefined){
+let data90 = data.spft_skip_random_tokens;
+if((typeof data90 !== "boolean") && (data90 !== null)){
+const err141 = {instancePath:instancePath+"/spft_skip_random_tokens",schemaPath:"#/properties/spft_skip_random_tokens/type",keyword:"type",params:{type: schema11.properties.spft_skip_random_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_skip_random_tokens.type,parentSchema:schema11.properties.spft_skip_random_tokens,data:data90};
 if(vErrors === null){
 vErrors = [err141];
 }
@@ -1794,9 +1791,11 @@ vErrors.push(err141);
 }
 errors++;
 }
-if((typeof data91 == "number") && (isFinite(data91))){
-if(data91 < 0 || isNaN(data91)){
-const err142 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data91};
+}
+if(data.spft_start_step !== undefined){
+let data91 = data.spft_start_step;
+if((!((typeof data91 == "number") && (isFinite(data91)))) && (data91 !== null)){
+const err142 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/type",keyword:"type",params:{type: schema11.properties.spft_start_step.type},message:"must be number,null",schema:schema11.properties.spft_start_step.type,parentSchema:schema11.properties.spft_start_step,data:data91};
 if(vErrors === null){
 vErrors = [err142];
 }
@@ -1805,12 +1804,9 @@ vErrors.push(err142);
 }
 errors++;
 }
-}
-}
-if(data.spft_sparse_lora_branch !== undefined){
-let data92 = data.spft_sparse_lora_branch;
-if((typeof data92 !== "boolean") && (data92 !== null)){
-const err143 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data92};
+if((typeof data91 == "number") && (isFinite(data91))){
+if(data91 < 0 || isNaN(data91)){
+const err143 = {instancePath:instancePath+"/spft_start_step",schemaPath:"#/properties/spft_start_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_start_step,data:data91};
 if(vErrors === null){
 vErrors = [err143];
 }
@@ -1820,10 +1816,11 @@ vErrors.push(err143);
 errors++;
 }
 }
-if(data.spft_qk_per_head !== undefined){
-let data93 = data.spft_qk_per_head;
-if((typeof data93 !== "boolean") && (data93 !== null)){
-const err144 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data93};
+}
+if(data.spft_end_step !== undefined){
+let data92 = data.spft_end_step;
+if((!((typeof data92 == "number") && (isFinite(data92)))) && (data92 !== null)){
+const err144 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/type",keyword:"type",params:{type: schema11.properties.spft_end_step.type},message:"must be number,null",schema:schema11.properties.spft_end_step.type,parentSchema:schema11.properties.spft_end_step,data:data92};
 if(vErrors === null){
 vErrors = [err144];
 }
@@ -1832,11 +1829,9 @@ vErrors.push(err144);
 }
 errors++;
 }
-}
-if(data.spft_qkvo_seq_avg !== undefined){
-let data94 = data.spft_qkvo_seq_avg;
-if((typeof data94 !== "boolean") && (data94 !== null)){
-const err145 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data94};
+if((typeof data92 == "number") && (isFinite(data92))){
+if(data92 < 0 || isNaN(data92)){
+const err145 = {instancePath:instancePath+"/spft_end_step",schemaPath:"#/properties/spft_end_step/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_end_step,data:data92};
 if(vErrors === null){
 vErrors = [err145];
 }
@@ -1846,10 +1841,11 @@ vErrors.push(err145);
 errors++;
 }
 }
-if(data.spft_mlp_seq_avg !== undefined){
-let data95 = data.spft_mlp_seq_avg;
-if((typeof data95 !== "boolean") && (data95 !== null)){
-const err146 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data95};
+}
+if(data.spft_sparse_lora_branch !== undefined){
+let data93 = data.spft_sparse_lora_branch;
+if((typeof data93 !== "boolean") && (data93 !== null)){
+const err146 = {instancePath:instancePath+"/spft_sparse_lora_branch",schemaPath:"#/properties/spft_sparse_lora_branch/type",keyword:"type",params:{type: schema11.properties.spft_sparse_lora_branch.type},message:"must be boolean,null",schema:schema11.properties.spft_sparse_lora_branch.type,parentSchema:schema11.properties.spft_sparse_lora_branch,data:data93};
 if(vErrors === null){
 vErrors = [err146];
 }
@@ -1859,10 +1855,10 @@ vErrors.push(err146);
 errors++;
 }
 }
-if(data.spft_sparse_output_tokens !== undefined){
-let data96 = data.spft_sparse_output_tokens;
-if((!((typeof data96 == "number") && (isFinite(data96)))) && (data96 !== null)){
-const err147 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data96};
+if(data.spft_qk_per_head !== undefined){
+let data94 = data.spft_qk_per_head;
+if((typeof data94 !== "boolean") && (data94 !== null)){
+const err147 = {instancePath:instancePath+"/spft_qk_per_head",schemaPath:"#/properties/spft_qk_per_head/type",keyword:"type",params:{type: schema11.properties.spft_qk_per_head.type},message:"must be boolean,null",schema:schema11.properties.spft_qk_per_head.type,parentSchema:schema11.properties.spft_qk_per_head,data:data94};
 if(vErrors === null){
 vErrors = [err147];
 }
@@ -1871,9 +1867,11 @@ vErrors.push(err147);
 }
 errors++;
 }
-if((typeof data96 == "number") && (isFinite(data96))){
-if(data96 > 1 || isNaN(data96)){
-const err148 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data96};
+}
+if(data.spft_qkvo_seq_avg !== undefined){
+let data95 = data.spft_qkvo_seq_avg;
+if((typeof data95 !== "boolean") && (data95 !== null)){
+const err148 = {instancePath:instancePath+"/spft_qkvo_seq_avg",schemaPath:"#/properties/spft_qkvo_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_qkvo_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_qkvo_seq_avg.type,parentSchema:schema11.properties.spft_qkvo_seq_avg,data:data95};
 if(vErrors === null){
 vErrors = [err148];
 }
@@ -1882,8 +1880,11 @@ vErrors.push(err148);
 }
 errors++;
 }
-if(data96 < 0 || isNaN(data96)){
-const err149 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data96};
+}
+if(data.spft_mlp_seq_avg !== undefined){
+let data96 = data.spft_mlp_seq_avg;
+if((typeof data96 !== "boolean") && (data96 !== null)){
+const err149 = {instancePath:instancePath+"/spft_mlp_seq_avg",schemaPath:"#/properties/spft_mlp_seq_avg/type",keyword:"type",params:{type: schema11.properties.spft_mlp_seq_avg.type},message:"must be boolean,null",schema:schema11.properties.spft_mlp_seq_avg.type,parentSchema:schema11.properties.spft_mlp_seq_avg,data:data96};
 if(vErrors === null){
 vErrors = [err149];
 }
@@ -1893,11 +1894,10 @@ vErrors.push(err149);
 errors++;
 }
 }
-}
-if(data.spft_score_tokens !== undefined){
-let data97 = data.spft_score_tokens;
-if((!(((typeof data97 == "number") && (!(data97 % 1) && !isNaN(data97))) && (isFinite(data97)))) && (data97 !== null)){
-const err150 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data97};
+if(data.spft_sparse_output_tokens !== undefined){
+let data97 = data.spft_sparse_output_tokens;
+if((!((typeof data97 == "number") && (isFinite(data97)))) && (data97 !== null)){
+const err150 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/type",keyword:"type",params:{type: schema11.properties.spft_sparse_output_tokens.type},message:"must be number,null",schema:schema11.properties.spft_sparse_output_tokens.type,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data97};
 if(vErrors === null){
 vErrors = [err150];
 }
@@ -1907,8 +1907,8 @@ vErrors.push(err150);
 errors++;
 }
 if((typeof data97 == "number") && (isFinite(data97))){
-if(data97 < 0 || isNaN(data97)){
-const err151 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data97};
+if(data97 > 1 || isNaN(data97)){
+const err151 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data97};
 if(vErrors === null){
 vErrors = [err151];
 }
@@ -1917,12 +1917,8 @@ vErrors.push(err151);
 }
 errors++;
 }
-}
-}
-if(data.spft_score_context_tokens !== undefined){
-let data98 = data.spft_score_context_tokens;
-if((typeof data98 !== "boolean") && (data98 !== null)){
-const err152 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data98};
+if(data97 < 0 || isNaN(data97)){
+const err152 = {instancePath:instancePath+"/spft_sparse_output_tokens",schemaPath:"#/properties/spft_sparse_output_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_sparse_output_tokens,data:data97};
 if(vErrors === null){
 vErrors = [err152];
 }
@@ -1932,10 +1928,11 @@ vErrors.push(err152);
 errors++;
 }
 }
-if(data.spft_compensation_rank !== undefined){
-let data99 = data.spft_compensation_rank;
-if((!(((typeof data99 == "number") && (!(data99 % 1) && !isNaN(data99))) && (isFinite(data99)))) && (data99 !== null)){
-const err153 = {instancePath:instancePath+"/spft_compensation_rank",schemaPath:"#/properties/spft_compensation_rank/type",keyword:"type",params:{type: schema11.properties.spft_compensation_rank.type},message:"must be integer,null",schema:schema11.properties.spft_compensation_rank.type,parentSchema:schema11.properties.spft_compensation_rank,data:data99};
+}
+if(data.spft_score_tokens !== undefined){
+let data98 = data.spft_score_tokens;
+if((!(((typeof data98 == "number") && (!(data98 % 1) && !isNaN(data98))) && (isFinite(data98)))) && (data98 !== null)){
+const err153 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_tokens.type},message:"must be integer,null",schema:schema11.properties.spft_score_tokens.type,parentSchema:schema11.properties.spft_score_tokens,data:data98};
 if(vErrors === null){
 vErrors = [err153];
 }
@@ -1944,9 +1941,9 @@ vErrors.push(err153);
 }
 errors++;
 }
-if((typeof data99 == "number") && (isFinite(data99))){
-if(data99 < 0 || isNaN(data99)){
-const err154 = {instancePath:instancePath+"/spft_compensation_rank",schemaPath:"#/properties/spft_compensation_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_compensation_rank,data:data99};
+if((typeof data98 == "number") && (isFinite(data98))){
+if(data98 < 0 || isNaN(data98)){
+const err154 = {instancePath:instancePath+"/spft_score_tokens",schemaPath:"#/properties/spft_score_tokens/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_score_tokens,data:data98};
 if(vErrors === null){
 vErrors = [err154];
 }
@@ -1957,10 +1954,10 @@ errors++;
 }
 }
 }
-if(data.spft_selection_interval !== undefined){
-let data100 = data.spft_selection_interval;
-if((!(((typeof data100 == "number") && (!(data100 % 1) && !isNaN(data100))) && (isFinite(data100)))) && (data100 !== null)){
-const err155 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data100};
+if(data.spft_score_context_tokens !== undefined){
+let data99 = data.spft_score_context_tokens;
+if((typeof data99 !== "boolean") && (data99 !== null)){
+const err155 = {instancePath:instancePath+"/spft_score_context_tokens",schemaPath:"#/properties/spft_score_context_tokens/type",keyword:"type",params:{type: schema11.properties.spft_score_context_tokens.type},message:"must be boolean,null",schema:schema11.properties.spft_score_context_tokens.type,parentSchema:schema11.properties.spft_score_context_tokens,data:data99};
 if(vErrors === null){
 vErrors = [err155];
 }
@@ -1969,9 +1966,11 @@ vErrors.push(err155);
 }
 errors++;
 }
-if((typeof data100 == "number") && (isFinite(data100))){
-if(data100 < 1 || isNaN(data100)){
-const err156 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data100};
+}
+if(data.spft_compensation_rank !== undefined){
+let data100 = data.spft_compensation_rank;
+if((!(((typeof data100 == "number") && (!(data100 % 1) && !isNaN(data100))) && (isFinite(data100)))) && (data100 !== null)){
+const err156 = {instancePath:instancePath+"/spft_compensation_rank",schemaPath:"#/properties/spft_compensation_rank/type",keyword:"type",params:{type: schema11.properties.spft_compensation_rank.type},message:"must be integer,null",schema:schema11.properties.spft_compensation_rank.type,parentSchema:schema11.properties.spft_compensation_rank,data:data100};
 if(vErrors === null){
 vErrors = [err156];
 }
@@ -1980,12 +1979,9 @@ vErrors.push(err156);
 }
 errors++;
 }
-}
-}
-if(data.spft_dense_every !== undefined){
-let data101 = data.spft_dense_every;
-if((!(((typeof data101 == "number") && (!(data101 % 1) && !isNaN(data101))) && (isFinite(data101)))) && (data101 !== null)){
-const err157 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data101};
+if((typeof data100 == "number") && (isFinite(data100))){
+if(data100 < 0 || isNaN(data100)){
+const err157 = {instancePath:instancePath+"/spft_compensation_rank",schemaPath:"#/properties/spft_compensation_rank/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_compensation_rank,data:data100};
 if(vErrors === null){
 vErrors = [err157];
 }
@@ -1994,9 +1990,12 @@ vErrors.push(err157);
 }
 errors++;
 }
-if((typeof data101 == "number") && (isFinite(data101))){
-if(data101 < 0 || isNaN(data101)){
-const err158 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data101};
+}
+}
+if(data.spft_selection_interval !== undefined){
+let data101 = data.spft_selection_interval;
+if((!(((typeof data101 == "number") && (!(data101 % 1) && !isNaN(data101))) && (isFinite(data101)))) && (data101 !== null)){
+const err158 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/type",keyword:"type",params:{type: schema11.properties.spft_selection_interval.type},message:"must be integer,null",schema:schema11.properties.spft_selection_interval.type,parentSchema:schema11.properties.spft_selection_interval,data:data101};
 if(vErrors === null){
 vErrors = [err158];
 }
@@ -2005,12 +2004,9 @@ vErrors.push(err158);
 }
 errors++;
 }
-}
-}
-if(data.spft_gradient !== undefined){
-let data102 = data.spft_gradient;
-if((typeof data102 !== "string") && (data102 !== null)){
-const err159 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data102};
+if((typeof data101 == "number") && (isFinite(data101))){
+if(data101 < 1 || isNaN(data101)){
+const err159 = {instancePath:instancePath+"/spft_selection_interval",schemaPath:"#/properties/spft_selection_interval/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema11.properties.spft_selection_interval,data:data101};
 if(vErrors === null){
 vErrors = [err159];
 }
@@ -2019,8 +2015,12 @@ vErrors.push(err159);
 }
 errors++;
 }
-if(!((((data102 === "exact") || (data102 === "cut")) || (data102 === "straight_through")) || (data102 === null))){
-const err160 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data102};
+}
+}
+if(data.spft_dense_every !== undefined){
+let data102 = data.spft_dense_every;
+if((!(((typeof data102 == "number") && (!(data102 % 1) && !isNaN(data102))) && (isFinite(data102)))) && (data102 !== null)){
+const err160 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/type",keyword:"type",params:{type: schema11.properties.spft_dense_every.type},message:"must be integer,null",schema:schema11.properties.spft_dense_every.type,parentSchema:schema11.properties.spft_dense_every,data:data102};
 if(vErrors === null){
 vErrors = [err160];
 }
@@ -2029,11 +2029,9 @@ vErrors.push(err160);
 }
 errors++;
 }
-}
-if(data.eval_only !== undefined){
-let data103 = data.eval_only;
-if(typeof data103 !== "boolean"){
-const err161 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data103};
+if((typeof data102 == "number") && (isFinite(data102))){
+if(data102 < 0 || isNaN(data102)){
+const err161 = {instancePath:instancePath+"/spft_dense_every",schemaPath:"#/properties/spft_dense_every/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema11.properties.spft_dense_every,data:data102};
 if(vErrors === null){
 vErrors = [err161];
 }
@@ -2043,10 +2041,11 @@ vErrors.push(err161);
 errors++;
 }
 }
-if(data.enable_unsloth !== undefined){
-let data104 = data.enable_unsloth;
-if(typeof data104 !== "boolean"){
-const err162 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data104};
+}
+if(data.spft_gradient !== undefined){
+let data103 = data.spft_gradient;
+if((typeof data103 !== "string") && (data103 !== null)){
+const err162 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/type",keyword:"type",params:{type: schema11.properties.spft_gradient.type},message:"must be string,null",schema:schema11.properties.spft_gradient.type,parentSchema:schema11.properties.spft_gradient,data:data103};
 if(vErrors === null){
 vErrors = [err162];
 }
@@ -2055,11 +2054,8 @@ vErrors.push(err162);
 }
 errors++;
 }
-}
-if(data.benchmark !== undefined){
-let data105 = data.benchmark;
-if(typeof data105 !== "boolean"){
-const err163 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data105};
+if(!((((data103 === "exact") || (data103 === "cut")) || (data103 === "straight_through")) || (data103 === null))){
+const err163 = {instancePath:instancePath+"/spft_gradient",schemaPath:"#/properties/spft_gradient/enum",keyword:"enum",params:{allowedValues: schema11.properties.spft_gradient.enum},message:"must be equal to one of the allowed values",schema:schema11.properties.spft_gradient.enum,parentSchema:schema11.properties.spft_gradient,data:data103};
 if(vErrors === null){
 vErrors = [err163];
 }
@@ -2069,14 +2065,53 @@ vErrors.push(err163);
 errors++;
 }
 }
-}
-else {
-const err164 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(data.eval_only !== undefined){
+let data104 = data.eval_only;
+if(typeof data104 !== "boolean"){
+const err164 = {instancePath:instancePath+"/eval_only",schemaPath:"#/properties/eval_only/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.eval_only.type,parentSchema:schema11.properties.eval_only,data:data104};
 if(vErrors === null){
 vErrors = [err164];
 }
 else {
 vErrors.push(err164);
+}
+errors++;
+}
+}
+if(data.enable_unsloth !== undefined){
+let data105 = data.enable_unsloth;
+if(typeof data105 !== "boolean"){
+const err165 = {instancePath:instancePath+"/enable_unsloth",schemaPath:"#/properties/enable_unsloth/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.enable_unsloth.type,parentSchema:schema11.properties.enable_unsloth,data:data105};
+if(vErrors === null){
+vErrors = [err165];
+}
+else {
+vErrors.push(err165);
+}
+errors++;
+}
+}
+if(data.benchmark !== undefined){
+let data106 = data.benchmark;
+if(typeof data106 !== "boolean"){
+const err166 = {instancePath:instancePath+"/benchmark",schemaPath:"#/properties/benchmark/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema11.properties.benchmark.type,parentSchema:schema11.properties.benchmark,data:data106};
+if(vErrors === null){
+vErrors = [err166];
+}
+else {
+vErrors.push(err166);
+}
+errors++;
+}
+}
+}
+else {
+const err167 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema11.type,parentSchema:schema11,data};
+if(vErrors === null){
+vErrors = [err167];
+}
+else {
+vErrors.push(err167);
 }
 errors++;
 }

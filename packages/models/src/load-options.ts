@@ -24,6 +24,11 @@ export interface LoadOptions {
   readonly quantiseEmbeddings?: boolean;
   /** Matrices that the checkpoint has in 4 bits become plain numbers: what a merged model is made from. Default false. */
   readonly dequantise?: boolean;
+  /**
+   * With `fp8`: so many input channels of each layer, those of most energy, are multiplied in twice as many bits (LLM.int8()'s outlier channels, in as many more
+   * columns of codes): a multiple of 16 up to 240. Which ones they are is chosen by the first rows that the model computes. Not with shards. Default 0.
+   */
+  readonly outlierChannels?: number;
   /** With `fp8`: keeps the transposed matrices that gradients need, rather than making them in every step. Faster, for as much memory again. */
   readonly keepTransposed?: boolean;
   /**
@@ -45,7 +50,12 @@ export function formOfPrecision({ basePrecision = 'bf16' }: LoadOptions): Stored
 }
 
 /** How a matrix is stored in its form. */
-export const storeOptions = ({ keepTransposed = false, doubleQuantisation = false }: LoadOptions): StoreAsOptions => ({
+export const storeOptions = ({
+  keepTransposed = false,
+  outlierChannels = 0,
+  doubleQuantisation = false,
+}: LoadOptions): StoreAsOptions => ({
   keepTransposed,
+  outlierChannels,
   doubleQuantisation,
 });

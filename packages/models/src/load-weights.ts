@@ -114,6 +114,11 @@ export async function readLlama(
       'keepTransposed keeps whole matrices, of which shards are there to hold a part: leave one of the two out',
     );
   }
+  if (options.shards && options.outlierChannels) {
+    throw new ModelError(
+      'outlierChannels are columns more in matrices of which shards are there to hold a part: leave one of the two out',
+    );
+  }
   check(config, source);
   const reader = new WeightReader(config, source, options);
   try {

@@ -13,9 +13,10 @@ import { aligned } from '../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { C_TYPE, type Codebook } from '../storage.js';
 import { wantCodes, writtenAlong } from './codes-along.js';
-import { keptRowsUnpacked, registerForm, type StoredForm, type Sum } from './form.js';
+import { keptRowsUnpacked, type Role, registerForm, type StoredForm, type Sum } from './form.js';
+import { chooseOutliers, type OutlierChannels, outliersAmong, repeatColumns } from './outlier-channels.js';
 import { multiplyPlain, PlainRows, plainForm, plainRows } from './plain.js';
-import { type QuantisedRows, quantiseByScale, quantiseRows, scaleOfAll } from './quantised-rows.js';
+import { type QuantisedRows, quantiseByScale, quantiseRows, scaleOfAll, scalesFinest } from './quantised-rows.js';
 import { isSkinny, timesSkinny } from './skinny.js';
 import { registerUnpacking } from './unpacking.js';
 
@@ -34,9 +35,21 @@ export interface E4m3Codebook extends Codebook {
   readonly scale: number;
   /** Whether the transposed codes are kept once made, rather than made for each product that wants them. */
   readonly keepsTransposed: boolean;
+  /** Columns of the matrix. */
+  readonly inputs: number;
+  /** Columns behind each row, of outlier channels of what is multiplied by it: rows are so much longer. */
+  readonly outliers: number;
+  /** Whose columns lie there. */
+  repeated: OutlierChannels | null;
+  /** Whether rows that were quantised for it alone have outliers of their own: not those for what was gathered from it. */
+  readonly chooses: boolean;
 }
 
 export const codebookOf = (backend: CudaBackend, weight: TensorInfo) => backend.codebook(weight) as E4m3Codebook;
+
+/** Codes from row to row. */
+const strideOf = (backend: CudaBackend, weight: TensorInfo): number =>
+  weight.shape[1]! + codebookOf(backend, weight).outliers;
 
 /** Whether products can run on its codes: sides in units of 16. Others are unpacked. */
 export const runsOnCodes = (backend: CudaBackend, weight: TensorInfo): boolean =>
@@ -58,11 +71,14 @@ export function checkE4m3(backend: CudaBackend): void {
 /**
  * x [out, in] in E4M3; owned by the caller.
  * @param keepsTransposed whether the transposed codes are kept once they were wanted.
+ * @param wanted columns for so many outlier channels (outlier-channels.ts), a multiple of 16; those of few inputs have none.
  * @throws CudaFormError.
  */
-export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed: boolean): TensorInfo {
+export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed: boolean, wanted = 0): TensorInfo {
   checkE4m3(backend);
-  const codes = backend.output(x.shape, 'float32', 'e4m3');
+  const [out, inputs] = x.shape as [number, number];
+  const outliers = fits(x) && scalesFinest(backend, inputs) ? outliersAmong(inputs, wanted) : 0;
+  const codes = newCodes(backend, out, inputs, outliers);
   const block = backend.memoryPool.allocate(4, 'scales of weights');
   try {
     scaleOfAll(backend, x, block.address);
@@ -77,11 +93,13 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
       scale[0] = USUAL_SCALE;
       backend.uploadTo(block.address, scale);
     }
-    quantiseByScale(backend, x, backend.address(codes), block.address);
-    const codebook: E4m3Codebook = { block, scale: scale[0]!, keepsTransposed };
+    quantiseByScale(backend, x, backend.address(codes), block.address, inputs + outliers);
+    const codebook: E4m3Codebook = {
+      ...{ block, scale: scale[0]!, keepsTransposed, inputs, outliers, repeated: null, chooses: true },
+    };
     backend.setCodebook(codes, codebook);
     if (fits(codes)) {
-      wantCodes(backend, codes.shape);
+      wantCodes(backend, codes.shape, outliers);
       backend.expectCodes();
     }
     return codes;
@@ -90,9 +108,19 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
   }
 }
 
-/** `codes` of `weight`, gathered, as a matrix of its own. */
-function withCodebookOf(backend: CudaBackend, weight: TensorInfo, codes: TensorInfo): TensorInfo {
-  const codebook: E4m3Codebook = { ...codebookOf(backend, weight), keepsTransposed: false };
+/** Codes [out, inputs] with columns behind each row, still to be written. */
+function newCodes(backend: CudaBackend, out: number, inputs: number, outliers: number): TensorInfo {
+  if (outliers === 0) return backend.output([out, inputs], 'float32', 'e4m3');
+  const whole = backend.output([out, inputs + outliers], 'float32', 'e4m3');
+  const codes = backend.view(whole, [out, inputs]);
+  backend.release(whole);
+  return codes;
+}
+
+/** `codes` of `weight`, gathered, as a matrix of its own. @param outliers columns behind its rows. */
+function withCodebookOf(backend: CudaBackend, weight: TensorInfo, codes: TensorInfo, outliers: number): TensorInfo {
+  const own = { keepsTransposed: false, inputs: codes.shape[1]!, outliers, chooses: false };
+  const codebook: E4m3Codebook = { ...codebookOf(backend, weight), ...own };
   backend.setCodebook(codes, codebook);
   if (fits(codes)) return codes;
   const plain = backend.as(codes, backend.weightType);
@@ -103,9 +131,14 @@ function withCodebookOf(backend: CudaBackend, weight: TensorInfo, codes: TensorI
 /** Writes Wᵀ's codes to `to`, [in, out] with rows `stride` apart. */
 function transposeCodes(backend: CudaBackend, weight: TensorInfo, to: number, stride = weight.shape[0]!): void {
   const [rows, columns] = weight.shape as [number, number];
-  const kernel = backend.kernel('transpose-bytes', 'transpose_bytes', 'pppiii');
+  const kernel = backend.kernel('transpose-bytes', 'transpose_bytes', 'pppiiii');
   const grid = [Math.ceil(columns / 128), Math.ceil(rows / 128)] as const;
-  backend.launch(kernel, grid, [256], [backend.address(weight), 0, to, rows, columns, stride]);
+  backend.launch(
+    kernel,
+    grid,
+    [256],
+    [backend.address(weight), 0, to, rows, columns, strideOf(backend, weight), stride],
+  );
 }
 
 /** Runs `f` with the address of Wᵀ's codes [in, out]. */
@@ -122,7 +155,7 @@ function withTransposed(backend: CudaBackend, weight: TensorInfo, f: (codes: num
   });
 }
 
-/** d = a·bᵀ of codes, b [n, a's columns]. */
+/** d = a·bᵀ of codes, b [n, a's columns]. @param k how many columns, with those of outliers. */
 function multiplyCodes(
   backend: CudaBackend,
   a: QuantisedRows,
@@ -130,11 +163,13 @@ function multiplyCodes(
   n: number,
   alpha: number,
   { d, type: outputType, ldd, beta, c }: Sum,
+  k = a.columns,
+  ldb = k,
 ): void {
-  const { rows: m, columns: k, stride: lda, codes, scales: scaleA, byRow: scaledByRow } = a;
+  const { rows: m, stride: lda, codes, scales: scaleA, byRow: scaledByRow } = a;
   backend.multiply({
     ...{ m, n, k, transposeB: true, type: 'e4m3', outputType, alpha, beta, a: codes, b, c, d },
-    ...{ lda, ldd, scaleA, scaledByRow },
+    ...{ lda, ldb, ldd, scaleA, scaledByRow },
   });
 }
 
@@ -183,17 +218,41 @@ export function timesTransposedTogether(
   });
 }
 
+/** Columns of a product: those of outliers too where the matrix has theirs, which it gets by the first rows that have outliers. */
+function innerOf(backend: CudaBackend, { outliers }: QuantisedRows, weight: TensorInfo): number {
+  const [out, inputs] = weight.shape as [number, number];
+  const codebook = codebookOf(backend, weight);
+  if (!outliers || codebook.outliers !== outliers.count) return inputs;
+  if (codebook.repeated === null) {
+    if (codebook.chooses)
+      backend.device.recording?.refuse('columns of outlier channels were repeated for the first time');
+    repeatColumns(backend, backend.address(weight), [out, inputs], outliers);
+    codebook.repeated = outliers;
+  }
+  return codebook.repeated === outliers ? inputs + outliers.count : inputs;
+}
+
+/** The codes of x, with outliers of its own where it was not written with codes along. */
+function rowsInCodes(backend: CudaBackend, x: TensorInfo, weight: TensorInfo, role: Role): QuantisedRows {
+  const along = writtenAlong(backend, x);
+  if (along) return along;
+  const { outliers, chooses } = codebookOf(backend, weight);
+  const own = role === 'input' && chooses && outliers > 0 && x.shape[0]! > 0;
+  return quantiseRows(backend, x, role, own ? chooseOutliers(backend, weight, x, outliers) : null);
+}
+
 const e4m3Form: StoredForm = {
   keyOf: (weight) => (fits(weight) ? 'e4m3' : 'plain'),
   rowsOf: (backend, x, weight, type, role) =>
-    fits(weight) ? (writtenAlong(backend, x) ?? quantiseRows(backend, x, role)) : plainRows(backend, x, type),
+    fits(weight) ? rowsInCodes(backend, x, weight, role) : plainRows(backend, x, type),
   times(backend, x, weight, sum) {
     if (x instanceof PlainRows) multiplyPlain(backend, x, weight, true, sum);
     else {
       const { scale } = codebookOf(backend, weight);
       const codes = x as QuantisedRows;
-      if (timesSkinny(backend, codes, weight, scale, false, sum)) return;
-      multiplyCodes(backend, codes, backend.address(weight), weight.shape[0]!, scale, sum);
+      const [inner, ldw] = [innerOf(backend, codes, weight), strideOf(backend, weight)];
+      if (timesSkinny(backend, codes, weight, scale, false, sum, { inner, ldw })) return;
+      multiplyCodes(backend, codes, backend.address(weight), weight.shape[0]!, scale, sum, inner, ldw);
     }
   },
   timesTransposed(backend, dy, weight, sum) {
@@ -201,18 +260,32 @@ const e4m3Form: StoredForm = {
     else {
       const { scale } = codebookOf(backend, weight);
       const rows = dy as QuantisedRows;
-      if (timesSkinny(backend, rows, weight, scale, true, sum)) return;
+      const place = { inner: weight.shape[1]!, ldw: strideOf(backend, weight) };
+      if (timesSkinny(backend, rows, weight, scale, true, sum, place)) return;
       withTransposed(backend, weight, (codes) => multiplyCodes(backend, rows, codes, weight.shape[1]!, scale, sum));
     }
   },
   keptRows(backend, weights, indices) {
-    const [scale, ...others] = weights.map((weight) => codebookOf(backend, weight).scale);
-    return others.every((other) => other === scale)
-      ? withCodebookOf(backend, weights[0]!, plainForm.keptRows(backend, weights, indices))
-      : keptRowsUnpacked(backend, weights, indices);
+    const [first, ...others] = weights.map((weight) => codebookOf(backend, weight));
+    const alike = ({ scale, outliers, repeated }: E4m3Codebook) =>
+      scale === first!.scale && outliers === first!.outliers && repeated === first!.repeated;
+    if (!others.every(alike)) return keptRowsUnpacked(backend, weights, indices);
+    if (first!.outliers === 0)
+      return withCodebookOf(backend, weights[0]!, plainForm.keptRows(backend, weights, indices), 0);
+    // Whole rows, with what lies behind them.
+    const wholes = weights.map((weight) => backend.view(weight, [weight.shape[0]!, strideOf(backend, weight)]));
+    const gathered = plainForm.keptRows(backend, wholes, indices);
+    const codes = backend.view(gathered, [gathered.shape[0]!, weights[0]!.shape[1]!]);
+    for (const info of [...wholes, gathered]) backend.release(info);
+    return withCodebookOf(backend, weights[0]!, codes, first!.outliers);
   },
-  keptColumns: (backend, weight, indices) =>
-    withCodebookOf(backend, weight, plainForm.keptColumns(backend, weight, indices)),
+  keptColumns(backend, weight, indices) {
+    const rows = weight.shape[0]!;
+    const whole = backend.view(weight, [rows, strideOf(backend, weight)]);
+    const codes = plainForm.keptColumns(backend, whole, indices);
+    backend.release(whole);
+    return withCodebookOf(backend, weight, codes, 0);
+  },
 };
 
 registerForm(['e4m3'], e4m3Form);
@@ -221,8 +294,11 @@ registerUnpacking('e4m3', {
   unpack(host, from, to, physical) {
     const size = from.shape.reduce((product, n) => product * n, 1);
     const codes = host.address(from);
-    const kernel = host.kernel('dequantise', 'dequantise', 'pppli', { TO: C_TYPE[physical] });
-    const args = [codes, host.codebook(from)!.block.address, to, size, aligned(8, codes, to)];
+    const { block, inputs, outliers } = host.codebook(from) as E4m3Codebook;
+    // Rows that lie one after the other are one.
+    const columns = outliers === 0 ? size : inputs;
+    const kernel = host.kernel('dequantise', 'dequantise', 'pppllli', { TO: C_TYPE[physical] });
+    const args = [codes, block.address, to, size, columns, columns + outliers, aligned(8, codes, to)];
     host.launch(kernel, [Math.min(8192, Math.ceil(size / 2048))], [256], args);
   },
 });

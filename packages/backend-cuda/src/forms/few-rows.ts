@@ -4,7 +4,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
-import type { Physical } from '../storage.js';
+import type { Codebook, Physical } from '../storage.js';
 import { codebookOf } from './four-bit-parts.js';
 
 /** How cuda/gemv-weights.cuh reads matrices of a form. */
@@ -15,6 +15,8 @@ export interface FewRowsForm {
   unit(batch: number): number;
   /** Whether it is read so for activations of this type; always where it is not said. */
   takes?(backend: CudaBackend, weight: TensorInfo, type: Physical): boolean;
+  /** Numbers between the rows of a matrix; none where it is not said. */
+  behind?(backend: CudaBackend, weight: TensorInfo): number;
   /** Address of what is kept beside the codes; 0 for nothing. */
   extra(backend: CudaBackend, weight: TensorInfo): number;
 }
@@ -34,6 +36,7 @@ registerFewRowsForm('bf16', { form: 'FORM_BF16', unit: () => 8, extra: () => 0 }
 registerFewRowsForm('f32', { form: 'FORM_F32', unit: () => 8, extra: () => 0 });
 registerFewRowsForm('e4m3', {
   ...{ form: 'FORM_E4M3', unit: () => 16 },
+  behind: (backend, weight) => (backend.codebook(weight) as Codebook & { outliers: number }).outliers,
   extra: (backend, weight) => backend.codebook(weight)!.block.address,
 });
 registerFewRowsForm('u4', {

@@ -12,6 +12,7 @@ import { aligned } from '../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { C_TYPE } from '../storage.js';
 import type { Role, Rows } from './form.js';
+import type { OutlierChannels } from './outlier-channels.js';
 
 /** Blocks of the first pass over a matrix that gets one scale. */
 const STRETCHES = 1024;
@@ -23,6 +24,7 @@ export class QuantisedRows implements Rows {
    * @param codes address. @param stride codes from row to row.
    * @param scales address: of one for each row, or of one.
    * @param owned tensors that are given back with it.
+   * @param outliers channels whose rests lie behind each row.
    */
   constructor(
     private readonly backend: CudaBackend,
@@ -33,13 +35,20 @@ export class QuantisedRows implements Rows {
     readonly columns: number,
     readonly stride: number,
     owned: TensorInfo[],
+    readonly outliers: OutlierChannels | null = null,
   ) {
     this.#owned = owned;
   }
 
   slice(from: number, to: number): QuantisedRows {
     if (from === 0 && to === this.rows) return this;
-    return this.#part(this.codes + from * this.stride, this.#scalesFrom(from, to), to - from, this.columns);
+    return this.#part(
+      this.codes + from * this.stride,
+      this.#scalesFrom(from, to),
+      to - from,
+      this.columns,
+      this.outliers,
+    );
   }
 
   /** Columns [from, to) of all rows. */
@@ -52,8 +61,14 @@ export class QuantisedRows implements Rows {
     this.#owned.length = 0;
   }
 
-  #part(codes: number, scales: number, rows: number, columns: number): QuantisedRows {
-    return new QuantisedRows(this.backend, codes, scales, this.byRow, rows, columns, this.stride, []);
+  #part(
+    codes: number,
+    scales: number,
+    rows: number,
+    columns: number,
+    outliers: OutlierChannels | null = null,
+  ): QuantisedRows {
+    return new QuantisedRows(this.backend, codes, scales, this.byRow, rows, columns, this.stride, [], outliers);
   }
 
   /** cuBLASLt wants scales at a multiple of 16 bytes; those of a slice that begins elsewhere are copied to one. */
@@ -69,26 +84,42 @@ export class QuantisedRows implements Rows {
   }
 }
 
-/** Codes [rows, columns] and their scales, still to be written; owned by the caller. */
-export function newRows(backend: CudaBackend, rows: number, columns: number): QuantisedRows {
-  const codes = backend.output([rows, columns], 'bool');
+/** Codes [rows, columns] and their scales, still to be written; owned by the caller. @param outliers channels with a column more. */
+export function newRows(
+  backend: CudaBackend,
+  rows: number,
+  columns: number,
+  outliers: OutlierChannels | null = null,
+): QuantisedRows {
+  const stride = columns + (outliers?.count ?? 0);
+  const codes = backend.output([rows, stride], 'bool');
   const scales = backend.output([rows]);
   const [codesAt, scalesAt] = [codes, scales].map((tensor) => backend.address(tensor)) as [number, number];
-  return new QuantisedRows(backend, codesAt, scalesAt, backend.scalesRows, rows, columns, columns, [codes, scales]);
+  const owned = [codes, scales];
+  return new QuantisedRows(backend, codesAt, scalesAt, backend.scalesRows, rows, columns, stride, owned, outliers);
 }
 
 /** How rows get their scales, as in cuda/quantise.cu: of which shared memory has room for the finest of rows of so many numbers. */
 const SCALING = { powerOfTwo: 0, given: 1, finest: 2 } as const;
 const FINEST_UP_TO = 2 ** 16;
 
-/** Codes of x [T, n], which is bf16 or float; owned by the caller. */
-export function quantiseRows(backend: CudaBackend, x: TensorInfo, role: Role): QuantisedRows {
+/** Whether rows of n numbers get the finest scale where they are a layer's input, and so may have outliers. */
+export const scalesFinest = (backend: CudaBackend, n: number): boolean => backend.scalesRows && n <= FINEST_UP_TO;
+
+/** Codes of x [T, n], which is bf16 or float; owned by the caller. @param outliers of an input that `scalesFinest`. */
+export function quantiseRows(
+  backend: CudaBackend,
+  x: TensorInfo,
+  role: Role,
+  outliers: OutlierChannels | null = null,
+): QuantisedRows {
   const [rows, n] = x.shape as [number, number];
-  const made = newRows(backend, rows, n);
+  const made = newRows(backend, rows, n, outliers);
   if (rows * n === 0) return made;
   if (!made.byRow) scaleOfAll(backend, x, made.scales);
-  const finest = role === 'input' && n <= FINEST_UP_TO;
-  quantise(backend, x, made.codes, made.scales, !made.byRow ? 'given' : finest ? 'finest' : 'powerOfTwo');
+  const finest = role === 'input' && scalesFinest(backend, n);
+  const scaling = !made.byRow ? 'given' : finest ? 'finest' : 'powerOfTwo';
+  quantise(backend, x, made.codes, made.scales, scaling, made.stride, outliers?.columns);
   return made;
 }
 
@@ -106,9 +137,14 @@ export function scaleOfAll(backend: CudaBackend, x: TensorInfo, scale: number): 
   });
 }
 
-/** Writes the codes of x [T, n] by the scale that is there. */
-export const quantiseByScale = (backend: CudaBackend, x: TensorInfo, codes: number, scale: number): void =>
-  quantise(backend, x, codes, scale, 'given');
+/** Writes the codes of x [T, n], rows `stride` apart, by the scale that is there. */
+export const quantiseByScale = (
+  backend: CudaBackend,
+  x: TensorInfo,
+  codes: number,
+  scale: number,
+  stride = x.shape[1]!,
+): void => quantise(backend, x, codes, scale, 'given', stride);
 
 function quantise(
   backend: CudaBackend,
@@ -116,12 +152,15 @@ function quantise(
   codes: number,
   scales: number,
   scaling: keyof typeof SCALING,
+  stride: number,
+  outliers = 0,
 ): void {
   const [rows, n] = x.shape as [number, number];
   const from = backend.address(x);
-  const kernel = backend.kernel('quantise', 'quantise_rows', 'pppiiii', { X: C_TYPE[backend.physical(x)] });
+  const kernel = backend.kernel('quantise', 'quantise_rows', 'ppppiiiii', { X: C_TYPE[backend.physical(x)] });
   const threads = Math.min(512, Math.max(32, 32 * Math.ceil(n / (16 * 32))));
-  const args = [from, codes, scales, n, n, aligned(n, from, codes), SCALING[scaling]];
+  const wide = aligned(n, from, codes) && aligned(stride, codes);
+  const args = [from, codes, scales, outliers, n, n, stride, wide, SCALING[scaling]];
   backend.launch(kernel, [rows], [threads], args);
 }
 

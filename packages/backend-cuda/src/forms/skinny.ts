@@ -21,9 +21,16 @@ const BLOCKS_AT_ONCE = 2;
 export const isSkinny = (backend: CudaBackend, rows: number, numbers: number): boolean =>
   rows > 0 && rows <= MOST_ROWS && numbers >= backend.skinnyFrom;
 
+/** How a matrix lies: `inner` columns of it are multiplied by, and `ldw` are from row to row. */
+export interface WeightPlace {
+  readonly inner: number;
+  readonly ldw: number;
+}
+
 /**
  * d [rows, out] = scale · x·Wᵀ, or scale · x·W [rows, in] where `transposed`.
  * @param weight [out, in], codes that stand for `scale` times what they are.
+ * @param place of it; gradients take its `in` columns alone.
  * @returns whether it was done: not for more rows, or where addresses or sides do not allow loads of full width.
  */
 export function timesSkinny(
@@ -33,15 +40,16 @@ export function timesSkinny(
   scale: number,
   transposed: boolean,
   { d, type, ldd, beta = 0, c = d }: Sum,
+  { inner: innerOfX, ldw }: WeightPlace = { inner: weight.shape[1]!, ldw: weight.shape[1]! },
 ): boolean {
   const [out, inputs] = weight.shape as [number, number];
   const { rows, stride, codes } = x;
   if (!isSkinny(backend, rows, out * inputs)) return false;
-  const [m, inner] = transposed ? [inputs, out] : [out, inputs];
+  const [m, inner] = transposed ? [inputs, out] : [out, innerOfX];
   // Of `skinny` a unit is 64 numbers of the inner dimension, of the other rows of the matrix.
   const unit = transposed ? 32 : 64;
   const address = backend.address(weight);
-  if (inner % unit !== 0 || m % 16 !== 0 || [stride, codes, address].some((n) => n % 16 !== 0)) return false;
+  if (inner % unit !== 0 || m % 16 !== 0 || [stride, ldw, codes, address].some((n) => n % 16 !== 0)) return false;
   const units = inner / unit;
   const blocks = Math.ceil(m / (transposed ? 64 : 32));
   const wanted = Math.floor((BLOCKS_AT_ONCE * backend.device.info.multiprocessors) / blocks);
@@ -52,9 +60,9 @@ export function timesSkinny(
   const places = [d, beta === 1 ? c : 0];
   const scaling = [x.scales, scale, x.byRow ? 1 : 0, rows, m];
   const ldy = ldd ?? m;
-  const kernel = backend.kernel('skinny', transposed ? 'skinny_transposed' : 'skinny', 'ppppppfiiiiiii', defines);
+  const kernel = backend.kernel('skinny', transposed ? 'skinny_transposed' : 'skinny', 'ppppppfiiiiiiii', defines);
   const multiply = (parts: number) => {
-    const args = [codes, address, ...places, parts, ...scaling, inner, stride, ldy, each];
+    const args = [codes, address, ...places, parts, ...scaling, inner, stride, ldw, ldy, each];
     backend.launch(kernel, [blocks, stretches], [256], args);
   };
   if (stretches === 1) {

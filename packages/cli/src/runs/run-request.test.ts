@@ -42,6 +42,9 @@ describe('keys without effect', () => {
     expect(notesOn({ fp8_keep_transposed: 'true' })).toEqual([
       'fp8_keep_transposed has no effect: it belongs to base_precision fp8',
     ]);
+    expect(notesOn({ fp8_outlier_channels: '64' })).toEqual([
+      'fp8_outlier_channels has no effect: it belongs to base_precision fp8',
+    ]);
     expect(notesOn({ ...DOUBLE, peft: 'qlora' })).toEqual([]);
     expect(notesOn({ ...DOUBLE, base_precision: 'nf4' })).toEqual([]);
     expect(notesOn({ fp8_keep_transposed: 'true', base_precision: 'fp8' })).toEqual([]);

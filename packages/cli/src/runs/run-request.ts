@@ -56,7 +56,7 @@ const WITHOUT_EFFECT: readonly WithoutEffect<TrainConfig, TrainKey>[] = [
     unless: ({ optim }) => optim !== 'sgd' && optim !== 'adafactor' && optim !== 'lion',
   },
   {
-    keys: ['fp8KeepTransposed'],
+    keys: ['fp8KeepTransposed', 'fp8OutlierChannels'],
     note: 'it belongs to base_precision fp8',
     unless: ({ basePrecision }) => basePrecision === 'fp8',
   },

@@ -15,6 +15,7 @@ export type FrozenKeys = Pick<
   | 'peft'
   | 'basePrecision'
   | 'fp8KeepTransposed'
+  | 'fp8OutlierChannels'
   | 'modulesToNotConvert'
   | 'bnb_4bitQuantType'
   | 'bnb_4bitUseDoubleQuant'
@@ -24,7 +25,12 @@ export type FrozenKeys = Pick<
 
 export type FrozenOptions = Pick<
   LoadOptions,
-  'basePrecision' | 'keepTransposed' | 'modulesToNotConvert' | 'doubleQuantisation' | 'quantiseEmbeddings'
+  | 'basePrecision'
+  | 'keepTransposed'
+  | 'outlierChannels'
+  | 'modulesToNotConvert'
+  | 'doubleQuantisation'
+  | 'quantiseEmbeddings'
 >;
 
 const ON_4_BITS: Readonly<Record<string, string>> = { qlora: 'lora', qdora: 'dora' };
@@ -72,7 +78,8 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
     );
   }
   return {
-    ...{ basePrecision, keepTransposed, modulesToNotConvert: keys.modulesToNotConvert },
+    ...{ basePrecision, keepTransposed, outlierChannels: keys.fp8OutlierChannels },
+    modulesToNotConvert: keys.modulesToNotConvert,
     ...{ doubleQuantisation: keys.bnb_4bitUseDoubleQuant, quantiseEmbeddings: keys.bnb_4bitEmbeddings },
   };
 }

@@ -210,6 +210,8 @@ export interface StoreAsAttributes {
   readonly form: string;
   /** Whether what gradients need of the matrix, its transpose, is kept once made. */
   readonly keepTransposed: boolean;
+  /** Columns more, by which so many input channels of most energy are multiplied in twice as many bits. */
+  readonly outlierChannels: number;
 }
 
 /** The code books of 4 bits: normal floats of QLoRA, and floats of 4 bits, both as bitsandbytes has them. */

@@ -41,26 +41,53 @@ export function e4m3WeightReference(values: Float32Array): Float32Array {
 
 /** Rows of n values as products in FP8 take gradients: each scaled by a power of two. */
 export function e4m3GradientRowsReference(values: Float32Array, n: number): Float32Array {
-  return roundedRows(values, n, (row) => {
-    const scale = e4m3Scale(row);
-    return { scale, inverse: 1 / scale };
-  });
+  return roundedRows(values, n, powerOfTwo);
 }
 
-/** Rows of n values as products in FP8 take a layer's input. */
-export const e4m3RowsReference = (values: Float32Array, n: number): Float32Array =>
-  roundedRows(values, n, e4m3FinestScale);
+/** Rows of n values as products in FP8 take a layer's input. @param outliers channels of which what a code leaves is a code too. */
+export const e4m3RowsReference = (
+  values: Float32Array,
+  n: number,
+  outliers: ReadonlySet<number> = NONE,
+): Float32Array => roundedRows(values, n, (row) => scaleBeside(row, outliers), outliers);
 
-function roundedRows(values: Float32Array, n: number, scaleOf: (row: Float32Array) => Scale): Float32Array {
+const NONE: ReadonlySet<number> = new Set();
+
+function roundedRows(
+  values: Float32Array,
+  n: number,
+  scaleOf: (row: Float32Array) => Scale,
+  outliers = NONE,
+): Float32Array {
   const rounded = new Float32Array(values.length);
   for (let at = 0; at < values.length; at += n) {
     const row = values.subarray(at, at + n);
     const { scale, inverse } = scaleOf(row);
-    row.forEach((x, i) => {
-      rounded[at + i] = roundToE4m3(Math.fround(x * inverse)) * scale;
+    row.forEach((number, i) => {
+      const x = Math.fround(number * inverse);
+      const code = roundToE4m3(x);
+      rounded[at + i] = (code + (outliers.has(i) ? roundToE4m3(x - code) : 0)) * scale;
     });
   }
   return rounded;
+}
+
+/** The scale that is finest for the other channels, times the least power of two by which outliers have room as well. */
+function scaleBeside(row: Float32Array, outliers: ReadonlySet<number>): Scale {
+  const others = row.map((x, i) => (outliers.has(i) ? 0 : x));
+  if (!isUsual(Math.max(...others.map(Math.abs)))) return powerOfTwo(row);
+  let { scale, inverse } = e4m3FinestScale(others);
+  for (const i of outliers) {
+    while (Math.abs(row[i]! * inverse) > 448) [scale, inverse] = [scale * 2, inverse / 2];
+  }
+  return { scale, inverse };
+}
+
+const isUsual = (most: number): boolean => most >= 2 ** -100 && most <= 2 ** 100;
+
+function powerOfTwo(row: Float32Array): Scale {
+  const scale = e4m3Scale(row);
+  return { scale, inverse: 1 / scale };
 }
 
 interface Scale {
@@ -97,10 +124,7 @@ const CODES = [240, 256, 288, 320, 352, 384, 416, 448];
 export function e4m3FinestScale(row: Float32Array): Scale {
   const numbers = stretchesOf(row);
   const most = Math.max(...numbers);
-  if (!(most >= 2 ** -100 && most <= 2 ** 100)) {
-    const scale = e4m3Scale(row);
-    return { scale, inverse: 1 / scale };
-  }
+  if (!isUsual(most)) return powerOfTwo(row);
   const inverseOf = (code: number) => fround(code * fround(1 / most));
   let [best, least] = [CODES[0]!, Number.POSITIVE_INFINITY];
   for (const code of CODES) {

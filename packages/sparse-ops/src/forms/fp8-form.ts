@@ -3,6 +3,10 @@ import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from '../engine/op.js';
 import { type FormDefinition, StoredFormError } from './form.js';
 
+/** Inputs have so many outlier channels: few have none. */
+const outliersAmong = (inputs: number, wanted: number): number =>
+  inputs % 16 === 0 && 2 * wanted <= inputs ? wanted : 0;
+
 export const fp8Form: FormDefinition = {
   require() {
     if (hasKernel('SpftStoreAs')) return;
@@ -12,9 +16,12 @@ export const fp8Form: FormDefinition = {
     );
   },
   // One scale a matrix; the transposed codes are kept once they were wanted.
-  bytes: ([out, inputs], { keepTransposed = false }) => out * inputs * (keepTransposed ? 2 : 1) + 4,
-  store: (x, { keepTransposed = false }) => ({
-    tensor: runKernel('SpftStoreAs', { x }, { form: 'fp8', keepTransposed }),
-    kind: null,
-  }),
+  bytes: ([out, inputs], { keepTransposed = false, outlierChannels = 0 }) =>
+    out * (inputs * (keepTransposed ? 2 : 1) + outliersAmong(inputs, outlierChannels)) + 4,
+  store(x, { keepTransposed = false, outlierChannels = 0 }) {
+    if (!Number.isInteger(outlierChannels / 16) || outlierChannels < 0 || outlierChannels > 240) {
+      throw new StoredFormError(`outlierChannels is ${outlierChannels}, must be a multiple of 16 from 0 to 240`);
+    }
+    return { tensor: runKernel('SpftStoreAs', { x }, { form: 'fp8', keepTransposed, outlierChannels }), kind: null };
+  },
 };

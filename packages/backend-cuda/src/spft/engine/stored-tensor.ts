@@ -35,9 +35,9 @@ export const storedTensorKernels = {
   // Of a form too: what takes a frozen weight's place is plain, as a form's steps would lose what an adapter adds.
   SpftStoredLike: ({ backend, inputs: { x, like } }) =>
     backend.as(x, backend.codebook(like) ? backend.weightType : backend.physical(like)),
-  SpftStoreAs: ({ backend, inputs: { x }, attributes: { form, keepTransposed } }) => {
+  SpftStoreAs: ({ backend, inputs: { x }, attributes: { form, keepTransposed, outlierChannels } }) => {
     const store = FORMS[form];
-    if (store) return store(backend, x, keepTransposed);
+    if (store) return store(backend, x, keepTransposed, outlierChannels);
     throw new CudaFormError(`cuda has no form of weights named '${form}'; it has ${Object.keys(FORMS).join(', ')}`);
   },
 } satisfies CudaKernels;

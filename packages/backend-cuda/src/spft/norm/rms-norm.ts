@@ -8,7 +8,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { MatrixType } from '../../device/gemm.js';
 import type { Defines } from '../../device/modules.js';
-import { codesAlong } from '../../forms/codes-along.js';
+import { codesAlong, inputCodesAlong } from '../../forms/codes-along.js';
 import { allAligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
@@ -25,6 +25,14 @@ const octetsFor = (n: number): 1 | 4 => (n <= 8 * 1024 ? 1 : 4);
  */
 const RESIDENT = { rms_norm: 1536, rms_norm_grad: 1024 } as const;
 
+/** What `overRows` writes along. */
+interface Along {
+  readonly beside: readonly number[];
+  readonly last?: readonly number[];
+  /** Whether codes have columns of outliers. */
+  readonly outliers?: 0 | 1;
+}
+
 /** A block of threads has a row: enough of them to hold it, at most 1024. */
 const threadsFor = (n: number): number => Math.min(1024, Math.max(32, 32 * Math.ceil(n / (8 * octetsFor(n)) / 32)));
 
@@ -37,23 +45,23 @@ const TYPES = {
 };
 const inRegisters = new Map<Types, Defines[]>();
 
-function definesFor(types: Types, octets: 1 | 4, most: 512 | 1024): Defines {
+function definesFor(types: Types, octets: 1 | 4, most: 512 | 1024, outliers: 0 | 1): Defines {
   const known = inRegisters.get(types) ?? [];
   inRegisters.set(types, known);
-  const place = octets + most;
-  known[place] ??= { ...types, OCTETS: octets, THREADS: most };
+  const place = octets + most + 8 * outliers;
+  known[place] ??= { ...types, OCTETS: octets, THREADS: most, ...(outliers && { OUTLIERS: 1 }) };
   return known[place];
 }
 
 /** Names and parameters of the two kernels of each; those of rows in registers take codes and scales, and a norm's what it has beside, before the sizes. */
 const KERNELS = {
-  rms_norm: { long: 'rms_norm_long', ofLong: 'pppif', parameters: 'ppppppiifi' },
+  rms_norm: { long: 'rms_norm_long', ofLong: 'pppif', parameters: 'pppppppiifii' },
   rms_norm_grad: { long: 'rms_norm_grad_long', ofLong: 'pppppif', parameters: 'pppppppiifi' },
 } as const;
 
 /**
  * Runs the kernel of rows in registers, or the one of rows that are too long for it. Null addresses are as aligned as any.
- * @param along where else the one of rows in registers writes, asked where it is that.
+ * @param along where else the one of rows in registers writes, asked where it is that: addresses, and numbers that come last.
  */
 function overRows(
   backend: CudaBackend,
@@ -61,7 +69,7 @@ function overRows(
   types: Types,
   [rows, n]: readonly [number, number],
   addresses: readonly number[],
-  along: () => readonly number[],
+  along: () => Along,
   eps: number,
 ): void {
   const threads = threadsFor(n);
@@ -72,12 +80,13 @@ function overRows(
     return;
   }
   const octets = octetsFor(n);
-  const defines = definesFor(types, octets, octets === 1 && threads <= 512 ? 512 : 1024);
+  const { beside, last = [], outliers = 0 } = along();
+  const defines = definesFor(types, octets, octets === 1 && threads <= 512 ? 512 : 1024, outliers);
   const kernel = backend.kernel('rms-norm', entry, parameters, defines);
   const atOnce = backend.device.info.multiprocessors * Math.max(1, Math.floor(RESIDENT[entry] / threads));
   const blocks = octets === 1 ? Math.min(rows, atOnce) : rows;
   const args = addresses.slice();
-  args.push(...along(), rows, n, eps, allAligned(n, addresses));
+  args.push(...beside, rows, n, eps, allAligned(n, addresses), ...last);
   backend.launch(kernel, [blocks], [threads], args);
 }
 
@@ -97,8 +106,15 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
     if (n === 0) return y;
     const types = TYPES[X][typeOf(backend, weight)];
     const addresses = [from, backend.address(weight), backend.address(y)];
-    const along = () => [...(again ? [0, 0] : codesAlong(backend, y, 'input')), inverseRms];
-    overRows(backend, 'rms_norm', types, [rows, n], addresses, along, eps);
+    const make = (along: () => Along) => overRows(backend, 'rms_norm', types, [rows, n], addresses, along, eps);
+    const alone = () => ({ beside: [0, 0, 0, inverseRms], last: [0] });
+    make(() => {
+      const codes = again ? null : inputCodesAlong(backend, y, weight, () => make(alone));
+      if (!codes) return alone();
+      const { outliers, stride, scales } = codes;
+      const beside = [codes.codes, scales, outliers?.columns ?? 0, inverseRms];
+      return { beside, last: [stride], outliers: outliers ? 1 : 0 };
+    });
     return y;
   });
 }
@@ -140,7 +156,7 @@ function normLater(backend: CudaBackend, norm: Norm): Info {
     make(y) {
       const types = TYPES.bf16[typeOf(backend, weight)];
       const addresses = [backend.address(x), backend.address(weight), y];
-      overRows(backend, 'rms_norm', types, [rows, n], addresses, () => [0, 0, 0], eps);
+      overRows(backend, 'rms_norm', types, [rows, n], addresses, () => ({ beside: [0, 0, 0, 0], last: [0] }), eps);
     },
     end() {
       backend.release(x);
@@ -176,7 +192,7 @@ export function rmsNormGrad(
     const types = TYPES[X][typeOf(backend, weight)];
     const besides = residual ? scope.address(residual, X) : 0;
     const addresses = [of, backend.address(weight), along, besides, backend.address(dx)];
-    const codes = () => codesAlong(backend, dx, 'gradient');
+    const codes = () => ({ beside: codesAlong(backend, dx) });
     overRows(backend, 'rms_norm_grad', types, [rows, n], addresses, codes, eps);
     return dx;
   });
@@ -185,6 +201,8 @@ export function rmsNormGrad(
 declareVariants('rms-norm', [
   ...combinations({ X: FLOATS, W: FLOATS, OCTETS: [1], THREADS: [512, 1024] }),
   ...combinations({ X: FLOATS, W: FLOATS, OCTETS: [4], THREADS: [1024] }),
+  ...combinations({ X: FLOATS, W: FLOATS, OCTETS: [1], THREADS: [512, 1024], OUTLIERS: [1] }),
+  ...combinations({ X: FLOATS, W: FLOATS, OCTETS: [4], THREADS: [1024], OUTLIERS: [1] }),
 ]);
 
 /** Kernels of the contract. */

@@ -54,6 +54,8 @@ function planFor(backend: CudaBackend, { x, norm, layers, gated }: FewRowsProduc
   if (!form || biases.size > 1 || !takesFewRows(x) || columns === 0 || columns % form.unit(batch) !== 0) return null;
   const takes = (weight: Info) => form.takes?.(backend, weight, backend.physical(x)) ?? true;
   if (!layers.every(({ weight }) => takes(weight))) return null;
+  const [behind, ...others] = layers.map(({ weight }) => form.behind?.(backend, weight) ?? 0);
+  if (others.some((other) => other !== behind)) return null;
   const addresses = [x, ...(norm ? [norm.weight] : []), ...layers.map(({ weight }) => weight)].map((t) =>
     backend.address(t),
   );
@@ -74,6 +76,7 @@ function planFor(backend: CudaBackend, { x, norm, layers, gated }: FewRowsProduc
       ...{ X: C_TYPE[backend.physical(x)], FORM: form.form, BATCH: batch, LOADS: loads, ROWS: rows, THREADS: threads },
       ...{ BIAS: C_TYPE[[...biases][0] ?? 'f32'], NORM: norm ? 1 : 0, PAIRED: gated ? 1 : 0 },
       ...{ NORM_W: C_TYPE[norm ? backend.physical(norm.weight) : 'f32'], EXACT: exact ? 1 : 0 },
+      ...(behind && { BEHIND: behind }),
     },
   };
 }

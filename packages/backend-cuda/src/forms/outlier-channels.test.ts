@@ -1,0 +1,142 @@
+/** @file Outlier channels: which they are, what codes of rows have of them, and that products with their columns are those of the numbers that both codes stand for. */
+import { linear, linearKeptColumns, linearKeptRows, projectRows, rmsNorm, storeAs } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { expect, it } from 'vitest';
+import {
+  e4m3GradientRowsReference,
+  e4m3RowsReference,
+  e4m3WeightReference,
+} from '../../../sparse-ops/src/engine/e4m3.reference.js';
+import { roundToBf16 } from '../../test/compare.js';
+import { cuda, describeCuda } from '../../test/cuda.js';
+import { distance, matrix, numbers, selection, times, twice } from '../../test/e4m3.js';
+import { outliersOf, strongest } from './outlier-channels.js';
+
+const COUNT = 16;
+/** Of which 16 are far above the others, by so many times. */
+const channelsOf = (n: number) => Array.from({ length: COUNT }, (_, k) => (k * 29 + 5) % n).sort((a, b) => a - b);
+
+/** Rows [T, n] whose outlier channels are up to 100 times the others. */
+function rowsWithOutliers(T: number, n: number): Float32Array<ArrayBuffer> {
+  const values = numbers(T * n);
+  for (let t = 0; t < T; t++) {
+    channelsOf(n).forEach((channel, k) => {
+      values[t * n + channel] = roundToBf16(values[t * n + channel]! * (10 + 6 * k));
+    });
+  }
+  return values;
+}
+
+const stored = (out: number, inputs: number, w: ReturnType<typeof numbers>) =>
+  tf.tidy(() => storeAs(matrix(out, inputs, w), 'fp8', { outlierChannels: COUNT }));
+const rounded = (x: Float32Array, n: number) => e4m3RowsReference(x, n, new Set(channelsOf(n)));
+
+describeCuda('outlier channels', () => {
+  it('are those of most energy, in ascending order, of equals the first', () => {
+    expect([...strongest(Float32Array.of(1, 5, 5, Number.NaN, 2, 5), 3)]).toEqual([1, 2, 3]);
+    expect([...strongest(Float32Array.of(3, 1, 2), 2)]).toEqual([0, 2]);
+  });
+
+  it.each([
+    [7, 32, 48],
+    [130, 256, 144],
+    [41, 576, 192],
+    // Rows that a thread has several octets of, in stretches of other lengths.
+    [6, 9216, 16],
+  ])('have twice the bits in products of %i rows of %i channels, and gradients as without', (T, inputs, out) => {
+    const [x, w, dy] = [rowsWithOutliers(T, inputs), numbers(out * inputs, 0.05), numbers(T * out)];
+    const [input, weight, gradient] = [matrix(T, inputs, x), stored(out, inputs, w), matrix(T, out, dy)];
+    const [y, dx] = twice(() => {
+      const f = (x: tf.Tensor) => linear(x as tf.Tensor2D, weight) as tf.Tensor;
+      return [f(input), tf.grad(f)(input, gradient)];
+    });
+    expect(outliersOf(cuda(), weight)?.count).toBe(COUNT);
+    const codes = e4m3WeightReference(w);
+    const exact = times(x, T, codes, [out, inputs]);
+    expect(distance(y!, times(rounded(x, inputs), T, codes, [out, inputs]))).toBeLessThan(3e-3);
+    expect(distance(times(rounded(x, inputs), T, codes, [out, inputs]), exact)).toBeLessThan(
+      0.6 * distance(times(e4m3RowsReference(x, inputs), T, codes, [out, inputs]), exact),
+    );
+    expect(distance(dx!, times(e4m3GradientRowsReference(dy, out), T, codes, [out, inputs], true))).toBeLessThan(3e-3);
+    // Its values, and few rows that are multiplied as they are, know nothing of the columns behind its rows.
+    expect(weight.dataSync()).toEqual(codes);
+    const few = matrix(2, inputs, x.slice(0, 2 * inputs));
+    const [short] = twice(() => [linear(few, weight)]);
+    expect(distance(short!, times(x, 2, codes, [out, inputs]))).toBeLessThan(3e-3);
+    tf.dispose([input, weight, gradient, few]);
+  });
+
+  it('are written with codes by the norm before, for all layers that multiply by it, and stay what they were', () => {
+    const [T, n] = [33, 112];
+    const before = cuda().numDataIds();
+    const weights = [48, 32].map((out) => numbers(out * n, 0.05));
+    const layers = weights.map((w) => ({ weight: stored(w.length / n, n, w), bias: null, keep: null, lora: null }));
+    const scale = tf.tensor1d(new Float32Array(n).fill(1));
+    const multiply = (x: Float32Array<ArrayBuffer>) => {
+      const input = matrix(T, n, x);
+      const results = twice(() => {
+        const normed = rmsNorm(input, scale, 1e-5) as tf.Tensor2D;
+        return [normed, ...projectRows(normed, layers, T)];
+      });
+      input.dispose();
+      return results;
+    };
+    const check = ([normed, ...ys]: Float32Array[]) =>
+      ys.forEach((y, k) => {
+        const codes = e4m3WeightReference(weights[k]!);
+        expect(distance(y, times(rounded(normed!, n), T, codes, [weights[k]!.length / n, n]))).toBeLessThan(3e-3);
+      });
+    check(multiply(rowsWithOutliers(T, n)));
+    expect(outliersOf(cuda(), scale)?.count).toBe(COUNT);
+    // Of neither layer, as both take the norm's.
+    expect(layers.map(({ weight }) => outliersOf(cuda(), weight))).toEqual([null, null]);
+    // Other channels are strong: the choice is made.
+    check(multiply(numbers(T * n)));
+    tf.dispose([scale, ...layers.map(({ weight }) => weight)]);
+    expect(cuda().numDataIds()).toBe(before);
+  });
+
+  it('have no part in products of kept columns, and one in those of kept rows where these were written along', () => {
+    const [T, out, inputs] = [19, 64, 96];
+    const w = numbers(out * inputs, 0.05);
+    const [weight, codes] = [stored(out, inputs, w), e4m3WeightReference(w)];
+    const indices = Array.from({ length: 32 }, (_, n) => 2 * n + 1);
+    const [x, x2] = [rowsWithOutliers(T, inputs), numbers(T * indices.length)];
+    const [input, keptInput] = [matrix(T, inputs, x), matrix(T, indices.length, x2)];
+    const [keepOut, keepIn] = [selection(indices, out), selection(indices, inputs)];
+    const rows = Float32Array.from(indices.flatMap((row) => [...codes.subarray(row * inputs, (row + 1) * inputs)]));
+    const columns = Float32Array.from({ length: out * 32 }, (_, at) => {
+      return codes[Math.floor(at / 32) * inputs + indices[at % 32]!]!;
+    });
+    const scale = tf.tensor1d(new Float32Array(inputs).fill(1));
+    const [ofRows, ofColumns, normed, along] = twice(() => {
+      const normed = rmsNorm(input, scale, 1e-5) as tf.Tensor2D;
+      return [
+        linearKeptRows(input, weight, keepOut),
+        linearKeptColumns(keptInput, weight, keepIn),
+        normed,
+        linearKeptRows(normed, weight, keepOut),
+      ];
+    });
+    expect(distance(ofRows!, times(e4m3RowsReference(x, inputs), T, rows, [32, inputs]))).toBeLessThan(3e-3);
+    expect(distance(ofColumns!, times(e4m3RowsReference(x2, 32), T, columns, [out, 32]))).toBeLessThan(3e-3);
+    expect(distance(along!, times(rounded(normed!, inputs), T, rows, [32, inputs]))).toBeLessThan(3e-3);
+    tf.dispose([weight, input, keptInput, scale, keepOut.indices, keepIn.indices]);
+  });
+
+  it('take as many bytes of each row, and are refused where they are no multiple of 16', () => {
+    tf.tidy(() => storeAs(matrix(16, 16), 'fp8'));
+    const before = cuda().memoryPool.bytes;
+    const weight = stored(48, 80, numbers(48 * 80));
+    expect(cuda().memoryPool.bytes - before).toBe(48 * 96 + 16);
+    // Few inputs have none.
+    const small = stored(48, 16, numbers(48 * 16));
+    expect(cuda().memoryPool.bytes - before).toBe(48 * 96 + 16 + 48 * 16 + 16);
+    tf.dispose([weight, small]);
+    expect(cuda().memoryPool.bytes).toBe(before);
+    const plain = matrix(16, 64);
+    for (const outlierChannels of [8, -16, 256, 1.5])
+      expect(() => storeAs(plain, 'fp8', { outlierChannels })).toThrow('must be a multiple of 16 from 0 to 240');
+    plain.dispose();
+  });
+});
