@@ -3,6 +3,11 @@
 // way at once: EXACT says that no octet is beyond the row. Rows, strides and addresses allow 16-byte accesses. X is the element type of gate, up and dy.
 #include "e4m3-row-scale.cuh"
 
+// Whether there may be outliers, which take registers.
+#ifndef OUTLIERS
+#define OUTLIERS 0
+#endif
+
 // By the fast division: an exact one takes longer than all the rest of an element.
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
@@ -23,15 +28,22 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
   store_vector<8>((e4m3*)to, v);
 }
 
-// Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room.
-extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, u8* up_codes, float* up_scales, int columns,
-                                                int stride) {
+// Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room. Rows of codes are `code_stride` apart; where `outliers`
+// is not null (OUTLIERS) it has the column behind a row for what codes of a channel leave.
+extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, const u8* outliers, u8* up_codes, float* up_scales,
+                                                int columns, int stride, int code_stride) {
   __shared__ Noted<1024 * OCTETS> noted;
   __shared__ u32 of_warp[32];
   const int octets = columns / 8, stretch = stretch_of(octets);
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
-  codes += (i64)blockIdx.x * columns;
+  codes += (i64)blockIdx.x * code_stride;
+  if (!OUTLIERS) outliers = nullptr;
+  __shared__ u32 beside;
+  if (outliers) {
+    if (threadIdx.x == 0) beside = 0;
+    __syncthreads();
+  }
   Octet<X> y[OCTETS], u[OCTETS];
   u32 most_up = 0;
 #pragma unroll
@@ -46,16 +58,27 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = y[o][i] * sigmoid(y[o][i]) * u[o][i];
     y[o].hold(v);
-    note_most(most_of(y[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted.most);
+    const int octet = threadIdx.x + o * blockDim.x;
+    OutlierOctet rests;
+    rests.load(outliers ? outliers + 8 * octet : nullptr, octet < octets);
+    note_most(most_beside(y[o], rests, &beside), octet, octets, stretch, noted.most);
     most_up = most_of(u[o], most_up);
   }
   __syncthreads();
-  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x);
+  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, outliers ? beside : 0u);
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     if (!EXACT && at >= columns) break;
     store_codes(codes + at, y[o], inverse);
+    if (outliers) {
+      OutlierOctet rests;
+      rests.load(outliers + at, true);
+      float v[8];
+#pragma unroll
+      for (int i = 0; i < 8; i++) v[i] = y[o][i] * inverse;
+      store_rests((e4m3*)codes + columns, rests, v);
+    }
   }
   if (!up_codes) return;
   up_codes += (i64)blockIdx.x * columns;

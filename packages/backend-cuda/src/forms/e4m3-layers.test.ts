@@ -127,6 +127,9 @@ describeCuda('layers in e4m3', () => {
       ),
   };
 
+  /** Of what is stored from now on. */
+  let outlierChannels = 0;
+
   type Op = (tensors: tf.Tensor2D[], keeps: ChannelSelection[], residual: tf.Tensor2D) => tf.Tensor[];
 
   /** @param totals channels of each selection, of which 16 are kept. */
@@ -167,7 +170,7 @@ describeCuda('layers in e4m3', () => {
     const made = shapes.map(([rows, columns], n) => {
       if (n > 0 && !weights[n]) return tf.tensor2d(values[n]!, [rows, columns]);
       const tensor = matrix(rows, columns, values[n]!);
-      return weights[n] ? storeAs(tensor, 'fp8') : tensor;
+      return weights[n] ? storeAs(tensor, 'fp8', { outlierChannels }) : tensor;
     });
     const residual = matrix(...residualShape, ofResidual);
     const actual = twice(() => gradientsOf(made, residual));
@@ -188,6 +191,16 @@ describeCuda('layers in e4m3', () => {
         ] as const,
     ),
   )('%s of %i rows, %i of them dense, sparse: %s', (op, T, D, sparse) => spanning[op]!(T, D, sparse));
+
+  it.each(Object.keys(spanning))('%s with columns of outlier channels', async (op) => {
+    outlierChannels = 16;
+    try {
+      await spanning[op]!(21, 21, false);
+      await spanning[op]!(40, 12, true);
+    } finally {
+      outlierChannels = 0;
+    }
+  });
 
   it.each(Object.keys(spanning))('%s whose few dense rows read the matrices as they lie', async (op) => {
     const before = cuda().skinnyFrom;

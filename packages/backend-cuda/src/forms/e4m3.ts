@@ -14,7 +14,7 @@ import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { C_TYPE, type Codebook } from '../storage.js';
 import { wantCodes, writtenAlong } from './codes-along.js';
 import { keptRowsUnpacked, type Role, registerForm, type StoredForm, type Sum } from './form.js';
-import { chooseOutliers, type OutlierChannels, outliersAmong, repeatColumns } from './outlier-channels.js';
+import { chooseOutliers, type OutlierChannels, outliersAmong, outliersOf, repeatColumns } from './outlier-channels.js';
 import { multiplyPlain, PlainRows, plainForm, plainRows } from './plain.js';
 import { type QuantisedRows, quantiseByScale, quantiseRows, scaleOfAll, scalesFinest } from './quantised-rows.js';
 import { isSkinny, timesSkinny } from './skinny.js';
@@ -232,13 +232,29 @@ function innerOf(backend: CudaBackend, { outliers }: QuantisedRows, weight: Tens
   return codebook.repeated === outliers ? inputs + outliers.count : inputs;
 }
 
+/**
+ * Outliers of an input that is made for `weight` alone, chosen where there are none by the numbers of `make`; null for none.
+ * @param make a tensor that is then given back.
+ */
+export function ownOutliers(backend: CudaBackend, weight: TensorInfo, make: () => TensorInfo): OutlierChannels | null {
+  const { outliers, chooses } = codebookOf(backend, weight);
+  if (!chooses || outliers === 0) return null;
+  const known = outliersOf(backend, weight);
+  if (known) return known;
+  const x = make();
+  try {
+    return chooseOutliers(backend, weight, x, outliers);
+  } finally {
+    backend.release(x);
+  }
+}
+
 /** The codes of x, with outliers of its own where it was not written with codes along. */
 function rowsInCodes(backend: CudaBackend, x: TensorInfo, weight: TensorInfo, role: Role): QuantisedRows {
   const along = writtenAlong(backend, x);
   if (along) return along;
-  const { outliers, chooses } = codebookOf(backend, weight);
-  const own = role === 'input' && chooses && outliers > 0 && x.shape[0]! > 0;
-  return quantiseRows(backend, x, role, own ? chooseOutliers(backend, weight, x, outliers) : null);
+  const own = role === 'input' && x.shape[0]! > 0;
+  return quantiseRows(backend, x, role, own ? ownOutliers(backend, weight, () => backend.share(x)) : null);
 }
 
 const e4m3Form: StoredForm = {

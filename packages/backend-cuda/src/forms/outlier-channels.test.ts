@@ -1,5 +1,15 @@
 /** @file Outlier channels: which they are, what codes of rows have of them, and that products with their columns are those of the numbers that both codes stand for. */
-import { linear, linearKeptColumns, linearKeptRows, projectRows, rmsNorm, storeAs } from '@spft/sparse-ops';
+import {
+  createStepRecorder,
+  gatedMlp,
+  linear,
+  linearKeptColumns,
+  linearKeptRows,
+  projectRows,
+  rmsNorm,
+  type StepInputs,
+  storeAs,
+} from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import {
@@ -122,6 +132,58 @@ describeCuda('outlier channels', () => {
     expect(distance(ofColumns!, times(e4m3RowsReference(x2, 32), T, columns, [out, 32]))).toBeLessThan(3e-3);
     expect(distance(along!, times(rounded(normed!, inputs), T, rows, [32, inputs]))).toBeLessThan(3e-3);
     tf.dispose([weight, input, keptInput, scale, keepOut.indices, keepIn.indices]);
+  });
+
+  it('are those of SwiGLU before down, as it writes codes', () => {
+    const [T, n, channels] = [9, 32, 64];
+    const w = [channels, channels, n].map((out, k) => numbers(out * (k === 2 ? channels : n), 0.2));
+    // A few channels of up are far above the others.
+    for (const channel of channelsOf(channels)) {
+      for (let i = 0; i < n; i++) w[1]![channel * n + i] = roundToBf16(w[1]![channel * n + i]! * 40);
+    }
+    const [gate, up, down] = w.map((values, k) => stored(k === 2 ? n : channels, k === 2 ? channels : n, values));
+    const of = (weight: tf.Tensor2D | undefined) => ({ weight: weight!, bias: null });
+    const [x, residual] = [matrix(T, n), matrix(T, n, new Float32Array(T * n))];
+    const [y] = twice(() => [gatedMlp(x, residual, { gate: of(gate), up: of(up), down: of(down) }, null, T)]);
+    expect(outliersOf(cuda(), down!)?.count).toBe(COUNT);
+    // Both take the same codes of x.
+    expect([gate!, up!].map((weight) => outliersOf(cuda(), weight)?.count)).toEqual([COUNT, undefined]);
+    const [g, u] = [gate!, up!].map((weight) => twice(() => [linear(x, weight)])[0]!);
+    const h = g!.map((value, at) => roundToBf16((value / (1 + Math.exp(-value))) * u![at]!));
+    const codes = e4m3WeightReference(w[2]!);
+    const error = (rows: ArrayLike<number>) => distance(rows, times(h, T, codes, [n, channels]));
+    expect(error(y!)).toBeLessThan(0.5 * error(times(e4m3RowsReference(h, channels), T, codes, [n, channels])));
+    tf.dispose([gate!, up!, down!, x, residual]);
+  });
+
+  it('are chosen before a step is recorded, whose bits are those of steps that are launched', () => {
+    const [T, n] = [21, 64];
+    const steps = createStepRecorder({ notify: (message) => expect.fail(message) })!;
+    const weight = stored(48, n, numbers(48 * n, 0.05));
+    const scale = tf.tensor1d(new Float32Array(n).fill(1));
+    const work = ({ x }: StepInputs) =>
+      tf.tidy(() => {
+        const input = tf.tensor2d(x as Float32Array, [T, n]);
+        const inBf16 = tf.engine().makeTensorFromTensorInfo(cuda().as(input, 'bf16')) as tf.Tensor2D;
+        return [linear(rmsNorm(inBf16, scale, 1e-5) as tf.Tensor2D, weight)];
+      });
+    const inputs = Array.from({ length: 6 }, () => rowsWithOutliers(T, n));
+    const replayed = inputs.map((x) => {
+      const [y] = steps.run('outliers', { x }, work);
+      const values = y!.dataSync();
+      y!.dispose();
+      return values;
+    });
+    expect(steps.counts.replayed).toBeGreaterThan(2);
+    steps.dispose();
+    const launched = inputs.map((x) => {
+      const [y] = work({ x });
+      const values = y!.dataSync();
+      y!.dispose();
+      return values;
+    });
+    expect(replayed).toEqual(launched);
+    tf.dispose([weight, scale]);
   });
 
   it('take as many bytes of each row, and are refused where they are no multiple of 16', () => {

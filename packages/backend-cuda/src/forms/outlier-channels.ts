@@ -9,8 +9,8 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
 import { inScope } from '../shared/tensors.js';
 import { declareVariants } from '../shared/variants.js';
-import { C_TYPE } from '../storage.js';
 import { columnSums } from '../spft/engine/column-sums.js';
+import { C_TYPE } from '../storage.js';
 
 /** What `derived` calls them. */
 const NAME = 'outlier channels';

@@ -2,6 +2,7 @@
 import type { CudaBackend } from '../backend.js';
 import { combinations, declareVariants, FLOATS } from '../shared/variants.js';
 import { BYTES, C_TYPE } from '../storage.js';
+import type { OutlierChannels } from './outlier-channels.js';
 import { newRows, type QuantisedRows } from './quantised-rows.js';
 
 /** A matrix in device memory: its address, and the elements from row to row. */
@@ -47,7 +48,7 @@ export const quantisesActivations = (
 
 /**
  * Codes of silu(gate) ⊙ up, where `quantisesActivations` says so. Gate and up have the same stride. Owned by the caller.
- * @param ofUp where up's own codes go, for its gradient.
+ * @param ofUp where up's own codes go, for its gradient. @param outliers channels of which codes leave something that is a code too.
  */
 export function quantisedActivation(
   backend: CudaBackend,
@@ -55,11 +56,14 @@ export function quantisedActivation(
   up: Place,
   extent: Extent,
   ofUp: Codes | null = null,
+  outliers: OutlierChannels | null = null,
 ): QuantisedRows {
-  const { columns } = extent;
-  return codesOf(backend, extent, columns, 'quantised_activation', 'ppppppii', false, (codes, scales) => [
-    ...[gate.address, up.address, codes, scales, ...addressesOf(ofUp), columns, gate.stride],
-  ]);
+  const { rows, columns } = extent;
+  const made = newRows(backend, rows, columns, outliers);
+  const addresses = [gate.address, up.address, made.codes, made.scales, outliers?.columns ?? 0, ...addressesOf(ofUp)];
+  const args = [...addresses, columns, gate.stride, made.stride];
+  launch(backend, extent, 'quantised_activation', 'pppppppiii', args, outliers && { OUTLIERS: 1 });
+  return made;
 }
 
 /**
@@ -73,37 +77,32 @@ export function quantisedActivationGrad(
 ): QuantisedRows {
   const { columns } = extent;
   const [plain, coded] = 'scales' in up ? [0, up] : [up.address, null];
-  return codesOf(
-    backend,
-    extent,
-    2 * columns,
-    'quantised_activation_grad',
-    'pppppppii',
-    coded !== null,
-    (codes, scales) => [
-      ...[gate.address, plain, dy.address, codes, scales, ...addressesOf(coded), columns, gate.stride],
-    ],
-  );
-}
-
-/** @param width codes of a row. @param upCodes whether up is read as codes. */
-function codesOf(
-  backend: CudaBackend,
-  { rows, columns, type }: Extent,
-  width: number,
-  entry: string,
-  parameters: string,
-  upCodes: boolean,
-  args: (codes: number, scales: number) => number[],
-): QuantisedRows {
-  const octets = octetsFor(columns)!;
-  const made = newRows(backend, rows, width);
-  const threads = threadsFor(columns, octets);
-  const exact = columns === 8 * octets * threads;
-  const defines = { X: C_TYPE[type], OCTETS: octets, EXACT: exact ? 1 : 0, UP_CODES: upCodes ? 1 : 0 };
-  const kernel = backend.kernel('quantised-activation', entry, parameters, defines);
-  backend.launch(kernel, [rows], [threads], args(made.codes, made.scales));
+  const made = newRows(backend, extent.rows, 2 * columns);
+  const addresses = [gate.address, plain, dy.address, made.codes, made.scales, ...addressesOf(coded)];
+  const args = [...addresses, columns, gate.stride];
+  launch(backend, extent, 'quantised_activation_grad', 'pppppppii', args, coded && { UP_CODES: 1 });
   return made;
 }
 
+/** A block for each row. */
+function launch(
+  backend: CudaBackend,
+  { rows, columns, type }: Extent,
+  entry: string,
+  parameters: string,
+  args: readonly number[],
+  further: Readonly<Record<string, number>> | null,
+): void {
+  const octets = octetsFor(columns)!;
+  const threads = threadsFor(columns, octets);
+  const exact = columns === 8 * octets * threads;
+  const defines = { X: C_TYPE[type], OCTETS: octets, EXACT: exact ? 1 : 0, UP_CODES: 0, ...further };
+  const kernel = backend.kernel('quantised-activation', entry, parameters, defines);
+  backend.launch(kernel, [rows], [threads], args);
+}
+
 declareVariants('quantised-activation', combinations({ X: FLOATS, OCTETS, EXACT: [0, 1], UP_CODES: [0, 1] }));
+declareVariants(
+  'quantised-activation',
+  combinations({ X: FLOATS, OCTETS, EXACT: [0, 1], UP_CODES: [0], OUTLIERS: [1] }),
+);

@@ -7,7 +7,7 @@
 import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { runsOnCodes } from '../../forms/e4m3.js';
+import { ownOutliers, runsOnCodes } from '../../forms/e4m3.js';
 import {
   type Activations,
   formOf,
@@ -53,14 +53,18 @@ function multiplyDown(
     return;
   }
   const sum = { d: backend.address(y), c: backend.address(residual), type, beta: 1 } as const;
+  const plain = () => {
+    const h = backend.output([rows, columns], 'float32', type);
+    gatedActivation(backend, gate, up, placeOf(backend, h), extent);
+    return h;
+  };
   if (runsOnCodes(backend, weight) && quantisesActivations(backend, extent, [gate, up])) {
-    const h = quantisedActivation(backend, gate, up, extent, ofUp);
+    const h = quantisedActivation(backend, gate, up, extent, ofUp, ownOutliers(backend, weight, plain));
     formOf(backend, weight).times(backend, h, weight, sum);
     h.release();
     return;
   }
-  const h = backend.output([rows, columns], 'float32', type);
-  gatedActivation(backend, gate, up, placeOf(backend, h), extent);
+  const h = plain();
   withActivations(backend, h, type, (h) => timesWeight(backend, h, weight, sum));
   backend.release(h);
 }
