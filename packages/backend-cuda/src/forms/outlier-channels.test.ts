@@ -148,7 +148,12 @@ describeCuda('outlier channels', () => {
     expect(outliersOf(cuda(), down!)?.count).toBe(COUNT);
     // Both take the same codes of x.
     expect([gate!, up!].map((weight) => outliersOf(cuda(), weight)?.count)).toEqual([COUNT, undefined]);
-    const [g, u] = [gate!, up!].map((weight) => twice(() => [linear(x, weight)])[0]!);
+    const chosen = new Int32Array(COUNT);
+    cuda().readFrom(outliersOf(cuda(), gate!)!.channels, chosen);
+    const ofX = e4m3RowsReference(x.dataSync() as Float32Array, n, new Set(chosen));
+    const [g, u] = [0, 1].map((k) =>
+      Float32Array.from(times(ofX, T, e4m3WeightReference(w[k]!), [channels, n]), roundToBf16),
+    );
     const h = g!.map((value, at) => roundToBf16((value / (1 + Math.exp(-value))) * u![at]!));
     const codes = e4m3WeightReference(w[2]!);
     const error = (rows: ArrayLike<number>) => distance(rows, times(h, T, codes, [n, channels]));
