@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { saveModel } from '@spft/models/node';
 import { baseFingerprint, getPeftModel } from '@spft/peft';
+import type { WeightShards } from '@spft/sparse-ops';
 import { formOf } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
@@ -111,6 +112,47 @@ describeCuda('a model with basePrecision fp8', () => {
       expect(mixed.loss).not.toEqual(fp8.loss);
     }
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('has the same weights with outlierChannels, in which it takes other bits, dense and sparse, and leaves nothing', async () => {
+    const weights = tinyWeights(CONFIG);
+    const results = async (outlierChannels: number) => {
+      const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(weights), {
+        ...{ basePrecision: 'fp8', outlierChannels },
+      });
+      const { data } = weights.get(`${QUERY}.weight`)!;
+      expect(model.frozenWeight(QUERY).dataSync()).toEqual(e4m3WeightReference(data));
+      attachAdapters(model, ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']);
+      const found = [null, plan(fixedEstimator('gather'), 'corrected', new Map([[1, { mlp: 0.5 }]]))].map(
+        (sparsity) => {
+          model.setSparsity(sparsity);
+          return lossAndGradients(model, tinyBatch(BATCH, false));
+        },
+      );
+      model.setSparsity(null);
+      for (const { adapter, name } of model.linears.values()) {
+        model.setAdapter(name, null);
+        adapter?.dispose();
+      }
+      model.dispose();
+      return found;
+    };
+    // What all such models share is made with the first.
+    const plain = await results(0);
+    const before = [tf.memory().numTensors, cuda().numDataIds(), cuda().memoryPool.bytes];
+    const [first, second] = [await results(16), await results(16)];
+    expect([tf.memory().numTensors, cuda().numDataIds(), cuda().memoryPool.bytes]).toEqual(before);
+    expect(second).toEqual(first);
+    first.forEach((found, n) => {
+      expect(found.loss[0]).not.toBe(plain[n]!.loss[0]);
+      expect(Math.abs(found.loss[0]! - plain[n]!.loss[0]!)).toBeLessThan(0.005 * plain[n]!.loss[0]!);
+    });
+    await expect(results(24)).rejects.toThrow('outlierChannels is 24, must be a multiple of 16');
+    const shards = {} as WeightShards;
+    const options = { basePrecision: 'fp8', outlierChannels: 16, shards } as const;
+    await expect(LlamaForCausalLM.fromWeights(CONFIG, sourceOf(weights), options)).rejects.toThrow(
+      'leave one of the two',
+    );
   });
 
   it('merges adapters into plain weights, and takes them back', async () => {
