@@ -6,16 +6,14 @@
 #define BY_FINEST 2
 
 // codes[r] = x[r] / scales[r]. A block has a row, and reads it twice, the second time from the cache. Rows are scaled by a power of two; or all by scales[0],
-// which is there; or as `finest_scale` says, for rows of at most 2^16. Rows of codes are `to_stride` apart. With BY_FINEST `outliers`, unless it is null, has the
-// column behind a row for what codes of a channel leave.
-extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, const u8* outliers, int n, int stride, int to_stride, int aligned, int scaling) {
+// which is there; or as `finest_scale` says, for rows of at most 2^16. Rows of codes are `to_stride` apart. With BY_FINEST `outliers`, unless it is null,
+// says which channels have a column behind the row for what their codes leave.
+extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, const u16* outliers, int n, int stride, int to_stride, int aligned, int scaling) {
   __shared__ Noted<8192> noted;
-  __shared__ u32 beside;
+  u32 beside = 0;
   const X* from = x + (i64)blockIdx.x * stride;
   e4m3* to = (e4m3*)codes + (i64)blockIdx.x * to_stride;
   if (scaling != BY_FINEST) outliers = nullptr;
-  if (threadIdx.x == 0) beside = 0;
-  __syncthreads();
   float v[8];
   float inverse;
   if (scaling == BY_GIVEN) inverse = inverse_of(scales[0]);
@@ -26,17 +24,18 @@ extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, c
       const int at = first + 8 * (threadIdx.x & 31);
       u32 most = 0;
       if (at < n) {
-        OutlierOctet columns;
-        columns.load(outliers ? outliers + at : nullptr, true);
+        OutlierOctet rests;
+        rests.load(outliers, at / 8, true);
         load_octet(from + at, n - at, aligned, v);
         Octet<float> octet;
         octet.hold(v);
-        most = most_beside(octet, columns, &beside);
+        most = most_beside(octet, rests, beside);
       }
       note_most(most, at / 8, octets, stretch, noted.most);
     }
+    if (outliers) note_beside(beside, noted);
     __syncthreads();
-    inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, beside);
+    inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, outliers != nullptr);
   } else {
     u32 most = 0;
     for (int at = 8 * threadIdx.x; at < n; at += 8 * blockDim.x) {
@@ -53,12 +52,8 @@ extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, c
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] *= inverse;
     store_octet(to + at, n - at, aligned, v);
-    if (outliers) {
-      OutlierOctet columns;
-      columns.load(outliers + at, true);
-      store_rests(to + n, columns, v);
-    }
   }
+  if (outliers) store_rests(to + n, outliers, to_stride - n, from, inverse);
 }
 
 // The scale of a whole matrix: greatest magnitudes of stretches, then of these.

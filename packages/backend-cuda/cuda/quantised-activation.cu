@@ -29,8 +29,8 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
 }
 
 // Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room. Rows of codes are `code_stride` apart; where `outliers`
-// is not null (OUTLIERS) it has the column behind a row for what codes of a channel leave.
-extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, const u8* outliers, u8* up_codes, float* up_scales,
+// is not null (OUTLIERS) it says which channels have a column behind the row for what their codes leave.
+extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, const u16* outliers, u8* up_codes, float* up_scales,
                                                 int columns, int stride, int code_stride) {
   __shared__ Noted<1024 * OCTETS> noted;
   __shared__ u32 of_warp[32];
@@ -38,12 +38,8 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
   codes += (i64)blockIdx.x * code_stride;
-  if (!OUTLIERS) outliers = nullptr;
-  __shared__ u32 beside;
-  if (outliers) {
-    if (threadIdx.x == 0) beside = 0;
-    __syncthreads();
-  }
+  OutlierOctet rests[OCTETS];
+  u32 beside = 0;
   Octet<X> y[OCTETS], u[OCTETS];
   u32 most_up = 0;
 #pragma unroll
@@ -51,6 +47,7 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     load_within(y[o], gate, at, columns);
     load_within(u[o], up, at, columns);
+    rests[o].load(OUTLIERS ? outliers : nullptr, at / 8, EXACT || at < columns);
   }
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
@@ -59,26 +56,18 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
     for (int i = 0; i < 8; i++) v[i] = y[o][i] * sigmoid(y[o][i]) * u[o][i];
     y[o].hold(v);
     const int octet = threadIdx.x + o * blockDim.x;
-    OutlierOctet rests;
-    rests.load(outliers ? outliers + 8 * octet : nullptr, octet < octets);
-    note_most(most_beside(y[o], rests, &beside), octet, octets, stretch, noted.most);
+    note_most(OUTLIERS ? most_beside(y[o], rests[o], beside) : most_of(y[o], 0u), octet, octets, stretch, noted.most);
     most_up = most_of(u[o], most_up);
   }
+  if (OUTLIERS) note_beside(beside, noted);
   __syncthreads();
-  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, outliers ? beside : 0u);
+  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, OUTLIERS);
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     if (!EXACT && at >= columns) break;
     store_codes(codes + at, y[o], inverse);
-    if (outliers) {
-      OutlierOctet rests;
-      rests.load(outliers + at, true);
-      float v[8];
-#pragma unroll
-      for (int i = 0; i < 8; i++) v[i] = y[o][i] * inverse;
-      store_rests((e4m3*)codes + columns, rests, v);
-    }
+    if (OUTLIERS) store_rests((e4m3*)codes + columns, rests[o], y[o], inverse);
   }
   if (!up_codes) return;
   up_codes += (i64)blockIdx.x * columns;

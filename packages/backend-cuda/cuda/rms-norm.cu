@@ -58,37 +58,17 @@ __device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], fl
   }
 }
 
-// Of these what codes of outliers leave.
-__device__ __forceinline__ void write_rests(const Octet<X> (&values)[OCTETS], const u8* outliers, float inverse, e4m3* to, int n) {
-#pragma unroll
-  for (int o = 0; o < OCTETS; o++) {
-    const int at = 8 * (threadIdx.x + o * blockDim.x);
-    if (at >= n) break;
-    OutlierOctet columns;
-    columns.load(outliers + at, true);
-    float v[8];
-#pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = values[o][i] * inverse;
-    store_rests(to + n, columns, v);
-  }
-}
-
-// The scale of a row of activations is written; once a kernel, as those of `block_sums`, after whose barrier it is called. @returns its inverse.
-// @param beside the greatest magnitudes of outliers, of two turns; 0 at the begin.
-__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], const u8* outliers, u32 (&beside)[2], float* scale, int n, int turn) {
+// The scale of a row of activations is written; once a kernel, as those of `block_sums`. @returns its inverse.
+__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], const OutlierOctet (&outliers)[OCTETS], float* scale, int n, int turn) {
   __shared__ Noted<1024 * OCTETS> noted[2];
   const int octets = (n + 7) / 8, stretch = stretch_of(octets);
+  u32 beside = 0;
 #pragma unroll
-  for (int o = 0; o < OCTETS; o++) {
-    const int octet = threadIdx.x + o * blockDim.x;
-    OutlierOctet columns;
-    columns.load(outliers ? outliers + 8 * octet : nullptr, octet < octets);
-    note_most(most_beside(values[o], columns, &beside[turn]), octet, octets, stretch, noted[turn].most);
-  }
+  for (int o = 0; o < OCTETS; o++)
+    note_most(OUTLIERS ? most_beside(values[o], outliers[o], beside) : most_of(values[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted[turn].most);
+  if (OUTLIERS) note_beside(beside, noted[turn]);
   __syncthreads();
-  // All threads are through with the turn before.
-  if (outliers && threadIdx.x == 0) beside[turn ^ 1] = 0;
-  return finest_scale(octets, stretch, noted[turn], scale, outliers ? beside[turn] : 0u);
+  return finest_scale(octets, stretch, noted[turn], scale, OUTLIERS);
 }
 
 // The same of a row of gradients.
@@ -103,14 +83,17 @@ __device__ __forceinline__ float scale_of_gradient(const Octet<X> (&values)[OCTE
 }
 
 // Where `inverse_rms` is not null, what each row is multiplied by beside the weight is written there. Rows of codes are `code_stride` apart; where `outliers` is not
-// null (OUTLIERS) it has the column behind a row for what codes of a channel leave.
-extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, const u8* outliers, float* inverse_rms, int rows, int n,
+// null (OUTLIERS) it says which channels have a column behind the row for what their codes leave.
+extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, const u16* outliers, float* inverse_rms, int rows, int n,
                                                      float eps, int aligned, int code_stride) {
   Octet<X> values[OCTETS], next[OCTETS];
   Octet<W> w[OCTETS];
-  __shared__ u32 beside[2];
-  if (!OUTLIERS) outliers = nullptr;
-  if (threadIdx.x < 2) beside[threadIdx.x] = 0;
+  OutlierOctet rests[OCTETS];
+#pragma unroll
+  for (int o = 0; o < OCTETS; o++) {
+    const int octet = threadIdx.x + o * blockDim.x;
+    rests[o].load(OUTLIERS ? outliers : nullptr, octet, 8 * octet < n);
+  }
   int row = blockIdx.x, turn = 0;
   if (AHEAD) load_row(x + (i64)row * n, n, aligned, next);
   load_row(weight, n, aligned, w);
@@ -141,9 +124,10 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
     }
     if (codes) {
       e4m3* const to = (e4m3*)codes + (i64)row * code_stride;
-      const float inverse = scale_of_row(values, outliers, beside, scales + row, n, turn);
+      const float inverse = scale_of_row(values, rests, scales + row, n, turn);
       write_codes(values, inverse, to, n);
-      if (outliers) write_rests(values, outliers, inverse, to, n);
+      // What other threads wrote of y: there were barriers since.
+      if (OUTLIERS) store_rests(to + n, outliers, code_stride - n, y + begin, inverse);
     }
     LAST_WITHOUT_AHEAD;
   }

@@ -51,30 +51,35 @@ describeCuda('outlier channels', () => {
     [7, 32, 48],
     [130, 256, 144],
     [41, 576, 192],
-    // Rows that a thread has several octets of, in stretches of other lengths.
-    [6, 9216, 16],
-  ])('have twice the bits in products of %i rows of %i channels, and gradients as without', (T, inputs, out) => {
-    const [x, w, dy] = [rowsWithOutliers(T, inputs), numbers(out * inputs, 0.05), numbers(T * out)];
-    const [input, weight, gradient] = [matrix(T, inputs, x), stored(out, inputs, w), matrix(T, out, dy)];
-    const [y, dx] = twice(() => {
-      const f = (x: tf.Tensor) => linear(x as tf.Tensor2D, weight) as tf.Tensor;
-      return [f(input), tf.grad(f)(input, gradient)];
-    });
-    expect(outliersOf(cuda(), weight)?.count).toBe(COUNT);
-    const codes = e4m3WeightReference(w);
-    const exact = times(x, T, codes, [out, inputs]);
-    expect(distance(y!, times(rounded(x, inputs), T, codes, [out, inputs]))).toBeLessThan(3e-3);
-    expect(distance(times(rounded(x, inputs), T, codes, [out, inputs]), exact)).toBeLessThan(
-      0.6 * distance(times(e4m3RowsReference(x, inputs), T, codes, [out, inputs]), exact),
-    );
-    expect(distance(dx!, times(e4m3GradientRowsReference(dy, out), T, codes, [out, inputs], true))).toBeLessThan(3e-3);
-    // Its values, and few rows that are multiplied as they are, know nothing of the columns behind its rows.
-    expect(weight.dataSync()).toEqual(codes);
-    const few = matrix(2, inputs, x.slice(0, 2 * inputs));
-    const [short] = twice(() => [linear(few, weight)]);
-    expect(distance(short!, times(x, 2, codes, [out, inputs]))).toBeLessThan(3e-3);
-    tf.dispose([input, weight, gradient, few]);
-  });
+    // Rows that a thread has several octets of, in stretches of other lengths; tensor cores drop bits of so long a sum beside its greatest.
+    [6, 9216, 16, 5e-3],
+  ] as [T: number, inputs: number, out: number, allowed?: number][])(
+    'have twice the bits in products of %i rows of %i channels, and gradients as without',
+    (T, inputs, out, allowed = 3e-3) => {
+      const [x, w, dy] = [rowsWithOutliers(T, inputs), numbers(out * inputs, 0.05), numbers(T * out)];
+      const [input, weight, gradient] = [matrix(T, inputs, x), stored(out, inputs, w), matrix(T, out, dy)];
+      const [y, dx] = twice(() => {
+        const f = (x: tf.Tensor) => linear(x as tf.Tensor2D, weight) as tf.Tensor;
+        return [f(input), tf.grad(f)(input, gradient)];
+      });
+      expect(outliersOf(cuda(), weight)?.count).toBe(COUNT);
+      const codes = e4m3WeightReference(w);
+      const exact = times(x, T, codes, [out, inputs]);
+      expect(distance(y!, times(rounded(x, inputs), T, codes, [out, inputs]))).toBeLessThan(allowed);
+      expect(distance(times(rounded(x, inputs), T, codes, [out, inputs]), exact)).toBeLessThan(
+        0.6 * distance(times(e4m3RowsReference(x, inputs), T, codes, [out, inputs]), exact),
+      );
+      expect(distance(dx!, times(e4m3GradientRowsReference(dy, out), T, codes, [out, inputs], true))).toBeLessThan(
+        3e-3,
+      );
+      // Its values, and few rows that are multiplied as they are, know nothing of the columns behind its rows.
+      expect(weight.dataSync()).toEqual(codes);
+      const few = matrix(2, inputs, x.slice(0, 2 * inputs));
+      const [short] = twice(() => [linear(few, weight)]);
+      expect(distance(short!, times(x, 2, codes, [out, inputs]))).toBeLessThan(allowed);
+      tf.dispose([input, weight, gradient, few]);
+    },
+  );
 
   it('are written with codes by the norm before, for all layers that multiply by it, and stay what they were', () => {
     const [T, n] = [33, 112];

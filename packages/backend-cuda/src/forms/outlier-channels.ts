@@ -19,13 +19,13 @@ export interface OutlierChannels {
   readonly count: number;
   /** Address of int32 [count], in ascending order. */
   readonly channels: number;
-  /** Address of a byte for each channel: which of them it is, 255 for the others. */
-  readonly columns: number;
+  /** Address of 16 bits for each eight channels: a bit for each that is one of them, and above these how many there are before. */
+  readonly octets: number;
 }
 
 /** Units of them: rows of codes begin at multiples of 16 bytes, and kernels of few rows take 64 columns at a time. */
 export const OUTLIER_UNIT = 16;
-/** A byte tells them apart. */
+/** A byte counts them. */
 export const MOST_OUTLIERS = 240;
 
 /** How many of `inputs` channels are kept so where so many are wanted: none of few. */
@@ -45,18 +45,12 @@ export function chooseOutliers(backend: CudaBackend, owner: TensorInfo, x: Tenso
   const known = outliersOf(backend, owner);
   if (known) return known;
   const n = x.shape[1]!;
-  const address = backend.derived(owner, NAME, 4 * count + n, (to) => {
+  const address = backend.derived(owner, NAME, 4 * count + n / 4, (to) => {
     const channels = strongest(energies(backend, x), count);
-    const columns = new Uint8Array(n).fill(255);
-    channels.forEach((channel, place) => {
-      columns[channel] = place;
-    });
-    const bytes = new Uint8Array(4 * count + n);
-    bytes.set(new Uint8Array(channels.buffer));
-    bytes.set(columns, 4 * count);
-    backend.uploadTo(to, bytes);
+    backend.uploadTo(to, channels);
+    backend.uploadTo(to + 4 * count, octetsOf(channels, n));
   });
-  const made = { count, channels: address, columns: address + 4 * count };
+  const made = { count, channels: address, octets: address + 4 * count };
   chosen.set(owner.dataId, made);
   return made;
 }
@@ -82,6 +76,18 @@ export function strongest(energies: Float32Array, count: number): Int32Array {
   const size = (channel: number) => (Number.isFinite(energies[channel]) ? energies[channel]! : Number.MAX_VALUE);
   order.sort((a, b) => size(b) - size(a) || a - b);
   return Int32Array.from(order.slice(0, count)).sort();
+}
+
+/** @param channels in ascending order. @param n a multiple of 8. */
+function octetsOf(channels: Int32Array, n: number): Uint16Array {
+  const octets = new Uint16Array(n / 8);
+  for (const channel of channels) octets[channel >> 3]! |= 1 << (channel & 7);
+  let before = 0;
+  octets.forEach((bits, octet) => {
+    octets[octet] = bits | (before << 8);
+    for (let rest = bits; rest !== 0; rest &= rest - 1) before++;
+  });
+  return octets;
 }
 
 /** Writes these channels' columns of codes [rows, columns] behind each row. */

@@ -60,7 +60,7 @@ export function quantisedActivation(
 ): QuantisedRows {
   const { rows, columns } = extent;
   const made = newRows(backend, rows, columns, outliers);
-  const addresses = [gate.address, up.address, made.codes, made.scales, outliers?.columns ?? 0, ...addressesOf(ofUp)];
+  const addresses = [gate.address, up.address, made.codes, made.scales, outliers?.octets ?? 0, ...addressesOf(ofUp)];
   const args = [...addresses, columns, gate.stride, made.stride];
   launch(backend, extent, 'quantised_activation', 'pppppppiii', args, outliers && { OUTLIERS: 1 });
   return made;

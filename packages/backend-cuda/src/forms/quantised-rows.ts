@@ -119,7 +119,7 @@ export function quantiseRows(
   if (!made.byRow) scaleOfAll(backend, x, made.scales);
   const finest = role === 'input' && scalesFinest(backend, n);
   const scaling = !made.byRow ? 'given' : finest ? 'finest' : 'powerOfTwo';
-  quantise(backend, x, made.codes, made.scales, scaling, made.stride, outliers?.columns);
+  quantise(backend, x, made.codes, made.scales, scaling, made.stride, outliers?.octets);
   return made;
 }
 

@@ -112,7 +112,7 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
       const codes = again ? null : inputCodesAlong(backend, y, weight, () => make(alone));
       if (!codes) return alone();
       const { outliers, stride, scales } = codes;
-      const beside = [codes.codes, scales, outliers?.columns ?? 0, inverseRms];
+      const beside = [codes.codes, scales, outliers?.octets ?? 0, inverseRms];
       return { beside, last: [stride], outliers: outliers ? 1 : 0 };
     });
     return y;
