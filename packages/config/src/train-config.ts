@@ -176,10 +176,10 @@ export const TRAIN_KEYS = {
     false,
     'With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.',
   ),
-  fp8OutlierChannels: integer(
-    0,
-    'With base_precision fp8: so many input channels of each layer, those of most energy, are multiplied in twice as many bits; a multiple of 16 up to 240.',
-    { minimum: 0, maximum: 240 },
+  fp8OutlierChannels: optional(
+    integer({ minimum: 0, maximum: 240 }),
+    null,
+    'With base_precision fp8: so many input channels of each layer, those of most energy, are multiplied in twice as many bits; a multiple of 16. 64 if not given, 0 with shard_base.',
   ),
   modulesToNotConvert: list(
     [],

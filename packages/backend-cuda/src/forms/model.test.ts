@@ -123,12 +123,13 @@ describeCuda('a model with basePrecision fp8', () => {
       const { data } = weights.get(`${QUERY}.weight`)!;
       expect(model.frozenWeight(QUERY).dataSync()).toEqual(e4m3WeightReference(data));
       attachAdapters(model, ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']);
-      const found = [null, plan(fixedEstimator('gather'), 'corrected', new Map([[1, { mlp: 0.5 }]]))].map(
-        (sparsity) => {
-          model.setSparsity(sparsity);
-          return lossAndGradients(model, tinyBatch(BATCH, false));
-        },
-      );
+      const found = [
+        null,
+        plan(fixedEstimator('gather'), 'corrected', new Map([[1, { mlp: 0.5, selfAttn: 0.5 }]])),
+      ].map((sparsity) => {
+        model.setSparsity(sparsity);
+        return lossAndGradients(model, tinyBatch(BATCH, false));
+      });
       model.setSparsity(null);
       for (const { adapter, name } of model.linears.values()) {
         model.setAdapter(name, null);
