@@ -2,7 +2,7 @@
 # FP8's training loss beside bf16's on a real model: LoRA on all seven projections, the same rows in the same order, over seeds. In the repository's root, on the GPU
 # machine after scripts/device/unpack.sh: sh scripts/accuracy/fp8-loss.sh MODEL ROWS, where MODEL is a directory or a GGUF file and ROWS what is trained on
 # (math-train.json of `study.sh prepare`). With three jobs at once two minutes on one H200. JOBS, SEEDS, STEPS, BATCH and BACKEND say otherwise; KEEP names
-# layers that stay in bf16 (KEEP=k_proj,v_proj). Logs and
+# layers that stay in bf16 (KEEP=k_proj,v_proj), OUTLIERS how many channels are multiplied in twice as many bits (OUTLIERS=64). Logs and
 # losses of every step go to $OUT, and the table to $OUT/fp8-loss.txt; exits 1 where a job failed, or where FP8's loss is more than 1 % above bf16's.
 [ $# -eq 2 ] || { echo 'usage: fp8-loss.sh MODEL ROWS' >&2; exit 2; }
 model=$1 rows=$2
@@ -24,7 +24,7 @@ export SPFT_CUDA_CACHE="${SPFT_CUDA_CACHE:-/tmp/spft/kernels}" SPFT_CUDA_TUNE=0 
 
 run() { # bf16 or fp8, seed
   precision=''
-  [ "$1" = bf16 ] || precision="--base_precision $1${KEEP:+ --modules_to_not_convert $KEEP}"
+  [ "$1" = bf16 ] || precision="--base_precision $1${KEEP:+ --modules_to_not_convert $KEEP}${OUTLIERS:+ --fp8_outlier_channels $OUTLIERS}"
   timeout "${LIMIT:-110}" node "$here/bundles/bin.js" train --backend "${BACKEND:-cuda}" --model "$model" --dataset "$rows" --peft lora --lora_r 32 \
     --lora_target_modules q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj --output_dir "$work/$1-$2" --max_steps "${STEPS:-200}" \
     --learning_rate 5e-4 --per_device_train_batch_size "${BATCH:-16}" --seed "$2" --logging_steps 1 --report_to jsonl --save_strategy no \
@@ -50,7 +50,7 @@ for lane in $(seq "$jobs"); do
 done
 wait
 
-echo "FP8${KEEP:+ but for $KEEP}, beside bf16" >"$out/fp8-loss.txt"
+echo "FP8${KEEP:+ but for $KEEP}${OUTLIERS:+ with $OUTLIERS outlier channels}, beside bf16" >"$out/fp8-loss.txt"
 node - "$out" $seeds <<'EOS' | tee -a "$out/fp8-loss.txt"
 const { readFileSync } = require('node:fs');
 const [out, ...seeds] = process.argv.slice(2);

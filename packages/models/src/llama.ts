@@ -27,7 +27,6 @@ import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
 import type { LoadOptions } from './load-options.js';
 import { type LlamaBody, readLlama } from './load-weights.js';
-import { withOutliersChosen } from './outlier-choice.js';
 import { RopeCache } from './rope-cache.js';
 import { deriveSeed } from './seed.js';
 import type { KeysValuesListener, OutputRows, Step } from './step.js';
@@ -79,8 +78,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const tying = await resolveTying(config, all);
     const source = aliased(all, tying.standsFor);
     const { embedTokens, lmHead, ...body } = await readLlama(tying.config, source, options);
-    const model = new LlamaForCausalLM(tying.config, body, new Embeddings(embedTokens, lmHead));
-    return withOutliersChosen(model, options);
+    return new LlamaForCausalLM(tying.config, body, new Embeddings(embedTokens, lmHead));
   }
 
   /** `tieWordEmbeddings` as it is: a head that an adapter was merged into is no longer the embedding. */

@@ -26,7 +26,8 @@ export interface LoadOptions {
   readonly dequantise?: boolean;
   /**
    * With `fp8`: so many input channels of each layer, those of most energy, are multiplied in twice as many bits (LLM.int8()'s outlier channels, in as many more
-   * columns of codes): a multiple of 16 up to 240; layers of fewer than twice as many inputs have none. Default 64, with shards 0, which have none.
+   * columns of codes): a multiple of 16 up to 240; layers of fewer than twice as many inputs have none. Which ones they are is chosen by the first rows that the model
+   * computes. Not with shards. Default 0: 64 bring training loss within 1 % of bf16's and take 3 % of a step of 8B's shape (docs/RESULTS.md).
    */
   readonly outlierChannels?: number;
   /** With `fp8`: keeps the transposed matrices that gradients need, rather than making them in every step. Faster, for as much memory again. */
@@ -49,16 +50,13 @@ export function formOfPrecision({ basePrecision = 'bf16' }: LoadOptions): Stored
   throw new ModelError(`basePrecision is '${basePrecision}', must be one of ${BASE_PRECISIONS.join(', ')}`);
 }
 
-/** With these FP8's loss is within 1 % of bf16's on a real model (docs/RESULTS.md). */
-const OUTLIERS = 64;
-
-/** How many outlier channels a layer in FP8 has. */
-export const outliersFor = ({ outlierChannels, shards }: LoadOptions): number =>
-  outlierChannels ?? (shards ? 0 : OUTLIERS);
-
 /** How a matrix is stored in its form. */
-export const storeOptions = (options: LoadOptions): StoreAsOptions => ({
-  keepTransposed: options.keepTransposed ?? false,
-  outlierChannels: outliersFor(options),
-  doubleQuantisation: options.doubleQuantisation ?? false,
+export const storeOptions = ({
+  keepTransposed = false,
+  outlierChannels = 0,
+  doubleQuantisation = false,
+}: LoadOptions): StoreAsOptions => ({
+  keepTransposed,
+  outlierChannels,
+  doubleQuantisation,
 });

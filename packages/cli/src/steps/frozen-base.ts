@@ -78,8 +78,7 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
     );
   }
   return {
-    ...{ basePrecision, keepTransposed },
-    ...(keys.fp8OutlierChannels !== null && { outlierChannels: keys.fp8OutlierChannels }),
+    ...{ basePrecision, keepTransposed, outlierChannels: keys.fp8OutlierChannels },
     modulesToNotConvert: keys.modulesToNotConvert,
     ...{ doubleQuantisation: keys.bnb_4bitUseDoubleQuant, quantiseEmbeddings: keys.bnb_4bitEmbeddings },
   };
