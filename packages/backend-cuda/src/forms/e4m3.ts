@@ -133,12 +133,8 @@ function transposeCodes(backend: CudaBackend, weight: TensorInfo, to: number, st
   const [rows, columns] = weight.shape as [number, number];
   const kernel = backend.kernel('transpose-bytes', 'transpose_bytes', 'pppiiii');
   const grid = [Math.ceil(columns / 128), Math.ceil(rows / 128)] as const;
-  backend.launch(
-    kernel,
-    grid,
-    [256],
-    [backend.address(weight), 0, to, rows, columns, strideOf(backend, weight), stride],
-  );
+  const args = [backend.address(weight), 0, to, rows, columns, strideOf(backend, weight), stride];
+  backend.launch(kernel, grid, [256], args);
 }
 
 /** Runs `f` with the address of Wᵀ's codes [in, out]. */
