@@ -9,35 +9,22 @@
  * seen where several processes share a GPU. A proposal that fails all the same gives its place to another one. `Proposals` leaves out those that fail
  * only once they run.
  */
-import { CudaError, CudaOutOfMemoryError } from '../errors.js';
-import {
-  bindCublasLt,
-  COMPUTE_32F,
-  CUBLAS_STATUS,
-  type CublasLtFunctions,
-  cublasLtVersion,
-  DATA_TYPE,
-  DESCRIPTION,
-  HEURISTIC_BYTES,
-  LAYOUT,
-  PREFERENCE,
-  SCALE_BY_ROW,
-} from '../libraries/cublaslt.js';
-import { HostMemory, type NativeFunction } from '../libraries/native.js';
+import { CudaOutOfMemoryError } from '../errors.js';
+import { bindCublasLt, type CublasLtFunctions, cublasLtVersion } from '../libraries/cublaslt.js';
+import { HostMemory } from '../libraries/native.js';
 import { BYTES } from '../storage.js';
 import { AlgorithmChoices } from './algorithm-choices.js';
 import { ByProduct } from './by-product.js';
 import { type Device, loadFrom } from './device.js';
 import type { Block, Memory } from './memory.js';
-import { alignmentOf, describe, type OperandType, type Product, planKey, similar } from './product.js';
-import { Proposals } from './proposals.js';
+import { describe, type Product, planKey, similar } from './product.js';
+import { type Described, failure, ProductDescriptions } from './product-descriptions.js';
+import type { Proposals } from './proposals.js';
 
 export { type MatrixType, type OperandType, type Product, productOf } from './product.js';
 
-interface Plan {
+interface Plan extends Described {
   readonly key: string;
-  readonly description: number;
-  readonly layouts: readonly [a: number, b: number, c: number, d: number];
   readonly proposals: Proposals;
   /** Which of them is launched. */
   place: number;
@@ -46,8 +33,7 @@ interface Plan {
 const WORKSPACE = 64 * 2 ** 20;
 /** Multiplications from which on algorithms are timed. */
 const WORTH_TIMING = 2 ** 27;
-/** Proposals that are asked for, among which another product's choice is looked for, and those of them that are timed. */
-const PROPOSALS = 16;
+/** Proposals that are timed. */
 const TIMED = 8;
 /** Plans from which on all are made anew. */
 const MOST_PLANS = 8192;
@@ -63,14 +49,13 @@ export class Gemm {
   readonly #device: Device;
   readonly #functions: CublasLtFunctions;
   readonly #memory: Memory;
-  readonly #handle: number;
+  readonly #descriptions: ProductDescriptions;
   /** By lane. */
   readonly #workspaces: Block[] = [];
   readonly #plans = new ByProduct<Plan>();
   readonly #choices: AlgorithmChoices;
   /** e.g. 120900. */
   readonly #version: number;
-  readonly #out = new HostMemory(16);
   readonly #scalars = new HostMemory(8);
   /** The same, as floats. */
   readonly #alphaAndBeta = new Float32Array(this.#scalars.memory.buffer, this.#scalars.memory.byteOffset, 2);
@@ -93,7 +78,7 @@ export class Gemm {
     this.#functions = loaded;
     const [major, minor] = cublasLtVersion(path).split('.').map(Number) as [number, number];
     this.#version = 10000 * major + 100 * minor;
-    this.#handle = this.#make('cublasLtCreate');
+    this.#descriptions = new ProductDescriptions(loaded);
     this.#workspaces.push(memory.allocate(WORKSPACE, 'workspace of cuBLASLt'));
     this.#choices = new AlgorithmChoices(device, cublasLtVersion(path, device.info));
   }
@@ -103,7 +88,7 @@ export class Gemm {
     const { m, n, alpha = 1, beta = 0, batch = 1 } = product;
     if (m === 0 || n === 0 || batch === 0) return;
     const plan = this.#plan(product);
-    if (product.type === 'e4m3') this.#setScales(plan.description, product);
+    if (product.type === 'e4m3') this.#descriptions.setScales(plan.description, product, this.#onesOf(product));
     const { profiler, recording } = this.#device;
     recording?.log.note('product', [m, n, product.k, batch, alpha, beta]);
     profiler?.before();
@@ -152,7 +137,7 @@ export class Gemm {
     this.#alphaAndBeta[0] = alpha;
     this.#alphaAndBeta[1] = beta;
     const [a, b, c, d] = layouts;
-    // cuBLASLt is column-major: row-major d = a·b is its dᵀ = bᵀ·aᵀ, so the operands change places.
+    // The operands change places (product-descriptions.ts).
     const { cublasLtMatmul } = this.#functions;
     const { b: left, a: right, c: added = product.d, d: written } = product;
     const { stream, lane } = this.#device;
@@ -160,7 +145,7 @@ export class Gemm {
     const bytes = own === 0 ? WORKSPACE : proposals.workspace(place);
     const betaAt = address + 4;
     // biome-ignore format: one line for each matrix
-    return cublasLtMatmul(this.#handle, description, address, left, b, right, a, betaAt,
+    return cublasLtMatmul(this.#descriptions.handle, description, address, left, b, right, a, betaAt,
       added, c, written, d, proposals.address(place), workspace, bytes, stream);
   }
 
@@ -185,12 +170,8 @@ export class Gemm {
     return major === 9 && minor === 0 && this.#version >= 120900;
   }
 
-  #setScales(description: number, { n, scaleA, scaledByRow }: Product): void {
-    // cuBLASLt's B is our a (see `#run`).
-    this.#setLong('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.scaleB, scaleA!);
-    if (scaledByRow) {
-      this.#setLong('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.scaleA, this.#onesFor(n));
-    }
+  #onesOf({ n, scaledByRow }: Product): number {
+    return scaledByRow ? this.#onesFor(n) : 0;
   }
 
   /** Address of `count` ones. They stay where they are while they are enough, as a captured product reads them there. */
@@ -223,65 +204,21 @@ export class Gemm {
   }
 
   #forgetPlans(): void {
-    for (const { description, layouts } of this.#plans.values()) this.#destroy(description, layouts);
+    for (const plan of this.#plans.values()) this.#descriptions.destroy(plan);
     this.#plans.clear();
   }
 
-  #destroy(description: number, layouts: readonly number[]): void {
-    for (const layout of layouts) this.#functions.cublasLtMatrixLayoutDestroy(layout);
-    this.#functions.cublasLtMatmulDescDestroy(description);
-  }
-
   #makePlan(product: Product, key: string): Plan {
-    const description = this.#make('cublasLtMatmulDescCreate', COMPUTE_32F, DATA_TYPE.f32);
-    const made: number[] = [];
+    const described = this.#descriptions.make(product, this.#onesOf(product));
     try {
-      const layouts = this.#describe(product, description, made);
-      const proposals = this.#proposals(description, layouts, product);
-      const plan: Plan = { key, description, layouts, proposals, place: 0 };
+      const proposals = this.#descriptions.proposals(described, product, WORKSPACE);
+      const plan: Plan = { key, ...described, proposals, place: 0 };
       plan.place = this.#choose(product, plan);
       return plan;
     } catch (error) {
-      this.#destroy(description, made);
+      this.#descriptions.destroy(described);
       throw error;
     }
-  }
-
-  /** @param made gets the layouts as they come to be. */
-  #describe(product: Product, description: number, made: number[]): Plan['layouts'] {
-    const { m, n, k, transposeA = false, transposeB = false, type, outputType, batch = 1 } = product;
-    this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeA, transposeB ? 1 : 0);
-    this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.transposeB, transposeA ? 1 : 0);
-    if (product.multiprocessors) {
-      const { multiprocessors } = product;
-      this.#setInt('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.multiprocessors, multiprocessors);
-    }
-    if (type === 'e4m3') {
-      this.#setByte('cublasLtMatmulDescSetAttribute', description, DESCRIPTION.fastAccumulation, 1);
-      if (product.scaledByRow) {
-        for (const mode of [DESCRIPTION.scaleModeA, DESCRIPTION.scaleModeB])
-          this.#setInt('cublasLtMatmulDescSetAttribute', description, mode, SCALE_BY_ROW);
-      }
-      this.#setScales(description, product);
-    }
-    const layout = (kind: OperandType, rows: number, columns: number, leading: number | undefined, stride?: number) => {
-      // The columns of cuBLASLt's matrix are our rows.
-      const layout = this.#make('cublasLtMatrixLayoutCreate', DATA_TYPE[kind], columns, rows, leading ?? columns);
-      made.push(layout);
-      if (batch > 1) {
-        this.#setInt('cublasLtMatrixLayoutSetAttribute', layout, LAYOUT.batchCount, batch);
-        this.#setLong('cublasLtMatrixLayoutSetAttribute', layout, LAYOUT.batchStride, stride ?? rows * columns);
-      }
-      return layout;
-    };
-    const [ar, ac] = transposeA ? [k, m] : [m, k];
-    const [br, bc] = transposeB ? [n, k] : [k, n];
-    return [
-      layout(type, ar, ac, product.lda, product.strideA),
-      layout(type, br, bc, product.ldb, product.strideB),
-      layout(outputType, m, n, product.c === undefined ? (product.ldc ?? product.ldd) : product.ldc, product.strideD),
-      layout(outputType, m, n, product.ldd, product.strideD),
-    ] as const;
   }
 
   /** Which of its proposals a product is made by. */
@@ -358,57 +295,4 @@ export class Gemm {
       end: () => scratch && this.#memory.release(scratch),
     };
   }
-
-  #proposals(description: number, [a, b, c, d]: Plan['layouts'], product: Product): Proposals {
-    const preference = this.#make('cublasLtMatmulPreferenceCreate');
-    try {
-      this.#setLong('cublasLtMatmulPreferenceSetAttribute', preference, PREFERENCE.workspaceBytes, WORKSPACE);
-      const alignments = [product.b, product.a, product.c ?? product.d, product.d].map(alignmentOf);
-      [PREFERENCE.alignmentA, PREFERENCE.alignmentB, PREFERENCE.alignmentC, PREFERENCE.alignmentD].forEach(
-        (attribute, n) => {
-          this.#setInt('cublasLtMatmulPreferenceSetAttribute', preference, attribute, alignments[n]!);
-        },
-      );
-      const results = new HostMemory(PROPOSALS * HEURISTIC_BYTES);
-      const status = this.#functions.cublasLtMatmulAlgoGetHeuristic(
-        ...[this.#handle, description, b, a, c, d, preference, PROPOSALS],
-        results.memory,
-        this.#out.memory,
-      );
-      const found = status === 0 ? this.#out.memory.readInt32LE(0) : 0;
-      if (found === 0) throw failure('cublasLtMatmulAlgoGetHeuristic', status, describe(product));
-      return new Proposals(results, found, this.#functions);
-    } finally {
-      this.#functions.cublasLtMatmulPreferenceDestroy(preference);
-    }
-  }
-
-  #make(name: keyof CublasLtFunctions, ...args: Parameters<NativeFunction>): number {
-    const status = this.#functions[name](this.#out.memory, ...args);
-    if (status !== 0) throw failure(name, status, '');
-    return Number(this.#out.memory.readBigUInt64LE(0));
-  }
-
-  #setInt(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
-    this.#out.memory.writeInt32LE(value, 0);
-    this.#set(name, object, attribute, 4);
-  }
-
-  #setByte(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
-    this.#out.memory.writeInt8(value, 0);
-    this.#set(name, object, attribute, 1);
-  }
-
-  #setLong(name: keyof CublasLtFunctions, object: number, attribute: number, value: number): void {
-    this.#out.memory.writeBigInt64LE(BigInt(value), 0);
-    this.#set(name, object, attribute, 8);
-  }
-
-  #set(name: keyof CublasLtFunctions, object: number, attribute: number, bytes: number): void {
-    const status = this.#functions[name](object, attribute, this.#out.memory, bytes);
-    if (status !== 0) throw failure(name, status, `attribute ${attribute}`);
-  }
 }
-
-const failure = (call: string, status: number, detail: string) =>
-  new CudaError(call, status, CUBLAS_STATUS[status] ?? 'cublasStatus', detail);
