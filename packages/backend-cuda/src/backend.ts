@@ -6,6 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { type Communicator, type ConnectOptions, loadNccl, uniqueId } from './collectives/communicator.js';
 import { Ranks } from './collectives/ranks.js';
 import type { SumOfTensors } from './collectives/tensor-sums.js';
+import { CodeProducts } from './device/code-products.js';
 import { Gemm, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
@@ -34,6 +35,7 @@ export class CudaBackend extends TensorBackend {
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
+  readonly #codeProducts: CodeProducts;
   readonly #ranks: Ranks;
   readonly #recordsSteps = recordsSteps();
 
@@ -43,6 +45,7 @@ export class CudaBackend extends TensorBackend {
     this.#modules = new Modules(this.device);
     this.#launcher = new Launcher(this.device, this.#modules);
     this.#gemm = new Gemm(this.device, this.memoryPool);
+    this.#codeProducts = new CodeProducts(this.device, this.#launcher, this.#modules);
     this.#ranks = new Ranks(this);
   }
 
@@ -83,7 +86,17 @@ export class CudaBackend extends TensorBackend {
   }
 
   multiply(product: Product): void {
+    if (this.#codeProducts.multiply(product)) return;
+    if (product.lowRank) throw new TypeError('internal: a low-rank branch cannot be added to this product');
     this.#gemm.multiply(product);
+  }
+
+  /**
+   * Whether a product of codes, m by n numbers of sums of k, is made by a kernel of ours (device/code-products.ts).
+   * @param branch whether it has a low-rank branch to add (`Product.lowRank`), which only such a one can.
+   */
+  hasOwnProduct(m: number, n: number, k: number, branch: boolean): boolean {
+    return this.#codeProducts.takes(m, n, k, branch);
   }
 
   /** Makes what products of codes want and no step may make for the first time. */

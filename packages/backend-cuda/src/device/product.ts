@@ -6,6 +6,19 @@ export type MatrixType = Exclude<OperandType, 'e4m3'>;
 /** Of what it multiplies. */
 export type OperandType = keyof typeof DATA_TYPE;
 
+/** scaling·x·w in bf16, to be added to a product: a low-rank branch, or its part in the gradient of a layer's input. */
+export interface LowRank {
+  readonly rank: number;
+  readonly scaling: number;
+  /** [m, rank] by address, multiples of 16 as `w` and its rows. */
+  readonly x: number;
+  /** Elements from row to row of x. */
+  readonly ldx: number;
+  /** [n, rank], or [rank, n] where `wLies`. */
+  readonly w: number;
+  readonly wLies: boolean;
+}
+
 /** d = alpha·op(a)·op(b) + beta·c, row-major; the matrices of a batch lie `stride` elements apart. */
 export interface Product {
   readonly m: number;
@@ -39,6 +52,8 @@ export interface Product {
   readonly strideA?: number;
   readonly strideB?: number;
   readonly strideD?: number;
+  /** Added to it, where `CudaBackend.hasOwnProduct` says that this can be. */
+  readonly lowRank?: LowRank;
   /** How many multiprocessors it is made for; all by default. What is made beside others leaves them room, as cuBLASLt's kernels take those they get whole. */
   readonly multiprocessors?: number;
 }
@@ -77,6 +92,7 @@ export const productOf = (
   strideA: undefined,
   strideB: undefined,
   strideD: undefined,
+  lowRank: undefined,
   multiprocessors: undefined,
 });
 

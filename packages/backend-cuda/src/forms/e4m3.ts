@@ -158,14 +158,14 @@ function multiplyCodes(
   b: number,
   n: number,
   alpha: number,
-  { d, type: outputType, ldd, beta, c }: Sum,
+  { d, type: outputType, ldd, beta, c, lowRank }: Sum,
   k = a.columns,
   ldb = k,
 ): void {
   const { rows: m, stride: lda, codes, scales: scaleA, byRow: scaledByRow } = a;
   backend.multiply({
     ...{ m, n, k, transposeB: true, type: 'e4m3', outputType, alpha, beta, a: codes, b, c, d },
-    ...{ lda, ldb, ldd, scaleA, scaledByRow },
+    ...{ lda, ldb, ldd, scaleA, scaledByRow, lowRank },
   });
 }
 
@@ -276,6 +276,11 @@ const e4m3Form: StoredForm = {
       if (timesSkinny(backend, rows, weight, scale, true, sum, place)) return;
       withTransposed(backend, weight, (codes) => multiplyCodes(backend, rows, codes, weight.shape[1]!, scale, sum));
     }
+  },
+  addsLowRank(backend, weight, rows, transposed) {
+    const [out, inputs] = weight.shape as [number, number];
+    const [n, k] = transposed ? [inputs, out] : [out, inputs];
+    return fits(weight) && backend.address(weight) % 16 === 0 && backend.hasOwnProduct(rows, n, k, true);
   },
   keptRows(backend, weights, indices) {
     const [first, ...others] = weights.map((weight) => codebookOf(backend, weight));

@@ -5,7 +5,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
-import type { MatrixType } from '../device/gemm.js';
+import type { LowRank, MatrixType } from '../device/product.js';
 import { BYTES, type Physical } from '../storage.js';
 
 /** Rows of activations or of their gradients as a form's products take them. */
@@ -28,6 +28,8 @@ export interface Sum {
   readonly beta?: 0 | 1;
   /** Default d. */
   readonly c?: number;
+  /** Added to it, where the form's `addsLowRank` says that this can be. */
+  readonly lowRank?: LowRank;
   /** See `Product`. */
   readonly multiprocessors?: number;
 }
@@ -47,6 +49,8 @@ export interface StoredForm {
   times(backend: CudaBackend, x: Rows, weight: TensorInfo, sum: Sum): void;
   /** d [T, in] = dy·W for dy of `rowsOf`. */
   timesTransposed(backend: CudaBackend, dy: Rows, weight: TensorInfo, sum: Sum): void;
+  /** Whether `times`, or `timesTransposed`, of so many rows of type bf16 can add a low-rank branch. */
+  addsLowRank?(backend: CudaBackend, weight: TensorInfo, rows: number, transposed: boolean): boolean;
   /** W[indices] [kept, in] in this form or plain, or of several matrices, each with its own indices, one below the other [Σkept, in]; owned by the caller. */
   keptRows(backend: CudaBackend, weights: readonly TensorInfo[], indices: readonly TensorInfo[]): TensorInfo;
   /** W[:, indices] [out, kept], likewise. */

@@ -18,7 +18,8 @@ export class LaunchLog {
   launch(kernel: Kernel, sizes: readonly number[], args: readonly number[]): void {
     this.note(kernel.name, sizes);
     const { parameters } = kernel;
-    for (let n = 0; n < args.length; n++) if (parameters[n] !== 'p') this.#numbers.push(args[n]!);
+    for (let n = 0; n < args.length; n++)
+      if (parameters[n] !== 'p' && parameters[n] !== 't') this.#numbers.push(args[n]!);
   }
 
   /** Anything else, with its numbers. */

@@ -7,7 +7,7 @@
 import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { ownOutliers, runsOnCodes } from '../../forms/e4m3.js';
+import { multipliesTogether, ownOutliers, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
 import {
   type Activations,
   formOf,
@@ -189,6 +189,12 @@ function denseBackward(
     const codes = { codes: u.address, scales: backend.address(scales) };
     const both = quantisedActivationGrad(backend, { gate: g, up: codes, dy: d }, extent);
     backend.release(dh);
+    const weights = [gate.weight, up.weight];
+    if (backend.hasOwnProduct(rows, dx.shape[1]!, 2 * columns, false) && multipliesTogether(backend, weights)) {
+      timesTransposedTogether(backend, both, weights, sum);
+      both.release();
+      return;
+    }
     const halves = [both.sliceColumns(0, columns), both.sliceColumns(columns, 2 * columns)];
     [gate, up].forEach(({ weight }, n) => {
       formOf(backend, weight).timesTransposed(backend, halves[n]!, weight, { ...sum, beta: n === 0 ? 0 : 1 });

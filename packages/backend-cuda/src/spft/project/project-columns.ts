@@ -4,6 +4,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import type { LowRank } from '../../device/product.js';
 import { runsOnCodes } from '../../forms/e4m3.js';
 import { Activations, formOf, keptColumns, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
@@ -12,8 +13,10 @@ import { gatherColumns } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import {
+  addedByProduct,
   branchGradients,
   branchInputs,
+  gradientAddedByProduct,
   groupBranches,
   withMagnitudes,
   writeBranches,
@@ -34,10 +37,11 @@ function forward(
   onKept: boolean,
   y: TensorInfo,
   type: Type,
+  lowRank?: LowRank,
 ): TensorInfo | null {
   if (y.shape[0] === 0) return null;
   const onTop = below ? { beta: 1 as const, c: backend.address(below) } : {};
-  const sum = { d: backend.address(y), type, ...onTop };
+  const sum = { d: backend.address(y), type, ...onTop, lowRank };
   if (!onKept) {
     withActivations(backend, x, type, (x) => timesWeight(backend, x, weight, sum));
     return null;
@@ -98,7 +102,8 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
   const masked = masks(backend, layer, T, D);
   const beside = !magnitude && (D === T || masked) && leaveRoom(backend, [layer.weight], T);
   const h = group.rank > 0 ? branchInputs(backend, x, group, type, beside) : null;
-  if (h && !beside) {
+  const added = h && !beside && D === T ? addedByProduct(backend, layer.weight, h, group, 0, type) : null;
+  if (h && !beside && !added) {
     writeBranches(backend, [y], h, group, type, [below && { matrix: below, from: 0 }]);
     below = y;
   }
@@ -109,7 +114,7 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
     norms = backend.beside(lane, () => doraNorms(backend, layer.weight, a, b, scaling));
   }
   let gathered: TensorInfo | null = null;
-  if (D === T) forward(backend, x, below, layer, false, y, type);
+  if (D === T) forward(backend, x, below, layer, false, y, type, added ?? undefined);
   else if (masked) {
     const values = maskColumns(backend, x, layer.keep!.indices, D);
     forward(backend, values, below, layer, false, y, type);
@@ -169,13 +174,15 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     scatterColumns(backend, values, keep.indices, dxSparse);
     for (const made of [dxSparse, values]) backend.release(made);
   }
-  const branchFirst = ofBranch !== null && !beside;
+  const adds = !beside && D === T && !masked && formOf(backend, weight).addsLowRank?.(backend, weight, T, true);
+  const added = ofBranch && adds ? gradientAddedByProduct(backend, ofBranch.dh, group, type) : null;
+  const branchFirst = ofBranch !== null && !beside && !added;
   if (branchFirst) writeBranchGradient(backend, dx, ofBranch.dh, group, masked ? 0 : D, type);
   if (D > 0 && !masked) {
-    const sum = { d: backend.address(dx), type, beta: branchFirst ? 1 : 0 } as const;
+    const sum = { d: backend.address(dx), type, beta: branchFirst ? 1 : 0, lowRank: added ?? undefined } as const;
     timesTransposed(backend, ofDy, weight, sum, 0, D);
   }
-  if (ofBranch && !branchFirst) writeBranchGradient(backend, dx, ofBranch.dh, group, 0, type);
+  if (ofBranch && !branchFirst && !added) writeBranchGradient(backend, dx, ofBranch.dh, group, 0, type);
   if (ofBranch) backend.release(ofBranch.dh);
   ofDy.release();
   backend.release(x);

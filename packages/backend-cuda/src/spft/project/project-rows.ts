@@ -5,6 +5,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import type { LowRank } from '../../device/product.js';
 import { multipliesTogether, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
 import { type Activations, formOf, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
@@ -16,13 +17,16 @@ import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
 import type { OutputPart } from './branch-outputs.js';
 import {
+  addedByProduct,
   type Below,
   type BranchGroup,
   branchGradients,
   branchInputs,
+  gradientAddedByProduct,
   groupBranches,
   outputParts,
   withMagnitudes,
+  without,
   writeBranches,
   writeBranchGradient,
 } from './branches.js';
@@ -42,12 +46,19 @@ import { PendingBranches } from './pending-branches.js';
 
 type Type = 'bf16' | 'f32';
 
-/** y [D, out] = x·Wᵀ + bias of the first rows, on top of what y holds where it is `begun`. */
-function dense(backend: CudaBackend, x: Activations, { weight, bias }: Layer, y: TensorInfo, begun: boolean): void {
+/** y [D, out] = x·Wᵀ + bias of the first rows, on top of what y holds where it is `begun`. @param lowRank a branch to be added. */
+function dense(
+  backend: CudaBackend,
+  x: Activations,
+  { weight, bias }: Layer,
+  y: TensorInfo,
+  begun: boolean,
+  lowRank?: LowRank,
+): void {
   const rows = y.shape[0]!;
   if (rows === 0) return;
   const beta = begun ? 1 : beginWithBias(backend, y, bias);
-  timesWeight(backend, x, weight, { d: backend.address(y), type: x.type, beta }, 0, rows);
+  timesWeight(backend, x, weight, { d: backend.address(y), type: x.type, beta, lowRank }, 0, rows);
   if (begun && bias) addRows(backend, y, bias);
 }
 
@@ -130,14 +141,18 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({
     const left = h && turnedNext && gathering.length > 0 ? branchesToLeave(backend, ys, h, group, onTop, type) : null;
     // Branches that are made here are added to what is there of sparse rows, with zeros between the kept channels.
     if (!left) gather();
+    // Where a product can, it adds the branch by itself.
+    const added = layers.map(({ weight }, n) =>
+      h && !left && !masked[n] && D[n] === T ? addedByProduct(backend, weight, h, group, n, type) : null,
+    );
     if (h && !left) {
       const below = onTop.map((below, n) => (masked[n] ? below : D[n]! < T ? { ...below, from: D[n]! } : null));
-      writeBranches(backend, ys, h, group, type, below);
+      writeBranches(backend, ys, h, without(group, added), type, below);
     }
     layers.forEach((layer, n) => {
       if (masked[n]) return;
       const slice = rowsOf(backend, ys[n]!, 0, D[n]!);
-      dense(backend, x, layer, slice, group.of[n] !== null && !left);
+      dense(backend, x, layer, slice, group.of[n] !== null && !left && !added[n], added[n] ?? undefined);
       backend.release(slice);
     });
     if (left) {
@@ -215,7 +230,17 @@ function besideBranches(
   return withMagnitude(backend, layers, ys, h, type, norms);
 }
 
-/** dx [rows, in] = or += Σ dyᵢ·Wᵢ. */
+/** Whether `backward` of these is one product of codes. */
+const isOneProduct = (backend: CudaBackend, dys: readonly TensorInfo[], weights: readonly TensorInfo[], type: Type) =>
+  weights.length > 1 &&
+  multipliesTogether(backend, weights) &&
+  fitSideBySide(
+    backend,
+    type,
+    dys.map((dy) => columnsOf(backend, dy)),
+  );
+
+/** dx [rows, in] = or += Σ dyᵢ·Wᵢ. @param lowRank to be added by the first product. */
 function backward(
   backend: CudaBackend,
   dys: readonly TensorInfo[],
@@ -223,19 +248,20 @@ function backward(
   dx: TensorInfo,
   beta: 0 | 1,
   type: Type,
+  lowRank?: LowRank,
 ): void {
   const rows = dx.shape[0]!;
   if (rows === 0) return;
-  const sum = { d: backend.address(dx), type, beta };
-  const parts = dys.map((dy) => columnsOf(backend, dy));
-  if (weights.length > 1 && multipliesTogether(backend, weights) && fitSideBySide(backend, type, parts)) {
+  const sum = { d: backend.address(dx), type, beta, lowRank };
+  if (isOneProduct(backend, dys, weights, type)) {
+    const parts = dys.map((dy) => columnsOf(backend, dy));
     const codes = quantiseSideBySide(backend, rows, type, parts);
     timesTransposedTogether(backend, codes, weights, sum);
     codes.release();
     return;
   }
   dys.forEach((dy, n) => {
-    const onTop = { ...sum, beta: n === 0 ? beta : 1 } as const;
+    const onTop = n === 0 ? sum : ({ ...sum, beta: 1, lowRank: undefined } as const);
     withActivations(backend, dy, type, (dy) => timesTransposed(backend, dy, weights[n]!, onTop));
   });
 }
@@ -280,6 +306,7 @@ function writeInputGradient(
   dx: TensorInfo,
   beta: 0 | 1,
   type: Type,
+  lowRank?: LowRank,
 ): void {
   const T = dx.shape[0]!;
   const masked = layers.map((layer) => masks(backend, layer, T, denseRows));
@@ -291,7 +318,7 @@ function writeInputGradient(
     const made = whole.map((n) =>
       masked[n] ? maskColumns(backend, dys[n]!, layers[n]!.keep!.indices, denseRows) : backend.share(dys[n]!),
     );
-    backward(backend, made, weightsOf(whole), dx, beta, type);
+    backward(backend, made, weightsOf(whole), dx, beta, type, lowRank);
     for (const dy of made) backend.release(dy);
   }
   if (split.length === 0) return;
@@ -303,6 +330,26 @@ function writeInputGradient(
   const parts = split.map((n, place) => ({ dy: last[place]!, indices: layers[n]!.keep!.indices }));
   keptBackward(backend, parts, gathered!, below, onTop, type);
   for (const slice of [above, below, ...first, ...last]) backend.release(slice);
+}
+
+/** What the branches add to dx, for the first product that makes of the rest of it; null where that cannot add. */
+function addedToGradient(
+  backend: CudaBackend,
+  layers: readonly Layer[],
+  dys: readonly TensorInfo[],
+  { shape }: TensorInfo,
+  dh: TensorInfo,
+  group: BranchGroup,
+  type: Type,
+): LowRank | null {
+  const [T, inputs] = shape as [number, number];
+  const weights = weightsOf(layers);
+  const all = weights.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  if (layers.some(({ keep }) => keep !== null)) return null;
+  const adds = isOneProduct(backend, dys, weights, type)
+    ? backend.hasOwnProduct(T, inputs, all, true)
+    : formOf(backend, weights[0]!).addsLowRank?.(backend, weights[0]!, T, true);
+  return adds ? gradientAddedByProduct(backend, dh, group, type) : null;
 }
 
 const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
@@ -331,8 +378,11 @@ const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
   const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type, beside) : null;
   const onTop = ofBranches !== null && !beside;
   if (dx) {
-    if (onTop) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
-    writeInputGradient(backend, layers, denseRows, dys, inputs.kept0 ?? null, dx, onTop ? 1 : 0, type);
+    const added = onTop ? addedToGradient(backend, layers, dys, x, ofBranches.dh, group, type) : null;
+    const first = onTop && !added;
+    if (first) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
+    const kept = inputs.kept0 ?? null;
+    writeInputGradient(backend, layers, denseRows, dys, kept, dx, first ? 1 : 0, type, added ?? undefined);
     if (ofBranches && !onTop) writeBranchGradient(backend, dx, ofBranches.dh, group, 0, type);
   }
   if (ofBranches) backend.release(ofBranches.dh);

@@ -1,0 +1,216 @@
+/**
+ * @file Products of codes at sizes at which Hopper has a kernel of ours for them, beside sums in double precision; elsewhere cuBLASLt's pass the same tests. Branches that
+ * such a product adds, beside the same ops that add them by kernels of their own.
+ */
+import { type FrozenLayer, gatedMlp, projectColumns, projectRows, storeAs } from '@spft/sparse-ops';
+import * as tf from '@tensorflow/tfjs';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { cuda, describeCuda } from '../../test/cuda.js';
+import { distance, matrix, numbers, twice } from '../../test/e4m3.js';
+import { CodeProducts } from './code-products.js';
+import type { LowRank } from './product.js';
+
+const isHopper = () => cuda().device.architecture === 'sm_90a';
+
+interface Case {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Codes from row to row of a. */
+  readonly lda?: number;
+  readonly added?: boolean;
+  /** Of a branch: its rank, columns of all branches' h, where its own begin, and how w lies. */
+  readonly branch?: { readonly rank: number; readonly all: number; readonly at: number; readonly wLies: boolean };
+}
+
+/** What a code stands for: a sign, four bits of the exponent, three of the number. */
+function fromE4m3(code: number): number {
+  const [exponent, bits] = [(code >> 3) & 15, code & 7];
+  return (code & 128 ? -1 : 1) * (exponent === 0 ? bits * 2 ** -9 : (8 + bits) * 2 ** (exponent - 10));
+}
+
+/** Random codes but those of NaN, and what they stand for. */
+function codes(count: number): { bytes: Uint8Array; values: Float32Array } {
+  const random = numbers(count, 16);
+  const bytes = Uint8Array.from(random, (x, n) => (Math.abs(Math.round(x)) % 120) + (n % 2 ? 128 : 0));
+  return { bytes, values: Float32Array.from(bytes, fromE4m3) };
+}
+
+/** d of a product through the backend, and in double precision. */
+function both({ m, n, k, lda = k, added = false, branch }: Case): [got: Float32Array, expected: Float64Array] {
+  const backend = cuda();
+  const [a, b] = [codes(m * lda), codes(n * k)];
+  const c = numbers(m * n, 2 ** 12);
+  const scales = Float32Array.from({ length: m }, (_, row) => 2 ** -((row % 5) + 1));
+  const [alpha, scaling] = [0.5, 3];
+  const { rank = 0, all = 0, at = 0, wLies = false } = branch ?? {};
+  const [x, w] = [numbers(m * all, 64), numbers(n * rank, 64)];
+  const upload = (bytes: ArrayBufferView, shape: number[], physical: 'bool' | 'f32') => {
+    const dtype = physical === 'bool' ? 'bool' : 'float32';
+    const tensor = backend.output(shape, dtype);
+    backend.uploadTo(backend.address(tensor), bytes);
+    return tensor;
+  };
+  const tensors = [upload(a.bytes, [m, lda], 'bool'), upload(b.bytes, [n, k], 'bool'), upload(scales, [m], 'f32')];
+  const [ofA, ofB, ofScales] = tensors.map((tensor) => backend.address(tensor)) as [number, number, number];
+  const halves = [
+    matrix(m, n, c),
+    matrix(m, Math.max(8, all), all ? x : undefined),
+    matrix(n, Math.max(8, rank), rank ? w : undefined),
+  ];
+  const d = halves[0]!;
+  const lowRank: LowRank | undefined = branch && {
+    ...{ rank, scaling, x: backend.address(halves[1]!) + 2 * at, ldx: all, w: backend.address(halves[2]!), wLies },
+  };
+  const byRow = backend.scalesRows;
+  let got: Float32Array;
+  try {
+    backend.multiply({
+      ...{ m, n, k, transposeB: true, type: 'e4m3', outputType: 'bf16', alpha, beta: added ? 1 : 0 },
+      ...{ a: ofA, b: ofB, d: backend.address(d), lda, scaleA: ofScales, scaledByRow: byRow, lowRank },
+    });
+    got = d.dataSync() as Float32Array;
+  } finally {
+    for (const tensor of tensors) backend.release(tensor);
+    tf.dispose(halves);
+  }
+  const expected = new Float64Array(m * n);
+  for (let row = 0; row < m; row++) {
+    const scale = alpha * scales[byRow ? row : 0]!;
+    for (let column = 0; column < n; column++) {
+      let sum = 0;
+      for (let i = 0; i < k; i++) sum += a.values[row * lda + i]! * b.values[column * k + i]!;
+      let low = 0;
+      for (let i = 0; i < rank; i++) low += x[row * all + at + i]! * w[wLies ? i * n + column : column * rank + i]!;
+      expected[row * n + column] = scale * sum + scaling * low + (added ? c[row * n + column]! : 0);
+    }
+  }
+  return [got, expected];
+}
+
+/** Where there is no kernel of ours, ops go on as if there were one, and its products are made one after the other. */
+function ownOrPlain(): void {
+  if (isHopper()) return;
+  const backend = cuda();
+  const plain = backend.multiply.bind(backend);
+  vi.spyOn(backend, 'hasOwnProduct').mockReturnValue(true);
+  vi.spyOn(backend, 'multiply').mockImplementation(({ lowRank, ...product }) => {
+    plain(product);
+    if (!lowRank) return;
+    const { rank: k, scaling: alpha, x: a, ldx: lda, w: b, wLies } = lowRank;
+    const { m, n, d, ldd } = product;
+    plain({ m, n, k, a, b, d, lda, ldd, alpha, beta: 1, transposeB: !wLies, type: 'bf16', outputType: 'bf16' });
+  });
+}
+
+describeCuda('large products of codes', () => {
+  // As a GPU of four multiprocessors, which few tiles keep at work, and of which each has several; no product so small that branches are made beside it.
+  const own = { multiprocessors: 0, besideBelow: 0 };
+  beforeEach(() => {
+    const info = cuda().device.info as { multiprocessors: number };
+    Object.assign(own, { multiprocessors: info.multiprocessors, besideBelow: cuda().besideBelow });
+    info.multiprocessors = 4;
+    cuda().besideBelow = 0;
+  });
+  afterEach(() => {
+    (cuda().device.info as { multiprocessors: number }).multiprocessors = own.multiprocessors;
+    cuda().besideBelow = own.besideBelow;
+    vi.restoreAllMocks();
+  });
+
+  it.each<Case>([
+    { m: 520, n: 272, k: 144 },
+    { m: 513, n: 512, k: 272, lda: 304, added: true },
+    { m: 1030, n: 496, k: 128 },
+  ])('are what sums in double precision are: %j', (of) => {
+    // Without a branch, or so much to sum that it takes long here, cuBLASLt would make them.
+    vi.spyOn(CodeProducts.prototype, 'pays').mockReturnValue(true);
+    const { kernels } = cuda().launches;
+    const [got, expected] = both(of);
+    expect(distance(got, expected)).toBeLessThan(3e-3);
+    // The plain pass, which the emulator has, is no launch of a kernel of ours.
+    if (isHopper()) expect(cuda().launches.kernels).toBe(kernels + 1);
+    expect(cuda().hasOwnProduct(of.m, of.n, of.k, false)).toBe(isHopper());
+  });
+
+  it.for<Case>([
+    { m: 520, n: 272, k: 144, branch: { rank: 32, all: 96, at: 32, wLies: false } },
+    { m: 520, n: 272, k: 144, added: true, branch: { rank: 8, all: 8, at: 0, wLies: false } },
+    { m: 520, n: 272, k: 128, branch: { rank: 72, all: 80, at: 8, wLies: false } },
+    { m: 520, n: 272, k: 144, branch: { rank: 96, all: 96, at: 0, wLies: true } },
+    { m: 520, n: 272, k: 144, added: true, branch: { rank: 24, all: 24, at: 0, wLies: true } },
+  ])('add a branch: %j', (of, { skip }) => {
+    if (!cuda().hasOwnProduct(of.m, of.n, of.k, true)) return skip('no product of this GPU adds branches');
+    const [got, expected] = both(of);
+    expect(distance(got, expected)).toBeLessThan(3e-3);
+  });
+
+  it('refuse to add a branch that nobody would add', () => {
+    const branch = { rank: 8, all: 8, at: 0, wLies: false };
+    expect(() => both({ m: 16, n: 16, k: 16, branch })).toThrow('cannot be added');
+  });
+
+  it.for(['rows', 'columns'])('add branches in project %s as kernels of their own do', (op) => {
+    const [T, width] = [512, 256];
+    ownOrPlain();
+    const counts = op === 'rows' ? 3 : 1;
+    const frozen = Array.from({ length: counts }, () => {
+      const plain = matrix(width, width, numbers(width * width, 0.05));
+      const weight = storeAs(plain, 'fp8');
+      plain.dispose();
+      return weight as tf.Tensor2D;
+    });
+    const adapters = frozen.flatMap(() => [
+      tf.tensor2d(numbers(32 * width, 0.1), [32, width]),
+      tf.tensor2d(numbers(width * 32, 0.1), [width, 32]),
+    ]);
+    const [x, residual] = [matrix(T, width), matrix(T, width)];
+    const dys = frozen.map(() => matrix(T, width));
+    const outputs = (x: tf.Tensor, adapters: tf.Tensor[]) => {
+      const layers = frozen.map((weight, n): FrozenLayer => {
+        const [a, b] = [adapters[2 * n], adapters[2 * n + 1]] as tf.Tensor2D[];
+        return { weight, bias: null, keep: null, lora: { a: a!, b: b!, scaling: 2 } };
+      });
+      return op === 'rows'
+        ? projectRows(x as tf.Tensor2D, layers, T)
+        : [projectColumns(x as tf.Tensor2D, residual, layers[0]!, T)];
+    };
+    const loss = (x: tf.Tensor, ...adapters: tf.Tensor[]) =>
+      tf.addN(outputs(x, adapters).map((y, n) => y.cast('float32').mul(dys[n]!).sum())) as tf.Scalar;
+    const run = () => twice(() => [...outputs(x, adapters), ...tf.grads(loss)([x, ...adapters])]);
+    const within = run();
+    const adds = vi.spyOn(cuda(), 'hasOwnProduct').mockReturnValue(false);
+    const apart = run();
+    expect(adds).toHaveBeenCalled();
+    expect(within).not.toEqual(apart);
+    for (const [n, values] of within.entries()) expect(distance(values, apart[n]!)).toBeLessThan(5e-3);
+    tf.dispose([x, residual, ...dys, ...frozen, ...adapters]);
+  });
+
+  it('make the gradients of gate and up at once', () => {
+    vi.spyOn(CodeProducts.prototype, 'pays').mockReturnValue(true);
+    const [T, width] = [512, 256];
+    ownOrPlain();
+    const [gate, up, down] = Array.from({ length: 3 }, () => {
+      const plain = matrix(width, width, numbers(width * width, 0.05));
+      const weight = storeAs(plain, 'fp8') as tf.Tensor2D;
+      plain.dispose();
+      return { weight, bias: null };
+    });
+    const [x, residual, dy] = [matrix(T, width), matrix(T, width), matrix(T, width)];
+    const weights = { gate: gate!, up: up!, down: down! };
+    const gradient = tf.grad((x) =>
+      gatedMlp(x as tf.Tensor2D, residual, weights, null, T)
+        .cast('float32')
+        .mul(dy)
+        .sum(),
+    );
+    const run = () => twice(() => [gradient(x)])[0]!;
+    const within = run();
+    vi.spyOn(cuda(), 'hasOwnProduct').mockReturnValue(false);
+    const apart = run();
+    expect(within).not.toEqual(apart);
+    expect(distance(within, apart)).toBeLessThan(5e-3);
+    tf.dispose([x, residual, dy, ...Object.values(weights).map(({ weight }) => weight)]);
+  });
+});
