@@ -25,6 +25,8 @@ export const TITLES: Readonly<Record<string, string>> = {
   sparselora_math10k_fp8: '**spft**, SparseLoRA `llama3-8b-math10k` on a base in FP8',
   sparselora_math10k_fp8_two_copies: 'the same, transposed weights kept',
   sparselora_csr_fp8: '**spft**, SparseLoRA `llama3-8b-csr` on a base in FP8',
+  dense_lora_fp8_outliers: '**spft**, LoRA on a base in FP8, 64 outlier channels',
+  sparselora_math10k_fp8_outliers: 'the same, SparseLoRA `llama3-8b-math10k`',
   dense_lora_fp8_kv_bf16: '**spft**, LoRA on a base in FP8, k and v in bf16',
   sparselora_math10k_fp8_kv_bf16: 'the same, SparseLoRA `llama3-8b-math10k`',
   torch_qlora: 'PyTorch + PEFT + Liger + bitsandbytes, QLoRA in NF4',
