@@ -12,11 +12,10 @@ import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumns } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
+import { addedByProduct, gradientAddedByProduct } from './added-branches.js';
 import {
-  addedByProduct,
   branchGradients,
   branchInputs,
-  gradientAddedByProduct,
   groupBranches,
   withMagnitudes,
   writeBranches,

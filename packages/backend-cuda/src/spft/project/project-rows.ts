@@ -15,18 +15,16 @@ import type { CudaKernel, CudaKernels } from '../contract.js';
 import { gatherColumnsTo } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
 import { scatterColumns } from '../select/scatter-columns.js';
+import { addedByProduct, gradientAddedByProduct, without } from './added-branches.js';
 import type { OutputPart } from './branch-outputs.js';
 import {
-  addedByProduct,
   type Below,
   type BranchGroup,
   branchGradients,
   branchInputs,
-  gradientAddedByProduct,
   groupBranches,
   outputParts,
   withMagnitudes,
-  without,
   writeBranches,
   writeBranchGradient,
 } from './branches.js';
