@@ -77,7 +77,12 @@ export function checkE4m3(backend: CudaBackend): void {
 export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed: boolean, wanted = 0): TensorInfo {
   checkE4m3(backend);
   const [out, inputs] = x.shape as [number, number];
-  const outliers = fits(x) && scalesFinest(backend, inputs) ? outliersAmong(inputs, wanted) : 0;
+  if (wanted > 0 && !scalesFinest(backend, inputs)) {
+    throw new CudaFormError(
+      `outlier channels need a scale for each row of an input, which products of ${inputs} channels in FP8 have not on ${backend.device.info.name}: leave fp8_outlier_channels out`,
+    );
+  }
+  const outliers = fits(x) ? outliersAmong(inputs, wanted) : 0;
   const codes = newCodes(backend, out, inputs, outliers);
   const block = backend.memoryPool.allocate(4, 'scales of weights');
   try {

@@ -11,7 +11,7 @@ import {
   storeAs,
 } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import {
   e4m3GradientRowsReference,
   e4m3RowsReference,
@@ -196,19 +196,24 @@ describeCuda('outlier channels', () => {
     tf.dispose([weight, scale]);
   });
 
-  it('take as many bytes of each row, and are refused where they are no multiple of 16', () => {
+  it('take as many bytes of each row, and are refused where they are no multiple of 16, more than half of the inputs, or rows have no scales', () => {
     tf.tidy(() => storeAs(matrix(16, 16), 'fp8'));
     const before = cuda().memoryPool.bytes;
     const weight = stored(48, 80, numbers(48 * 80));
     expect(cuda().memoryPool.bytes - before).toBe(48 * 96 + 16);
-    // Few inputs have none.
-    const small = stored(48, 16, numbers(48 * 16));
-    expect(cuda().memoryPool.bytes - before).toBe(48 * 96 + 16 + 48 * 16 + 16);
-    tf.dispose([weight, small]);
+    weight.dispose();
     expect(cuda().memoryPool.bytes).toBe(before);
+    const { bytes } = cuda().memoryPool;
     const plain = matrix(16, 64);
     for (const outlierChannels of [8, -16, 256, 1.5])
       expect(() => storeAs(plain, 'fp8', { outlierChannels })).toThrow('must be a multiple of 16 from 0 to 240');
+    expect(() => storeAs(plain, 'fp8', { outlierChannels: 48 })).toThrow(
+      'outlierChannels is 48, of 64 input channels: at most half of them can be outliers',
+    );
+    const scales = vi.spyOn(cuda(), 'scalesRows', 'get').mockReturnValue(false);
+    expect(() => storeAs(plain, 'fp8', { outlierChannels: 16 })).toThrow('leave fp8_outlier_channels out');
+    scales.mockRestore();
     plain.dispose();
+    expect(cuda().memoryPool.bytes).toBe(bytes);
   });
 });

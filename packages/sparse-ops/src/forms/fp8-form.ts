@@ -22,6 +22,12 @@ export const fp8Form: FormDefinition = {
     if (!Number.isInteger(outlierChannels / 16) || outlierChannels < 0 || outlierChannels > 240) {
       throw new StoredFormError(`outlierChannels is ${outlierChannels}, must be a multiple of 16 from 0 to 240`);
     }
+    const inputs = x.shape[1]!;
+    if (2 * outlierChannels > inputs) {
+      throw new StoredFormError(
+        `outlierChannels is ${outlierChannels}, of ${inputs} input channels: at most half of them can be outliers`,
+      );
+    }
     return { tensor: runKernel('SpftStoreAs', { x }, { form: 'fp8', keepTransposed, outlierChannels }), kind: null };
   },
 };
