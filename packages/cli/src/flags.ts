@@ -15,6 +15,8 @@ export interface FlagSpec {
   readonly group?: string;
   readonly required?: boolean;
   readonly parse?: (text: string) => unknown;
+  /** An empty text is a value: a list of nothing. Elsewhere it is what a script's variable holds that was never set, and as a path the working directory. */
+  readonly mayBeEmpty?: boolean;
 }
 
 /** An option whose value is found under a name of our choice, so that several spellings can share it. */
@@ -34,7 +36,8 @@ class NamedOption extends Option {
 
 /** Adds a flag in every spelling; help shows the first. */
 export function addFlag(command: Command, spec: FlagSpec): void {
-  const { name, value, description, aliases = [], group, required, parse } = spec;
+  const { name, value, description, aliases = [], group, required, mayBeEmpty = false } = spec;
+  const parse = value === undefined ? undefined : mayBeEmpty ? spec.parse : withText(spec.parse);
   const key = spec.key ?? camelCase(name);
   const spellings = new Set([name, ...aliases].flatMap((one) => [one, one.replaceAll('_', '-')]));
   for (const spelling of spellings) {
@@ -51,6 +54,14 @@ export function addFlag(command: Command, spec: FlagSpec): void {
       self.error(`error: required option '--${name}${value ? ` ${value}` : ''}' not specified`);
     }
   });
+}
+
+/** Refuses an empty text before anything else reads it. */
+function withText(parse: (text: string) => unknown = (text) => text): (text: string) => unknown {
+  return (text) => {
+    if (text.trim() === '') throw new InvalidArgumentError('It is empty.');
+    return parse(text);
+  };
 }
 
 export function addFlags(command: Command, specs: readonly FlagSpec[]): Command {

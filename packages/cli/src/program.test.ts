@@ -35,6 +35,18 @@ describe('spft', () => {
     expect(await fails(merge)).toContain('Wanted one of bf16, f32.');
   });
 
+  it.each([
+    ['merge', '--model', 'x', '--adapter', 'y', '--out', ''],
+    ['predictor', 'build', '--model', 'x', '--out', ' '],
+    ['train', '--model', 'x', '--dataset', 'y', '--output_dir', ''],
+    ['export', '--model', 'x', '--gguf', ''],
+    ['speed', '--shape', 'quickstart', '--json', ''],
+  ])('takes no empty text for a name: %j', async (...argv) => {
+    // As a path it would be the working directory: what a script's variable holds that was never set.
+    const message = await fails(argv);
+    expect(message).toMatch(new RegExp(`option '${argv.at(-2)} <.*>' argument '\\s*' is invalid. It is empty.`));
+  });
+
   it('shows every training key with its default in the help of train', async () => {
     const { stdout } = await works(['train', '--help']);
     const text = stdout.replace(/\s+/g, ' ');

@@ -14,7 +14,7 @@ const NO = /^(false|f|no|n|off|0)$/i;
 
 /** A value of a file. */
 export function readFileValue(spec: KeySpec<unknown>, value: unknown): unknown {
-  if (spec.switchable && typeof value === 'boolean') return value ? 'true' : null;
+  if (spec.switchable && /^(true|false)$/i.test(String(value))) return /^t/i.test(String(value)) ? 'true' : null;
   if (spec.nullable && typeof value === 'string' && /^(none|null)$/i.test(value)) return null;
   if (spec.type === 'list' && typeof value === 'object' && value !== null && !Array.isArray(value)) {
     return Object.entries(value).map(([name, one]) => `${name}=${one}`);

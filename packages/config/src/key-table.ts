@@ -27,6 +27,9 @@ export interface KeyShape<T> {
   readonly phantom?: T;
 }
 
+/** Of a string that may be anything but empty: as a path an empty one would be the working directory. */
+export const TEXT_PATTERN = '\\S';
+
 /** One row of a table. */
 export interface KeySpec<T> extends KeyShape<T> {
   readonly default: T;
@@ -64,12 +67,12 @@ export function number(first?: number | Range, description?: string, range?: Ran
 export function text(): KeyShape<string>;
 export function text(value: string, description: string): KeySpec<string>;
 export function text(value?: string, description?: string): KeyShape<string> | KeySpec<string> {
-  return row({ type: 'string' }, value, description);
+  return row({ type: 'string', pattern: TEXT_PATTERN }, value, description);
 }
 
 /** A string for which `true` may stand: "the usual one". */
 export function switchable(): KeyShape<string> {
-  return { type: 'string', switchable: true };
+  return { type: 'string', switchable: true, pattern: TEXT_PATTERN };
 }
 
 /** One of a fixed set of strings, where none may be given. */

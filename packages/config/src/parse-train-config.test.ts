@@ -66,6 +66,20 @@ describe('parseTrainConfig()', () => {
     expect(parse('resume_from_checkpoint: false').resumeFromCheckpoint).toBeNull();
   });
 
+  it('reads the switch of a flag as that of a file, with Python’s capital too', () => {
+    expect(parse(null, { resume_from_checkpoint: 'False' }).resumeFromCheckpoint).toBeNull();
+    expect(parse(null, { resume_from_checkpoint: 'True' }).resumeFromCheckpoint).toBe('true');
+    expect(parse(null, { resume_from_checkpoint: 'false-start' }).resumeFromCheckpoint).toBe('false-start');
+  });
+
+  it('takes no empty string, which as a path would be the working directory', () => {
+    expect(linesOf('output_dir: ""\nspft: " "\nresume_from_checkpoint: ""\nsplits: ""')).toEqual([
+      't.yaml:1: output_dir: expected a string that is not empty, found the string ""',
+      't.yaml:2: spft: expected a string that is not empty (or none), found the string " "',
+      't.yaml:3: resume_from_checkpoint: expected a string that is not empty (or none), found the string ""',
+    ]);
+  });
+
   it("puts adapters on all projections for Unsloth's switch, as upstream does", () => {
     expect(parse('enable_unsloth: true\nlora_target_modules: q_proj').loraTargetModules).toHaveLength(7);
   });

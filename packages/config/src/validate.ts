@@ -5,7 +5,7 @@
 import type { ErrorObject } from 'ajv';
 import type { ConfigProblem } from './config-error.js';
 import { type JsonSchema, SCHEMAS, type SchemaName } from './json-schema.js';
-import { snakeCase } from './key-table.js';
+import { snakeCase, TEXT_PATTERN } from './key-table.js';
 import { nearestName } from './nearest.js';
 import { type ConfigSource, describeValue } from './source-text.js';
 import { KNOWN_MODES } from './sparsity-config.js';
@@ -73,7 +73,7 @@ function messageOf(error: ErrorObject, name: SchemaName): string {
     return unknownKey(error.params.additionalProperty as string, schema, name);
   if (error.keyword === 'required') return `the key ${error.params.missingProperty as string} is missing`;
   if (error.keyword === 'minProperties') return 'expected at least one key, found none';
-  return `expected ${expectation(schema)}, found ${describeValue(error.data)}${hint(schema, error.data)}`;
+  return `expected ${expectation(schema, error.data)}, found ${describeValue(error.data)}${hint(schema, error.data)}`;
 }
 
 function unknownKey(key: string, schema: JsonSchema, name: SchemaName): string {
@@ -117,11 +117,13 @@ function otherKind(key: string, name: SchemaName): string | null {
 }
 
 /** What a schema allows, in words. */
-function expectation(schema: JsonSchema): string {
+function expectation(schema: JsonSchema, found: unknown): string {
   const types = typeof schema.type === 'string' ? [schema.type] : [...(schema.type ?? [])];
   const orNone = types.includes('null') ? ' (or none)' : '';
   if (schema.enum) return `one of ${schema.enum.filter((value) => value !== null).join(', ')}${orNone}`;
-  if (schema.pattern) return `a name without spaces, such as ${KNOWN_MODES.join(', ')}`;
+  if (schema.pattern === TEXT_PATTERN && typeof found === 'string') return `a string that is not empty${orNone}`;
+  if (schema.pattern && schema.pattern !== TEXT_PATTERN)
+    return `a name without spaces, such as ${KNOWN_MODES.join(', ')}`;
   if (types.includes('array')) {
     const items = schema.items?.enum ? ` from ${schema.items.enum.join(', ')}` : '';
     return `a list of strings${items}, or one string joined by commas`;

@@ -24,7 +24,7 @@ export const addGenerateCommand: AddCommand = (program, context) => {
       required: true,
     },
     { name: 'adapter', value: '<dir>', description: 'directory of an adapter' },
-    { name: 'prompt', value: '<text>', description: 'text to continue; default: lines of stdin' },
+    { name: 'prompt', value: '<text>', description: 'text to continue; default: lines of stdin', mayBeEmpty: true },
     { name: 'chat', description: "a conversation by the model's chat template: one message a line, streamed answers" },
     {
       name: 'template',

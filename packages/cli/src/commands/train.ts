@@ -99,6 +99,7 @@ function keyFlag({ key, name, defaultText, description }: TrainKeyRow): FlagSpec
     ...(short ? { aliases: [name] } : {}),
     key,
     value: placeholder[type]!,
+    mayBeEmpty: type === 'list',
     description: `${description}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`,
   };
 }
