@@ -181,7 +181,7 @@ describe('QLoRA', () => {
     expect(gate[0]).toEqual(gate[1]);
     expect(up[0]).not.toEqual(up[1]);
     for (const file of [merged!, base!]) await file.close();
-    const never = ['--output_dir', at.path('never')];
+    const never = ['--output_dir', at.path('no-run')];
     expect(await fails(train('--modules_to_not_convert', 'k_proj', ...never))).toContain('no weights are converted');
     expect(await fails(train('--peft', 'qlora', '--modules_to_not_convert', 'kproj', ...never))).toContain(
       'no module that is converted is named kproj',
@@ -192,7 +192,7 @@ describe('QLoRA', () => {
   });
 
   it('refuses what contradicts itself, and a dtype that the backend does not compute in', async () => {
-    const never = ['--output_dir', at.path('never')];
+    const never = ['--output_dir', at.path('no-run')];
     expect(await fails(train('--peft', 'qlora', '--bnb_4bit_compute_dtype', 'bfloat16', ...never))).toContain(
       "bnb_4bit_compute_dtype: the backend 'wasm' computes in float32, not in bfloat16",
     );

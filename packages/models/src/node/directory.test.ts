@@ -308,7 +308,7 @@ describe('saveModel()', () => {
 
   it('writes bf16, tied weights once, and replaces a model that was there', async () => {
     const dir = await directory();
-    await writeFile(join(dir, 'stale.txt'), '');
+    for (const stale of ['model-00001-of-00002.safetensors', 'README.md']) await writeFile(join(dir, stale), '');
     const model = await tinyModel({ tieWordEmbeddings: true });
     const progress: [number, number][] = [];
     await saveModel(dir, model, { onProgress: (...p) => progress.push(p) });
@@ -340,6 +340,16 @@ describe('saveModel()', () => {
     await writeSafetensors(join(dir, 'thesis.safetensors'), {});
     const model = await tinyModel();
     await expect(saveModel(dir, model)).rejects.toThrow('found a directory of other files (thesis.safetensors)');
+    // A model's directory whose owner keeps something else in it, as the working directory of a program that was given no name.
+    const mixed = await directory();
+    await mkdir(join(mixed, 'runs'));
+    await writeFile(join(mixed, 'thesis.md'), 'years');
+    const before = await readdir(mixed);
+    await expect(saveModel(mixed, model)).rejects.toThrow(
+      'found one that holds something else too, which would be lost (runs, thesis.md); choose another path',
+    );
+    expect(await readdir(mixed)).toEqual(before);
+    await expect(saveModel('', model)).rejects.toThrow('saveModel: wanted the name of a directory, found an empty one');
     model.dispose();
   });
 });

@@ -22,6 +22,7 @@ import { SCORE } from '../llama-classifier.js';
 import { type LlamaConfig, llamaConfigJson, llamaTensors } from '../llama-config.js';
 import { effectiveRopeKey } from '../rope-config.js';
 import { isGgufFile, readGgufTokenizer } from './gguf/open-gguf-model.js';
+import { COPIED, isReplaceable, TEMPLATES } from './replaceable.js';
 
 /** What is written of a model; `LlamaForCausalLM` has it. */
 export interface SavableModel {
@@ -56,28 +57,20 @@ export interface SaveModelOptions {
 
 const EMBEDDING = 'model.embed_tokens.weight';
 
-const COPIED = [
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'tokenizer.model',
-  'chat_template.jinja',
-];
-
 /**
  * Writes config.json, weights, and what `source` has of generation config and tokenizer. The directory appears whole or not at all; one of
- * that name is replaced if it is a model's or empty, and stays as it was when anything fails before.
- * @throws ModelError when something else is at `dir`, the model lacks tensors, or has some in a form that `fromForms` does not allow.
+ * that name is replaced if it holds a model and nothing else, or is empty, and stays as it was when anything fails before.
+ * @throws RangeError when `dir` is empty, which would be the working directory.
+ * @throws ModelError when something else is at `dir`, or in it, the model lacks tensors, or has some in a form that `fromForms` does not allow.
  * @throws SafetensorsError when the disk does not take it.
  */
 export async function saveModel(dir: string, model: SavableModel, options: SaveModelOptions = {}): Promise<void> {
   const { dtype = 'bf16', source, maxShardBytes, fromForms = false } = options;
+  if (dir === '') throw new RangeError('saveModel: wanted the name of a directory, found an empty one');
   if (!fromForms) requireWritable(model);
   const target = resolve(dir);
   await clearLeftovers(target);
-  const replaced = await existing(target);
+  const replaced = await isReplaceable(target);
   await makeDirectory(dirname(target));
   const fromGguf = source !== undefined && (await isGgufFile(source));
   const fresh = temporaryPath(target);
@@ -158,17 +151,6 @@ function withQuantization(json: Record<string, unknown>, quantization: Record<st
   // That of the source is not of what is written.
   const { quantization_config: _, ...rest } = json;
   return quantization ? { ...rest, quantization_config: quantization } : rest;
-}
-
-/** Whether a directory is there that may be replaced. */
-async function existing(target: string): Promise<boolean> {
-  const found = await stat(target).catch(() => null);
-  if (!found) return false;
-  const files = found.isDirectory() ? await readdir(target) : null;
-  if (files && (files.length === 0 || files.includes('config.json'))) return true;
-  throw new ModelError(
-    `${target}: wanted a new directory or one with a model to replace, found ${files ? `a directory of other files (${files.slice(0, 3).join(', ')})` : 'a file'}; choose another path`,
-  );
 }
 
 function tensorsToWrite(
@@ -255,11 +237,10 @@ function withDtype(json: Readonly<Record<string, unknown>>, dtype: string): Reco
 async function copyBesideWeights(from: string, to: string): Promise<void> {
   const files = await readdir(from);
   for (const file of COPIED.filter((f) => files.includes(f))) await copyFile(join(from, file), join(to, file));
-  const templates = 'additional_chat_templates';
-  if (!files.includes(templates)) return;
-  await mkdir(join(to, templates));
-  for (const file of await readdir(join(from, templates))) {
-    if (file.endsWith('.jinja')) await copyFile(join(from, templates, file), join(to, templates, file));
+  if (!files.includes(TEMPLATES)) return;
+  await mkdir(join(to, TEMPLATES));
+  for (const file of await readdir(join(from, TEMPLATES))) {
+    if (file.endsWith('.jinja')) await copyFile(join(from, TEMPLATES, file), join(to, TEMPLATES, file));
   }
 }
 
