@@ -5,6 +5,7 @@ import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { wants4Bits } from '../steps/frozen-base.js';
 import type { OpenedModel } from '../steps/open-model.js';
+import { goesOnWith } from '../steps/output-directory.js';
 import { DEFAULT_TEMPLATE, knownTemplate, type TemplateChoice } from '../steps/template.js';
 import { type WithoutEffect, withoutEffect } from '../steps/without-effect.js';
 
@@ -83,6 +84,11 @@ export function checkRequest(request: TrainingRequest) {
   ) {
     throw new CliError(
       `${config.evalStrategy === 'no' ? 'eval_on_start is true' : `eval_strategy is ${config.evalStrategy}`}, but there is nothing to evaluate on; give --validation FILE|FRACTION (loss) or --eval_dataset (accuracy), or set it to no`,
+    );
+  }
+  if (request.overwrite && goesOnWith(config.outputDir, config.resumeFromCheckpoint)) {
+    throw new CliError(
+      'overwrite_output_dir would remove the run that resume_from_checkpoint is to go on with; give one of the two',
     );
   }
   const orphans = config.spft === null ? [...(request.flags ?? [])].filter((flag) => /^-*spft[_A-Z-]/.test(flag)) : [];

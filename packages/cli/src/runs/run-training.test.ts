@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { fromPretrained } from '@spft/models/node';
 import { loadPretrained } from '@spft/peft/node';
 import { describe, expect, it } from 'vitest';
@@ -234,8 +234,31 @@ describe('spft train, given what it cannot use', () => {
       /holds an earlier run \(.*checkpoint-1\); go on with it by --resume_from_checkpoint true, /,
     );
     expect(await readdir(at.path('taken'))).toContain('checkpoint-1');
+    // Nor does a run that goes on with another one's checkpoint mix the two.
+    const elsewhere = at.path('elsewhere', 'checkpoint-1');
+    await cp(at.path('taken', 'checkpoint-1'), elsewhere, { recursive: true });
+    expect(await fails(train('taken', '--resume_from_checkpoint', elsewhere))).toMatch(/holds an earlier run/);
+    // And what is to go on is not removed first.
+    for (const goOn of ['true', 'auto', at.path('taken', 'checkpoint-1')]) {
+      expect(await fails(train('taken', '--overwrite_output_dir', '--resume_from_checkpoint', goOn))).toContain(
+        'overwrite_output_dir would remove the run that resume_from_checkpoint is to go on with',
+      );
+    }
+    expect(await fails(train('taken', '--resume_from_checkpoint', at.path('taken', 'checkpoint-7')))).toMatch(
+      /checkpoint-7: there is no manifest.json in it, or no such directory: /,
+    );
+    expect(await readdir(at.path('taken'))).toContain('checkpoint-1');
     await works(train('taken', '--overwrite_output_dir', '--save_strategy', 'no'));
     expect(await readdir(at.path('taken'))).not.toContain('checkpoint-1');
+  });
+
+  it("a model's directory: writes no adapter into it", async () => {
+    await cp(BASE, at.path('model'), { recursive: true });
+    const before = await readdir(at.path('model'));
+    for (const more of [[], ['--overwrite_output_dir']]) {
+      expect(await fails(train('model', ...more))).toMatch(/holds a model \(config.json, model.safetensors\), of which/);
+    }
+    expect(await readdir(at.path('model'))).toEqual(before);
   });
 
   it('sparsity for layers that the model has not, and predictors of another model', async () => {

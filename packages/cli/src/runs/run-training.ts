@@ -31,7 +31,7 @@ import { CliError, messageOf } from '../errors.js';
 import { untilInterrupted } from '../steps/interrupt.js';
 import { microBatchesOf } from '../steps/micro-batches.js';
 import { type OpenRun, openRun } from '../steps/open-run.js';
-import { inDirectory } from '../steps/output-directory.js';
+import { goesOnWith, inDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
 import { runFlopsShare } from '../steps/run-flops.js';
 import { methodName, runName } from '../steps/run-name.js';
@@ -120,7 +120,7 @@ async function train(
     signal: interruption.signal,
   });
   const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples.source, trainer);
-  const resumes = config.resumeFromCheckpoint !== null;
+  const resumes = goesOnWith(directory, config.resumeFromCheckpoint);
   const plan = { resumes, mayBegin: config.resumeFromCheckpoint === 'auto', overwrite: request.overwrite ?? false };
   return writes ? inDirectory(directory, checkpoints, plan, carryOut) : carryOut();
 

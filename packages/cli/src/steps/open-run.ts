@@ -24,7 +24,7 @@ import { frozenOptions, precisionNote } from './frozen-base.js';
 import { openBackend } from './open-backend.js';
 import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
 import { locateModel, type OpenedModel, openModel } from './open-model.js';
-import { refuseOtherRun } from './output-directory.js';
+import { goesOnWith, refuseModelDirectory, refuseOtherRun } from './output-directory.js';
 import { autoBudget, plannedSparsity } from './plan.js';
 import { connectGpus, firstOnHost, requireSame, shardsFor, sharedScores } from './ranks.js';
 import { openTemplate } from './template.js';
@@ -73,7 +73,8 @@ export async function openRun(
     await requireWritable(directory, 'output_dir', 'name another --output_dir');
     await refuseHeld(directory);
   }
-  const resumes = await resumesEarlierRun(config.resumeFromCheckpoint, checkpoints);
+  const resumes = await resumesEarlierRun(directory, config.resumeFromCheckpoint, checkpoints);
+  if (!resumes && !config.benchmark && isFirst) await refuseModelDirectory(directory);
   if (!resumes && !request.overwrite && !config.benchmark && isFirst) {
     await refuseOtherRun(directory, checkpoints);
   }
@@ -172,8 +173,12 @@ async function heldOut(
 }
 
 /** Whether the directory's earlier run is asked to go on: `auto` does not where it has no checkpoint. */
-async function resumesEarlierRun(resume: string | null, checkpoints: CheckpointStore): Promise<boolean> {
-  return resume !== null && (resume !== 'auto' || (await checkpoints.list()).complete.length > 0);
+async function resumesEarlierRun(
+  directory: string,
+  resume: string | null,
+  checkpoints: CheckpointStore,
+): Promise<boolean> {
+  return goesOnWith(directory, resume) && (resume !== 'auto' || (await checkpoints.list()).complete.length > 0);
 }
 
 /** Keys that say where something lies, which may be elsewhere on another host, and those that one rank alone obeys. */

@@ -1,6 +1,7 @@
 /** @file `output_dir`: one run to a directory, so that no checkpoint of another run is ever taken for one of this. */
+import { realpathSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { removeLeftovers } from '@spft/safetensors/node';
 import type { CheckpointStore } from '@spft/trainer';
 import { lockDirectory } from '@spft/trainer/node';
@@ -38,6 +39,35 @@ export async function refuseOtherRun(directory: string, store: CheckpointStore):
   throw new CliError(
     `output_dir ${directory} holds an earlier run (${found}); ${goOn}name another --output_dir, or replace it by --overwrite_output_dir`,
   );
+}
+
+/**
+ * An adapter beside a model's weights would be taken for a part of it: transformers puts it onto the model whenever that is loaded.
+ * @throws CliError when the directory is a model's.
+ */
+export async function refuseModelDirectory(directory: string): Promise<void> {
+  const names = await readdir(directory).catch((): string[] => []);
+  const weights = names.find((name) => /^(pytorch_)?model.*\.(safetensors|bin)$/.test(name));
+  if (!names.includes('config.json') || weights === undefined) return;
+  throw new CliError(
+    `output_dir ${directory} holds a model (config.json, ${weights}), of which an adapter beside it would become a part; name another --output_dir`,
+  );
+}
+
+/** Whether a run goes on with what is in its directory: not where it starts from a checkpoint that lies elsewhere. */
+export function goesOnWith(directory: string, resumeFromCheckpoint: string | null): boolean {
+  if (resumeFromCheckpoint === null) return false;
+  if (resumeFromCheckpoint === 'true' || resumeFromCheckpoint === 'auto') return true;
+  const [home, checkpoint] = [directory, resumeFromCheckpoint].map(realPath);
+  return dirname(checkpoint!) === home;
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
+  }
 }
 
 /** What is to become of what is in the directory already. */

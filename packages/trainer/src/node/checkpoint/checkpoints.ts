@@ -139,6 +139,13 @@ async function readCheckpoint(fs: FileSystem, location: string): Promise<Checkpo
       throw damaged(`${name} cannot be read: ${(error as Error).message}`, error);
     }
   };
+  // What cannot be listed is said where it cannot be read.
+  if (!(await fs.list(location).catch(() => [MANIFEST])).includes(MANIFEST)) {
+    throw new TrainerError(
+      'checkpoint',
+      `checkpoint ${location}: there is no ${MANIFEST} in it, or no such directory: it was never finished, is not ours, or lies elsewhere; name another, or give true for the latest in output_dir`,
+    );
+  }
   const text = new TextDecoder().decode(await read(MANIFEST));
   let manifest: Manifest;
   try {
