@@ -7,6 +7,7 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { CONTROL, type Job, STATE } from './interpreter.js';
+import { endLoading } from './loading.js';
 
 const OVERSEER = `
 const { Worker, workerData } = require('node:worker_threads');
@@ -39,18 +40,22 @@ export interface Ended {
 export class Crew {
   readonly #overseer: Worker;
   readonly #port: MessagePort;
+  readonly #endLoading: () => void;
 
   /**
    * @param threads this one included.
-   * @param text what each other runs, which finds `data` and its number, `thread`, in workerData.
+   * @param text what each other runs, which finds `data`, its number, `thread`, and `loads`, for `whileLoading`, in workerData.
    */
   constructor(threads: number, text: string, data: object, { control, states }: Pick<Job, 'control' | 'states'>) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
+    const loads = new Int32Array(new SharedArrayBuffer(4 * threads));
+    this.#endLoading = () => endLoading(loads);
+    process.on('exit', this.#endLoading);
     const marks = { died: CONTROL.died, done: CONTROL.done, working: STATE.working, ended: STATE.ended };
     this.#overseer = new Worker(OVERSEER, {
       eval: true,
-      workerData: { threads, text, data, control, states, port: port2, ...marks },
+      workerData: { threads, text, data: { ...data, loads }, control, states, port: port2, ...marks },
       transferList: [port2],
     });
     // Without them the work is done all the same, by fewer threads.
@@ -73,6 +78,8 @@ export class Crew {
 
   /** Ends the threads. */
   dispose(): void {
+    process.off('exit', this.#endLoading);
+    this.#endLoading();
     this.#port.close();
     void this.#overseer.terminate();
   }

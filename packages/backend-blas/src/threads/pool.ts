@@ -15,6 +15,7 @@ import { CONSTANTS_AT, CONSTANTS_BYTES, writeConstants } from './constants.js';
 import { Crew } from './crew.js';
 import { CONTROL, GEMM, IN_SCRATCH, MOST_CHUNKS, publish, runChunks, type ThreadOptions } from './interpreter.js';
 import { KERNEL_NAMES, type KernelName, type Kernels, kernelModule, kernelsOn } from './kernels.js';
+import { whileLoading } from './loading.js';
 
 /** Numbers of a job's program at most. More is done in several jobs. */
 const MOST_NUMBERS = 2 ** 18;
@@ -36,7 +37,9 @@ const numberOf = new Map<string, number>(KERNEL_NAMES.map((name, n) => [name, n 
 /** The text of another thread: waits for a job, works, waits again. */
 const threadText = (first: string): string => `
 const { workerData } = require('node:worker_threads');
-const { thread, memory, module, names, blas, koffi, base, states, layout } = workerData;
+const { thread, loads, memory, module, names, blas, koffi, base, states, layout } = workerData;
+let sgemm = () => {};
+${whileLoading('if (blas) sgemm = require(koffi).load(blas.path).func(blas.prototype);')}
 const exported = new WebAssembly.Instance(module, { env: { memory } }).exports;
 const control = new Int32Array(memory.buffer, 0, layout.words);
 const options = {
@@ -45,7 +48,7 @@ const options = {
   starts: new Int32Array(memory.buffer, layout.startsAt, layout.starts),
   program: new Float64Array(memory.buffer, layout.programAt, layout.program),
   kernels: [null, ...names.map((name) => exported[name])],
-  sgemm: blas ? require(koffi).load(blas.path).func(blas.prototype) : () => {},
+  sgemm,
 };
 ${first}
 const run = ${runChunks.toString()};
