@@ -59,6 +59,19 @@ describe('spft sparsity plan', () => {
     expect(described.sparsity).toMatchObject({ mode: 'calibrated_8', skip_output_tokens: true });
   });
 
+  it('goes on where its cache cannot be written, and says so once', async () => {
+    await writeFile(at.path('no-directory'), '');
+    const env = { SPFT_PREDICTORS: at.path('no-directory', 'predictors') };
+    const argv = plan('--flops', '0.8', '--out', at.path('unkept.yaml'), '--levels', '0.9', '--tails', '8');
+    const { stderr } = await works(argv, { env });
+    expect(
+      stderr.match(/what was planned is not kept for the next time: .*a part of this path is a file/g),
+    ).toHaveLength(1);
+    expect(SpftConfig.fromText(await readFile(at.path('unkept.yaml'), 'utf8'), 'unkept.yaml').mode).toBe(
+      'calibrated_8',
+    );
+  });
+
   it('counts the steps that are dense, and says in the file which', async () => {
     const env = { XDG_CACHE_HOME: at.path('cache') };
     const last = ['--flops', '0.8', '--end_step', '0.9', '--out', at.path('last.yaml'), '--json', at.path('last.json')];

@@ -1,5 +1,5 @@
 /** @file A sparsity planned for a model and data: what `spft sparsity plan` does, and `spft train --sparsity auto` before it trains. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SpftConfig, snakeCase, type TrainConfig } from '@spft/config';
@@ -26,7 +26,7 @@ import {
   TIMES,
 } from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
-import { CliError } from '../errors.js';
+import { CliError, messageOf } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { attachSparsity, calibrationOf, placeOf, predictorCache } from './attach-sparsity.js';
 import type { RunSamples } from './open-data.js';
@@ -97,8 +97,7 @@ export async function plannedSparsity(
   const compensationRank = train.spftCompensationRank ?? undefined;
   const { text } = await planFor({ ...asked, estimator: train.spftMode ?? undefined, compensationRank }, output);
   const path = join(planDirectory(asked.opened, output), 'auto.yaml');
-  await writeFileAtomically(path, (handle) => handle.writeFile(text));
-  output.note(`sparsity planned: ${path}`);
+  if (await kept(path, text, output)) output.note(`sparsity planned: ${path}`);
   return SpftConfig.fromText(text, path, { train, flags });
 }
 
@@ -148,9 +147,10 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     if (asked.freshTimes) for (const key of known.keys()) if (isTime(key)) known.delete(key);
     const reused = known.size;
     const reusedTimes = [...known.keys()].some(isTime);
-    const save = () =>
-      writeFileAtomically(path, (handle) => handle.writeFile(JSON.stringify(Object.fromEntries(known), null, 1)));
-    await mkdir(dirname(path), { recursive: true });
+    let isKept = true;
+    const save = async () => {
+      if (isKept) isKept = await kept(path, JSON.stringify(Object.fromEntries(known), null, 1), output);
+    };
     let measured = 0;
     if (compensationRank > 0) {
       const wanted = new Map(Array.from({ length: layerCount }, (_, layer) => [layer, levels ?? PLAN_LEVELS]));
@@ -232,6 +232,19 @@ function timingConditions(
 
 function planDirectory(opened: OpenedModel, output: Output): string {
   return join(dirname(predictorCache(output.io.env)), 'plans', placeOf(opened));
+}
+
+/** Whether the cache took the file; a plan goes on without one, and says so. */
+async function kept(path: string, text: string, output: Output): Promise<boolean> {
+  try {
+    await writeFileAtomically(path, (handle) => handle.writeFile(text));
+    return true;
+  } catch (error) {
+    const why = messageOf(error);
+    if (why === null) throw error;
+    output.warn(`what was planned is not kept for the next time: ${why}; SPFT_PREDICTORS names another place for it`);
+    return false;
+  }
 }
 
 /** What an earlier plan measured; a file that is broken is as good as none. */

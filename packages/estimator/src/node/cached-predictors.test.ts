@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -59,6 +59,15 @@ describe('cachedPredictors()', () => {
       expect(notices).toEqual([expect.stringMatching(/^predictors are not kept for the next run: /)]);
       expect(values).toEqual(kept.values);
     }
+  });
+
+  it('goes on with the same values where a write fails, as on a full disk', async () => {
+    const kept = await once(join(dir, 'r_2'));
+    const place = join(dir, 'full');
+    await mkdir(join(place, 'config.json'), { recursive: true });
+    const { notices, values } = await once(place);
+    expect(notices).toEqual([expect.stringMatching(/^predictors are not kept for the next run: EISDIR/)]);
+    expect(values).toEqual(kept.values);
   });
 
   it.skipIf(process.getuid?.() === 0)('reads what is there without writing', async () => {

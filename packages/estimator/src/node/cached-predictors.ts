@@ -5,7 +5,7 @@
 import { constants } from 'node:fs';
 import { access, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseSafetensors, serializeSafetensors } from '@spft/safetensors';
+import { parseSafetensors, SafetensorsError, serializeSafetensors } from '@spft/safetensors';
 import { MODEL_FILE, MODEL_INDEX_FILE, makeDirectory } from '@spft/safetensors/node';
 import { makePredictors, type PredictorRequest, type PredictorSource } from '../make-predictors.js';
 import { missingProjections } from '../predictor-check.js';
@@ -23,12 +23,21 @@ export function cachedPredictors(dir: string, notify: (message: string) => void 
     const found = await loadIntact(request, dir, notify);
     if (found && missingProjections(found, layers, { norms: kind?.norms }).length === 0) return found;
     found?.dispose();
-    const refusal = await whyNotWritable(dir);
-    if (refusal === null) return loadOrBuildPredictors(host, { ...request, dir });
-    notify(`predictors are not kept for the next run: ${refusal}`);
+    try {
+      const refusal = await whyNotWritable(dir);
+      if (refusal === null) return await loadOrBuildPredictors(host, { ...request, dir });
+      notify(`predictors are not kept for the next run: ${refusal}`);
+    } catch (error) {
+      // A full disk shows only when it is written to; then they are made once more.
+      if (!isOfTheDisk(error)) throw error;
+      notify(`predictors are not kept for the next run: ${error.message}`);
+    }
     return inMemory(request);
   };
 }
+
+const isOfTheDisk = (error: unknown): error is Error =>
+  error instanceof SafetensorsError || (error instanceof Error && 'syscall' in error);
 
 /** Null where there are none, or they are damaged or of another model, which a cache's name rules out: then they are removed. */
 async function loadIntact(
