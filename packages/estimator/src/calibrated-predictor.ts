@@ -11,7 +11,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Calibration } from './calibration.js';
 import { PredictorError } from './errors.js';
 import { fingerprintOf } from './fingerprint.js';
-import { buildPredictor, type LowRank, type LowRankOptions } from './low-rank.js';
+import { buildPredictor, type LowRank, type LowRankOptions, requireRank } from './low-rank.js';
 import { type BuildProgress, type PredictedLayers, Predictors, predictedProjections } from './predictors.js';
 import type { SparsityHost } from './types.js';
 
@@ -21,7 +21,7 @@ const TOLERANCE = 2e-5;
 /**
  * @param weight [out, in]. @param inputs [n, in] rows that stand for those to come. Neither is disposed.
  * @returns factors owned by the caller.
- * @throws PredictorError when there are fewer rows than the rank, or values that are not finite.
+ * @throws PredictorError when there are fewer rows than the rank, the rank exceeds a side of the weight, or values are not finite.
  */
 export async function buildCalibratedPredictor(
   weight: tf.Tensor2D,
@@ -34,6 +34,7 @@ export async function buildCalibratedPredictor(
       `calibration: ${inputs.shape[0]} tokens are too few for predictors of rank ${rank}; give at least ${rank}, better some thousands`,
     );
   }
+  requireRank(weight.shape, rank);
   const outputs = noGradient(() => linear(weight, inputs));
   try {
     // Wᵀ's part is taken by Y: ≈ a·b with b = √S·Vᵀ.

@@ -92,6 +92,13 @@ describe('buildCalibratedPredictor()', () => {
       message: expect.stringContaining('2 tokens are too few for predictors of rank 3'),
     });
   });
+
+  it("refuses a rank beyond the weight's, which outputs would have", async () => {
+    const weight = tf.randomNormal([20, 12], 0, 1, 'float32', 1) as tf.Tensor2D;
+    await expect(buildCalibratedPredictor(weight, skewed(30, 12), 13)).rejects.toThrow(
+      'rank must be a whole number from 1 to 12 for a weight [20,12], got 13',
+    );
+  });
 });
 
 describe('calibrate()', () => {
@@ -150,6 +157,14 @@ describe('makePredictors()', () => {
       expect([norms.mode, norms.projections.size, norms.norms.size]).toEqual(['static', 0, 5]);
       norms.dispose();
     });
+  });
+
+  it("refuses a rank beyond a projection's before it asks for data", async () => {
+    const host = fakeHost();
+    const never = { ...dataOf(host), forward: () => Promise.reject(new Error('calibrated')) };
+    await expect(makePredictors({ host, layers: LAYERS, rank: 9, kind, calibration: never })).rejects.toThrow(
+      'model.layers.2.self_attn.k_proj: predictor: rank must be a whole number from 1 to 8 for a weight [8,12], got 9',
+    );
   });
 
   it('says that data are wanted where there are none', async () => {

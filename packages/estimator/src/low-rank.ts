@@ -30,6 +30,15 @@ export interface LowRankOptions {
   readonly tolerance?: number;
 }
 
+/** @throws PredictorError when the rank is none, or more than a side of the weight [out, in], which the message names. */
+export function requireRank(shape: readonly [out: number, inputs: number], rank: number, name?: string): void {
+  const smaller = Math.min(...shape);
+  if (Number.isInteger(rank) && rank >= 1 && rank <= smaller) return;
+  throw new PredictorError(
+    `${name === undefined ? '' : `${name}: `}predictor: rank must be a whole number from 1 to ${smaller} for a weight [${shape}], got ${rank}`,
+  );
+}
+
 /**
  * @param weight [out, in], on any device; not disposed.
  * @returns factors owned by the caller.
@@ -42,11 +51,7 @@ export async function buildPredictor(
 ): Promise<LowRank> {
   const [out, inputs] = weight.shape;
   const smaller = Math.min(out, inputs);
-  if (!Number.isInteger(rank) || rank < 1 || rank > smaller) {
-    throw new PredictorError(
-      `predictor: rank must be a whole number from 1 to ${smaller} for a weight [${weight.shape}], got ${rank}`,
-    );
-  }
+  requireRank(weight.shape, rank);
   const factors =
     smaller <= exactUpTo
       ? exactFactors(await weight.data<'float32'>(), out, inputs, rank)

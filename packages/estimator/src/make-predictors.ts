@@ -3,7 +3,13 @@ import { calibratedPredictors } from './calibrated-predictor.js';
 import { type CalibrationData, calibrate } from './calibration.js';
 import { PredictorError } from './errors.js';
 import type { LowRankOptions } from './low-rank.js';
-import { type BuildProgress, buildPredictors, type PredictedLayers, type Predictors } from './predictors.js';
+import {
+  type BuildProgress,
+  buildPredictors,
+  type PredictedLayers,
+  type Predictors,
+  requireRankOfAll,
+} from './predictors.js';
 import type { PredictorKind } from './registry.js';
 import type { SparsityHost } from './types.js';
 
@@ -25,7 +31,7 @@ export type PredictorSource = (request: PredictorRequest) => Promise<Predictors>
 
 /**
  * Predictors made anew, from the weights or from data.
- * @throws PredictorError when they are to be fitted to data and there are none, or the data do not do.
+ * @throws PredictorError when they are to be fitted to data and there are none, or the data do not do, or the rank exceeds a projection.
  */
 export async function makePredictors(request: PredictorRequest, build: LowRankOptions = {}): Promise<Predictors> {
   const { host, layers, rank, kind, calibration: data, onProgress } = request;
@@ -36,6 +42,8 @@ export async function makePredictors(request: PredictorRequest, build: LowRankOp
         'built before (spft predictor build --calibration FILE)',
     );
   }
+  // What goes through a model has more values than a weight, so a rank beyond the weight's would be found there: of noise.
+  if (rank > 0) requireRankOfAll(host, layers, rank);
   const calibration = await calibrate(host, layers, data, {
     norms: kind.norms,
     onProgress: (done, total) => onProgress?.({ done, total: total * 2, name: 'calibration' }),

@@ -5,7 +5,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { fingerprintOf, type ModelFingerprint } from './fingerprint.js';
-import { buildPredictor, type LowRank, type LowRankOptions } from './low-rank.js';
+import { buildPredictor, type LowRank, type LowRankOptions, requireRank } from './low-rank.js';
 import type { SparsityHost } from './types.js';
 
 export type { LowRank } from './low-rank.js';
@@ -133,6 +133,11 @@ export async function buildPredictors(
     new Predictors(rank, projections, null).dispose();
     throw error;
   }
+}
+
+/** @throws PredictorError when the rank exceeds a projection: before anything is computed for the others. */
+export function requireRankOfAll(host: SparsityHost, layers: PredictedLayers, rank: number): void {
+  for (const name of predictedProjections(layers)) requireRank(projectionShape(name, host), rank, name);
 }
 
 async function named<T>(name: string, build: () => Promise<T>): Promise<T> {

@@ -63,7 +63,7 @@ describe('spft predictor build', () => {
     await writeFile(at.path('odd.json'), '[{"question": 1}]');
     expect(await fails(build('--calibration', at.path('odd.json')))).toMatch(/odd\.json/);
     await writeFile(at.path('short.json'), '[{"instruction": "a", "output": "b"}]');
-    const tooFew = ['--calibration', at.path('short.json'), '--mode', 'calibrated_100', '--template', 'none'];
-    expect(await fails(build(...tooFew))).toContain('too few for predictors of rank 100');
+    const tooFew = ['--calibration', at.path('short.json'), '--mode', 'calibrated_60', '--template', 'none'];
+    expect(await fails(build(...tooFew))).toContain('too few for predictors of rank 60');
   });
 });

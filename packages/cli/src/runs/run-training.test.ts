@@ -256,7 +256,9 @@ describe('spft train, given what it cannot use', () => {
     await cp(BASE, at.path('model'), { recursive: true });
     const before = await readdir(at.path('model'));
     for (const more of [[], ['--overwrite_output_dir']]) {
-      expect(await fails(train('model', ...more))).toMatch(/holds a model \(config.json, model.safetensors\), of which/);
+      expect(await fails(train('model', ...more))).toMatch(
+        /holds a model \(config.json, model.safetensors\), of which/,
+      );
     }
     expect(await readdir(at.path('model'))).toEqual(before);
   });
