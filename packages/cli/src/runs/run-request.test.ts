@@ -27,6 +27,23 @@ describe('keys without effect', () => {
     expect(notesOn({ optim: 'adamw_8bit', adam_epsilon: '1e-6' })).toEqual([]);
   });
 
+  it('are those of a strategy, or of a schedule, that was not chosen', () => {
+    expect(
+      notesOn({ eval_steps: '5', metric_for_best_model: 'accuracy', save_strategy: 'epoch', save_steps: '5' }),
+    ).toEqual([
+      'eval_steps has no effect: it belongs to eval_strategy steps',
+      'metric_for_best_model has no effect: without eval_strategy no checkpoint is known to be best',
+      'save_steps has no effect: it belongs to save_strategy steps',
+    ]);
+    expect(notesOn({ eval_steps: '5', eval_strategy: 'steps', save_steps: '5', logging_steps: '1' })).toEqual([]);
+    expect(notesOn({ warmup_ratio: '0.1', warmup_steps: '5' })).toEqual([
+      'warmup_ratio has no effect: warmup_steps overrides it',
+    ]);
+    expect(notesOn({ warmup_steps: '5', lr_scheduler_type: 'constant' })).toEqual([
+      'warmup_steps has no effect: lr_scheduler_type constant has no warm-up; constant_with_warmup has',
+    ]);
+  });
+
   it('are precisions that the backend does not compute in', () => {
     const noteOn = (keys: Record<string, string>) => precisionNote(parseTrainConfig(null, '', keys));
     expect(noteOn({})).toBeNull();

@@ -45,6 +45,32 @@ const WITHOUT_EFFECT: readonly WithoutEffect<TrainConfig, TrainKey>[] = [
   { keys: ['packing'], note: 'batches are padding-free here, so there is nothing to pack' },
   { keys: ['appendConcatToken', 'addSpecialTokens'], note: 'it belongs to packing' },
   { keys: ['dataloaderNumWorkers'], note: 'batches are prepared in line, which takes milliseconds' },
+  {
+    keys: ['evalSteps'],
+    note: 'it belongs to eval_strategy steps',
+    unless: ({ evalStrategy }) => evalStrategy === 'steps',
+  },
+  {
+    keys: ['metricForBestModel', 'greaterIsBetter'],
+    note: 'without eval_strategy no checkpoint is known to be best',
+    unless: ({ evalStrategy }) => evalStrategy !== 'no',
+  },
+  {
+    keys: ['saveSteps'],
+    note: 'it belongs to save_strategy steps',
+    unless: ({ saveStrategy }) => saveStrategy === 'steps',
+  },
+  {
+    keys: ['loggingSteps'],
+    note: 'it belongs to logging_strategy steps',
+    unless: ({ loggingStrategy }) => loggingStrategy === 'steps',
+  },
+  {
+    keys: ['warmupRatio', 'warmupSteps'],
+    note: 'lr_scheduler_type constant has no warm-up; constant_with_warmup has',
+    unless: ({ lrSchedulerType }) => lrSchedulerType !== 'constant',
+  },
+  { keys: ['warmupRatio'], note: 'warmup_steps overrides it', unless: ({ warmupSteps }) => warmupSteps === 0 },
   { keys: ['momentum'], note: 'it belongs to optim sgd', unless: ({ optim }) => optim === 'sgd' },
   {
     keys: ['adamBeta1', 'adamBeta2'],

@@ -35,6 +35,7 @@ import { goesOnWith, inDirectory } from '../steps/output-directory.js';
 import { reportOf } from '../steps/report-of.js';
 import { runFlopsShare } from '../steps/run-flops.js';
 import { methodName, runName } from '../steps/run-name.js';
+import { runNotes } from '../steps/run-notes.js';
 import { writeSparsityLayout } from '../steps/sparsity-layout.js';
 import type { Output } from '../terminal/output.js';
 import { VERSION } from '../version.js';
@@ -119,6 +120,7 @@ async function train(
     notify: (message) => output.note(message),
     signal: interruption.signal,
   });
+  for (const note of runNotes(config, spft, trainer.plan.maxSteps)) output.warn(note);
   const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples.source, trainer);
   const resumes = goesOnWith(directory, config.resumeFromCheckpoint);
   const plan = { resumes, mayBegin: config.resumeFromCheckpoint === 'auto', overwrite: request.overwrite ?? false };
