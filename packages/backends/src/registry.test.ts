@@ -148,7 +148,6 @@ describe('a backend that is found and does not run', () => {
   const fail = (message: string) => () => {
     throw new Error(message);
   };
-  vi.spyOn(console, 'warn').mockImplementation(() => {});
   const cases: [string, Parameters<typeof broken>[1], string][] = [
     ['unloadable', { prepare: fail('no such file.\nand more') }, 'it is installed and does not load: no such file'],
     ['unstartable', { start: fail('no device') }, 'it was found but did not start (its factory threw)'],
@@ -164,6 +163,9 @@ describe('a backend that is found and does not run', () => {
     broken(name, break_);
     vi.stubEnv('SPFT_BLAS', '/nowhere/libblas.so');
     const before = tf.memory().numTensors;
+    // Where tfjs would print, as it does outside of tests.
+    tf.env().set('IS_TEST', false);
+    const printed = vi.spyOn(console, 'warn').mockImplementation(() => {});
     for (let turn = 0; turn < 2; turn++) {
       const choice = await activateBackend();
       expect(choice.name).toBe('wasm');
@@ -174,6 +176,10 @@ describe('a backend that is found and does not run', () => {
       const report = (await probeBackends()).find((report) => report.name === name);
       expect(report?.probe).toEqual({ available: false, reason, hint: 'mend it' });
     }
+    expect(printed.mock.calls.flat().filter((text) => String(text).includes(name))).toEqual([]);
+    printed.mockRestore();
+    tf.env().set('IS_TEST', true);
+    expect(tf.env().getBool('PROD')).toBe(false);
     expect(tf.memory().numTensors).toBe(before);
   });
 });

@@ -21,11 +21,15 @@ export async function tried(descriptor: Readonly<BackendDescriptor>): Promise<Ba
   if (!probe.available) return probe;
   const engine = tf.engine() as unknown as Active;
   const before = engine.backendName;
+  const wasQuiet = tf.env().getBool('PROD');
   try {
+    // What tfjs would say of a backend that does not start, with a stack, is in the reason.
+    tf.env().set('PROD', true);
     const reason = await whatFails(descriptor);
     // Asked again, as it may know more now that it runs.
     return reason === null ? await descriptor.probe() : { available: false, reason, hint: descriptor.repair };
   } finally {
+    tf.env().set('PROD', wasQuiet);
     if (before) await tf.setBackend(before);
     else {
       // Nothing was active; tfjs takes what it likes when it is first used.
