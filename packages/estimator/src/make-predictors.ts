@@ -38,7 +38,7 @@ export async function makePredictors(request: PredictorRequest, build: LowRankOp
   if (!kind?.calibrated) return buildPredictors(host, layers, rank, { ...build, onProgress });
   if (data === undefined) {
     throw new PredictorError(
-      'predictors of a calibrated mode are fitted to data, and none are given; pass getSpftModel `calibration`, or predictors that were ' +
+      'predictors of a calibrated mode are fitted to data, and none are given; pass getSpftModel `calibration` (--calibration FILE), or predictors that were ' +
         'built before (spft predictor build --calibration FILE)',
     );
   }

@@ -5,12 +5,13 @@ import type { ArcFlags } from '../runs/run-arc.js';
 import type { HumanEvalFlags } from '../runs/run-humaneval.js';
 import type { MtBenchAnswersFlags, MtBenchTableFlags } from '../runs/run-mt-bench.js';
 import type { AddCommand } from './add-command.js';
+import { REVISION_FLAG } from './common-flags.js';
 
 const MODEL: readonly FlagSpec[] = [
   { name: 'model', value: '<dir|id>', description: 'base model, a directory or an id on the hub', required: true },
   { name: 'adapter', value: '<dir>', description: 'adapter that is merged into it' },
   { name: 'allow_other_base', description: 'use the adapter although it was trained on other weights' },
-  { name: 'revision', value: '<name>', description: 'branch, tag or commit of the model on the hub' },
+  REVISION_FLAG,
 ];
 const sampling = (temperature: number, topP: number): FlagSpec[] => [
   {

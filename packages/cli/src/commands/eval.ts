@@ -2,20 +2,14 @@
 import { addFlags, naturalNumber, positiveInteger } from '../flags.js';
 import type { EvalRequest } from '../runs/run-eval.js';
 import type { AddCommand } from './add-command.js';
+import { MODEL_FLAG, REVISION_FLAG } from './common-flags.js';
 
 export const addEvalCommand: AddCommand = (program, context) => {
   const command = program
     .command('eval')
     .description('evaluate a model, with an adapter if one is given, by generation');
   addFlags(command, [
-    {
-      name: 'model',
-      aliases: ['model_name_or_path'],
-      key: 'modelNameOrPath',
-      value: '<dir>',
-      description: 'directory of a model, a GGUF file, or an id on the hub',
-      required: true,
-    },
+    MODEL_FLAG,
     { name: 'adapter', value: '<dir>', description: 'directory of an adapter; none evaluates the base' },
     {
       name: 'dataset',
@@ -64,7 +58,7 @@ export const addEvalCommand: AddCommand = (program, context) => {
     { name: 'skip_bad_rows', description: 'skip and count rows that cannot be read' },
     { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },
     { name: 'predictions', value: '<file>', description: 'write every question, output and verdict as JSON lines' },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    REVISION_FLAG,
     { name: 'allow_other_base', description: 'use the adapter although it was trained on other weights' },
   ]);
   command.action(async (flags: EvalRequest, self) => {

@@ -3,6 +3,7 @@ import type { ExportType } from '@spft/models';
 import { addFlags, oneOf } from '../flags.js';
 import type { ExportRequest } from '../runs/run-export.js';
 import type { AddCommand } from './add-command.js';
+import { MODEL_FLAG, REVISION_FLAG } from './common-flags.js';
 
 /** A type import alone: help should not load a backend. */
 const TYPES = ['f16', 'bf16', 'f32', 'q8_0', 'q4_0'] as const satisfies readonly ExportType[];
@@ -17,14 +18,7 @@ export const addExportCommand: AddCommand = (program, context) => {
         'With --lora: the adapter alone, for llama-cli --lora FILE over the base (LoRA alone; DoRA has to be merged).',
     );
   addFlags(command, [
-    {
-      name: 'model',
-      aliases: ['model_name_or_path'],
-      key: 'modelNameOrPath',
-      value: '<dir>',
-      description: 'directory of the base model, a GGUF file, or its id on the hub',
-      required: true,
-    },
+    MODEL_FLAG,
     { name: 'adapter', value: '<dir>', description: 'directory of an adapter; without --lora it is merged' },
     { name: 'gguf', value: '<file>', description: 'file to write, which appears whole or not at all', required: true },
     {
@@ -35,7 +29,7 @@ export const addExportCommand: AddCommand = (program, context) => {
     },
     { name: 'lora', description: 'write the adapter alone' },
     { name: 'force', description: 'replace a file that is there' },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    REVISION_FLAG,
     { name: 'allow_other_base', description: 'take the adapter although it was trained on other weights' },
   ]);
   command.action(async (flags: ExportRequest, self) => {

@@ -2,6 +2,7 @@
 import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
 import type { GenerateRequest } from '../runs/run-generate.js';
 import type { AddCommand } from './add-command.js';
+import { MODEL_FLAG, REVISION_FLAG } from './common-flags.js';
 
 type GenerateFlags = Omit<GenerateRequest, 'backend'>;
 
@@ -15,14 +16,7 @@ export const addGenerateCommand: AddCommand = (program, context) => {
         'Without --temperature, --top_p and --top_k the likeliest token is taken each time.',
     );
   addFlags(command, [
-    {
-      name: 'model',
-      aliases: ['model_name_or_path'],
-      key: 'modelNameOrPath',
-      value: '<dir>',
-      description: 'directory of a model, a GGUF file, or an id on the hub',
-      required: true,
-    },
+    MODEL_FLAG,
     { name: 'adapter', value: '<dir>', description: 'directory of an adapter' },
     { name: 'prompt', value: '<text>', description: 'text to continue; default: lines of stdin', mayBeEmpty: true },
     { name: 'chat', description: "a conversation by the model's chat template: one message a line, streamed answers" },
@@ -53,7 +47,7 @@ export const addGenerateCommand: AddCommand = (program, context) => {
       description: 'lines of stdin answered together (default: 8)',
       parse: positiveInteger,
     },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    REVISION_FLAG,
     { name: 'allow_other_base', description: 'use the adapter although it was trained on other weights' },
   ]);
   command.action(async (flags: GenerateFlags, self) => {

@@ -2,20 +2,14 @@
 import { addFlags, oneOf } from '../flags.js';
 import type { MergeRequest } from '../runs/run-merge.js';
 import type { AddCommand } from './add-command.js';
+import { MODEL_FLAG, REVISION_FLAG } from './common-flags.js';
 
 export const addMergeCommand: AddCommand = (program, context) => {
   const command = program
     .command('merge')
     .description('write a model directory with the adapter merged into the weights');
   addFlags(command, [
-    {
-      name: 'model',
-      aliases: ['model_name_or_path'],
-      key: 'modelNameOrPath',
-      value: '<dir>',
-      description: 'directory of the base model, a GGUF file, or an id on the hub',
-      required: true,
-    },
+    MODEL_FLAG,
     {
       name: 'adapter',
       value: '<dir>',
@@ -58,7 +52,7 @@ export const addMergeCommand: AddCommand = (program, context) => {
       parse: (text) => text.split(','),
     },
     { name: 'force', description: 'replace a model that is there' },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    REVISION_FLAG,
     { name: 'allow_other_base', description: 'merge although the adapter was trained on other weights' },
   ]);
   command.action(async (flags: MergeRequest, self) => {

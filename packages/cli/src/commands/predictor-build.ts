@@ -2,6 +2,7 @@
 import { addFlags, oneOf, positiveInteger } from '../flags.js';
 import type { PredictorRequest } from '../runs/run-predictor.js';
 import type { AddCommand } from './add-command.js';
+import { MODEL_FLAG, REVISION_FLAG } from './common-flags.js';
 
 export const addPredictorCommand: AddCommand = (program, context) => {
   const predictor = program.command('predictor').description("work with the sparsity estimator's predictors");
@@ -12,14 +13,7 @@ export const addPredictorCommand: AddCommand = (program, context) => {
     )
     .addHelpText('after', '\nA run builds what it needs by itself; this is for doing so beforehand, or for sharing.');
   addFlags(command, [
-    {
-      name: 'model',
-      aliases: ['model_name_or_path'],
-      key: 'modelNameOrPath',
-      value: '<dir>',
-      description: 'directory of a model, a GGUF file, or an id on the hub',
-      required: true,
-    },
+    MODEL_FLAG,
     {
       name: 'rank',
       value: '<n>',
@@ -56,7 +50,7 @@ export const addPredictorCommand: AddCommand = (program, context) => {
       description: 'type of their numbers (default: bf16)',
       parse: oneOf('bf16', 'f32'),
     },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    REVISION_FLAG,
     { name: 'json', value: '<file>', description: 'write a summary as JSON; - for stdout' },
   ]);
   command.action(async (flags: PredictorRequest, self) => {

@@ -3,6 +3,7 @@ import { InvalidArgumentError } from 'commander';
 import { addFlags, naturalNumber, numberBetween, positiveInteger } from '../flags.js';
 import type { PlanCommand } from '../runs/run-plan.js';
 import type { AddCommand } from './add-command.js';
+import { MODEL_FLAG, REVISION_FLAG } from './common-flags.js';
 
 const numbers = (test: (value: number) => boolean, wanted: string) => (text: string) => {
   const values = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
@@ -22,14 +23,7 @@ What was measured is kept, so an interrupted plan goes on, and another budget is
 spft train --sparsity auto:0.6 plans and trains in one go.`,
     );
   addFlags(command, [
-    {
-      name: 'model',
-      aliases: ['model_name_or_path'],
-      key: 'modelNameOrPath',
-      value: '<dir>',
-      description: 'directory of a model, a GGUF file, or an id on the hub',
-      required: true,
-    },
+    MODEL_FLAG,
     {
       name: 'dataset',
       value: '<data>',
@@ -110,7 +104,7 @@ spft train --sparsity auto:0.6 plans and trains in one go.`,
     },
     { name: 'fresh_times', description: 'measure times again that an earlier plan measured' },
     { name: 'overwrite', description: 'replace the files if they are there' },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit on the hub' },
+    REVISION_FLAG,
     { name: 'json', value: '<file>', description: 'write the numbers as JSON; - for stdout' },
   ]);
   command.action(async (flags: PlanCommand, self) => {

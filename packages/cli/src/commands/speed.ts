@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { addFlags, naturalNumber, positiveInteger } from '../flags.js';
 import type { SpeedFlags } from '../runs/run-speed.js';
 import type { AddCommand } from './add-command.js';
+import { REVISION_FLAG } from './common-flags.js';
 import { addTrainingKeys, splitFlags } from './train.js';
 
 export const addSpeedCommand: AddCommand = (program, context) => {
@@ -35,7 +36,7 @@ export const addSpeedCommand: AddCommand = (program, context) => {
     { name: 'config', value: '<file>', description: 'training file (configs/train); flags override it' },
     { name: 'sparsity_mode', value: '<o1|o2>', description: 'mode of a sparsity config in the hub layout' },
     { name: 'template', value: '<name>', description: 'prompt template, as of spft train' },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit of the model on the hub' },
+    REVISION_FLAG,
     { name: 'picture', value: '<file.svg>', description: 'write the times as a bar chart' },
     { name: 'json', value: '<file>', description: 'write every step’s time and the rest as JSON; - for stdout' },
   ]);

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { addFlag, addFlags, type FlagSpec, positiveInteger } from '../flags.js';
 import type { TrainFlags } from '../runs/run-train.js';
 import type { AddCommand } from './add-command.js';
+import { REVISION_FLAG } from './common-flags.js';
 
 /** Where a group of keys begins in the table, and its title. */
 const GROUPS: Readonly<Partial<Record<TrainKey, string>>> = {
@@ -54,7 +55,7 @@ export const addTrainCommand: AddCommand = (program, context) => {
       description: 'also write base and adapter as one model to merged/ in output_dir (--dataset wizardlm does)',
     },
     { name: 'overwrite_output_dir', description: 'replace an earlier run in output_dir' },
-    { name: 'revision', value: '<name>', description: 'branch, tag or commit of the model on the hub' },
+    REVISION_FLAG,
     {
       name: 'dry_run',
       description:
