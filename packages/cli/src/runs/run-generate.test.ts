@@ -1,7 +1,8 @@
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { BASE, fails, scratch, works } from '../../test/run-cli.js';
 
-scratch();
+const at = scratch();
 const generate = (...more: string[]) => ['generate', '--model', BASE, '--max_new_tokens', '12', ...more];
 
 describe('spft generate', () => {
@@ -37,6 +38,16 @@ describe('spft generate', () => {
     expect(texts.size).toBe(3);
     const { stdout } = await works(generate('--chat', '--max_new_tokens', '3'), { stdin: 'hello\nand now\n' });
     expect(stdout.match(/\n/g)!.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it('says once where a text goes on beyond what the model was trained on', async () => {
+    await cp(BASE, at.path('short'), { recursive: true });
+    const config = JSON.parse(await readFile(at.path('short', 'config.json'), 'utf8'));
+    await writeFile(at.path('short', 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 8 }));
+    const beyond = [...generate('--batch_size', '1'), '--model', at.path('short')];
+    const { stderr } = await works(beyond, { stdin: 'Max has 2 apples.\nRosa\n' });
+    expect(stderr.match(/the model was trained on 8 positions/g)).toHaveLength(1);
+    expect((await works(generate('--prompt', 'Rosa'))).stderr).not.toContain('positions');
   });
 
   it('says what is missing', async () => {

@@ -8,7 +8,7 @@ import { CliError } from '../errors.js';
 import { loadAdapter } from '../steps/attach-adapter.js';
 import { locateAdapter } from '../steps/locate-repo.js';
 import { openBackend } from '../steps/open-backend.js';
-import { type OpenedModel, openModel } from '../steps/open-model.js';
+import { type OpenedModel, openModel, trainedPositions } from '../steps/open-model.js';
 import { chooseTemplate, NO_TEMPLATE, openTemplate } from '../steps/template.js';
 import type { Output } from '../terminal/output.js';
 
@@ -62,6 +62,7 @@ export async function runGenerate(request: GenerateRequest, output: Output): Pro
 class Writer {
   readonly #tokenizer: Tokenizer;
   readonly #options: Omit<GenerateOptions, 'onToken'>;
+  #isWarned = false;
 
   constructor(
     readonly opened: OpenedModel,
@@ -108,6 +109,7 @@ class Writer {
     });
     show(true);
     stdout.write('\n');
+    this.#warnBeyond(prompt.length + ids.length);
     return written;
   }
 
@@ -122,6 +124,7 @@ class Writer {
         seed: this.#options.seed! + count,
       });
       for (const ids of answers) this.output.print(this.#text(ids).replaceAll('\n', '\\n'));
+      this.#warnBeyond(Math.max(...answers.map((ids, n) => prompts[n]!.length + ids.length)));
       count += batch.length;
       batch = [];
     };
@@ -161,6 +164,16 @@ class Writer {
     const { bosTokenId } = this.#tokenizer;
     if (bosTokenId !== null) return [bosTokenId];
     throw new CliError('the prompt has no token, and the tokenizer no token for the beginning; give a longer prompt');
+  }
+
+  /** Says once that a text has gone on where the model knows no positions, and means little there. */
+  #warnBeyond(length: number): void {
+    const positions = trainedPositions(this.opened.model);
+    if (length <= positions || this.#isWarned) return;
+    this.#isWarned = true;
+    this.output.warn(
+      `prompt and answer have ${length} tokens, and the model was trained on ${positions} positions (max_position_embeddings): it does not know those beyond`,
+    );
   }
 
   /** Up to the end token and the template's stop. */

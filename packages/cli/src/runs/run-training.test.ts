@@ -263,6 +263,17 @@ describe('spft train, given what it cannot use', () => {
     expect(await readdir(at.path('model'))).toEqual(before);
   });
 
+  it('samples longer than what the model was trained on: says so', async () => {
+    await cp(BASE, at.path('short'), { recursive: true });
+    const config = await json('short/config.json');
+    await writeFile(at.path('short', 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 32 }));
+    const argv = [...train('beyond', '--max_steps', '1', '--save_strategy', 'no'), '--model', at.path('short')];
+    const said =
+      /the longest sample has \d+ tokens, and the model was trained on 32 positions \(max_position_embeddings\)/;
+    expect((await works(argv)).stderr).toMatch(said);
+    expect((await works(train('within', '--max_steps', '1', '--save_strategy', 'no'))).stderr).not.toMatch(/positions/);
+  });
+
   it('sparsity for layers that the model has not, and predictors of another model', async () => {
     await writeFile(at.path('deep.yaml'), 'mode: svd_8\nsparsity:\n  layers.9.mlp: 0.9\n');
     expect(await fails(train('deep', '--sparsity', at.path('deep.yaml')))).toMatch(

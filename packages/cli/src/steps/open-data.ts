@@ -3,13 +3,20 @@ import { existsSync, statSync } from 'node:fs';
 import type { TrainConfig } from '@spft/config';
 import type { Tokenizer } from '@spft/models';
 import { type DataRecord, type SampleSource, splitDataset } from '@spft/trainer';
-import { at, isConversation, LazySamples, parseColumnMap, type TemplateChoice } from '@spft/trainer/internals';
+import {
+  at,
+  isConversation,
+  type LazyCounts,
+  LazySamples,
+  parseColumnMap,
+  type TemplateChoice,
+} from '@spft/trainer/internals';
 import { loadDataset, parseHubDataset, type TokenizedDataset, tokenizeDataset } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import type { Status } from '../terminal/status-line.js';
 import { bytes } from '../terminal/table.js';
-import type { OpenedModel } from './open-model.js';
+import { type OpenedModel, trainedPositions } from './open-model.js';
 
 export interface TrainingRecords {
   readonly train: readonly DataRecord[];
@@ -124,7 +131,7 @@ export interface RunSamples {
  */
 export async function tokenize(
   records: readonly DataRecord[],
-  { tokenizer, directory }: Pick<OpenedModel, 'tokenizer' | 'directory'>,
+  { tokenizer, directory, model }: Pick<OpenedModel, 'tokenizer' | 'directory'> & Partial<Pick<OpenedModel, 'model'>>,
   template: TemplateChoice,
   keys: Pick<TrainConfig, 'modelMaxLength'>,
   output: Output,
@@ -141,24 +148,34 @@ export async function tokenize(
   if (made.samples === null) {
     status.done(`as the steps ask for them, as the run sees ${visits} of ${records.length} rows`);
     const { source } = made;
-    return { source, afterwards: () => source instanceof LazySamples && warnOf(source.counts, keys, output) };
+    return { source, afterwards: () => source instanceof LazySamples && warnOf(source.counts, keys, model, output) };
   }
   const tokens = made.samples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+  const longest = made.samples.reduce((most, { inputIds }) => Math.max(most, inputIds.length), 0);
   const mean = (tokens / made.samples.length).toFixed(0);
   status.done(
     `${made.samples.length} samples, ${mean} tokens on average${made.from === 'cache' ? ' (from the cache)' : ''}`,
   );
-  warnOf({ made: records.length, truncated: made.truncated!, unlabelled: made.unlabelled! }, keys, output, made);
+  const counts = { made: records.length, truncated: made.truncated!, unlabelled: made.unlabelled!, longest };
+  warnOf(counts, keys, model, output, made);
   return { source: made.source, afterwards: () => {} };
 }
 
 function warnOf(
-  counts: { readonly made: number; readonly truncated: number; readonly unlabelled: number },
+  counts: LazyCounts,
   { modelMaxLength }: Pick<TrainConfig, 'modelMaxLength'>,
+  model: OpenedModel['model'] | undefined,
   output: Output,
   { firstUnlabelled }: Pick<TokenizedDataset, 'firstUnlabelled'> = { firstUnlabelled: null },
 ): void {
-  const { made, truncated, unlabelled } = counts;
+  const { made, truncated, unlabelled, longest } = counts;
+  const positions = model && trainedPositions(model);
+  if (positions !== undefined && longest > positions) {
+    output.warn(
+      `the longest sample has ${longest} tokens, and the model was trained on ${positions} positions (max_position_embeddings): it does not know those beyond; ` +
+        'lower model_max_length',
+    );
+  }
   if (truncated > 0) {
     output.warn(
       `${truncated} of ${made} samples are longer than ${modelMaxLength} tokens and were cut (model_max_length)`,

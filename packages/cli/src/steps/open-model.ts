@@ -107,3 +107,8 @@ export async function locateModel(
 export function shortName(nameOrDirectory: string): string {
   return basename(nameOrDirectory.replace(/[/\\]+$/, '')).replace(/[^\w.-]+/g, '-') || 'model';
 }
+
+/** How many positions a model was trained on; no end where its RoPE stretches with the length. */
+export function trainedPositions({ config }: OpenedModel['model']): number {
+  return config.ropeScaling?.ropeType === 'dynamic' ? Infinity : config.maxPositionEmbeddings;
+}

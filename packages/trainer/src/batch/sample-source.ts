@@ -25,6 +25,8 @@ export interface LazyCounts {
   readonly truncated: number;
   /** Of these, those without a label, whose place the next one took. */
   readonly unlabelled: number;
+  /** Tokens of the longest, as it was cut. */
+  readonly longest: number;
 }
 
 /** Makes a sample when it is asked for, and keeps it. */
@@ -35,6 +37,7 @@ export class LazySamples implements SampleSource {
   readonly #exhausted: () => Error;
   readonly #made = new Map<number, PreparedSample | null>();
   #truncated = 0;
+  #longest = 0;
 
   /**
    * @param make the sample of an index, the same each time, no longer than the maximum.
@@ -62,7 +65,8 @@ export class LazySamples implements SampleSource {
 
   get counts(): LazyCounts {
     const made = [...this.#made.values()];
-    return { made: made.length, truncated: this.#truncated, unlabelled: made.filter((one) => one === null).length };
+    const unlabelled = made.filter((one) => one === null).length;
+    return { made: made.length, truncated: this.#truncated, unlabelled, longest: this.#longest };
   }
 
   #at(index: number): PreparedSample | null {
@@ -70,6 +74,7 @@ export class LazySamples implements SampleSource {
     if (known !== undefined) return known;
     const { inputIds, labels, truncated = false } = this.#make(index);
     if (truncated) this.#truncated++;
+    this.#longest = Math.max(this.#longest, inputIds.length);
     const prepared = countLabels(labels) === 0 ? null : { index, inputIds, labels };
     this.#made.set(index, prepared);
     return prepared;

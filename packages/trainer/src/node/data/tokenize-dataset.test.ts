@@ -34,7 +34,8 @@ describe('tokenizeDataset()', () => {
     expect(source.sample(1).inputIds).toEqual(
       all.samples!.find((sample) => (sample as { index?: number }).index === 1)!.inputIds,
     );
-    expect(source.counts).toEqual({ made: 2, truncated: 0, unlabelled: 0 });
+    const longest = Math.max(...[0, 1].map((n) => source.sample(n).inputIds.length));
+    expect(source.counts).toEqual({ made: 2, truncated: 0, unlabelled: 0, longest });
   });
 
   it('makes all, keeps them by their content, and finds them again', async () => {
@@ -97,7 +98,7 @@ describe('LazySamples', () => {
       exhausted: () => new Error('none'),
     });
     expect([3, 2, 0, 3].map((n) => source.sample(n).index)).toEqual([2, 2, 2, 2]);
-    expect(source.counts).toEqual({ made: 4, truncated: 0, unlabelled: 3 });
+    expect(source.counts).toEqual({ made: 4, truncated: 0, unlabelled: 3, longest: 2 });
     const empty = new LazySamples({
       ...{ length: 2, digest: '' },
       make: () => ({ inputIds: [1, 2], labels: [-100, -100] }),
