@@ -283,7 +283,9 @@ async function lines(path: string): Promise<LogLine[]> {
 function child(argv: readonly string[], seconds: number, gpu: number): Promise<{ code: number; tail: string }> {
   const own = number('gpus', 1) > 1 ? { CUDA_VISIBLE_DEVICES: String(gpu) } : {};
   const environment = { ...process.env, ...own, NO_COLOR: '1', OMP_NUM_THREADS: '1', UV_THREADPOOL_SIZE: '2' };
-  const process_ = spawn(process.execPath, [fileURLToPath(import.meta.url), ...argv], { env: environment });
+  // With the driver's own options of node, so that `node --cpu-prof …` profiles its jobs.
+  const given = [...process.execArgv, fileURLToPath(import.meta.url), ...argv];
+  const process_ = spawn(process.execPath, given, { env: environment });
   let tail = '';
   const take = (data: Buffer) => {
     tail = (tail + data.toString()).slice(-3000);
