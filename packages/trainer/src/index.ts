@@ -79,7 +79,7 @@ export {
   planSparsity,
   type SparsityPlanning,
 } from './plan/plan-sparsity.js';
-export { type PlanTextFacts, planText, stepShares } from './plan/plan-text.js';
+export { type PlanTextFacts, planText, stepShares, timeVerdict } from './plan/plan-text.js';
 export { renderPlan } from './plan/render-plan.js';
 export { mostSaving, type PlanOption, type SolvedPlan, solvePlan } from './plan/solve-plan.js';
 export { type JointTime, type LayerTime, type SparseModule, type StepTimes, TimeModel } from './plan/time-model.js';

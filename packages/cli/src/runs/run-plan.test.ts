@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SpftConfig } from '@spft/config';
-import type { Stopwatch } from '@spft/trainer';
+import type { PlanBudget, Stopwatch } from '@spft/trainer';
 import { describe, expect, it } from 'vitest';
 import { BASE, fails, scratch, works } from '../../test/run-cli.js';
 import type { CliIo } from '../terminal/io.js';
@@ -39,7 +39,9 @@ describe('spft sparsity plan', () => {
     expect(page.match(/<tr><th scope="row">/g)).toHaveLength(4 + 2 + 2);
     expect(first.stderr).not.toContain('measurements were there');
     // This machine's times, whatever they are.
-    expect(text).toMatch(/of a dense one's FLOPs and [\d.]+ % of its time \(predicted by a layer's and a step's\)/);
+    expect(text).toMatch(
+      /of a dense one's FLOPs and [\d.]+ % of its time \(measured as a whole; [\d.]+ % predicted by/,
+    );
     expect(text).toMatch(/# Time of a layer .*: mlp 0\.5: [\d.]+, 0\.9: [\d.]+; self_attn 0\.5: /);
     expect(numbers.time).toBeGreaterThan(0);
     expect(Object.keys(numbers.layerTimes)).toEqual(['mlp', 'self_attn']);
@@ -105,26 +107,19 @@ describe('spft sparsity plan', () => {
         }),
     });
     const said: string[] = [];
-    const run = (out: string, stopwatch: Stopwatch, freshTimes = false) =>
+    const run = (out: string, stopwatch: Stopwatch, freshTimes = false, budget: PlanBudget = { time: 0.9 }) =>
       runPlan(
         {
           ...{ modelNameOrPath: BASE, dataset: at.train, out: at.path(out), json: at.path('timed.json'), samples: 4 },
-          ...{
-            levels: [0.5, 0.9],
-            tails: [4, 8],
-            time: 0.9,
-            backend: 'wasm',
-            estimator: 'svd_4',
-            stopwatch,
-            freshTimes,
-          },
+          ...{ levels: [0.5, 0.9], tails: [4, 8], backend: 'wasm', estimator: 'svd_4', stopwatch, freshTimes },
+          ...budget,
         },
         new Output(io(said), false),
       );
     await run('timed.yaml', clock(0.5));
     const text = await readFile(at.path('timed.yaml'), 'utf8');
     expect(text).toMatch(
-      /% of a dense one's FLOPs and 90\.0 % of its time \(predicted by a layer's and a step's; 90\.0 % measured\)/,
+      /% of a dense one's FLOPs and 90\.0 % of its time \(measured as a whole; 90\.0 % predicted by a layer's and a step's\)/,
     );
     const { sparsity } = SpftConfig.fromText(text, 'timed.yaml');
     const sparse = Object.entries(sparsity).filter(([, value]) => value > 0);
@@ -139,6 +134,18 @@ describe('spft sparsity plan', () => {
     expect(said.join('')).toContain('--fresh_times measures them again');
     await expect(run('slow.yaml', clock(-0.2), true)).rejects.toThrow('no plan saves time here');
     expect([existsSync(at.path('slow.yaml')), existsSync(at.path('slow.html'))]).toEqual([false, false]);
+    // By FLOPs there is a plan, which says that it saves no time: on the terminal, in the file and on the page.
+    expect(said.join('')).not.toContain('saves no time');
+    await run('slow.yaml', clock(-0.2), false, { flops: 0.8 });
+    for (const text of [
+      said.join(''),
+      await readFile(at.path('slow.yaml'), 'utf8'),
+      await readFile(at.path('slow.html'), 'utf8'),
+    ])
+      expect(text).toMatch(
+        /This plan saves no time here: a sparse step takes 10\d\.\d % of a dense one.+ on wasm at this/,
+      );
+    expect(JSON.parse(await readFile(at.path('timed.json'), 'utf8')).runTime).toBeGreaterThan(1);
   });
 
   it('plans for a run with compensation_rank, which trains as it was measured, by the same maps', {

@@ -24,6 +24,7 @@ import {
   type Stopwatch,
   stepShares,
   TIMES,
+  timeVerdict,
 } from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { CliError, messageOf } from '../errors.js';
@@ -185,17 +186,13 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
       output.note(
         'times were measured by an earlier plan; --fresh_times measures them again, where the machine was busy then',
       );
-    if (planning.time !== null && planning.time >= 1) {
-      output.warn(
-        `sparse steps of this plan are predicted to take ${planning.time.toFixed(2)} times a dense one's time on ${tf.getBackend()}, at this shape; ` +
-          'spft sparsity plan --time SHARE plans by time, and says what can be had',
-      );
-    }
     const facts: PlanTextFacts = {
       ...{ mode: estimator, model: opened.name, dataset: train.dataset ?? '', backend: tf.getBackend() },
       ...{ channelMultiple, layerCount, fingerprint: opened.fingerprint.slice(0, 12), compensationRank },
       schedule: Object.fromEntries(Object.entries(asked.schedule ?? {}).map(([key, value]) => [snakeCase(key), value])),
     };
+    const verdict = timeVerdict(planning, facts);
+    if (verdict !== null) output.warn(verdict);
     return { planning, facts, text: planText(planning, facts) };
   } catch (error) {
     status.fail();

@@ -6,7 +6,7 @@
  * together are not the sum of their losses, a first solution is measured as a whole, with each third of the depth made dense in turn; what a third
  * costs there corrects its modules' shares, and the better of the two solutions stays. A budget of time is treated likewise: one layer's times, corrected by
  * those of steps with a module sparse in all layers, say what each module saves, modules that are not faster stay dense, and the solution's own time, measured
- * as a whole, corrects what it may save.
+ * as a whole, corrects what it may save. What a plan of another budget takes as a whole is measured too, and told: arithmetic is not time.
  *
  * Attention stays dense where MLPs alone meet the budget. Sparse attention costs hardly any loss before training, but much after it (docs/ACCURACY.md): what is
  * measured here is what a model computes, and not what its adapters then learn.
@@ -45,11 +45,12 @@ export interface SparsityPlanning {
   readonly flops: number;
   /** The same of the whole run, with the steps that are dense. */
   readonly runFlops: number;
-  /** Share of a dense step's time, and of a dense run's, that is predicted by one layer's times and a few steps'; null where nothing was timed. */
+  /** Share of a dense step's time that is predicted by one layer's times and a few steps'; null where nothing was timed. */
   readonly time: number | null;
-  readonly runTime: number | null;
-  /** Share of a dense step's time, measured with the plan as a whole: for a budget of time. */
+  /** The same, measured with the plan as a whole. */
   readonly measuredTime: number | null;
+  /** Share of a dense run's time, by the measured share of a step. */
+  readonly runTime: number | null;
   /** Time of a layer with one sparse module, beside a dense layer's, by module and level; null where nothing was timed. */
   readonly layerTimes: ReadonlyMap<SparseModule, ReadonlyMap<number, number>> | null;
   readonly skipTailTokens: number;
@@ -149,7 +150,7 @@ class PlanSearch {
     const { sparseSteps, levels } = goal;
     return {
       ...{ denseLoss: this.#denseLoss, loss: best.loss, flops: best.flops, runFlops: ofRun(best.flops, sparseSteps) },
-      ...{ time: best.time, runTime: best.time === null ? null : ofRun(best.time, sparseSteps), measuredTime },
+      ...{ time: best.time, measuredTime, runTime: measuredTime === null ? null : ofRun(measuredTime, sparseSteps) },
       layerTimes: this.#times && this.#layerTimes(this.#times, tail),
       ...{ skipTailTokens: tail, sparsity: best.sparsity, sensitivity: this.#sensitivity, levels },
       tails: new Map(
@@ -172,7 +173,8 @@ class PlanSearch {
     const modules = Array.from({ length: measure.layerCount }, (_, n) =>
       SPARSE_MODULES.map((module) => `layers.${n}.${module}`),
     ).flat();
-    const timings = 1 + SPARSE_MODULES.length;
+    // Of layers, of steps with either module sparse, of the plan.
+    const timings = 2 + SPARSE_MODULES.length;
     measure.total = 1 + timings + modules.length * levels.length + tails.length * (2 + THIRDS);
     this.#times = await measure.times(tails, levels);
     this.#denseLoss = await measure.loss(middle, new Map());
@@ -188,7 +190,11 @@ class PlanSearch {
   /** The best tail's solution; of a budget of time, one that keeps it when it is measured as a whole, and leaves little of it. */
   async #solve(): Promise<Solved> {
     const { goal, measure } = this;
-    if (goal.time === undefined) return this.#bestWithin(ofStep(goal.flops ?? 1, goal.sparseSteps), null);
+    if (goal.time === undefined) {
+      const solved = await this.#bestWithin(ofStep(goal.flops ?? 1, goal.sparseSteps), null);
+      if (this.#times === null) return solved;
+      return { ...solved, measuredTime: await measure.timeShare(solved.tail, solved.best.sparsity) };
+    }
     const wanted = ofStep(goal.time, goal.sparseSteps);
     let budget = wanted;
     let kept: Solved | null = null;

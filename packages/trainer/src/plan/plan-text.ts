@@ -23,6 +23,7 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
   const { denseLoss, loss, runFlops, runTime, skipTailTokens, sparsity, sensitivity, layerTimes } = planning;
   const schedule = Object.entries(facts.schedule ?? {});
   const oneLine = (text: string) => text.replace(/\s+/g, ' ');
+  const verdict = timeVerdict(planning, facts);
   const lines = [
     `# Planned for ${oneLine(facts.model)} on ${oneLine(facts.dataset)}, backend ${facts.backend}: a sparse step takes ${stepShares(planning)}.`,
     ...(schedule.length > 0
@@ -33,13 +34,14 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
     ...(layerTimes === null
       ? []
       : [`# Time of a layer with one module sparse, beside a dense layer's: ${layerTimesText(layerTimes)}.`]),
+    ...(verdict === null ? [] : [`# ${verdict}`]),
     `# Loss of ${planning.labelledTokens} labelled tokens (${planning.samples} samples) before training: dense ${denseLoss.toFixed(4)}, with this plan ${loss.toFixed(4)}.`,
     ...(facts.compensationRank > 0 ? [`# ${compensationText(facts)}`] : []),
     '# What each number of dense tokens at the end of a prompt comes to:',
     ...[...planning.tails].map(([tail, found]) =>
       found === null
         ? `#   ${tail}: the budget cannot be met`
-        : `#   ${tail}: loss ${found.loss.toFixed(4)} at ${percent(found.flops)} of the FLOPs${found.time === null ? '' : `, ${percent(found.time)} of the time`}`,
+        : `#   ${tail}: loss ${found.loss.toFixed(4)} at ${percent(found.flops)} of the FLOPs${found.time === null ? '' : `, ${percent(found.time)} of the time, predicted`}`,
     ),
     `mode: ${facts.mode}`,
     'skip_output_tokens: true',
@@ -63,15 +65,30 @@ export function planText(planning: SparsityPlanning, facts: PlanTextFacts): stri
   return `${lines.join('\n')}\n`;
 }
 
-/** Of a step: `64.0 % of a dense one's FLOPs and 80.1 % of its time (…)`. */
+/** Of a step: `64.0 % of a dense one's FLOPs and 80.1 % of its time (measured as a whole; …)`. */
 export function stepShares({ flops, time, measuredTime }: SparsityPlanning): string {
   const ofFlops = `${percent(flops)} of a dense one's FLOPs`;
   if (time === null) return ofFlops;
-  const how =
-    measuredTime === null
-      ? "predicted by a layer's and a step's"
-      : `predicted by a layer's and a step's; ${percent(measuredTime)} measured`;
-  return `${ofFlops} and ${percent(time)} of its time (${how})`;
+  const predicted = `${percent(time)} predicted by a layer's and a step's`;
+  return measuredTime === null
+    ? `${ofFlops} and ${predicted}`
+    : `${ofFlops} and ${percent(measuredTime)} of its time (measured as a whole; ${predicted})`;
+}
+
+/** Two measurements of one thing differ by as much: what saves less is not told from what saves nothing. */
+const LEAST_SAVING = 0.02;
+
+/** What is to be said of a plan that saves arithmetic and no time; null where it saves time, or nothing was timed. */
+export function timeVerdict(
+  { flops, measuredTime }: Pick<SparsityPlanning, 'flops' | 'measuredTime'>,
+  { backend }: Pick<PlanTextFacts, 'backend'>,
+): string | null {
+  if (measuredTime === null || measuredTime < 1 - LEAST_SAVING) return null;
+  return (
+    `This plan saves no time here: a sparse step takes ${percent(measuredTime)} of a dense one's time on ${backend} at this shape, measured, ` +
+    `though ${percent(flops)} of its FLOPs. Where time is what counts, train densely (fewer steps save arithmetic and time), or plan by time ` +
+    '(spft sparsity plan --time SHARE), which leaves dense what is not faster and says what can be had.'
+  );
 }
 
 /** Of a plan for runs with `compensation_rank`. */

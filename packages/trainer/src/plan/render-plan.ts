@@ -1,7 +1,7 @@
 /** @file A plan as a page: the map layer × sparsity of how much the loss rises, with what was chosen, in one file without scripts. */
 import { escapeHtml } from '../report/html.js';
 import type { SparsityPlanning } from './plan-sparsity.js';
-import { compensationText, type PlanTextFacts, stepShares } from './plan-text.js';
+import { compensationText, type PlanTextFacts, stepShares, timeVerdict } from './plan-text.js';
 
 export function renderPlan(planning: SparsityPlanning, facts: PlanTextFacts): string {
   const { sensitivity, levels, sparsity, denseLoss, loss, skipTailTokens, layerTimes } = planning;
@@ -24,6 +24,7 @@ export function renderPlan(planning: SparsityPlanning, facts: PlanTextFacts): st
     ([tail, found]) =>
       `<tr><th scope="row">${tail}</th>${found ? `<td>${found.loss.toFixed(4)}</td><td>${(100 * found.flops).toFixed(1)} %</td><td>${found.time === null ? '' : `${(100 * found.time).toFixed(1)} %`}</td>` : '<td colspan="3">cannot be met</td>'}</tr>`,
   );
+  const verdict = timeVerdict(planning, facts);
   const times = [...(layerTimes ?? [])].map(
     ([module, shares]) =>
       `<tr><th scope="row">${module}</th>${levels.map((level) => `<td>${shares.get(level)!.toFixed(2)}</td>`).join('')}</tr>`,
@@ -42,7 +43,7 @@ td.chosen{outline:3px solid #1a6;outline-offset:-3px;font-weight:600}
 <h1>Sparsity plan</h1>
 <p>${escapeHtml(facts.model)} on ${escapeHtml(facts.dataset)}, estimator ${escapeHtml(facts.mode)}, backend ${escapeHtml(facts.backend)}: a sparse step takes
 ${escapeHtml(stepShares(planning))}. Loss before training, of ${planning.labelledTokens} labelled tokens: dense ${denseLoss.toFixed(4)},
-with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prompt are dense.${facts.compensationRank > 0 ? ` ${compensationText(facts)}` : ''}</p>
+with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prompt are dense.${facts.compensationRank > 0 ? ` ${compensationText(facts)}` : ''}</p>${verdict === null ? '' : `\n<p><strong>${escapeHtml(verdict)}</strong></p>`}
 <h2>How much the loss rises with one module alone</h2>
 <p>Rows are layers; what was chosen is framed, a row without a frame stays dense.</p>
 <table><thead><tr><th rowspan="2">layer</th><th colspan="${levels.length}">MLP, sparsity</th><td class="gap"></td><th colspan="${levels.length}">attention, sparsity</th></tr>
@@ -50,7 +51,7 @@ with the plan ${loss.toFixed(4)}. The last ${skipTailTokens} tokens of each prom
 ${rows.join('\n')}
 </tbody></table>
 <h2>Dense tokens at the end of the prompt</h2>
-<table><thead><tr><th>tokens</th><th>loss</th><th>FLOPs</th><th>time</th></tr></thead><tbody>${tails.join('')}</tbody></table>
+<table><thead><tr><th>tokens</th><th>loss</th><th>FLOPs</th><th>time, predicted</th></tr></thead><tbody>${tails.join('')}</tbody></table>
 ${
   times.length === 0
     ? ''
