@@ -30,8 +30,8 @@ describe('AlgorithmChoices', () => {
 
   it('takes the fastest by its best turn, and a later one only when it is clearly faster', () => {
     const turns = [
-      [5, 3, 9],
-      [4, 3.2, 2],
+      [3.5, 3, 3.8],
+      [4, 3.2, 2.8],
       [6, 8, 2.5],
     ];
     const asked: number[] = [];
@@ -46,10 +46,17 @@ describe('AlgorithmChoices', () => {
     expect(choices().of('b', ['x', 'y'], (place) => [1, 0.995][place]!)).toBe(0);
   });
 
+  it('measures what is far behind the fastest no second time', () => {
+    const calls = [0, 0, 0, 0];
+    const time = (place: number) => [2.7, 2, 2.5, 9][place]! - (calls[place]!++ === 1 ? 0.8 : 0);
+    // In the second turn x takes 1.2 and y 1.7.
+    expect(choices().of('a', ['w', 'x', 'y', 'z'], time)).toBe(1);
+    expect(calls).toEqual([1, 3, 2, 1]);
+  });
+
   it.each([0, 1, 2])('never takes one that failed in turn %i, and does not try it again', (turn) => {
     const calls = [0, 0];
-    const time = (place: number) =>
-      calls[place]!++ === turn && place === 1 ? Number.POSITIVE_INFINITY : 10 - 9 * place;
+    const time = (place: number) => (calls[place]!++ === turn && place === 1 ? Number.POSITIVE_INFINITY : 10 - place);
     expect(choices().of('a', ['slow', 'fails'], time)).toBe(0);
     expect(calls).toEqual([3, turn + 1]);
   });

@@ -12,6 +12,8 @@ import { kernelCache } from './modules.js';
 
 /** How often each proposal is measured. */
 const TURNS = 3;
+/** How much longer than the fastest one may take that is measured again: turns of one proposal differ by less. */
+const BEHIND = 1.3;
 
 export class AlgorithmChoices {
   readonly #path: string;
@@ -42,15 +44,15 @@ export class AlgorithmChoices {
     if (known !== undefined) return known;
     // In turns: the longer a GPU works, the lower its clock, and all of them should feel that alike.
     const times = new Array<number>(algorithms.length).fill(Number.POSITIVE_INFINITY);
-    const failed = new Set<number>();
+    let asked = [...algorithms.keys()];
     for (let turn = 0; turn < TURNS; turn++) {
-      for (let place = 0; place < algorithms.length; place++) {
-        if (failed.has(place)) continue;
+      for (const place of asked) {
         const ms = time(place);
         // One that fails once, in whichever turn, is not chosen.
-        if (ms === Number.POSITIVE_INFINITY) failed.add(place);
-        times[place] = failed.has(place) ? ms : Math.min(times[place]!, ms);
+        times[place] = ms === Number.POSITIVE_INFINITY || turn === 0 ? ms : Math.min(times[place]!, ms);
       }
+      const least = Math.min(...times);
+      asked = asked.filter((place) => times[place]! <= BEHIND * least && times[place] !== Number.POSITIVE_INFINITY);
     }
     // A later one must be clearly faster, so that noise does not decide.
     const best = times.reduce((best, ms, place) => (ms < 0.99 * times[best]! ? place : best), 0);

@@ -42,8 +42,12 @@ const PAUSES = [0, 20, 200, 1000];
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 /** More bytes of a GPU than a context and a display take: two processes' contexts, or one's model. */
 const TAKEN_ELSEWHERE = 3 * 2 ** 30;
-/** So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others. */
+/**
+ * So long a proposal is at work when it is timed. A training step draws all the power that a GPU may, which slows products down, some more than others.
+ * Small ones do not draw it, and there are more of them: so many times are enough.
+ */
 const TIMED_MILLISECONDS = 5;
+const TIMED_RUNS = 100;
 
 export class Gemm {
   readonly #device: Device;
@@ -282,8 +286,10 @@ export class Gemm {
             const status = this.#run(plan, place, measured, 1, beta);
             if (status !== 0) throw failure('cublasLtMatmul', status, describe(measured));
           };
+          // Not its first run, which loads it.
+          run();
           const once = Math.max(1e-3, this.#device.milliseconds(run));
-          const times = Math.ceil(TIMED_MILLISECONDS / once);
+          const times = Math.min(TIMED_RUNS, Math.ceil(TIMED_MILLISECONDS / once));
           const all = this.#device.milliseconds(() => {
             for (let n = 0; n < times; n++) run();
           });
