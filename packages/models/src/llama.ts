@@ -241,6 +241,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
       return this.#loss(batch, { ...options, plan });
     },
     listener: () => (this.#plan?.enabled ? this.#plan.listener : null),
+    parameterCount: () => this.parameterCount,
   };
 
   /**

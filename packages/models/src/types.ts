@@ -91,6 +91,8 @@ export interface RecordableLoss {
    * @returns null where a step like the next cannot be recorded at all.
    */
   key(padded: boolean): string | null;
+  /** Numbers of the frozen model, by each of which a row of a batch is multiplied; absent where it is not known. */
+  parameterCount?(): number;
   /** The batch's rows. @throws RangeError for ids without an embedding, or where nothing has a label. */
   rows(batch: PackedBatch): BatchRows;
   /** Seeds of adapters' masks, of a micro-batch's seed; always as many. */

@@ -43,6 +43,13 @@ interface Options {
 
 /** After so many watched runs with something new a step is captured all the same. */
 const MOST_NEWS = 2;
+/**
+ * Seconds that a key costs whose steps are many launches: on the H200's machine the host takes 0.12 to 0.2 for SmolLM2's, for one that it launches and its recording.
+ * Half of that, as what a device does meanwhile is a guess.
+ */
+const KEY_SECONDS = 0.06;
+/** Floating-point operations that a multiprocessor does in a second of a training step in bf16: 0.4 PFLOP/s of an H200, 0.13 of an A100. */
+const FLOPS_OF_MULTIPROCESSOR = { hopper: 3e12, before: 1.2e12 };
 /** Why a step has no graph. */
 const NO_ROOM = 'there is no room for their memory beside what is held';
 /** After so many recordings that were given up a key's steps are done by the host. */
@@ -71,6 +78,12 @@ export class CudaStepRecorder {
   get counts() {
     const live = [...this.#slots.values()].filter(({ graph }) => graph !== null).length;
     return { ...this.#counts, live };
+  }
+
+  /** As `StepRecorder.keyFlops`. */
+  get keyFlops(): number {
+    const { capability, multiprocessors } = this.#backend.device.info;
+    return KEY_SECONDS * multiprocessors * FLOPS_OF_MULTIPROCESSOR[capability[0] >= 9 ? 'hopper' : 'before'];
   }
 
   /** As `StepRecorder.run`. */

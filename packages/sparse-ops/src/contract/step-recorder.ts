@@ -50,6 +50,11 @@ export interface StepRecorder {
     wanted?: number,
   ): tf.Tensor[];
   readonly counts: StepRecorderCounts;
+  /**
+   * What one more key costs, as so many floating-point operations as the device does meanwhile: its steps that the host launches, and its recording. Whoever
+   * chooses the keys weighs it against what fewer keys cost. Absent where it is not known.
+   */
+  readonly keyFlops?: number;
   /** Gives back all recordings and their memory. */
   dispose(): void;
 }

@@ -83,6 +83,38 @@ describe('StepShapes', () => {
     for (const each of sizes) expect(shapes.of(each)).toEqual(each);
   });
 
+  it('has fewer shapes where a shape is worth more than the padding that it spares, never at the price of much padding', () => {
+    const paddedBy = (shapes: StepShapes) => {
+      let [rows, padded] = [0, 0];
+      for (const each of many) {
+        const shape = shapes.of(each);
+        rows += each.denseRows + each.sparseRows;
+        padded += shape.denseRows + shape.sparseRows - each.denseRows - each.sparseRows;
+      }
+      return padded / rows;
+    };
+    const [eight, worthless, fewer, fewest] = [0, 1, 8000, 1e9].map((worth) => new StepShapes(many, 8, true, worth));
+    expect(worthless!.all).toEqual(eight!.all);
+    expect(fewer!.all.length).toBeLessThan(8);
+    expect(fewer!.all.length).toBeGreaterThan(fewest!.all.length);
+    // Each shape less was worth it.
+    expect(paddedBy(fewer!)).toBeLessThan(paddedBy(eight!) + ((8 - fewer!.all.length) * 8000) / (400 * many.length));
+    expect(fewest!.all.length).toBeGreaterThan(1);
+    expect(paddedBy(fewest!)).toBeLessThan(0.3);
+    for (const each of many) for (const shapes of [fewer!, fewest!]) expect(shapes.all).toContainEqual(shapes.of(each));
+  });
+
+  it('joins sizes that repeat where that is worth it, and pads them then', () => {
+    const sizes = [size(10, 300), size(12, 301), size(300, 900)];
+    const shapes = new StepShapes([...sizes, ...sizes], 8, true, 200);
+    expect(shapes.all).toHaveLength(2);
+    const [small, other, large] = sizes.map((each) => shapes.of(each));
+    expect(small).toEqual(other);
+    expect(small).toMatchObject({ denseRows: 16, sparseRows: 304 });
+    expect(small!.sequences).toBeGreaterThan(8);
+    expect(large).toMatchObject({ denseRows: 304, sparseRows: 912 });
+  });
+
   it('has sequences for padding where micro-batches of a step differ, though every step is of the same size', () => {
     const step = joinSizes([size(10, 33), size(7, 30)]);
     const shape = new StepShapes([step, step], 8).of(step);

@@ -32,6 +32,8 @@ const MULTIPLE = 16;
 const UNFORESEEN = 64;
 /** How much more than the largest size of some steps one of the others may take, which then has a shape all the same. */
 const MARGIN = 1.25;
+/** Share of all rows that one shape less may cost in padding. */
+const MOST_PADDING = 0.04;
 /** Sizes that are compared with each other. */
 const MOST_SIZES = 128;
 
@@ -108,8 +110,14 @@ interface Group {
   readonly count: number;
 }
 
-/** The two whose common size costs the fewest rows become one. */
-function joinCheapest(groups: readonly Group[]): Group[] {
+interface Joining {
+  /** Rows of padding that it adds, of all steps. */
+  readonly cost: number;
+  readonly groups: Group[];
+}
+
+/** The two whose common size costs the fewest rows become one. @param groups two or more. */
+function joinCheapest(groups: readonly Group[]): Joining {
   let best = { cost: Number.POSITIVE_INFINITY, a: 0, b: 1 };
   for (let a = 0; a < groups.length; a++) {
     for (let b = a + 1; b < groups.length; b++) {
@@ -121,7 +129,26 @@ function joinCheapest(groups: readonly Group[]): Group[] {
   }
   const [first, second] = [groups[best.a]!, groups[best.b]!];
   const joined = { size: joinSizes([first.size, second.size]), count: first.count + second.count };
-  return [...groups.filter((_, n) => n !== best.a && n !== best.b), joined];
+  return { cost: best.cost, groups: [...groups.filter((_, n) => n !== best.a && n !== best.b), joined] };
+}
+
+const totalOf = (groups: readonly Group[]): number =>
+  groups.reduce((sum, { size, count }) => sum + count * rowsOf(size), 0);
+
+/** At most `most` groups, and fewer where one less costs fewer rows than `limit`. */
+function grouped(sizes: readonly BatchSize[], most: number, limit: number): Group[] {
+  let groups: Group[] = [];
+  let multiple = MULTIPLE;
+  do {
+    groups = counted(sizes.map((size) => roundedUp(size, multiple)));
+    multiple *= 2;
+  } while (groups.length > Math.max(most, MOST_SIZES));
+  while (groups.length > 1) {
+    const { cost, groups: joined } = joinCheapest(groups);
+    if (groups.length <= most && cost >= limit) break;
+    groups = joined;
+  }
+  return groups;
 }
 
 /** The shapes of a run. */
@@ -130,22 +157,21 @@ export class StepShapes {
   /** Whether every batch has one of the sizes, so that nothing is padded. */
   readonly #exact: boolean;
 
-  /** @param sizes of the batches to come. @param most shapes. @param isAll whether there will be no others. */
-  constructor(sizes: readonly BatchSize[], most: number, isAll = true) {
-    let groups: Group[] = counted(sizes);
-    this.#exact = groups.length <= most;
+  /**
+   * @param sizes of the batches to come. @param most shapes. @param isAll whether there will be no others.
+   * @param worth rows of padding that are added to have one shape less, as each has to be recorded; but never much of all rows, as it is a guess.
+   */
+  constructor(sizes: readonly BatchSize[], most: number, isAll = true, worth = 0) {
+    const all: Group[] = counted(sizes);
+    const limit = Math.min(worth, MOST_PADDING * totalOf(all));
+    const pays = (groups: readonly Group[]) => groups.length > 1 && joinCheapest(groups).cost < limit;
+    this.#exact = all.length <= most && !pays(all);
     // The longest batches of a run come when they come: one shape is for them, which is recorded if it is wanted.
     const beyond = this.#exact || isAll ? [] : [withMargin(joinSizes(sizes))];
-    most -= beyond.length;
-    for (
-      let multiple = MULTIPLE;
-      groups.length > most && (multiple === MULTIPLE || groups.length > MOST_SIZES);
-      multiple *= 2
-    ) {
-      groups = counted(sizes.map((size) => roundedUp(size, multiple)));
-    }
-    while (groups.length > most) groups = joinCheapest(groups);
-    this.#sizes = [...groups.map(({ size }) => size), ...beyond];
+    this.#sizes = [
+      ...(this.#exact ? all : grouped(sizes, most - beyond.length, limit)).map(({ size }) => size),
+      ...beyond,
+    ];
   }
 
   get all(): readonly StepShape[] {

@@ -12,6 +12,8 @@ const MOST_STEPS = 400;
 export interface PlannedSizes {
   readonly sizes: readonly BatchSize[];
   readonly isAll: boolean;
+  /** Of the run; by default as many as there are sizes. */
+  readonly steps?: number;
 }
 
 /**
@@ -33,5 +35,5 @@ export function plannedSizes(
     // A rank has no part in a step of fewer micro-batches than ranks.
     if (batches.length > 0) sizes.push(joinSizes(batches.map(({ layout, rows }) => sizeOf(layout, rows))));
   }
-  return { sizes, isAll: end === plan.maxSteps };
+  return { sizes, isAll: end === plan.maxSteps, steps: plan.maxSteps };
 }

@@ -40,6 +40,18 @@ export interface StepResult {
   readonly gradientNorm: tf.Scalar;
 }
 
+/** Floating-point operations of a row and a frozen number: forward, and the gradient of what came in. */
+const FLOPS_OF_WEIGHT = 4;
+
+/**
+ * Rows that the device could do in the time that one more shape costs, of as many steps as are looked at: a run of a few hundred steps of a small model has
+ * fewer shapes and more padding than a long one, or a large model's.
+ */
+function worthOfShape({ keyFlops = 0 }: StepRecorder, loss: RecordableLoss, looked: number, steps: number): number {
+  const parameters = loss.parameterCount?.() ?? 0;
+  return parameters > 0 && steps > 0 ? (keyFlops / (FLOPS_OF_WEIGHT * parameters)) * (looked / steps) : 0;
+}
+
 export class RecordedSteps {
   readonly recorder: StepRecorder;
   readonly #model: TrainableModel;
@@ -88,8 +100,8 @@ export class RecordedSteps {
     const graphs = model.sparsity ? 2 * MOST_GRAPHS : MOST_GRAPHS;
     const recorder = createStepRecorder({ graphs, ...(notify && { notify }) });
     if (!recorder) return null;
-    const { sizes: known, isAll } = sizes();
-    const shapes = new StepShapes(known, MOST_GRAPHS, isAll);
+    const { sizes: known, isAll, steps = known.length } = sizes();
+    const shapes = new StepShapes(known, MOST_GRAPHS, isAll, worthOfShape(recorder, recordable, known.length, steps));
     return new RecordedSteps(recorder, model, recordable, optimizer, rules, shapes, ranks);
   }
 
