@@ -80,8 +80,12 @@ function recording(how: 'graphs' | 'host' | 'none'): void {
   seen = null;
   vi.spyOn(cuda(), 'recordSteps').mockImplementation((options) => {
     if (how === 'none') return null;
-    if (how === 'graphs') seen = made(options) as unknown as StepRecorder;
+    const recorder = made(options) as unknown as StepRecorder;
+    if (how === 'graphs') seen = recorder;
+    else recorder.dispose();
     const byHost = {
+      // By it the trainer chooses the shapes, which are to be the same.
+      keyFlops: recorder.keyFlops,
       run: (_key: string, inputs: object, work: (inputs: object) => tf.Tensor[], _: object, wanted = 1e9) => {
         const made = work(inputs);
         tf.dispose(made.slice(wanted));
