@@ -110,6 +110,13 @@ interface Group {
   readonly count: number;
 }
 
+/** `rowsOf` what both have room in, without making it: it is asked for all pairs. */
+const rowsOfBoth = (a: BatchSize, b: BatchSize): number =>
+  Math.max(a.denseRows, b.denseRows) +
+  Math.max(a.sparseRows, b.sparseRows) +
+  Math.max(a.denseLossRows, b.denseLossRows) +
+  Math.max(a.sparseLossRows, b.sparseLossRows);
+
 interface Joining {
   /** Rows of padding that it adds, of all steps. */
   readonly cost: number;
@@ -122,7 +129,7 @@ function joinCheapest(groups: readonly Group[]): Joining {
   for (let a = 0; a < groups.length; a++) {
     for (let b = a + 1; b < groups.length; b++) {
       const [first, second] = [groups[a]!, groups[b]!];
-      const rows = rowsOf(joinSizes([first.size, second.size]));
+      const rows = rowsOfBoth(first.size, second.size);
       const cost = first.count * (rows - rowsOf(first.size)) + second.count * (rows - rowsOf(second.size));
       if (cost < best.cost) best = { cost, a, b };
     }
