@@ -2,9 +2,6 @@
 /**
  * @file tfjs's WebGPU backend with what these kernels need: dispatches of their own in its stream of commands, buffers that are given back, and
  * errors that are thrown instead of lost.
- *
- * WebGPU reports mistakes and lack of memory some time later, to whoever listens; tfjs does not, and goes on with zeros. Here the first of
- * them is thrown by the next kernel or read.
  */
 
 import type { FrozenType, StepRecorder, StepRecorderOptions, StoringBackend } from '@spft/sparse-ops';
@@ -23,12 +20,10 @@ import { type HalfType, Halves } from './halves.js';
 import { checkInternals, internalsOf } from './internals.js';
 import { type Constants, type Pipeline, Pipelines } from './pipelines.js';
 import { type ProfileEntry, Profiler } from './profiler.js';
+import { ReportedErrors } from './reported-errors.js';
 
 /** Dispatches between submissions: each submission costs, and the GPU has nothing to do before the first. */
 export const BATCH = 64;
-
-/** How long a read that was given up waits for the reason. */
-const LOST_MS = 500;
 
 /** A tensor, a list of whole numbers that does not change, an input of a recorded step, or a buffer. */
 export type Binding = tf.TensorInfo | Int32Array | Float32Array | GPUBuffer;
@@ -45,7 +40,7 @@ export class SpftWebGPUBackend extends WebGPUBackend implements StoringBackend {
   readonly unused: readonly [GPUBuffer, GPUBuffer];
   readonly #pipelines: Pipelines;
   readonly #bindGroups: BindGroups;
-  #problem: WebGPUError | null = null;
+  readonly #reported: ReportedErrors;
   #disposed = false;
   #profiler: Profiler | null = null;
   #observation: Observation | null = null;
@@ -69,37 +64,12 @@ export class SpftWebGPUBackend extends WebGPUBackend implements StoringBackend {
     this.unused = [word(), word()];
     this.#pipelines = new Pipelines(device);
     this.#bindGroups = new BindGroups(device, this.#arena.params);
-    device.addEventListener('uncapturederror', (event) => this.#note((event as GPUUncapturedErrorEvent).error));
-    device.lost.then(({ reason, message }) => {
-      if (this.#disposed) return;
-      this.#problem = new WebGPUError(
-        'lost',
-        `the GPU's device was lost (${reason || 'unknown'}: ${message}), and with it all tensors; begin again from the last checkpoint, ` +
-          'with a smaller batch if the GPU ran out of memory or time',
-      );
-    });
+    this.#reported = new ReportedErrors(device);
   }
 
   /** @throws WebGPUError of what WebGPU has reported since the last call. A lost device is reported each time. */
   check(): void {
-    const problem = this.#problem;
-    if (problem === null) return;
-    if (problem.problem !== 'lost') this.#problem = null;
-    throw problem;
-  }
-
-  #note(error: GPUError): void {
-    const short = error.message.split('\n')[0];
-    const isMemory = error.constructor.name === 'GPUOutOfMemoryError';
-    this.#problem ??= isMemory
-      ? new WebGPUError(
-          'out-of-memory',
-          `the GPU has too little memory: ${short}; take shorter or fewer sequences a batch`,
-        )
-      : new WebGPUError(
-          'validation',
-          `WebGPU refused a command, and what was computed since is worthless: ${error.message}`,
-        );
+    this.#reported.check();
   }
 
   /** Whether a frozen tensor that a file has in this type lies here in 16 bits; else it is float32. */
@@ -348,22 +318,10 @@ export class SpftWebGPUBackend extends WebGPUBackend implements StoringBackend {
       const plain = this.halves.float32Of(dataId, data.shape);
       return this.read(plain.dataId).finally(() => this.disposeData(plain.dataId));
     }
-    const values = await super.read(dataId).catch((cause: unknown) => this.#throwLost(cause));
+    const values = await super.read(dataId).catch((cause: unknown) => this.#reported.throwLost(cause));
     this.#forgetRead(dataId);
     this.check();
     return values;
-  }
-
-  /** A buffer that cannot be mapped went with its device, which says so a little later, or never where the GPU's process ended. */
-  async #throwLost(cause: unknown): Promise<never> {
-    if (!(cause instanceof Error) || !/^(Abort|Operation)Error$/.test(cause.name)) throw cause;
-    await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
-    this.check();
-    throw new WebGPUError(
-      'lost',
-      `the GPU's device was lost (${cause.message}), and with it all tensors; begin again from the last checkpoint`,
-      { cause },
-    );
   }
 
   override readSync(dataId: object): tf.BackendValues {
@@ -400,6 +358,7 @@ export class SpftWebGPUBackend extends WebGPUBackend implements StoringBackend {
   override dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#reported.end();
     super.dispose();
     this.#arena.dispose();
     this.device.destroy();
