@@ -2,7 +2,14 @@
  * @file Samples that are not all there yet: a trainer asks for each when its batch comes, so that a short run of a large data set tokenises
  * what it sees and no more.
  */
-import { countLabels, type PreparedSample, type Sample } from './samples.js';
+import {
+  countLabels,
+  type PreparedSample,
+  prepareSamples,
+  type Sample,
+  type SampleRules,
+  samplesDigest,
+} from './samples.js';
 
 /** Samples by their number. The same number always gives the same sample. */
 export interface SampleSource {
@@ -15,6 +22,18 @@ export interface SampleSource {
 
 export function isSampleSource(samples: readonly Sample[] | SampleSource): samples is SampleSource {
   return 'sample' in samples;
+}
+
+/** All samples checked and cut at once; `notify` is told what was done to them. */
+export function preparedSource(
+  samples: readonly Sample[],
+  rules: SampleRules,
+  notify: (message: string) => void,
+): SampleSource {
+  const { samples: prepared, truncated, skipped } = prepareSamples(samples, rules);
+  if (truncated > 0) notify(`${truncated} samples are longer than ${rules.maxLength} tokens and were truncated`);
+  if (skipped > 0) notify(`${skipped} of ${samples.length} samples were left out`);
+  return { length: prepared.length, digest: samplesDigest(prepared), sample: (index) => prepared[index]! };
 }
 
 /** What came of the samples that were asked for. */

@@ -5,14 +5,14 @@
  * Accumulated micro-batches are normalised by the labelled tokens of the whole step, so they equal one large batch.
  */
 import type { DenseTokens } from '../batch/collate.js';
-import { isSampleSource, type SampleSource } from '../batch/sample-source.js';
-import { type PreparedSample, prepareSamples, type Sample, type SampleRules, samplesDigest } from '../batch/samples.js';
+import { isSampleSource, preparedSource, type SampleSource } from '../batch/sample-source.js';
+import { type PreparedSample, prepareSamples } from '../batch/samples.js';
 import { betterMetric } from '../checkpoint/best-metric.js';
 import type { DataIdentity } from '../checkpoint/checkpoint.js';
 import { requireFiniteVariables } from '../checkpoint/finite.js';
 import { CheckpointKeeper, type KeptParts } from '../checkpoint/keeper.js';
 import { sharedStore } from '../checkpoint/shared-store.js';
-import { NonFiniteError, TrainerError } from '../errors.js';
+import { NonFiniteError } from '../errors.js';
 import { evaluateLoss } from '../evaluation/evaluate-loss.js';
 import { ProgressCallback } from '../record/progress.js';
 import { StepRecord } from '../record/step-record.js';
@@ -21,6 +21,7 @@ import { DefaultFlowCallback } from './flow-callback.js';
 import { readsAreFree } from './host-reads.js';
 import { createOptimizer, type Optimizer } from './optimizer.js';
 import { broadcastJson, type Ranks } from './ranks.js';
+import { checkOptions, checkRanks } from './run-checks.js';
 import { epochSteps, planRun, type RunPlan } from './run-plan.js';
 import { learningRateFactor, type Schedule, scheduleParameters, warmupSteps } from './schedule.js';
 import { SpftCallback } from './spft-callback.js';
@@ -69,14 +70,15 @@ export class Trainer {
 
     const { modelMaxLength: maxLength, saveTotalLimit: limit } = args;
     const rules = { maxLength, vocabSize: model.vocabSize, longSamples, unlabelledSamples };
-    this.#samples = isSampleSource(options.samples) ? options.samples : this.#prepared(options.samples, rules);
+    const { samples } = options;
+    this.#samples = isSampleSource(samples) ? samples : preparedSource(samples, rules, this.#notify);
     this.#evalSamples = options.evalSamples ? prepareSamples(options.evalSamples, rules).samples : null;
     const microBatches = options.microBatches ?? args.gradientAccumulationSteps * (ranks?.size ?? 1);
     this.plan = planRun(this.#samples.length, { ...args, gradientAccumulationSteps: microBatches });
-    this.#checkRanks(microBatches);
+    checkRanks(this.plan, ranks?.size ?? 1, microBatches, this.#notify);
     const { maxSteps, epochs } = this.plan;
     this.args = { ...args, ...stepsOf(args, maxSteps) };
-    this.#checkOptions();
+    checkOptions(options, this.args, this.#evalSamples !== null);
     this.schedule = {
       name: this.args.lrSchedulerType,
       totalSteps: maxSteps,
@@ -114,49 +116,6 @@ export class Trainer {
       ...(sparsity && !steered ? [new SpftCallback(sparsity)] : []),
       ...callbacks,
     ];
-  }
-
-  /** All samples checked and cut, with what was done to them said. */
-  #prepared(samples: readonly Sample[], rules: SampleRules): SampleSource {
-    const { samples: prepared, truncated, skipped } = prepareSamples(samples, rules);
-    if (truncated > 0)
-      this.#notify(`${truncated} samples are longer than ${rules.maxLength} tokens and were truncated`);
-    if (skipped > 0) this.#notify(`${skipped} of ${samples.length} samples were left out`);
-    return { length: prepared.length, digest: samplesDigest(prepared), sample: (index) => prepared[index]! };
-  }
-
-  /** Whether there is work for every rank. */
-  #checkRanks(microBatches: number): void {
-    const { size } = this.#ranks ?? { size: 1 };
-    const { batchesPerEpoch, batchSize, samples } = this.plan;
-    if (size > batchesPerEpoch) {
-      throw new TrainerError(
-        'options',
-        `${size} ranks, but ${samples} samples are only ${batchesPerEpoch} batches of ${batchSize}: some ranks would never have one; start at most ${batchesPerEpoch} ranks, or make per_device_train_batch_size smaller`,
-      );
-    }
-    if (size > microBatches) {
-      this.#notify(
-        `a step has ${microBatches} micro-batches for ${size} ranks, of which ${size - microBatches} have none: more accumulation, or fewer ranks, would use all`,
-      );
-    }
-  }
-
-  #checkOptions(): void {
-    const { evaluator, checkpoints } = this.#options;
-    const { evalStrategy, evalOnStart, loadBestModelAtEnd, resumeFromCheckpoint } = this.args;
-    if ((evalStrategy !== 'no' || evalOnStart) && !this.#evalSamples && !evaluator) {
-      throw new TrainerError(
-        'options',
-        `${evalOnStart ? 'eval_on_start is true' : `eval_strategy is ${evalStrategy}`}: give evalSamples or an evaluator, or set it to ${evalOnStart ? 'false' : 'no'}`,
-      );
-    }
-    if ((loadBestModelAtEnd || resumeFromCheckpoint) && !checkpoints) {
-      throw new TrainerError(
-        'options',
-        'load_best_model_at_end and resume_from_checkpoint need a place for checkpoints',
-      );
-    }
   }
 
   /**
