@@ -13,12 +13,10 @@ import {
   type EmbeddingLayers,
   type LinearAdapter,
 } from '@spft/peft';
-import { gatherRows, type HeadLayout, type OnTopOptions, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
-import { constant, isRecording } from '@spft/sparse-ops/internals';
+import { gatherRows, type HeadLayout, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
+import { constant } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { withPacked } from './bitsandbytes.js';
-import { checkpoint } from './checkpoint.js';
-import type { DecoderLayer, LayerHalf } from './decoder-layer.js';
 import { EMBEDDING, Embeddings, HEAD } from './embedding-layers.js';
 import { embeddingNoise } from './embedding-noise.js';
 import { frozenNumbers } from './frozen-numbers.js';
@@ -28,6 +26,7 @@ import type { LlamaConfig } from './llama-config.js';
 import type { LoadOptions } from './load-options.js';
 import { type LlamaBody, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
+import { runLayer } from './run-layer.js';
 import { deriveSeed } from './seed.js';
 import type { KeysValuesListener, OutputRows, Step } from './step.js';
 import { aliased, listed, resolveTying } from './tied-head.js';
@@ -327,7 +326,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     const layout = rows.scoreRows ? { ...packed, scoreRows: rows.scoreRows } : packed;
     return tf.tidy(() => {
       const step = this.#step(layout, options);
-      return this.#layer(this.parts.layers[layer]!, x, step, null, options.gradientCheckpointing ?? false);
+      return runLayer(this.parts.layers[layer]!, x, step, null, options.gradientCheckpointing);
     });
   }
 
@@ -365,33 +364,9 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     if (layers.length === 0) return outputRows ? gatherRows(x, outputRows.rows) : x;
     for (const [n, layer] of layers.entries()) {
       const ofThis = n === layers.length - 1 ? outputRows : null;
-      x = this.#layer(layer, x, step, ofThis, options.gradientCheckpointing ?? false);
+      x = runLayer(layer, x, step, ofThis, options.gradientCheckpointing);
     }
     return x;
-  }
-
-  #layer(
-    layer: DecoderLayer,
-    x: tf.Tensor2D,
-    step: Step,
-    outputRows: OutputRows | null,
-    checkpointing: boolean,
-  ): tf.Tensor2D {
-    // The scope ends what neither the result nor a gradient needs, layer by layer and not at the end of the forward.
-    if (!checkpointing || !isRecording()) return tf.tidy(() => layer.forward(x, step, outputRows));
-    return layer.halves(step, outputRows).reduce((x, half) => this.#checkpointed(half, x, step), x);
-  }
-
-  /** With an input for each half of a layer, the last product of either is not made again: a third of a forward, for [T, H] more of each layer. */
-  #checkpointed(half: LayerHalf, x: tf.Tensor2D, step: Step): tf.Tensor2D {
-    const { outputRows } = half;
-    const run =
-      (plan: SparsityPlan | null, options?: OnTopOptions) =>
-      (input: tf.Tensor2D, [cos, sin, rows]: readonly [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D?]) =>
-        half.forward(input, { ...step, cos, sin, plan }, rows ? { rows, dense: outputRows!.dense } : null, options);
-    const quiet = step.plan && { ...step.plan, listener: null };
-    const constants = outputRows ? ([step.cos, step.sin, outputRows.rows] as const) : ([step.cos, step.sin] as const);
-    return checkpoint(run(step.plan), x, constants, half.variables, run(quiet, { withOutput: false }));
   }
 
   #linear(name: string): LinearLayer {
