@@ -194,6 +194,9 @@ describe('SpftConfig of the hub layout', () => {
     expect(messageOf(() => SpftConfig.fromText(text, 'config.json', { hubMode: 'o3' }))).toBe(
       'config.json:4: modes: has no mode "o3"; did you mean o1? Allowed: o1, o2',
     );
+    expect(messageOf(() => SpftConfig.fromText('sparsity:\n  layers.0.mlp: 0.5', 's.yaml', { hubMode: 'o2' }))).toBe(
+      's.yaml: mode "o2" is asked for (sparsity_mode), and this file has no modes to choose from; leave it out',
+    );
     const wrong = { ...hub, predictor_rnk: 3, modes: { o1: { layer_sparsity: { 'model.layers.0.mlp': 2 } }, o2: {} } };
     const message = messageOf(() => SpftConfig.fromText(JSON.stringify(wrong, null, 1), 'config.json'));
     expect(message).toContain('predictor_rnk: there is no such key; did you mean predictor_rank?');

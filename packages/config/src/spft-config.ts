@@ -28,7 +28,7 @@ export interface SpftConfigOptions {
   readonly train?: TrainConfig;
   /** Names of the keys of `train` that were given as flags, in any spelling: those win over the file. */
   readonly flags?: Iterable<string>;
-  /** Which mode of a hub layout; `o1` if not given. */
+  /** Which mode of a hub layout; `o1` if not given. An error with a file that has none. */
   readonly hubMode?: string;
   /** Directory of the file: where a hub layout has its predictors. */
   readonly directory?: string;
@@ -100,8 +100,8 @@ function build(parsed: ParsedText, options: SpftConfigOptions): SpftConfig {
 }
 
 /** Either layout as keys of a sparsity file. */
-function readLayout({ value, source, problems }: ParsedText, { hubMode = 'o1' }: SpftConfigOptions) {
-  if (isHubLayout(value)) return { ...readHubLayout(value, hubMode, source, problems), problems: [] };
+function readLayout({ value, source, problems }: ParsedText, { hubMode }: SpftConfigOptions) {
+  if (isHubLayout(value)) return { ...readHubLayout(value, hubMode ?? 'o1', source, problems), problems: [] };
   const keys: Record<string, unknown> = {};
   for (const [name, written] of Object.entries(value)) {
     const spec = specOf(name);
@@ -110,6 +110,10 @@ function readLayout({ value, source, problems }: ParsedText, { hubMode = 'o1' }:
     Object.defineProperty(keys, name, { value: read, enumerable: true });
   }
   const wrong = [...problems, ...validate('sparsity', keys, source)];
+  if (hubMode !== undefined) {
+    const message = `mode "${hubMode}" is asked for (sparsity_mode), and this file has no modes to choose from; leave it out`;
+    wrong.push({ file: source.file, line: null, path: [], message });
+  }
   if (wrong.length > 0) throw new ConfigError(wrong);
   return { keys, layersAt: ['sparsity'], baseModel: null, path: null, problems: [] };
 }

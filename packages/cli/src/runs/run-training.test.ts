@@ -228,6 +228,19 @@ describe('spft train, given what it cannot use', () => {
     expect(await json('rows.json')).toMatchObject({ samples: 10, skippedRows: 2 });
   });
 
+  it('rows without a response: says how many, as a column that was not found leaves', async () => {
+    const rows = [
+      { instruction: 'a', output: '' },
+      { instruction: 'b', output: ' ' },
+      { instruction: 'c', output: 'd' },
+    ];
+    await writeFile(at.path('unanswered.json'), JSON.stringify(rows));
+    const argv = [...train('unanswered', '--max_steps', '1'), '--dataset', at.path('unanswered.json')];
+    expect((await works(argv)).stderr).toMatch(
+      /warning: 2 of 3 rows have an empty response, and teach to end at once; the first: .*unanswered\.json:1/,
+    );
+  });
+
   it('a directory with another run: leaves it alone', async () => {
     await works(train('taken', '--max_steps', '1'));
     expect(await fails(train('taken'))).toMatch(

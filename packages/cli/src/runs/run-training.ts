@@ -120,8 +120,9 @@ async function train(
     notify: (message) => output.note(message),
     signal: interruption.signal,
   });
-  for (const note of runNotes(config, spft, trainer.plan.maxSteps)) output.warn(note);
   const flopsShare = runFlopsShare({ model: opened.model, spft, peft }, samples.source, trainer);
+  const planned = { config, validation: request.validation, spft, maxSteps: trainer.plan.maxSteps, flopsShare };
+  for (const note of runNotes(planned)) output.warn(note);
   const resumes = goesOnWith(directory, config.resumeFromCheckpoint);
   const plan = { resumes, mayBegin: config.resumeFromCheckpoint === 'auto', overwrite: request.overwrite ?? false };
   return writes ? inDirectory(directory, checkpoints, plan, carryOut) : carryOut();

@@ -5,10 +5,13 @@ import type { Tokenizer } from '@spft/models';
 import { type DataRecord, type SampleSource, splitDataset } from '@spft/trainer';
 import {
   at,
+  isCompletion,
   isConversation,
+  isInstruction,
   type LazyCounts,
   LazySamples,
   parseColumnMap,
+  responseOf,
   type TemplateChoice,
 } from '@spft/trainer/internals';
 import { loadDataset, parseHubDataset, type TokenizedDataset, tokenizeDataset } from '@spft/trainer/node';
@@ -90,11 +93,22 @@ export async function readRecords(
     if (first) {
       output.warn(`${badRows.length} rows were skipped; the first: ${first.file}:${first.line}: ${first.problem}`);
     }
+    const empty = records.filter(isUnanswered);
+    if (empty.length > 0) {
+      const where = empty[0]!.source ? `; the first: ${at(empty[0]!.source)}` : '';
+      output.warn(`${empty.length} of ${records.length} rows have an empty response, and teach to end at once${where}`);
+    }
     return { records, badRows: badRows.length };
   } catch (error) {
     status.fail();
     throw error;
   }
+}
+
+/** Whether nothing follows the prompt. */
+function isUnanswered(record: DataRecord): boolean {
+  if (isInstruction(record)) return responseOf(record).trim() === '';
+  return isCompletion(record) && record.completion.trim() === '';
 }
 
 /**

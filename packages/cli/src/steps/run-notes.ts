@@ -6,12 +6,29 @@ import { warmupSteps } from '@spft/trainer/internals';
 /** What an `SpftModel` says of itself. */
 interface ScheduledSparsity {
   readonly config: SparsitySchedule;
+  readonly plan: { readonly estimator: { readonly applies: 'gather' | 'mask' } };
   summary(): readonly LayerSummary[];
 }
 
-/** @param maxSteps optimizer steps of the run. */
-export function runNotes(config: TrainConfig, spft: ScheduledSparsity | null, maxSteps: number): string[] {
-  return [...learningNotes(config, maxSteps), ...(spft ? sparseNotes(spft, maxSteps) : [])];
+/** What came of what was asked for. */
+export interface PlannedRun {
+  readonly config: TrainConfig;
+  /** Held-out samples, as they were asked for. */
+  readonly validation?: string | undefined;
+  readonly spft: ScheduledSparsity | null;
+  /** Optimizer steps. */
+  readonly maxSteps: number;
+  /** Arithmetic relative to a dense run's. */
+  readonly flopsShare: number;
+}
+
+export function runNotes(run: PlannedRun): string[] {
+  const { config, validation, spft, maxSteps } = run;
+  const unused =
+    validation !== undefined && config.evalStrategy === 'no' && !config.evalOnStart
+      ? [`validation ${validation} is kept out of training and never evaluated, as eval_strategy is no`]
+      : [];
+  return [...unused, ...learningNotes(config, maxSteps), ...(spft ? sparseNotes(spft, run) : [])];
 }
 
 function* learningNotes(config: TrainConfig, maxSteps: number): Generator<string> {
@@ -25,12 +42,14 @@ function* learningNotes(config: TrainConfig, maxSteps: number): Generator<string
   yield `the learning rate rises over ${warmup} steps of a run of ${maxSteps}, so it ends at ${share.toPrecision(2)} % of learning_rate; give fewer warmup_steps`;
 }
 
-function* sparseNotes(spft: ScheduledSparsity, maxSteps: number): Generator<string> {
+function* sparseNotes(spft: ScheduledSparsity, { maxSteps, flopsShare }: PlannedRun): Generator<string> {
   const isDense = ({ kept, total }: { readonly kept: number; readonly total: number }) => kept === total;
   if (spft.summary().every(({ mlp, selfAttn }) => isDense(mlp) && isDense(selfAttn))) {
     yield 'the sparsity file leaves all channels of every layer, so every step is dense';
   } else if (sparseShareOfSteps(spft.config, maxSteps) === 0) {
     const { startStep, endStep, denseEvery = 0 } = spft.config;
     yield `no step of the ${maxSteps} is sparse: start_step is ${startStep}, end_step ${endStep}${denseEvery > 0 ? `, dense_every ${denseEvery}` : ''} (up to 1 a share of the run)`;
+  } else if (spft.plan.estimator.applies === 'gather' && flopsShare >= 1) {
+    yield 'sparsity saves no arithmetic in this run: (nearly) all tokens of the data are dense (skip_output_tokens, skip_sink_tokens, skip_tail_tokens)';
   }
 }
