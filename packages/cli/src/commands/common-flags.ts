@@ -17,3 +17,8 @@ export const REVISION_FLAG: FlagSpec = {
   value: '<name>',
   description: 'branch, tag or commit of the model on the hub',
 };
+
+export const OVERWRITE_FLAG: FlagSpec = {
+  name: 'overwrite_output_dir',
+  description: 'replace an earlier run in output_dir',
+};

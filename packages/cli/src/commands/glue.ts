@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { addFlags, positiveInteger } from '../flags.js';
 import type { GlueFlags } from '../runs/run-glue.js';
 import type { AddCommand } from './add-command.js';
-import { REVISION_FLAG } from './common-flags.js';
+import { OVERWRITE_FLAG, REVISION_FLAG } from './common-flags.js';
 import { addTrainingKeys, splitFlags } from './train.js';
 
 export const addGlueCommand: AddCommand = (program, context) => {
@@ -35,6 +35,7 @@ export const addGlueCommand: AddCommand = (program, context) => {
     },
     { name: 'config', value: '<file>', description: 'training file (configs/train); flags override it' },
     { name: 'sparsity_mode', value: '<o1|o2>', description: 'mode of a sparsity config in the hub layout' },
+    OVERWRITE_FLAG,
     REVISION_FLAG,
     { name: 'json', value: '<file>', description: 'write the summary as JSON; - for stdout' },
   ]);

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { addFlag, addFlags, type FlagSpec, positiveInteger } from '../flags.js';
 import type { TrainFlags } from '../runs/run-train.js';
 import type { AddCommand } from './add-command.js';
-import { REVISION_FLAG } from './common-flags.js';
+import { OVERWRITE_FLAG, REVISION_FLAG } from './common-flags.js';
 
 /** Where a group of keys begins in the table, and its title. */
 const GROUPS: Readonly<Partial<Record<TrainKey, string>>> = {
@@ -54,7 +54,7 @@ export const addTrainCommand: AddCommand = (program, context) => {
       name: 'save_merged',
       description: 'also write base and adapter as one model to merged/ in output_dir (--dataset wizardlm does)',
     },
-    { name: 'overwrite_output_dir', description: 'replace an earlier run in output_dir' },
+    OVERWRITE_FLAG,
     REVISION_FLAG,
     {
       name: 'dry_run',

@@ -27,6 +27,8 @@ describe('spft generate', () => {
     const [a, b, c] = [await draw('1'), await draw('1'), await draw('2')];
     expect(a.stdout).toBe(b.stdout);
     expect(a.stdout).not.toBe(c.stdout);
+    const greedy = await works(generate('--prompt', 'Max', '--temperature', '0', '--top_p', '0.5'));
+    expect(greedy.stderr).toContain('top_p and top_k have no effect: at temperature 0');
   });
 
   it('puts a template around the prompt, and chats by the template of the model', async () => {

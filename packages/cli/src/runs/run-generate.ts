@@ -73,6 +73,8 @@ class Writer {
     const { temperature, topP, topK, seed = 0, maxNewTokens = 256 } = request;
     this.#tokenizer = opened.tokenizer;
     const doSample = temperature === undefined ? topP !== undefined || topK !== undefined : temperature > 0;
+    if (!doSample && (topP !== undefined || topK !== undefined))
+      output.warn('top_p and top_k have no effect: at temperature 0 the likeliest token is taken each time');
     const { eosTokenIds } = opened.model.config;
     const eos = opened.tokenizer.eosTokenId;
     this.#options = {

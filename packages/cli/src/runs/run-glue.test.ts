@@ -50,6 +50,11 @@ describe('spft glue', () => {
     model.dispose();
     body.dispose();
 
+    expect(await fails(glue('--seeds', '3,2'))).toMatch(/glue.sst2.2 holds an earlier run .*overwrite_output_dir/);
+    const first = await readFile(at.path('glue', 'sst2', '2', 'log.jsonl'), 'utf8');
+    await works(glue('--seeds', '2', '--overwrite_output_dir'));
+    const second = await readFile(at.path('glue', 'sst2', '2', 'log.jsonl'), 'utf8');
+    expect(second.split('\n')).toHaveLength(first.split('\n').length);
     const adapter = ['--model', BASE, '--adapter', at.path('glue', 'sst2', '1')];
     const merged = await works(['merge', ...adapter, '--out', at.path('merged'), '--dtype', 'f32']);
     expect(merged.stderr).toContain('a classifier of 2 classes');
@@ -70,6 +75,7 @@ describe('spft glue', () => {
   it('refuses what it cannot use', async () => {
     await data();
     expect(await fails(glue('--tasks', 'sst3'))).toContain("there is no GLUE task 'sst3'; did you mean 'sst2'?");
+    expect(await fails(glue('--seeds', '4,4'))).toContain('--seeds: 4 is given twice');
     expect(await fails(glue('--seeds', '1,x'))).toContain("--seeds: wanted whole numbers joined by commas, found 'x'");
     expect(await fails(glue('--tasks', 'rte'))).toContain('wanted RTE/train.tsv in it, found none');
     expect(await fails(['glue', '--tasks', 'sst2'])).toContain('glue needs --model');

@@ -2,7 +2,6 @@
  * @file GLUE over tasks and seeds: the body is opened once, each run gets a head and an adapter of its own, and the table of means and
  * deviations that the original leaves to its users is made at the end.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SpftConfig, TrainConfig } from '@spft/config';
 import { loadTrainConfig } from '@spft/config/node';
@@ -22,12 +21,13 @@ import {
   glueTask,
 } from '@spft/trainer/benchmarks';
 import { subset } from '@spft/trainer/internals';
-import { type GlueData, JsonlLogger, loadGlue, terminalProgress } from '@spft/trainer/node';
+import { directoryCheckpoints, type GlueData, JsonlLogger, loadGlue, terminalProgress } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { attachSparsity, readSparsity } from '../steps/attach-sparsity.js';
 import { adapterMethod, frozenOptions, precisionNote } from '../steps/frozen-base.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
+import { inDirectory, refuseOtherRun } from '../steps/output-directory.js';
 import { preparePath, writeJson } from '../terminal/json-file.js';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
@@ -75,6 +75,12 @@ export async function runGlue(flags: GlueFlags, backend: string | undefined, out
     if (/^\s*\d+\s*$/.test(text)) return Number(text);
     throw new CliError(`--seeds: wanted whole numbers joined by commas, found '${text}'`);
   });
+  const twice = seeds.find((seed, n) => seeds.indexOf(seed) !== n);
+  if (twice !== undefined) throw new CliError(`--seeds: ${twice} is given twice`);
+  if (!flags.overwriteOutputDir) {
+    for (const directory of tasks.flatMap((task) => seeds.map((seed) => directoryOf(config, task, seed))))
+      await refuseOtherRun(directory, directoryCheckpoints(directory));
+  }
   await preparePath(flags.json);
   const sparsity = await readSparsity(config, Object.keys(flags.keys), flags.sparsityMode, output);
   const data = new Map<string, GlueData>();
@@ -91,7 +97,10 @@ export async function runGlue(flags: GlueFlags, backend: string | undefined, out
     for (const task of tasks) {
       const runs: Record<string, number>[] = [];
       for (const seed of seeds) {
-        runs.push(await runSeed({ task, seed, data: data.get(task.name)!, config, sparsity, flags, opened }, output));
+        const directory = directoryOf(config, task, seed);
+        const run = { task, seed, data: data.get(task.name)!, config, sparsity, flags, opened, directory };
+        const plan = { resumes: false, overwrite: flags.overwriteOutputDir ?? false };
+        runs.push(await inDirectory(directory, directoryCheckpoints(directory), plan, () => runSeed(run, output)));
       }
       summaries.push(summaryOf(task, runs, data.get(task.name)!));
       await writeJsonFile(join(config.outputDir, task.name, 'summary.json'), summaries.at(-1));
@@ -141,6 +150,9 @@ async function openData(task: GlueTask, flags: GlueFlags, config: TrainConfig, o
   }
 }
 
+const directoryOf = ({ outputDir }: TrainConfig, { name }: GlueTask, seed: number) =>
+  join(outputDir, name, String(seed));
+
 interface SeedRun {
   readonly task: GlueTask;
   readonly seed: number;
@@ -149,13 +161,12 @@ interface SeedRun {
   readonly sparsity: SpftConfig | null;
   readonly flags: GlueFlags;
   readonly opened: OpenedModel;
+  readonly directory: string;
 }
 
 /** One run. @returns its metrics, e.g. `rte_accuracy`. */
 async function runSeed(run: SeedRun, output: Output): Promise<Record<string, number>> {
-  const { task, seed, data, config, sparsity, flags, opened } = run;
-  const directory = join(config.outputDir, task.name, String(seed));
-  await mkdir(directory, { recursive: true });
+  const { task, seed, data, config, sparsity, flags, opened, directory } = run;
   output.note(`${task.name}, seed ${seed}`);
   const { tokenizer, model: body } = opened;
   const maxLength = Math.min(config.maxSeqLength, config.modelMaxLength);
