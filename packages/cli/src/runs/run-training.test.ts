@@ -265,6 +265,14 @@ describe('spft train, given what it cannot use', () => {
     expect(await readdir(at.path('taken'))).not.toContain('checkpoint-1');
   });
 
+  it('a directory without a run: overwriting removes nothing of it', async () => {
+    await mkdir(at.path('project', 'wandb'), { recursive: true });
+    await writeFile(at.path('project', 'wandb', 'mine'), 'years');
+    const argv = train('project', '--max_steps', '1', '--save_strategy', 'no', '--overwrite_output_dir');
+    await works(argv);
+    expect(await readdir(at.path('project', 'wandb'))).toEqual(['mine']);
+  });
+
   it("a model's directory: writes no adapter into it", async () => {
     await cp(BASE, at.path('model'), { recursive: true });
     const before = await readdir(at.path('model'));

@@ -80,6 +80,11 @@ export interface DirectoryPlan {
   readonly overwrite: boolean;
 }
 
+async function holdsRun(directory: string): Promise<boolean> {
+  const names = await readdir(directory);
+  return names.some((name) => name === RUN_FILE || name === 'adapter_config.json' || name.startsWith('checkpoint-'));
+}
+
 /**
  * Holds the directory for this process while `work` runs; makes it, without what an earlier run left if that is to be replaced.
  * @throws TrainerError when another process holds it; CliError when another run has come into it since it was looked at.
@@ -94,7 +99,8 @@ export async function inDirectory<T>(
   try {
     const goesOn = resumes && !(mayBegin && (await store.list()).complete.length === 0);
     if (!goesOn && !overwrite) await refuseOtherRun(directory, store);
-    if (overwrite) {
+    // Where no run has been, what has the names of our files is somebody else's.
+    if (overwrite && (await holdsRun(directory))) {
       for (const { location } of (await store.list()).complete) await store.remove(location);
       for (const name of OWN) await rm(join(directory, name), { force: true, recursive: true });
     }
