@@ -33,7 +33,7 @@ export function labelledRows({ labels, layout }: PackedBatch): LabelledRows {
  * Every id and label is checked as it was given: in the typed arrays of a forward pass, a fraction or NaN would be another token already.
  * @throws RangeError naming the first that no row of the vocabulary belongs to.
  */
-export function requireTokens({ inputIds, labels }: PackedBatch, vocabSize: number): void {
+function requireTokens({ inputIds, labels }: PackedBatch, vocabSize: number): void {
   const isId = (value: number) => Number.isInteger(value) && value >= 0 && value < vocabSize;
   const ids = `a whole number from 0 to ${vocabSize - 1}`;
   for (let t = 0; t < inputIds.length; t++) {

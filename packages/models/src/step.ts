@@ -43,7 +43,7 @@ export function sparseGradient({ plan }: Step): SparseGradient {
 }
 
 /** Linear layers of a layer: those that may have an adapter. */
-export const MASKED = 7;
+const MASKED = 7;
 
 /** What an adapter is told in a call. @param part 0 to 6, q to down. */
 export function adapterCall({ training, seed, maskSeeds }: Step, layer: number, part: number): AdapterCall {

@@ -13,7 +13,7 @@ import type { LoraConfig } from './lora-config.js';
 import { loraScaling, variableOf } from './lora-values.js';
 import type { AdapterCall, AdapterMethod, FrozenLinear, LinearAdapter } from './types.js';
 
-export const LORA_MAGNITUDE = 'lora_magnitude_vector.weight';
+const LORA_MAGNITUDE = 'lora_magnitude_vector.weight';
 
 export const doraMethod: AdapterMethod = {
   name: 'dora',

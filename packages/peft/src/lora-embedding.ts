@@ -9,8 +9,8 @@ import type { LoraConfig } from './lora-config.js';
 import { loraScaling, variableOf } from './lora-values.js';
 import type { EmbeddingAdapter, FrozenEmbedding } from './types.js';
 
-export const LORA_EMBEDDING_A = 'lora_embedding_A';
-export const LORA_EMBEDDING_B = 'lora_embedding_B';
+const LORA_EMBEDDING_A = 'lora_embedding_A';
+const LORA_EMBEDDING_B = 'lora_embedding_B';
 
 /** Shapes of A and B. */
 export function loraEmbeddingShapes(

@@ -9,7 +9,7 @@ import { SafetensorsError } from './errors.js';
 import { showValue as show } from './show-value.js';
 
 /** As in the original library: a longer header is an attack or an accident. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 /** Where a tensor lies in its file. */
 export interface TensorEntry {

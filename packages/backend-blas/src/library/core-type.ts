@@ -21,7 +21,7 @@ const AVX512 = ['avx512f', 'avx512cd', 'avx512bw', 'avx512dq', 'avx512vl'];
 const VARIABLE = 'OPENBLAS_CORETYPE';
 
 /** What this processor can do, by the names of Linux; empty where that is not told. */
-export function processorFlags(): ReadonlySet<string> {
+function processorFlags(): ReadonlySet<string> {
   if (process.platform !== 'linux' || process.arch !== 'x64') return new Set();
   try {
     return new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.trim().split(/\s+/));

@@ -38,12 +38,7 @@ function batches(a: readonly number[], b: readonly number[], out: readonly numbe
   return pairs;
 }
 
-export function matMulFloat(
-  call: Call,
-  a: tf.TensorInfo,
-  b: tf.TensorInfo,
-  attributes: MatMulAttributes,
-): tf.TensorInfo {
+function matMulFloat(call: Call, a: tf.TensorInfo, b: tf.TensorInfo, attributes: MatMulAttributes): tf.TensorInfo {
   const { transposeA, transposeB } = attributes;
   const [ra, rb] = [a.shape.length, b.shape.length];
   const k = a.shape[ra - (transposeA ? 2 : 1)]!;

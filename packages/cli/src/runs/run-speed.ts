@@ -70,7 +70,7 @@ const WHOLE_RUN = { spft_start_step: '0', spft_end_step: '1' };
 const METHODS = ['lora', 'dora', 'qlora', 'qdora', 'sparselora', 'sparsedora', 'sparseqlora', 'sparseqdora'] as const;
 
 /** @throws CliError for a method that there is not. */
-export function parseSpeedMethods(text: string): SpeedMethod[] {
+function parseSpeedMethods(text: string): SpeedMethod[] {
   const names = text.split(',').map((name) => name.trim());
   const twice = names.find((name, n) => names.indexOf(name) !== n);
   if (twice !== undefined) throw new CliError(`--methods: ${twice} is there twice`);
@@ -313,7 +313,7 @@ function resultTable(results: readonly SpeedResult[]): string {
 }
 
 /** Bars of the medians, with the middle of the steps as intervals. */
-export function speedPicture(results: readonly SpeedResult[], title: string): string {
+function speedPicture(results: readonly SpeedResult[], title: string): string {
   return barChart(
     results.map(({ method, statistics, ratio, failure }, colour) => {
       if (statistics === null) return { name: method, value: null, text: failure!.split(':')[0]!, colour };

@@ -66,7 +66,7 @@ function takeShareOfHost({ localRank, localSize }: OpenedGroup): void {
 }
 
 /** Threads of a rank, of so many on a host. @param usable cores that the process may use. @param cores of the host. */
-export function threadsOf(localSize: number, usable: number, cores: number): number {
+function threadsOf(localSize: number, usable: number, cores: number): number {
   return Math.max(1, usable * localSize <= cores ? usable : Math.floor(usable / localSize));
 }
 

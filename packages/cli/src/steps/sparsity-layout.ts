@@ -5,7 +5,7 @@ import { SpftConfig } from '@spft/config';
 import { writeFileAtomically } from '@spft/safetensors/node';
 import type { Output } from '../terminal/output.js';
 
-export const SPARSITY_LAYOUT_FILE = 'sparselora_config.json';
+const SPARSITY_LAYOUT_FILE = 'sparselora_config.json';
 
 /** Writes the file, or says what it could not say; then, and after a dense run, an older one goes. */
 export async function writeSparsityLayout(

@@ -33,7 +33,7 @@ export interface Request {
 }
 
 /** Names to try, best first. */
-export function mpiCandidates(env: Environment, kind: 'openmpi' | 'mpich' | null): readonly string[] {
+function mpiCandidates(env: Environment, kind: 'openmpi' | 'mpich' | null): readonly string[] {
   if (env.SPFT_MPI) return [env.SPFT_MPI];
   const openMpi = ['libmpi.so.40', 'libmpi.so.80', 'libmpi.so.20', '/usr/lib64/openmpi/lib/libmpi.so.40'];
   const mpich = ['libmpich.so.12', 'libmpi.so.12', '/usr/lib64/mpich/lib/libmpi.so.12'];

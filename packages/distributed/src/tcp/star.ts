@@ -16,7 +16,7 @@ export interface StarOptions {
   readonly silence: number;
 }
 
-export const STAR_OPTIONS: StarOptions = { beat: 2000, silence: 20_000 };
+const STAR_OPTIONS: StarOptions = { beat: 2000, silence: 20_000 };
 
 /** `rank 2 (process 4711 on node-b)`. */
 export const nameOf = ({ rank, host, pid }: Peer): string => `rank ${rank} (process ${pid} on ${host})`;

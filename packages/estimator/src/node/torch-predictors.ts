@@ -8,7 +8,7 @@ import { openTorchFile } from '@spft/safetensors/node';
 import { PredictorError } from '../errors.js';
 
 /** Ending of such files. */
-export const TORCH_ENDING = '.pt';
+const TORCH_ENDING = '.pt';
 
 /** Files of a directory that are open at a time; an 8B model's predictors are 256. */
 const MOST_FILES = 4096;

@@ -49,7 +49,7 @@ const table = (
   ...rest,
 });
 
-export const PRE_TOKENIZERS: readonly PreTokenizer[] = [
+const PRE_TOKENIZERS: readonly PreTokenizer[] = [
   table('llama-bpe', ['llama3', 'llama-v3'], THREE_DIGITS, { ignoreMerges: true, addsBos: true }),
   table('smaug-bpe', ['dbrx'], THREE_DIGITS),
   table('qwen2', ['stablelm2'], ONE_DIGIT),

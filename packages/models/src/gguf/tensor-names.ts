@@ -50,7 +50,7 @@ export const hasOtherRows = (checkpointName: string): boolean =>
   /\.self_attn\.[qk]_proj(\.(weight|bias))?$/.test(checkpointName);
 
 /** Row in the checkpoint of each row that llama.cpp has of a head: of its 2i-th the i-th, of its (2i + 1)-th the one half a head further. */
-export function headRows(headDim: number): Int32Array {
+function headRows(headDim: number): Int32Array {
   return Int32Array.from({ length: headDim }, (_, row) => (row >> 1) + (row & 1) * (headDim / 2));
 }
 

@@ -65,7 +65,7 @@ export async function openByteSource(
   }
 }
 
-export function cannotRead(file: string, cause: unknown): SafetensorsError {
+function cannotRead(file: string, cause: unknown): SafetensorsError {
   const code = (cause as NodeJS.ErrnoException).code;
   const problem =
     code === 'ENOENT'

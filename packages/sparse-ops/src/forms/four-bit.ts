@@ -52,7 +52,7 @@ function pairsOf(map: tf.Tensor): tf.Tensor2D {
  * x rounded to a type of fewer bits, by sums and products alone, as tfjs knows no bits: Veltkamp's splitting, which leaves 24 − s bits with a factor of 2^s + 1.
  * Exact halves may go the other way than to even, which weights hardly ever are. float16's numbers below 2^-14 are multiples of 2^-24: 0.75 added makes them so.
  */
-export function roundedTo(x: tf.Tensor2D, dtype: StoredType): tf.Tensor2D {
+function roundedTo(x: tf.Tensor2D, dtype: StoredType): tf.Tensor2D {
   if (dtype === 'F32') return x;
   const large = tf.mul(x, (dtype === 'BF16' ? 2 ** 16 : 2 ** 13) + 1);
   const rounded = tf.add(large, tf.sub(x, large)) as tf.Tensor2D;

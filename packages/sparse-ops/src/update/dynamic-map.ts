@@ -57,7 +57,7 @@ function nextAbove(value: number): number {
 }
 
 /** Rows of the tensor that kernels get: values and thresholds of first moments, then of second ones. */
-export const TABLE_ROWS = ['firstMap', 'firstThresholds', 'secondMap', 'secondThresholds'] as const;
+const TABLE_ROWS = ['firstMap', 'firstThresholds', 'secondMap', 'secondThresholds'] as const;
 
 /** [4, 256], row by row as `TABLE_ROWS` has them. */
 export function momentTables(): Float32Array {

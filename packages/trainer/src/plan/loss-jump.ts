@@ -19,7 +19,7 @@ export interface LossJump {
 }
 
 /** Relative rise from which on a run is worth a warning: LoRA at MLP 0.5 by calibrated predictors stays below, choices that lose the question are far above. */
-export const WORTH_WARNING = 0.25;
+const WORTH_WARNING = 0.25;
 
 /**
  * Two forward passes over a batch; nothing of the run changes.

@@ -9,7 +9,7 @@ import { addBranches, branchesOf, branchGradients, partsOf, type Rows, zeroRows 
 type Info = tf.TensorInfo;
 
 /** x·Wᵀ + bias + residual of rows that read the kept input channels, or all. */
-export function timesColumns(
+function timesColumns(
   backend: Backend,
   x: Info,
   { weight, bias }: Pick<KernelLayer, 'weight' | 'bias'>,

@@ -29,7 +29,7 @@ interface Spec {
 }
 
 /** `format(value, spec)`. */
-export function formatSpec(value: Value, text: string): string {
+function formatSpec(value: Value, text: string): string {
   const found = /^(?:([\s\S])?([<>=^]))?([-+ ]?)z?(#?)(0?)(\d*)([,_]?)(?:\.(\d+))?([a-zA-Z%]?)$/u.exec(text);
   if (!found) return fail(`Invalid format specifier '${text}' for object of type '${typeName(value)}'`);
   const [, fill, align, sign, alternate, zero, width, grouping, precision, type] = found;

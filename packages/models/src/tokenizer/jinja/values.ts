@@ -124,7 +124,7 @@ export function fail(message: string): never {
 const meter = { left: 0 };
 
 /** More than any conversation needs; some seconds at most. */
-export const MAX_WORK = 10_000_000;
+const MAX_WORK = 10_000_000;
 
 /** Starts counting anew; `restore` goes on with the count before. */
 export function startMeter(): { restore(): void } {

@@ -15,7 +15,7 @@ import { subset } from '../../data/split.js';
 import { hubFiles } from './data-directory.js';
 import { readDataRows } from './data-rows.js';
 
-export const ARC_NAME = 'arc-agi';
+const ARC_NAME = 'arc-agi';
 /** BARC's sets, and which share of each is used. */
 const BARC = [
   ['barc0/transduction_formatted_test_time_finetune_for_evaluation', 1],
