@@ -74,6 +74,20 @@ describe('spft sparsity plan', () => {
     );
   });
 
+  it('measures losses anew for batches of another size, as channels are chosen for a batch', async () => {
+    const env = { XDG_CACHE_HOME: at.path('batches') };
+    const said: string[] = [];
+    for (const [n, size] of [2, 4, 2].entries()) {
+      await writeFile(at.path('batch.yaml'), `per_device_train_batch_size: ${size}\n`);
+      const argv = plan('--flops', '0.8', '--levels', '0.9', '--tails', '8', '--estimator', 'svd_4');
+      const { stderr } = await works([...argv, '--config', at.path('batch.yaml'), '--out', at.path(`batch${n}.yaml`)], {
+        env,
+      });
+      said.push(stderr);
+    }
+    expect(said.map((text) => text.includes('measurements were there'))).toEqual([false, false, true]);
+  });
+
   it('counts the steps that are dense, and says in the file which', async () => {
     const env = { XDG_CACHE_HOME: at.path('cache') };
     const last = ['--flops', '0.8', '--end_step', '0.9', '--out', at.path('last.yaml'), '--json', at.path('last.json')];

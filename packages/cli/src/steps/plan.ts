@@ -143,7 +143,9 @@ export async function planFor(asked: PlanAsked, output: Output): Promise<Planned
     const data = `${samples.source.digest.slice(0, 16)}-${calibration.data ?? ''}`;
     // Not by the estimator alone: what was measured with scores from all tokens is of another choice.
     const chosen = `${estimator}-context${compensationRank > 0 ? `-compensated${compensationRank}` : ''}`;
-    const path = join(planDirectory(opened, output), `${chosen}-${data}-${count}-${tf.getBackend()}.json`);
+    // Channels are chosen for a batch, so losses are of its size.
+    const batches = `${count}by${train.perDeviceTrainBatchSize}`;
+    const path = join(planDirectory(opened, output), `${chosen}-${data}-${batches}-${tf.getBackend()}.json`);
     const known = await readMeasurements(path);
     if (asked.freshTimes) for (const key of known.keys()) if (isTime(key)) known.delete(key);
     const reused = known.size;

@@ -61,7 +61,7 @@ export function unmetBudget({ flops, time, maxLoss }: PlanBudget, facts: UnmetFa
   if (flops !== undefined)
     return (
       `a plan of ${percent(flops)} of the FLOPs cannot be met: with every module at ${highest} a step takes ${percent(least)}, ` +
-      `${why}; ask for at least ${percent(leastOfRun)}, or try higher sparsities (--levels)`
+      `${why}; ask for at least ${atLeast(leastOfRun)}, or try higher sparsities (--levels)`
     );
   const layer = `a layer's times beside a dense one's: ${layerTimesText(facts.layerTimes!)}`;
   const instead = 'plan by FLOPs (--flops) where time is not what counts, or train densely';
@@ -69,12 +69,12 @@ export function unmetBudget({ flops, time, maxLoss }: PlanBudget, facts: UnmetFa
     return `no plan saves time here: no module is faster sparse than dense on this backend, at this shape (${layer}); ${instead}`;
   const asked = `a plan of ${percent(time!)} of the time cannot be met`;
   if (measuredTime !== null) {
-    const could = measuredTimeOfRun! < 1 ? `ask for at least ${percent(measuredTimeOfRun!)}, or ` : '';
+    const could = measuredTimeOfRun! < 1 ? `ask for at least ${atLeast(measuredTimeOfRun!)}, or ` : '';
     return `${asked}: the nearest plan took ${percent(measuredTime)} of a dense step's time when it was measured as a whole (${layer}); ${could}${instead}`;
   }
   return (
     `${asked}: with every module that gains by it as sparse as is fastest a step takes ${percent(least)}, ${why} (${layer}); ` +
-    `ask for at least ${percent(leastOfRun)}, or try higher sparsities (--levels)`
+    `ask for at least ${atLeast(leastOfRun)}, or try higher sparsities (--levels)`
   );
 }
 
@@ -90,3 +90,6 @@ export function layerTimesText(times: ReadonlyMap<SparseModule, ReadonlyMap<numb
 
 /** A share, for people. */
 export const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+
+/** Rounded up: what is asked for so can be met. */
+const atLeast = (share: number) => percent(Math.ceil(1000 * share - 1e-9) / 1000);
