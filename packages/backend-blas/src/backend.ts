@@ -4,7 +4,7 @@
  *
  * What our kernels make lies there from the start; what tfjs's cpu kernels or a user make is an ordinary typed array until one of our kernels
  * wants it. Every kernel of the cpu backend works on either, as both are typed arrays to it. When the memory is full, tensors stay ordinary
- * arrays, which BLAS reads as well, and which calls.ts stages for SIMD kernels.
+ * arrays, which BLAS reads as well, and which shared/call.ts stages for SIMD kernels.
  */
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import type * as tf from '@tensorflow/tfjs-core';
