@@ -64,6 +64,7 @@ describe('savePretrained() and loadPretrained()', () => {
     });
     const peft = await loadPretrained(new TinyHost(SHAPES), dir);
     peft.parameters.get('model.layers.0.mlp.up_proj.lora_B.weight')!.assign(tf.ones([12, 2]));
+    await expect(savePretrained(peft, '')).rejects.toThrow('savePretrained: wanted the name of a directory');
     await savePretrained(peft, dir);
     const again = await loadPretrained(new TinyHost(SHAPES), dir);
     expect(again.parameters.get('model.layers.0.mlp.up_proj.lora_B.weight')!.dataSync()).toEqual(

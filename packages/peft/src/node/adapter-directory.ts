@@ -28,9 +28,10 @@ export interface LoadOptions extends PeftOptions, ParseAdapterOptions {
 
 /**
  * Writes an adapter into a directory, which is made where there is none. Each file replaces an older one only when it is complete.
- * @throws SafetensorsError or AdapterError when the disk does not take a file.
+ * @throws SafetensorsError or AdapterError when the disk does not take a file; RangeError when `dir` is empty, which would be the working directory.
  */
 export async function savePretrained(peft: PeftModel, dir: string): Promise<void> {
+  if (dir === '') throw new RangeError('savePretrained: wanted the name of a directory, found an empty one');
   await writeSafetensors(join(dir, ADAPTER_MODEL_FILE), await adapterTensors(peft), ADAPTER_METADATA);
   const [fingerprint, codes] = [await peft.baseFingerprint(), peft.baseCodes];
   if (fingerprint === null) await rm(join(dir, BASE_FILE), { force: true });

@@ -251,6 +251,11 @@ describe('Trainer', () => {
       'training arguments: max_steps: wanted a whole number, found 1.5; ' +
         'optim: wanted one of adamw_torch, adamw_torch_fused, adamw_hf, adamw, sgd, lion, adafactor, adamw_8bit, adamw_bnb_8bit, paged_adamw_8bit, found "lamb"; learning_rate: wanted at least 0, found -1',
     );
+    const misspelt = { learning_rate: 1e-3, maxStep: 3, zzzzzz: 1, loraR: 8 } as object;
+    expect(make({ args: misspelt })).toThrow(
+      "training arguments: there is no 'learning_rate'; did you mean 'learningRate'?; there is no 'maxStep'; did you mean 'maxSteps'?; there is no 'zzzzzz'",
+    );
+    expect(make({ args: { maxSteps: '3' as never } })).toThrow('max_steps: wanted a whole number, found "3"');
     expect(make({ args: { evalStrategy: 'steps' } })).toThrow('give evalSamples or an evaluator');
     expect(make({ args: { loadBestModelAtEnd: true } })).toThrow(
       'load_best_model_at_end: needs eval_strategy steps or epoch, found no',

@@ -1,7 +1,7 @@
 /**
  * @file The training keys that the loop itself obeys, out of the table of all training keys in `@spft/config`.
  */
-import { type KeySpec, shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
+import { camelCase, type KeySpec, nearestName, shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
 import { TrainerError } from '../errors.js';
 
 const KEYS = [
@@ -54,7 +54,7 @@ export type TrainingArgs = Pick<TrainConfig, (typeof KEYS)[number]>;
  * @throws TrainerError listing everything that is wrong.
  */
 export function resolveArgs(given: Partial<TrainingArgs>): TrainingArgs {
-  const problems: string[] = [];
+  const problems = Object.keys(given).flatMap((key) => (Object.hasOwn(TRAIN_KEYS, key) ? [] : unknownKey(key)));
   const args: Record<string, unknown> = {};
   for (const key of KEYS) {
     const value = given[key] ?? TRAIN_KEYS[key].default;
@@ -68,6 +68,12 @@ export function resolveArgs(given: Partial<TrainingArgs>): TrainingArgs {
   return resolved;
 }
 
+/** A name that nothing reads, and the argument would have its default in silence: as files have it, `learning_rate`, or misspelt. */
+function unknownKey(key: string): string {
+  const near = nearestName(camelCase(key), Object.keys(TRAIN_KEYS));
+  return `there is no '${key}'${near === null ? '' : `; did you mean '${near}'?`}`;
+}
+
 const STEPS: ReadonlySet<string> = new Set(['loggingSteps', 'evalSteps', 'saveSteps']);
 
 function problemOf(key: (typeof KEYS)[number], value: string | number | boolean | readonly string[]): string | null {
@@ -78,7 +84,8 @@ function problemOf(key: (typeof KEYS)[number], value: string | number | boolean 
     return `${name}: wanted a whole number of steps, or a share of the run below 1, found ${value}`;
   }
   const wanted = type === 'integer' ? 'number' : type;
-  if (typeof value !== wanted) return `${name}: wanted a ${type}, found ${shortJson(value)}`;
+  if (typeof value !== wanted)
+    return `${name}: wanted ${type === 'integer' ? 'a whole number' : `a ${type}`}, found ${shortJson(value)}`;
   if (values && !values.includes(value as string)) {
     return `${name}: wanted one of ${values.join(', ')}, found ${shortJson(value)}`;
   }
