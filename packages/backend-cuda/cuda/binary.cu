@@ -1,5 +1,6 @@
 // Two numbers in, one out, with broadcasting: OP names the function; LEFT, RIGHT and TO are the elements (types of spft.cuh). Functions are
-// those of tfjs's cpu backend; two integers are computed in int, anything else in float.
+// those of tfjs's cpu backend; two integers are computed in int, anything else in float. ENTRY is the one entry point that is compiled; without it
+// all are, which for a GPU takes three times as long.
 #include "elements.cuh"
 #include "strided.cuh"
 
@@ -83,6 +84,14 @@ __device__ __forceinline__ TO result(int a, int b) { return SPFT_RESULT(a, b); }
 __device__ __forceinline__ TO result(float a, int b) { return result(a, (float)b); }
 __device__ __forceinline__ TO result(int a, float b) { return result((float)a, b); }
 
+// What ENTRY may be.
+#define SAME 1
+#define SCALAR_B 2
+#define SCALAR_A 3
+#define STRIDED 4
+#define STRIDED_PACKS 5
+
+#if !defined(ENTRY) || ENTRY == SAME
 // Tensors of one shape; the first 8 * packs elements in packs.
 extern "C" __global__ void binary_same(const LEFT* a, const RIGHT* b, TO* to, i64 size, i64 packs) {
   for (i64 i = first_index(); i < packs; i += index_step()) {
@@ -95,7 +104,9 @@ extern "C" __global__ void binary_same(const LEFT* a, const RIGHT* b, TO* to, i6
   }
   for (i64 i = 8 * packs + first_index(); i < size; i += index_step()) to[i] = result(number(a[i]), number(b[i]));
 }
+#endif
 
+#if !defined(ENTRY) || ENTRY == SCALAR_B
 // A tensor and a number: where `pointer` is null, `value`.
 extern "C" __global__ void binary_scalar_b(const LEFT* a, const RIGHT* pointer, float value, TO* to, i64 size, i64 packs) {
   const NumberB b = pointer ? number(*pointer) : (NumberB)value;
@@ -108,6 +119,8 @@ extern "C" __global__ void binary_scalar_b(const LEFT* a, const RIGHT* pointer, 
   }
   for (i64 i = 8 * packs + first_index(); i < size; i += index_step()) to[i] = result(number(a[i]), b);
 }
+#endif
+#if !defined(ENTRY) || ENTRY == SCALAR_A
 extern "C" __global__ void binary_scalar_a(const LEFT* pointer, float value, const RIGHT* b, TO* to, i64 size, i64 packs) {
   const NumberA a = pointer ? number(*pointer) : (NumberA)value;
   for (i64 i = first_index(); i < packs; i += index_step()) {
@@ -119,7 +132,9 @@ extern "C" __global__ void binary_scalar_a(const LEFT* pointer, float value, con
   }
   for (i64 i = 8 * packs + first_index(); i < size; i += index_step()) to[i] = result(a, number(b[i]));
 }
+#endif
 
+#if !defined(ENTRY) || ENTRY >= STRIDED
 // N neighbours of an operand, or one element N times.
 template <typename T, int N> __device__ __forceinline__ Pack<T, N> neighbours(const T* from, bool one) {
   if (!one) return *(const Pack<T, N>*)from;
@@ -147,7 +162,7 @@ __device__ __forceinline__ void strided(const LEFT* a, const RIGHT* b, TO* to, i
   }
 }
 
-#define STRIDED(name, N)                                                                                                   \
+#define BROADCAST(name, N)                                                                                                  \
   extern "C" __global__ void name(const LEFT* a, const RIGHT* b, TO* to, i64 groups, int rank, SPFT_SIX(Index, size),             \
                                   SPFT_SIX(Offset, stride_a), SPFT_SIX(Offset, stride_b)) {                                \
     SPFT_ARRAY(Index, size);                                                                                               \
@@ -157,5 +172,10 @@ __device__ __forceinline__ void strided(const LEFT* a, const RIGHT* b, TO* to, i
     };                                                                                                                     \
     strided<N>(a, b, to, groups, rank, size, strides);                                                                     \
   }
-STRIDED(binary_strided, 1)
-STRIDED(binary_strided_packs, 8)
+#if !defined(ENTRY) || ENTRY == STRIDED
+BROADCAST(binary_strided, 1)
+#endif
+#if !defined(ENTRY) || ENTRY == STRIDED_PACKS
+BROADCAST(binary_strided_packs, 8)
+#endif
+#endif

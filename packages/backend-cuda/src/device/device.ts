@@ -132,6 +132,11 @@ export class Device {
     return this.#architecture;
   }
 
+  /** Whether it is the emulator: its compiler takes a second for a file, however little is in it. */
+  get isEmulated(): boolean {
+    return isEmulator(this.info);
+  }
+
   /** False before `open` and after `close`. */
   get isOpen(): boolean {
     return this.#open;
@@ -312,9 +317,11 @@ export class Device {
   }
 }
 
-function architectureOf({ capability, name }: DeviceInfo): string {
-  const architecture = `sm_${capability.join('')}`;
-  return architecture === 'sm_90' && name !== 'spft emulator' ? 'sm_90a' : architecture;
+const isEmulator = ({ name }: DeviceInfo): boolean => name === 'spft emulator';
+
+function architectureOf(info: DeviceInfo): string {
+  const architecture = `sm_${info.capability.join('')}`;
+  return architecture === 'sm_90' && !isEmulator(info) ? 'sm_90a' : architecture;
 }
 
 /** @param of what it was about, for the message. */

@@ -51,28 +51,36 @@ export function binary(backend: CudaBackend, op: string, a: tf.TensorInfo, b: tf
   const defines = { OP: op, LEFT: C_TYPE[typeA], RIGHT: C_TYPE[typeB], TO: C_TYPE[to] };
   const target = backend.address(result);
   const [sizeA, sizeB] = [tf.util.sizeFromShape(a.shape), tf.util.sizeFromShape(b.shape)];
-  const flat = (entry: string, parameters: string, args: readonly number[], packs: number) =>
+  const flat = (entry: Entry, parameters: string, args: readonly number[], packs: number) =>
     backend.launch(
-      backend.kernel('binary', entry, `${parameters}pll`, defines),
+      backend.kernel('binary', `binary_${entry}`, `${parameters}pll`, { ...defines, ...entryOf(backend, entry) }),
       [blocksFor(Math.max(packs, size - PACK * packs))],
       [THREADS],
       [...args, target, size, packs],
     );
   if (sizeB === 1 && sizeA === size) {
     const packs = packsOf(size, [backend.address(a), typeA], [target, to]);
-    flat('binary_scalar_b', 'ppf', [backend.address(a), ...scalar(backend, b, valueB)], packs);
+    flat('scalar_b', 'ppf', [backend.address(a), ...scalar(backend, b, valueB)], packs);
   } else if (sizeA === 1 && sizeB === size) {
     const packs = packsOf(size, [backend.address(b), typeB], [target, to]);
-    flat('binary_scalar_a', 'pfp', [...scalar(backend, a, valueA), backend.address(b)], packs);
+    flat('scalar_a', 'pfp', [...scalar(backend, a, valueA), backend.address(b)], packs);
   } else if (sizeA === size && sizeB === size) {
     const [from, other] = [backend.address(a), backend.address(b)];
-    flat('binary_same', 'pp', [from, other], packsOf(size, [from, typeA], [other, typeB], [target, to]));
+    flat('same', 'pp', [from, other], packsOf(size, [from, typeA], [other, typeB], [target, to]));
   } else {
     const strides = [broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape)];
     broadcast(backend, defines, collapse({ sizes: shape, strides }), [a, b, result]);
   }
   return result;
 }
+
+/** Entry points of the file, by their names' ends. */
+const ENTRIES = ['same', 'scalar_a', 'scalar_b', 'strided', 'strided_packs'] as const;
+type Entry = (typeof ENTRIES)[number];
+
+/** One of them is compiled alone, but on the emulator. */
+const entryOf = ({ device }: CudaBackend, entry: Entry): Record<string, string> =>
+  device.isEmulated ? {} : { ENTRY: entry.toUpperCase() };
 
 /** Address and value of a scalar: a null address for one of the host. int32 values that float cannot hold go by address. */
 function scalar(backend: CudaBackend, info: tf.TensorInfo, value: number | null): [address: number, value: number] {
@@ -98,8 +106,9 @@ function broadcast(backend: CudaBackend, defines: Record<string, string>, layout
   const step = packs ? PACK : 1;
   const wide = isWide(layout);
   const [index, six64] = wide ? ['l'.repeat(18), { WIDE: 1 }] : ['i'.repeat(18), {}];
-  const entry = packs ? 'binary_strided_packs' : 'binary_strided';
-  const kernel = backend.kernel('binary', entry, `pppli${index}`, { ...defines, ...six64 });
+  const entry = packs ? 'strided_packs' : 'strided';
+  const own = { ...defines, ...six64, ...entryOf(backend, entry) };
+  const kernel = backend.kernel('binary', `binary_${entry}`, `pppli${index}`, own);
   const bytes = [a!, b!].map(([, physical]) => BYTES[physical]);
   const resultBytes = BYTES[result![1]];
   let done = 0;
@@ -140,4 +149,6 @@ declareVariants('binary', [
   ...OF_INTEGERS.map((OP) => ({ OP, ...both('int'), TO: 'int' })),
   { OP: 'FloorDiv', ...both('float'), TO: 'int' },
   { OP: 'Add', ...both('float'), TO: 'float', WIDE: 1 },
+  // Each entry point of any variant compiles alone if those of one do.
+  ...ENTRIES.map((entry) => ({ OP: 'Multiply', ...both('float'), TO: 'float', ENTRY: entry.toUpperCase() })),
 ]);
