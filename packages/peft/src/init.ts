@@ -23,6 +23,13 @@ export function seedFor(seed: number, name: string): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
+/** By a loop: `Float32Array.from` takes four times as long, seconds for a large model's adapters. */
+function filled(length: number, next: () => number): Float32Array {
+  const values = new Float32Array(length);
+  for (let n = 0; n < length; n++) values[n] = next();
+  return values;
+}
+
 export interface InitialLora {
   /** [r, in] */
   readonly a: Float32Array;
@@ -42,7 +49,7 @@ export function initialLora(
   seed: number,
 ): InitialLora {
   const random = uniformGenerator(seed);
-  const uniform = (length: number, bound: number) => Float32Array.from({ length }, () => (2 * random() - 1) * bound);
+  const uniform = (length: number, bound: number) => filled(length, () => (2 * random() - 1) * bound);
   switch (initialisation) {
     case true:
       return { a: uniform(r * inFeatures, 1 / Math.sqrt(inFeatures)), b: new Float32Array(outFeatures * r) };
@@ -51,7 +58,7 @@ export function initialLora(
     case 'gaussian': {
       const normal = normalGenerator(seed);
       return {
-        a: Float32Array.from({ length: r * inFeatures }, () => normal() / r),
+        a: filled(r * inFeatures, () => normal() / r),
         b: new Float32Array(outFeatures * r),
       };
     }
@@ -73,7 +80,7 @@ export function initialEmbeddingLora(
 ): InitialLora {
   if (typeof initialisation === 'string' && initialisation !== 'gaussian') refuseInitialisation(initialisation);
   const normal = normalGenerator(seed);
-  const b = Float32Array.from({ length: hiddenSize * r }, normal);
+  const b = filled(hiddenSize * r, normal);
   const a = new Float32Array(r * vocabSize);
   return { a: initialisation === false ? a.map(normal) : a, b };
 }
