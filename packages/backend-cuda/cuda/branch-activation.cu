@@ -196,22 +196,68 @@ __device__ __forceinline__ void gate_and_up(u32 (&z)[2][4], u32 (&u)[2][4], cons
   for (int half = 0; half < 2; half++) with_branch(u[half], of_up[half], of.s_up, sum, half);
 }
 
+// The rows of a block: sparse ones come first, as they take longest, and no block has both kinds.
+struct OwnRows {
+  int first, end;
+  bool sparse;
+};
+
+__device__ __forceinline__ int sparse_tiles(int rows, int dense) { return (rows - dense + ROWS - 1) / ROWS; }
+
+__device__ __forceinline__ OwnRows own_rows(int rows, int dense) {
+  const int sparse = sparse_tiles(rows, dense), tile = blockIdx.y;
+  if (tile < sparse) return OwnRows{dense + tile * ROWS, rows, true};
+  return OwnRows{(tile - sparse) * ROWS, dense, false};
+}
+
+// The kept columns of down's weight [outputs, columns] as rows next to each other [kept, outputs]. Blocks of the same columns have a share each.
+struct Down {
+  const bf16* weight;
+  bf16* kept;
+  int outputs, columns, share, shares;
+};
+
+// Has a share of a block's columns brought to the second cache, before it is known which are kept.
+__device__ __forceinline__ void prefetch_down(const Down& of, int first_column) {
+  const int row = of.share + (threadIdx.x >> 1) * of.shares, column = first_column + 64 * (threadIdx.x & 1);
+  if (row < of.outputs && column < of.columns) ptx_prefetch(of.weight + (i64)row * of.columns + column);
+}
+
+__device__ __forceinline__ void gather_down(const Down& of, const Kept& own, const int* indices) {
+  const int all = own.count * (of.outputs / 8), own_share = (all + of.shares - 1) / of.shares, end = min(all, (of.share + 1) * own_share);
+#pragma unroll 1
+  for (int i = of.share * own_share + threadIdx.x; i < end; i += THREADS) {
+    const int octet = i / own.count, n = own.begin + i - octet * own.count;
+    const u16* const from = (const u16*)of.weight + (i64)8 * octet * of.columns + indices[n];
+    u32 numbers[8];
+#pragma unroll
+    for (int k = 0; k < 8; k++) numbers[k] = from[(i64)k * of.columns];
+    const Words4 words = {{numbers[0] | numbers[1] << 16, numbers[2] | numbers[3] << 16, numbers[4] | numbers[5] << 16, numbers[6] | numbers[7] << 16}};
+    *(Words4*)(of.kept + (i64)n * of.outputs + 8 * octet) = words;
+  }
+}
+
 // y [rows, columns] = silu(gate) ⊙ up, where gate and up [dense, columns], of sparse rows kept_z [rows - dense, kept + kept], are with s·h·bᵀ on top; h
-// [rows, all], that of gate first. With `indices` kept_y [rows - dense, kept] as well: shared memory has room for two tiles then.
+// [rows, all], that of gate first. With `indices` also kept_y [rows - dense, kept], and kept_down
+// [kept, outputs] of w_down [outputs, columns]: shared memory has room for two tiles then.
 extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
-    branch_activation(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, bf16* y, bf16* kept_y,
-                      int rows, int dense, int columns, int kept, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
+    branch_activation(const bf16* gate, const bf16* up, const bf16* kept_z, const bf16* h, const bf16* b_gate, const bf16* b_up, const int* indices, const bf16* w_down,
+                      bf16* y, bf16* kept_y, bf16* kept_down, int rows, int dense, int columns, int kept, int outputs, int all, int rank_gate, int rank_up, float s_gate, float s_up) {
   SPFT_DYNAMIC_SHARED(u16, gate_tile);
   u16* const up_tile = gate_tile + TILE;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
-  const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
-  const bool sparse = indices && first + ROWS > dense;
-  const GateAndUp of = {gate, up, h, b_gate, b_up, rows, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
+  const OwnRows tile = own_rows(rows, dense);
+  const int first = tile.first, end = tile.end, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
+  const bool sparse = tile.sparse;
+  const GateAndUp of = {gate, up, h, b_gate, b_up, end, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
   Kept own = {};
+  const Down down = {w_down, kept_down, outputs, columns, (int)blockIdx.y, sparse_tiles(rows, dense)};
   if (sparse) {
+    prefetch_down(down, first_column);
     clear_tiles<2>(gate_tile);
     own = find_kept(indices, kept, first_column);
-    load_kept<2>(gate_tile, {kept_z, kept_z + kept}, {2 * kept, 2 * kept}, own, indices, first_column, first, rows, dense);
+    load_kept<2>(gate_tile, {kept_z, kept_z + kept}, {2 * kept, 2 * kept}, own, indices, first_column, first, end, dense);
+    gather_down(down, own, indices);
     __syncthreads();
   }
 #pragma unroll 1
@@ -229,13 +275,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
         u[half][w] = pack_bf16(low * sigmoid(low) * low_float(u[half][w]), high * sigmoid(high) * high_float(u[half][w]));
       }
       const Words4 words = {{u[half][0], u[half][1], u[half][2], u[half][3]}};
-      if (r < rows && c < columns) *(Words4*)(y + (i64)r * columns + c) = words;
+      if (r < end && c < columns) *(Words4*)(y + (i64)r * columns + c) = words;
       if (sparse) *(Words4*)(gate_tile + place[half]) = words;
     }
   }
   if (!sparse) return;
   __syncthreads();
-  store_kept(gate_tile, kept_y, own, indices, first_column, first, rows, dense, kept);
+  store_kept(gate_tile, kept_y, own, indices, first_column, first, end, dense, kept);
 }
 
 // The gradients of gate and up [rows, columns], with `indices` kept_d [rows - dense, kept + kept] of both as well. The gradient of y is what the frozen
@@ -250,12 +296,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   u16* const up_tile = gate_tile + TILE;
   u16* const dy_tile = up_tile + TILE;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3, group = warp & 3;
-  const int first = blockIdx.y * ROWS, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
-  const bool sparse = indices && first + ROWS > dense;
-  const GateAndUp of = {gate, up, h, b_gate, b_up, rows, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
+  const OwnRows tile = own_rows(rows, dense);
+  const int first = tile.first, end = tile.end, first_column = blockIdx.x * COLUMNS, column = first_column + 32 * group;
+  const bool sparse = tile.sparse;
+  const GateAndUp of = {gate, up, h, b_gate, b_up, end, dense, columns, all, rank_gate, rank_up, s_gate, s_up, sparse};
   // What the forward left, long ago, is on its way before it is asked for.
   const int ahead_row = first + (threadIdx.x >> 1 & 63), ahead_column = first_column + 64 * (threadIdx.x & 1);
-  if (ahead_row < dense && ahead_column < columns) ptx_prefetch((threadIdx.x < 128 ? gate : up) + (i64)ahead_row * columns + ahead_column);
+  if (sparse) {
+    // Blocks of the same rows have a share each, as which columns are a block's is not known yet.
+#pragma unroll 1
+    for (int at = 64 * (blockIdx.x + (threadIdx.x >> 6) * gridDim.x); at < 2 * kept; at += 256 * gridDim.x) {
+      if (first + (threadIdx.x & 63) < end) ptx_prefetch(kept_z + (i64)(first + (threadIdx.x & 63) - dense) * (2 * kept) + at);
+    }
+  } else if (ahead_row < end && ahead_column < columns) {
+    ptx_prefetch((threadIdx.x < 128 ? gate : up) + (i64)ahead_row * columns + ahead_column);
+  }
   // Of each 32 channels the pairs w of octets q lie at 8w + 2q: as tile w has them.
 #pragma unroll
   for (int n = 0; n < RANK * COLUMNS / 8 / THREADS; n++) {
@@ -268,7 +323,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   if (sparse) {
     clear_tiles<3>(gate_tile);
     own = find_kept(indices, kept, first_column);
-    load_kept<3>(gate_tile, {kept_z, kept_z + kept, kept_dy}, {2 * kept, 2 * kept, kept}, own, indices, first_column, first, rows, dense);
+    load_kept<3>(gate_tile, {kept_z, kept_z + kept, kept_dy}, {2 * kept, 2 * kept, kept}, own, indices, first_column, first, end, dense);
   }
   __syncthreads();
 #pragma unroll 1
@@ -282,7 +337,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
 
     // dh·a: ranks of a in the order in which threads have those of dh.
     Words4 of_dh[OCTETS][2];
-    load_rows(of_dh, dh, row, rows, rank_down, rank_down);
+    load_rows(of_dh, dh, row, end, rank_down, rank_down);
     float sum[4][4];
 #pragma unroll
     for (int i = 0; i < 16; i++) sum[i / 4][i % 4] = 0.0f;
@@ -318,7 +373,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
         z[half][w] = pack_bf16(made_z[0], made_z[1]);
         u[half][w] = pack_bf16(made_u[0], made_u[1]);
       }
-      if (r < rows && c < columns) {
+      if (r < end && c < columns) {
         *(Words4*)(dgate + (i64)r * columns + c) = Words4{{z[half][0], z[half][1], z[half][2], z[half][3]}};
         *(Words4*)(dup + (i64)r * columns + c) = Words4{{u[half][0], u[half][1], u[half][2], u[half][3]}};
       }
@@ -330,6 +385,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RANK == 32 ? 3 : 2)
   }
   if (!sparse) return;
   __syncthreads();
-  store_kept(gate_tile, kept_d, own, indices, first_column, first, rows, dense, 2 * kept);
-  store_kept(up_tile, kept_d + kept, own, indices, first_column, first, rows, dense, 2 * kept);
+  store_kept(gate_tile, kept_d, own, indices, first_column, first, end, dense, 2 * kept);
+  store_kept(up_tile, kept_d + kept, own, indices, first_column, first, end, dense, 2 * kept);
 }

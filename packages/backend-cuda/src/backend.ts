@@ -79,6 +79,12 @@ export class CudaBackend extends TensorBackend {
     return asides ? asides.run(lane, work) : work();
   }
 
+  /** The lane of what makes a tensor, while nobody has waited for it; 0 where it is made in turn. */
+  laneOf(info: tf.TensorInfo): Lane {
+    const aside = this.data.get(info.dataId).block?.aside;
+    return aside && !aside.joined ? (aside.lane as Lane) : 0;
+  }
+
   /** The same for work that writes a part of memory taken before it. @returns what waits for it, to be called before anybody reads that. */
   besideRows(lane: Lane, work: () => void): () => void {
     this.beside(lane, work);

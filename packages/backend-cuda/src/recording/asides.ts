@@ -9,7 +9,9 @@
 import type { Aside, Block } from '../device/block.js';
 
 /** 0: not beside, but in turn. */
-export type Lane = 0 | 1 | 2 | 3;
+export type Lane = 0 | 1 | 2 | 3 | 4;
+/** The lane of what takes little memory and is waited for within its layer: it does not count among what is under way. */
+export const LIGHT: Lane = 4;
 
 /** The device, as far as lanes are concerned. */
 export interface LaneHost {
@@ -63,7 +65,8 @@ export class Asides {
   /** Does `work` beside what is launched after it, where it has a lane; within another's, as a part of that. */
   run<T>(lane: Lane, work: () => T): T {
     if (this.current || lane === 0) return work();
-    while (this.#underWay.length >= MOST) this.join(this.#underWay[0]!);
+    const counted = () => this.#underWay.filter((aside) => aside.lane !== LIGHT);
+    for (let of = counted(); lane !== LIGHT && of.length >= MOST; of = counted()) this.join(of[0]!);
     const device = this.#device;
     const main = device.stream;
     const aside: UnderWay = { lane, number: this.#count++, done: 0, joined: false };

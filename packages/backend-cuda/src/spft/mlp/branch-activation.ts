@@ -38,7 +38,11 @@ const [ROWS, COLUMNS, THREADS] = [64, 128, 256];
 
 const variantFor = (...ranks: readonly number[]) => RANKS.find((most) => ranks.every((rank) => rank <= most))!;
 
-const gridOf = ({ rows, columns }: GateAndUp) => [Math.ceil(columns / COLUMNS), Math.ceil(rows / ROWS)] as const;
+/** Blocks have either dense or sparse rows. */
+const gridOf = ({ rows, columns, keep }: GateAndUp) => {
+  const dense = keep?.dense ?? rows;
+  return [Math.ceil(columns / COLUMNS), Math.ceil(dense / ROWS) + Math.ceil((rows - dense) / ROWS)] as const;
+};
 
 /** Bytes of shared memory: a row for each rank of A, and so many tiles of kept channels. */
 const sharedBytes = (ranks: number, tiles: number): number => 2 * (ranks * (COLUMNS + 8) + tiles * ROWS * COLUMNS);
@@ -48,14 +52,25 @@ export const activationFits = (backend: CudaBackend, ranks: readonly number[]): 
   ranks.every((rank) => rank > 0 && rank % 8 === 0 && rank <= RANKS.at(-1)!) &&
   sharedBytes(variantFor(...ranks), 3) + 4 * COLUMNS <= backend.device.info.sharedBytes;
 
-/** y [rows, columns] = silu(gate) ⊙ up, and with a selection `keptY` [rows − dense, kept], the kept channels of sparse rows side by side. */
-export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, keptY: number): void {
+/** What the forward gives beside y with a selection, by addresses in bf16. */
+export interface KeptForward {
+  /** The kept channels of y of sparse rows side by side [rows − dense, kept]. */
+  readonly y: number;
+  /** Of down's weight [outputs, columns] the kept columns as rows [kept, outputs]; outputs is a multiple of 8. */
+  readonly weight: number;
+  readonly outputs: number;
+  readonly keptWeight: number;
+}
+
+/** y [rows, columns] = silu(gate) ⊙ up. */
+export function branchActivation(backend: CudaBackend, of: GateAndUp, y: number, ofKept: KeptForward | null): void {
   const { rows, columns, gate, up, keptZ, h, ofGate, ofUp, keep } = of;
   const R = variantFor(ofGate.rank, ofUp.rank);
-  const parameters = `${'p'.repeat(9)}${'i'.repeat(7)}ff`;
+  const parameters = `${'p'.repeat(11)}${'i'.repeat(8)}ff`;
   const kernel = backend.kernel('branch-activation', 'branch_activation', parameters, { RANK: String(R) });
-  const addresses = [gate, up, keptZ, h, ofGate.b, ofUp.b, keep?.indices ?? 0, y, keptY];
-  const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0];
+  const inputs = [gate, up, keptZ, h, ofGate.b, ofUp.b, keep?.indices ?? 0, ofKept?.weight ?? 0];
+  const addresses = [...inputs, y, ofKept?.y ?? 0, ofKept?.keptWeight ?? 0];
+  const sizes = [rows, keep?.dense ?? rows, columns, keep?.kept ?? 0, ofKept?.outputs ?? 0];
   const ranks = [ofGate.rank + ofUp.rank, ofGate.rank, ofUp.rank];
   const numbers = [...sizes, ...ranks, ofGate.scaling, ofUp.scaling];
   backend.launch(kernel, gridOf(of), [THREADS], [...addresses, ...numbers], sharedBytes(0, keep ? 2 : 0));

@@ -5,13 +5,13 @@
  * Of MLPs that are not small, or not plain, it makes nothing, and they are composed of the kernels of `project/`.
  *
  * Kept for the backward: h of gate and up [T, r + r], h of down [T, r]; the frozen products of gate and up of dense rows [D, I]; silu(gate) ⊙ up [T, I]; where
- * there are sparse rows the kept rows of the weights of gate and up [kept + kept, H], the kept columns of that of down [H, kept], and the frozen products
+ * there are sparse rows the kept rows of the weights of gate and up [kept + kept, H], the kept columns of that of down as rows [kept, H], and the frozen products
  * of gate and up of sparse rows [T − D, kept + kept]. Gate and up with their branches are made again.
  */
 import type { KernelMlpLayer, KernelSelection, LoraMlpAttributes } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { keptColumns, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { halfOf } from '../../shared/tensors.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
@@ -96,9 +96,8 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   const I = gate.weight.shape[0]!;
   const multiprocessors = halfFor(backend, beside, D, T);
   // On the lane on which channels are chosen, after that.
-  const gathered = <Made>(gather: (indices: TensorInfo) => Made) =>
-    selection && backend.beside(beside ? LANE.choice : 0, () => gather(selection.indices));
-  const rows = gathered((indices) => keptRows(backend, [gate.weight, up.weight], [indices, indices]));
+  const gather = ({ indices }: KernelSelection) => keptRows(backend, [gate.weight, up.weight], [indices, indices]);
+  const rows = selection && backend.beside(beside ? LANE.choice : 0, () => gather(selection));
   const h = branchInputs(backend, x, groupBranches([gate.lora, up.lora]), 'bf16', beside);
   // What is on a lane is begun first: it would wait for the other.
   const [ofUp, ofGate, ofSparse] = withActivations(backend, x, 'bf16', (x) => {
@@ -113,11 +112,15 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
     if (ofSparse) timesWeight(backend, x, rows!, { d: backend.address(ofSparse), type: 'bf16' }, D);
     return [ofUp, ofGate, ofSparse] as const;
   });
-  const columns = gathered((indices) => keptColumns(backend, down.weight, indices));
   const y = backend.output([T, I], 'float32', 'bf16');
   const of = gateAndUp(backend, layers, [h, ofGate, ofUp, ofSparse], keep, denseRows);
   const keptY = selection && backend.output([T - D, selection.kept], 'float32', 'bf16');
-  branchActivation(backend, of, backend.address(y), keptY ? backend.address(keptY) : 0);
+  const ofDown = selection && backend.output([selection.kept, H], 'float32', 'bf16');
+  const ofKept = keptY && {
+    ...{ y: backend.address(keptY), outputs: H },
+    ...{ weight: backend.address(down.weight), keptWeight: backend.address(ofDown!) },
+  };
+  branchActivation(backend, of, backend.address(y), ofKept);
 
   const group = groupBranches([down.lora]);
   const hDown = branchInputs(backend, y, group, 'bf16', beside);
@@ -131,12 +134,12 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
     const wait = backend.besideRows(beside && selection !== null && D > 0 ? LANE.products : 0, () => {
       withActivations(backend, y, 'bf16', (y) => timesWeight(backend, y, down.weight, onTop(0), 0, D));
     });
-    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesWeight(backend, y, columns!, onTop(D)));
+    if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesTransposed(backend, y, ofDown!, onTop(D)));
     wait();
     if (beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: result, from: 0 }]);
   }
   for (const made of [below, keptY]) if (made) backend.release(made);
-  return [result, h, hDown, ofGate, ofUp, y, ...(ofSparse ? [rows!, columns!, ofSparse] : [])];
+  return [result, h, hDown, ofGate, ofUp, y, ...(ofSparse ? [rows!, ofDown!, ofSparse] : [])];
 };
 
 const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attributes: { layers, keep, denseRows } }) => {
@@ -160,7 +163,7 @@ const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attribute
     };
     const wait = backend.besideRows(beside && keptBase !== null && D > 0 ? LANE.products : 0, ofDense);
     const ofSparse = keptBase && ({ d: backend.address(keptBase), type: 'bf16', multiprocessors } as const);
-    if (ofSparse) timesTransposed(backend, dy, inputs.kept6!, ofSparse, D);
+    if (ofSparse) timesWeight(backend, dy, inputs.kept6!, ofSparse, D);
     wait();
   });
   const [dgate, dup] = [wide(), wide()];

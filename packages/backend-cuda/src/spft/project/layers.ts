@@ -4,7 +4,7 @@ import type { KernelLayer as Layer } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import { multipliesCodes } from '../../forms/codes-along.js';
-import type { Lane } from '../../recording/asides.js';
+import { type Lane, LIGHT } from '../../recording/asides.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { BYTES, C_TYPE } from '../../storage.js';
 
@@ -91,16 +91,24 @@ export function masks(backend: CudaBackend, { weight, keep, lora }: Layer, T: nu
 }
 
 /**
- * What is made on which lane (`CudaBackend.beside`): low-rank branches; products beside others; the choice of channels; and in the backward, where none are
- * chosen, gradients that only the optimizer waits for, so that the next layer's branches do not.
+ * What is made on which lane (`CudaBackend.beside`): low-rank branches; products beside others; in the backward gradients that only the optimizer waits for, so
+ * that the next layer's branches do not; and scores and the choice of channels.
  */
-export const LANE = { branches: 1, products: 2, choice: 3, gradients: 3 } as const;
+export const LANE = { branches: 1, products: 2, gradients: 3, choice: LIGHT } as const;
 
 /**
- * The lane of kernels of few blocks that choose channels of large models: beside the products of dense rows, which fill the GPU, where these run on codes. On an H200 that
+ * The lane of kernels of few blocks that choose channels: after the scores, where these are made on it; and of large models beside the products of dense rows, which fill the GPU, where these run on codes. On an H200 that
  * takes 1 to 2 % of a step; with products in bf16 such a step got slower by 1 %.
  */
-export const choiceLane = (backend: CudaBackend): Lane => (multipliesCodes(backend) ? LANE.choice : 0);
+export const choiceLane = (backend: CudaBackend, ...of: readonly TensorInfo[]): Lane =>
+  multipliesCodes(backend) || of.some((info) => backend.laneOf(info) === LANE.choice) ? LANE.choice : 0;
+
+/** The lane of scores by predictors of a layer: beside the products of one so small that a few thousand of its rows leave room (`leaveRoom`). */
+export const scoringLane = (backend: CudaBackend, inputs: number, channels: number): Lane =>
+  inputs * channels * SMALL_ROWS < backend.besideBelow ? LANE.choice : 0;
+
+/** Rows of a batch, roughly, for those who know a layer's size alone. */
+const SMALL_ROWS = 2048;
 
 /**
  * Whether products of T rows and these weights leave room on the GPU for work beside them. Then that is done on lanes, and a layer's branch comes after its

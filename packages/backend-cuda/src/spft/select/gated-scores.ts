@@ -5,6 +5,7 @@ import { inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
 import { C_TYPE } from '../../storage.js';
 import type { CudaKernels } from '../contract.js';
+import { scoringLane } from '../project/layers.js';
 
 type Info = tf.TensorInfo;
 
@@ -39,5 +40,7 @@ declareVariants('gated-scores', combinations({ X: FLOATS, TYPE_A: FLOATS, TYPE_B
 /** Kernels of the contract. */
 export const gatedScoresKernels = {
   SpftGatedScores: ({ backend, inputs: { x, gateA, gateB, upA, upB } }) =>
-    gatedScores(backend, x, gateA, gateB, upA, upB),
+    backend.beside(scoringLane(backend, x.shape[1]!, gateB.shape[1]!), () =>
+      gatedScores(backend, x, gateA, gateB, upA, upB),
+    ),
 } satisfies CudaKernels;

@@ -7,6 +7,7 @@ import { combinations, declareVariants, FLOATS } from '../../shared/variants.js'
 import { C_TYPE } from '../../storage.js';
 import { product } from '../../tfjs/matmul.js';
 import type { CudaKernels } from '../contract.js';
+import { scoringLane } from '../project/layers.js';
 
 type Info = tf.TensorInfo;
 
@@ -107,12 +108,18 @@ export function gramScoresGrad(backend: CudaBackend, x: Info, a: Info, b: Info, 
 
 declareVariants('gram-scores', combinations({ TYPE_A: FLOATS, TYPE_B: FLOATS }));
 
+/** Beside what is launched next, in a small layer. */
+const beside = (backend: CudaBackend, x: Info, predictors: readonly LowRank[]): Info[] => {
+  const channels = Math.max(...predictors.map(({ b }) => b.shape[1]!));
+  return backend.beside(scoringLane(backend, x.shape[1]!, channels), () => gramScores(backend, x, predictors));
+};
+
 /** Kernels of the contract. */
 export const gramScoresKernels = {
-  SpftGramScores: ({ backend, inputs: { x, a, b } }) => gramScores(backend, x, [{ a, b }])[0]!,
+  SpftGramScores: ({ backend, inputs: { x, a, b } }) => beside(backend, x, [{ a, b }])[0]!,
   SpftGramScoresOfAll: ({ backend, inputs, attributes: { count } }) => {
     const predictors = Array.from({ length: count }, (_, n) => ({ a: inputs[`a${n}`]!, b: inputs[`b${n}`]! }));
-    return gramScores(backend, inputs.x!, predictors);
+    return beside(backend, inputs.x!, predictors);
   },
   SpftGramScoresGrad: ({ backend, inputs: { x, a, b, scores, dy } }) => gramScoresGrad(backend, x, a, b, scores, dy),
 } satisfies CudaKernels;

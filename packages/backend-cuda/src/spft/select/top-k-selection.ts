@@ -70,9 +70,11 @@ declareVariants('query-channels');
 /** Kernels of the contract. */
 export const topKSelectionKernels = {
   SpftTopKSelection: ({ backend, inputs: { scores }, attributes: { kept } }) =>
-    backend.beside(choiceLane(backend), () => topK(backend, scores, kept)),
+    backend.beside(choiceLane(backend, scores), () => topK(backend, scores, kept)),
   SpftCombineQueryKeyScores: ({ backend, inputs: { scoreQ, scoreK }, attributes: { group, headDim } }) =>
-    backend.beside(choiceLane(backend), () => combineQueryKeyScores(backend, scoreQ, scoreK, group, headDim)),
+    backend.beside(choiceLane(backend, scoreQ, scoreK), () =>
+      combineQueryKeyScores(backend, scoreQ, scoreK, group, headDim),
+    ),
   SpftQueryChannels: ({ backend, inputs: { indices }, attributes: { group, headDim } }) =>
-    backend.beside(choiceLane(backend), () => queryChannels(backend, indices, group, headDim)),
+    backend.beside(choiceLane(backend, indices), () => queryChannels(backend, indices, group, headDim)),
 } satisfies CudaKernels;
