@@ -8,32 +8,48 @@
 __device__ __forceinline__ float sigmoid(float z) { return __fdividef(1.0f, 1.0f + ptx_exp2(-1.4426950408889634f * z)); }
 
 #ifdef TYPE_A
-// p[side, row, k] = Σ x[row, i]·a[i, k]. A block has a row (x), one of both a (y) and eight k (z).
-extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, const TYPE_A* up, float* p, int n, int r) {
-  const int row = blockIdx.x, first = RANKS * blockIdx.z;
-  const TYPE_A* a = blockIdx.y == 0 ? gate : up;
+#define WARPS 8
+
+// p[side, row, k] = Σ x[row, i]·a[i, k]. A block has WARPS warps, blockDim.y rows (x), one of both a (y) and eight k (z). Many rows have a warp each: it need
+// not wait for others, and those beside it find a in the first cache.
+extern "C" __global__ void predict_low_rank(const X* x, const TYPE_A* gate, const TYPE_A* up, float* p, int rows, int n, int r) {
+  const int row = blockIdx.x * blockDim.y + threadIdx.y, lane = threadIdx.x & 31, first = RANKS * blockIdx.z;
+  const int end = row < rows ? n : 0, step = blockDim.x, warps = step >> 5, warp = threadIdx.y * warps + (threadIdx.x >> 5);
+  const TYPE_A* const a = blockIdx.y == 0 ? gate : up;
+  const bool whole = r == RANKS && ((u64)a & 15) == 0;
   x += (i64)row * n;
   float sum[RANKS] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+  if (whole) {
 #pragma unroll 4
-  for (int i = threadIdx.x; i < n; i += blockDim.x) {
-    const float v = to_float(x[i]);
+    for (int i = threadIdx.x; i < end; i += step) {
+      float of[RANKS];
+      load_vector<RANKS>(a + (i64)i * RANKS, of);
+      const float v = to_float(x[i]);
 #pragma unroll
-    for (int k = 0; k < RANKS; k++) {
-      if (first + k < r) sum[k] += v * to_float(a[(i64)i * r + first + k]);
+      for (int k = 0; k < RANKS; k++) sum[k] += v * of[k];
+    }
+  } else {
+#pragma unroll 4
+    for (int i = threadIdx.x; i < end; i += step) {
+      const float v = to_float(x[i]);
+#pragma unroll
+      for (int k = 0; k < RANKS; k++) {
+        if (first + k < r) sum[k] += v * to_float(a[(i64)i * r + first + k]);
+      }
     }
   }
-  __shared__ float of_warp[32][RANKS];
+  __shared__ float of_warp[WARPS][RANKS];
 #pragma unroll
   for (int k = 0; k < RANKS; k++) {
     const float total = warp_sum(sum[k]);
-    if ((threadIdx.x & 31) == 0) of_warp[threadIdx.x >> 5][k] = total;
+    if (lane == k) of_warp[warp][k] = total;
   }
   __syncthreads();
   const int k = threadIdx.x;
-  if (k >= RANKS || first + k >= r) return;
+  if (k >= RANKS || first + k >= r || row >= rows) return;
   float total = 0.0f;
-  for (int warp = 0; warp < (int)(blockDim.x >> 5); warp++) total += of_warp[warp][k];
-  p[((i64)blockIdx.y * gridDim.x + row) * r + first + k] = total;
+  for (int w = 0; w < warps; w++) total += of_warp[warp + w][k];
+  p[((i64)blockIdx.y * rows + row) * r + first + k] = total;
 }
 #endif
 

@@ -9,6 +9,9 @@ import { scoringLane } from '../project/layers.js';
 
 type Info = tf.TensorInfo;
 
+/** Of a block, as in the kernel; and rows from which on a warp has one by itself. */
+const [WARPS, MANY_ROWS] = [8, 64];
+
 /**
  * Norm over rows of silu(x·gateA·gateB) ⊙ (x·upA·upB).
  * @param x [B, in], up to some hundred rows. @param gateA [in, r], as upA. @param gateB [r, n], as upB.
@@ -27,8 +30,11 @@ export function gatedScores(backend: CudaBackend, x: Info, gateA: Info, gateB: I
     const types = { X: C_TYPE[backend.physical(x)], TYPE_A: A, TYPE_B: B };
     const p = backend.address(scope.temporary(backend.output([2, rows, r], 'float32', 'f32')));
     const y = scope.output([n], 'float32', 'f32');
-    const low = backend.kernel('gated-scores', 'predict_low_rank', 'ppppii', types);
-    backend.launch(low, [rows, 2, Math.ceil(r / 8)], [256], [backend.address(x), ...ofA, p, inputs, r]);
+    const low = backend.kernel('gated-scores', 'predict_low_rank', 'ppppiii', types);
+    const ofX = backend.address(x);
+    const down = rows < MANY_ROWS ? 1 : WARPS;
+    const grid = [Math.ceil(rows / down), 2, Math.ceil(r / 8)] as const;
+    backend.launch(low, grid, [(32 * WARPS) / down, down], [ofX, ...ofA, p, rows, inputs, r]);
     const high = backend.kernel('gated-scores', 'gated_scores', 'ppppiii', types);
     backend.launch(high, [Math.ceil(n / 32)], [32, 32], [p, ...ofB, backend.address(y), rows, n, r]);
     return y;

@@ -130,6 +130,8 @@ describeCuda('selections on bf16 tensors', () => {
     [2, 33, 8, 19],
     [3, 300, 3, 140],
     [1, 16, 20, 5],
+    [70, 33, 8, 19],
+    [65, 40, 11, 6],
   ])('gatedScores() of %i rows of %i, rank %i, %i channels', async (B, In, r, n) => {
     const scores = (x: M, a: M, b: M, c: M, d: M) => gatedScores(x, { a, b }, { a: c, b: d });
     const low = [f32(In, r), f32(r, n), f32(In, r), f32(r, n)];
