@@ -69,14 +69,23 @@ extern "C" __global__ void gated_scores(const float* p, const TYPE_B* gate, cons
       g[k] = k < r ? to_float(gate[(i64)k * n + j]) : 0.0f;
       u[k] = k < r ? to_float(up[(i64)k * n + j]) : 0.0f;
     }
+#pragma unroll 2
     for (int row = threadIdx.y; row < rows; row += LINES) {
-      float a = 0.0f, b = 0.0f;
+      float a = 0.0f, b = 0.0f, of_gate[RANKS], of_up[RANKS];
+      if (r == RANKS) {
+        load_vector<RANKS>(p + row * RANKS, of_gate);
+        load_vector<RANKS>(second + row * RANKS, of_up);
+      } else {
+#pragma unroll
+        for (int k = 0; k < RANKS; k++) {
+          of_gate[k] = k < r ? p[row * r + k] : 0.0f;
+          of_up[k] = k < r ? second[row * r + k] : 0.0f;
+        }
+      }
 #pragma unroll
       for (int k = 0; k < RANKS; k++) {
-        if (k < r) {
-          a += p[row * r + k] * g[k];
-          b += second[row * r + k] * u[k];
-        }
+        a += of_gate[k] * g[k];
+        b += of_up[k] * u[k];
       }
       const float value = a * sigmoid(a) * b;
       squares += value * value;
