@@ -184,6 +184,7 @@ describeCuda('training by recorded steps', () => {
     ['LoRA, what is made beside products late', { rank: 8, late: true }],
     ['DoRA, what is made beside products late', { rank: 8, dora: true, late: true }],
     ['SparseLoRA, what is made beside products late', { rank: 8, sparse: true, late: true }],
+    ['the same, channels chosen by some tokens', { rank: 8, sparse: true, spaced: true, late: true }],
     ['SparseLoRA as on large models', { rank: 8, sparse: true, late: true, large: true }],
     ['the same in FP8, the choice of channels late', { rank: 8, sparse: true, fp8: true, late: true, large: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],
