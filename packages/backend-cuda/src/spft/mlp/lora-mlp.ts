@@ -123,23 +123,27 @@ const loraMlp: CudaKernel<'SpftLoraMlp'> = ({
   branchActivation(backend, of, backend.address(y), ofKept);
 
   const group = groupBranches([down.lora]);
-  const hDown = branchInputs(backend, y, group, 'bf16', beside);
+  // Dense rows are made for before sparse ones are, and what the branch begins with then takes their place.
+  const besideSparse = withOutput && beside && selection !== null && D > 0;
+  const inputs = (share?: number) => branchInputs(backend, y, group, 'bf16', beside, share);
+  let hDown = besideSparse ? null : inputs();
   const below = backend.as(residual, 'bf16');
   const result = withOutput ? backend.output([T, H], 'float32', 'bf16') : backend.share(below);
   if (withOutput) {
-    if (!beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: below, from: 0 }]);
+    if (!beside) writeBranches(backend, [result], hDown!, group, 'bf16', [{ matrix: below, from: 0 }]);
     const [d, c] = [backend.address(result), backend.address(beside ? below : result)];
     const onTop = (row: number) =>
       ({ d: rowOf(d, row, H), c: rowOf(c, row, H), type: 'bf16', beta: 1, multiprocessors }) as const;
-    const wait = backend.besideRows(beside && selection !== null && D > 0 ? LANE.products : 0, () => {
+    const wait = backend.besideRows(besideSparse ? LANE.products : 0, () => {
       withActivations(backend, y, 'bf16', (y) => timesWeight(backend, y, down.weight, onTop(0), 0, D));
+      hDown ??= inputs(multiprocessors);
     });
     if (keptY) withActivations(backend, keptY, 'bf16', (y) => timesTransposed(backend, y, ofDown!, onTop(D)));
     wait();
-    if (beside) writeBranches(backend, [result], hDown, group, 'bf16', [{ matrix: result, from: 0 }]);
+    if (beside) writeBranches(backend, [result], hDown!, group, 'bf16', [{ matrix: result, from: 0 }]);
   }
   for (const made of [below, keptY]) if (made) backend.release(made);
-  return [result, h, hDown, ofGate, ofUp, y, ...(ofSparse ? [rows!, ofDown!, ofSparse] : [])];
+  return [result, h, hDown!, ofGate, ofUp, y, ...(ofSparse ? [rows!, ofDown!, ofSparse] : [])];
 };
 
 const loraMlpGrad: CudaKernel<'SpftLoraMlpGrad'> = ({ backend, inputs, attributes: { layers, keep, denseRows } }) => {

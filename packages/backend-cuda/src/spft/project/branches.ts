@@ -87,13 +87,17 @@ function withB(backend: CudaBackend, { b }: Branch, type: Type, f: (address: num
   inScope(backend, (scope) => f(adapterIn(backend, type, b, scope)));
 }
 
-/** h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller. @param beside whether it is made beside what is launched after it. */
+/**
+ * h = x·[A…]ᵀ [T, Σr] in the type of x; owned by the caller.
+ * @param beside whether it is made beside what is launched after it. @param multiprocessors see `Product`.
+ */
 export function branchInputs(
   backend: CudaBackend,
   x: TensorInfo,
   group: BranchGroup,
   type: Type,
   beside = false,
+  multiprocessors?: number,
 ): TensorInfo {
   const [T, inputs] = x.shape as [number, number];
   return backend.beside(beside ? LANE.branches : 0, () => {
@@ -104,6 +108,7 @@ export function branchInputs(
       product.a = backend.address(x);
       product.b = b;
       product.d = backend.address(h);
+      product.multiprocessors = multiprocessors;
       backend.multiply(product);
     });
     return h;
