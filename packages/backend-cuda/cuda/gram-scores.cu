@@ -5,16 +5,32 @@
 #define MOST 3
 
 #ifdef TYPE_A
+// What gram_parts multiplies by, of a [n, r], r ≤ 8, n a multiple of 32: for each 32 rows of it what each thread of a warp wants of them, split into two bf16 so that
+// it counts with 16 bits of mantissa; first the high parts of all, then the low ones. A thread of n has one thread's.
+extern "C" __global__ void gram_fragments(const TYPE_A* a, Words4* fragments, int n, int r) {
+  const int at = blockIdx.x * blockDim.x + threadIdx.x;
+  if (at >= n) return;
+  const int lane = at & 31, first = at - lane, g = lane >> 2, row = first + 8 * (lane & 3);
+  Words4 high, low;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const i64 from = (i64)(row + 2 * i) * r + g;
+    const float u = g < r ? to_float(a[from]) : 0.0f, v = g < r ? to_float(a[from + r]) : 0.0f;
+    high.word[i] = pack_bf16(u, v);
+    low.word[i] = pack_bf16(u - low_float(high.word[i]), v - high_float(high.word[i]));
+  }
+  fragments[2 * first + lane] = high;
+  fragments[2 * first + 32 + lane] = low;
+}
+
 // One pass over x [rows, n] (bf16; n a multiple of 32, rows on 16 bytes): for each of `count` predictors the Gram matrix PᵀP [8, 8] of each 32 rows,
-// parts[predictor, block], of r ≤ 8 columns of a [n, r]. 16 warps share out the columns of x, 32 at a time, and multiply on tensor cores; a is split
-// into two bf16, so that it counts with 16 bits of mantissa. Thread 4·g + q of a warp loads 8 numbers of rows g, g + 8, …: as inner index of the
-// product their order does not matter, so they are fragments as they are.
+// parts[predictor, block], of a as gram_fragments gives it. 16 warps share out the columns of x, 32 at a time, and multiply on tensor cores. Thread 4·g + q
+// of a warp loads 8 numbers of rows g, g + 8, …: as inner index of the product their order does not matter, so they are fragments as they are.
 #define WARPS 16
-extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* x, const TYPE_A* a0, const TYPE_A* a1, const TYPE_A* a2,
-                                                                   float* parts, int rows, int n, int r0, int r1, int r2, int count) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* x, const Words4* a0, const Words4* a1, const Words4* a2,
+                                                                   float* parts, int rows, int n, int count) {
   __shared__ float p[WARPS][32][9];
-  const TYPE_A* const as[MOST] = {a0, a1, a2};
-  const int ranks[MOST] = {r0, r1, r2};
+  const Words4* const as[MOST] = {a0, a1, a2};
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
   const i64 first = (i64)32 * blockIdx.x;
   float sum[MOST][2][4];
@@ -33,23 +49,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) gram_parts(const bf16* 
 #pragma unroll
     for (int predictor = 0; predictor < MOST; predictor++) {
       if (predictor >= count) break;
-      const TYPE_A* a = as[predictor];
-      const int r = ranks[predictor];
-      u32 high[4], low[4];
-#pragma unroll
-      for (int i = 0; i < 4; i++) {
-        const i64 at = (i64)(column + 2 * i) * r + g;
-        const float u = g < r ? to_float(a[at]) : 0.0f, v = g < r ? to_float(a[at + r]) : 0.0f;
-        high[i] = pack_bf16(u, v);
-        low[i] = pack_bf16(u - low_float(high[i]), v - high_float(high[i]));
-      }
+      const Words4 high = as[predictor][2 * k + lane], low = as[predictor][2 * k + 32 + lane];
 #pragma unroll
       for (int m = 0; m < 2; m++) {
 #pragma unroll
         for (int s = 0; s < 2; s++) {
           const u32 fragment[4] = {x4[2 * m].word[2 * s], x4[2 * m + 1].word[2 * s], x4[2 * m].word[2 * s + 1], x4[2 * m + 1].word[2 * s + 1]};
-          ptx_mma_16816(sum[predictor][m], fragment, high[2 * s], high[2 * s + 1]);
-          ptx_mma_16816(sum[predictor][m], fragment, low[2 * s], low[2 * s + 1]);
+          ptx_mma_16816(sum[predictor][m], fragment, high.word[2 * s], high.word[2 * s + 1]);
+          ptx_mma_16816(sum[predictor][m], fragment, low.word[2 * s], low.word[2 * s + 1]);
         }
       }
     }

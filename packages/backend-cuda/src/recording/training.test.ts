@@ -61,6 +61,8 @@ interface Wanted {
   readonly late?: boolean;
   /** Whether kept channels are gathered and products fill the GPU, as on large models. */
   readonly large?: boolean;
+  /** Whether matrices are large enough that few dense rows are made beside the others; adapters are on attention's layers alone. */
+  readonly few?: boolean;
   /** Steps between two whose kept channels are counted. */
   readonly counts?: number;
   readonly args?: TrainerOptions['args'];
@@ -68,7 +70,7 @@ interface Wanted {
 }
 
 /** Of the backend: from where on it does as for large models. */
-const USUAL = { masksBelow: 2 ** 32, besideBelow: 2 ** 33 };
+const USUAL = { masksBelow: 2 ** 32, besideBelow: 2 ** 33, skinnyFrom: 2 ** 21 };
 
 /** Counts of recorders end with them: the last that was seen. */
 let seen: StepRecorder | null = null;
@@ -112,15 +114,20 @@ async function makeModel({
   context = false,
   compensated = false,
   rank = 4,
+  few = false,
 }: Wanted) {
   const options = { basePrecision: fp8 ? ('fp8' as const) : ('bf16' as const) };
   const model = await LlamaForCausalLM.fromWeights(CONFIG, sourceOf(tinyWeights(CONFIG)), options);
-  const ofMlp = fp8 ? [] : ['gate_proj', 'up_proj', 'down_proj'];
+  const ofMlp = fp8 || few ? [] : ['gate_proj', 'up_proj', 'down_proj'];
   const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', ...ofMlp];
   const peft = getPeftModel(model, { r: rank, loraAlpha: 8, loraDropout: dropout, useDora: dora, targetModules });
   const config = {
     mode: 'svd_4',
-    sparsity: { 'layers.1.mlp': 0.5, 'layers.1.self_attn': 0.5 },
+    sparsity: {
+      ...{ 'layers.1.mlp': 0.5, 'layers.1.self_attn': 0.5 },
+      // The last layer's MLP has rows with a label alone.
+      ...(few && { 'layers.0.mlp': 0.5, 'layers.0.self_attn': 0.5 }),
+    },
     start_step: 0.1,
     end_step: 0.9,
     ...(spaced && { score_tokens: 2, score_context_tokens: true, skip_output_tokens: true }),
@@ -186,12 +193,17 @@ describeCuda('training by recorded steps', () => {
     ['SparseLoRA, what is made beside products late', { rank: 8, sparse: true, late: true }],
     ['the same, channels chosen by some tokens', { rank: 8, sparse: true, spaced: true, late: true }],
     ['SparseLoRA as on large models', { rank: 8, sparse: true, late: true, large: true }],
+    [
+      'few dense rows beside sparse ones, late',
+      { rank: 8, sparse: true, context: true, late: true, large: true, few: true },
+    ],
     ['the same in FP8, the choice of channels late', { rank: 8, sparse: true, fp8: true, late: true, large: true }],
     ['SGD and gradient checkpointing', { args: { optim: 'sgd', momentum: 0.9, gradientCheckpointing: true } }],
   ] as const satisfies readonly (readonly [string, Wanted])[]) {
     it(`gives the bits of the same steps by the host: ${name}`, { timeout: 300_000 }, async () => {
       if ('late' in wanted) process.env.SPFT_EMULATOR_ASYNC = 'late';
       if ('large' in wanted) Object.assign(cuda(), { masksBelow: 0, besideBelow: 0 });
+      if ('few' in wanted) cuda().skinnyFrom = 0;
       const ours = await run('graphs', wanted);
       expect(ours.messages).toEqual([]);
       expect(ours.counts!.replayed).toBeGreaterThan(6);

@@ -25,7 +25,15 @@ import {
 } from '../../forms/quantised-activation.js';
 import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { activationType, addRows, beginSideBySide, beginWithBias, rowsOf, type Selection } from '../project/layers.js';
+import {
+  activationType,
+  addRows,
+  beginSideBySide,
+  beginWithBias,
+  placeOfDenseRows,
+  rowsOf,
+  type Selection,
+} from '../project/layers.js';
 import { gatedActivation, gatedActivationGrad, type Place } from './gated-activation.js';
 
 type Type = 'bf16' | 'f32';
@@ -45,6 +53,7 @@ function multiplyDown(
   y: TensorInfo | null,
   type: Type,
   ofUp: Codes | null = null,
+  multiprocessors?: number,
 ): void {
   const [rows, columns] = [residual.shape[0]!, weight.shape[1]!];
   const extent = { rows, columns, type };
@@ -52,7 +61,7 @@ function multiplyDown(
     if (ofUp) quantisedActivation(backend, gate, up, extent, ofUp).release();
     return;
   }
-  const sum = { d: backend.address(y), c: backend.address(residual), type, beta: 1 } as const;
+  const sum = { d: backend.address(y), c: backend.address(residual), type, beta: 1, multiprocessors } as const;
   const plain = () => {
     const h = backend.output([rows, columns], 'float32', type);
     gatedActivation(backend, gate, up, placeOf(backend, h), extent);
@@ -77,17 +86,19 @@ function denseForward(
   { gate, up, down }: KernelMlpWeights,
   y: TensorInfo | null,
   type: Type,
+  multiprocessors?: number,
 ): TensorInfo[] {
   const [rows, channels] = [residual.shape[0]!, gate.weight.shape[0]!];
   const made = [gate, up].map(({ weight, bias }) => {
     const z = backend.output([rows, channels], 'float32', type);
-    timesWeight(backend, x, weight, { d: backend.address(z), type, beta: beginWithBias(backend, z, bias) }, 0, rows);
+    const sum = { d: backend.address(z), type, beta: beginWithBias(backend, z, bias), multiprocessors };
+    timesWeight(backend, x, weight, sum, 0, rows);
     return z;
   });
   const [g, u] = made.map((z) => placeOf(backend, z)) as [Place, Place];
   const onCodes = [gate, up, down].every(({ weight }) => runsOnCodes(backend, weight));
   if (!onCodes || !quantisesActivations(backend, { rows, columns: channels, type }, [g, u])) {
-    multiplyDown(backend, g, u, down.weight, residual, y, type);
+    multiplyDown(backend, g, u, down.weight, residual, y, type, null, multiprocessors);
     return made;
   }
   // What the gradient multiplies up by is rounded as coarsely: up is kept as codes, in half of its room.
@@ -138,9 +149,15 @@ const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({
     for (const t of slices) if (t) backend.release(t);
   };
   withActivations(backend, inputs.x, type, (x) => {
+    const place = placeOfDenseRows(backend, gate.weight, D, T);
+    // What both kinds of rows take is made before one of them is begun beside the other.
+    if (place.lane) x.for(gate.weight, 'input');
+    let wait = () => {};
     if (D > 0) {
       const slices = slice(0, D);
-      kept.push(...denseForward(backend, x, slices[0], weights, slices[1], type));
+      wait = backend.besideRows(place.lane, () => {
+        kept.push(...denseForward(backend, x, slices[0], weights, slices[1], type, place.multiprocessors));
+      });
       releaseAll(slices);
     }
     if (keep && D < T) {
@@ -148,6 +165,7 @@ const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({
       kept.push(...sparseForward(backend, x, slices[0], weights, keep, slices[1], type));
       releaseAll(slices);
     }
+    if (place.lane) wait();
   });
   if (y === null) return [residual, ...kept];
   if (down.bias) addRows(backend, y, down.bias);
@@ -164,10 +182,11 @@ function gradientOfDown(
   weight: TensorInfo,
   from: number,
   to: number,
+  multiprocessors?: number,
 ): TensorInfo {
   const { type } = dy;
   const dh = backend.output([to - from, weight.shape[1]!], 'float32', type);
-  timesTransposed(backend, dy, weight, { d: backend.address(dh), type }, from, to);
+  timesTransposed(backend, dy, weight, { d: backend.address(dh), type, multiprocessors }, from, to);
   return dh;
 }
 
@@ -178,13 +197,14 @@ function denseBackward(
   { gate, up, down }: KernelMlpWeights,
   dx: TensorInfo,
   type: Type,
+  multiprocessors?: number,
 ): void {
   // Holds the gradient of up from the activation on: one matrix [D, I] less.
-  const dh = gradientOfDown(backend, dy, down.weight, 0, dx.shape[0]!);
+  const dh = gradientOfDown(backend, dy, down.weight, 0, dx.shape[0]!, multiprocessors);
   const [rows, columns] = dh.shape as [number, number];
   const extent = { rows, columns, type };
   const [g, u, d] = [ofGate!, ofUp!, dh].map((t) => placeOf(backend, t)) as [Place, Place, Place];
-  const sum = { d: backend.address(dx), type };
+  const sum = { d: backend.address(dx), type, multiprocessors };
   if (scales) {
     const codes = { codes: u.address, scales: backend.address(scales) };
     const both = quantisedActivationGrad(backend, { gate: g, up: codes, dy: d }, extent);
@@ -253,9 +273,14 @@ const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({
   // Gate and up of dense rows; of up in codes the scales too.
   const ofDense = D === 0 ? 0 : backend.physical(kept[1]!) === 'u8' ? 3 : 2;
   withActivations(backend, inputs.dy!, type, (dy) => {
+    const place = placeOfDenseRows(backend, weights.down.weight, D, T);
+    if (place.lane) dy.for(weights.down.weight, 'gradient');
+    let wait = () => {};
     if (D > 0) {
       const dxDense = rowsOf(backend, dx, 0, D);
-      denseBackward(backend, dy, kept.slice(0, ofDense), weights, dxDense, type);
+      wait = backend.besideRows(place.lane, () => {
+        denseBackward(backend, dy, kept.slice(0, ofDense), weights, dxDense, type, place.multiprocessors);
+      });
       backend.release(dxDense);
     }
     if (keep && D < T) {
@@ -263,6 +288,7 @@ const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({
       sparseBackward(backend, dy, kept.slice(ofDense), dxSparse, type);
       backend.release(dxSparse);
     }
+    if (place.lane) wait();
   });
   return dx;
 };

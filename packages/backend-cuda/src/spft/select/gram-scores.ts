@@ -50,6 +50,15 @@ const isQuick = (backend: CudaBackend, x: Info, { a }: LowRank): boolean =>
 const likeEachOther = (backend: CudaBackend, one: LowRank, other: LowRank): boolean =>
   backend.physical(one.a) === backend.physical(other.a) && backend.physical(one.b) === backend.physical(other.b);
 
+/** Address of what the one-pass kernel multiplies by, which is kept with a: as many bytes as it has in float at rank 8. */
+function fragmentsOf(backend: CudaBackend, a: Info, types: Readonly<Record<string, string>>): number {
+  const [inputs, r] = a.shape as [number, number];
+  return backend.derived(a, 'fragments', 4 * TILE * inputs, (address) => {
+    const kernel = backend.kernel('gram-scores', 'gram_fragments', 'ppii', types);
+    backend.launch(kernel, [Math.ceil(inputs / 256)], [256], [backend.address(a), address, inputs, r]);
+  });
+}
+
 /** Of up to three predictors alike, or of one. */
 function gramScoresOf(backend: CudaBackend, x: Info, predictors: readonly LowRank[]): Info[] {
   const [T, inputs] = x.shape as [number, number];
@@ -72,10 +81,10 @@ function gramScoresOf(backend: CudaBackend, x: Info, predictors: readonly LowRan
     if (isQuick(backend, x, first)) {
       const count = Math.ceil(T / 32);
       const parts = scope.temporary(backend.output([predictors.length, count, TILE, TILE], 'float32', 'f32'));
-      const kernel = backend.kernel('gram-scores', 'gram_parts', 'pppppiiiiii', types);
-      const as = predictors.map(({ a }) => backend.address(a));
+      const kernel = backend.kernel('gram-scores', 'gram_parts', 'pppppiii', types);
+      const as = predictors.map(({ a }) => fragmentsOf(backend, a, types));
       const addresses = [backend.address(x), ...three(as), backend.address(parts)];
-      const numbers = [T, inputs, ...three(ranks), predictors.length];
+      const numbers = [T, inputs, predictors.length];
       backend.launch(kernel, [count], [512], [...addresses, ...numbers]);
       score(parts, count, TILE);
       return ys;
