@@ -1,11 +1,16 @@
 /** @file The low-rank branches of layers in bf16 against the cpu backend: ranks and widths that one pass takes, and such as it does not. */
 import { type FrozenLayer, projectColumns, projectRows } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import { it } from 'vitest';
+import { afterEach, it } from 'vitest';
 import { cuda, describeCuda } from '../../../test/cuda.js';
 import { bf16, expectOp, f32, i32 } from '../../../test/ops.js';
 
 type M = tf.Tensor2D;
+
+const USUAL = { masksBelow: 2 ** 32, skinnyFrom: 2 ** 21 };
+afterEach(() => {
+  Object.assign(cuda(), USUAL);
+});
 
 describeCuda('branches in bf16', () => {
   const expectRows = (T: number, inputs: number, outs: readonly number[], ranks: readonly number[]) => {
@@ -82,14 +87,18 @@ describeCuda('branches in bf16', () => {
   ];
 
   it.each([
-    // tokens, dense rows, inputs, outputs, rank
-    [70, 70, 24, 40, 8],
-    [70, 21, 24, 136, 16],
-    [66, 0, 40, 264, 3],
-    [5, 2, 11, 13, 8],
+    // tokens, dense rows, inputs, outputs, rank; whether channels are gathered, and few dense rows made beside the others
+    [70, 70, 24, 40, 8, false],
+    [70, 21, 24, 136, 16, false],
+    [66, 0, 40, 264, 3, false],
+    [5, 2, 11, 13, 8, false],
+    [70, 21, 24, 136, 16, true],
+    [66, 0, 40, 264, 3, true],
+    [80, 70, 11, 13, 8, true],
   ])(
-    'add to a residual and to kept columns: %i tokens, %i dense, [%i] to [%i], rank %i',
-    async (T, D, inputs, out, rank) => {
+    'add to a residual and to kept columns: %i tokens, %i dense, [%i] to [%i], rank %i, as of large layers: %j',
+    async (T, D, inputs, out, rank, large) => {
+      if (large) Object.assign(cuda(), { masksBelow: 0, skinnyFrom: 0 });
       const [columns, rows] = [inputs, out].map((n) =>
         Array.from({ length: n }, (_, i) => i).filter((i) => i % 3 !== 1),
       );

@@ -22,7 +22,17 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
-import { activationType, addRows, LANE, type Layer, leaveRoom, masks, rowsOf } from './layers.js';
+import {
+  activationType,
+  addRows,
+  IN_TURN,
+  LANE,
+  type Layer,
+  leaveRoom,
+  masks,
+  placeOfDenseRows,
+  rowsOf,
+} from './layers.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -37,10 +47,11 @@ function forward(
   y: TensorInfo,
   type: Type,
   lowRank?: LowRank,
+  multiprocessors?: number,
 ): TensorInfo | null {
   if (y.shape[0] === 0) return null;
   const onTop = below ? { beta: 1 as const, c: backend.address(below) } : {};
-  const sum = { d: backend.address(y), type, ...onTop, lowRank };
+  const sum = { d: backend.address(y), type, ...onTop, lowRank, multiprocessors };
   if (!onKept) {
     withActivations(backend, x, type, (x) => timesWeight(backend, x, weight, sum));
     return null;
@@ -119,11 +130,21 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
     forward(backend, values, below, layer, false, y, type);
     backend.release(values);
   } else {
+    const place = placeOfDenseRows(backend, layer.weight, D, T);
+    let wait = () => {};
     for (const [from, to] of [[0, D] as const, [D, T] as const]) {
       const slices = [x, y, ...(below ? [below] : [])].map((t) => rowsOf(backend, t, from, to));
-      gathered = forward(backend, slices[0]!, slices[2] ?? null, layer, from === D, slices[1]!, type);
+      const [values, result, under = null] = slices as [TensorInfo, TensorInfo, TensorInfo?];
+      if (from === D) gathered = forward(backend, values, under, layer, true, result, type);
+      else {
+        const { lane, multiprocessors } = place;
+        wait = backend.besideRows(lane, () =>
+          forward(backend, values, under, layer, false, result, type, undefined, multiprocessors),
+        );
+      }
       for (const slice of slices) backend.release(slice);
     }
+    if (place.lane) wait();
   }
   if (h && beside) writeBranches(backend, [y], h, group, type, [{ matrix: y, from: 0 }]);
   if (layer.bias) addRows(backend, y, layer.bias);
@@ -162,6 +183,14 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
   const beside = (D === T || masked) && leaveRoom(backend, [weight], T);
   const ofBranch = group.rank > 0 ? branchGradients(backend, x, inputs.h!, [dy], group, type, beside) : null;
   const ofDy = new Activations(backend, dy, type);
+  /** Few dense rows are made beside the others; the branch's part comes on top of both then. */
+  const { lane, multiprocessors } = masked || !keep ? IN_TURN : placeOfDenseRows(backend, weight, D, T);
+  const begun = lane !== 0;
+  if (begun) ofDy.for(weight, 'gradient');
+  const wait = backend.besideRows(lane, () => {
+    const sum = { d: backend.address(dx), type, multiprocessors };
+    if (begun) timesTransposed(backend, ofDy, weight, sum, 0, D);
+  });
   // Sparse rows first: they are written with zeros between the kept channels.
   if (masked) {
     timesTransposed(backend, ofDy, weight, { d: backend.address(dx), type });
@@ -173,11 +202,12 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     scatterColumns(backend, values, keep.indices, dxSparse);
     for (const made of [dxSparse, values]) backend.release(made);
   }
+  if (begun) wait();
   const adds = !beside && D === T && !masked && formOf(backend, weight).addsLowRank?.(backend, weight, T, true);
   const added = ofBranch && adds ? gradientAddedByProduct(backend, ofBranch.dh, group, type) : null;
-  const branchFirst = ofBranch !== null && !beside && !added;
+  const branchFirst = ofBranch !== null && !beside && !added && !begun;
   if (branchFirst) writeBranchGradient(backend, dx, ofBranch.dh, group, masked ? 0 : D, type);
-  if (D > 0 && !masked) {
+  if (D > 0 && !masked && !begun) {
     const sum = { d: backend.address(dx), type, beta: branchFirst ? 1 : 0, lowRank: added ?? undefined } as const;
     timesTransposed(backend, ofDy, weight, sum, 0, D);
   }

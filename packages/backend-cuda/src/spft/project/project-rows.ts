@@ -6,15 +6,12 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { LowRank } from '../../device/product.js';
-import { multipliesTogether, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
-import { type Activations, formOf, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
+import { multipliesTogether, timesTransposedTogether } from '../../forms/e4m3.js';
+import { type Activations, formOf, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
 import type { Lane } from '../../recording/asides.js';
-import { BYTES } from '../../storage.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
-import { gatherColumnsTo } from '../select/gather-columns.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
-import { scatterColumns } from '../select/scatter-columns.js';
 import { addedByProduct, gradientAddedByProduct, without } from './added-branches.js';
 import type { OutputPart } from './branch-outputs.js';
 import {
@@ -29,15 +26,17 @@ import {
   writeBranchGradient,
 } from './branches.js';
 import { doraNorms, rescaleGrad, rescaleTo } from './dora-linear.js';
+import { keptBackward, keptForward } from './kept-rows.js';
 import {
   activationType,
   addRows,
-  beginSideBySide,
   beginWithBias,
+  IN_TURN,
   LANE,
   type Layer,
   leaveRoom,
   masks,
+  placeOfDenseRows,
   rowsOf,
 } from './layers.js';
 import { PendingBranches } from './pending-branches.js';
@@ -52,37 +51,13 @@ function dense(
   y: TensorInfo,
   begun: boolean,
   lowRank?: LowRank,
+  multiprocessors?: number,
 ): void {
   const rows = y.shape[0]!;
   if (rows === 0) return;
   const beta = begun ? 1 : beginWithBias(backend, y, bias);
-  timesWeight(backend, x, weight, { d: backend.address(y), type: x.type, beta, lowRank }, 0, rows);
+  timesWeight(backend, x, weight, { d: backend.address(y), type: x.type, beta, lowRank, multiprocessors }, 0, rows);
   if (begun && bias) addRows(backend, y, bias);
-}
-
-/**
- * y [T − D, out] of each layer = the kept channels of the last rows and zeros between them, by one product for all.
- * @returns the gathered rows of the weights, one below the other, for the backward.
- */
-function sparse(backend: CudaBackend, x: Activations, layers: readonly Layer[], ys: readonly TensorInfo[]): TensorInfo {
-  const [T, rows] = [x.x.shape[0]!, ys[0]!.shape[0]!];
-  const indices = layers.map(({ keep }) => keep!.indices);
-  const gathered = keptRows(
-    backend,
-    layers.map(({ weight }) => weight),
-    indices,
-  );
-  const values = backend.output([rows, gathered.shape[0]!], 'float32', x.type);
-  const biases = layers.map(({ bias }) => bias);
-  const beta = beginSideBySide(backend, values, biases, indices);
-  timesWeight(backend, x, gathered, { d: backend.address(values), type: x.type, beta }, T - rows, T);
-  let at = 0;
-  ys.forEach((y, n) => {
-    scatterColumns(backend, values, indices[n]!, y, at);
-    at += indices[n]!.shape[0]!;
-  });
-  backend.release(values);
-  return gathered;
 }
 
 /** The branches that may be left to whoever wants the ys, to be added to what these hold: where one launch adds those of all layers. */
@@ -127,7 +102,7 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({
       if (gathering.length === 0) return;
       const slices = gathering.map((n) => rowsOf(backend, ys[n]!, denseRows, T));
       const of = gathering.map((n) => layers[n]!);
-      gathered.push(sparse(backend, x, of, slices));
+      gathered.push(keptForward(backend, x, of, slices));
       for (const slice of slices) backend.release(slice);
     };
     const h = group.rank > 0 ? branchInputs(backend, x.x, group, type) : null;
@@ -147,15 +122,23 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({
       const below = onTop.map((below, n) => (masked[n] ? below : D[n]! < T ? { ...below, from: D[n]! } : null));
       writeBranches(backend, ys, h, without(group, added), type, below);
     }
-    layers.forEach((layer, n) => {
-      if (masked[n]) return;
+    const waits = layers.map((layer, n) => {
+      if (masked[n]) return () => {};
       const slice = rowsOf(backend, ys[n]!, 0, D[n]!);
-      dense(backend, x, layer, slice, group.of[n] !== null && !left && !added[n], added[n] ?? undefined);
+      // Without `left` the others' products are made by now.
+      const { lane, multiprocessors } = left ? placeOfDenseRows(backend, layer.weight, D[n]!, T) : IN_TURN;
+      if (lane) x.for(layer.weight, 'input');
+      const begun = group.of[n] !== null && !left && !added[n];
+      const wait = backend.besideRows(lane, () =>
+        dense(backend, x, layer, slice, begun, added[n] ?? undefined, multiprocessors),
+      );
       backend.release(slice);
+      return lane ? wait : () => {};
     });
     if (left) {
       // What chooses channels may be under way until now.
       gather();
+      for (const wait of waits) wait();
       new PendingBranches(backend, ys, left, h!, group, masksOf(onTop));
     }
     if (h === null) return [...ys, ...gathered];
@@ -247,10 +230,11 @@ function backward(
   beta: 0 | 1,
   type: Type,
   lowRank?: LowRank,
+  multiprocessors?: number,
 ): void {
   const rows = dx.shape[0]!;
   if (rows === 0) return;
-  const sum = { d: backend.address(dx), type, beta, lowRank };
+  const sum = { d: backend.address(dx), type, beta, lowRank, multiprocessors };
   if (isOneProduct(backend, dys, weights, type)) {
     const parts = dys.map((dy) => columnsOf(backend, dy));
     const codes = quantiseSideBySide(backend, rows, type, parts);
@@ -262,36 +246,6 @@ function backward(
     const onTop = n === 0 ? sum : ({ ...sum, beta: 1, lowRank: undefined } as const);
     withActivations(backend, dy, type, (dy) => timesTransposed(backend, dy, weights[n]!, onTop));
   });
-}
-
-/** The same of the kept channels alone. @param gathered the kept rows of all weights, one below the other. */
-function keptBackward(
-  backend: CudaBackend,
-  parts: readonly { readonly dy: TensorInfo; readonly indices: TensorInfo }[],
-  gathered: TensorInfo,
-  dx: TensorInfo,
-  beta: 0 | 1,
-  type: Type,
-): void {
-  const rows = dx.shape[0]!;
-  if (rows === 0) return;
-  const sum = { d: backend.address(dx), type, beta };
-  const places = parts.map(({ dy, indices }) => columnsOf(backend, dy, indices));
-  if (runsOnCodes(backend, gathered) && fitSideBySide(backend, type, places)) {
-    const codes = quantiseSideBySide(backend, rows, type, places);
-    formOf(backend, gathered).timesTransposed(backend, codes, gathered, sum);
-    codes.release();
-    return;
-  }
-  const all = gathered.shape[0]!;
-  const values = backend.output([rows, all], 'float32', type);
-  let to = backend.address(values);
-  for (const { dy, indices } of parts) {
-    gatherColumnsTo(backend, dy, indices, to, all);
-    to += indices.shape[0]! * BYTES[type];
-  }
-  withActivations(backend, values, type, (dy) => timesTransposed(backend, dy, gathered, sum));
-  backend.release(values);
 }
 
 /** dx [T, in] = or += what every layer's frozen product gives. @param gathered the kept rows of those that gather them. */
@@ -324,9 +278,13 @@ function writeInputGradient(
   const rowsOfAll = (from: number, to: number) => split.map((n) => rowsOf(backend, dys[n]!, from, to));
   const [above, below] = [rowsOf(backend, dx, 0, denseRows), rowsOf(backend, dx, denseRows, T)];
   const [first, last] = [rowsOfAll(0, denseRows), rowsOfAll(denseRows, T)];
-  backward(backend, first, weightsOf(split), above, onTop, type);
+  const { lane, multiprocessors } = placeOfDenseRows(backend, layers[split[0]!]!.weight, denseRows, T);
+  const wait = backend.besideRows(lane, () => {
+    backward(backend, first, weightsOf(split), above, onTop, type, undefined, multiprocessors);
+  });
   const parts = split.map((n, place) => ({ dy: last[place]!, indices: layers[n]!.keep!.indices }));
   keptBackward(backend, parts, gathered!, below, onTop, type);
+  if (lane) wait();
   for (const slice of [above, below, ...first, ...last]) backend.release(slice);
 }
 
