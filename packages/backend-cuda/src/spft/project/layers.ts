@@ -132,7 +132,7 @@ const isPlain = (physical: Physical): boolean => physical === 'bf16' || physical
 
 /**
  * Where products of the first D of T rows are made with a matrix of which the other rows take kept channels alone. Few rows read a whole matrix for little work, so they
- * are made beside the other rows' products, for half of the multiprocessors: on an H200, with 24 rows, that takes 1 % of such a layer. Of codes it took nothing.
+ * are made beside the other rows' products, for half of the multiprocessors: on an H200, with 24 rows, that saves 1.2 to 1.4 % of such layers. With codes it saved nothing.
  */
 export const placeOfDenseRows = (backend: CudaBackend, weight: TensorInfo, D: number, T: number): Place =>
   D > 0 &&
