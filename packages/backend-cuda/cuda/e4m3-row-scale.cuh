@@ -7,55 +7,29 @@
 // like: they all give a row the same scale. The oracle is e4m3.reference.ts of sparse-ops.
 //
 // Of the channels that have most of the energy (outlier channels) what a code leaves of a number is a code of its own, of the same scale, in a column behind
-// the row. They do not count for the choice of the scale, which is greater by a power of two where they would have no room.
+// the row.
 #pragma once
 #include "e4m3.cuh"
 
-// Outliers among eight neighbouring channels: a bit for each, and how many come before them.
-struct OutlierOctet {
-  u32 bits;
-  // Of none where there are no outliers, and beyond the row.
-  __device__ __forceinline__ void load(const u16* outliers, int octet, bool there) { bits = outliers && there ? outliers[octet] : 0u; }
-  __device__ __forceinline__ bool any() const { return (bits & 0xffu) != 0; }
-  __device__ __forceinline__ bool has(int i) const { return bits >> i & 1u; }
-  // The column behind the row of one of them.
-  __device__ __forceinline__ int column(int i) const { return (int)(bits >> 8) + __popc(bits & ((1u << i) - 1u)); }
+#define MOST_OUTLIERS 240
+
+// Octets of a row that have outliers, each in the place that is the number of outliers before it: by way of these the first threads have what others hold.
+template <typename T> struct alignas(16) OutlierOctets {
+  T numbers[8 * MOST_OUTLIERS];
+
+  // Before a barrier. `bits`: one for each of the octet's numbers that is an outlier, and above these how many outliers come before the octet.
+  __device__ __forceinline__ void note(const Octet<T>& octet, u32 bits) {
+    if (bits & 0xffu) octet.store(numbers + 8 * (bits >> 8));
+  }
+
+  // Codes of what the codes of `count` outliers leave go to `rests`. Places of their numbers here lie before `outliers`, the bits of all octets.
+  __device__ __forceinline__ void store_rests(e4m3* rests, const u16* outliers, int count, float inverse) const {
+    for (int n = threadIdx.x; n < count; n += blockDim.x) {
+      const float v = to_float(numbers[outliers[n - count]]) * inverse;
+      rests[n].bits = (u8)pack_e4m3(v - to_float(e4m3{(u8)pack_e4m3(v, 0.0f, 0.0f, 0.0f)}), 0.0f, 0.0f, 0.0f);
+    }
+  }
 };
-
-// The greatest magnitude of an octet's other channels; `beside` grows to that of the outliers.
-template <typename T> __device__ __forceinline__ u32 most_beside(const Octet<T>& octet, const OutlierOctet& outliers, u32& beside) {
-  if (!outliers.any()) return most_of(octet, 0u);
-  u32 most = 0;
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    const u32 magnitude = magnitude_of(octet[i]);
-    if (outliers.has(i)) beside = max(beside, magnitude);
-    else most = max(most, magnitude);
-  }
-  return most;
-}
-
-// Codes of what the codes of outliers among eight numbers leave, in the columns from `rests` on. Two at a time, as there are few registers.
-template <typename T> __device__ __forceinline__ void store_rests(e4m3* rests, const OutlierOctet& outliers, const Octet<T>& octet, float inverse) {
-  if (!outliers.any()) return;
-#pragma unroll
-  for (int i = 0; i < 8; i += 2) {
-    if (!outliers.has(i) && !outliers.has(i + 1)) continue;
-    const float a = octet[i] * inverse, b = octet[i + 1] * inverse;
-    const u32 codes = pack_e4m3(a, b, 0.0f, 0.0f);
-    const u32 left = pack_e4m3(a - to_float(e4m3{(u8)codes}), b - to_float(e4m3{(u8)(codes >> 8)}), 0.0f, 0.0f);
-    if (outliers.has(i)) rests[outliers.column(i)].bits = (u8)left;
-    if (outliers.has(i + 1)) rests[outliers.column(i + 1)].bits = (u8)(left >> 8);
-  }
-}
-
-// The same of a row that lies in memory, by the first threads. `outliers` are the octets' bits, before which the `count` channels themselves lie.
-template <typename T> __device__ __forceinline__ void store_rests(e4m3* rests, const u16* outliers, int count, const T* row, float inverse) {
-  for (int n = threadIdx.x; n < count; n += blockDim.x) {
-    const float v = to_float(row[((const int*)outliers)[n - count]]) * inverse;
-    rests[n].bits = (u8)pack_e4m3(v - to_float(e4m3{(u8)pack_e4m3(v, 0.0f, 0.0f, 0.0f)}), 0.0f, 0.0f, 0.0f);
-  }
-}
 
 // Octets of a stretch, as an exponent of two.
 __device__ __forceinline__ int stretch_of(int octets) { return octets < 32 ? 0 : 27 - __clz(octets); }
@@ -65,15 +39,7 @@ template <int N> struct Noted {
   // Greatest magnitudes of stretches, or of 32 octets each where a stretch has more.
   u32 most[N / 32 > 32 ? N / 32 : 32];
   u32 errors[8];
-  // Greatest magnitudes of outliers, by warp.
-  u32 beside[32];
 };
-
-// Notes the greatest of a thread's outliers, before the barrier. All lanes of a warp do.
-template <int N> __device__ __forceinline__ void note_beside(u32 beside, Noted<N>& noted) {
-  beside = __reduce_max_sync(0xffffffffu, beside);
-  if ((threadIdx.x & 31) == 0) noted.beside[threadIdx.x >> 5] = beside;
-}
 
 // Notes the greatest of each stretch. All lanes of a warp have octets of the row that lie one behind the other, the first a multiple of 32, of which some may
 // be beyond it and have 0.
@@ -98,12 +64,10 @@ __device__ __forceinline__ float to_four_bits(float x) {
 }
 
 // What `note_most` noted, after a barrier, makes a row's scale, which is written to `scale`. Has a barrier; each warp tries some of the eight. Rows whose
-// greatest number is below 2^-100 or above 2^100 get the power of two of `scale_for`. With outliers, which `note_most` must not have seen, `note_beside` noted theirs.
+// greatest number is below 2^-100 or above 2^100 get the power of two of `scale_for`.
 // @returns what the row's numbers are multiplied by, in every thread.
-template <int N> __device__ __forceinline__ float finest_scale(int octets, int stretch, Noted<N>& noted, float* scale,
-                                                                       bool outliers = false) {
+template <int N> __device__ __forceinline__ float finest_scale(int octets, int stretch, Noted<N>& noted, float* scale) {
   const int lane = threadIdx.x & 31;
-  const u32 beside = outliers ? __reduce_max_sync(0xffffffffu, lane < (int)(blockDim.x >> 5) ? noted.beside[lane] : 0u) : 0u;
   u32 mine = 0;
   if (stretch < 5) {
     if (lane < (octets + (1 << stretch) - 1) >> stretch) mine = noted.most[lane];
@@ -124,18 +88,12 @@ template <int N> __device__ __forceinline__ float finest_scale(int octets, int s
   }
   __syncthreads();
   if (!usual) {
-    const float power = scale_for(max(most, beside));
+    const float power = scale_for(most);
     if (threadIdx.x == 0) *scale = power;
     return inverse_of(power);
   }
   // Of equals the first.
   const float code = code_of((int)(__reduce_min_sync(0xffffffffu, noted.errors[lane & 7]) & 7u));
-  float times = code * inverse, larger = 1.0f;
-  if (beside >= 0x7f800000u) {
-    if (threadIdx.x == 0) *scale = __uint_as_float(0x7fc00000u);
-    return times;
-  }
-  for (; __uint_as_float(beside) * times > 448.0f; times *= 0.5f) larger *= 2.0f;
-  if (threadIdx.x == 0) *scale = greatest / code * larger;
-  return times;
+  if (threadIdx.x == 0) *scale = greatest / code;
+  return code * inverse;
 }

@@ -44,6 +44,8 @@ template <> struct Octet<bf16> {
 #pragma unroll
     for (int i = 0; i < 4; i++) pair[i] = pack_bf16(from[2 * i], from[2 * i + 1]);
   }
+  // To a multiple of 16 bytes.
+  __device__ __forceinline__ void store(bf16* to) const { *(Words4*)to = Words4{{pair[0], pair[1], pair[2], pair[3]}}; }
   __device__ __forceinline__ float operator[](int i) const { return i & 1 ? high_float(pair[i / 2]) : low_float(pair[i / 2]); }
 };
 template <> struct Octet<float> {
@@ -53,5 +55,6 @@ template <> struct Octet<float> {
 #pragma unroll
     for (int i = 0; i < 8; i++) number[i] = from[i];
   }
+  __device__ __forceinline__ void store(float* to) const { store_vector(to, number); }
   __device__ __forceinline__ float operator[](int i) const { return number[i]; }
 };

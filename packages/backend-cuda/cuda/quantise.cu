@@ -10,7 +10,7 @@
 // says which channels have a column behind the row for what their codes leave.
 extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, const u16* outliers, int n, int stride, int to_stride, int aligned, int scaling) {
   __shared__ Noted<8192> noted;
-  u32 beside = 0;
+  __shared__ OutlierOctets<X> strong;
   const X* from = x + (i64)blockIdx.x * stride;
   e4m3* to = (e4m3*)codes + (i64)blockIdx.x * to_stride;
   if (scaling != BY_FINEST) outliers = nullptr;
@@ -24,18 +24,15 @@ extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, c
       const int at = first + 8 * (threadIdx.x & 31);
       u32 most = 0;
       if (at < n) {
-        OutlierOctet rests;
-        rests.load(outliers, at / 8, true);
-        load_octet(from + at, n - at, aligned, v);
-        Octet<float> octet;
-        octet.hold(v);
-        most = most_beside(octet, rests, beside);
+        Octet<X> octet;
+        octet.load(from + at, n - at, aligned);
+        most = most_of(octet, 0u);
+        if (outliers) strong.note(octet, outliers[at / 8]);
       }
       note_most(most, at / 8, octets, stretch, noted.most);
     }
-    if (outliers) note_beside(beside, noted);
     __syncthreads();
-    inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, outliers != nullptr);
+    inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x);
   } else {
     u32 most = 0;
     for (int at = 8 * threadIdx.x; at < n; at += 8 * blockDim.x) {
@@ -53,7 +50,7 @@ extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, c
     for (int i = 0; i < 8; i++) v[i] *= inverse;
     store_octet(to + at, n - at, aligned, v);
   }
-  if (outliers) store_rests(to + n, outliers, to_stride - n, from, inverse);
+  if (outliers) strong.store_rests(to + n, outliers, to_stride - n, inverse);
 }
 
 // The scale of a whole matrix: greatest magnitudes of stretches, then of these.

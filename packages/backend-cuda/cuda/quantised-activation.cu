@@ -3,7 +3,7 @@
 // way at once: EXACT says that no octet is beyond the row. Rows, strides and addresses allow 16-byte accesses. X is the element type of gate, up and dy.
 #include "e4m3-row-scale.cuh"
 
-// Whether there may be outliers, which take registers.
+// Whether there are outliers.
 #ifndef OUTLIERS
 #define OUTLIERS 0
 #endif
@@ -28,8 +28,8 @@ __device__ __forceinline__ void store_codes(u8* to, const Octet<X>& octet, float
   store_vector<8>((e4m3*)to, v);
 }
 
-// Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room. Rows of codes are `code_stride` apart; where `outliers`
-// is not null (OUTLIERS) it says which channels have a column behind the row for what their codes leave.
+// Where `up_codes` is not null, up's codes and scales are written too: for the gradient, in half of up's room. Rows of codes are `code_stride` apart; with
+// OUTLIERS `outliers` says which channels have a column behind the row for what their codes leave.
 extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* codes, float* scales, const u16* outliers, u8* up_codes, float* up_scales,
                                                 int columns, int stride, int code_stride) {
   __shared__ Noted<1024 * OCTETS> noted;
@@ -38,8 +38,9 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
   gate += (i64)blockIdx.x * stride;
   up += (i64)blockIdx.x * stride;
   codes += (i64)blockIdx.x * code_stride;
-  OutlierOctet rests[OCTETS];
-  u32 beside = 0;
+#if OUTLIERS
+  __shared__ OutlierOctets<X> strong;
+#endif
   Octet<X> y[OCTETS], u[OCTETS];
   u32 most_up = 0;
 #pragma unroll
@@ -47,7 +48,6 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     load_within(y[o], gate, at, columns);
     load_within(u[o], up, at, columns);
-    rests[o].load(OUTLIERS ? outliers : nullptr, at / 8, EXACT || at < columns);
   }
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
@@ -56,19 +56,23 @@ extern "C" __global__ void quantised_activation(const X* gate, const X* up, u8* 
     for (int i = 0; i < 8; i++) v[i] = y[o][i] * sigmoid(y[o][i]) * u[o][i];
     y[o].hold(v);
     const int octet = threadIdx.x + o * blockDim.x;
-    note_most(OUTLIERS ? most_beside(y[o], rests[o], beside) : most_of(y[o], 0u), octet, octets, stretch, noted.most);
+    note_most(most_of(y[o], 0u), octet, octets, stretch, noted.most);
+#if OUTLIERS
+    strong.note(y[o], EXACT || octet < octets ? outliers[octet] : 0u);
+#endif
     most_up = most_of(u[o], most_up);
   }
-  if (OUTLIERS) note_beside(beside, noted);
   __syncthreads();
-  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x, OUTLIERS);
+  const float inverse = finest_scale(octets, stretch, noted, scales + blockIdx.x);
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int at = 8 * (threadIdx.x + o * blockDim.x);
     if (!EXACT && at >= columns) break;
     store_codes(codes + at, y[o], inverse);
-    if (OUTLIERS) store_rests((e4m3*)codes + columns, rests[o], y[o], inverse);
   }
+#if OUTLIERS
+  strong.store_rests((e4m3*)codes + columns, outliers, code_stride - columns, inverse);
+#endif
   if (!up_codes) return;
   up_codes += (i64)blockIdx.x * columns;
   const float up_scale = scale_for(block_most(most_up, of_warp)), up_inverse = inverse_of(up_scale);

@@ -23,7 +23,7 @@ __device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
 #ifdef OCTETS
 
 #define AHEAD (OCTETS == 1)
-// Whether there may be outliers, which take registers.
+// Whether there are outliers.
 #ifndef OUTLIERS
 #define OUTLIERS 0
 #endif
@@ -59,16 +59,13 @@ __device__ __forceinline__ void write_codes(const Octet<X> (&values)[OCTETS], fl
 }
 
 // The scale of a row of activations is written; once a kernel, as those of `block_sums`. @returns its inverse.
-__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], const OutlierOctet (&outliers)[OCTETS], float* scale, int n, int turn) {
+__device__ __forceinline__ float scale_of_row(const Octet<X> (&values)[OCTETS], float* scale, int n, int turn) {
   __shared__ Noted<1024 * OCTETS> noted[2];
   const int octets = (n + 7) / 8, stretch = stretch_of(octets);
-  u32 beside = 0;
 #pragma unroll
-  for (int o = 0; o < OCTETS; o++)
-    note_most(OUTLIERS ? most_beside(values[o], outliers[o], beside) : most_of(values[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted[turn].most);
-  if (OUTLIERS) note_beside(beside, noted[turn]);
+  for (int o = 0; o < OCTETS; o++) note_most(most_of(values[o], 0u), threadIdx.x + o * blockDim.x, octets, stretch, noted[turn].most);
   __syncthreads();
-  return finest_scale(octets, stretch, noted[turn], scale, OUTLIERS);
+  return finest_scale(octets, stretch, noted[turn], scale);
 }
 
 // The same of a row of gradients.
@@ -82,18 +79,22 @@ __device__ __forceinline__ float scale_of_gradient(const Octet<X> (&values)[OCTE
   return inverse_of(scale);
 }
 
-// Where `inverse_rms` is not null, what each row is multiplied by beside the weight is written there. Rows of codes are `code_stride` apart; where `outliers` is not
-// null (OUTLIERS) it says which channels have a column behind the row for what their codes leave.
+// Where `inverse_rms` is not null, what each row is multiplied by beside the weight is written there. Rows of codes are `code_stride` apart; with OUTLIERS `outliers`
+// says which channels have a column behind the row for what their codes leave.
 extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, X* y, u8* codes, float* scales, const u16* outliers, float* inverse_rms, int rows, int n,
                                                      float eps, int aligned, int code_stride) {
   Octet<X> values[OCTETS], next[OCTETS];
   Octet<W> w[OCTETS];
-  OutlierOctet rests[OCTETS];
+#if OUTLIERS
+  // Of the row before nobody reads any more once the sums of a row are there.
+  __shared__ OutlierOctets<X> strong;
+  u32 bits[OCTETS];
 #pragma unroll
   for (int o = 0; o < OCTETS; o++) {
     const int octet = threadIdx.x + o * blockDim.x;
-    rests[o].load(OUTLIERS ? outliers : nullptr, octet, 8 * octet < n);
+    bits[o] = 8 * octet < n ? outliers[octet] : 0u;
   }
+#endif
   int row = blockIdx.x, turn = 0;
   if (AHEAD) load_row(x + (i64)row * n, n, aligned, next);
   load_row(weight, n, aligned, w);
@@ -124,10 +125,15 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
     }
     if (codes) {
       e4m3* const to = (e4m3*)codes + (i64)row * code_stride;
-      const float inverse = scale_of_row(values, rests, scales + row, n, turn);
+#if OUTLIERS
+#pragma unroll
+      for (int o = 0; o < OCTETS; o++) strong.note(values[o], bits[o]);
+#endif
+      const float inverse = scale_of_row(values, scales + row, n, turn);
       write_codes(values, inverse, to, n);
-      // What other threads wrote of y: there were barriers since.
-      if (OUTLIERS) store_rests(to + n, outliers, code_stride - n, y + begin, inverse);
+#if OUTLIERS
+      strong.store_rests(to + n, outliers, code_stride - n, inverse);
+#endif
     }
     LAST_WITHOUT_AHEAD;
   }

@@ -19,7 +19,10 @@ export interface OutlierChannels {
   readonly count: number;
   /** Address of int32 [count], in ascending order. */
   readonly channels: number;
-  /** Address of 16 bits for each eight channels: a bit for each that is one of them, and above these how many there are before. */
+  /**
+   * Address of 16 bits for each eight channels: a bit for each that is one of them, and above these how many there are before. Before it there are 16 bits for each
+   * of the outliers, by which kernels find them again among the octets that have some (cuda/e4m3-row-scale.cuh).
+   */
   readonly octets: number;
 }
 
@@ -45,12 +48,15 @@ export function chooseOutliers(backend: CudaBackend, owner: TensorInfo, x: Tenso
   const known = outliersOf(backend, owner);
   if (known) return known;
   const n = x.shape[1]!;
-  const address = backend.derived(owner, NAME, 4 * count + n / 4, (to) => {
+  const octetsAt = 6 * count;
+  const address = backend.derived(owner, NAME, octetsAt + n / 4, (to) => {
     const channels = strongest(energies(backend, x), count);
     backend.uploadTo(to, channels);
-    backend.uploadTo(to + 4 * count, octetsOf(channels, n));
+    const octets = octetsOf(channels, n);
+    backend.uploadTo(to + 4 * count, placesOf(channels, octets));
+    backend.uploadTo(to + octetsAt, octets);
   });
-  const made = { count, channels: address, octets: address + 4 * count };
+  const made = { count, channels: address, octets: address + octetsAt };
   chosen.set(owner.dataId, made);
   return made;
 }
@@ -89,6 +95,10 @@ function octetsOf(channels: Int32Array, n: number): Uint16Array {
   });
   return octets;
 }
+
+/** The places of these channels in an array in which each octet that has some is where as many come before it. */
+const placesOf = (channels: Int32Array, octets: Uint16Array): Uint16Array =>
+  Uint16Array.from(channels, (channel) => 8 * (octets[channel >> 3]! >> 8) + (channel & 7));
 
 /** Writes these channels' columns of codes [rows, columns] behind each row. */
 export function repeatColumns(

@@ -49,7 +49,7 @@ export const e4m3RowsReference = (
   values: Float32Array,
   n: number,
   outliers: ReadonlySet<number> = NONE,
-): Float32Array => roundedRows(values, n, (row) => scaleBeside(row, outliers), outliers);
+): Float32Array => roundedRows(values, n, e4m3FinestScale, outliers);
 
 const NONE: ReadonlySet<number> = new Set();
 
@@ -70,17 +70,6 @@ function roundedRows(
     });
   }
   return rounded;
-}
-
-/** The scale that is finest for the other channels, times the least power of two by which outliers have room as well. */
-function scaleBeside(row: Float32Array, outliers: ReadonlySet<number>): Scale {
-  const others = row.map((x, i) => (outliers.has(i) ? 0 : x));
-  if (!isUsual(Math.max(...others.map(Math.abs)))) return powerOfTwo(row);
-  let { scale, inverse } = e4m3FinestScale(others);
-  for (const i of outliers) {
-    while (Math.abs(row[i]! * inverse) > 448) [scale, inverse] = [scale * 2, inverse / 2];
-  }
-  return { scale, inverse };
 }
 
 const isUsual = (most: number): boolean => most >= 2 ** -100 && most <= 2 ** 100;
