@@ -100,8 +100,8 @@ async function main(): Promise<void> {
   for (const row of [...(others.length > 0 ? rowsNamed(others.join()) : []), ...generations]) {
     try {
       const { shape = 'llama3', basePrecision = 'bf16', keepTransposed = false, modulesToNotConvert = [] } = row;
-      const outlierChannels = 'prompt' in row ? 0 : (row.outlierChannels ?? 0);
-      const wanted = `${shape} ${basePrecision} ${keepTransposed} ${outlierChannels} ${modulesToNotConvert}`;
+      const outliers = 'outlierChannels' in row ? { outlierChannels: row.outlierChannels! } : {};
+      const wanted = `${shape} ${basePrecision} ${keepTransposed} ${Object.values(outliers)} ${modulesToNotConvert}`;
       if (model === null || stored !== wanted) {
         model?.dispose();
         const started = performance.now();
@@ -109,7 +109,7 @@ async function main(): Promise<void> {
         const config = small ? SMOLLM2_135M : { ...LLAMA3_8B, numHiddenLayers: Number(flags.layers) };
         const doubleQuantisation = basePrecision === 'nf4';
         model = await randomLlama(config, 'bf16', {
-          ...{ basePrecision, keepTransposed, outlierChannels, doubleQuantisation, modulesToNotConvert },
+          ...{ basePrecision, keepTransposed, doubleQuantisation, modulesToNotConvert, ...outliers },
         });
         stored = wanted;
         backend.device.synchronize();

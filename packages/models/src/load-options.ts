@@ -26,8 +26,9 @@ export interface LoadOptions {
   readonly dequantise?: boolean;
   /**
    * With `fp8`: so many input channels of each layer, those of most energy, are multiplied in twice as many bits (LLM.int8()'s outlier channels, in as many more
-   * columns of codes): a multiple of 16 up to 240; layers of fewer than twice as many inputs have none. Which ones they are is chosen by the first rows that the model
-   * computes. Not with shards. Default 0: 64 bring training loss within 1 % of bf16's and take 3 % of a step of 8B's shape (docs/RESULTS.md).
+   * columns of codes): a multiple of 16 up to 240. By default 128, with which training loss is within 1 % of bf16's (docs/RESULTS.md), where a layer has twice as many
+   * inputs and the GPU can have them (Hopper); with shards none. Which ones they are is chosen by the first rows that the model computes: for the same ones in two
+   * processes show both the same batch first.
    */
   readonly outlierChannels?: number;
   /** With `fp8`: keeps the transposed matrices that gradients need, rather than making them in every step. Faster, for as much memory again. */
@@ -53,10 +54,11 @@ export function formOfPrecision({ basePrecision = 'bf16' }: LoadOptions): Stored
 /** How a matrix is stored in its form. */
 export const storeOptions = ({
   keepTransposed = false,
-  outlierChannels = 0,
+  shards,
+  outlierChannels,
   doubleQuantisation = false,
 }: LoadOptions): StoreAsOptions => ({
   keepTransposed,
-  outlierChannels,
+  outlierChannels: outlierChannels ?? (shards ? 0 : 'auto'),
   doubleQuantisation,
 });

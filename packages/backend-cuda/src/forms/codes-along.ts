@@ -20,10 +20,12 @@ interface Widths {
 /** Of a backend: widths of inputs, and of gradients, that matrices in codes are multiplied by. */
 const widths = new WeakMap<CudaBackend, Widths>();
 
-/** Says that there is a matrix [out, in] in codes, with columns for so many outliers. */
+/** Says that there is to be a matrix [out, in] in codes, with columns for so many outliers; the most of all that there are count. */
 export function wantCodes(backend: CudaBackend, [out, inputs]: readonly number[], outliers = 0): void {
-  const of = widths.get(backend) ?? { input: new Map(), gradient: new Set() };
-  of.input.set(inputs!, outliers);
+  // Those of matrices that are all gone are forgotten.
+  const known = backend.data.packed > 0 ? widths.get(backend) : undefined;
+  const of = known ?? { input: new Map(), gradient: new Set() };
+  of.input.set(inputs!, Math.max(outliers, of.input.get(inputs!) ?? 0));
   of.gradient.add(out!);
   widths.set(backend, of);
 }

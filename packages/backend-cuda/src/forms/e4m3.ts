@@ -102,11 +102,11 @@ export function storeAsE4m3(backend: CudaBackend, x: TensorInfo, keepsTransposed
     const codebook: E4m3Codebook = {
       ...{ block, scale: scale[0]!, keepsTransposed, inputs, outliers, repeated: null, chooses: true },
     };
-    backend.setCodebook(codes, codebook);
     if (fits(codes)) {
       wantCodes(backend, codes.shape, outliers);
       backend.expectCodes();
     }
+    backend.setCodebook(codes, codebook);
     return codes;
   } finally {
     backend.memoryPool.release(block);

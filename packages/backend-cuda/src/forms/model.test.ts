@@ -10,6 +10,7 @@ import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { fingerprintOf } from '../../../estimator/src/fingerprint.js';
 import { LlamaForCausalLM } from '../../../models/src/llama.js';
+import { type LoadOptions, storeOptions } from '../../../models/src/load-options.js';
 import {
   attachAdapters,
   BATCH,
@@ -24,6 +25,7 @@ import {
 import { e4m3WeightReference } from '../../../sparse-ops/src/engine/e4m3.reference.js';
 import { roundToBf16 } from '../../test/compare.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
+import { outliersOf } from './outlier-channels.js';
 
 const CONFIG = { ...TINY, hiddenSize: 32, intermediateSize: 48, headDim: 8, numHiddenLayers: 2 };
 const QUERY = 'model.layers.0.self_attn.q_proj';
@@ -155,6 +157,43 @@ describeCuda('a model with basePrecision fp8', () => {
     await expect(LlamaForCausalLM.fromWeights(CONFIG, sourceOf(weights), options)).rejects.toThrow(
       'leave one of the two',
     );
+  });
+
+  it('chooses 128 outlier channels of each layer by what it computes first, and none with shards', async () => {
+    const config = { ...CONFIG, hiddenSize: 256, intermediateSize: 272, headDim: 64 };
+    const weights = tinyWeights(config);
+    const load = (options: LoadOptions = {}) =>
+      LlamaForCausalLM.fromWeights(config, sourceOf(weights), { basePrecision: 'fp8', ...options });
+    // By who has the input written: a norm, and o and down themselves.
+    const owners = ['input_layernorm', 'self_attn.o_proj', 'post_attention_layernorm', 'mlp.down_proj'];
+    const chosenBy = (model: LlamaForCausalLM) =>
+      owners.map((owner) => {
+        const found = outliersOf(cuda(), model.tensors.get(`model.layers.0.${owner}.weight`)!);
+        if (!found) return null;
+        const channels = new Int32Array(found.count);
+        cuda().readFrom(found.channels, channels);
+        return [...channels];
+      });
+    const models = [await load(), await load(), await load({ outlierChannels: 0 })] as const;
+    const [first, second, none] = models;
+    const show = (model: LlamaForCausalLM, seed: number) =>
+      tf.tidy(() => void model.loss(tinyBatch(BATCH, false, seed), { training: false, seed: 0, normalizer: 8 }));
+    show(first, 5);
+    const chosen = chosenBy(first);
+    expect(chosen.map((channels) => channels?.length)).toEqual([128, 128, 128, 128]);
+    // What comes later changes nothing: runs that are shown the same first go on alike.
+    show(first, 6);
+    show(second, 5);
+    show(none, 5);
+    expect([chosenBy(first), chosenBy(second)]).toEqual([chosen, chosen]);
+    // Norms write codes for whoever there is.
+    expect(chosenBy(none).map((channels) => channels?.length)).toEqual([128, undefined, 128, undefined]);
+    expect(storeOptions({ shards: {} as WeightShards }).outlierChannels).toBe(0);
+    for (const model of models) model.dispose();
+    const alone = await load({ outlierChannels: 0 });
+    show(alone, 5);
+    expect(chosenBy(alone)).toEqual([null, null, null, null]);
+    alone.dispose();
   });
 
   it('merges adapters into plain weights, and takes them back', async () => {

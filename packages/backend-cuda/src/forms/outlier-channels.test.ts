@@ -10,6 +10,7 @@ import {
   type StepInputs,
   storeAs,
 } from '@spft/sparse-ops';
+import { formBytes } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it, vi } from 'vitest';
 import {
@@ -215,5 +216,21 @@ describeCuda('outlier channels', () => {
     scales.mockRestore();
     plain.dispose();
     expect(cuda().memoryPool.bytes).toBe(bytes);
+  });
+
+  it('are 128 where it is left to the form, and none where a matrix or the GPU cannot have them', () => {
+    const columnsOf = (inputs: number) => {
+      const { bytes } = cuda().memoryPool;
+      const weight = tf.tidy(() => storeAs(matrix(16, inputs), 'fp8', { outlierChannels: 'auto' }));
+      const taken = cuda().memoryPool.bytes - bytes;
+      expect(formBytes('fp8', [16, inputs], { outlierChannels: 'auto' })).toBe(taken - 16 + 4);
+      weight.dispose();
+      return (taken - 16) / 16;
+    };
+    columnsOf(256);
+    expect([240, 256, 264].map(columnsOf)).toEqual([240, 256 + 128, 264]);
+    const scales = vi.spyOn(cuda(), 'scalesRows', 'get').mockReturnValue(false);
+    expect(columnsOf(256)).toBe(256);
+    scales.mockRestore();
   });
 });

@@ -1,7 +1,7 @@
 import { parseTrainConfig } from '@spft/config';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { frozenOptions, precisionNote } from '../steps/frozen-base.js';
+import { chooseOutliers, frozenOptions, precisionNote } from '../steps/frozen-base.js';
 import { ignoredKeys } from './run-request.js';
 
 const notesOn = (keys: Record<string, string>) => ignoredKeys(parseTrainConfig(null, '', keys));
@@ -74,7 +74,31 @@ describe('keys of frozen weights', () => {
     expect(() => optionsOf({ base_precision: 'nf4', bnb_4bit_quant_type: 'fp4' })).toThrow(
       'base_precision is nf4 and bnb_4bit_quant_type fp4; leave one of them out',
     );
+    expect(optionsOf({ base_precision: 'fp8' })).not.toHaveProperty('outlierChannels');
+    expect(optionsOf({ base_precision: 'fp8', fp8_outlier_channels: '0' }).outlierChannels).toBe(0);
     expect(optionsOf({ base_precision: 'fp4' }).basePrecision).toBe('fp4');
     expect(optionsOf({ peft: 'qlora', bnb_4bit_quant_type: 'fp4' }).basePrecision).toBe('fp4');
+  });
+
+  it('have a base in FP8 shown samples from all of the data first, once, where it has outlier channels to choose', () => {
+    const samples = Array.from({ length: 64 }, (_, n) => ({
+      index: n,
+      inputIds: Int32Array.of(n, n),
+      labels: Int32Array.of(-100, n),
+    }));
+    const source = { length: samples.length, digest: '', sample: (n: number) => samples[n]! };
+    const shown: number[][] = [];
+    const model = {
+      loss: ({ inputIds }: { inputIds: Int32Array }) => {
+        shown.push([...inputIds].filter((_, n) => n % 2 === 0));
+        return tf.scalar(0);
+      },
+    } as unknown as Parameters<typeof chooseOutliers>[1];
+    const choose = (keys: Record<string, string>) => chooseOutliers(parseTrainConfig(null, '', keys), model, source);
+    choose({});
+    choose({ base_precision: 'fp8', fp8_outlier_channels: '0' });
+    expect(shown).toEqual([]);
+    choose({ base_precision: 'fp8' });
+    expect(shown).toEqual([Array.from({ length: 16 }, (_, n) => 4 * n)]);
   });
 });

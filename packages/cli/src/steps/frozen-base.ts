@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { TRAIN_KEYS, type TrainConfig } from '@spft/config';
-import type { LlamaForCausalLM, LoadOptions } from '@spft/models';
+import type { LlamaForCausalLM, LoadOptions, TrainableModel } from '@spft/models';
 import { frozenNumbers } from '@spft/models/internals';
+import { calibrationData, type SampleSource, sampleEvenly } from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 
@@ -78,10 +79,28 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
     );
   }
   return {
-    ...{ basePrecision, keepTransposed, outlierChannels: keys.fp8OutlierChannels },
+    ...{ basePrecision, keepTransposed },
+    ...(keys.fp8OutlierChannels !== null && { outlierChannels: keys.fp8OutlierChannels }),
     modulesToNotConvert: keys.modulesToNotConvert,
     ...{ doubleQuantisation: keys.bnb_4bitUseDoubleQuant, quantiseEmbeddings: keys.bnb_4bitEmbeddings },
   };
+}
+
+/** Samples by which outlier channels are chosen. */
+const CHOOSING = 16;
+
+/**
+ * A base in FP8 chooses its outlier channels by the first rows that it computes. These are of samples all over the run's data, whatever its order, so that a run that is
+ * continued has the same channels, and all ranks have.
+ */
+export function chooseOutliers(
+  { basePrecision, fp8OutlierChannels }: Pick<FrozenKeys, 'basePrecision' | 'fp8OutlierChannels'>,
+  model: TrainableModel,
+  samples: SampleSource,
+): void {
+  if (basePrecision !== 'fp8' || fp8OutlierChannels === 0) return;
+  const chosen = sampleEvenly(samples, CHOOSING);
+  if (chosen.length > 0) void calibrationData(model, chosen, { count: CHOOSING, batchSize: CHOOSING }).forward(0);
 }
 
 /** The forms that a model's linear layers are in, joined by `+`, and which are not; null where all are plain. */

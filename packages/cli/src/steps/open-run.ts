@@ -20,7 +20,7 @@ import type { Output } from '../terminal/output.js';
 import { VERSION } from '../version.js';
 import { newAdapter } from './attach-adapter.js';
 import { attachSparsity, calibrationOf, readSparsity } from './attach-sparsity.js';
-import { frozenOptions, precisionNote } from './frozen-base.js';
+import { chooseOutliers, frozenOptions, precisionNote } from './frozen-base.js';
 import { openBackend } from './open-backend.js';
 import { openRecords, type RunSamples, templateForRecords, tokenize } from './open-data.js';
 import { locateModel, type OpenedModel, openModel } from './open-model.js';
@@ -105,6 +105,7 @@ export async function openRun(
     evalSamples: records.validation && (await heldOut(records.validation, opened, choice, config, output)),
   }));
 
+  if (!shards) chooseOutliers(config, opened.model, samples.source);
   if (config.enableUnsloth) {
     output.note(
       'enable_unsloth: LoRA over q, k, v, over o and over the MLP, RMSNorm, RoPE, SwiGLU and the loss are fused functions here, always; ' +

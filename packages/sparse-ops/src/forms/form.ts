@@ -13,10 +13,10 @@ export interface StoreAsOptions {
   /** `fp8`: keeps what gradients need of the matrix, its transpose, rather than making it in every step: faster, for as much memory again. */
   readonly keepTransposed?: boolean;
   /**
-   * `fp8`: of so many input channels, those of most energy, a product has what their codes leave too, in as many more columns. A multiple of 16 up to 240; matrices
-   * of fewer than twice as many inputs have none. Default 0.
+   * `fp8`: of so many input channels, those of most energy, a product has what their codes leave too, in as many more columns. A multiple of 16 up to 240, and at
+   * most half of the inputs; `auto`: 128 where that is so and the GPU's products have a scale for each row, else none. Default 0.
    */
-  readonly outlierChannels?: number;
+  readonly outlierChannels?: number | 'auto';
   /** 4 bits: numbers that share a scale. Default 64. */
   readonly blockSize?: number;
   /** 4 bits: scales in 8 bits too, a third of a bit a number saved. Default false. */
