@@ -23,9 +23,10 @@ interface KnownKernel {
 
 const NONE: Defines = Object.freeze({});
 
-/** A kernel of a file is always asked for with definitions of the same names. */
+/** Also of the same names: one that is defined in some variants alone is none of the others. */
 function areSame(one: Defines, other: Defines): boolean {
   for (const name in other) if (one[name] !== other[name]) return false;
+  for (const name in one) if (!(name in other)) return false;
   return true;
 }
 
