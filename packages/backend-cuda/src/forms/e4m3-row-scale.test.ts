@@ -1,4 +1,5 @@
 /** @file The scales of rows that become codes: whoever writes them gives a row the scale, and the codes, that the oracle says. */
+import { storeAs } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import {
@@ -12,16 +13,33 @@ import { cuda, describeCuda } from '../../test/cuda.js';
 import { matrix, numbers } from '../../test/e4m3.js';
 import { rmsNorm } from '../spft/norm/rms-norm.js';
 import { wantCodes, writtenAlong } from './codes-along.js';
+import { chooseOutliers, type OutlierChannels } from './outlier-channels.js';
 import { quantisedActivation } from './quantised-activation.js';
 import { type QuantisedRows, quantiseRows } from './quantised-rows.js';
 
-/** What is on the device: scales and the numbers that codes stand for. */
-function contentsOf({ codes, scales, rows, columns }: QuantisedRows): { scales: number[]; values: number[] } {
-  const [bytes, floats] = [new Uint8Array(rows * columns), new Float32Array(rows)];
+/** What is on the device: scales and the numbers that codes stand for, those of outlier channels with what lies behind the row. */
+function contentsOf({ codes, scales, rows, columns, stride, outliers }: QuantisedRows): {
+  scales: number[];
+  values: number[];
+} {
+  const [bytes, floats] = [new Uint8Array(rows * stride), new Float32Array(rows)];
   cuda().readFrom(codes, bytes);
   cuda().readFrom(scales, floats);
-  const values = [...bytes].map((code, at) => numberOf(code) * floats[Math.floor(at / columns)]!);
+  const channels = channelsOf(outliers);
+  const values = [...floats].flatMap((scale, row) => {
+    const numbers = [...bytes.subarray(row * stride, (row + 1) * stride)].map(numberOf);
+    channels.forEach((channel, k) => {
+      numbers[channel]! += numbers[columns + k]!;
+    });
+    return numbers.slice(0, columns).map((x) => x * scale);
+  });
   return { scales: [...floats], values };
+}
+
+function channelsOf(outliers: OutlierChannels | null): Int32Array {
+  const channels = new Int32Array(outliers?.count ?? 0);
+  if (outliers) cuda().readFrom(outliers.channels, channels);
+  return channels;
 }
 
 /** The number that a code stands for. */
@@ -55,7 +73,7 @@ describeCuda('scales of rows in e4m3', () => {
     const { scales, values: found } = contentsOf(made);
     const rows = scales.map((_, row) => values.subarray(row * n, (row + 1) * n));
     expect(scales).toEqual(rows.map((row) => e4m3FinestScale(row).scale));
-    const expected = e4m3RowsReference(values, n);
+    const expected = e4m3RowsReference(values, n, new Set(channelsOf(made.outliers)));
     expect(found.filter((x, at) => Math.fround(x) !== expected[at])).toEqual([]);
   };
 
@@ -78,15 +96,60 @@ describeCuda('scales of rows in e4m3', () => {
     expect(cuda().numDataIds()).toBe(before);
   });
 
-  it.each([48, 1536, 14336])('are the oracle’s where SwiGLU of %i channels writes codes', (n) => {
+  it.each([
+    [48, 16],
+    [576, 64],
+    [1536, 128],
+    [4096, 240],
+    [9216, 128],
+    [14336, 240],
+  ])(
+    'are the oracle’s where rows of %i with %i outlier channels are quantised, and where the norm before does',
+    (n, count) => {
+      const before = cuda().numDataIds();
+      const values = rowsWithStrongChannels(ROWS, n);
+      const x = matrix(ROWS, n, values);
+      const made = quantiseRows(cuda(), x, 'input', chooseOutliers(cuda(), x, x, count));
+      check(made, values, n);
+      made.release();
+
+      const scale = tf.tensor1d(numbers(n));
+      const weight = tf.tidy(() => storeAs(matrix(16, n), 'fp8', { outlierChannels: count }));
+      // More rows than the GPU has blocks for: a block has several in turn.
+      const repeated = n > 4096 ? 1 : 200;
+      const rows = tf.tidy(() => tf.tile(x, [repeated, 1]));
+      const y = rmsNorm(cuda(), rows, scale, 1e-5);
+      const normed = tf.engine().makeTensorFromTensorInfo(y);
+      const along = writtenAlong(cuda(), y)!;
+      expect(along.outliers?.count).toBe(count);
+      const numbersOf = normed.dataSync() as Float32Array;
+      for (const from of [0, along.rows - ROWS]) {
+        check(along.slice(from, from + ROWS), numbersOf.subarray(from * n, (from + ROWS) * n), n);
+      }
+      along.release();
+      tf.dispose([x, rows, scale, weight, normed]);
+      expect(cuda().numDataIds()).toBe(before);
+    },
+  );
+
+  it.each([
+    [48, 0],
+    [1536, 0],
+    [14336, 0],
+    [48, 16],
+    [1536, 128],
+    [14336, 240],
+  ])('are the oracle’s where SwiGLU of %i channels, %i of them outliers, writes codes', (n, count) => {
     const [gate, up] = [matrix(ROWS, n, rowsWithStrongChannels(ROWS, n)), matrix(ROWS, n)];
     const places = [gate, up].map((t) => ({ address: cuda().address(t), stride: n })) as [Place, Place];
-    const made = quantisedActivation(cuda(), ...places, { rows: ROWS, columns: n, type: 'bf16' });
+    const outliers = count === 0 ? null : chooseOutliers(cuda(), gate, gate, count);
+    const made = quantisedActivation(cuda(), ...places, { rows: ROWS, columns: n, type: 'bf16' }, null, outliers);
     // The kernel divides approximately: the numbers are those that its codes and scales say, to a step.
     const { values } = contentsOf(made);
     const [g, u] = [gate.dataSync(), up.dataSync()];
     const y = Float32Array.from(g, (x, at) => roundToBf16((x / (1 + Math.exp(-x))) * u[at]!));
-    expect(errorOf(values, y)).toBeLessThan(1.02 * errorOf(e4m3RowsReference(y, n), y) + 1e-12);
+    const expected = e4m3RowsReference(y, n, new Set(channelsOf(outliers)));
+    expect(errorOf(values, y)).toBeLessThan(1.02 * errorOf(expected, y) + 1e-12);
     made.release();
     tf.dispose([gate, up]);
   });

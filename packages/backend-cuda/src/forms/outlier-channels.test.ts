@@ -21,6 +21,7 @@ import {
 import { roundToBf16 } from '../../test/compare.js';
 import { cuda, describeCuda } from '../../test/cuda.js';
 import { distance, matrix, numbers, selection, times, twice } from '../../test/e4m3.js';
+import { codebookOf } from './e4m3.js';
 import { outliersOf, strongest } from './outlier-channels.js';
 
 const COUNT = 16;
@@ -154,16 +155,21 @@ describeCuda('outlier channels', () => {
     expect(outliersOf(cuda(), down!)?.count).toBe(COUNT);
     // Both take the same codes of x.
     expect([gate!, up!].map((weight) => outliersOf(cuda(), weight)?.count)).toEqual([COUNT, undefined]);
-    const chosen = new Int32Array(COUNT);
-    cuda().readFrom(outliersOf(cuda(), gate!)!.channels, chosen);
-    const ofX = e4m3RowsReference(x.dataSync() as Float32Array, n, new Set(chosen));
+    const chosenBy = (weight: tf.Tensor) => {
+      const chosen = new Int32Array(COUNT);
+      cuda().readFrom(outliersOf(cuda(), weight)!.channels, chosen);
+      return new Set(chosen);
+    };
+    const ofX = e4m3RowsReference(x.dataSync() as Float32Array, n, chosenBy(gate!));
     const [g, u] = [0, 1].map((k) =>
       Float32Array.from(times(ofX, T, e4m3WeightReference(w[k]!), [channels, n]), roundToBf16),
     );
     const h = g!.map((value, at) => roundToBf16((value / (1 + Math.exp(-value))) * u![at]!));
     const codes = e4m3WeightReference(w[2]!);
-    const error = (rows: ArrayLike<number>) => distance(rows, times(h, T, codes, [n, channels]));
-    expect(error(y!)).toBeLessThan(0.5 * error(times(e4m3RowsReference(h, channels), T, codes, [n, channels])));
+    // What a tensor core cuts off of its addends is a part of the greatest: half a percent where a few are far above the others. Codes are compared in
+    // e4m3-row-scale.test.ts.
+    const expected = times(e4m3RowsReference(h, channels, chosenBy(down!)), T, codes, [n, channels]);
+    expect(distance(y!, expected)).toBeLessThan(1.5e-2);
     tf.dispose([gate!, up!, down!, x, residual]);
   });
 
@@ -220,14 +226,12 @@ describeCuda('outlier channels', () => {
 
   it('are 128 where it is left to the form, and none where a matrix or the GPU cannot have them', () => {
     const columnsOf = (inputs: number) => {
-      const { bytes } = cuda().memoryPool;
       const weight = tf.tidy(() => storeAs(matrix(16, inputs), 'fp8', { outlierChannels: 'auto' }));
-      const taken = cuda().memoryPool.bytes - bytes;
-      expect(formBytes('fp8', [16, inputs], { outlierChannels: 'auto' })).toBe(taken - 16 + 4);
+      const columns = inputs + codebookOf(cuda(), weight).outliers;
+      expect(formBytes('fp8', [16, inputs], { outlierChannels: 'auto' })).toBe(16 * columns + 4);
       weight.dispose();
-      return (taken - 16) / 16;
+      return columns;
     };
-    columnsOf(256);
     expect([240, 256, 264].map(columnsOf)).toEqual([240, 256 + 128, 264]);
     const scales = vi.spyOn(cuda(), 'scalesRows', 'get').mockReturnValue(false);
     expect(columnsOf(256)).toBe(256);
