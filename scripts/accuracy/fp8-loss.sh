@@ -2,7 +2,7 @@
 # FP8's training loss beside bf16's on a real model: LoRA on all seven projections, the same rows in the same order, over seeds. In the repository's root, on the GPU
 # machine after scripts/device/unpack.sh: sh scripts/accuracy/fp8-loss.sh MODEL ROWS, where MODEL is a directory or a GGUF file and ROWS what is trained on
 # (math-train.json of `study.sh prepare`). With three jobs at once two minutes on one H200. JOBS, SEEDS, STEPS, BATCH and BACKEND say otherwise; KEEP names
-# layers that stay in bf16 (KEEP=k_proj,v_proj), OUTLIERS how many channels are multiplied in twice as many bits (OUTLIERS=64). Logs and
+# layers that stay in bf16 (KEEP=k_proj,v_proj), OUTLIERS how many channels are multiplied in twice as many bits (OUTLIERS=0 for none). Logs and
 # losses of every step go to $OUT, and the table to $OUT/fp8-loss.txt; exits 1 where a job failed, or where FP8's loss is more than 1 % above bf16's.
 [ $# -eq 2 ] || { echo 'usage: fp8-loss.sh MODEL ROWS' >&2; exit 2; }
 model=$1 rows=$2
