@@ -5,7 +5,43 @@
 #define BY_GIVEN 1
 #define BY_FINEST 2
 
-// codes[r] = x[r] / scales[r]. A block has a row, and reads it twice, the second time from the cache. Rows are scaled by a power of two; or all by scales[0],
+// Octets of a row that a thread holds, where that is all of them.
+#define HELD 2
+
+// A row without outliers that a block holds in registers: read once, with all loads under way at once.
+__device__ __forceinline__ void quantise_held(const X* from, e4m3* to, float* scale, int n, int aligned, int scaling, Noted<8192>& noted) {
+  Octet<X> row[HELD];
+  u32 most[HELD];
+  const int octets = (n + 7) / 8, stretch = stretch_of(octets);
+#pragma unroll
+  for (int o = 0; o < HELD; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    row[o].load(from + at, n - at, aligned);
+  }
+#pragma unroll
+  for (int o = 0; o < HELD; o++) most[o] = most_of(row[o], 0u);
+  float inverse;
+  if (scaling == BY_FINEST) {
+#pragma unroll
+    for (int o = 0; o < HELD; o++) note_most(most[o], threadIdx.x + o * blockDim.x, octets, stretch, noted.most);
+    __syncthreads();
+    inverse = finest_scale(octets, stretch, noted, scale);
+  } else {
+    const float power = scale_for(block_most(max(most[0], most[1]), noted.most));
+    inverse = inverse_of(power);
+    if (threadIdx.x == 0) *scale = power;
+  }
+#pragma unroll
+  for (int o = 0; o < HELD; o++) {
+    const int at = 8 * (threadIdx.x + o * blockDim.x);
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = row[o][i] * inverse;
+    store_octet(to + at, n - at, aligned, v);
+  }
+}
+
+// codes[r] = x[r] / scales[r]. A block has a row, and reads one that it cannot hold twice, the second time from the cache. Rows are scaled by a power of two; or all by scales[0],
 // which is there; or as `finest_scale` says, for rows of at most 2^16. Rows of codes are `to_stride` apart. With BY_FINEST `outliers`, unless it is null,
 // says which channels have a column behind the row for what their codes leave.
 extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, const u16* outliers, int n, int stride, int to_stride, int aligned, int scaling) {
@@ -14,6 +50,10 @@ extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, c
   const X* from = x + (i64)blockIdx.x * stride;
   e4m3* to = (e4m3*)codes + (i64)blockIdx.x * to_stride;
   if (scaling != BY_FINEST) outliers = nullptr;
+  if (scaling != BY_GIVEN && !outliers && n <= 8 * HELD * (int)blockDim.x) {
+    quantise_held(from, to, scales + blockIdx.x, n, aligned, scaling, noted);
+    return;
+  }
   float v[8];
   float inverse;
   if (scaling == BY_GIVEN) inverse = inverse_of(scales[0]);

@@ -1,23 +1,21 @@
 // RMSNorm of rows of n numbers, and its gradient. A block has rows in turn and holds one in registers, each thread OCTETS octets of it, as they are stored: so
 // more threads have room, and more loads are under way. Where OCTETS is 1 the next row is fetched while the sums of this one are waited for. Rows that are
 // longer are read twice instead (`_long`), a block each. X is the type of x, y and dy, W that of the weight. Where `codes` is not null, a row's codes in
-// E4M3 and their scale are written too.
+// E4M3 and their scale are written too, and without outliers may be all that is written of a norm: y is null then.
 #include "e4m3-row-scale.cuh"
 
-// Both sums over the block, in every thread, with one barrier; `turn` alternates, so that a slow warp still finds those of the turn before. Once a kernel.
-__device__ __forceinline__ void block_sums(float& a, float& b, int turn) {
-  __shared__ float of_warp[2][2][32];
-  a = warp_sum(a);
-  b = warp_sum(b);
+// N sums over the block, in every thread, with one barrier; `turn` alternates, so that a slow warp still finds those of the turn before. Once a kernel.
+template <int N> __device__ __forceinline__ void block_sums(float (&x)[N], int turn) {
+  __shared__ float of_warp[2][N][32];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  if (lane == 0) {
-    of_warp[turn][0][warp] = a;
-    of_warp[turn][1][warp] = b;
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    x[i] = warp_sum(x[i]);
+    if (lane == 0) of_warp[turn][i][warp] = x[i];
   }
   __syncthreads();
-  const bool has = lane < (blockDim.x >> 5);
-  a = warp_sum(has ? of_warp[turn][0][lane] : 0.0f);
-  b = warp_sum(has ? of_warp[turn][1][lane] : 0.0f);
+#pragma unroll
+  for (int i = 0; i < N; i++) x[i] = warp_sum(lane < (int)(blockDim.x >> 5) ? of_warp[turn][i][lane] : 0.0f);
 }
 
 #ifdef OCTETS
@@ -104,14 +102,14 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
       values[0] = next[0];
       if (row + (int)gridDim.x < rows) load_row(x + begin + (i64)gridDim.x * n, n, aligned, next);
     } else load_row(x + begin, n, aligned, values);
-    float squares = 0.0f, none = 0.0f;
+    float squares[1] = {0.0f};
 #pragma unroll
     for (int o = 0; o < OCTETS; o++) {
 #pragma unroll
-      for (int i = 0; i < 8; i++) squares += values[o][i] * values[o][i];
+      for (int i = 0; i < 8; i++) squares[0] += values[o][i] * values[o][i];
     }
-    block_sums(squares, none, turn);
-    const float scale = rsqrtf(squares / n + eps);
+    block_sums(squares, turn);
+    const float scale = rsqrtf(squares[0] / n + eps);
     if (inverse_rms && threadIdx.x == 0) inverse_rms[row] = scale;
 #pragma unroll
     for (int o = 0; o < OCTETS; o++) {
@@ -119,7 +117,7 @@ extern "C" __global__ void FORWARD_BOUNDS rms_norm(const X* x, const W* weight, 
       float v[8];
 #pragma unroll
       for (int i = 0; i < 8; i++) v[i] = values[o][i] * scale * w[o][i];
-      store_octet(y + begin + at, n - at, aligned, v);
+      if (y) store_octet(y + begin + at, n - at, aligned, v);
       // As it is written.
       values[o].hold(v);
     }
@@ -168,18 +166,19 @@ extern "C" __global__ void __launch_bounds__(1024) rms_norm_grad(const X* x, con
       load_row(dy + begin, n, aligned, g);
       if (residual) load_row(residual + begin, n, aligned, besides);
     }
-    float squares = 0.0f, products = 0.0f;
+    // Of squares, and of products.
+    float sums[2] = {0.0f, 0.0f};
 #pragma unroll
     for (int o = 0; o < OCTETS; o++) {
 #pragma unroll
       for (int i = 0; i < 8; i++) {
-        squares += values[o][i] * values[o][i];
-        products += values[o][i] * (g[o][i] * w[o][i]);
+        sums[0] += values[o][i] * values[o][i];
+        sums[1] += values[o][i] * (g[o][i] * w[o][i]);
       }
     }
-    block_sums(squares, products, turn);
-    const float scale = rsqrtf(squares / n + eps);
-    const float along = scale * scale * products / n;
+    block_sums(sums, turn);
+    const float scale = rsqrtf(sums[0] / n + eps);
+    const float along = scale * scale * sums[1] / n;
 #pragma unroll
     for (int o = 0; o < OCTETS; o++) {
       const int at = 8 * (threadIdx.x + o * blockDim.x);
@@ -213,14 +212,14 @@ extern "C" __global__ void rms_norm_grad_long(const X* x, const W* weight, const
   dy += begin;
   dx += begin;
   if (residual) residual += begin;
-  float squares = 0.0f, products = 0.0f;
+  float sums[2] = {0.0f, 0.0f};
   for (int i = threadIdx.x; i < n; i += blockDim.x) {
-    squares += to_float(x[i]) * to_float(x[i]);
-    products += to_float(x[i]) * to_float(dy[i]) * to_float(weight[i]);
+    sums[0] += to_float(x[i]) * to_float(x[i]);
+    sums[1] += to_float(x[i]) * to_float(dy[i]) * to_float(weight[i]);
   }
-  block_sums(squares, products, 0);
-  const float scale = rsqrtf(squares / n + eps);
-  const float along = scale * scale * products / n;
+  block_sums(sums, 0);
+  const float scale = rsqrtf(sums[0] / n + eps);
+  const float along = scale * scale * sums[1] / n;
   for (int i = threadIdx.x; i < n; i += blockDim.x) {
     const float g = scale * (to_float(dy[i]) * to_float(weight[i]) - to_float(x[i]) * along);
     dx[i] = from_float<X>(residual ? g + to_float(residual[i]) : g);

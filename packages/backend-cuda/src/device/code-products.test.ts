@@ -2,7 +2,19 @@
  * @file Products of codes at sizes at which Hopper has a kernel of ours for them, beside sums in double precision; elsewhere cuBLASLt's pass the same tests. Branches that
  * such a product adds, beside the same ops that add them by kernels of their own.
  */
-import { type FrozenLayer, gatedMlp, projectColumns, projectRows, storeAs } from '@spft/sparse-ops';
+import {
+  createStepRecorder,
+  type FrozenLayer,
+  gatedMlp,
+  type PackedLayout,
+  packTokens,
+  projectColumns,
+  projectRows,
+  rmsNormResidual,
+  ropeAttention,
+  type StepInputs,
+  storeAs,
+} from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { cuda, describeCuda } from '../../test/cuda.js';
@@ -22,6 +34,8 @@ interface Case {
   /** Of a branch: its rank, columns of all branches' h, where its own begin, and how w lies. */
   readonly branch?: { readonly rank: number; readonly all: number; readonly at: number; readonly wLies: boolean };
 }
+
+type M = tf.Tensor2D;
 
 /** What a code stands for: a sign, four bits of the exponent, three of the number. */
 function fromE4m3(code: number): number {
@@ -212,5 +226,83 @@ describeCuda('large products of codes', () => {
     expect(within).not.toEqual(apart);
     expect(distance(within, apart)).toBeLessThan(5e-3);
     tf.dispose([x, residual, dy, ...Object.values(weights).map(({ weight }) => weight)]);
+  });
+
+  it('give the same bits in a recorded step, captured, as one by one', () => {
+    vi.spyOn(CodeProducts.prototype, 'pays').mockReturnValue(true);
+    ownOrPlain();
+    const made = vi.spyOn(CodeProducts.prototype, 'multiply');
+    const [T, width, layerCount] = [512, 256, 2];
+    const heads = { heads: 2, kvHeads: 2, headDim: 128 };
+    const layout = packTokens({ lengths: [300, 212], dense: () => true });
+    const frozen = () => {
+      const plain = matrix(width, width, numbers(width * width, 0.05));
+      const weight = storeAs(plain, 'fp8') as tf.Tensor2D;
+      plain.dispose();
+      return weight;
+    };
+    const adapter = () => [matrix(32, width, numbers(32 * width, 0.1)), matrix(width, 32, numbers(32 * width, 0.1))];
+    const layers = Array.from({ length: layerCount }, () => ({
+      weights: Array.from({ length: 7 }, frozen),
+      adapters: [adapter(), adapter(), adapter(), adapter()].flat(),
+      scales: [tf.tensor1d(numbers(width)), tf.tensor1d(numbers(width))] as const,
+    }));
+    const adapters = layers.flatMap(({ adapters }) => adapters.map((of) => of.cast('float32').variable()));
+    const x = matrix(T, width);
+    const dy = matrix(T * width, 1);
+    const [cos, sin] = [Math.cos, Math.sin].map((of) =>
+      tf.tensor2d(
+        Array.from({ length: 64 * T }, (_, n) => of(n)),
+        [T, 64],
+      ),
+    ) as [tf.Tensor2D, tf.Tensor2D];
+    const forward = (layout: PackedLayout) => {
+      let y: tf.Tensor2D = x;
+      layers.forEach(({ weights, scales }, n) => {
+        const layer = (k: number): FrozenLayer => {
+          const [a, b] = adapters.slice(8 * n + 2 * k) as unknown as tf.Tensor2D[];
+          return { weight: weights[k]!, bias: null, keep: null, lora: { a: a!, b: b!, scaling: 2 } };
+        };
+        const [normed, residual] = rmsNormResidual(y, scales[0], 1e-5);
+        const [q, k, v] = projectRows(normed, [layer(0), layer(1), layer(2)], T, { turnedNext: true }) as [M, M, M];
+        const attended = ropeAttention(q, k, v, { cos, sin }, layout, heads);
+        const after = projectColumns(attended, residual, layer(3), T);
+        const [again, beside] = rmsNormResidual(after, scales[1], 1e-5);
+        const [gate, up, down] = weights.slice(4).map((weight) => ({ weight, bias: null }));
+        y = gatedMlp(again, beside, { gate: gate!, up: up!, down: down! }, null, T);
+      });
+      // Not a sum, whose gradient would come from the host.
+      return tf.matMul(y.reshape([1, -1]), dy).asScalar();
+    };
+    const inputs = { starts: layout.sequenceStarts, rows: layout.rowOfToken };
+    const work = (of: StepInputs) =>
+      tf.tidy(() => {
+        const [sequenceStarts, rowOfToken] = [of.starts, of.rows] as [Int32Array, Int32Array];
+        const { value, grads } = tf.variableGrads(() => forward({ ...layout, sequenceStarts, rowOfToken }), adapters);
+        return [value, ...Object.values(grads)];
+      });
+    const read = (tensors: tf.Tensor[]) => {
+      const values = tensors.map((tensor) => tensor.dataSync());
+      tf.dispose(tensors);
+      return values;
+    };
+    const oneByOne = read(work(inputs));
+    const messages: string[] = [];
+    const steps = createStepRecorder({ notify: (message) => messages.push(message) })!;
+    made.mockClear();
+    for (let n = 0; n < 5; n++) expect(read(steps.run('a', inputs, work))).toEqual(oneByOne);
+    expect(messages).toEqual([]);
+    expect(steps.counts.replayed).toBeGreaterThan(1);
+    // q, k, v, o and gate and up as one each way, of which a captured step made those of all layers.
+    if (isHopper()) expect(made.mock.results.filter(({ value }) => value).length).toBeGreaterThan(10 * layerCount);
+    steps.dispose();
+    for (const variable of adapters) variable.dispose();
+    tf.dispose([
+      x,
+      dy,
+      cos,
+      sin,
+      ...layers.flatMap(({ weights, adapters, scales }) => [...weights, ...adapters, ...scales]),
+    ]);
   });
 });

@@ -34,8 +34,8 @@ export function wantCodes(backend: CudaBackend, [out, inputs]: readonly number[]
 export const multipliesCodes = (backend: CudaBackend): boolean => backend.data.packed > 0 && widths.has(backend);
 
 /** Whether codes of y [T, n] are wanted along with it. */
-function wanted(backend: CudaBackend, y: TensorInfo, role: Role): boolean {
-  const [rows, n] = y.shape as [number, number];
+function wanted(backend: CudaBackend, { shape }: Pick<TensorInfo, 'shape'>, role: Role): boolean {
+  const [rows, n] = shape as [number, number];
   return rows > 0 && backend.data.packed > 0 && backend.scalesRows && (widths.get(backend)?.[role].has(n) ?? false);
 }
 
@@ -46,6 +46,10 @@ export function codesAlong(backend: CudaBackend, y: TensorInfo): [codes: number,
   const codes = backend.derived(y, ALONG, rows * n + 4 * rows, () => {});
   return [codes, codes + rows * n];
 }
+
+/** Whether codes of a layer's input [T, n] are wanted, and can be written without its numbers: those of outliers are chosen by these. */
+export const takesCodesAlone = (backend: CudaBackend, shape: number[]): boolean =>
+  wanted(backend, { shape }, 'input') && outliersAmong(shape[1]!, widths.get(backend)!.input.get(shape[1]!)!) === 0;
 
 /** Where codes of a layer's input go. */
 export interface InputCodes {

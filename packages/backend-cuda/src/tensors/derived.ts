@@ -91,7 +91,7 @@ export class DerivedMemory {
 
   #touch(data: TensorData, name: string, block: Block): void {
     const { recording } = this.#device;
-    if (recording?.capturing && !data.block?.arena) recording.derived.push({ data, name, block });
+    if (recording?.capturing && !block.arena) recording.derived.push({ data, name, block });
   }
 
   /** A graph's memory is used again by the next: what is kept with a tensor that lives longer cannot lie there. */

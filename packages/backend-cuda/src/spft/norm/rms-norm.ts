@@ -8,10 +8,10 @@ import type * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { MatrixType } from '../../device/gemm.js';
 import type { Defines } from '../../device/modules.js';
-import { codesAlong, inputCodesAlong } from '../../forms/codes-along.js';
+import { codesAlong, inputCodesAlong, takesCodesAlone } from '../../forms/codes-along.js';
 import { allAligned, inScope, typeOf } from '../../shared/tensors.js';
 import { combinations, declareVariants, FLOATS } from '../../shared/variants.js';
-import { C_TYPE } from '../../storage.js';
+import { C_TYPE, type TensorData } from '../../storage.js';
 import type { CudaKernels } from '../contract.js';
 
 type Info = tf.TensorInfo;
@@ -100,6 +100,8 @@ export function rmsNorm(backend: CudaBackend, x: Info, weight: Info, eps: number
   const [rows, n] = x.shape as [number, number];
   const inverseRms = inverseRmsOf(backend, x, eps, !again);
   if (again && inverseRms !== 0) return normLater(backend, new Norm(backend, x, weight, eps, inverseRms));
+  if (inverseRms !== 0 && !again && codesSuffice(backend, x, weight))
+    return codesOf(backend, x, weight, eps, inverseRms);
   return inScope(backend, (scope) => {
     const from = scope.address(x, X);
     const y = scope.output([rows, n], 'float32', X);
@@ -128,6 +130,40 @@ function inverseRmsOf(backend: CudaBackend, x: Info, eps: number, makes: boolean
   if (rows * n === 0 || (n & 7) !== 0 || n > 8 * octetsFor(n) * 1024 || backend.physical(x) !== 'bf16') return 0;
   const name = `1/rms with ${eps}`;
   return makes ? backend.derived(x, name, 4 * rows, () => {}) : backend.derivedAddress(x, name);
+}
+
+/** What a norm is of which there are codes alone. */
+const CODES = {};
+/** Weights of norms of which numbers were wanted, not codes alone. */
+const inNumbers = new WeakSet<TensorData>();
+
+/** Whether codes of weight ⊙ x / √(mean(x²) + eps) are all that is wanted of it, as far as is known: an MLP in FP8 without adapters reads nothing else. */
+const codesSuffice = (backend: CudaBackend, x: Info, weight: Info): boolean =>
+  takesCodesAlone(backend, x.shape) && !inNumbers.has(backend.data.get(weight.dataId));
+
+/** A norm of which codes are made at once, and numbers when they are wanted, which the next time is known. */
+function codesOf(backend: CudaBackend, x: Info, weight: Info, eps: number, inverseRms: number): Info {
+  const [rows, n] = x.shape as [number, number];
+  const types = TYPES.bf16[typeOf(backend, weight)];
+  const held = [x, weight].map((info) => backend.share(info));
+  const launch = (y: number, beside: readonly number[], stride: number) => {
+    const addresses = [backend.address(x), backend.address(weight), y];
+    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => ({ beside, last: [stride] }), eps);
+  };
+  const y = backend.later(x.shape, 'float32', 'bf16', {
+    recipe: CODES,
+    make(y) {
+      backend.device.recording?.refuse('numbers of a norm were wanted for the first time');
+      inNumbers.add(backend.data.get(weight.dataId));
+      launch(y, [0, 0, 0, 0], 0);
+    },
+    end() {
+      for (const info of held) backend.release(info);
+    },
+  });
+  const { codes, scales, stride } = inputCodesAlong(backend, y, weight, () => {})!;
+  launch(0, [codes, scales, 0, inverseRms], stride);
+  return y;
 }
 
 /** A norm that is made again, if it must be. */
