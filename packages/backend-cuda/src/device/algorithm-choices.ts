@@ -10,6 +10,8 @@ import { readCached, writeCached } from './cache-files.js';
 import type { Device } from './device.js';
 import { kernelCache } from './modules.js';
 
+/** How proposals are timed (`Gemm`): choices by other ways of timing are in files of other names. */
+const MEASURED = 'in-graphs';
 /** How often each proposal is measured. */
 const TURNS = 3;
 /** How much longer than the fastest one may take that is measured again: turns of one proposal differ by less. */
@@ -24,7 +26,7 @@ export class AlgorithmChoices {
   /** @param version of cuBLASLt. */
   constructor({ info }: Device, version: string) {
     const machine = `${info.name} ${info.driver} ${version}`.replace(/[^A-Za-z0-9.]+/g, '-');
-    this.#path = join(kernelCache(), `algorithms-${machine}.json`);
+    this.#path = join(kernelCache(), `algorithms-${MEASURED}-${machine}.json`);
     this.#chosen = this.#read();
   }
 

@@ -16,6 +16,7 @@ import { BYTES } from '../storage.js';
 import { AlgorithmChoices } from './algorithm-choices.js';
 import { ByProduct } from './by-product.js';
 import { type Device, loadFrom } from './device.js';
+import { millisecondsInGraph } from './graph-time.js';
 import type { Block, Memory } from './memory.js';
 import { describe, type Product, planKey, similar } from './product.js';
 import { type Described, failure, ProductDescriptions } from './product-descriptions.js';
@@ -31,8 +32,8 @@ interface Plan extends Described {
 }
 
 const WORKSPACE = 64 * 2 ** 20;
-/** Multiplications from which on algorithms are timed. */
-const WORTH_TIMING = 2 ** 27;
+/** Multiplications from which on algorithms are timed: an adapter's thin products of a small model too, as a step has hundreds of them. */
+const WORTH_TIMING = 2 ** 24;
 /** Proposals that are timed. */
 const TIMED = 8;
 /** Plans from which on all are made anew. */
@@ -47,7 +48,7 @@ const TAKEN_ELSEWHERE = 3 * 2 ** 30;
  * Small ones do not draw it, and there are more of them: so many times are enough.
  */
 const TIMED_MILLISECONDS = 5;
-const TIMED_RUNS = 100;
+const TIMED_RUNS = 50;
 
 export class Gemm {
   readonly #device: Device;
@@ -290,10 +291,7 @@ export class Gemm {
           run();
           const once = Math.max(1e-3, this.#device.milliseconds(run));
           const times = Math.min(TIMED_RUNS, Math.ceil(TIMED_MILLISECONDS / once));
-          const all = this.#device.milliseconds(() => {
-            for (let n = 0; n < times; n++) run();
-          });
-          return all / times;
+          return millisecondsInGraph(this.#device, times, run);
         } catch {
           return Number.POSITIVE_INFINITY;
         }

@@ -1,6 +1,7 @@
 /** @file A captured step: its graph, what it needs to stay, and the results that it leaves in its memory. */
 import * as tf from '@tensorflow/tfjs';
 import { driverError } from '../device/device.js';
+import { RELAXED } from '../device/graph-time.js';
 import type { Block } from '../device/memory.js';
 import { BYTES, type Physical, type TensorData } from '../storage.js';
 import { withoutClearing } from './clearing-nodes.js';
@@ -9,9 +10,6 @@ import type { RecorderHost } from './host.js';
 import type { LaunchLog } from './launch-log.js';
 import { CaptureError, type Recording } from './recording.js';
 import type { Inputs } from './step-inputs.js';
-
-/** CU_STREAM_CAPTURE_MODE_RELAXED: other threads and streams may do what they like meanwhile. */
-const RELAXED = 2;
 
 interface Output {
   readonly address: number;
