@@ -88,8 +88,11 @@ describeCuda('errors of cuda', () => {
     const held = tf.tidy(() => tf.keep(tf.exp(x)));
     const [bytes, ids] = [cuda().memoryPool.bytes, cuda().numDataIds()];
     const wanted = cuda().device.info.totalBytes / 4 + 1;
+    const asked = vi.spyOn(cuda().device.driver, 'cuMemAllocAsync');
     const error = thrown(() => cuda().output([wanted])) as CudaOutOfMemoryError;
     expect(error).toBeInstanceOf(CudaOutOfMemoryError);
+    expect(asked).not.toHaveBeenCalled();
+    asked.mockRestore();
     expect(error).toMatchObject({ code: 'SPFT_CUDA_MEMORY', total: expect.any(Number), free: expect.any(Number) });
     expect(error.holders).toContainEqual({ by: 'Exp', bytes: 2 ** 20, tensors: 1 });
     expect(error.message).toMatch(

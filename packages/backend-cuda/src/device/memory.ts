@@ -38,6 +38,8 @@ export class Memory {
     const size = Math.max(bytes, 16);
     const { driver, stream, recording } = this.#device;
     if (recording?.capturing) return markBlock(recording.allocate(size, by), recording.asides);
+    // For more than there is the driver is not asked: what it may take on the way to failing, other processes on the GPU would lack meanwhile.
+    if (size > this.#device.info.totalBytes) throw this.#outOfMemory(size);
     let status = driver.cuMemAllocAsync(out.address, size, stream);
     if (status === CUDA_ERROR_OUT_OF_MEMORY) {
       this.trim();
