@@ -1,9 +1,9 @@
 /**
  * @file Matrix products by cuBLASLt. A product's description, layouts and algorithm are made once for its shape and kept.
  *
- * Large products try the algorithms that cuBLASLt proposes and keep the fastest: on an H200 its first proposal is up to a third slower. The
- * choice is remembered on disk, so that another process computes the same bits. Batches of text have all numbers of tokens: these are timed once
- * for all within a quarter (`similar`).
+ * Products that are worth it try the algorithms that cuBLASLt proposes and keep the fastest, by the time of a graph of some launches: on an H200 its first
+ * proposal is up to a third slower. The choice is remembered on disk, so that another process computes the same bits. Batches of text have all numbers of
+ * tokens: these are timed once for all within a quarter (`similar`).
  *
  * Nothing is launched that cuBLASLt does not propose for the product at hand: what cublasLtMatmulAlgoCheck takes may fail when it is launched, as was
  * seen where several processes share a GPU. A proposal that fails all the same gives its place to another one. `Proposals` leaves out those that fail
