@@ -24,6 +24,8 @@ export class StepRecord {
   #losses: number[] = [];
   #lossOfStep = new Map<number, number>();
   #gradientNorm: number | null = null;
+  /** Also after a log line has covered it. */
+  #lastLoss: number | null = null;
   readonly #ranks: Ranks | null;
 
   /** @param ranks whose losses are of the same steps; all of them read at the same time. */
@@ -86,6 +88,7 @@ export class StepRecord {
   close(): void {
     this.#losses.push(...this.#lossOfStep.values());
     this.#lossOfStep.clear();
+    this.#lastLoss = this.#losses.at(-1) ?? this.#lastLoss;
   }
 
   /** Losses that no log line has covered yet; part of a checkpoint. */
@@ -93,8 +96,9 @@ export class StepRecord {
     return this.#losses;
   }
 
+  /** The loss of the last step that was read; null before any was. */
   get lastLoss(): number | null {
-    return this.#losses.at(-1) ?? null;
+    return this.#lastLoss;
   }
 
   get gradientNorm(): number | null {
@@ -104,6 +108,7 @@ export class StepRecord {
   /** Continues with the losses of a checkpoint. */
   restore(losses: readonly number[]): void {
     this.#losses = [...losses];
+    this.#lastLoss = losses.at(-1) ?? null;
   }
 
   /** Losses for a log line; they are forgotten here. */
