@@ -85,7 +85,10 @@ export class CudaBackend extends TensorBackend {
     return aside && !aside.joined ? (aside.lane as Lane) : 0;
   }
 
-  /** The same for work that writes a part of memory taken before it. @returns what waits for it, to be called before anybody reads that. */
+  /**
+   * The same for work that writes a part of memory taken before it.
+   * @returns what waits for it, to be called before anybody reads that; of work in turn there is nothing to wait for.
+   */
   besideRows(lane: Lane, work: () => void): () => void {
     this.beside(lane, work);
     return () => this.device.recording?.asides.joinLane(lane);

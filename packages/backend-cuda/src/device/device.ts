@@ -52,6 +52,8 @@ const handles = new HostMemory(16);
 
 /** Milliseconds in which work that was aborted should have ended. */
 const ABANDONED_MS = 5000;
+/** CU_STREAM_CAPTURE_MODE_RELAXED: other threads and streams may do what they like meanwhile. */
+const RELAXED = 2;
 /** So often an event is asked for at once, before the thread sleeps in between. */
 const EAGER_QUERIES = 20_000;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
@@ -221,6 +223,11 @@ export class Device {
     const event = this.#events.pop() ?? this.handle('cuEventCreate', 2);
     this.call('cuEventRecord', event, stream);
     return event;
+  }
+
+  /** What is launched on the stream from now on becomes a graph (`endCapture`) instead of being done. */
+  beginCapture(): void {
+    this.call('cuStreamBeginCapture_v2', this.stream, RELAXED);
   }
 
   /** Ends a capture of the stream: its graph, or 0 where the driver gave it up. */

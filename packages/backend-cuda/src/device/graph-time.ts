@@ -4,15 +4,12 @@
  */
 import type { Device } from './device.js';
 
-/** CU_STREAM_CAPTURE_MODE_RELAXED: other threads and streams may do what they like meanwhile. */
-export const RELAXED = 2;
-
 /**
  * Milliseconds of one of `times` launches of `run`, one behind the other in a graph that is launched twice, of which the second time counts. Waits for it.
  * @throws CudaError, what `run` throws. Nothing is left of the graph then either.
  */
 export function millisecondsInGraph(device: Device, times: number, run: () => void): number {
-  device.call('cuStreamBeginCapture_v2', device.stream, RELAXED);
+  device.beginCapture();
   let graph = 0;
   let executable = 0;
   try {

@@ -62,11 +62,14 @@ export class Asides {
     return this.#underWay.length > 0;
   }
 
+  get #counted(): readonly UnderWay[] {
+    return this.#underWay.filter((aside) => aside.lane !== LIGHT);
+  }
+
   /** Does `work` beside what is launched after it, where it has a lane; within another's, as a part of that. */
   run<T>(lane: Lane, work: () => T): T {
     if (this.current || lane === 0) return work();
-    const counted = () => this.#underWay.filter((aside) => aside.lane !== LIGHT);
-    for (let of = counted(); lane !== LIGHT && of.length >= MOST; of = counted()) this.join(of[0]!);
+    while (lane !== LIGHT && this.#counted.length >= MOST) this.join(this.#counted[0]!);
     const device = this.#device;
     const main = device.stream;
     const aside: UnderWay = { lane, number: this.#count++, done: 0, joined: false };

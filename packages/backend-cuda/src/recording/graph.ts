@@ -1,7 +1,6 @@
 /** @file A captured step: its graph, what it needs to stay, and the results that it leaves in its memory. */
 import * as tf from '@tensorflow/tfjs';
 import { driverError } from '../device/device.js';
-import { RELAXED } from '../device/graph-time.js';
 import type { Block } from '../device/memory.js';
 import { BYTES, type Physical, type TensorData } from '../storage.js';
 import { withoutClearing } from './clearing-nodes.js';
@@ -42,7 +41,7 @@ export function capture(
   let made: tf.Tensor[] = [];
   let graph = 0;
   backend.settle();
-  device.call('cuStreamBeginCapture_v2', device.stream, RELAXED);
+  device.beginCapture();
   device.recording = recording;
   let results: Output[] | null = null;
   try {

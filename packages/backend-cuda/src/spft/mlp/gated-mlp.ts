@@ -165,7 +165,7 @@ const gatedMlp: CudaKernel<'SpftGatedMlp'> = ({
       kept.push(...sparseForward(backend, x, slices[0], weights, keep, slices[1], type));
       releaseAll(slices);
     }
-    if (place.lane) wait();
+    wait();
   });
   if (y === null) return [residual, ...kept];
   if (down.bias) addRows(backend, y, down.bias);
@@ -288,7 +288,7 @@ const gatedMlpGrad: CudaKernel<'SpftGatedMlpGrad'> = ({
       sparseBackward(backend, dy, kept.slice(ofDense), dxSparse, type);
       backend.release(dxSparse);
     }
-    if (place.lane) wait();
+    wait();
   });
   return dx;
 };

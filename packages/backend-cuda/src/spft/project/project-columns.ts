@@ -144,7 +144,7 @@ const projectColumns: CudaKernel<'SpftProjectColumns'> = ({
       }
       for (const slice of slices) backend.release(slice);
     }
-    if (place.lane) wait();
+    wait();
   }
   if (h && beside) writeBranches(backend, [y], h, group, type, [{ matrix: y, from: 0 }]);
   if (layer.bias) addRows(backend, y, layer.bias);
@@ -202,7 +202,7 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     scatterColumns(backend, values, keep.indices, dxSparse);
     for (const made of [dxSparse, values]) backend.release(made);
   }
-  if (begun) wait();
+  wait();
   const adds = !beside && D === T && !masked && formOf(backend, weight).addsLowRank?.(backend, weight, T, true);
   const added = ofBranch && adds ? gradientAddedByProduct(backend, ofBranch.dh, group, type) : null;
   const branchFirst = ofBranch !== null && !beside && !added && !begun;

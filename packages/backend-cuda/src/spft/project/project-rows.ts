@@ -133,7 +133,7 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({
         dense(backend, x, layer, slice, begun, added[n] ?? undefined, multiprocessors),
       );
       backend.release(slice);
-      return lane ? wait : () => {};
+      return wait;
     });
     if (left) {
       // What chooses channels may be under way until now.
@@ -284,7 +284,7 @@ function writeInputGradient(
   });
   const parts = split.map((n, place) => ({ dy: last[place]!, indices: layers[n]!.keep!.indices }));
   keptBackward(backend, parts, gathered!, below, onTop, type);
-  if (lane) wait();
+  wait();
   for (const slice of [above, below, ...first, ...last]) backend.release(slice);
 }
 
