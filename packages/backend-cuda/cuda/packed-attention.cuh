@@ -26,11 +26,6 @@
 #define TENSOR_CORES (BF16 && (HEAD_DIM == 64 || HEAD_DIM == 128))
 #endif
 
-// The emulator has mma.sync only.
-#if defined(SPFT_EMULATED) && !defined(SPFT_EMULATED_WGMMA)
-#undef WGMMA
-#define WGMMA 0
-#endif
 #ifndef WGMMA
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define WGMMA TENSOR_CORES

@@ -134,7 +134,8 @@ template <int N> __device__ __forceinline__ void ptx_copy_async_wait() { asm vol
 
 // The rows of an accumulator d, four numbers each, as operands.
 #define PTX_ROW(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
-#define PTX_ROWS_8 PTX_ROW(0), PTX_ROW(1), PTX_ROW(2), PTX_ROW(3), PTX_ROW(4), PTX_ROW(5), PTX_ROW(6), PTX_ROW(7)
+#define PTX_ROWS_4 PTX_ROW(0), PTX_ROW(1), PTX_ROW(2), PTX_ROW(3)
+#define PTX_ROWS_8 PTX_ROWS_4, PTX_ROW(4), PTX_ROW(5), PTX_ROW(6), PTX_ROW(7)
 #define PTX_ROWS_16 PTX_ROWS_8, PTX_ROW(8), PTX_ROW(9), PTX_ROW(10), PTX_ROW(11), PTX_ROW(12), PTX_ROW(13), PTX_ROW(14), PTX_ROW(15)
 #define PTX_ROWS_32                                                                                                                                      \
   PTX_ROWS_16, PTX_ROW(16), PTX_ROW(17), PTX_ROW(18), PTX_ROW(19), PTX_ROW(20), PTX_ROW(21), PTX_ROW(22), PTX_ROW(23), PTX_ROW(24), PTX_ROW(25), PTX_ROW(26), \
@@ -142,13 +143,21 @@ template <int N> __device__ __forceinline__ void ptx_copy_async_wait() { asm vol
 
 // Hopper's product of a warpgroup (four warps), sm_90a only: d += a·b, or d = a·b where accumulate is 0, of 64 x 16 and 16 x N bf16. Warp w has rows
 // 16w … of a and d, in the fragments of mma.sync. a comes from registers or from shared memory, b from shared memory; with TRANSPOSE_B rows of b are
-// stored one after the other, else columns. They run behind the warps' backs: fence before, commit and wait after, and touch no register meanwhile.
-template <int TRANSPOSE_B> __device__ __forceinline__ void ptx_wgmma(float (&d)[8][4], u64 a, u64 b, int accumulate) {
+// stored one after the other, else columns; with TRANSPOSE_A columns of a, else rows. They run behind the warps' backs: fence before, commit and wait
+// after, and touch no register meanwhile.
+template <int TRANSPOSE_B, int TRANSPOSE_A = 0> __device__ __forceinline__ void ptx_wgmma(float (&d)[4][4], u64 a, u64 b, int accumulate) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %18, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, %16, %17, p, 1, 1, %19, %20; }"
+      : PTX_ROWS_4
+      : "l"(a), "l"(b), "r"(accumulate), "n"(TRANSPOSE_A), "n"(TRANSPOSE_B));
+}
+template <int TRANSPOSE_B, int TRANSPOSE_A = 0> __device__ __forceinline__ void ptx_wgmma(float (&d)[8][4], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{ .reg .pred p; setp.ne.b32 p, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, p, 1, 1, 0, %35; }"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, p, 1, 1, %35, %36; }"
       : PTX_ROWS_8
-      : "l"(a), "l"(b), "r"(accumulate), "n"(TRANSPOSE_B));
+      : "l"(a), "l"(b), "r"(accumulate), "n"(TRANSPOSE_A), "n"(TRANSPOSE_B));
 }
 template <int TRANSPOSE_B> __device__ __forceinline__ void ptx_wgmma(float (&d)[8][4], const u32 (&a)[4], u64 b, int accumulate) {
   asm volatile(
@@ -157,12 +166,12 @@ template <int TRANSPOSE_B> __device__ __forceinline__ void ptx_wgmma(float (&d)[
       : PTX_ROWS_8
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(TRANSPOSE_B));
 }
-template <int TRANSPOSE_B> __device__ __forceinline__ void ptx_wgmma(float (&d)[16][4], u64 a, u64 b, int accumulate) {
+template <int TRANSPOSE_B, int TRANSPOSE_A = 0> __device__ __forceinline__ void ptx_wgmma(float (&d)[16][4], u64 a, u64 b, int accumulate) {
   asm volatile(
       "{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, %64, %65, p, 1, 1, 0, %67; }"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, %64, %65, p, 1, 1, %67, %68; }"
       : PTX_ROWS_16
-      : "l"(a), "l"(b), "r"(accumulate), "n"(TRANSPOSE_B));
+      : "l"(a), "l"(b), "r"(accumulate), "n"(TRANSPOSE_A), "n"(TRANSPOSE_B));
 }
 template <int TRANSPOSE_B> __device__ __forceinline__ void ptx_wgmma(float (&d)[16][4], const u32 (&a)[4], u64 b, int accumulate) {
   asm volatile(
@@ -206,6 +215,10 @@ __device__ __forceinline__ void ptx_barrier_wait(u64* barrier, u32 parity) {
       "@!done bra again; }" ::"r"(ptx_shared_address(barrier)),
       "r"(parity)
       : "memory");
+}
+// A barrier of `threads` threads of the block, whole warps that come here by the same number, 1 to 15 (0 is __syncthreads').
+__device__ __forceinline__ void ptx_named_barrier(int number, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
 // A warpgroup gives registers back, or takes such as others gave back.
 template <int N> __device__ __forceinline__ void ptx_fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }

@@ -11,12 +11,21 @@ int any, all, count;
 SpftBarrier kind_here;
 SpftPlace first;
 
+struct {
+  int arrived, threads;
+  SpftPlace first;
+} named[16];
+
 }  // namespace
 
 void reset_barrier() {
   arrived = 0;
   any = count = 0;
   all = 1;
+}
+
+void reset_named_barriers() {
+  for (auto& barrier : named) barrier.arrived = 0;
 }
 
 // On a GPU threads that have exited are not waited for. Here they are, so that a barrier behind a thread's early return is found.
@@ -47,6 +56,30 @@ int barrier(SpftBarrier kind, int predicate, SpftPlace place) {
       wake(block.threads[i]);
     }
   return result;
+}
+
+void named_barrier(int number, int threads, SpftPlace place) {
+  if (number < 1 || number > 15) fail(LAUNCH_FAILED, place, "bar.sync: there is no barrier %d beside that of __syncthreads, 0", number);
+  if (threads < 32 || threads % 32 != 0 || (unsigned)threads > block.count)
+    fail(LAUNCH_FAILED, place, "bar.sync: %d threads are not whole warps of the block", threads);
+  auto& barrier = named[number];
+  if (barrier.arrived == 0) {
+    barrier.threads = threads;
+    barrier.first = place;
+  } else if (barrier.threads != threads) {
+    fail(LAUNCH_FAILED, place, "bar.sync: barrier %d is for %d threads at %s:%d, and for %d", number, barrier.threads, barrier.first.file, barrier.first.line, threads);
+  }
+  Thread& self = *block.current;
+  if (++barrier.arrived < threads) {
+    self.state = State::AT_NAMED_BARRIER;
+    self.named = number;
+    self.what = "a named barrier";
+    self.place = place;
+    return wait();
+  }
+  barrier.arrived = 0;
+  for (unsigned i = 0; i < block.count; i++)
+    if (block.threads[i].state == State::AT_NAMED_BARRIER && block.threads[i].named == number) wake(block.threads[i]);
 }
 
 }  // namespace emulator

@@ -9,7 +9,7 @@
 
 namespace emulator {
 
-enum class State { UNSTARTED, RUNNING, AT_BARRIER, IN_WARP, EXITED };
+enum class State { UNSTARTED, RUNNING, AT_BARRIER, IN_WARP, AT_MBARRIER, AT_NAMED_BARRIER, WAITING, EXITED };
 
 struct AsyncCopy {
   void* shared;
@@ -33,6 +33,11 @@ struct Thread {
   Together together;
   const char* what;
   void* brought;
+  // AT_MBARRIER
+  const void* mbarrier;
+  unsigned parity;
+  // AT_NAMED_BARRIER
+  int named;
   // AT_BARRIER
   SpftBarrier barrier;
   int result;
@@ -59,12 +64,22 @@ extern Block block;
 // Gives way to other threads until this one is woken.
 void wait();
 void wake(Thread& thread);
+// Lets all others that can run do so first.
+void give_way();
 // Ends the launch with `status`; does not return.
 [[noreturn]] void fail(int status, SpftPlace place, const char* format, ...) __attribute__((format(printf, 3, 4)));
 bool is_shared_memory(const void* address, size_t bytes);
+// Addresses within shared memory, of 18 bits as descriptors have them: a kernel's static memory begins at 1024, as on a GPU, the dynamic behind it at a
+// multiple of 1024.
+unsigned shared_address(const void* pointer, SpftPlace place);
+// Null where not all the bytes are the block's.
+void* shared_pointer(unsigned address, size_t bytes);
 
-// ---- barrier.cpp, warp.cpp, async_copy.cpp: the functions of SpftRuntime ----
+// ---- barrier.cpp, warp.cpp, async_copy.cpp, warpgroup.cpp, mbarrier.cpp: the functions of SpftRuntime ----
 void reset_barrier();
+void reset_named_barriers();
+void reset_products();
+void reset_mbarriers();
 int barrier(SpftBarrier kind, int predicate, SpftPlace place);
 void warp_barrier(unsigned mask, SpftPlace place);
 unsigned long long shuffle(SpftShuffle kind, unsigned mask, unsigned long long value, int operand, int width, SpftPlace place);
@@ -76,5 +91,14 @@ void multiply_16816(float* d, const unsigned* a, unsigned b0, unsigned b1, SpftP
 void copy_async(void* shared, const void* global, int bytes, int valid, SpftPlace place);
 void copy_async_commit();
 void copy_async_wait(int groups);
+void product_fence();
+void product_start(const SpftProduct* product, SpftPlace place);
+void product_commit(SpftPlace place);
+void product_wait(int under_way, SpftPlace place);
+void mbarrier_init(void* barrier, int count, SpftPlace place);
+void mbarrier_arrive(void* barrier, SpftPlace place);
+int mbarrier_test(void* barrier, unsigned parity, SpftPlace place);
+void mbarrier_wait(void* barrier, unsigned parity, SpftPlace place);
+void named_barrier(int number, int threads, SpftPlace place);
 
 }  // namespace emulator

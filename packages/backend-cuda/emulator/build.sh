@@ -24,11 +24,12 @@ link() {
   "${CXX:-g++}" -shared "-Wl,-soname,$name" -o "$work/$name" "$@"
 }
 
-driver='device memory copies queue stream graph module launch barrier warp async_copy'
+driver='device memory copies queue stream graph module launch barrier mbarrier warp async_copy'
 jobs=''
 compile -O1 compiler & jobs="$jobs $!"
 compile -O3 blas & jobs="$jobs $!"
 compile -O2 nccl & jobs="$jobs $!"
+compile -O3 warpgroup & jobs="$jobs $!"
 for part in $driver; do
   compile -O2 "$part" & jobs="$jobs $!"
 done
@@ -38,7 +39,7 @@ done
 
 cd "$work"
 link libnvrtc.so compiler.o -ldl
-link libcuda.so.1 $(for part in $driver; do echo "$part.o"; done) -ldl -lpthread
+link libcuda.so.1 $(for part in $driver warpgroup; do echo "$part.o"; done) -ldl -lpthread
 link libcublasLt.so blas.o libcuda.so.1 '-Wl,-rpath,$ORIGIN'
 link libnccl.so.2 nccl.o libcuda.so.1 -lrt -lpthread '-Wl,-rpath,$ORIGIN'
 # Beside, then renamed: another process may be loading the old ones.

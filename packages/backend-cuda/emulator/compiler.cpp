@@ -145,6 +145,7 @@ struct Options {
   // Lines before the source, not options of g++: a definition of `T` or `A` must not meddle with emulated.cuh.
   std::string definitions;
   int architecture = 75;  // NVRTC's default
+  bool specific = false;  // of that architecture alone, as sm_90a
   bool valid = true;
 };
 
@@ -180,6 +181,7 @@ Options read_options(const std::vector<std::string>& given, std::string& log) {
       const size_t digits = value.find('_');
       if (digits == std::string::npos || !isdigit((unsigned char)value[digits + 1])) options.valid = false;
       else options.architecture = atoi(value.c_str() + digits + 1);
+      options.specific = !value.empty() && value.back() == 'a';
     } else if (is("--include-path")) {
       options.folders.push_back("-I" + value_of(i, "--include-path"));
     } else if (is("--define-macro")) {
@@ -327,6 +329,7 @@ Result compile(Program& program, const std::vector<std::string>& given) {
 
   std::vector<std::string> command = {compiler, "-E", "-x", "c++", "-std=c++17", "-w", "-DSPFT_EMULATED=1", "-D__CUDACC__=1", "-D__CUDACC_RTC__=1",
                                       "-D__CUDA_ARCH__=" + std::to_string(options.architecture * 10), "-I" + own};
+  if (options.specific) command.push_back("-D__CUDA_ARCH_FEAT_SM" + std::to_string(options.architecture) + "_ALL=1");
   if (!program.headers.empty()) {
     // In a folder named by what is in it, so that the same headers have the same path in the preprocessed source, which is the cache's key.
     std::string all;

@@ -460,8 +460,37 @@ inline void ptx_mma_16832_e4m3(float (&d)[4], const unsigned (&a)[4], unsigned b
 inline void ptx_copy_async_16(void* shared, const void* global, bool valid, SPFT_HERE) {
   spft_runtime->copy_async(shared, global, 16, valid, SPFT_PLACE);
 }
+inline void ptx_copy_async_16(unsigned shared_address, const void* global, SPFT_HERE) {
+  spft_runtime->copy_async(spft_runtime->shared_pointer(shared_address, SPFT_PLACE), global, 16, 1, SPFT_PLACE);
+}
 inline void ptx_copy_async_commit() { spft_runtime->copy_async_commit(); }
 template <int N> inline void ptx_copy_async_wait() { spft_runtime->copy_async_wait(N); }
+
+inline unsigned ptx_shared_address(const void* pointer, SPFT_HERE) { return spft_runtime->shared_address(pointer, SPFT_PLACE); }
+// Of accumulators [N][4], for products with 8 * N columns.
+template <int TRANSPOSE_B, int TRANSPOSE_A = 0, int N>
+inline void ptx_wgmma(float (&d)[N][4], unsigned long long a, unsigned long long b, int accumulate, SPFT_HERE) {
+  static_assert(N == 4 || N == 8 || N == 16, "cuda/ptx.cuh has products with 32, 64 and 128 columns");
+  const SpftProduct product = {d[0], 8 * N, nullptr, a, b, TRANSPOSE_A, TRANSPOSE_B, accumulate};
+  spft_runtime->product_start(&product, SPFT_PLACE);
+}
+template <int TRANSPOSE_B, int N> inline void ptx_wgmma(float (&d)[N][4], const unsigned (&a)[4], unsigned long long b, int accumulate, SPFT_HERE) {
+  static_assert(N == 8 || N == 16, "cuda/ptx.cuh has products of registers with 64 and 128 columns");
+  const SpftProduct product = {d[0], 8 * N, a, 0, b, 0, TRANSPOSE_B, accumulate};
+  spft_runtime->product_start(&product, SPFT_PLACE);
+}
+inline void ptx_wgmma_fence() { spft_runtime->product_fence(); }
+inline void ptx_wgmma_commit(SPFT_HERE) { spft_runtime->product_commit(SPFT_PLACE); }
+template <int N> inline void ptx_wgmma_wait(SPFT_HERE) { spft_runtime->product_wait(N, SPFT_PLACE); }
+inline void ptx_fence_shared_for_wgmma() {}
+
+inline void ptx_barrier_init(unsigned long long* barrier, int count, SPFT_HERE) { spft_runtime->mbarrier_init(barrier, count, SPFT_PLACE); }
+inline void ptx_barrier_arrive(unsigned long long* barrier, SPFT_HERE) { spft_runtime->mbarrier_arrive(barrier, SPFT_PLACE); }
+inline bool ptx_barrier_test(unsigned long long* barrier, unsigned parity, SPFT_HERE) { return spft_runtime->mbarrier_test(barrier, parity, SPFT_PLACE); }
+inline void ptx_barrier_wait(unsigned long long* barrier, unsigned parity, SPFT_HERE) { spft_runtime->mbarrier_wait(barrier, parity, SPFT_PLACE); }
+inline void ptx_named_barrier(int number, int threads, SPFT_HERE) { spft_runtime->named_barrier(number, threads, SPFT_PLACE); }
+template <int N> inline void ptx_fewer_registers() {}
+template <int N> inline void ptx_more_registers() {}
 
 // ---- A kernel's parameters -------------------------------------------------------------------------------------------------------------------
 

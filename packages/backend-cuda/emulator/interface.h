@@ -26,6 +26,15 @@ enum SpftReduce {
   SPFT_REDUCE_XOR
 };
 
+// A product of a warpgroup (ptx_wgmma), as a thread brings it.
+struct SpftProduct {
+  float* d;  // [columns / 8][4]
+  int columns;
+  const unsigned* a_registers;  // null where a is in shared memory
+  unsigned long long a, b;      // descriptors
+  int transpose_a, transpose_b, accumulate;
+};
+
 // What the driver does for a kernel: everything that concerns more than one thread.
 struct SpftRuntime {
   int (*barrier)(SpftBarrier kind, int predicate, SpftPlace place);
@@ -39,6 +48,17 @@ struct SpftRuntime {
   void (*copy_async)(void* shared, const void* global, int bytes, int valid, SpftPlace place);
   void (*copy_async_commit)();
   void (*copy_async_wait)(int groups);
+  unsigned (*shared_address)(const void* pointer, SpftPlace place);
+  void* (*shared_pointer)(unsigned address, SpftPlace place);
+  void (*product_fence)();
+  void (*product_start)(const SpftProduct* product, SpftPlace place);
+  void (*product_commit)(SpftPlace place);
+  void (*product_wait)(int under_way, SpftPlace place);
+  void (*mbarrier_init)(void* barrier, int count, SpftPlace place);
+  void (*mbarrier_arrive)(void* barrier, SpftPlace place);
+  int (*mbarrier_test)(void* barrier, unsigned parity, SpftPlace place);
+  void (*mbarrier_wait)(void* barrier, unsigned parity, SpftPlace place);
+  void (*named_barrier)(int number, int threads, SpftPlace place);
   void (*fail)(int status, const char* what, SpftPlace place);
 };
 
@@ -62,4 +82,4 @@ struct SpftModule {
   int kernel_count;
 };
 
-enum { SPFT_INTERFACE_VERSION = 2, SPFT_SHARED_ANCHOR_BYTES = 128 };
+enum { SPFT_INTERFACE_VERSION = 3, SPFT_SHARED_ANCHOR_BYTES = 128 };

@@ -20,7 +20,13 @@ namespace {
 
 const SpftRuntime runtime = {
     barrier,       warp_barrier,   shuffle,    ballot,            match,           reduce,
-    load_matrices, multiply_16816, copy_async, copy_async_commit, copy_async_wait,
+    load_matrices, multiply_16816, copy_async, copy_async_commit, copy_async_wait, shared_address,
+    [](unsigned address, SpftPlace place) {
+      void* pointer = shared_pointer(address, 16);
+      if (!pointer) fail(ILLEGAL_ADDRESS, place, "16 bytes at 0x%x are not in the shared memory of the block", address);
+      return pointer;
+    },
+    product_fence, product_start, product_commit, product_wait, mbarrier_init, mbarrier_arrive, mbarrier_test, mbarrier_wait, named_barrier,
     [](int status, const char* what, SpftPlace place) { fail(status, place, "%s", what); },
 };
 
@@ -50,6 +56,8 @@ void set_current(Thread* thread) {
 
 void run_threads();
 
+void start_next(void** save) { spft_switch(save, spft_prepare(stacks.top(fibers++), run_threads)); }
+
 // Goes to a thread that can run, or to the launcher if there is none.
 void leave(void** save) {
   if (ready_count > 0) {
@@ -59,7 +67,7 @@ void leave(void** save) {
     set_current(next);
     spft_switch(save, next->stack);
   } else if (started < block.count) {
-    spft_switch(save, spft_prepare(stacks.top(fibers++), run_threads));
+    start_next(save);
   } else {
     spft_switch(save, launcher);
   }
@@ -170,6 +178,9 @@ void run_block() {
   started = fibers = ready_from = ready_count = 0;
   std::fill(std::begin(block.warps), std::end(block.warps), Warp{});
   reset_barrier();
+  reset_named_barriers();
+  reset_products();
+  reset_mbarriers();
   memset(module->static_shared, 0xff, (size_t)(module->static_shared_end - module->static_shared));
   memset(shared, 0xff, shared_bytes);
   leave(&launcher);
@@ -187,6 +198,14 @@ void wait() {
 void wake(Thread& thread) {
   thread.state = State::RUNNING;
   ready[(ready_from + ready_count++) % 1024] = &thread;
+}
+
+void give_way() {
+  if (ready_count == 0 && started == block.count) return;
+  wake(*block.current);
+  // Those that have not begun would never do so while others give way to each other.
+  if (started < block.count) start_next(&block.current->stack);
+  else wait();
 }
 
 void fail(int status, SpftPlace place, const char* format, ...) {
@@ -208,6 +227,26 @@ bool is_shared_memory(const void* address, size_t bytes) {
   const unsigned char* from = (const unsigned char*)address;
   return (from >= shared && from + bytes <= shared + shared_bytes) ||
          (from >= module->static_shared && from + bytes <= module->static_shared_end);
+}
+
+namespace {
+const unsigned RESERVED = 1024;
+unsigned static_bytes() { return (unsigned)(module->static_shared_end - module->static_shared); }
+unsigned dynamic_start() { return RESERVED + (static_bytes() + 1023) / 1024 * 1024; }
+}  // namespace
+
+unsigned shared_address(const void* pointer, SpftPlace place) {
+  const unsigned char* at = (const unsigned char*)pointer;
+  if (at >= shared && at <= shared + shared_bytes) return dynamic_start() + (unsigned)(at - shared);
+  if (at < module->static_shared || at > module->static_shared_end) fail(ILLEGAL_ADDRESS, place, "an address of shared memory is asked for of what is not in it");
+  return RESERVED + (unsigned)(at - module->static_shared);
+}
+
+void* shared_pointer(unsigned address, size_t bytes) {
+  const auto within = [&](unsigned start, unsigned length) { return address >= start && address - start + bytes <= length; };
+  if (within(dynamic_start(), shared_bytes)) return shared + (address - dynamic_start());
+  if (within(RESERVED, static_bytes())) return module->static_shared + (address - RESERVED);
+  return nullptr;
 }
 
 int launch(const SpftModule& of_module, const SpftKernel& of_kernel, SpftIndex grid, SpftIndex size, unsigned bytes, void** of_parameters) {

@@ -22,7 +22,7 @@ import { distance, matrix, numbers, twice } from '../../test/e4m3.js';
 import { CodeProducts } from './code-products.js';
 import type { LowRank } from './product.js';
 
-const isHopper = () => cuda().device.architecture === 'sm_90a';
+const isHopper = () => cuda().device.architecture === 'sm_90a' && !cuda().device.isEmulated;
 
 interface Case {
   readonly m: number;

@@ -128,7 +128,7 @@ export class Device {
     }
   }
 
-  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper (the emulator has none of them). */
+  /** e.g. `sm_80`; with the instructions that Hopper alone has on Hopper. */
   get architecture(): string {
     this.#architecture ??= architectureOf(this.info);
     return this.#architecture;
@@ -326,9 +326,9 @@ export class Device {
 
 const isEmulator = ({ name }: DeviceInfo): boolean => name === 'spft emulator';
 
-function architectureOf(info: DeviceInfo): string {
-  const architecture = `sm_${info.capability.join('')}`;
-  return architecture === 'sm_90' && !isEmulator(info) ? 'sm_90a' : architecture;
+function architectureOf({ capability }: DeviceInfo): string {
+  const architecture = `sm_${capability.join('')}`;
+  return architecture === 'sm_90' ? 'sm_90a' : architecture;
 }
 
 /** @param of what it was about, for the message. */
