@@ -27,6 +27,7 @@ void copy_async_wait(int groups) {
   for (auto copy = thread.copies.begin(); copy != pending; ++copy) {
     if (copy->valid) memcpy(copy->shared, copy->global, (size_t)copy->bytes);
     else memset(copy->shared, 0, (size_t)copy->bytes);
+    note_write(copy->shared, (size_t)copy->bytes);
   }
   thread.copies.erase(thread.copies.begin(), pending);
 }

@@ -73,7 +73,6 @@ void named_barrier(int number, int threads, SpftPlace place) {
   if (++barrier.arrived < threads) {
     self.state = State::AT_NAMED_BARRIER;
     self.named = number;
-    self.what = "a named barrier";
     self.place = place;
     return wait();
   }

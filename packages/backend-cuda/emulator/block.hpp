@@ -1,6 +1,7 @@
 // The block of threads that runs at the moment, and what its threads may do: wait, be woken, fail.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -75,6 +76,20 @@ unsigned shared_address(const void* pointer, SpftPlace place);
 // Null where not all the bytes are the block's.
 void* shared_pointer(unsigned address, size_t bytes);
 
+struct SharedRange {
+  unsigned char* at;
+  unsigned address, bytes;
+};
+// The static and the dynamic one of the block.
+std::array<SharedRange, 2> shared_ranges();
+
+// ---- proxy.cpp ----
+void reset_proxy();
+// The current thread wrote there, if it is shared memory.
+void note_write(const void* to, size_t bytes);
+// Fails where the chunk of 16 bytes at this address was written by a thread that has had no proxy fence since.
+void check_fenced(unsigned address, SpftPlace place);
+
 // ---- barrier.cpp, warp.cpp, async_copy.cpp, warpgroup.cpp, mbarrier.cpp: the functions of SpftRuntime ----
 void reset_barrier();
 void reset_named_barriers();
@@ -92,6 +107,7 @@ void copy_async(void* shared, const void* global, int bytes, int valid, SpftPlac
 void copy_async_commit();
 void copy_async_wait(int groups);
 void product_fence();
+void proxy_fence();
 void product_start(const SpftProduct* product, SpftPlace place);
 void product_commit(SpftPlace place);
 void product_wait(int under_way, SpftPlace place);

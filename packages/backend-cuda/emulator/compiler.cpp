@@ -310,6 +310,10 @@ std::vector<std::string> code_options() {
 #endif
   if (emulator::flag("SPFT_EMULATOR_SANITIZE"))
     options.insert(options.end(), {"-fsanitize=bounds,alignment,shift,integer-divide-by-zero,vla-bound", "-fsanitize-undefined-trap-on-error"});
+  if (emulator::flag("SPFT_EMULATOR_PROXY"))
+    // A call of emulated.cuh's functions before every store.
+    options.insert(options.end(), {"-fsanitize=kernel-address", "--param=asan-instrumentation-with-call-threshold=0",
+                                   "--param=asan-instrument-reads=0", "--param=asan-globals=0", "--param=asan-stack=0"});
   return options;
 }
 
@@ -329,6 +333,7 @@ Result compile(Program& program, const std::vector<std::string>& given) {
 
   std::vector<std::string> command = {compiler, "-E", "-x", "c++", "-std=c++17", "-w", "-DSPFT_EMULATED=1", "-D__CUDACC__=1", "-D__CUDACC_RTC__=1",
                                       "-D__CUDA_ARCH__=" + std::to_string(options.architecture * 10), "-I" + own};
+  if (emulator::flag("SPFT_EMULATOR_PROXY")) command.push_back("-DSPFT_EMULATED_STORES=1");
   if (options.specific) command.push_back("-D__CUDA_ARCH_FEAT_SM" + std::to_string(options.architecture) + "_ALL=1");
   if (!program.headers.empty()) {
     // In a folder named by what is in it, so that the same headers have the same path in the preprocessed source, which is the cache's key.

@@ -24,7 +24,7 @@ export const int = (value: number): { readonly int: number } => ({ int: value })
 export function describeEmulator(name: string, body: () => void): void {
   describe.skipIf(why)(`${name}${why ? ` (${why})` : ''}`, () => {
     beforeAll(() => {
-      process.env.SPFT_EMULATOR_QUIET = '1';
+      process.env.SPFT_EMULATOR_QUIET ??= '1';
       process.env.SPFT_EMULATOR_HEALS = '1';
       cuda = new Libraries(koffi!, emulatorFolder());
     }, 240_000);

@@ -39,6 +39,15 @@ __shared__ __attribute__((used, aligned(128))) unsigned char spft_shared_anchor[
 extern "C" unsigned char __start_spft_shared[] __attribute__((visibility("hidden")));
 extern "C" unsigned char __stop_spft_shared[] __attribute__((visibility("hidden")));
 
+#ifdef SPFT_EMULATED_STORES
+// What g++ calls before every store (compiler.cpp asks for it).
+#define SPFT_STORE(bytes) \
+  extern "C" __attribute__((visibility("hidden"), used)) void __asan_store##bytes##_noabort(const void* to) { spft_runtime->note_write(to, bytes); }
+SPFT_STORE(1) SPFT_STORE(2) SPFT_STORE(4) SPFT_STORE(8) SPFT_STORE(16)
+extern "C" __attribute__((visibility("hidden"), used)) void __asan_storeN_noabort(const void* to, size_t bytes) { spft_runtime->note_write(to, bytes); }
+extern "C" __attribute__((visibility("hidden"), used)) void __asan_handle_no_return() {}
+#endif
+
 // ---- Vectors ---------------------------------------------------------------------------------------------------------------------------------
 
 #define SPFT_VECTORS(name, type, align2, align4)                                                            \
@@ -482,7 +491,7 @@ template <int TRANSPOSE_B, int N> inline void ptx_wgmma(float (&d)[N][4], const 
 inline void ptx_wgmma_fence() { spft_runtime->product_fence(); }
 inline void ptx_wgmma_commit(SPFT_HERE) { spft_runtime->product_commit(SPFT_PLACE); }
 template <int N> inline void ptx_wgmma_wait(SPFT_HERE) { spft_runtime->product_wait(N, SPFT_PLACE); }
-inline void ptx_fence_shared_for_wgmma() {}
+inline void ptx_fence_shared_for_wgmma() { spft_runtime->proxy_fence(); }
 
 inline void ptx_barrier_init(unsigned long long* barrier, int count, SPFT_HERE) { spft_runtime->mbarrier_init(barrier, count, SPFT_PLACE); }
 inline void ptx_barrier_arrive(unsigned long long* barrier, SPFT_HERE) { spft_runtime->mbarrier_arrive(barrier, SPFT_PLACE); }

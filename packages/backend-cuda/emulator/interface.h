@@ -50,7 +50,9 @@ struct SpftRuntime {
   void (*copy_async_wait)(int groups);
   unsigned (*shared_address)(const void* pointer, SpftPlace place);
   void* (*shared_pointer)(unsigned address, SpftPlace place);
+  void (*note_write)(const void* to, unsigned long bytes);
   void (*product_fence)();
+  void (*proxy_fence)();
   void (*product_start)(const SpftProduct* product, SpftPlace place);
   void (*product_commit)(SpftPlace place);
   void (*product_wait)(int under_way, SpftPlace place);

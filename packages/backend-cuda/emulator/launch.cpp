@@ -26,7 +26,7 @@ const SpftRuntime runtime = {
       if (!pointer) fail(ILLEGAL_ADDRESS, place, "16 bytes at 0x%x are not in the shared memory of the block", address);
       return pointer;
     },
-    product_fence, product_start, product_commit, product_wait, mbarrier_init, mbarrier_arrive, mbarrier_test, mbarrier_wait, named_barrier,
+    note_write, product_fence, proxy_fence, product_start, product_commit, product_wait, mbarrier_init, mbarrier_arrive, mbarrier_test, mbarrier_wait, named_barrier,
     [](int status, const char* what, SpftPlace place) { fail(status, place, "%s", what); },
 };
 
@@ -88,33 +88,45 @@ void run_threads() {
   __builtin_unreachable();
 }
 
-const char* describe(const Thread& thread) {
+std::string describe(const Thread& thread) {
   static const char* names[] = {"__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count"};
-  return thread.state == State::AT_BARRIER ? names[thread.barrier] : thread.what;
+  char text[256];
+  switch (thread.state) {
+    case State::AT_BARRIER: snprintf(text, sizeof text, "%s", names[thread.barrier]); break;
+    case State::AT_MBARRIER:
+      snprintf(text, sizeof text, "the mbarrier at 0x%x, phase of parity %u,", shared_address(thread.mbarrier, thread.place), thread.parity);
+      break;
+    case State::AT_NAMED_BARRIER: snprintf(text, sizeof text, "the named barrier %d", thread.named); break;
+    default: snprintf(text, sizeof text, "%s", thread.what);
+  }
+  const size_t length = strlen(text);
+  snprintf(text + length, sizeof text - length, " (%s:%d", thread.place.file, thread.place.line);
+  return text;
 }
 
 // No thread can run, yet some have not exited: says where one of each kind waits.
 void explain_deadlock() {
   unsigned exited = 0;
-  std::vector<std::pair<const Thread*, unsigned>> kinds;
+  struct Kind {
+    std::string text;
+    unsigned first, count;
+  };
+  std::vector<Kind> kinds;
   for (unsigned i = 0; i < block.count; i++) {
     const Thread& thread = threads[i];
     if (thread.state == State::EXITED) {
       exited++;
       continue;
     }
-    auto same = std::find_if(kinds.begin(), kinds.end(), [&](const auto& kind) {
-      return kind.first->place.line == thread.place.line && strcmp(kind.first->place.file, thread.place.file) == 0 &&
-             describe(*kind.first) == describe(thread);
-    });
-    if (same == kinds.end()) kinds.push_back({&thread, 1});
-    else same->second++;
+    const std::string text = describe(thread);
+    auto same = std::find_if(kinds.begin(), kinds.end(), [&](const Kind& kind) { return kind.text == text; });
+    if (same == kinds.end()) kinds.push_back({text, thread.number, 1});
+    else same->count++;
   }
   int length = snprintf(failure_text, sizeof failure_text, "threads wait for others that do not come: %u of %u have exited", exited, block.count);
-  for (const auto& [thread, count] : kinds)
+  for (const auto& [text, first, count] : kinds)
     if (length < (int)sizeof failure_text)
-      length += snprintf(failure_text + length, sizeof failure_text - (size_t)length, "; %u at %s (%s:%d; the first is thread %u)", count,
-                         describe(*thread), thread->place.file, thread->place.line, thread->number);
+      length += snprintf(failure_text + length, sizeof failure_text - (size_t)length, "; %u at %s; the first is thread %u)", count, text.c_str(), first);
   failure = LAUNCH_FAILED;
 }
 
@@ -183,6 +195,7 @@ void run_block() {
   reset_mbarriers();
   memset(module->static_shared, 0xff, (size_t)(module->static_shared_end - module->static_shared));
   memset(shared, 0xff, shared_bytes);
+  reset_proxy();
   leave(&launcher);
   if (failure) return;
   for (unsigned i = 0; i < block.count; i++)
@@ -229,23 +242,22 @@ bool is_shared_memory(const void* address, size_t bytes) {
          (from >= module->static_shared && from + bytes <= module->static_shared_end);
 }
 
-namespace {
-const unsigned RESERVED = 1024;
-unsigned static_bytes() { return (unsigned)(module->static_shared_end - module->static_shared); }
-unsigned dynamic_start() { return RESERVED + (static_bytes() + 1023) / 1024 * 1024; }
-}  // namespace
+std::array<SharedRange, 2> shared_ranges() {
+  const unsigned reserved = 1024, bytes = (unsigned)(module->static_shared_end - module->static_shared);
+  return {{{module->static_shared, reserved, bytes}, {shared, reserved + (bytes + 1023) / 1024 * 1024, shared_bytes}}};
+}
 
 unsigned shared_address(const void* pointer, SpftPlace place) {
   const unsigned char* at = (const unsigned char*)pointer;
-  if (at >= shared && at <= shared + shared_bytes) return dynamic_start() + (unsigned)(at - shared);
-  if (at < module->static_shared || at > module->static_shared_end) fail(ILLEGAL_ADDRESS, place, "an address of shared memory is asked for of what is not in it");
-  return RESERVED + (unsigned)(at - module->static_shared);
+  // What lies just behind may be asked for too.
+  for (const SharedRange& range : shared_ranges())
+    if (at >= range.at && at <= range.at + range.bytes) return range.address + (unsigned)(at - range.at);
+  fail(ILLEGAL_ADDRESS, place, "an address in shared memory is asked for of what does not lie there");
 }
 
 void* shared_pointer(unsigned address, size_t bytes) {
-  const auto within = [&](unsigned start, unsigned length) { return address >= start && address - start + bytes <= length; };
-  if (within(dynamic_start(), shared_bytes)) return shared + (address - dynamic_start());
-  if (within(RESERVED, static_bytes())) return module->static_shared + (address - RESERVED);
+  for (const SharedRange& range : shared_ranges())
+    if (address >= range.address && address - range.address + bytes <= range.bytes) return range.at + (address - range.address);
   return nullptr;
 }
 

@@ -52,7 +52,7 @@ void mbarrier_arrive(void* barrier, SpftPlace place) {
 int mbarrier_test(void* barrier, unsigned parity, SpftPlace place) {
   const bool over = is_over(made(barrier, "mbarrier.test_wait", place), parity);
   if (over) return true;
-  if (++fruitless > 1000000)
+  if (++fruitless > 100000)
     fail(LAUNCH_FAILED, place, "mbarrier.test_wait: threads test barriers in a loop, and no other can arrive at one");
   give_way();
   return false;
@@ -65,7 +65,6 @@ void mbarrier_wait(void* barrier, unsigned parity, SpftPlace place) {
   self.state = State::AT_MBARRIER;
   self.mbarrier = barrier;
   self.parity = parity & 1;
-  self.what = "a wait for an mbarrier";
   self.place = place;
   const unsigned phase = words.phase;
   wait();

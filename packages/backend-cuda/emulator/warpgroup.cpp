@@ -120,6 +120,7 @@ void load_operand(float* to, unsigned across, unsigned across_step, unsigned inn
         const unsigned linear = start + panel * leading + row / 8 * stride + row % 8 * 128 + chunk * 16, address = linear ^ (linear >> 7 & 7) << 4;
         const unsigned short* from = (const unsigned short*)shared_pointer(address, 16);
         if (!from) fail(ILLEGAL_ADDRESS, place, "wgmma: %s reaches to 0x%x, which is not in the shared memory of the block", which, address);
+        check_fenced(address, place);
         const unsigned x = transposed ? panel * 64 + chunk * 8 : row, k = transposed ? row : chunk * 8;
         float* at = to + x * across_step + k * inner_step;
         const unsigned step = transposed ? across_step : inner_step;
