@@ -3,9 +3,10 @@
 // Two kernels, each of which recomputes the probabilities: one has a tile of queries and runs over the keys (dq), one has a tile of keys and runs
 // over the packed rows that see them (dk, dv; the sum over the group is part of it). That is seven products where one kernel with atomic sums of dq
 // would have five, but it needs no float copy of dq, which would have to be cleared, summed through L2 and converted, and every sum has a fixed
-// order: the same inputs give the same bits.
+// order: the same inputs give the same bits. On Hopper the second comes first and stores dS, of which one more product makes dq: five products too, for
+// as many bytes as the scores have; where these are too many, dq's kernel recomputes as elsewhere.
 //
-// Entry points, in this order on one stream (the second reads the delta of the first)
+// Entry points, in this order on one stream (the second reads the delta of the first), but for Hopper's
 //   packed_attention_grad_q(const Element* q, const Element* k, const Element* v, const Element* out, const Element* dout, const float* lse,
 //                           Element* dq, float* delta, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
 //                           int q_stride, int k_stride, int v_stride, int out_stride, int dout_stride, int dq_stride, float scale, int longest,
@@ -14,6 +15,15 @@
 //                            Element* dk, Element* dv, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads,
 //                            int q_stride, int k_stride, int v_stride, int dout_stride, int dk_stride, int dv_stride, float scale,
 //                            const float* cosines, const float* sines)
+//   WGMMA = 1: packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* ds, bf16* dk,
+//                           bf16* dv, const int* sequence_starts, const int* row_of_token, int sequences, int tokens, int kv_heads, int q_stride,
+//                           int k_stride, int v_stride, int out_stride, int dout_stride, int dk_stride, int dv_stride, float scale, int key_tiles,
+//                           const float* cosines, const float* sines)
+//              packed_attention_grad_q_stored(const bf16* ds, const bf16* k, bf16* dq, const int* sequence_starts, const int* row_of_token, int sequences,
+//                           int tokens, int kv_heads, int k_stride, int dq_stride, float scale, int longest, int key_tiles, const float* cosines,
+//                           const float* sines)
+//     key_tiles = ceil(longest / 128); ds [K · (floor(T · G / 64) + B + 1), key_tiles, 128, 64] is scratch between the two, or null, where grad_q
+//     makes dq (whose delta may be null then).
 //     With tables [T, HEAD_DIM / 2] that RoPE turned q and k by, dq and dk are turned back; these two are there where TENSOR_CORES is 1, and null otherwise.
 //     Tensors and alignment as in packed-attention.cu; lse [K, T, G] of the forward; delta [K, T, G] float is scratch between the two.
 //
@@ -27,9 +37,11 @@
 //              defines KV_WARPS (8), KV_BLOCK_M (64), KV_MIN_BLOCKS (1)
 //     On GPUs with 99 KB of shared memory a block (sm_86, sm_89): Q_WARPS = KV_WARPS = 4, Q_BLOCK_N = KV_BLOCK_M = 32.
 //   WGMMA = 1
-//     grad_q:  grid.x = min(ceil(longest · G / 128) · B · K, multiprocessors), block = 384,
-//              dynamic shared bytes = HEAD_DIM · 2 · (4 · 128 + 64 · STAGES) + 16 · STAGES + 32, defines STAGES (6; 6 or more)
-//     grad_kv: as with mma.sync; KV_WARPS a multiple of 4, KV_BLOCK_M 64 or 128
+//     grad_kv:       grid.x = ceil(longest / 128) · B · K, block = 384, dynamic shared bytes = HEAD_DIM · 2 · (2 · 128 + 7 · 64) + 2 · 16384 + 1624
+//     grad_q_stored: grid.x = min(ceil(longest · G / 256) · B · K, multiprocessors), block = 384,
+//                    dynamic shared bytes = HEAD_DIM · 2 · 6 · 64 + 4 · 32784
+//     grad_q:        grid.x = min(ceil(longest · G / 128) · B · K, multiprocessors), block = 384,
+//                    dynamic shared bytes = HEAD_DIM · 2 · (4 · 128 + 64 · STAGES) + 16 · STAGES + 32, defines STAGES (6; 6 or more)
 //   TENSOR_CORES = 0: TILE = HEAD_DIM <= 128 ? 32 : 16, block = 4 · TILE, pitch = 16 · ceil(HEAD_DIM / 16) + 4
 //     grad_q:  grid.x = ceil(longest · G / TILE) · B · K, dynamic shared bytes = 4 · (4 · TILE · pitch + TILE · (TILE + 1))
 //     grad_kv: grid.x = ceil(longest / TILE) · B · K,     dynamic shared bytes = 4 · (4 · TILE · pitch + 2 · TILE · (TILE + 1) + 2 · TILE)
@@ -37,6 +49,14 @@
 #include "packed-attention.cuh"
 
 #if TENSOR_CORES
+
+#if WGMMA
+
+#include "packed-attention-hopper-grad-kv.cuh"
+#include "packed-attention-hopper-grad-q-stored.cuh"
+#include "packed-attention-hopper-grad-q.cuh"
+
+#else
 
 #ifndef Q_WARPS
 #define Q_WARPS 8
@@ -62,14 +82,6 @@
 #define KV_BLOCK_N (16 * KV_WARPS)
 static_assert(Q_BLOCK_N % 16 == 0 && Q_BLOCK_N <= Q_THREADS && Q_BLOCK_N * CHUNKS % Q_THREADS == 0, "tile sizes of grad_q do not fit");
 static_assert(KV_BLOCK_M % 16 == 0 && KV_BLOCK_M <= KV_THREADS && KV_BLOCK_M * CHUNKS % KV_THREADS == 0, "tile sizes of grad_kv do not fit");
-static_assert(!WGMMA || (KV_WARPS % 4 == 0 && (KV_BLOCK_M == 64 || KV_BLOCK_M == 128)),
-              "a warpgroup's products have 64 rows and 64 or 128 columns");
-
-#if WGMMA
-
-#include "packed-attention-hopper-grad-q.cuh"
-
-#else
 
 extern "C" __global__ void __launch_bounds__(Q_THREADS, Q_MIN_BLOCKS)
 packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, bf16* dq, float* delta,
@@ -131,9 +143,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
   const float scale_log2 = scale * LOG2_E;
   const int warp_first = first + warp * 16;
-  // Of the warps that go through products together.
-  const int group_first = first + group_row16<1>(warp) * 16;
-  const int group_first_token = group_first / GROUP, group_last_token = (group_first + GROUP_WARPS * 16 - 1) / GROUP;
+  const int warp_first_token = warp_first / GROUP, warp_last_token = (warp_first + 15) / GROUP;
   const int last_token = min((first + Q_BLOCK_M - 1) / GROUP, pair.length - 1);
   const int key_tiles = last_token / Q_BLOCK_N + 1;
 
@@ -149,7 +159,6 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
 
   for (int j = 0; j < key_tiles; j++) {
     ptx_copy_async_wait<0>();
-    tiles_arrived();
     __syncthreads();  // tile j is there, and nobody reads tile j - 1 any more
     const int stage = j & 1, key0 = j * Q_BLOCK_N;
     const u8* k_tile = kv_tiles + stage * (2 * tile_bytes(Q_BLOCK_N));
@@ -169,16 +178,14 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       row_delta[1] = deltas[warp * 16 + lane / 4 + 8];
     }
 
-    const int limit = min((group_last_token - key0 + 16) >> 4, Q_BLOCK_N / 16);
+    const int limit = min((warp_last_token - key0 + 16) >> 4, Q_BLOCK_N / 16);
     if (limit > 0) {
       float s[1][Q_BLOCK_N / 8][4], dp[1][Q_BLOCK_N / 8][4];
       clear(s);
       clear(dp);
-      products_begin(s, dp, q_fragments, dout_fragments);
       multiply_abt<Q_BLOCK_N>(s, q_fragments, k_tile, lane_b, 0, limit);
       multiply_abt<Q_BLOCK_N>(dp, dout_fragments, v_tile, lane_b, 0, limit);
-      products_end(s, dp, q_fragments, dout_fragments);
-      if (key0 + Q_BLOCK_N - 1 > group_first_token) {
+      if (key0 + Q_BLOCK_N - 1 > warp_first_token) {
         const int low = (warp_first + lane / 4) / GROUP - key0, high = (warp_first + lane / 4 + 8) / GROUP - key0;
 #pragma unroll
         for (int n = 0; n < Q_BLOCK_N / 8; n++) {
@@ -198,9 +205,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       }
       u32 ds[1][Q_BLOCK_N / 16][4];
       accumulators_to_a(ds, s);
-      products_begin(acc, ds);
       multiply_pb<Q_BLOCK_N>(acc, ds, k_tile, lane_a, 0, limit);
-      products_end(acc, ds);
     }
     if (thread < Q_BLOCK_N) kv_rows[stage * Q_BLOCK_N + thread] = row_ahead;
   }
@@ -224,8 +229,6 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
     }
   }
 }
-
-#endif
 
 extern "C" __global__ void __launch_bounds__(KV_THREADS, KV_MIN_BLOCKS)
 packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse, const float* delta, bf16* dk, bf16* dv,
@@ -274,12 +277,10 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
   const u32 lane_a = lane_offset_a(lane), lane_b = lane_offset_b(lane);
   const float scale_log2 = scale * LOG2_E;
   const int warp_key = key0 + warp * 16;
-  const int group_key = key0 + group_row16<1>(warp) * 16;  // of the warps that go through products together
   float dk_acc[1][CHUNKS][4] = {}, dv_acc[1][CHUNKS][4] = {};
 
   for (int i = 0; i < row_tiles; i++) {
     ptx_copy_async_wait<0>();
-    tiles_arrived();
     __syncthreads();  // tile i is there, and nobody reads tile i - 1 any more
     const int stage = i & 1, row0 = first + i * KV_BLOCK_M;
     const u8* q_tile = q_tiles + stage * (2 * tile_bytes(KV_BLOCK_M));
@@ -304,22 +305,14 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     }
 
     // Rows before the token of the first key see none of these keys.
-    const int begin = max(group_key * GROUP - row0, 0) >> 4;
+    const int begin = max(warp_key * GROUP - row0, 0) >> 4;
     if (begin < KV_BLOCK_M / 16) {
       // All of it transposed: a row of the accumulators is a key, a column a packed row, so that Pᵀ and dSᵀ are operands as they are.
       float s[1][KV_BLOCK_M / 8][4], dp[1][KV_BLOCK_M / 8][4];
       u32 p[1][KV_BLOCK_M / 16][4], ds[1][KV_BLOCK_M / 16][4];
       clear(s);
       clear(dp);
-      products_begin(s, dp);
-      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(s, k_tile, group_row16<1>(warp), q_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
-#if WGMMA
-      ptx_wgmma_commit();
-      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(dp, v_tile, group_row16<1>(warp), dout_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
-      ptx_wgmma_commit();
-      ptx_wgmma_wait<1>();
-      keep(s);
-#endif
+      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(s, k_tile, warp, q_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
       if (warp_key + 15 > row0 / GROUP) {
         const int low = warp_key + lane / 4, high = low + 8;
 #pragma unroll
@@ -340,25 +333,15 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
         for (int e = 0; e < 4; e++) s[0][n][e] = ptx_exp2(s[0][n][e] * scale_log2 - column_lse[n * 8 + e % 2]);
       }
       accumulators_to_a(p, s);
-#if !WGMMA
-      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(dp, v_tile, group_row16<1>(warp), dout_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
-#endif
-      products_begin(dv_acc, p);
+      multiply_abt<KV_BLOCK_N, KV_BLOCK_M>(dp, v_tile, warp, dout_tile, lane_a, lane_b, begin, KV_BLOCK_M / 16);
       multiply_pb<KV_BLOCK_M>(dv_acc, p, dout_tile, lane_a, begin, KV_BLOCK_M / 16);
-#if WGMMA
-      ptx_wgmma_commit();
-      ptx_wgmma_wait<1>();  // dP; the product of dv goes on
-      keep(dp);
-#endif
 #pragma unroll
       for (int n = 0; n < KV_BLOCK_M / 8; n++) {
 #pragma unroll
         for (int e = 0; e < 4; e++) dp[0][n][e] = s[0][n][e] * (dp[0][n][e] - column_delta[n * 8 + e % 2]);
       }
       accumulators_to_a(ds, dp);
-      products_begin(dk_acc, ds);
       multiply_pb<KV_BLOCK_M>(dk_acc, ds, q_tile, lane_a, begin, KV_BLOCK_M / 16);
-      products_end(dk_acc, dv_acc, p, ds);
     }
     if (thread < KV_BLOCK_M) {
       q_rows[stage * KV_BLOCK_M + thread] = row_ahead;
@@ -389,6 +372,8 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     }
   }
 }
+
+#endif
 
 #else
 

@@ -34,7 +34,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
       const int mine = warp * 16 + (lane & 15);
       int row = row_or_last(pair, mine), row_ahead = row_or_last(pair, HOPPER_KEYS + mine);
       copies.wait(query_barriers + 1, query_parity ^ 1);
-      copy_queries(q_tile, q + pair.kv_head * (GROUP * HEAD_DIM) + chunk, q_stride, work.first, q_row);
+      copy_tile<HOPPER_ROWS, GROUP>(q_tile, q + pair.kv_head * (GROUP * HEAD_DIM) + chunk, q_stride, work.first, q_row);
       copies.started(query_barriers);
       query_parity ^= 1;
       copy_stage(copies, ring, k_head, k_stride, row);
@@ -194,7 +194,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
       // Through shared memory, so that rows are written 16 bytes a thread.
       store_accumulators<HOPPER_ROWS>(out_tile, row16, acc, 1.0f / sums[0], 1.0f / sums[1]);
       __syncwarp();
-      write_rows(out_tile, row16, out + pair.kv_head * (GROUP * HEAD_DIM), out_stride, work.first, out_row);
+      write_rows<HOPPER_ROWS, GROUP>(out_tile, row16, out + pair.kv_head * (GROUP * HEAD_DIM), out_stride, work.first, out_row);
       ptx_wgmma_wait<0>();
       keep(s);
       if (next.any) ring.give(k_stage);

@@ -37,10 +37,10 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       int row = row_or_last(pair, mine);
       const int head = pair.kv_head * (GROUP * HEAD_DIM) + chunk;
       copies.wait(query_barriers + 1, query_parity ^ 1);
-      copy_queries(q_tile, q + head, q_stride, work.first, q_row);
-      copy_queries(out_tile, out + head, out_stride, work.first, q_row);
+      copy_tile<HOPPER_ROWS, GROUP>(q_tile, q + head, q_stride, work.first, q_row);
+      copy_tile<HOPPER_ROWS, GROUP>(out_tile, out + head, out_stride, work.first, q_row);
       copies.wait(query_barriers + 2 + query_parity, dout_parity ^ 1);
-      copy_queries(dout_tiles + query_parity * tile_bytes(HOPPER_ROWS), dout + head, dout_stride, work.first, q_row);
+      copy_tile<HOPPER_ROWS, GROUP>(dout_tiles + query_parity * tile_bytes(HOPPER_ROWS), dout + head, dout_stride, work.first, q_row);
       copies.started(query_barriers);
       dout_parity ^= query_parity;
       query_parity ^= 1;
@@ -107,7 +107,7 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
         arrive_as_warp(query_barriers + 1);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-          if ((lane & 3) == 0 && r0 + half * 8 < of.pair.packed_rows()) delta[packed + r0 + half * 8] = row_delta[half];
+          if (delta && (lane & 3) == 0 && r0 + half * 8 < of.pair.packed_rows()) delta[packed + r0 + half * 8] = row_delta[half];
         }
       }
     };
@@ -189,8 +189,8 @@ packed_attention_grad_q(const bf16* q, const bf16* k, const bf16* v, const bf16*
       store_accumulators<HOPPER_ROWS>(dq_tile, row16, acc, scale, scale);
       __syncwarp();
       bf16* const dq_head = dq + pair.kv_head * (GROUP * HEAD_DIM);
-      if (cosines) write_rows_turned_back(dq_tile, row16, dq_head, dq_stride, work.first, dq_row, cosines, sines);
-      else write_rows(dq_tile, row16, dq_head, dq_stride, work.first, dq_row);
+      if (cosines) write_rows_turned_back<HOPPER_ROWS, GROUP>(dq_tile, row16, dq_head, dq_stride, work.first, dq_row, cosines, sines);
+      else write_rows<HOPPER_ROWS, GROUP>(dq_tile, row16, dq_head, dq_stride, work.first, dq_row);
       arrive_as_warp(dq_empty);
       ptx_wgmma_wait<0>();
       keep(s);

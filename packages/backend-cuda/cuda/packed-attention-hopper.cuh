@@ -78,24 +78,26 @@ struct Work {
 __device__ __forceinline__ int work_number(int round) {
   return round * gridDim.x + (round & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
 }
+template <int ROWS = HOPPER_ROWS>
 __device__ __forceinline__ Work work_of(int number, int row_tiles, const int* sequence_starts, const int* row_of_token, int sequences, int kv_heads) {
   Work work;
   int tile;
   work.pair = pair_of(number, sequence_starts, row_of_token, sequences, kv_heads, tile);
-  work.first = (row_tiles - 1 - tile) * HOPPER_ROWS;  // later rows see more keys
+  work.first = (row_tiles - 1 - tile) * ROWS;  // later rows see more keys
   work.any = work.first < work.pair.packed_rows();
-  work.key_tiles = min((work.first + HOPPER_ROWS - 1) / GROUP, work.pair.length - 1) / HOPPER_KEYS + 1;
+  work.key_tiles = min((work.first + ROWS - 1) / GROUP, work.pair.length - 1) / HOPPER_KEYS + 1;
   return work;
 }
 
 // The next of this block's tiles that has rows; `any` is false after the last.
+template <int ROWS = HOPPER_ROWS>
 __device__ __forceinline__ Work next_work(int& round, int row_tiles, const int* sequence_starts, const int* row_of_token, int sequences, int kv_heads) {
   const int count = row_tiles * sequences * kv_heads;
   Work work;
   work.any = false;
   while (!work.any && round * (int)gridDim.x < count) {
     const int number = work_number(round++);
-    if (number < count) work = work_of(number, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
+    if (number < count) work = work_of<ROWS>(number, row_tiles, sequence_starts, row_of_token, sequences, kv_heads);
   }
   return work;
 }
@@ -136,33 +138,47 @@ struct Copies {
   }
 };
 
-// Copies of a warp. `row` of lane l is that of the warp's tile row l; x points at this thread's chunk of the pair's first head.
+// Copies of a warp: its quarter of a tile. `row` of lane l is that of the warp's row l; x points at this thread's chunk of the pair's first head: HEADS is GROUP for
+// packed rows, of which `first` is the tile's first, and 1 for keys.
 #define ROWS_AT_ONCE (32 / CHUNKS)
-__device__ __forceinline__ void copy_stage(Copies& copies, Ring& ring, const bf16* x, int stride, int row) {
+template <int ROWS, int HEADS> __device__ __forceinline__ void copy_tile(u8* to, const bf16* x, int stride, int first, int row) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
-  copies.wait(ring.empty + ring.stage, ring.parity ^ 1);
-  __syncwarp();
-  const u32 tile = ptx_shared_address(ring.tile(ring.stage)) + chunk_offset<HOPPER_KEYS>(warp * 16 + lane / CHUNKS, lane % CHUNKS);
-#pragma unroll
-  for (int i = 0; i < 16 / ROWS_AT_ONCE; i++) {
-    const int down = i * ROWS_AT_ONCE;
-    const int from = __shfl_sync(0xffffffffu, row, down + lane / CHUNKS);
-    ptx_copy_async_16((tile ^ (down & 7) << 4) + down * 128, x + (i64)from * stride);
-  }
-  copies.started(ring.full + ring.stage);
-  ring.advance();
-}
-__device__ __forceinline__ void copy_queries(u8* to, const bf16* x, int stride, int first, int row) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
-  const u32 tile = ptx_shared_address(to) + chunk_offset<HOPPER_ROWS>(warp * 32 + lane / CHUNKS, lane % CHUNKS);
+  const u32 tile = ptx_shared_address(to) + chunk_offset<ROWS>(warp * (ROWS / 4) + lane / CHUNKS, lane % CHUNKS);
 #pragma unroll 8
-  for (int i = 0; i < 32 / ROWS_AT_ONCE; i++) {
-    const int down = i * ROWS_AT_ONCE, r = warp * 32 + down + lane / CHUNKS;
+  for (int i = 0; i < ROWS / 4 / ROWS_AT_ONCE; i++) {
+    const int down = i * ROWS_AT_ONCE, r = warp * (ROWS / 4) + down + lane / CHUNKS;
     const int from = __shfl_sync(0xffffffffu, row, down + lane / CHUNKS);
-    const int head = (HOPPER_ROWS % GROUP == 0 ? r : first + r) % GROUP;
+    const int head = (ROWS % HEADS == 0 ? r : first + r) % HEADS;
     ptx_copy_async_16((tile ^ (down & 7) << 4) + down * 128, x + (i64)from * stride + head * HEAD_DIM);
   }
 }
+__device__ __forceinline__ void copy_stage(Copies& copies, Ring& ring, const bf16* x, int stride, int row) {
+  copies.wait(ring.empty + ring.stage, ring.parity ^ 1);
+  __syncwarp();
+  copy_tile<HOPPER_KEYS, 1>(ring.tile(ring.stage), x, stride, 0, row);
+  copies.started(ring.full + ring.stage);
+  ring.advance();
+}
+
+template <int N> __device__ __forceinline__ void keep(float (&x)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
+  }
+}
+template <int N> __device__ __forceinline__ void keep(u32 (&x)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
+  }
+}
+// Start, distance of 64-column panels (counts where rows are the reduced dimension), distance of eight rows, 128-byte swizzle.
+template <int ROWS> __device__ __forceinline__ u64 descriptor(const u8* tile, u32 offset) {
+  return (u64)(((ptx_shared_address(tile) + offset) & 0x3ffff) >> 4) | (u64)(ROWS * 128 / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
+}
+template <int ROWS> __device__ __forceinline__ u32 k_offset(int k) { return (k >> 2) * (ROWS * 128) + (k & 3) * 32; }
 
 // Products of a warpgroup with a stage. Registers of A are those of the warp's 16 rows; no register that a product reads or writes is touched
 // between its start and the wait for its end.
@@ -210,20 +226,19 @@ __device__ __forceinline__ void mask_keys(float (&s)[HOPPER_KEYS / 8][4], int lo
   }
 }
 
-// Writes a warp's rows of a tile; row of lane l < 16 is that of its row l, -1 past the end. x points at the pair's first head.
-__device__ __forceinline__ void write_rows(const u8* tile, int row16, bf16* x, int stride, int first, int row) {
+// Writes a warp's rows of a tile; row of lane l < 16 is that of its row l, -1 past the end. x points at the pair's first head, HEADS and first are as for copy_tile.
+template <int ROWS, int HEADS> __device__ __forceinline__ void write_rows(const u8* tile, int row16, bf16* x, int stride, int first, int row) {
   const int lane = threadIdx.x & 31, chunk = lane % CHUNKS;
 #pragma unroll
   for (int i = 0; i < 16 / ROWS_AT_ONCE; i++) {
     const int l = i * ROWS_AT_ONCE + lane / CHUNKS, r = row16 * 16 + l;
     const int to = __shfl_sync(0xffffffffu, row, l);
-    if (to >= 0) {
-      *(Words4*)(x + (i64)to * stride + (first + r) % GROUP * HEAD_DIM + chunk * 8) = *(const Words4*)(tile + chunk_offset<HOPPER_ROWS>(r, chunk));
-    }
+    if (to >= 0) *(Words4*)(x + (i64)to * stride + (first + r) % HEADS * HEAD_DIM + chunk * 8) = *(const Words4*)(tile + chunk_offset<ROWS>(r, chunk));
   }
 }
 
 // The same of gradients of what RoPE turned.
+template <int ROWS, int HEADS>
 __device__ __forceinline__ void write_rows_turned_back(const u8* tile, int row16, bf16* x, int stride, int first, int row, const float* cosines,
                                                        const float* sines) {
   const int lane = threadIdx.x & 31, piece = lane % (CHUNKS / 2);
@@ -231,6 +246,6 @@ __device__ __forceinline__ void write_rows_turned_back(const u8* tile, int row16
   for (int i = 0; i < 8 / ROWS_AT_ONCE; i++) {
     const int l = i * (2 * ROWS_AT_ONCE) + lane / (CHUNKS / 2), r = row16 * 16 + l;
     const int to = __shfl_sync(0xffffffffu, row, l);
-    if (to >= 0) write_turned_back<HOPPER_ROWS>(x + (i64)to * stride + (first + r) % GROUP * HEAD_DIM, tile, r, piece, cosines, sines, to);
+    if (to >= 0) write_turned_back<ROWS>(x + (i64)to * stride + (first + r) % HEADS * HEAD_DIM, tile, r, piece, cosines, sines, to);
   }
 }

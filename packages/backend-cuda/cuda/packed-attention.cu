@@ -87,15 +87,13 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
     row_sum[m][0] = row_sum[m][1] = 0.0f;
   }
 
-  // Of the warps that go through products together.
-  const int group_first = first + group_row16<ROW_TILES>(warp) * 16;
-  const int group_first_token = group_first / GROUP, group_last_token = (group_first + GROUP_WARPS * 16 * ROW_TILES - 1) / GROUP;
+  const int warp_first = first + warp * ROW_TILES * 16;
+  const int warp_first_token = warp_first / GROUP, warp_last_token = (warp_first + 16 * ROW_TILES - 1) / GROUP;
   const int last_token = min((first + BLOCK_M - 1) / GROUP, pair.length - 1);
   const int key_tiles = last_token / BLOCK_N + 1;
 
   for (int j = 0; j < key_tiles; j++) {
     ptx_copy_async_wait<0>();
-    tiles_arrived();
     __syncthreads();  // tile j is there, and nobody reads tile j - 1 any more
     const int stage = j & 1, key0 = j * BLOCK_N;
     const u8* k_tile = kv_tiles + stage * (2 * tile_bytes(BLOCK_N));
@@ -113,28 +111,24 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
 #if Q_IN_REGISTERS
     if (j == 0) {
 #pragma unroll
-      for (int m = 0; m < ROW_TILES; m++) load_a<BLOCK_M>(q_fragments[m], q_tile, row16<ROW_TILES>(warp, m), lane_a);
+      for (int m = 0; m < ROW_TILES; m++) load_a<BLOCK_M>(q_fragments[m], q_tile, warp * ROW_TILES + m, lane_a);
     }
 #endif
 
-    // Keys after the last token of these warps' rows count for none of them.
-    const int limit = min((group_last_token - key0 + 16) >> 4, BLOCK_N / 16);
+    // Keys after the last token of this warp's rows count for none of them.
+    const int limit = min((warp_last_token - key0 + 16) >> 4, BLOCK_N / 16);
     if (limit > 0) {
       float s[ROW_TILES][BLOCK_N / 8][4];
       clear(s);
 #if Q_IN_REGISTERS
-      products_begin(s, q_fragments);
       multiply_abt<BLOCK_N>(s, q_fragments, k_tile, lane_b, 0, limit);
-      products_end(s, q_fragments);
 #else
-      products_begin(s);
-      multiply_abt<BLOCK_M, BLOCK_N>(s, q_tile, group_row16<ROW_TILES>(warp), k_tile, lane_a, lane_b, 0, limit);
-      products_end(s);
+      multiply_abt<BLOCK_M, BLOCK_N>(s, q_tile, warp * ROW_TILES, k_tile, lane_a, lane_b, 0, limit);
 #endif
-      if (key0 + BLOCK_N - 1 > group_first_token) {
+      if (key0 + BLOCK_N - 1 > warp_first_token) {
 #pragma unroll
         for (int m = 0; m < ROW_TILES; m++) {
-          const int r = first + row16<ROW_TILES>(warp, m) * 16 + lane / 4;
+          const int r = first + (warp * ROW_TILES + m) * 16 + lane / 4;
           const int low = r / GROUP - key0, high = (r + 8) / GROUP - key0;
 #pragma unroll
           for (int n = 0; n < BLOCK_N / 8; n++) {
@@ -180,9 +174,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
       }
       u32 p[ROW_TILES][BLOCK_N / 16][4];
       accumulators_to_a(p, s);
-      products_begin(acc, p);
       multiply_pb<BLOCK_N>(acc, p, v_tile, lane_a, 0, limit);
-      products_end(acc, p);
     }
     // Read again only after the next barrier; read last before this iteration's.
     if (thread < BLOCK_N) kv_rows[stage * BLOCK_N + thread] = row_ahead;
@@ -192,11 +184,11 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
 #pragma unroll
   for (int m = 0; m < ROW_TILES; m++) {
     const float sum[2] = {quad_sum(row_sum[m][0]), quad_sum(row_sum[m][1])};
-    store_accumulators<BLOCK_M>(q_tile, row16<ROW_TILES>(warp, m), acc[m], 1.0f / sum[0], 1.0f / sum[1]);
+    store_accumulators<BLOCK_M>(q_tile, warp * ROW_TILES + m, acc[m], 1.0f / sum[0], 1.0f / sum[1]);
     if ((lane & 3) == 0) {
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        const int r = first + row16<ROW_TILES>(warp, m) * 16 + half * 8 + lane / 4;
+        const int r = first + (warp * ROW_TILES + m) * 16 + half * 8 + lane / 4;
         if (r < pair.packed_rows()) {
           lse[((i64)pair.kv_head * tokens + pair.start) * GROUP + r] = row_max[m][half] * scale_log2 + log2f(sum[half]);
         }
@@ -208,7 +200,7 @@ packed_attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* 
   for (int m = 0; m < ROW_TILES; m++) {
 #pragma unroll
     for (int i = 0; i < CHUNKS / 2; i++) {
-      const int r = row16<ROW_TILES>(warp, m) * 16 + i * (32 / CHUNKS) + lane / CHUNKS, chunk = lane % CHUNKS;
+      const int r = (warp * ROW_TILES + m) * 16 + i * (32 / CHUNKS) + lane / CHUNKS, chunk = lane % CHUNKS;
       const int row = q_rows[r];
       if (row >= 0) {
         *(Words4*)(out + query_offset(pair, row, first + r, out_stride) + chunk * 8) = *(const Words4*)(q_tile + chunk_offset<BLOCK_M>(r, chunk));

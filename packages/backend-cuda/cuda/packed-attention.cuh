@@ -46,6 +46,7 @@ __device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u
 
 // One (sequence, kv head) pair.
 struct Pair {
+  int sequence;
   int start;   // of the sequence in packed order
   int length;  // in tokens
   int kv_head;
@@ -61,10 +62,10 @@ __device__ __forceinline__ Pair pair_of(int number, const int* sequence_starts, 
   const int index = number % pairs;
   tile = number / pairs;
   Pair pair;
-  const int sequence = index / kv_heads;
-  pair.kv_head = index - sequence * kv_heads;
-  pair.start = sequence_starts[sequence];
-  pair.length = sequence_starts[sequence + 1] - pair.start;
+  pair.sequence = index / kv_heads;
+  pair.kv_head = index - pair.sequence * kv_heads;
+  pair.start = sequence_starts[pair.sequence];
+  pair.length = sequence_starts[pair.sequence + 1] - pair.start;
   pair.row_of_token = row_of_token + pair.start;
   return pair;
 }
@@ -121,89 +122,10 @@ template <int ROWS> __device__ __forceinline__ const u8* fragment(const u8* tile
   return tile + (column16 >> 2) * (ROWS * 128) + row16 * (16 * 128) + (lane ^ ((column16 & 3) << 5));
 }
 
-// Products. Of the shared operand B only the 16-row pieces begin … end - 1 count, which are the same in the whole warp: the causal mask often leaves
-// fewer than all. (WGMMA ignores them, as it takes all four warps' rows at once; what they leave out is masked anyway.)
-//
-// A warp's rows come in tiles of 16. `row16` says where they are in a tile of a block whose warps have MT of them each: next to each
-// other for mma.sync; for WGMMA four warps share 64 rows, so a warp has every fourth.
-#if WGMMA
-#define GROUP_WARPS 4  // warps that go through products together
-#else
-#define GROUP_WARPS 1
-#endif
-template <int MT> __device__ __forceinline__ int group_row16(int warp) { return warp / GROUP_WARPS * (GROUP_WARPS * MT); }
-template <int MT> __device__ __forceinline__ int row16(int warp, int m) { return group_row16<MT>(warp) + GROUP_WARPS * m + warp % GROUP_WARPS; }
+#if !WGMMA
 
-#if WGMMA
-
-template <int N> __device__ __forceinline__ void keep(float (&x)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; n++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
-  }
-}
-template <int N> __device__ __forceinline__ void keep(u32 (&x)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; n++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
-  }
-}
-template <typename T, int M, int N> __device__ __forceinline__ void keep(T (&x)[M][N][4]) {
-#pragma unroll
-  for (int m = 0; m < M; m++) keep(x[m]);
-}
-template <typename T, typename... More> __device__ __forceinline__ void keep(T& x, More&... more) {
-  keep(x);
-  keep(more...);
-}
-
-// Around products: `begin` with every accumulator and register operand, `end` with the same.
-template <typename... Registers> __device__ __forceinline__ void products_begin(Registers&... registers) {
-  keep(registers...);
-  ptx_wgmma_fence();
-}
-template <typename... Registers> __device__ __forceinline__ void products_end(Registers&... registers) {
-  ptx_wgmma_commit();
-  ptx_wgmma_wait<0>();
-  keep(registers...);
-}
-// The first product overwrites its accumulator.
-template <int MT, int NT> __device__ __forceinline__ void clear(float (&)[MT][NT][4]) {}
-__device__ __forceinline__ void tiles_arrived() { ptx_fence_shared_for_wgmma(); }
-
-// Start, distance of 64-column panels (counts where rows are the reduced dimension), distance of eight rows, 128-byte swizzle.
-template <int ROWS> __device__ __forceinline__ u64 descriptor(const u8* tile, u32 offset) {
-  return (u64)(((ptx_shared_address(tile) + offset) & 0x3ffff) >> 4) | (u64)(ROWS * 128 / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
-}
-template <int ROWS> __device__ __forceinline__ u32 k_offset(int k) { return (k >> 2) * (ROWS * 128) + (k & 3) * 32; }
-
-// acc = A·Bᵀ for 16·MT rows of A and 8·NT rows of B, both tiles in shared memory.
-template <int A_ROWS, int B_ROWS, int MT, int NT>
-__device__ __forceinline__ void multiply_abt(float (&acc)[MT][NT][4], const u8* a_tile, int a_row16, const u8* b_tile, u32, u32, int, int) {
-#pragma unroll
-  for (int m = 0; m < MT; m++) {
-#pragma unroll
-    for (int k = 0; k < K_STEPS; k++) {
-      ptx_wgmma<0>(acc[m], descriptor<A_ROWS>(a_tile, (a_row16 + 4 * m) * 2048 + k_offset<A_ROWS>(k)), descriptor<B_ROWS>(b_tile, k_offset<B_ROWS>(k)), k > 0);
-    }
-  }
-}
-// acc [16·MT, HEAD_DIM] += P·B, P in registers, B the tile's 16·KT rows.
-template <int B_ROWS, int MT, int KT>
-__device__ __forceinline__ void multiply_pb(float (&acc)[MT][CHUNKS][4], const u32 (&p)[MT][KT][4], const u8* b_tile, u32, int, int) {
-#pragma unroll
-  for (int m = 0; m < MT; m++) {
-#pragma unroll
-    for (int k = 0; k < KT; k++) ptx_wgmma<1>(acc[m], p[m][k], descriptor<B_ROWS>(b_tile, k * 2048), 1);
-  }
-}
-
-#else
-
-template <typename... Registers> __device__ __forceinline__ void products_begin(Registers&...) {}
-template <typename... Registers> __device__ __forceinline__ void products_end(Registers&...) {}
+// Products with mma.sync. Of the shared operand B only the 16-row pieces begin … end - 1 count, which are the same in the whole warp: the causal mask often
+// leaves fewer than all. A warp's rows come in tiles of 16, next to each other.
 template <int MT, int NT> __device__ __forceinline__ void clear(float (&acc)[MT][NT][4]) {
 #pragma unroll
   for (int m = 0; m < MT; m++) {
@@ -211,7 +133,6 @@ template <int MT, int NT> __device__ __forceinline__ void clear(float (&acc)[MT]
     for (int n = 0; n < NT; n++) acc[m][n][0] = acc[m][n][1] = acc[m][n][2] = acc[m][n][3] = 0.0f;
   }
 }
-__device__ __forceinline__ void tiles_arrived() {}
 
 // acc += A·Bᵀ for 16·MT rows of A and 8·NT rows of B, both tiles in shared memory.
 template <int A_ROWS, int B_ROWS, int MT, int NT>
@@ -312,14 +233,15 @@ template <int ROWS, int THREADS, int HEADS> __device__ __forceinline__ void copy
   }
 }
 
-// Writes a warp's accumulators, rows 16 * row16 …, as bf16 into a tile; only this warp may be reading those rows.
-template <int ROWS> __device__ __forceinline__ void store_accumulators(u8* tile, int row16, const float (&acc)[CHUNKS][4], float scale_low, float scale_high) {
+// Writes a warp's accumulators, rows 16 * row16 … and columns 8 * chunk …, as bf16 into a tile; only this warp may be reading those rows.
+template <int ROWS, int N>
+__device__ __forceinline__ void store_accumulators(u8* tile, int row16, const float (&acc)[N][4], float scale_low, float scale_high, int chunk = 0) {
   const int lane = threadIdx.x & 31;
   const int row = row16 * 16 + lane / 4;
 #pragma unroll
-  for (int n = 0; n < CHUNKS; n++) {
-    *(u32*)(tile + chunk_offset<ROWS>(row, n) + (lane & 3) * 4) = pack_bf16(acc[n][0] * scale_low, acc[n][1] * scale_low);
-    *(u32*)(tile + chunk_offset<ROWS>(row + 8, n) + (lane & 3) * 4) = pack_bf16(acc[n][2] * scale_high, acc[n][3] * scale_high);
+  for (int n = 0; n < N; n++) {
+    *(u32*)(tile + chunk_offset<ROWS>(row, chunk + n) + (lane & 3) * 4) = pack_bf16(acc[n][0] * scale_low, acc[n][1] * scale_low);
+    *(u32*)(tile + chunk_offset<ROWS>(row + 8, chunk + n) + (lane & 3) * 4) = pack_bf16(acc[n][2] * scale_high, acc[n][3] * scale_high);
   }
 }
 

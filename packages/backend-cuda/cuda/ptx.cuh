@@ -65,6 +65,14 @@ __device__ __forceinline__ void ptx_fetch(const void* from) {
   asm volatile("ld.global.ca.u32 %0, [%1];" : "=r"(unread) : "l"(from));
 }
 
+// A word by which blocks tell each other: what its writer wrote before it is seen after it was read so.
+__device__ __forceinline__ u32 ptx_load_acquire(const u32* from) {
+  u32 word;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(from) : "memory");
+  return word;
+}
+__device__ __forceinline__ void ptx_store_release(u32* to, u32 word) { asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory"); }
+
 // Has a line of 128 bytes brought to the second cache.
 __device__ __forceinline__ void ptx_prefetch(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
 

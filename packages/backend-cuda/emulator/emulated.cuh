@@ -438,6 +438,9 @@ inline void ptx_load_once(const void* from, unsigned (&to)[2]) {
 }
 inline void ptx_fetch(const void* from) { __asm__ volatile("" ::"r"(*(const unsigned*)from)); }
 inline void ptx_prefetch(const void* from) { ptx_fetch(from); }
+// Blocks run one after the other here: what is waited for in a loop is there, or never comes.
+inline unsigned ptx_load_acquire(const unsigned* from) { return *(const volatile unsigned*)from; }
+inline void ptx_store_release(unsigned* to, unsigned word) { *to = word; }
 inline void ptx_keep(float&) {}
 inline void ptx_keep(unsigned&) {}
 // Kernels run one after the other here.

@@ -32,6 +32,8 @@ export class CudaBackend extends TensorBackend {
   skinnyFrom = 2 ** 21;
   /** Multiplications of a frozen product below which what can be made beside it is (spft/project/layers.ts): larger ones fill the GPU. */
   besideBelow = 2 ** 33;
+  /** Bytes of attention's dS up to which it is stored between the two kernels that want it (Hopper); of longer sequences the second makes it again. */
+  storesDsUpTo = 2 ** 28;
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;

@@ -106,10 +106,18 @@ class Backward:
                 'packed_attention_grad_kv': dict(
                     rows=tile, per='key', block=4 * tile, shared=4 * (4 * tile * pitch + 2 * tile * (tile + 1) + 2 * tile)),
             }
+        if wgmma:
+            keys, rows, stages = 128, 64, 3
+            tile, ds = 2 * d * rows, 2 * keys * rows
+            return {
+                'packed_attention_grad_q': dict(rows=128, per='query', block=384, stays=True, shared=d * 2 * (512 + 64 * o['STAGES']) + 16 * o['STAGES'] + 32),
+                'packed_attention_grad_kv': dict(rows=keys, per='key', block=384,
+                                                 shared=4 * d * keys + (2 * stages + 1) * tile + 2 * ds + 8 * rows * stages + 8 * (2 * stages + 5)),
+                'packed_attention_grad_q_stored': dict(rows=256, per='query', block=384, stays=True, shared=4 * (tile + 2 * ds + 16) + 2 * tile),
+            }
         qm, qn, kn, km = 16 * o['Q_WARPS'], o['Q_BLOCK_N'], 16 * o['KV_WARPS'], o['KV_BLOCK_M']
-        stay = dict(rows=128, per='query', block=384, stays=True, shared=d * 2 * (512 + 64 * o['STAGES']) + 16 * o['STAGES'] + 32)
         return {
-            'packed_attention_grad_q': stay if wgmma else dict(rows=qm, per='query', block=32 * o['Q_WARPS'], shared=d * 2 * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn)),
+            'packed_attention_grad_q': dict(rows=qm, per='query', block=32 * o['Q_WARPS'], shared=d * 2 * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn)),
             'packed_attention_grad_kv': dict(rows=kn, per='key', block=32 * o['KV_WARPS'], shared=d * 2 * (2 * kn + 4 * km) + 4 * (kn + 6 * km)),
         }
 
@@ -139,7 +147,6 @@ BACKWARD_CONFIGS = {
     ],
     'wgmma': [
         {},
-        dict(KV_WARPS=4, KV_MIN_BLOCKS=2),
     ],
 }
 
@@ -151,6 +158,9 @@ CHECKS = [
     (1, 1, 128, 2, 1, [130, 17, 300], True),
     (1, 1, 128, 3, 2, [1], False),
     (1, 1, 128, 4, 8, [512, 511], True),
+    (1, 1, 128, 4, 8, [512] * 8, False),
+    (1, 1, 128, 1, 8, [2048, 700, 1, 129], False),
+    (1, 1, 64, 3, 3, [130] * 16, False),
     (1, 1, 64, 4, 2, [65, 1, 130, 2, 17], True),
     (1, 1, 64, 1, 2, [64, 63, 257, 1], False),
     (1, 1, 64, 3, 3, [130, 2, 300], True),
@@ -268,12 +278,41 @@ class Kernels:
     def grad_q(self, c):
         self.launch('packed_attention_grad_q', c, [c.q, c.k, c.v, c.out, c.dout, c.lse, c.dq, c.delta, c.starts, c.row_of_token, c.B, c.T, c.K,
                                                    c.q.stride(0), c.k.stride(0), c.v.stride(0), c.out.stride(0), c.dout.stride(0), c.dq.stride(0),
-                                                   c.scale, c.longest, 0, 0])
+                                                   c.scale, c.longest, Null(), Null()])
 
     def grad_kv(self, c):
         self.launch('packed_attention_grad_kv', c, [c.q, c.k, c.v, c.dout, c.lse, c.delta, c.dk, c.dv, c.starts, c.row_of_token, c.B, c.T, c.K,
                                                     c.q.stride(0), c.k.stride(0), c.v.stride(0), c.dout.stride(0), c.dk.stride(0), c.dv.stride(0),
-                                                    c.scale, 0, 0])
+                                                    c.scale, Null(), Null()])
+
+    def grad_kv_storing(self, c, stores=True):
+        key_tiles = cdiv(c.longest, 128)
+        if stores and c.ds is None:
+            c.ds = c.torch.full((c.K * (c.T * self.G // 64 + c.B + 1) * key_tiles, 128, 64), float('nan'), device='cuda', dtype=c.torch.bfloat16)
+        self.launch('packed_attention_grad_kv', c, [c.q, c.k, c.v, c.out, c.dout, c.lse, c.ds if stores else Null(), c.dk, c.dv, c.starts, c.row_of_token,
+                                                    c.B, c.T, c.K, *(x.stride(0) for x in (c.q, c.k, c.v, c.out, c.dout, c.dk, c.dv)), c.scale,
+                                                    key_tiles, Null(), Null()])
+
+    def grad_q_stored(self, c):
+        self.launch('packed_attention_grad_q_stored', c, [c.ds, c.k, c.dq, c.starts, c.row_of_token, c.B, c.T, c.K, c.k.stride(0), c.dq.stride(0), c.scale,
+                                                          c.longest, cdiv(c.longest, 128), Null(), Null()])
+
+    def grad(self, c, stores=True):
+        """All gradients: dS is stored where that is possible and wanted."""
+        if 'packed_attention_grad_q_stored' not in self.plans:
+            self.grad_q(c)
+            self.grad_kv(c)
+        else:
+            self.grad_kv_storing(c, stores)
+            (self.grad_q_stored if stores else self.grad_q)(c)
+
+
+class Null:
+    """A pointer to nothing."""
+
+    @staticmethod
+    def data_ptr():
+        return 0
 
 
 class Case:
@@ -282,6 +321,7 @@ class Case:
     def __init__(self, torch, bf16, d, G, K, lengths, joined, seed, shuffled=True):
         self.torch = torch
         generator = torch.Generator(device='cuda').manual_seed(seed)
+        self.ds = None
         self.d, self.G, self.K, self.N, self.B, self.T = d, G, K, K * G, len(lengths), sum(lengths)
         self.lengths, self.longest, self.scale = lengths, max(lengths), 1 / math.sqrt(d)
         dtype = torch.bfloat16 if bf16 else torch.float32
@@ -345,10 +385,9 @@ class Case:
         return want
 
 
-def check(torch, bf16, forward, backward, case):
+def check(torch, bf16, forward, backward, case, stores=True):
     forward.forward(case)
-    backward.grad_q(case)
-    backward.grad_kv(case)
+    backward.grad(case, stores)
     torch.cuda.synchronize()
     want = case.reference()
     errors, right = {}, True
@@ -365,8 +404,7 @@ def check(torch, bf16, forward, backward, case):
             errors[name + ' worst element'] = worst
     first = [getattr(case, name).clone() for name in ('out', 'dq', 'dk', 'dv')]
     forward.forward(case)
-    backward.grad_q(case)
-    backward.grad_kv(case)
+    backward.grad(case, stores)
     torch.cuda.synchronize()
     repeatable = all(bool((x == getattr(case, name)).all()) for name, x in zip(('out', 'dq', 'dk', 'dv'), first))
     return right and repeatable, dict(errors, repeatable=repeatable)
@@ -487,7 +525,7 @@ def run_part(part, folder, limit):
         try:
             forward = kernels(Forward, bf16, tensor_cores, d, G, f_config)
             backward = kernels(Backward, bf16, tensor_cores, d, G, b_config)
-            right, errors = check(torch, bf16, forward, backward, Case(torch, bf16, d, G, K, lengths, joined, seed=number * 7 + int(STARTED) % 1000))
+            right, errors = check(torch, bf16, forward, backward, Case(torch, bf16, d, G, K, lengths, joined, seed=number * 7 + int(STARTED) % 1000), number % 2 == 0)
         except Exception as error:
             right, errors = False, {'exception': str(error)[:300]}
         for table, config in (('forward', f_config), ('backward', b_config)):
@@ -503,20 +541,20 @@ def run_part(part, folder, limit):
     save()
 
     if not check_only:
-        for lengths in ([512] * 8, [2048] * 2):
+        for d, G, K, lengths in ((128, 4, 8, [512] * 8), (128, 4, 8, [2048] * 2), (64, 3, 3, [130] * 16)):
             if seconds_left() < 3:
                 lines.append(f'no time left for {lengths}')
                 continue
             try:
-                time_case(torch, kernels, part, lengths, report, lines, right_configs, quick)
+                time_case(torch, kernels, part, (d, G, K), lengths, report, lines, right_configs, quick or d == 64)
             except Exception:
                 lines.append(f'timing {lengths} failed: {traceback.format_exc()[-600:]}')
             save()
     return 0 if right == len(report['checks']) else 1
 
 
-def time_case(torch, kernels, part, lengths, report, lines, right_configs, quick):
-    d, G, K = 128, 4, 8
+def time_case(torch, kernels, part, heads, lengths, report, lines, right_configs, quick):
+    d, G, K = heads
     sets = [Case(torch, 1, d, G, K, lengths, True, seed=i, shuffled=False) for i in range(3)]
     flops = sum(L * L for L in lengths) * 2 * G * K * d  # causal half of the two products
     lines.append(f'--- {len(lengths)} x {lengths[0]}, N={G * K} K={K} d={d}; TFLOP/s counts the causal half, backward 2.5 forwards')
@@ -542,7 +580,7 @@ def time_case(torch, kernels, part, lengths, report, lines, right_configs, quick
             f = kernels(Forward, 1, 1, d, G, config)
             return [lambda c=c: f.forward(c) for c in sets]
         measure('forward ' + describe(config), flops, make, right_configs['forward'].get(describe(config), '?'))
-    for config in BACKWARD_CONFIGS[part][: 1 if quick else None]:
+    for config in BACKWARD_CONFIGS[part][: 1 if quick else None] if part == 'mma' else ():
         for which, share in (('grad_q', 1.5), ('grad_kv', 2.0)):
             def make(config=config, which=which):
                 b = kernels(Backward, 1, 1, d, G, config)
@@ -552,10 +590,13 @@ def time_case(torch, kernels, part, lengths, report, lines, right_configs, quick
             name = ' '.join(f'{k}={v}' for k, v in config.items() if k.startswith('Q_' if which == 'grad_q' else 'KV_') or k == 'STAGES' and which == 'grad_q') or 'defaults'
             measure(f'{which} {name} (work of its own {share} forwards)', flops * share, make, right_configs['backward'].get(describe(config), '?'))
 
-    def both():
-        b = kernels(Backward, 1, 1, d, G, {})
-        return [lambda c=c: (b.grad_q(c), b.grad_kv(c)) for c in sets]
-    measure('backward defaults, both kernels', flops * 2.5, both)
+    b = kernels(Backward, 1, 1, d, G, {})
+    ways = [('backward', b.grad)]
+    if part == 'wgmma':
+        ways += [('backward, dS made twice', lambda c: b.grad(c, False)), ('grad_kv, dS stored', b.grad_kv_storing), ('grad_q of stored dS', b.grad_q_stored),
+                 ('grad_kv', lambda c: b.grad_kv_storing(c, False)), ('grad_q', b.grad_q)]
+    for what, way in ways:
+        measure(what, flops * 2.5, lambda way=way: [lambda c=c: way(c) for c in sets])
 
     # torch, in its own layout: [B, heads, L, d], heads next to each other in memory as in packed order.
     import torch.nn.functional as F

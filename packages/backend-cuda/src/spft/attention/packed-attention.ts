@@ -27,13 +27,19 @@ interface Plan {
   readonly forward: Tile;
   readonly gradQ: Tile;
   readonly gradKv: Tile;
+  /** The gradient of queries from dS as that of keys and values wrote it (Hopper). */
+  readonly gradQStored?: Tile;
 }
 
 /** Tiles of the tensor-core kernels with mma.sync, found on an H200 (cuda/check): the defaults of the sources. */
 const FORWARD = { WARPS: 4, ROW_TILES: 2, BLOCK_N: 64, MIN_BLOCKS: 2 };
 const BACKWARD = { Q_WARPS: 8, Q_BLOCK_N: 64, Q_MIN_BLOCKS: 1, KV_WARPS: 8, KV_BLOCK_M: 64, KV_MIN_BLOCKS: 1 };
-/** Of those with Hopper's warpgroup products: stages of the ring. The gradient of keys and values has tiles as with mma.sync. */
+/** Of those with Hopper's warpgroup products: stages of the rings of the forward and of the gradient of queries. */
 const STAGES = 6;
+/** Keys and packed rows of a tile of dS, and stages of rows of the kernel that makes it. */
+const DS = { keys: 128, rows: 64, stages: 3 };
+/** Packed rows of a tile of the kernel that reads it, and its stages of half as many keys. */
+const STORED = { rows: 256, stages: 4 };
 
 const plans = new Map<string, Plan>();
 /** What was asked for by last, which every layer of a model asks for. */
@@ -72,18 +78,23 @@ function makePlan(
     };
   }
   const M = 16 * FORWARD.WARPS * FORWARD.ROW_TILES;
-  const [qm, qn] = [16 * BACKWARD.Q_WARPS, BACKWARD.Q_BLOCK_N];
-  const [kn, km] = [16 * BACKWARD.KV_WARPS, BACKWARD.KV_BLOCK_M];
-  const gradKv = { rows: kn, threads: 32 * BACKWARD.KV_WARPS, shared: 2 * d * (2 * kn + 4 * km) + 4 * (kn + 6 * km) };
   if (onHopper) {
-    const shared = (rows: number) => 2 * d * (rows + 64 * STAGES) + 16 * STAGES + 32;
+    const staying = (bytes: number) => ({ threads: 384, shared: bytes, stays: true });
+    const ring = (rows: number) => 2 * d * (rows + 64 * STAGES) + 16 * STAGES + 32;
+    const { keys, rows, stages } = DS;
+    const [tile, ds] = [2 * d * rows, 2 * keys * rows];
+    const ofKv = 2 * (2 * d * keys) + (2 * stages + 1) * tile + 2 * ds + 8 * rows * stages + 8 * (2 * stages + 5);
+    const stored = STORED.stages * (tile + (STORED.rows / rows) * (ds / 2) + 16) + 2 * tile;
     return {
-      defines: { ...common, TENSOR_CORES: 1, WGMMA: 1, STAGES, ...BACKWARD },
-      forward: { rows: 128, threads: 384, shared: shared(2 * 128), stays: true },
-      gradQ: { rows: 128, threads: 384, shared: shared(4 * 128), stays: true },
-      gradKv,
+      defines: { ...common, TENSOR_CORES: 1, WGMMA: 1, STAGES },
+      forward: { rows: 128, ...staying(ring(2 * 128)) },
+      gradQ: { rows: 128, ...staying(ring(4 * 128)) },
+      gradKv: { rows: keys, threads: 384, shared: ofKv },
+      gradQStored: { rows: STORED.rows, ...staying(stored) },
     };
   }
+  const [qm, qn] = [16 * BACKWARD.Q_WARPS, BACKWARD.Q_BLOCK_N];
+  const [kn, km] = [16 * BACKWARD.KV_WARPS, BACKWARD.KV_BLOCK_M];
   return {
     defines: { ...common, TENSOR_CORES: 1, WGMMA: 0, ...FORWARD, ...BACKWARD },
     forward: {
@@ -92,7 +103,7 @@ function makePlan(
       shared: 2 * d * (M + 4 * FORWARD.BLOCK_N) + 4 * (M + 2 * FORWARD.BLOCK_N),
     },
     gradQ: { rows: qm, threads: 32 * BACKWARD.Q_WARPS, shared: 2 * d * (2 * qm + 4 * qn) + 4 * (2 * qm + 2 * qn) },
-    gradKv,
+    gradKv: { rows: kn, threads: 32 * BACKWARD.KV_WARPS, shared: 2 * d * (2 * kn + 4 * km) + 4 * (kn + 6 * km) },
   };
 }
 
@@ -212,17 +223,37 @@ export function attendGrad(
     const longest = longestOf(layout);
     const scale = 1 / Math.sqrt(d);
     const [wide, narrow] = [N * d, K * d];
-    const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
     const file = 'packed-attention-grad';
+    const strides = [wide, narrow, narrow, wide, wide];
     // Tensor-core kernels turn back what they write.
     const [p, turns] = onTensorCores ? ['pp', tables] : ['', []];
-    const ofQ = backend.kernel(file, 'packed_attention_grad_q', `ppppppppppiiiiiiiiifi${p}`, plan.defines);
-    const strides = [wide, narrow, narrow, wide, wide];
-    const argsQ = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest, ...turns];
-    launchTiles(backend, ofQ, longest * G, B * K, plan.gradQ, argsQ);
-    const ofKv = backend.kernel(file, 'packed_attention_grad_kv', `ppppppppppiiiiiiiiif${p}`, plan.defines);
+    const gradQ = (delta: number) => {
+      const kernel = backend.kernel(file, 'packed_attention_grad_q', `ppppppppppiiiiiiiiifi${p}`, plan.defines);
+      const args = [q, k, v, y, dy, lse, dq, delta, ...places, ...strides, wide, scale, longest, ...turns];
+      launchTiles(backend, kernel, longest * G, B * K, plan.gradQ, args);
+    };
+    if (plan.gradQStored) {
+      const keyTiles = Math.ceil(longest / DS.keys);
+      const tiles = K * (Math.floor((T * G) / DS.rows) + B + 1) * keyTiles;
+      const stores = 2 * tiles * DS.keys * DS.rows <= backend.storesDsUpTo;
+      const ds = stores ? scope.temporary(backend.output([tiles, DS.keys, DS.rows], 'float32', 'bf16')) : null;
+      const kernel = backend.kernel(file, 'packed_attention_grad_kv', 'pppppppppppiiiiiiiiiifipp', plan.defines);
+      const args = [q, k, v, y, dy, lse, ds ? backend.address(ds) : 0, dk, dv, ...places, ...strides, narrow, narrow];
+      launchTiles(backend, kernel, longest, B * K, plan.gradKv, [...args, scale, keyTiles, ...turns]);
+      if (!ds) {
+        gradQ(0);
+        return made;
+      }
+      const ofQ = backend.kernel(file, 'packed_attention_grad_q_stored', 'pppppiiiiifiipp', plan.defines);
+      const argsQ = [backend.address(ds), k, dq, ...places, narrow, wide, scale, longest, keyTiles, ...turns];
+      launchTiles(backend, ofQ, longest * G, B * K, plan.gradQStored, argsQ);
+      return made;
+    }
+    const delta = backend.address(scope.temporary(backend.output([K, T, G], 'float32', 'f32')));
+    gradQ(delta);
+    const kernel = backend.kernel(file, 'packed_attention_grad_kv', `ppppppppppiiiiiiiiif${p}`, plan.defines);
     const ends = [wide, narrow, narrow, wide, narrow, narrow, scale, ...turns];
-    launchTiles(backend, ofKv, longest, B * K, plan.gradKv, [q, k, v, dy, lse, delta, dk, dv, ...places, ...ends]);
+    launchTiles(backend, kernel, longest, B * K, plan.gradKv, [q, k, v, dy, lse, delta, dk, dv, ...places, ...ends]);
     if (!turn || onTensorCores) return made;
     const back = ropeOfBoth(backend, [made[0], made[1]], turn.cos, turn.sin, d, true);
     for (const before of made.slice(0, 2)) backend.release(before);

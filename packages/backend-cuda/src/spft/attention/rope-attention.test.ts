@@ -2,7 +2,7 @@
 import { packedAttention, packTokens, rope, ropeAttention } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { describeCuda, emulated } from '../../../test/cuda.js';
+import { cuda, describeCuda, emulated } from '../../../test/cuda.js';
 import { bf16, expectOp, f32 } from '../../../test/ops.js';
 import { restartCuda } from '../../index.js';
 
@@ -12,6 +12,7 @@ const CASES = [
   // On tensor cores: tiles of queries and keys that are full, and some that are not.
   [[150, 1, 20], { heads: 8, kvHeads: 2, headDim: 128 }],
   [[9, 140], { heads: 3, kvHeads: 1, headDim: 64 }],
+  [[300, 3], { heads: 2, kvHeads: 1, headDim: 64 }],
   [[3], { heads: 2, kvHeads: 2, headDim: 64 }],
   // In float arithmetic.
   [[5, 40], { heads: 4, kvHeads: 2, headDim: 12 }],
@@ -55,9 +56,21 @@ function itAttends(cases: readonly (typeof CASES)[number][]): void {
 
 describeCuda('ropeAttention()', () => itAttends(CASES));
 
+describeCuda('ropeAttention() whose gradient makes dS twice', () => {
+  let usual = 0;
+  beforeAll(() => {
+    usual = cuda().storesDsUpTo;
+    cuda().storesDsUpTo = 0;
+  });
+  afterAll(() => {
+    cuda().storesDsUpTo = usual;
+  });
+  itAttends(CASES.slice(0, 3));
+});
+
 /** What other GPUs run, and what may go wrong on one without being seen: the emulator has a setting for each. */
 const SETTINGS: [string, Readonly<Record<string, string>>, readonly (typeof CASES)[number][]][] = [
-  ['with the products of GPUs before Hopper', { CAPABILITY: '8.0' }, CASES.slice(0, 3)],
+  ['with the products of GPUs before Hopper', { CAPABILITY: '8.0' }, CASES.slice(0, 4)],
   // Not both at once: the last product of a block of grad_q has a result that nobody reads, and its operand is written meanwhile.
   ["with Hopper's products as late as may be", { PRODUCTS: 'late' }, CASES.slice(1, 2)],
   ['with every store watched', { PROXY: '1' }, CASES.slice(1, 2)],
