@@ -2,29 +2,9 @@
 // w are those of a low-rank branch: without one where BRANCH is 0, w is [n, rank] where it is 1, as an adapter's B, and [rank, n] where it is 2, as its A. STEPS of
 // 16 are made of each 64 numbers of the rank.
 //
-// Tiles of 128 x 256 numbers of d. What bounds such a product on Hopper is how fast the second cache gives tiles of a and b, so tiles of d are as large as registers
-// allow, and two blocks, a cluster, make two of them below one another and share the tile of b: each copies half of it to both.
-//
-// A block stays on its multiprocessor for many tiles of d. One thread of its first warpgroup copies, as far ahead as there is room; two warpgroups multiply, 64
-// rows each. Stages of 128 numbers of the inner dimension come through a ring, each with a barrier "full" (which counts bytes) and a barrier "empty" (the
-// multiplying warpgroups of both blocks have done with it, as both get what is copied next). Copies of the next tile of d go on while this one is written. ADDS says whether
-// there is c, which is loaded ahead.
-#include "spft.cuh"
-#include "ptx-codes.cuh"
+// Tiles, clusters and stages are code-tiles.cuh's. ADDS says whether there is c, which is loaded ahead.
+#include "code-tiles.cuh"
 
-#define ROWS 128
-#define COLUMNS 256
-#define INNER 128  // bytes of a row of a stage, as many as a swizzle has
-#define STAGES 4
-#define BLOCKS 2  // of a cluster
-#define BOX 64    // rows that are copied at once
-#define STAGE_BYTES ((ROWS + COLUMNS) * INNER)
-#define COPY_REGISTERS 40
-#define MULTIPLY_REGISTERS 232
-// Tiles of clusters below one another before the next column of them: what is at work at one time is about square, so that the second cache holds what is read again.
-#ifndef TALL
-#define TALL 8
-#endif
 #define OUT_COLUMNS 64  // of a tile of d for which what is added is loaded at once
 #ifndef ADDS
 #define ADDS 1
@@ -36,70 +16,12 @@
 #define STEPS 4
 #endif
 
-struct Ring {
-  u32 tiles, full, empty;
-  int stage = 0;
-  u32 parity = 0;
-
-  __device__ __forceinline__ Ring(u32 begin) : tiles(begin), full(begin + STAGES * STAGE_BYTES), empty(full + 8 * STAGES) {}
-  __device__ __forceinline__ u32 tile() const { return tiles + stage * STAGE_BYTES; }
-  __device__ __forceinline__ void advance() {
-    if (++stage == STAGES) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
-struct Place {
-  int row, column;
-};
-
-// Where the tile of that number of this block's cluster lies.
-__device__ __forceinline__ Place place_of(int number, int tall, int wide, int block) {
-  const int group = number / (TALL * wide), first = group * TALL, rows = min(TALL, tall - first), within = number - group * TALL * wide;
-  return {((first + within % rows) * BLOCKS + block) * ROWS, within / rows * COLUMNS};
-}
-
-// As packed-attention.cuh's: start, distance of boxes (counts where rows are the inner dimension), distance of eight rows, 128-byte swizzle.
-__device__ __forceinline__ u64 descriptor(u32 tile) {
-  return (u64)((tile & 0x3ffff) >> 4) | (u64)(BOX * INNER / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
-}
-
-// `at` is where it begins in a row, in bytes; of two-byte numbers of b that lie along n, where it LIES so, twice the row.
 template <bool LIES> __device__ __forceinline__ void copy_stage(const TensorMap* a, const TensorMap* b, Ring& ring, const Place& place, int at, int block) {
-  ptx_barrier_wait(ring.empty + 8 * ring.stage, ring.parity ^ 1);
-  const u32 tile = ring.tile(), full = ring.full + 8 * ring.stage;
-  ptx_barrier_expect(full, STAGE_BYTES);
+  const u32 full = begin_stage(ring), tile = ring.tile();
 #pragma unroll
   for (int row = 0; row < ROWS; row += BOX) ptx_copy_box(tile + row * INNER, a, at, place.row + row, full);
-#pragma unroll
-  for (int row = 0; row < COLUMNS; row += BLOCKS * BOX) {
-    const int mine = row + block * BOX;
-    // Of what lies along n a box has 64 numbers of each of 64 rows.
-    const int column = LIES ? 2 * (place.column + mine) : at, down = LIES ? at / 2 : place.column + mine;
-    ptx_copy_box_to_all(tile + (ROWS + mine) * INNER, b, column, down, full, (1 << BLOCKS) - 1);
-  }
+  copy_shared<LIES>(b, tile, full, place.column, at, block);
   ring.advance();
-}
-
-__device__ __forceinline__ void keep(float (&acc)[COLUMNS / 8][4]) {
-#pragma unroll
-  for (int i = 0; i < COLUMNS / 8; i++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(acc[i][e]);
-  }
-}
-
-// Of four threads, which have two neighbouring numbers each of four groups of eight: each gets a group whole.
-__device__ __forceinline__ void exchange(u32 (&x)[4], int thread) {
-  const bool odd = thread & 1, upper = thread & 2;
-  const u32 a = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 1), b = __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], 1);
-  (odd ? x[0] : x[1]) = a;
-  (odd ? x[2] : x[3]) = b;
-  const u32 c = __shfl_xor_sync(0xffffffffu, upper ? x[0] : x[2], 2), d = __shfl_xor_sync(0xffffffffu, upper ? x[1] : x[3], 2);
-  (upper ? x[0] : x[2]) = c;
-  (upper ? x[1] : x[3]) = d;
 }
 
 #if ADDS
@@ -128,13 +50,7 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
   const int tall = (m + ROWS * BLOCKS - 1) / (ROWS * BLOCKS), wide = (n + COLUMNS - 1) / COLUMNS;
   const int block = blockIdx.x % BLOCKS, first = blockIdx.x / BLOCKS, step = gridDim.x / BLOCKS;
 
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < STAGES; i++) {
-      ptx_barrier_init(ring.full + 8 * i, 1);
-      ptx_barrier_init(ring.empty + 8 * i, 2 * BLOCKS);
-    }
-    ptx_fence_barriers();
-  }
+  if (threadIdx.x == 0) make_barriers(ring);
   ptx_cluster_meet();
 
   if (threadIdx.x < 128) {
@@ -153,10 +69,6 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
     const int thread = threadIdx.x - 128, warpgroup = thread / 128, warp = thread / 32, lane = thread & 31;
     float acc[COLUMNS / 8][4];
     auto scale_of = [&](int row) { return row < m ? alpha * scales[by_row ? row : 0] : 0.0f; };
-    // A thread each tells the blocks.
-    auto give = [&](int stage) {
-      if ((thread & 127) < BLOCKS) ptx_barrier_arrive_in(ring.empty + 8 * stage, thread & 127);
-    };
     for (int number = first; number < tall * wide; number += step) {
       const Place place = place_of(number, tall, wide, block);
 #if ADDS
@@ -178,7 +90,7 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
         ptx_wgmma_commit();
         if (at > 0) {
           ptx_wgmma_wait<1>();
-          give(before);
+          give(ring, before, thread);
         }
         before = ring.stage;
         ring.advance();
@@ -191,7 +103,7 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
 #endif
       ptx_wgmma_wait<0>();
       keep(acc);
-      give(before);
+      give(ring, before, thread);
       float scale[2] = {scale_of(row), scale_of(row + 8)};
 #if BRANCH
       {
@@ -215,7 +127,7 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
           ptx_wgmma_commit();
           ptx_wgmma_wait<0>();
           keep(acc);
-          give(ring.stage);
+          give(ring, ring.stage, thread);
           ring.advance();
         }
       }
@@ -238,7 +150,7 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
               x[i] = pack_bf16(sums[0] * scale[half], sums[1] * scale[half]);
 #endif
             }
-            exchange(x, lane & 3);
+            exchange<1>(x, lane & 3);
             const int at = place.column + piece * OUT_COLUMNS + group * 32 + 8 * (lane & 3);
             if (row + 8 * half < m && at < n) *(Words4*)(d + (i64)(row + 8 * half) * ldd + at) = Words4{{x[0], x[1], x[2], x[3]}};
           }

@@ -8,8 +8,9 @@
 // Octets of a row that a thread holds, where that is all of them.
 #define HELD 2
 
-// A row without outliers that a block holds in registers: read once, with all loads under way at once.
-__device__ __forceinline__ void quantise_held(const X* from, e4m3* to, float* scale, int n, int aligned, int scaling, Noted<8192>& noted) {
+// A row that a block holds in registers: read once, with all loads under way at once.
+__device__ __forceinline__ void quantise_held(const X* from, e4m3* to, float* scale, const u16* outliers, int n, int rests, int aligned, int scaling, Noted<8192>& noted,
+                                              OutlierOctets<X>& strong) {
   Octet<X> row[HELD];
   u32 most[HELD];
   const int octets = (n + 7) / 8, stretch = stretch_of(octets);
@@ -23,7 +24,11 @@ __device__ __forceinline__ void quantise_held(const X* from, e4m3* to, float* sc
   float inverse;
   if (scaling == BY_FINEST) {
 #pragma unroll
-    for (int o = 0; o < HELD; o++) note_most(most[o], threadIdx.x + o * blockDim.x, octets, stretch, noted.most);
+    for (int o = 0; o < HELD; o++) {
+      const int octet = threadIdx.x + o * blockDim.x;
+      note_most(most[o], octet, octets, stretch, noted.most);
+      if (outliers && octet < octets) strong.note(row[o], outliers[octet]);
+    }
     __syncthreads();
     inverse = finest_scale(octets, stretch, noted, scale);
   } else {
@@ -39,6 +44,7 @@ __device__ __forceinline__ void quantise_held(const X* from, e4m3* to, float* sc
     for (int i = 0; i < 8; i++) v[i] = row[o][i] * inverse;
     store_octet(to + at, n - at, aligned, v);
   }
+  if (outliers) strong.store_rests(to + n, outliers, rests, inverse);
 }
 
 // codes[r] = x[r] / scales[r]. A block has a row, and reads one that it cannot hold twice, the second time from the cache. Rows are scaled by a power of two; or all by scales[0],
@@ -50,8 +56,8 @@ extern "C" __global__ void quantise_rows(const X* x, u8* codes, float* scales, c
   const X* from = x + (i64)blockIdx.x * stride;
   e4m3* to = (e4m3*)codes + (i64)blockIdx.x * to_stride;
   if (scaling != BY_FINEST) outliers = nullptr;
-  if (scaling != BY_GIVEN && !outliers && n <= 8 * HELD * (int)blockDim.x) {
-    quantise_held(from, to, scales + blockIdx.x, n, aligned, scaling, noted);
+  if (scaling != BY_GIVEN && n <= 8 * HELD * (int)blockDim.x) {
+    quantise_held(from, to, scales + blockIdx.x, outliers, n, to_stride - n, aligned, scaling, noted, strong);
     return;
   }
   float v[8];

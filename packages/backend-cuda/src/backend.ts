@@ -6,6 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { type Communicator, type ConnectOptions, loadNccl, uniqueId } from './collectives/communicator.js';
 import { Ranks } from './collectives/ranks.js';
 import type { SumOfTensors } from './collectives/tensor-sums.js';
+import { type CodeGradient, CodeGradients } from './device/code-gradients.js';
 import { CodeProducts } from './device/code-products.js';
 import { Gemm, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
@@ -38,6 +39,7 @@ export class CudaBackend extends TensorBackend {
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;
   readonly #codeProducts: CodeProducts;
+  readonly #codeGradients: CodeGradients;
   readonly #ranks: Ranks;
   readonly #recordsSteps = recordsSteps();
 
@@ -48,6 +50,7 @@ export class CudaBackend extends TensorBackend {
     this.#launcher = new Launcher(this.device, this.#modules);
     this.#gemm = new Gemm(this.device, this.memoryPool);
     this.#codeProducts = new CodeProducts(this.device, this.#launcher, this.#modules);
+    this.#codeGradients = new CodeGradients(this.device, this.#launcher, this.#modules);
     this.#ranks = new Ranks(this);
   }
 
@@ -108,6 +111,16 @@ export class CudaBackend extends TensorBackend {
    */
   hasOwnProduct(m: number, n: number, k: number, branch: boolean): boolean {
     return this.#codeProducts.takes(m, n, k, branch);
+  }
+
+  /** Whether gradients [rows, inputs] of codes of matrices of so many rows in all are made by a kernel of ours, with a low-rank branch or without (device/code-gradients.ts). */
+  takesGradient(rows: number, inputs: number, inner: number): boolean {
+    return this.#codeGradients.takes(rows, inputs, inner);
+  }
+
+  /** @returns whether it was made: not where it is not taken, or its places do not allow it. */
+  multiplyGradient(of: CodeGradient): boolean {
+    return this.#codeGradients.multiply(of);
   }
 
   /** Makes what products of codes want and no step may make for the first time. */

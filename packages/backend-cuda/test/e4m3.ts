@@ -60,3 +60,16 @@ export function twice(f: () => tf.Tensor[]): Float32Array[] {
   expect(cuda().memoryPool.bytes).toBe(held);
   return first;
 }
+
+/** What a code stands for: a sign, four bits of the exponent, three of the number. */
+function fromE4m3(code: number): number {
+  const [exponent, bits] = [(code >> 3) & 15, code & 7];
+  return (code & 128 ? -1 : 1) * (exponent === 0 ? bits * 2 ** -9 : (8 + bits) * 2 ** (exponent - 10));
+}
+
+/** Random codes but those of NaN, and what they stand for. */
+export function randomCodes(count: number): { bytes: Uint8Array; values: Float32Array } {
+  const random = numbers(count, 16);
+  const bytes = Uint8Array.from(random, (x, n) => (Math.abs(Math.round(x)) % 120) + (n % 2 ? 128 : 0));
+  return { bytes, values: Float32Array.from(bytes, fromE4m3) };
+}

@@ -18,7 +18,8 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { cuda, describeCuda } from '../../test/cuda.js';
-import { distance, matrix, numbers, twice } from '../../test/e4m3.js';
+import { distance, matrix, numbers, randomCodes, twice } from '../../test/e4m3.js';
+import { CodeGradients } from './code-gradients.js';
 import { CodeProducts } from './code-products.js';
 import type { LowRank } from './product.js';
 
@@ -37,23 +38,10 @@ interface Case {
 
 type M = tf.Tensor2D;
 
-/** What a code stands for: a sign, four bits of the exponent, three of the number. */
-function fromE4m3(code: number): number {
-  const [exponent, bits] = [(code >> 3) & 15, code & 7];
-  return (code & 128 ? -1 : 1) * (exponent === 0 ? bits * 2 ** -9 : (8 + bits) * 2 ** (exponent - 10));
-}
-
-/** Random codes but those of NaN, and what they stand for. */
-function codes(count: number): { bytes: Uint8Array; values: Float32Array } {
-  const random = numbers(count, 16);
-  const bytes = Uint8Array.from(random, (x, n) => (Math.abs(Math.round(x)) % 120) + (n % 2 ? 128 : 0));
-  return { bytes, values: Float32Array.from(bytes, fromE4m3) };
-}
-
 /** d of a product through the backend, and in double precision. */
 function both({ m, n, k, lda = k, added = false, branch }: Case): [got: Float32Array, expected: Float64Array] {
   const backend = cuda();
-  const [a, b] = [codes(m * lda), codes(n * k)];
+  const [a, b] = [randomCodes(m * lda), randomCodes(n * k)];
   const c = numbers(m * n, 2 ** 12);
   const scales = Float32Array.from({ length: m }, (_, row) => 2 ** -((row % 5) + 1));
   const [alpha, scaling] = [0.5, 3];
@@ -115,6 +103,30 @@ function ownOrPlain(): void {
     const { m, n, d, ldd } = product;
     plain({ m, n, k, a, b, d, lda, ldd, alpha, beta: 1, transposeB: !wLies, type: 'bf16', outputType: 'bf16' });
   });
+  vi.spyOn(backend, 'takesGradient').mockReturnValue(true);
+  vi.spyOn(backend, 'multiplyGradient').mockImplementation(({ rows: m, inputs: n, dy, matrices, ...of }) => {
+    const { scales: scaleA, scaledByRow, alpha, d, ldd, c, beta = 0, lowRank } = of;
+    const all = matrices.reduce((sum, { k }) => sum + k, 0);
+    backend.scratch(all * n, (b) => {
+      let to = b;
+      for (const { codes, k, stride } of matrices) {
+        const kernel = backend.kernel('transpose-bytes', 'transpose_bytes', 'pppiiii');
+        backend.launch(kernel, [Math.ceil(n / 128), Math.ceil(k / 128)], [256], [codes, 0, to, k, n, stride, all]);
+        to += k;
+      }
+      backend.multiply({
+        ...{ m, n, k: all, transposeB: true, type: 'e4m3', outputType: 'bf16', alpha, beta },
+        ...{ a: dy.codes, lda: dy.stride, b, c, d, ldd, scaleA, scaledByRow, lowRank },
+      });
+    });
+    return true;
+  });
+}
+
+/** Makes what follows as where there is no kernel of ours. */
+function withoutOwn(): void {
+  vi.spyOn(cuda(), 'hasOwnProduct').mockReturnValue(false);
+  vi.spyOn(cuda(), 'takesGradient').mockReturnValue(false);
 }
 
 describeCuda('large products of codes', () => {
@@ -193,9 +205,10 @@ describeCuda('large products of codes', () => {
       tf.addN(outputs(x, adapters).map((y, n) => y.cast('float32').mul(dys[n]!).sum())) as tf.Scalar;
     const run = () => twice(() => [...outputs(x, adapters), ...tf.grads(loss)([x, ...adapters])]);
     const within = run();
-    const adds = vi.spyOn(cuda(), 'hasOwnProduct').mockReturnValue(false);
+    withoutOwn();
     const apart = run();
-    expect(adds).toHaveBeenCalled();
+    expect(cuda().hasOwnProduct).toHaveBeenCalled();
+    expect(cuda().takesGradient).toHaveBeenCalled();
     expect(within).not.toEqual(apart);
     for (const [n, values] of within.entries()) expect(distance(values, apart[n]!)).toBeLessThan(5e-3);
     tf.dispose([x, residual, ...dys, ...frozen, ...adapters]);
@@ -221,7 +234,7 @@ describeCuda('large products of codes', () => {
     );
     const run = () => twice(() => [gradient(x)])[0]!;
     const within = run();
-    vi.spyOn(cuda(), 'hasOwnProduct').mockReturnValue(false);
+    withoutOwn();
     const apart = run();
     expect(within).not.toEqual(apart);
     expect(distance(within, apart)).toBeLessThan(5e-3);
@@ -230,8 +243,10 @@ describeCuda('large products of codes', () => {
 
   it('give the same bits in a recorded step, captured, as one by one', () => {
     vi.spyOn(CodeProducts.prototype, 'pays').mockReturnValue(true);
+    vi.spyOn(CodeGradients.prototype, 'pays').mockReturnValue(true);
     ownOrPlain();
-    const made = vi.spyOn(CodeProducts.prototype, 'multiply');
+    const kernels = [CodeProducts.prototype, CodeGradients.prototype];
+    const made = kernels.map((of) => vi.spyOn(of as { multiply: (of: never) => boolean }, 'multiply'));
     const [T, width, layerCount] = [512, 256, 2];
     const heads = { heads: 2, kvHeads: 2, headDim: 128 };
     const layout = packTokens({ lengths: [300, 212], dense: () => true });
@@ -289,12 +304,13 @@ describeCuda('large products of codes', () => {
     const oneByOne = read(work(inputs));
     const messages: string[] = [];
     const steps = createStepRecorder({ notify: (message) => messages.push(message) })!;
-    made.mockClear();
+    for (const calls of made) calls.mockClear();
     for (let n = 0; n < 5; n++) expect(read(steps.run('a', inputs, work))).toEqual(oneByOne);
     expect(messages).toEqual([]);
     expect(steps.counts.replayed).toBeGreaterThan(1);
     // q, k, v, o and gate and up as one each way, of which a captured step made those of all layers.
-    if (isHopper()) expect(made.mock.results.filter(({ value }) => value).length).toBeGreaterThan(10 * layerCount);
+    const ours = made.flatMap(({ mock }) => mock.results.filter(({ value }) => value));
+    if (isHopper()) expect(ours.length).toBeGreaterThan(10 * layerCount);
     steps.dispose();
     for (const variable of adapters) variable.dispose();
     tf.dispose([

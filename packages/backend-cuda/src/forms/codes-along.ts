@@ -47,9 +47,12 @@ export function codesAlong(backend: CudaBackend, y: TensorInfo): [codes: number,
   return [codes, codes + rows * n];
 }
 
-/** Whether codes of a layer's input [T, n] are wanted, and can be written without its numbers: those of outliers are chosen by these. */
-export const takesCodesAlone = (backend: CudaBackend, shape: number[]): boolean =>
-  wanted(backend, { shape }, 'input') && outliersAmong(shape[1]!, widths.get(backend)!.input.get(shape[1]!)!) === 0;
+/** Whether codes of a layer's input [T, n] are wanted, and can be written without its numbers, by which its outliers, kept with `owner`, are chosen the first time. */
+export function takesCodesAlone(backend: CudaBackend, shape: number[], owner: TensorInfo): boolean {
+  if (!wanted(backend, { shape }, 'input')) return false;
+  const count = outliersAmong(shape[1]!, widths.get(backend)!.input.get(shape[1]!)!);
+  return count === 0 || outliersOf(backend, owner) !== null;
+}
 
 /** Where codes of a layer's input go. */
 export interface InputCodes {

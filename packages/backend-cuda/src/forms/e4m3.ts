@@ -174,6 +174,39 @@ function multiplyCodes(
   });
 }
 
+/** d = Σ dyᵢ·Wᵢ for the codes of all dyᵢ side by side, of matrices as they lie. @returns whether it was made: not where a kernel of ours does not take it. */
+function timesAsTheyLie(
+  backend: CudaBackend,
+  dys: QuantisedRows,
+  weights: readonly TensorInfo[],
+  { type, ...sum }: Sum,
+): boolean {
+  const [{ scale, keepsTransposed }, inputs] = [codebookOf(backend, weights[0]!), weights[0]!.shape[1]!];
+  if (keepsTransposed || type !== 'bf16' || !backend.takesGradient(dys.rows, inputs, dys.columns)) return false;
+  const { rows, codes, stride, scales, byRow: scaledByRow } = dys;
+  const matrices = weights.map((weight) => ({
+    codes: backend.address(weight),
+    k: weight.shape[0]!,
+    stride: strideOf(backend, weight),
+  }));
+  return backend.multiplyGradient({
+    ...{ rows, inputs, dy: { codes, stride }, scales, scaledByRow, matrices, alpha: scale },
+    ...sum,
+  });
+}
+
+/** Whether so many rows of Σ dyᵢ·Wᵢ, where `multipliesTogether` says that it is one product, are made by a kernel of ours, which can add a branch, or does not where there is none. */
+export function hasOwnGradient(
+  backend: CudaBackend,
+  rows: number,
+  weights: readonly TensorInfo[],
+  branch: boolean,
+): boolean {
+  const inputs = weights[0]!.shape[1]!;
+  const inner = weights.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  return backend.takesGradient(rows, inputs, inner) || backend.hasOwnProduct(rows, inputs, inner, branch);
+}
+
 /**
  * Whether dx = Σ dyᵢ·Wᵢ is one product: of matrices on codes with one scale in common, whose transposed codes are made for it, side by side. (Kept ones lie
  * apart.)
@@ -209,6 +242,7 @@ export function timesTransposedTogether(
     });
     return;
   }
+  if (timesAsTheyLie(backend, dys, weights, sum)) return;
   backend.scratch(inputs * dys.columns, (codes) => {
     let at = 0;
     for (const weight of weights) {
@@ -279,13 +313,16 @@ const e4m3Form: StoredForm = {
       const rows = dy as QuantisedRows;
       const place = { inner: weight.shape[1]!, ldw: strideOf(backend, weight) };
       if (timesSkinny(backend, rows, weight, scale, true, sum, place)) return;
+      if (timesAsTheyLie(backend, rows, [weight], sum)) return;
       withTransposed(backend, weight, (codes) => multiplyCodes(backend, rows, codes, weight.shape[1]!, scale, sum));
     }
   },
   addsLowRank(backend, weight, rows, transposed) {
     const [out, inputs] = weight.shape as [number, number];
-    const [n, k] = transposed ? [inputs, out] : [out, inputs];
-    return fits(weight) && backend.address(weight) % 16 === 0 && backend.hasOwnProduct(rows, n, k, true);
+    if (!fits(weight) || backend.address(weight) % 16 !== 0) return false;
+    if (!transposed) return backend.hasOwnProduct(rows, out, inputs, true);
+    const lies = !codebookOf(backend, weight).keepsTransposed && backend.takesGradient(rows, inputs, out);
+    return lies || backend.hasOwnProduct(rows, inputs, out, true);
   },
   keptRows(backend, weights, indices) {
     const [first, ...others] = weights.map((weight) => codebookOf(backend, weight));

@@ -7,7 +7,13 @@
 import type { KernelMlpWeights } from '@spft/sparse-ops/backend';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
-import { multipliesTogether, ownOutliers, runsOnCodes, timesTransposedTogether } from '../../forms/e4m3.js';
+import {
+  hasOwnGradient,
+  multipliesTogether,
+  ownOutliers,
+  runsOnCodes,
+  timesTransposedTogether,
+} from '../../forms/e4m3.js';
 import {
   type Activations,
   formOf,
@@ -210,7 +216,7 @@ function denseBackward(
     const both = quantisedActivationGrad(backend, { gate: g, up: codes, dy: d }, extent);
     backend.release(dh);
     const weights = [gate.weight, up.weight];
-    if (backend.hasOwnProduct(rows, dx.shape[1]!, 2 * columns, false) && multipliesTogether(backend, weights)) {
+    if (multipliesTogether(backend, weights) && hasOwnGradient(backend, rows, weights, false)) {
       timesTransposedTogether(backend, both, weights, sum);
       both.release();
       return;

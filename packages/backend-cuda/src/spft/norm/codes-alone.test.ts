@@ -12,9 +12,9 @@ import { rmsNorm } from './rms-norm.js';
 const [T, N, OUT] = [7, 144, 32];
 
 describeCuda('a norm whose codes are all that is wanted', () => {
-  const made = () => {
+  const made = (outlierChannels = 0) => {
     const plain = matrix(OUT, N, numbers(OUT * N, 0.05));
-    const frozen = storeAs(plain, 'fp8') as tf.Tensor2D;
+    const frozen = storeAs(plain, 'fp8', { outlierChannels }) as tf.Tensor2D;
     plain.dispose();
     const [x, weight] = [matrix(T, N), bf16Tensor([...numbers(N)], [N])];
     return { frozen, x, weight, end: () => tf.dispose([frozen, x, weight]) };
@@ -44,6 +44,26 @@ describeCuda('a norm whose codes are all that is wanted', () => {
     for (const y of [first, second]) backend.release(y);
     // What each row is divided by stays with x.
     expect(backend.memoryPool.bytes).toBe(before + 4 * T);
+    end();
+  });
+
+  it('is not with outlier channels either, once they are chosen by its numbers', () => {
+    const backend = cuda();
+    const { x, weight, end } = made(16);
+    const stride = N + 16;
+    const read = (y: tf.TensorInfo) => {
+      const codes = new Uint8Array(T * stride);
+      backend.readFrom(writtenAlong(backend, y)!.codes, codes);
+      return codes;
+    };
+    const chosen = rmsNorm(backend, x, weight, 1e-5);
+    expect(hasNumbers(chosen)).toBe(true);
+    const alone = rmsNorm(backend, x, weight, 1e-5);
+    expect(hasNumbers(alone)).toBe(false);
+    expect(writtenAlong(backend, alone)!.outliers!.count).toBe(16);
+    expect(read(alone)).toEqual(read(chosen));
+    expect(backend.readSync(alone.dataId)).toEqual(backend.readSync(chosen.dataId));
+    for (const y of [chosen, alone]) backend.release(y);
     end();
   });
 

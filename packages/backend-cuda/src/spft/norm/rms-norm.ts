@@ -139,30 +139,31 @@ const inNumbers = new WeakSet<TensorData>();
 
 /** Whether codes of weight ⊙ x / √(mean(x²) + eps) are all that is wanted of it, as far as is known: an MLP in FP8 without adapters reads nothing else. */
 const codesSuffice = (backend: CudaBackend, x: Info, weight: Info): boolean =>
-  takesCodesAlone(backend, x.shape) && !inNumbers.has(backend.data.get(weight.dataId));
+  takesCodesAlone(backend, x.shape, weight) && !inNumbers.has(backend.data.get(weight.dataId));
 
 /** A norm of which codes are made at once, and numbers when they are wanted, which the next time is known. */
 function codesOf(backend: CudaBackend, x: Info, weight: Info, eps: number, inverseRms: number): Info {
   const [rows, n] = x.shape as [number, number];
   const types = TYPES.bf16[typeOf(backend, weight)];
   const held = [x, weight].map((info) => backend.share(info));
-  const launch = (y: number, beside: readonly number[], stride: number) => {
+  const launch = (y: number, along: Along) => {
     const addresses = [backend.address(x), backend.address(weight), y];
-    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => ({ beside, last: [stride] }), eps);
+    overRows(backend, 'rms_norm', types, [rows, n], addresses, () => along, eps);
   };
   const y = backend.later(x.shape, 'float32', 'bf16', {
     recipe: CODES,
     make(y) {
       backend.device.recording?.refuse('numbers of a norm were wanted for the first time');
       inNumbers.add(backend.data.get(weight.dataId));
-      launch(y, [0, 0, 0, 0], 0);
+      launch(y, { beside: [0, 0, 0, 0], last: [0] });
     },
     end() {
       for (const info of held) backend.release(info);
     },
   });
-  const { codes, scales, stride } = inputCodesAlong(backend, y, weight, () => {})!;
-  launch(0, [codes, scales, 0, inverseRms], stride);
+  const { codes, scales, stride, outliers } = inputCodesAlong(backend, y, weight, () => {})!;
+  const beside = [codes, scales, outliers?.octets ?? 0, inverseRms];
+  launch(0, { beside, last: [stride], outliers: outliers ? 1 : 0 });
   return y;
 }
 

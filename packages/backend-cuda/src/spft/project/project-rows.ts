@@ -6,7 +6,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { LowRank } from '../../device/product.js';
-import { multipliesTogether, timesTransposedTogether } from '../../forms/e4m3.js';
+import { hasOwnGradient, multipliesTogether, timesTransposedTogether } from '../../forms/e4m3.js';
 import { type Activations, formOf, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
 import type { Lane } from '../../recording/asides.js';
@@ -298,12 +298,11 @@ function addedToGradient(
   group: BranchGroup,
   type: Type,
 ): LowRank | null {
-  const [T, inputs] = shape as [number, number];
+  const T = shape[0]!;
   const weights = weightsOf(layers);
-  const all = weights.reduce((sum, { shape }) => sum + shape[0]!, 0);
   if (layers.some(({ keep }) => keep !== null)) return null;
   const adds = isOneProduct(backend, dys, weights, type)
-    ? backend.hasOwnProduct(T, inputs, all, true)
+    ? hasOwnGradient(backend, T, weights, true)
     : formOf(backend, weights[0]!).addsLowRank?.(backend, weights[0]!, T, true);
   return adds ? gradientAddedByProduct(backend, dh, group, type) : null;
 }

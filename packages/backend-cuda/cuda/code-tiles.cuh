@@ -1,0 +1,110 @@
+// What products of codes on Hopper have in common (multiply-codes.cu, code-gradients.cu): tiles of 128 x 256 numbers, made by clusters of two blocks that share the
+// second operand's, and the ring of stages through which operands come.
+//
+// What bounds such a product on Hopper is how fast the second cache gives tiles of its operands, so tiles of what is made are as large as registers allow, and two
+// blocks, a cluster, make two of them below one another and share the tile of the second operand: each copies half of it to both.
+//
+// A block stays on its multiprocessor for many tiles. One thread of its first warpgroup copies, as far ahead as there is room; two warpgroups multiply, 64 rows
+// each. Stages of 128 numbers of the inner dimension come through a ring, each with a barrier "full" (which counts bytes) and a barrier "empty" (the multiplying
+// warpgroups of both blocks have done with it, as both get what is copied next). Copies of the next tile go on while this one is written.
+#pragma once
+#include "spft.cuh"
+#include "ptx-codes.cuh"
+
+#define ROWS 128
+#define COLUMNS 256
+#define INNER 128  // bytes of a row of a stage, as many as a swizzle has
+#define STAGES 4
+#define BLOCKS 2  // of a cluster
+#define BOX 64    // rows that are copied at once
+#define STAGE_BYTES ((ROWS + COLUMNS) * INNER)
+#define COPY_REGISTERS 40
+#define MULTIPLY_REGISTERS 232
+// Tiles of clusters below one another before the next column of them: what is at work at one time is about square, so that the second cache holds what is read again.
+#ifndef TALL
+#define TALL 8
+#endif
+
+struct Ring {
+  u32 tiles, full, empty;
+  int stage = 0;
+  u32 parity = 0;
+
+  __device__ __forceinline__ Ring(u32 begin) : tiles(begin), full(begin + STAGES * STAGE_BYTES), empty(full + 8 * STAGES) {}
+  __device__ __forceinline__ u32 tile() const { return tiles + stage * STAGE_BYTES; }
+  __device__ __forceinline__ void advance() {
+    if (++stage == STAGES) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+struct Place {
+  int row, column;
+};
+
+// Where the tile of that number of this block's cluster lies.
+__device__ __forceinline__ Place place_of(int number, int tall, int wide, int block) {
+  const int group = number / (TALL * wide), first = group * TALL, rows = min(TALL, tall - first), within = number - group * TALL * wide;
+  return {((first + within % rows) * BLOCKS + block) * ROWS, within / rows * COLUMNS};
+}
+
+// As packed-attention.cuh's: start, distance of boxes (counts where rows are the inner dimension), distance of eight rows, 128-byte swizzle.
+__device__ __forceinline__ u64 descriptor(u32 tile) {
+  return (u64)((tile & 0x3ffff) >> 4) | (u64)(BOX * INNER / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
+}
+
+__device__ __forceinline__ void keep(float (&acc)[COLUMNS / 8][4]) {
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 8; i++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) ptx_keep(acc[i][e]);
+  }
+}
+
+// Of four threads, which have a word each of four groups of four: each gets a group whole, or the other way round. Neighbours are NEXT lanes apart; `thread` says
+// which of them this one is.
+template <int NEXT> __device__ __forceinline__ void exchange(u32 (&x)[4], int thread) {
+  const bool odd = thread & 1, upper = thread & 2;
+  const u32 a = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], NEXT), b = __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], NEXT);
+  (odd ? x[0] : x[1]) = a;
+  (odd ? x[2] : x[3]) = b;
+  const u32 c = __shfl_xor_sync(0xffffffffu, upper ? x[0] : x[2], 2 * NEXT), d = __shfl_xor_sync(0xffffffffu, upper ? x[1] : x[3], 2 * NEXT);
+  (upper ? x[0] : x[2]) = c;
+  (upper ? x[1] : x[3]) = d;
+}
+
+// By one thread, before the blocks of a cluster meet.
+__device__ __forceinline__ void make_barriers(const Ring& ring) {
+  for (int i = 0; i < STAGES; i++) {
+    ptx_barrier_init(ring.full + 8 * i, 1);
+    ptx_barrier_init(ring.empty + 8 * i, 2 * BLOCKS);
+  }
+  ptx_fence_barriers();
+}
+
+// Says that a multiplying warpgroup has done with a stage: a thread each tells the blocks.
+__device__ __forceinline__ void give(const Ring& ring, int stage, int thread) {
+  if ((thread & 127) < BLOCKS) ptx_barrier_arrive_in(ring.empty + 8 * stage, thread & 127);
+}
+
+// Half of the second operand's tile, from row `row` on, to both blocks. `at` is where it begins in a row, in bytes; of two-byte numbers that lie along these rows, where
+// it LIES so, twice the row.
+template <bool LIES> __device__ __forceinline__ void copy_shared(const TensorMap* map, u32 tile, u32 full, int row, int at, int block) {
+#pragma unroll
+  for (int first = 0; first < COLUMNS; first += BLOCKS * BOX) {
+    const int mine = first + block * BOX;
+    // Of what lies along them a box has 64 numbers of each of 64 rows.
+    const int column = LIES ? 2 * (row + mine) : at, down = LIES ? at / 2 : row + mine;
+    ptx_copy_box_to_all(tile + (ROWS + mine) * INNER, map, column, down, full, (1 << BLOCKS) - 1);
+  }
+}
+
+// Waits until there is room, and says what comes. @returns the stage's barrier "full".
+__device__ __forceinline__ u32 begin_stage(const Ring& ring) {
+  ptx_barrier_wait(ring.empty + 8 * ring.stage, ring.parity ^ 1);
+  const u32 full = ring.full + 8 * ring.stage;
+  ptx_barrier_expect(full, STAGE_BYTES);
+  return full;
+}

@@ -1,0 +1,139 @@
+/**
+ * @file Gradients dx = Σ dyᵢ·Wᵢ of codes (E4M3) by a kernel of ours on Hopper (cuda/code-gradients.cu), which takes the Wᵢ as they lie, so that nothing is transposed for
+ * them, and several as one product, and adds the gradient by way of low-rank branches. Those of few tiles, and of other GPUs, are left to cuBLASLt, which wants
+ * the transposed codes.
+ */
+import { declareVariants } from '../shared/variants.js';
+import type { Device } from './device.js';
+import type { Launcher } from './launch.js';
+import type { Modules } from './modules.js';
+import { describe, type LowRank } from './product.js';
+import { TensorMaps } from './tensor-map.js';
+
+/** dx [rows, inputs] = alpha · scale of the row · Σ dyᵢ·Wᵢ (+ beta·c), by device addresses. */
+export interface CodeGradient {
+  readonly rows: number;
+  readonly inputs: number;
+  /** All dyᵢ side by side, [rows, Σkᵢ] codes, `stride` from row to row. */
+  readonly dy: { readonly codes: number; readonly stride: number };
+  /** Of dy: one float or, with `scaledByRow`, one for each row. */
+  readonly scales: number;
+  readonly scaledByRow: boolean;
+  /** Wᵢ [kᵢ, inputs] codes, `stride` from row to row. */
+  readonly matrices: readonly { readonly codes: number; readonly k: number; readonly stride: number }[];
+  readonly alpha: number;
+  /** bf16, as c: elements from row to row, by default `inputs`. */
+  readonly d: number;
+  readonly ldd?: number;
+  readonly beta?: 0 | 1;
+  /** Default d. */
+  readonly c?: number;
+  /** Whose w lies. */
+  readonly lowRank?: LowRank;
+  /** How many multiprocessors it is made for; all by default. */
+  readonly multiprocessors?: number;
+}
+
+/** Of the kernel: numbers of dx that a cluster of two blocks makes at one time, rows and columns of which operands are copied at once, stages of the ring, matrices. */
+const CLUSTER = { rows: 256, inputs: 256 } as const;
+const [BOX, INNER, STAGES, MOST_MATRICES] = [64, 128, 4, 3];
+const SHARED_BYTES = 1024 + STAGES * ((CLUSTER.inputs / 2 + CLUSTER.rows) * INNER + 16);
+
+/** What a product has at least, of those that are made here. As much is gained by transposing nothing, it may leave some multiprocessors without work at the end. */
+const [LEAST_ROWS, LEAST_INNER, LEAST_FILLED] = [512, 512, 0.8];
+
+export class CodeGradients {
+  readonly #device: Device;
+  readonly #launcher: Launcher;
+  readonly #modules: Modules;
+  readonly #maps: TensorMaps | null;
+  /** Products made so far. */
+  calls = 0;
+
+  constructor(device: Device, launcher: Launcher, modules: Modules) {
+    this.#device = device;
+    this.#launcher = launcher;
+    this.#modules = modules;
+    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, MOST_MATRICES + 3) : null;
+  }
+
+  /** Whether gradients [rows, inputs] of matrices of so many rows in all are made here, where places and sides allow it. */
+  takes(rows: number, inputs: number, inner: number): boolean {
+    if (this.#maps === null || rows < LEAST_ROWS || !this.pays(inner)) return false;
+    const [clusters, atOnce] = [clustersOf(rows, inputs), Math.floor(this.#device.info.multiprocessors / 2)];
+    return clusters >= LEAST_FILLED * atOnce * Math.ceil(clusters / atOnce);
+  }
+
+  /** Whether there is so much to sum that it is faster. */
+  pays(inner: number): boolean {
+    return inner >= LEAST_INNER;
+  }
+
+  /** @returns whether it was made: not where it is not of a kind or size that is made here. @throws CudaError. */
+  multiply(of: CodeGradient): boolean {
+    const maps = this.#maps;
+    const { rows, inputs, dy, matrices, d, c = d, ldd = inputs, beta = 0, lowRank } = of;
+    const inner = matrices.reduce((sum, { k }) => sum + k, 0);
+    if (maps === null || !fits(of) || !this.takes(rows, inputs, inner)) return false;
+    const ofMatrices = matrices.map(({ codes, k, stride }, n) => maps.write(n, codes, k, inputs, stride, BOX));
+    while (ofMatrices.length < MOST_MATRICES) ofMatrices.push(ofMatrices[0]!);
+    const ofDy = maps.write(MOST_MATRICES, dy.codes, rows, inner, dy.stride, BOX);
+    const ofBranch = lowRank ? branchMaps(maps, of, lowRank) : [ofDy, ofDy];
+    const ks = Array.from({ length: MOST_MATRICES }, (_, n) => matrices[n]?.k ?? 0);
+    const kernel = this.#modules.kernel('code-gradients', 'code_gradients', 'ttttttpppiiiiiiiiiff', variantOf(of));
+    const places = [of.scales, beta === 0 ? 0 : c, d];
+    const sizes = [rows, inputs, ...ks, ldd, ldd, of.scaledByRow ? 1 : 0, lowRank?.rank ?? 0];
+    const args = [...ofMatrices, ofDy, ...ofBranch, ...places, ...sizes, of.alpha, lowRank?.scaling ?? 1];
+    const product = { m: rows, n: inputs, k: inner, type: 'e4m3', outputType: 'bf16', a: 0, b: 0, d: 0 } as const;
+    const name = this.#device.profiler ? `product ${describe(product)}` : kernel.name;
+    const atMost = Math.floor((of.multiprocessors ?? this.#device.info.multiprocessors) / 2);
+    const blocks = 2 * Math.min(clustersOf(rows, inputs), atMost);
+    this.#launcher.launch(kernel, [blocks], [384], args, SHARED_BYTES, false, name);
+    this.calls++;
+    return true;
+  }
+}
+
+const clustersOf = (rows: number, inputs: number) =>
+  Math.ceil(rows / CLUSTER.rows) * Math.ceil(inputs / CLUSTER.inputs);
+
+/** Whether the kernel can make it, whatever its size. */
+function fits({ inputs, dy, matrices, d, c = d, ldd = inputs, beta = 0, lowRank }: CodeGradient): boolean {
+  if (matrices.length > MOST_MATRICES || (lowRank && (!lowRank.wLies || lowRank.scaling === 0))) return false;
+  const ofBranch = lowRank ? [lowRank.x, 2 * lowRank.ldx, lowRank.w, 2 * lowRank.rank] : [];
+  const ofMatrices = matrices.flatMap(({ codes, k, stride }) => [codes, k, stride]);
+  return [inputs, dy.codes, dy.stride, ...ofMatrices, d, beta === 0 ? 0 : c, 2 * ldd, ...ofBranch].every(
+    (number) => number % 16 === 0,
+  );
+}
+
+/** What a branch's x and w are copied by. */
+function branchMaps(
+  maps: TensorMaps,
+  { rows, inputs }: CodeGradient,
+  { rank, x, ldx, w }: LowRank,
+): [x: number, w: number] {
+  const first = MOST_MATRICES + 1;
+  return [
+    maps.write(first, x, rows, 2 * rank, 2 * ldx, BOX),
+    maps.write(first + 1, w, rank, 2 * inputs, 2 * inputs, BOX),
+  ];
+}
+
+/** Definitions of the kernel's variants: whether there is c, whether there is a branch, sixteens of each 64 numbers of its rank that are not zeros. */
+const VARIANTS = [0, 1].map((ADDS) => ({
+  plain: { ADDS, BRANCH: 0, STEPS: 4 },
+  narrow: { ADDS, BRANCH: 1, STEPS: 2 },
+  wide: { ADDS, BRANCH: 1, STEPS: 4 },
+}));
+
+function variantOf({ beta = 0, lowRank }: CodeGradient) {
+  const { plain, narrow, wide } = VARIANTS[beta]!;
+  return !lowRank ? plain : lowRank.rank <= 32 ? narrow : wide;
+}
+
+declareVariants(
+  'code-gradients',
+  VARIANTS.flatMap((of) => Object.values(of)),
+  'sm_90a',
+);
