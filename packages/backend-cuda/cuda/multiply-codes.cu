@@ -2,7 +2,8 @@
 // w are those of a low-rank branch: without one where BRANCH is 0, w is [n, rank] where it is 1, as an adapter's B, and [rank, n] where it is 2, as its A. STEPS of
 // 16 are made of each 64 numbers of the rank.
 //
-// Tiles, clusters and stages are code-tiles.cuh's. ADDS says whether there is c, which is loaded ahead.
+// Tiles, clusters and stages are code-tiles.cuh's. ADDS says whether there is c, which is loaded ahead; TURNS whether queries or keys are turned by their positions
+// before they are written, by tables [m, 64] of cosines and sines.
 #include "code-tiles.cuh"
 
 #define OUT_COLUMNS 64  // of a tile of d for which what is added is loaded at once
@@ -15,6 +16,11 @@
 #ifndef STEPS
 #define STEPS 4
 #endif
+// Whether d is turned by rotary position embedding, in heads of 128 numbers: a tile of d has two of them, and a thread each number and the one across from it.
+#ifndef TURNS
+#define TURNS 0
+#endif
+#define HALF_HEAD 64
 
 template <bool LIES> __device__ __forceinline__ void copy_stage(const TensorMap* a, const TensorMap* b, Ring& ring, const Place& place, int at, int block) {
   const u32 full = begin_stage(ring), tile = ring.tile();
@@ -42,9 +48,30 @@ struct Added {
 };
 #endif
 
+#if TURNS
+// Cosines and sines of a thread's angles in one of its rows.
+struct Angles {
+  float cosines[HALF_HEAD / 8][2], sines[HALF_HEAD / 8][2];
+
+  __device__ __forceinline__ void load(const float* of_cosines, const float* of_sines, int row, int rows, int lane) {
+    const i64 begin = (i64)min(row, rows - 1) * HALF_HEAD + 2 * (lane & 3);
+#pragma unroll
+    for (int i = 0; i < HALF_HEAD / 8; i++) {
+      const Words2 c = *(const Words2*)(of_cosines + begin + 8 * i), s = *(const Words2*)(of_sines + begin + 8 * i);
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        cosines[i][e] = __uint_as_float(c.word[e]);
+        sines[i][e] = __uint_as_float(s.word[e]);
+      }
+    }
+  }
+};
+#endif
+
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(384, 1)
 multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w,
-               const float* scales, const bf16* c, bf16* d, int m, int n, int k, int ldc, int ldd, int by_row, int rank, float alpha, float beta) {
+               const float* scales, const bf16* c, bf16* d, int m, int n, int k, int ldc, int ldd, int by_row, int rank, float alpha, float beta,
+               const float* cosines, const float* sines) {
   SPFT_DYNAMIC_SHARED(u8, shared);
   Ring ring((ptx_shared_address(shared) + 1023) & ~1023u);
   const int tall = (m + ROWS * BLOCKS - 1) / (ROWS * BLOCKS), wide = (n + COLUMNS - 1) / COLUMNS;
@@ -101,6 +128,10 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
       added[0].load(c, ldc, row, column, m, n);
       added[1].load(c, ldc, row, column + OUT_COLUMNS, m, n);
 #endif
+#if TURNS
+      Angles angles;
+      angles.load(cosines, sines, row, m, lane);
+#endif
       ptx_wgmma_wait<0>();
       keep(acc);
       give(ring, before, thread);
@@ -133,10 +164,19 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
       }
 #endif
 
+#if TURNS
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        // The registers are not there for both rows' at a time.
+        if (half == 1) angles.load(cosines, sines, row + 8, m, lane);
+#pragma unroll
+        for (int piece = 0; piece < COLUMNS / OUT_COLUMNS; piece++) {
+#else
 #pragma unroll
       for (int piece = 0; piece < COLUMNS / OUT_COLUMNS; piece++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
+#endif
 #pragma unroll
           for (int group = 0; group < OUT_COLUMNS / 32; group++) {
             u32 x[4];
@@ -146,6 +186,11 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
 #if ADDS
               const u32 c = added[piece % 2].x[group * 4 + i][half];
               x[i] = pack_bf16(fmaf(sums[0], scale[half], low_float(c)), fmaf(sums[1], scale[half], high_float(c)));
+#elif TURNS
+              // Halves of a head are pieces next to one another.
+              const float* across = acc[(piece ^ 1) * (OUT_COLUMNS / 8) + group * 4 + i] + 2 * half;
+              const float *c = angles.cosines[group * 4 + i], *s = angles.sines[group * 4 + i], sign = piece & 1 ? 1.0f : -1.0f;
+              x[i] = pack_bf16(scale[half] * fmaf(sums[0], c[0], sign * across[0] * s[0]), scale[half] * fmaf(sums[1], c[1], sign * across[1] * s[1]));
 #else
               x[i] = pack_bf16(sums[0] * scale[half], sums[1] * scale[half]);
 #endif

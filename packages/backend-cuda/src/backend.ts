@@ -101,7 +101,8 @@ export class CudaBackend extends TensorBackend {
 
   multiply(product: Product): void {
     if (this.#codeProducts.multiply(product)) return;
-    if (product.lowRank) throw new TypeError('internal: a low-rank branch cannot be added to this product');
+    if (product.lowRank || product.turn)
+      throw new TypeError('internal: a low-rank branch cannot be added to this product, or it cannot be turned');
     this.#gemm.multiply(product);
   }
 

@@ -45,16 +45,25 @@ export class CodeProducts {
   multiply(product: Product): boolean {
     const maps = this.#maps;
     if (maps === null || !fits(product)) return false;
-    const { m, n, k, a, b, d, c = d, alpha = 1, beta = 0, scaleA, scaledByRow = false, lowRank } = product;
+    const { m, n, k, a, b, d, c = d, alpha = 1, beta = 0, scaleA, scaledByRow = false, lowRank, turn } = product;
     if (!this.takes(m, n, k, lowRank !== undefined)) return false;
     const { lda = k, ldb = k, ldd = n, ldc = ldd } = product;
     const first = [maps.write(0, a, m, k, lda, BOX), maps.write(1, b, n, k, ldb, BOX)];
     const ofBranch = lowRank ? branchMaps(maps, product, lowRank) : first;
-    const kernel = this.#modules.kernel('multiply-codes', 'multiply_codes', 'ttttpppiiiiiiiff', variantOf(product));
+    const kernel = this.#modules.kernel('multiply-codes', 'multiply_codes', 'ttttpppiiiiiiiffpp', variantOf(product));
     const atMost = Math.floor((product.multiprocessors ?? this.#device.info.multiprocessors) / 2);
     const places = [scaleA!, beta === 0 ? 0 : c, d];
     const sizes = [m, n, k, ldc, ldd, scaledByRow ? 1 : 0, lowRank?.rank ?? 0];
-    const args = [...first, ...ofBranch, ...places, ...sizes, alpha, lowRank?.scaling ?? 1];
+    const args = [
+      ...first,
+      ...ofBranch,
+      ...places,
+      ...sizes,
+      alpha,
+      lowRank?.scaling ?? 1,
+      turn?.cos ?? 0,
+      turn?.sin ?? 0,
+    ];
     const name = this.#device.profiler ? `product ${describe(product)}` : kernel.name;
     const blocks = 2 * Math.min(clustersOf(m, n), atMost);
     this.#launcher.launch(kernel, [blocks], [384], args, SHARED_BYTES, false, name);
@@ -80,6 +89,12 @@ const isMultiple = (of: number) => (number: number) => number % of === 0;
 /** Whether the kernel can make it, whatever its size. */
 function fits(product: Product): boolean {
   const { n, k, type, outputType, batch = 1, transposeA, transposeB, beta = 0, a, b, c, d, scaleA } = product;
+  const { lowRank, turn } = product;
+  if (
+    turn &&
+    (!lowRank || lowRank.wLies || beta !== 0 || n % 128 !== 0 || [turn.cos, turn.sin].some((at) => at % 8 !== 0))
+  )
+    return false;
   if (type !== 'e4m3' || outputType !== 'bf16' || !transposeB || transposeA || scaleA === undefined) return false;
   const { lda = k, ldb = k, ldd = n, ldc = ldd } = product;
   if (batch !== 1 || (beta !== 0 && beta !== 1)) return false;
@@ -92,22 +107,29 @@ function branchMaps(maps: TensorMaps, { m, n }: Product, { rank, x, ldx, w, wLie
   return [maps.write(2, x, m, 2 * rank, 2 * ldx, BOX), maps.write(3, w, ...ofW, BOX)];
 }
 
-/** Definitions of the kernel's variants: whether there is c; whether there is a branch, and how its w lies; sixteens of each 64 numbers of its rank that are not zeros. */
-const variant = (ADDS: number, BRANCH: number, STEPS: number) => ({ ADDS, BRANCH, STEPS }) as const;
+/**
+ * Definitions of the kernel's variants: whether there is c; whether there is a branch, and how its w lies; sixteens of each 64 numbers of its rank that are not zeros;
+ * whether it is turned.
+ */
+const variant = (ADDS: number, BRANCH: number, STEPS: number, TURNS = 0) => ({ ADDS, BRANCH, STEPS, TURNS }) as const;
 const VARIANTS = [0, 1].map((adds) => ({
   plain: variant(adds, 0, 4),
   branch: [1, 2].map((lies) => ({ narrow: variant(adds, lies, 2), wide: variant(adds, lies, 4) })),
 }));
+const TURNED = { narrow: variant(0, 1, 2, 1), wide: variant(0, 1, 4, 1) };
 
-function variantOf({ beta = 0, lowRank }: Product) {
+function variantOf({ beta = 0, lowRank, turn }: Product) {
   const { plain, branch } = VARIANTS[beta === 0 ? 0 : 1]!;
   if (!lowRank) return plain;
-  const { narrow, wide } = branch[lowRank.wLies ? 1 : 0]!;
+  const { narrow, wide } = turn ? TURNED : branch[lowRank.wLies ? 1 : 0]!;
   return lowRank.rank <= 32 ? narrow : wide;
 }
 
 declareVariants(
   'multiply-codes',
-  VARIANTS.flatMap(({ plain, branch }) => [plain, ...branch.flatMap(({ narrow, wide }) => [narrow, wide])]),
+  [
+    ...VARIANTS.flatMap(({ plain, branch }) => [plain, ...branch.flatMap(({ narrow, wide }) => [narrow, wide])]),
+    ...Object.values(TURNED),
+  ],
   'sm_90a',
 );

@@ -19,6 +19,13 @@ export interface LowRank {
   readonly wLies: boolean;
 }
 
+/** Rotary position embedding of what a product with a branch gives, in heads of 128 numbers. */
+export interface Turn {
+  /** Addresses of float tables [m, 64], multiples of 8. */
+  readonly cos: number;
+  readonly sin: number;
+}
+
 /** d = alpha·op(a)·op(b) + beta·c, row-major; the matrices of a batch lie `stride` elements apart. */
 export interface Product {
   readonly m: number;
@@ -54,6 +61,8 @@ export interface Product {
   readonly strideD?: number;
   /** Added to it, where `CudaBackend.hasOwnProduct` says that this can be. */
   readonly lowRank?: LowRank;
+  /** Done to it and its branch, which lies as [n, rank] and is added to nothing else. */
+  readonly turn?: Turn;
   /** How many multiprocessors it is made for; all by default. What is made beside others leaves them room, as cuBLASLt's kernels take those they get whole. */
   readonly multiprocessors?: number;
 }
@@ -93,6 +102,7 @@ export const productOf = (
   strideB: undefined,
   strideD: undefined,
   lowRank: undefined,
+  turn: undefined,
   multiprocessors: undefined,
 });
 

@@ -163,14 +163,14 @@ function multiplyCodes(
   b: number,
   n: number,
   alpha: number,
-  { d, type: outputType, ldd, beta, c, lowRank }: Sum,
+  { d, type: outputType, ldd, beta, c, lowRank, turn }: Sum,
   k = a.columns,
   ldb = k,
 ): void {
   const { rows: m, stride: lda, codes, scales: scaleA, byRow: scaledByRow } = a;
   backend.multiply({
     ...{ m, n, k, transposeB: true, type: 'e4m3', outputType, alpha, beta, a: codes, b, c, d },
-    ...{ lda, ldb, ldd, scaleA, scaledByRow, lowRank },
+    ...{ lda, ldb, ldd, scaleA, scaledByRow, lowRank, turn },
   });
 }
 

@@ -5,7 +5,7 @@
  */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../backend.js';
-import type { LowRank, MatrixType } from '../device/product.js';
+import type { LowRank, MatrixType, Turn } from '../device/product.js';
 import { BYTES, type Physical } from '../storage.js';
 
 /** Rows of activations or of their gradients as a form's products take them. */
@@ -31,6 +31,7 @@ export interface Sum {
   /** Added to it, where the form's `addsLowRank` says that this can be. */
   readonly lowRank?: LowRank;
   /** See `Product`. */
+  readonly turn?: Turn;
   readonly multiprocessors?: number;
 }
 

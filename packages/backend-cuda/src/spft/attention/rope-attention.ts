@@ -6,10 +6,11 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { pendingOfBoth } from '../project/pending-branches.js';
+import { turnedProducts } from '../project/pending-products.js';
 import { attend, attendGrad } from './packed-attention.js';
 import { ropeOfBoth } from './rope.js';
 
-/** q and k turned, owned by the caller; in the pass that adds their branches where these are still to be added. */
+/** q and k turned, owned by the caller; by their products, or in the pass that adds their branches, where these are still to be made or added. */
 function turnedBoth(
   backend: CudaBackend,
   q: TensorInfo,
@@ -20,8 +21,9 @@ function turnedBoth(
 ) {
   const pending = pendingOfBoth(backend, q, k);
   const inFloat = backend.physical(cos) === 'f32' && backend.physical(sin) === 'f32';
-  const turning = pending && inFloat && { cos: backend.address(cos), sin: backend.address(sin), headDim };
-  return (turning && pending.turned(turning)) || ropeOfBoth(backend, [q, k], cos, sin, headDim, false);
+  const turning = inFloat && { cos: backend.address(cos), sin: backend.address(sin), headDim };
+  const made = turning && (turnedProducts(backend, [q, k], turning) ?? pending?.turned(turning));
+  return made || ropeOfBoth(backend, [q, k], cos, sin, headDim, false);
 }
 
 const ropeAttention: CudaKernel<'SpftRopeAttention'> = ({ backend, inputs, attributes }) => {

@@ -40,6 +40,7 @@ import {
   rowsOf,
 } from './layers.js';
 import { PendingBranches } from './pending-branches.js';
+import { leavesProduct, productToTurn } from './pending-products.js';
 
 type Type = 'bf16' | 'f32';
 
@@ -122,8 +123,14 @@ const projectRows: CudaKernel<'SpftProjectRows'> = ({
       const below = onTop.map((below, n) => (masked[n] ? below : D[n]! < T ? { ...below, from: D[n]! } : null));
       writeBranches(backend, ys, h, without(group, added), type, below);
     }
+    const turns = turnedNext && layers.slice(0, 2).every((layer, n) => added[n] && leavesProduct(backend, x.x, layer));
     const waits = layers.map((layer, n) => {
       if (masked[n]) return () => {};
+      if (turns && n < 2) {
+        backend.release(ys[n]!);
+        ys[n] = productToTurn(backend, x.x, layer, h!, added[n]!);
+        return () => {};
+      }
       const slice = rowsOf(backend, ys[n]!, 0, D[n]!);
       // Without `left` the others' products are made by now.
       const { lane, multiprocessors } = left ? placeOfDenseRows(backend, layer.weight, D[n]!, T) : IN_TURN;
