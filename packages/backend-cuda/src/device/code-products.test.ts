@@ -18,7 +18,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { cuda, describeCuda } from '../../test/cuda.js';
-import { distance, matrix, numbers, randomCodes, twice } from '../../test/e4m3.js';
+import { distance, matrix, numbers, randomCodes, selection, twice } from '../../test/e4m3.js';
 import { CodeGradients } from './code-gradients.js';
 import { CodeProducts } from './code-products.js';
 import type { LowRank } from './product.js';
@@ -168,16 +168,17 @@ function withoutOwn(): void {
 
 describeCuda('large products of codes', () => {
   // As a GPU of four multiprocessors, which few tiles keep at work, and of which each has several; no product so small that branches are made beside it.
-  const own = { multiprocessors: 0, besideBelow: 0 };
+  const own = { multiprocessors: 0, besideBelow: 0, masksBelow: 0 };
   beforeEach(() => {
     const info = cuda().device.info as { multiprocessors: number };
-    Object.assign(own, { multiprocessors: info.multiprocessors, besideBelow: cuda().besideBelow });
+    const { besideBelow, masksBelow } = cuda();
+    Object.assign(own, { multiprocessors: info.multiprocessors, besideBelow, masksBelow });
     info.multiprocessors = 4;
     cuda().besideBelow = 0;
   });
   afterEach(() => {
     (cuda().device.info as { multiprocessors: number }).multiprocessors = own.multiprocessors;
-    cuda().besideBelow = own.besideBelow;
+    Object.assign(cuda(), { besideBelow: own.besideBelow, masksBelow: own.masksBelow });
     vi.restoreAllMocks();
   });
 
@@ -279,10 +280,23 @@ describeCuda('large products of codes', () => {
     expect(() => both({ m: 16, n: 16, k: 16, branch })).toThrow('cannot be added');
   });
 
-  it.for(['rows', 'columns'])('add branches in project %s as kernels of their own do', (op) => {
-    const [T, width] = [512, 256];
+  it.for([
+    ['rows', false],
+    ['columns', false],
+    ['rows', true],
+    ['columns', true],
+  ] as const)('add branches in project %s as kernels of their own do, gathering kept channels: %s', ([op, sparse]) => {
+    // Half of the rows are sparse, and both halves are so many that a kernel of ours makes them.
+    const D = sparse && !isHopper() ? 64 : 512;
+    const [T, width, kept] = [sparse ? 2 * D : D, 256, 128];
     ownOrPlain();
+    cuda().masksBelow = sparse ? 0 : own.masksBelow;
+    vi.spyOn(CodeGradients.prototype, 'pays').mockReturnValue(true);
     const counts = op === 'rows' ? 3 : 1;
+    const keeps = Array.from({ length: counts }, (_, n) => {
+      const indices = Array.from({ length: kept }, (_, k) => 2 * k + (n % 2));
+      return sparse ? selection(indices, width) : null;
+    });
     const frozen = Array.from({ length: counts }, () => {
       const plain = matrix(width, width, numbers(width * width, 0.05));
       const weight = storeAs(plain, 'fp8');
@@ -298,11 +312,11 @@ describeCuda('large products of codes', () => {
     const outputs = (x: tf.Tensor, adapters: tf.Tensor[]) => {
       const layers = frozen.map((weight, n): FrozenLayer => {
         const [a, b] = [adapters[2 * n], adapters[2 * n + 1]] as tf.Tensor2D[];
-        return { weight, bias: null, keep: null, lora: { a: a!, b: b!, scaling: 2 } };
+        return { weight, bias: null, keep: keeps[n]!, lora: { a: a!, b: b!, scaling: 2 } };
       });
       return op === 'rows'
-        ? projectRows(x as tf.Tensor2D, layers, T)
-        : [projectColumns(x as tf.Tensor2D, residual, layers[0]!, T)];
+        ? projectRows(x as tf.Tensor2D, layers, D)
+        : [projectColumns(x as tf.Tensor2D, residual, layers[0]!, D)];
     };
     const loss = (x: tf.Tensor, ...adapters: tf.Tensor[]) =>
       tf.addN(outputs(x, adapters).map((y, n) => y.cast('float32').mul(dys[n]!).sum())) as tf.Scalar;
@@ -310,11 +324,10 @@ describeCuda('large products of codes', () => {
     const within = run();
     withoutOwn();
     const apart = run();
-    expect(cuda().hasOwnProduct).toHaveBeenCalled();
     expect(cuda().takesGradient).toHaveBeenCalled();
     expect(within).not.toEqual(apart);
     for (const [n, values] of within.entries()) expect(distance(values, apart[n]!)).toBeLessThan(5e-3);
-    tf.dispose([x, residual, ...dys, ...frozen, ...adapters]);
+    tf.dispose([x, residual, ...dys, ...frozen, ...adapters, ...keeps.flatMap((keep) => keep?.indices ?? [])]);
   });
 
   it('make the gradients of gate and up at once', () => {

@@ -45,6 +45,12 @@ export function gradientAddedByProduct(
   return (x | w) & 15 ? null : { rank: group.rank, scaling: 1, x, ldx: group.rank, w, wLies: true };
 }
 
+/** What it adds to the rows from `from` on. */
+export const rowsFrom = (lowRank: LowRank, from: number): LowRank => ({
+  ...lowRank,
+  x: lowRank.x + from * lowRank.ldx * BYTES.bf16,
+});
+
 /** A group without the branches of some layers. */
 export const without = (group: BranchGroup, some: readonly unknown[]): BranchGroup => ({
   ...group,

@@ -1,6 +1,7 @@
 /** @file Products of the kept channels of several layers with one input, for rows that are sparse: one for all of them, each way. */
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { CudaBackend } from '../../backend.js';
+import type { LowRank } from '../../device/product.js';
 import { runsOnCodes } from '../../forms/e4m3.js';
 import { type Activations, formOf, keptRows, timesTransposed, timesWeight, withActivations } from '../../forms/form.js';
 import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quantised-parts.js';
@@ -41,7 +42,7 @@ export function keptForward(
   return gathered;
 }
 
-/** dx [rows, in] = or += Σ dyᵢ·Wᵢ of the kept channels. @param gathered the kept rows of all weights, one below the other. */
+/** dx [rows, in] = or += Σ dyᵢ·Wᵢ of the kept channels. @param gathered the kept rows of all weights, one below the other. @param lowRank to be added, where products with these can. */
 export function keptBackward(
   backend: CudaBackend,
   parts: readonly { readonly dy: TensorInfo; readonly indices: TensorInfo }[],
@@ -49,10 +50,11 @@ export function keptBackward(
   dx: TensorInfo,
   beta: 0 | 1,
   type: Type,
+  lowRank?: LowRank,
 ): void {
   const rows = dx.shape[0]!;
   if (rows === 0) return;
-  const sum = { d: backend.address(dx), type, beta };
+  const sum = { d: backend.address(dx), type, beta, lowRank };
   const places = parts.map(({ dy, indices }) => columnsOf(backend, dy, indices));
   if (runsOnCodes(backend, gathered) && fitSideBySide(backend, type, places)) {
     const codes = quantiseSideBySide(backend, rows, type, places);

@@ -203,7 +203,7 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     for (const made of [dxSparse, values]) backend.release(made);
   }
   wait();
-  const adds = !beside && D === T && !masked && formOf(backend, weight).addsLowRank?.(backend, weight, T, true);
+  const adds = !beside && !masked && !begun && formOf(backend, weight).addsLowRank?.(backend, weight, D, true);
   const added = ofBranch && adds ? gradientAddedByProduct(backend, ofBranch.dh, group, type) : null;
   const branchFirst = ofBranch !== null && !beside && !added && !begun;
   if (branchFirst) writeBranchGradient(backend, dx, ofBranch.dh, group, masked ? 0 : D, type);
@@ -211,7 +211,12 @@ const projectColumnsGrad: CudaKernel<'SpftProjectColumnsGrad'> = ({
     const sum = { d: backend.address(dx), type, beta: branchFirst ? 1 : 0, lowRank: added ?? undefined } as const;
     timesTransposed(backend, ofDy, weight, sum, 0, D);
   }
-  if (ofBranch && !branchFirst && !added) writeBranchGradient(backend, dx, ofBranch.dh, group, 0, type);
+  if (ofBranch && !branchFirst && (!added || D < T)) {
+    // To the rows whose product has not added it.
+    const slices = [dx, ofBranch.dh].map((t) => rowsOf(backend, t, added ? D : 0, T)) as [TensorInfo, TensorInfo];
+    writeBranchGradient(backend, ...slices, group, 0, type);
+    for (const slice of slices) backend.release(slice);
+  }
   if (ofBranch) backend.release(ofBranch.dh);
   ofDy.release();
   backend.release(x);

@@ -12,7 +12,7 @@ import { columnsOf, fitSideBySide, quantiseSideBySide } from '../../forms/quanti
 import type { Lane } from '../../recording/asides.js';
 import type { CudaKernel, CudaKernels } from '../contract.js';
 import { maskColumns, maskInPlace } from '../select/mask-columns.js';
-import { addedByProduct, gradientAddedByProduct, without } from './added-branches.js';
+import { addedByProduct, gradientAddedByProduct, rowsFrom, without } from './added-branches.js';
 import type { OutputPart } from './branch-outputs.js';
 import {
   type Below,
@@ -255,7 +255,15 @@ function backward(
   });
 }
 
-/** dx [T, in] = or += what every layer's frozen product gives. @param gathered the kept rows of those that gather them. */
+/** Numbers of those layers of which all rows meet the whole matrix in the backward, and of the others, which gather their kept rows. */
+function splitLayers(backend: CudaBackend, layers: readonly Layer[], T: number, denseRows: number) {
+  const masked = layers.map((layer) => masks(backend, layer, T, denseRows));
+  const gathers = layers.map(({ keep }, n) => keep !== null && denseRows < T && !masked[n]);
+  const places = layers.map((_, n) => n);
+  return { masked, whole: places.filter((n) => !gathers[n]), split: places.filter((n) => gathers[n]) };
+}
+
+/** dx [T, in] = or += what every layer's frozen product gives. @param gathered the kept rows of those that gather them. @param lowRank to be added to all rows. */
 function writeInputGradient(
   backend: CudaBackend,
   layers: readonly Layer[],
@@ -268,10 +276,7 @@ function writeInputGradient(
   lowRank?: LowRank,
 ): void {
   const T = dx.shape[0]!;
-  const masked = layers.map((layer) => masks(backend, layer, T, denseRows));
-  const gathers = layers.map(({ keep }, n) => keep !== null && denseRows < T && !masked[n]);
-  const places = layers.map((_, n) => n);
-  const [whole, split] = [places.filter((n) => !gathers[n]), places.filter((n) => gathers[n])];
+  const { masked, whole, split } = splitLayers(backend, layers, T, denseRows);
   const weightsOf = (of: readonly number[]) => of.map((n) => layers[n]!.weight);
   if (whole.length > 0) {
     const made = whole.map((n) =>
@@ -282,37 +287,48 @@ function writeInputGradient(
   }
   if (split.length === 0) return;
   const onTop = whole.length > 0 ? 1 : beta;
+  const added = whole.length > 0 ? undefined : lowRank;
   const rowsOfAll = (from: number, to: number) => split.map((n) => rowsOf(backend, dys[n]!, from, to));
   const [above, below] = [rowsOf(backend, dx, 0, denseRows), rowsOf(backend, dx, denseRows, T)];
   const [first, last] = [rowsOfAll(0, denseRows), rowsOfAll(denseRows, T)];
   const { lane, multiprocessors } = placeOfDenseRows(backend, layers[split[0]!]!.weight, denseRows, T);
   const wait = backend.besideRows(lane, () => {
-    backward(backend, first, weightsOf(split), above, onTop, type, undefined, multiprocessors);
+    backward(backend, first, weightsOf(split), above, onTop, type, added, multiprocessors);
   });
   const parts = split.map((n, place) => ({ dy: last[place]!, indices: layers[n]!.keep!.indices }));
-  keptBackward(backend, parts, gathered!, below, onTop, type);
+  keptBackward(backend, parts, gathered!, below, onTop, type, added && rowsFrom(added, denseRows));
   wait();
   for (const slice of [above, below, ...first, ...last]) backend.release(slice);
 }
 
-/** What the branches add to dx, for the first product that makes of the rest of it; null where that cannot add. */
+/** What the branches add to dx, for the products that make the rest of it; null where these cannot add it. */
 function addedToGradient(
   backend: CudaBackend,
   layers: readonly Layer[],
+  denseRows: number,
   dys: readonly TensorInfo[],
-  { shape }: TensorInfo,
+  gathered: TensorInfo | null,
+  T: number,
   dh: TensorInfo,
   group: BranchGroup,
   type: Type,
 ): LowRank | null {
-  const T = shape[0]!;
-  const weights = weightsOf(layers);
-  if (layers.some(({ keep }) => keep !== null)) return null;
-  const adds = isOneProduct(backend, dys, weights, type)
-    ? hasOwnGradient(backend, T, weights, true)
-    : formOf(backend, weights[0]!).addsLowRank?.(backend, weights[0]!, T, true);
-  return adds ? gradientAddedByProduct(backend, dh, group, type) : null;
+  const { whole, split } = splitLayers(backend, layers, T, denseRows);
+  const adds = (of: readonly number[], rows: number) => {
+    const [weights, some] = [of.map((n) => layers[n]!.weight), of.map((n) => dys[n]!)];
+    return isOneProduct(backend, some, weights, type)
+      ? hasOwnGradient(backend, rows, weights, true)
+      : addsBranch(backend, weights[0]!, rows);
+  };
+  const added =
+    whole.length > 0
+      ? adds(whole, T)
+      : (denseRows === 0 || adds(split, denseRows)) && addsBranch(backend, gathered!, T - denseRows);
+  return added ? gradientAddedByProduct(backend, dh, group, type) : null;
 }
+
+const addsBranch = (backend: CudaBackend, weight: TensorInfo, rows: number): boolean =>
+  formOf(backend, weight).addsLowRank?.(backend, weight, rows, true) ?? false;
 
 const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
   backend,
@@ -340,10 +356,10 @@ const projectRowsGrad: CudaKernel<'SpftProjectRowsGrad'> = ({
   const ofBranches = group.rank > 0 ? branchGradients(backend, x, inputs.h!, dys, group, type, beside) : null;
   const onTop = ofBranches !== null && !beside;
   if (dx) {
-    const added = onTop ? addedToGradient(backend, layers, dys, x, ofBranches.dh, group, type) : null;
+    const kept = inputs.kept0 ?? null;
+    const added = onTop ? addedToGradient(backend, layers, denseRows, dys, kept, T, ofBranches.dh, group, type) : null;
     const first = onTop && !added;
     if (first) writeBranchGradient(backend, dx, ofBranches.dh, group, T, type);
-    const kept = inputs.kept0 ?? null;
     writeInputGradient(backend, layers, denseRows, dys, kept, dx, first ? 1 : 0, type, added ?? undefined);
     if (ofBranches && !onTop) writeBranchGradient(backend, dx, ofBranches.dh, group, 0, type);
   }
