@@ -39,8 +39,11 @@ const CLUSTER = { rows: 256, inputs: 256 } as const;
 const [BOX, INNER, STAGES, MOST_MATRICES] = [64, 128, 4, 3];
 const SHARED_BYTES = 1024 + STAGES * ((CLUSTER.inputs / 2 + CLUSTER.rows) * INNER + 16);
 
-/** What a product has at least, of those that are made here. As much is gained by transposing nothing, it may leave some multiprocessors without work at the end. */
-const [LEAST_ROWS, LEAST_INNER, LEAST_FILLED] = [512, 512, 0.8];
+/**
+ * What a product has at least, of those that are made here. As much is gained by transposing nothing, it may leave some multiprocessors without work at the end; but of
+ * less to sum for each row writing takes longer than in cuBLASLt's kernels, by more than transposing (docs/RESULTS.md).
+ */
+const [LEAST_ROWS, LEAST_INNER_OF_ROWS, LEAST_FILLED] = [512, 1.5, 0.8];
 
 export class CodeGradients {
   readonly #device: Device;
@@ -59,14 +62,14 @@ export class CodeGradients {
 
   /** Whether gradients [rows, inputs] of matrices of so many rows in all are made here, where places and sides allow it. */
   takes(rows: number, inputs: number, inner: number): boolean {
-    if (this.#maps === null || rows < LEAST_ROWS || !this.pays(inner)) return false;
+    if (this.#maps === null || rows < LEAST_ROWS || !this.pays(rows, inner)) return false;
     const [clusters, atOnce] = [clustersOf(rows, inputs), Math.floor(this.#device.info.multiprocessors / 2)];
     return clusters >= LEAST_FILLED * atOnce * Math.ceil(clusters / atOnce);
   }
 
   /** Whether there is so much to sum that it is faster. */
-  pays(inner: number): boolean {
-    return inner >= LEAST_INNER;
+  pays(rows: number, inner: number): boolean {
+    return inner >= LEAST_INNER_OF_ROWS * rows;
   }
 
   /** @returns whether it was made: not where it is not of a kind or size that is made here. @throws CudaError. */
