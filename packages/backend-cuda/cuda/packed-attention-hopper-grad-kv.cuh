@@ -7,8 +7,8 @@
 #include "packed-attention-hopper-ds.cuh"
 
 #define GRAD_STAGES 3
-#define GRAD_COPY_REGISTERS 56
-#define GRAD_REGISTERS 224
+#define GRAD_COPY_REGISTERS 72
+#define GRAD_REGISTERS 216
 
 // The steps of rows that see a tile of keys.
 struct Steps {
@@ -90,16 +90,13 @@ __device__ __forceinline__ void make_deltas(float* deltas, const u8* out_tile, c
   }
 }
 
-// A warp's 16 keys and 64 packed rows of dSᵀ to shared memory.
-__device__ __forceinline__ void write_ds(u8* tile, int row16, const u32 (&ds)[GRAD_ROWS / 16][4]) {
-  const int lane = threadIdx.x & 31, key = row16 * 16 + lane / 4;
-  const u32 line = key * 128 + ((key & 7) << 4) + (lane & 3) * 4;  // of the first key, chunk 0
+// acc += dSᵀ·B for a warpgroup's 64 keys, B the rows of a step. (With dSᵀ from registers this takes longer.)
+__device__ __forceinline__ void start_dsb(float (&acc)[CHUNKS][4], const u8* ds_tile, int group, const u8* tile) {
+  const u64 a = descriptor<GRAD_KEYS>(ds_tile, group * (64 * 128)), b = descriptor<GRAD_ROWS>(tile, 0);
+  ptx_wgmma_fence();
 #pragma unroll
-  for (int n = 0; n < GRAD_ROWS / 8; n++) {
-    u8* const at = tile + (line ^ n << 4);
-    *(u32*)at = ds[n / 2][n % 2 * 2];
-    *(u32*)(at + 8 * 128) = ds[n / 2][n % 2 * 2 + 1];  // eight keys further chunks are in the same order
-  }
+  for (int k = 0; k < GRAD_ROWS / 16; k++) ptx_wgmma<1>(acc, a + k * (32 / 16), b + k * (2048 / 16), 1);
+  ptx_wgmma_commit();
 }
 
 extern "C" __global__ void __launch_bounds__(HOPPER_THREADS, 1)
@@ -198,6 +195,7 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
     const int group = row16 / 4;
     const int warp_key = key0 + row16 * 16;
     const float scale_log2 = scale * LOG2_E;
+    const u32 ds_line = (row16 * 16 + lane / 4) * 128 + (lane / 4 << 4) + (lane & 3) * 4;  // of this thread's first key, chunk 0
     const int key_row = row_or_none(pair, warp_key + (lane & 15));
     float dk_acc[CHUNKS][4], dv_acc[CHUNKS][4], s[GRAD_ROWS / 8][4];
 #pragma unroll
@@ -263,23 +261,25 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
       keep(s);
       start_abt(s, shared.v_tile, group, shared.dout_tile(turn.stage));  // dPᵀ, in the same registers
       start_pb(dv_acc, p, shared.dout_tile(turn.stage));
+      ptx_barrier_wait(shared.ds_empty + (step & 1), (step >> 1 & 1) ^ 1);
       ptx_wgmma_wait<1>();
       keep(s);
-      u32 ds_t[GRAD_ROWS / 16][4];
+      u8* const ds_tile = shared.ds_tile(step);
 #pragma unroll
       for (int n = 0; n < GRAD_ROWS / 8; n++) {
         const float2 of = deltas[n * 4];
         const u32 low = p[n / 2][n % 2 * 2], high = p[n / 2][n % 2 * 2 + 1];
-        ds_t[n / 2][n % 2 * 2] = pack_bf16(low_float(low) * (s[n][0] - of.x), high_float(low) * (s[n][1] - of.y));
-        ds_t[n / 2][n % 2 * 2 + 1] = pack_bf16(low_float(high) * (s[n][2] - of.x), high_float(high) * (s[n][3] - of.y));
+        u8* const at = ds_tile + (ds_line ^ n << 4);
+        *(u32*)at = pack_bf16(low_float(low) * (s[n][0] - of.x), high_float(low) * (s[n][1] - of.y));
+        *(u32*)(at + 8 * 128) = pack_bf16(low_float(high) * (s[n][2] - of.x), high_float(high) * (s[n][3] - of.y));  // of eight keys further
       }
+      ptx_fence_shared_for_wgmma();
+      arrive_as_warp(shared.ds_full + (step & 1));
+      ptx_named_barrier(1 + group, 128);  // all of the warpgroup's dS is there
       keep(dk_acc);
       keep(s);
-      start_pb(dk_acc, ds_t, shared.q_tile(turn.stage));
+      start_dsb(dk_acc, ds_tile, group, shared.q_tile(turn.stage));
       begin(step + 1 < steps.count);
-      ptx_barrier_wait(shared.ds_empty + (step & 1), (step >> 1 & 1) ^ 1);
-      write_ds(shared.ds_tile(step), row16, ds_t);
-      arrive_as_warp(shared.ds_full + (step & 1));
     }
     ptx_wgmma_wait<0>();
     keep(s);
