@@ -1,6 +1,8 @@
 /** @file Tensors of random numbers that are made on the GPU: weights of a model of billions of parameters in milliseconds. */
+
 import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from './backend.js';
+import { refuseUnknownOptions } from './known-options.js';
 import { C_TYPE } from './storage.js';
 
 export interface RandomOptions {
@@ -14,11 +16,12 @@ export interface RandomOptions {
   readonly physical?: 'f32' | 'bf16';
 }
 
+const NAMES = { seed: true, distribution: true, deviation: true, mean: true, physical: true } as const;
+
 /** @returns owned by the caller; the same numbers for the same seed on every GPU. @throws TypeError unless `cuda` is the active backend. */
-export function randomTensor<T extends tf.Tensor>(
-  shape: readonly number[],
-  { seed, distribution, deviation = 1, mean = 0, physical = 'f32' }: RandomOptions,
-): T {
+export function randomTensor<T extends tf.Tensor>(shape: readonly number[], options: RandomOptions): T {
+  refuseUnknownOptions('randomTensor', options, NAMES);
+  const { seed, distribution, deviation = 1, mean = 0, physical = 'f32' } = options;
   if (tf.getBackend() !== 'cuda')
     throw new TypeError(`randomTensor: the active backend is '${tf.getBackend()}', not cuda`);
   const backend = tf.backend() as CudaBackend;

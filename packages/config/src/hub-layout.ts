@@ -3,8 +3,8 @@
  * and o2 (aggressive), `layer_sparsity`; and the flat form that a run of theirs saves as `sparselora_config.json`. There the estimator is
  * the SVD one unless `predictor_mode` (ours) names another, output tokens are always dense, and the predictors lie beside the file.
  */
+import { nearestName } from '@spft/safetensors/internals';
 import { ConfigError, type ConfigProblem } from './config-error.js';
-import { nearestName } from './nearest.js';
 import type { ConfigSource } from './source-text.js';
 import { validate } from './validate.js';
 

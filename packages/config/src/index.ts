@@ -12,7 +12,6 @@ export {
   type ValuesOf,
 } from './key-table.js';
 export { type LayerSparsity, matchLayers } from './match-layers.js';
-export { nearestName, nearestNames } from './nearest.js';
 export {
   parseTrainConfig,
   type TrainKeyRow,

@@ -1,6 +1,6 @@
 /** @file Layer patterns of a config against the layers that a model has. */
+import { nearestNames } from '@spft/safetensors/internals';
 import { ConfigError, type ConfigProblem } from './config-error.js';
-import { nearestNames } from './nearest.js';
 import { type ConfigSource, NO_SOURCE } from './source-text.js';
 import { layerName } from './sparsity-config.js';
 

@@ -2,6 +2,7 @@
  * @file Sparsity configs: upstream's sparsity files, and the newer layout of its models on the hub, as one typed object. `spft_` keys of a
  * training config join here as upstream has it: given as flags they override the file, else they fill what it leaves out.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { readFileValue } from './coerce.js';
 import { ConfigError, type ConfigProblem } from './config-error.js';
 import { isHubLayout, readHubLayout, writeRunLayout } from './hub-layout.js';
@@ -34,6 +35,8 @@ export interface SpftConfigOptions {
   readonly directory?: string;
 }
 
+const OPTIONS: OptionNames<SpftConfigOptions> = { train: true, flags: true, hubMode: true, directory: true };
+
 /** How to make a `SpftConfig`. */
 export const SpftConfig = {
   /**
@@ -41,6 +44,7 @@ export const SpftConfig = {
    * @throws ConfigError with every problem.
    */
   fromObject(value: unknown, options: SpftConfigOptions = {}): SpftConfig {
+    assertKnownOptions('SpftConfig.fromObject', options, OPTIONS);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       const message = `expected keys with values, found ${describeValue(value)}`;
       throw new ConfigError([{ file: null, line: null, path: [], message }]);
@@ -53,6 +57,7 @@ export const SpftConfig = {
    * @throws ConfigError with every problem, each with its line.
    */
   fromText(text: string, file: string, options: SpftConfigOptions = {}): SpftConfig {
+    assertKnownOptions('SpftConfig.fromText', options, OPTIONS);
     return build(parseConfigText(text, file), options);
   },
 

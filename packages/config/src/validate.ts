@@ -2,11 +2,11 @@
  * @file Validation by what ajv compiled ahead (`validators/compile.mjs`), and its errors turned into sentences: one problem per value, with what is allowed, what was found, and the
  * nearest valid name.
  */
+import { nearestName } from '@spft/safetensors/internals';
 import type { ErrorObject } from 'ajv';
 import type { ConfigProblem } from './config-error.js';
 import { type JsonSchema, SCHEMAS, type SchemaName } from './json-schema.js';
 import { snakeCase, TEXT_PATTERN } from './key-table.js';
-import { nearestName } from './nearest.js';
 import { type ConfigSource, describeValue } from './source-text.js';
 import { KNOWN_MODES } from './sparsity-config.js';
 import * as compiled from './validators.generated.js';

@@ -5,13 +5,14 @@
  * With C the second moment of the inputs that is A = C^(−½)·U√S, B = √S·Vᵀ of the truncated decomposition of C^½·Wᵀ (reduced-rank
  * regression). V are also the right singular vectors of the outputs Y = X·Wᵀ, and A·B = Wᵀ·V·Vᵀ, so no root of C is needed, nor its inverse.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { linear, noGradient } from '@spft/sparse-ops';
 import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { Calibration } from './calibration.js';
 import { PredictorError } from './errors.js';
 import { fingerprintOf } from './fingerprint.js';
-import { buildPredictor, type LowRank, type LowRankOptions, requireRank } from './low-rank.js';
+import { buildPredictor, LOW_RANK_OPTIONS, type LowRank, type LowRankOptions, requireRank } from './low-rank.js';
 import { type BuildProgress, type PredictedLayers, Predictors, predictedProjections } from './predictors.js';
 import type { SparsityHost } from './types.js';
 
@@ -29,6 +30,7 @@ export async function buildCalibratedPredictor(
   rank: number,
   options: LowRankOptions = {},
 ): Promise<LowRank> {
+  assertKnownOptions('buildCalibratedPredictor', options, LOW_RANK_OPTIONS);
   if (inputs.shape[0] < rank) {
     throw new PredictorError(
       `calibration: ${inputs.shape[0]} tokens are too few for predictors of rank ${rank}; give at least ${rank}, better some thousands`,
@@ -57,6 +59,8 @@ export interface CalibratedBuildOptions extends LowRankOptions {
   readonly onProgress?: (progress: BuildProgress) => void;
 }
 
+const OPTIONS: OptionNames<CalibratedBuildOptions> = { ...LOW_RANK_OPTIONS, onProgress: true };
+
 /**
  * Predictors of the layers out of a calibration, with its norms if it has any.
  * @param rank 0: the norms alone (`static`).
@@ -68,8 +72,10 @@ export async function calibratedPredictors(
   layers: PredictedLayers,
   rank: number,
   calibration: Calibration,
-  { onProgress, ...options }: CalibratedBuildOptions = {},
+  given: CalibratedBuildOptions = {},
 ): Promise<Predictors> {
+  assertKnownOptions('calibratedPredictors', given, OPTIONS);
+  const { onProgress, ...options } = given;
   const names = rank === 0 ? [] : predictedProjections(layers);
   const projections = new Map<string, LowRank>();
   const norms = new Map<string, tf.Tensor1D>();

@@ -4,6 +4,7 @@
  *
  * Recorded by an estimator that keeps every channel, so that any `SparsityHost` can be calibrated, by a forward pass without gradient.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import type { PredictedLayers } from './predictors.js';
@@ -50,8 +51,10 @@ export async function calibrate(
   host: SparsityHost,
   layers: PredictedLayers,
   { steps, forward, data }: CalibrationData,
-  { norms = false, rows: limit = 2048, onProgress }: CalibrationOptions = {},
+  options: CalibrationOptions = {},
 ): Promise<Calibration> {
+  assertKnownOptions('calibrate', options, { norms: true, rows: true, onProgress: true });
+  const { norms = false, rows: limit = 2048, onProgress } = options;
   const perStep = Math.max(1, Math.ceil(limit / Math.max(1, steps)));
   const inputs = new Map<string, tf.Tensor2D[]>();
   const squares = new Map<string, tf.Tensor1D>();

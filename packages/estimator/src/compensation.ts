@@ -3,6 +3,7 @@
  * few batches of the run's own data. With channels dropped alone, whatever the MLP adds to a token is mostly missing downstream; with the map added, most
  * of it is there, at a few percent of the MLP's arithmetic (docs/ACCURACY.md).
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { type ChannelSelection, linear, maskColumns, noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
@@ -17,6 +18,8 @@ export interface CompensationOptions {
   /** Called before the first map and after each. */
   readonly onProgress?: (done: number, total: number) => void;
 }
+
+const OPTIONS: OptionNames<CompensationOptions> = { rank: true, rows: true, onProgress: true };
 
 /** MLP sparsities, by layer, at which a map is wanted. */
 export type CompensationLevels = ReadonlyMap<number, readonly number[]>;
@@ -39,6 +42,7 @@ export async function fitCompensation(
   data: CalibrationData,
   options: CompensationOptions,
 ): Promise<Map<number, MlpCompensation>> {
+  assertKnownOptions('fitCompensation', options, OPTIONS);
   const table = await fitCompensationLevels(host, plan, levelsOf(plan.layers), data, options);
   return new Map([...table.values()].flatMap((maps) => [...maps]));
 }
@@ -62,8 +66,10 @@ export async function fitCompensationLevels(
   chooser: Chooser,
   wanted: CompensationLevels,
   data: CalibrationData,
-  { rank, rows = 6144, onProgress }: CompensationOptions,
+  options: CompensationOptions,
 ): Promise<Map<number, Map<number, MlpCompensation>>> {
+  assertKnownOptions('fitCompensationLevels', options, OPTIONS);
+  const { rank, rows = 6144, onProgress } = options;
   const total = [...wanted.values()].reduce((sum, levels) => sum + levels.length, 0);
   const most = Math.max(1, ...[...wanted.values()].map(({ length }) => length));
   const together = Math.max(1, Math.floor(MOST_BYTES / Math.max(1, wanted.size * rows * host.hiddenSize * 4)) - 1);

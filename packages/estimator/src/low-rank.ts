@@ -4,6 +4,7 @@
  * Small weights are decomposed exactly on the host. Large ones by a randomised block Krylov method (block-krylov.ts), whose large products
  * run on the active backend.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { dominantSubspace } from './block-krylov.js';
@@ -30,6 +31,8 @@ export interface LowRankOptions {
   readonly tolerance?: number;
 }
 
+export const LOW_RANK_OPTIONS: OptionNames<LowRankOptions> = { exactUpTo: true, seed: true, tolerance: true };
+
 /** @throws PredictorError when the rank is none, or more than a side of the weight [out, in], which the message names. */
 export function requireRank(shape: readonly [out: number, inputs: number], rank: number, name?: string): void {
   const smaller = Math.min(...shape);
@@ -47,8 +50,10 @@ export function requireRank(shape: readonly [out: number, inputs: number], rank:
 export async function buildPredictor(
   weight: tf.Tensor2D,
   rank: number,
-  { exactUpTo = 256, seed = 0, tolerance = 5e-4 }: LowRankOptions = {},
+  options: LowRankOptions = {},
 ): Promise<LowRank> {
+  assertKnownOptions('buildPredictor', options, LOW_RANK_OPTIONS);
+  const { exactUpTo = 256, seed = 0, tolerance = 5e-4 } = options;
   const [out, inputs] = weight.shape;
   const smaller = Math.min(out, inputs);
   requireRank(weight.shape, rank);

@@ -1,8 +1,9 @@
 /** @file Predictors as an estimator asks for them: of which kind, and made of what. */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { calibratedPredictors } from './calibrated-predictor.js';
 import { type CalibrationData, calibrate } from './calibration.js';
 import { PredictorError } from './errors.js';
-import type { LowRankOptions } from './low-rank.js';
+import { LOW_RANK_OPTIONS, type LowRankOptions } from './low-rank.js';
 import {
   type BuildProgress,
   buildPredictors,
@@ -29,11 +30,18 @@ export interface PredictorRequest {
 /** Where predictors come from; `predictorDirectory` of `@spft/estimator/node` finds them on disk and builds what is missing. */
 export type PredictorSource = (request: PredictorRequest) => Promise<Predictors>;
 
+const REQUEST: OptionNames<PredictorRequest> = {
+  ...{ host: true, layers: true, rank: true },
+  ...{ kind: true, calibration: true, onProgress: true },
+};
+
 /**
  * Predictors made anew, from the weights or from data.
  * @throws PredictorError when they are to be fitted to data and there are none, or the data do not do, or the rank exceeds a projection.
  */
 export async function makePredictors(request: PredictorRequest, build: LowRankOptions = {}): Promise<Predictors> {
+  assertKnownOptions('makePredictors', request, REQUEST);
+  assertKnownOptions('makePredictors', build, LOW_RANK_OPTIONS);
   const { host, layers, rank, kind, calibration: data, onProgress } = request;
   if (!kind?.calibrated) return buildPredictors(host, layers, rank, { ...build, onProgress });
   if (data === undefined) {

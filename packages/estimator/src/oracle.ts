@@ -2,12 +2,15 @@
  * @file The oracles (a mode that contains `oracle`): they see the dense activations, choose the channels that matter, and mask the others.
  * No speed-up: the yardstick for predictors. Parts of the name choose the rule, as upstream matches them (`spft/modules/{mlp,attn}.py`).
  */
+
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { type ChannelSelection, columnNorms, keptChannels } from '@spft/sparse-ops';
 import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
 import { deriveSeed, randomSubset, randomUniform } from './random.js';
+import { ESTIMATOR_REQUEST } from './registry.js';
 import { type ScoringFunctions, type SelectionRules, scoringEstimator, withoutTape } from './scoring.js';
 import { selectChannels } from './select-channels.js';
 import type { AttentionContext, AttentionSelection, MlpContext, SparsityEstimator } from './types.js';
@@ -37,6 +40,7 @@ export function parseOracle(mode: string): OracleRules {
  * @throws EstimatorError when the name has no rule for a kind of module that `options.modules` asks for, or none at all.
  */
 export function oracleEstimator(mode: string, options: SelectionRules = {}): SparsityEstimator {
+  assertKnownOptions('oracleEstimator', options, ESTIMATOR_REQUEST);
   const rules = parseOracle(mode);
   if (!rules.mlp && !rules.selfAttn) {
     throw new EstimatorError(

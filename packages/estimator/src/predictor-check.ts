@@ -1,4 +1,5 @@
 /** @file Whether predictors belong to a model: rank, layers, shapes, and the weights that they were made from. */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { unpacked } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
@@ -24,14 +25,21 @@ export interface PredictorDemands {
   readonly source?: string;
 }
 
+const DEMANDS: OptionNames<PredictorDemands> = {
+  ...{ rank: true, calibrated: true, norms: true },
+  ...{ layers: true, source: true },
+};
+
 const WHAT_TO_DO = 'build them again (spft predictor build) or point to those of this model';
 
 /** @throws PredictorError when rank, shapes or layers are not those of the model and the demands. */
 export function assertPredictorShapes(
   predictors: Predictors,
   host: SparsityHost,
-  { rank, calibrated, norms = false, layers, source = 'predictors' }: PredictorDemands = {},
+  demands: PredictorDemands = {},
 ): void {
+  assertKnownOptions('assertPredictorShapes', demands, DEMANDS);
+  const { rank, calibrated, norms = false, layers, source = 'predictors' } = demands;
   if (rank !== undefined && predictors.rank !== rank) {
     throw new PredictorError(`${source}: wanted rank ${rank}, found rank ${predictors.rank}; ${WHAT_TO_DO}`);
   }
@@ -77,8 +85,10 @@ export function assertPredictorShapes(
 export function missingProjections(
   predictors: Predictors,
   layers: PredictedLayers,
-  { norms = false }: { readonly norms?: boolean } = {},
+  options: { readonly norms?: boolean } = {},
 ): string[] {
+  assertKnownOptions('missingProjections', options, { norms: true });
+  const { norms = false } = options;
   const factors = predictors.rank === 0 ? [] : predictedProjections(layers);
   return [
     ...factors.filter((name) => !predictors.projections.has(name)),

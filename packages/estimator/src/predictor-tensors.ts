@@ -1,7 +1,9 @@
 /**
  * @file Predictors as tensors of a safetensors file, and back. Works on any `SafetensorsFile`, so a browser can read predictors too.
  */
+
 import type { Dtype, SafetensorsFile, TensorToWrite } from '@spft/safetensors';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import type { ModelFingerprint } from './fingerprint.js';
@@ -57,8 +59,10 @@ export interface ReadPredictorOptions {
 export async function readPredictors(
   file: SafetensorsFile,
   host: SparsityHost,
-  { rank: wanted, calibrated, source = 'predictors' }: ReadPredictorOptions = {},
+  options: ReadPredictorOptions = {},
 ): Promise<Predictors> {
+  assertKnownOptions('readPredictors', options, { rank: true, calibrated: true, source: true });
+  const { rank: wanted, calibrated, source = 'predictors' } = options;
   const factors = factorsByProjection(file.names, source);
   const normNames = file.names.filter((name) => RMS.test(name));
   if (factors.size === 0 && normNames.length === 0) {

@@ -2,10 +2,11 @@
  * @file The predictors of a model: which projections have one, building them from the weights, and what they weigh.
  */
 
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { fingerprintOf, type ModelFingerprint } from './fingerprint.js';
-import { buildPredictor, type LowRank, type LowRankOptions, requireRank } from './low-rank.js';
+import { buildPredictor, LOW_RANK_OPTIONS, type LowRank, type LowRankOptions, requireRank } from './low-rank.js';
 import type { SparsityHost } from './types.js';
 
 export type { LowRank } from './low-rank.js';
@@ -109,6 +110,8 @@ export interface BuildOptions extends LowRankOptions {
   readonly onProgress?: (progress: BuildProgress) => void;
 }
 
+export const BUILD_OPTIONS: OptionNames<BuildOptions> = { ...LOW_RANK_OPTIONS, onProgress: true };
+
 /**
  * Builds predictors from the frozen weights; one weight at a time, so little memory is needed beside the model.
  * @throws PredictorError when the rank exceeds a projection, or a weight is not finite.
@@ -117,8 +120,10 @@ export async function buildPredictors(
   host: SparsityHost,
   layers: PredictedLayers,
   rank: number,
-  { onProgress, ...options }: BuildOptions = {},
+  given: BuildOptions = {},
 ): Promise<Predictors> {
+  assertKnownOptions('buildPredictors', given, BUILD_OPTIONS);
+  const { onProgress, ...options } = given;
   const names = predictedProjections(layers);
   const projections = new Map<string, LowRank>();
   try {

@@ -4,7 +4,7 @@
  * Upstream searches the string for substrings wherever it is used, so a mistyped mode fails in the middle of the first step, or silently
  * means something else. Here exactly one pattern claims a mode before anything is built.
  */
-import { nearestName } from '@spft/config';
+import { assertKnownOptions, nearestName, type OptionNames } from '@spft/safetensors/internals';
 import type { HeadLayout } from '@spft/sparse-ops';
 import type * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
@@ -54,6 +54,12 @@ export interface EstimatorRequest {
   readonly predictors?: (rank: number, kind?: PredictorKind) => Promise<Predictors>;
 }
 
+export const ESTIMATOR_REQUEST: OptionNames<EstimatorRequest> = {
+  ...{ mode: true, heads: true, compat: true, channelMultiple: true, modules: true },
+  ...{ qkPerHead: true, qkvoSeqAvg: true, mlpSeqAvg: true, scoreTokens: true, scoreContextTokens: true },
+  ...{ shareScores: true, predictors: true },
+};
+
 /** Makes an estimator for a mode that its pattern matched; `match` is the result of `pattern.exec(mode)`. */
 export type EstimatorFactory = (
   request: EstimatorRequest,
@@ -86,8 +92,10 @@ const registrations: Registration[] = [];
 export function registerEstimator(
   pattern: RegExp,
   factory: EstimatorFactory,
-  { title = String(pattern), examples = [] }: ModeDescription = {},
+  description: ModeDescription = {},
 ): () => void {
+  assertKnownOptions('registerEstimator', description, { title: true, examples: true });
+  const { title = String(pattern), examples = [] } = description;
   if (pattern.global || pattern.sticky) {
     throw new TypeError(`registerEstimator: ${pattern} keeps state between matches; drop its g and y flags`);
   }
@@ -130,6 +138,7 @@ export function assertKnownMode(mode: string): void {
  * @throws EstimatorError when no estimator claims the mode, more than one does, or it cannot serve the request.
  */
 export async function createEstimator(request: EstimatorRequest): Promise<SparsityEstimator> {
+  assertKnownOptions('createEstimator', request, ESTIMATOR_REQUEST);
   const { factory, match } = claim(request.mode);
   return factory(request, match);
 }

@@ -2,11 +2,12 @@
  * @file An estimator out of scoring functions: a score for each channel, and the rest (how many are kept, per head or not, which query and
  * output channels follow) is done here. The built-in estimators are made with it, and so can a user's own be, without subclassing anything.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { type ChannelSelection, keptChannels, noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { EstimatorError } from './errors.js';
 import { outputColumns, queryChannels } from './head-channels.js';
-import type { EstimatorRequest } from './registry.js';
+import { ESTIMATOR_REQUEST, type EstimatorRequest } from './registry.js';
 import { selectChannels, selectChannelsPerHead } from './select-channels.js';
 import type { AttentionContext, AttentionSelection, MlpContext, SparsityEstimator } from './types.js';
 
@@ -52,6 +53,8 @@ export function scoringEstimator(
   scoring: ScoringFunctions,
   rules: SelectionRules = {},
 ): SparsityEstimator {
+  // A whole request will do for the rules.
+  assertKnownOptions('scoringEstimator', rules, ESTIMATOR_REQUEST);
   if (rules.modules?.mlp && !scoring.scoreMlp) throw unserved(mode, 'mlp');
   if (rules.modules?.selfAttn && !scoring.scoreAttention) throw unserved(mode, 'self_attn');
   const { compat = 'corrected', channelMultiple = 1, qkPerHead = false, shareScores } = rules;

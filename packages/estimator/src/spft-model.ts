@@ -2,7 +2,9 @@
  * @file `getSpftModel`: sparsity for a model, as the original's quick start has it (upstream `spft/api.py`). A config and a model go in; what
  * comes out still is the model for a trainer, plus the schedule and an account of what is sparse.
  */
-import { matchLayers, type SpftConfig, snakeCase } from '@spft/config';
+
+import { matchLayers, SPARSITY_KEYS, type SpftConfig, snakeCase } from '@spft/config';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import type { CalibrationData } from './calibration.js';
@@ -84,6 +86,17 @@ export interface SpftOptions {
   readonly listener?: SelectionListener;
 }
 
+/** Every key of a config, also those that are obeyed elsewhere. */
+const CONFIG: OptionNames<SpftConfig> = {
+  ...SPARSITY_KEYS,
+  ...{ sparsity: true, predictorPath: true, baseModel: true, source: true },
+};
+
+const OPTIONS: OptionNames<SpftOptions> = {
+  ...{ compat: true, channelMultiple: true, predictors: true, calibration: true, compensation: true },
+  ...{ shareScores: true, onProgress: true, listener: true },
+};
+
 /**
  * Makes a model compute sparsely: its plan is attached to the model underneath.
  * @param model `LlamaForCausalLM`, `PeftModel`, or anything else with a `SparsityHost` in it; not taken over.
@@ -96,6 +109,8 @@ export async function getSpftModel<M extends SparsityAttachable>(
   config: SparsityConfig,
   options: SpftOptions = {},
 ): Promise<SpftModel<M>> {
+  assertKnownOptions('getSpftModel', config, CONFIG);
+  assertKnownOptions('getSpftModel', options, OPTIONS);
   const host = sparsityHostOf(model);
   assertKnownMode(config.mode);
   if (config.sparseLoraBranch) {

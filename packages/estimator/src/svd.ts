@@ -3,12 +3,15 @@
  * section 3; upstream `spft/modules/pred.py`). Modes `svd_<rank>`; `calibrated_<rank>`, whose predictors are fitted to data; `static`, by the
  * norms that channels had on the data, without a look at the batch; and the product of the last two.
  */
+
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { gatedScores, gatedSelection } from '@spft/sparse-ops';
 import { gramScoresOfAll } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import { PredictorError } from './errors.js';
 import { combineQueryKeyScores } from './head-channels.js';
 import type { LayerPredictors, Predictors } from './predictors.js';
+import { ESTIMATOR_REQUEST } from './registry.js';
 import { type ScoreRows, scoredPart, scoreRows, spacedRowsOfEach } from './score-rows.js';
 import { type ScoringFunctions, type SelectionRules, scoringEstimator } from './scoring.js';
 import type { SparsityEstimator } from './types.js';
@@ -33,8 +36,10 @@ export interface SvdOptions extends SelectionRules {
 export const SCORE_TOKENS = 16;
 
 /** Takes ownership of `predictors`. */
-export function svdEstimator(mode: string, predictors: Predictors, options: SvdOptions = {}): SparsityEstimator {
-  const { mlpSeqAvg = true, qkvoSeqAvg = false, compat = 'corrected', applies = 'gather' } = options;
+export function svdEstimator(mode: string, predictors: Predictors, given: SvdOptions = {}): SparsityEstimator {
+  assertKnownOptions('svdEstimator', given, { ...ESTIMATOR_REQUEST, applies: true });
+  const { applies = 'gather', ...options } = given;
+  const { mlpSeqAvg = true, qkvoSeqAvg = false, compat = 'corrected' } = options;
   const calibrated = predictors.calibration !== null;
   const count = options.scoreTokens ?? (calibrated ? SCORE_TOKENS : null);
   const contextOnly = options.scoreContextTokens ?? (calibrated || compat !== 'reference');
@@ -80,6 +85,7 @@ export function svdEstimator(mode: string, predictors: Predictors, options: SvdO
 
 /** Keeps the channels that were strongest on the data, whatever the batch. Takes ownership of `predictors`, which need norms alone. */
 export function staticEstimator(mode: string, predictors: Predictors, options: SelectionRules = {}): SparsityEstimator {
+  assertKnownOptions('staticEstimator', options, ESTIMATOR_REQUEST);
   const norm = (name: string): tf.Tensor1D => {
     const found = predictors.norms.get(`model.layers.${name}`);
     if (found) return found;

@@ -7,6 +7,7 @@
  * others are not computed.
  * Elementwise work is left out; it is linear in T·H.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { keptChannels, type PackedLayout } from '@spft/sparse-ops';
 import type { LlamaConfig } from './llama-config.js';
 
@@ -47,6 +48,11 @@ export interface FlopsMethod {
   readonly channelMultiple?: number;
 }
 
+const METHOD: OptionNames<FlopsMethod> = {
+  ...{ adapters: true, sparsity: true, predictorRank: true, scoreRows: true },
+  ...{ compensationRank: true, selectionInterval: true, gradient: true, channelMultiple: true },
+};
+
 export type ScoreRowCount = 'mean' | 'all' | number;
 
 export interface StepFlops {
@@ -74,6 +80,7 @@ function projections(shape: FlopsShape) {
 
 /** Products of one optimizer step's forward and backward over these tokens. */
 export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod = {}): StepFlops {
+  assertKnownOptions('stepFlops', method, METHOD);
   const { hiddenSize: H, numAttentionHeads: N, numKeyValueHeads: K, headDim: d, intermediateSize: I } = shape;
   const { tokens: T, denseTokens: D, sequenceStarts } = tokens.layout;
   const { adapters: adapter, channelMultiple: multiple = 1, predictorRank: p = 0 } = method;
@@ -123,6 +130,7 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
 
 /** Share of the dense step's arithmetic that the sparse one takes, with the same adapters on the same tokens. */
 export function flopsShare(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod): number {
+  assertKnownOptions('flopsShare', method, METHOD);
   const { sparsity: _, ...dense } = method;
   return stepFlops(shape, tokens, method).total / stepFlops(shape, tokens, dense).total;
 }

@@ -2,8 +2,10 @@
  * @file A Llama that classifies whole sequences (transformers' `LlamaForSequenceClassification`): a linear head without bias on the last token's
  * hidden state. The body is frozen; the head is trained in full, beside whatever adapters the body carries.
  */
+
 import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimator';
 import type { AdapterHost, EmbeddingAdapter, EmbeddingLayers, LinearAdapter } from '@spft/peft';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { gatherRows, type HeadLayout } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { checkIds, requireLengths } from './labelled-rows.js';
@@ -38,8 +40,10 @@ export class LlamaForSequenceClassification implements AdapterHost, SparsityHost
   /** @throws RangeError when there is no class. */
   constructor(
     readonly body: LlamaForCausalLM,
-    { classes, seed = 0 }: ClassifierOptions,
+    options: ClassifierOptions,
   ) {
+    assertKnownOptions('LlamaForSequenceClassification', options, { classes: true, seed: true });
+    const { classes, seed = 0 } = options;
     if (!(Number.isInteger(classes) && classes > 0)) {
       throw new RangeError(`LlamaForSequenceClassification: classes is ${classes}, must be a positive whole number`);
     }

@@ -13,6 +13,7 @@ import {
   type EmbeddingLayers,
   type LinearAdapter,
 } from '@spft/peft';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { gatherRows, type HeadLayout, type PackedLayout, rmsNorm } from '@spft/sparse-ops';
 import { constant } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
@@ -23,7 +24,7 @@ import { frozenNumbers } from './frozen-numbers.js';
 import { batchRows, checkIds, requireLengths } from './labelled-rows.js';
 import type { LinearLayer } from './linear-layer.js';
 import type { LlamaConfig } from './llama-config.js';
-import type { LoadOptions } from './load-options.js';
+import { LOAD_OPTIONS, type LoadOptions } from './load-options.js';
 import { type LlamaBody, readLlama } from './load-weights.js';
 import { RopeCache } from './rope-cache.js';
 import { runLayer } from './run-layer.js';
@@ -73,6 +74,7 @@ export class LlamaForCausalLM implements AdapterHost, SparsityHost, TrainableMod
     weights: WeightSource,
     options: LoadOptions = {},
   ): Promise<LlamaForCausalLM> {
+    assertKnownOptions('LlamaForCausalLM.fromWeights', options, LOAD_OPTIONS);
     const all = await withPacked(listed(weights));
     const tying = await resolveTying(config, all);
     const source = aliased(all, tying.standsFor);

@@ -1,4 +1,5 @@
 /** @file How a model's frozen weights are to be loaded: in which form, and by which of several processes. */
+import type { OptionNames } from '@spft/safetensors/internals';
 import type { FourBitType, StoreAsOptions, StoredFormName, WeightShards } from '@spft/sparse-ops';
 import { ModelError } from './errors.js';
 
@@ -41,6 +42,11 @@ export interface LoadOptions {
   /** Told after each tensor. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
+
+export const LOAD_OPTIONS: OptionNames<LoadOptions> = {
+  ...{ basePrecision: true, modulesToNotConvert: true, doubleQuantisation: true, quantiseEmbeddings: true },
+  ...{ dequantise: true, outlierChannels: true, keepTransposed: true, shards: true, onProgress: true },
+};
 
 export const is4Bits = (form: StoredFormName | null): form is FourBitType => form === 'nf4' || form === 'fp4';
 

@@ -2,11 +2,12 @@
  * @file What a model's frozen weights will take of the active backend's memory, before any is read: the reader's decisions (converted-modules.ts, load-options.ts) without its reading,
  * and the backend's own word for each tensor.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { type FourBitType, frozenBytes, type StoredFormName } from '@spft/sparse-ops';
 import { formBytes } from '@spft/sparse-ops/internals';
 import { wantedForms } from './converted-modules.js';
 import { type LlamaConfig, llamaTensors } from './llama-config.js';
-import { is4Bits, type LoadOptions, storeOptions } from './load-options.js';
+import { is4Bits, LOAD_OPTIONS, type LoadOptions, storeOptions } from './load-options.js';
 
 export interface WeightMemory {
   /** Bytes of all. */
@@ -34,6 +35,7 @@ export function weightMemory(
   dtypeOf: (name: string) => string | undefined,
   options: LoadOptions = {},
 ): WeightMemory {
+  assertKnownOptions('weightMemory', options, LOAD_OPTIONS);
   const formOf = wantedForms(config, options);
   const forms = new Set<StoredFormName>();
   let [bytes, largest] = [0, 0];

@@ -1,7 +1,9 @@
 /**
  * @file adapter_config.json: every field that PEFT 0.21 writes, in its order and spelling; fields that are not known here are kept.
  */
+
 import { showValue } from '@spft/safetensors';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { AdapterError, firstOf } from './errors.js';
 import { completeLoraConfig, FILE_KEYS, type LoraConfig, type LoraConfigInput } from './lora-config.js';
 import { PythonFloat, pythonJson } from './python-json.js';
@@ -45,6 +47,8 @@ export interface ParseAdapterOptions {
   readonly onWarning?: (message: string) => void;
 }
 
+export const PARSE_ADAPTER_OPTIONS: OptionNames<ParseAdapterOptions> = { onWarning: true };
+
 /**
  * The config in an adapter_config.json.
  * @param json the parsed file.
@@ -55,8 +59,10 @@ export interface ParseAdapterOptions {
 export function parseAdapterConfig(
   json: unknown,
   file = 'adapter_config.json',
-  { onWarning = (message) => console.warn(message) }: ParseAdapterOptions = {},
+  options: ParseAdapterOptions = {},
 ): LoraConfig {
+  assertKnownOptions('parseAdapterConfig', options, PARSE_ADAPTER_OPTIONS);
+  const { onWarning = (message) => console.warn(message) } = options;
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new AdapterError(`${file}: wanted an object, found ${showValue(json)}`);
   }

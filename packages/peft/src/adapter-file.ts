@@ -1,14 +1,23 @@
 /**
  * @file adapter_model.safetensors: writing an adapter's values, and putting a file's on a model, wholly or not at all.
  */
+
 import { firstNonFinite, parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { AdapterTensor } from './adapter-tensor.js';
 import { differenceFromModel, embeddingCopies, isEmbeddingAdapter, isEmbeddingCopy } from './embedding-copies.js';
 import { AdapterError, firstOf } from './errors.js';
 import { completeLoraConfig, type LoraConfigInput } from './lora-config.js';
 import { toFileName } from './names.js';
-import { type AdapterParts, adaptersOf, createAdapters, PeftModel, type PeftOptions } from './peft-model.js';
+import {
+  type AdapterParts,
+  adaptersOf,
+  createAdapters,
+  PEFT_OPTIONS,
+  PeftModel,
+  type PeftOptions,
+} from './peft-model.js';
 import { plannedModules } from './planned-modules.js';
 import type { AdapterHost } from './types.js';
 
@@ -66,6 +75,7 @@ export async function adapterFromSafetensors<Base extends AdapterHost>(
   config: LoraConfigInput,
   options: PeftOptions = {},
 ): Promise<PeftModel<Base>> {
+  assertKnownOptions('adapterFromSafetensors', options, PEFT_OPTIONS);
   return loadAdapter(model, ArrayBuffer.isView(file) ? parseSafetensors(file) : file, config, options);
 }
 

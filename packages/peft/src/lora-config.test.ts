@@ -15,7 +15,9 @@ describe('completeLoraConfig()', () => {
   it('names every problem at once', () => {
     const bad = { r: 0, loraDropout: 1, rankPattern: { q_proj: 1.5 }, loraAlpa: 3 } as never;
     expect(() => completeLoraConfig(bad)).toThrow(AdapterError);
-    expect(() => completeLoraConfig(bad)).toThrow(/loraAlpa: there is no such key; there are r, loraAlpha/);
+    expect(() => completeLoraConfig(bad)).toThrow(
+      /loraAlpa: there is no such key; did you mean loraAlpha\? \(there are r, loraAlpha/,
+    );
     expect(() => completeLoraConfig(bad)).toThrow(/r: wanted a whole number, 1 or more, found 0/);
     expect(() => completeLoraConfig(bad)).toThrow(/loraDropout: wanted a number, 0 or more and less than 1, found 1/);
     expect(() => completeLoraConfig(bad)).toThrow(/rankPattern: wanted .* found {"q_proj":1.5}/);

@@ -2,7 +2,9 @@
  * @file The config of an adapter: PEFT's `LoraConfig` (0.21) in camel case, completed and validated. Its file form is in
  * adapter-config-file.ts.
  */
+
 import { showValue } from '@spft/safetensors';
+import { nearestName } from '@spft/safetensors/internals';
 import { AdapterError } from './errors.js';
 
 /**
@@ -144,7 +146,9 @@ export function completeLoraConfig(input: LoraConfigInput, nameOf: (key: string)
   const config: Record<string, unknown> = { ...LORA_DEFAULTS };
   for (const [key, value] of Object.entries(input)) {
     if (!Object.hasOwn(CHECKS, key)) {
-      problems.push(`${nameOf(key)}: there is no such key; there are ${Object.keys(CHECKS).join(', ')}`);
+      const near = nearestName(key, Object.keys(CHECKS));
+      const meant = near === null ? '' : `; did you mean ${near}?`;
+      problems.push(`${nameOf(key)}: there is no such key${meant} (there are ${Object.keys(CHECKS).join(', ')})`);
     } else if (value !== undefined) {
       config[key] = value;
     }

@@ -1,3 +1,4 @@
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { anotherOf } from '@spft/sparse-ops/internals';
 import type * as tf from '@tensorflow/tfjs';
 import { type BaseCodes, codesOfWeights } from './base-codes.js';
@@ -15,6 +16,8 @@ export interface PeftOptions {
   /** Name of a registered method; otherwise the config's fields say which (`useDora`: DoRA, none: LoRA). */
   readonly method?: string;
 }
+
+export const PEFT_OPTIONS: OptionNames<PeftOptions> = { seed: true, method: true };
 
 export interface ParameterCount {
   /** Elements of the trainable variables. */
@@ -55,6 +58,7 @@ export function getPeftModel<Base extends AdapterHost>(
   config: LoraConfigInput = {},
   options: PeftOptions = {},
 ): PeftModel<Base> {
+  assertKnownOptions('getPeftModel', options, PEFT_OPTIONS);
   const parts = createAdapters(model, completeLoraConfig(config), options, true);
   return new PeftModel(model, parts);
 }
@@ -251,9 +255,11 @@ export class PeftModel<Base extends AdapterHost = AdapterHost> {
   /**
    * Puts the adapters into the base weights and takes them off the layers: the model computes the same, as fast as without adapters. Where head
    * and embedding were one and one of them is adapted, they are two from then on. Nothing happens where they are merged already.
-   * @param reversible keep the old weights for `unmerge`, which then gives exactly them back; costs as much memory as they take.
+   * @param options `reversible`: keep the old weights for `unmerge`, which then gives exactly them back; costs as much memory as they take.
    */
-  merge({ reversible = true }: { readonly reversible?: boolean } = {}): void {
+  merge(options: { readonly reversible?: boolean } = {}): void {
+    assertKnownOptions('PeftModel.merge', options, { reversible: true });
+    const { reversible = true } = options;
     this.requireAlive('merge');
     if (this.isMerged) return;
     const originals = new Map<string, tf.Tensor2D>();

@@ -7,8 +7,10 @@
  * Nothing blocks inside NCCL: a call that is not over is polled, with a limit, so that a rank that never comes is an error and not a process that hangs.
  * A failed communicator is aborted, which ends its kernels too.
  */
+
 import { type Device, loadFrom } from '../device/device.js';
 import { CudaUnavailableError, NcclError } from '../errors.js';
+import { refuseUnknownOptions } from '../known-options.js';
 import { callAside, endProcess, HostMemory, type NativeFunction } from '../libraries/native.js';
 import {
   bindNccl,
@@ -37,6 +39,8 @@ export interface ConnectOptions {
   /** Asked while something is waited for: an error that ends the wait, such as a rank that is no more. */
   readonly failure?: () => Error | null;
 }
+
+const NAMES = { id: true, rank: true, size: true, seconds: true, blocks: true, failure: true } as const;
 
 /** Where to find NCCL, for messages. */
 export const NCCL_HINT =
@@ -117,6 +121,7 @@ export class Communicator {
    * @throws CudaUnavailableError without NCCL, NcclError where they do not connect, or what `failure` says.
    */
   static async connect(device: Device, options: ConnectOptions): Promise<Communicator> {
+    refuseUnknownOptions('connect', options, NAMES);
     const { id, rank, size } = options;
     if (id.length !== UNIQUE_ID_BYTES)
       throw new RangeError(`connect: the id has ${id.length} bytes, wanted ${UNIQUE_ID_BYTES}`);

@@ -1,10 +1,12 @@
 /**
  * @file `@spft/backend-webgpu/node`: WebGPU where there is no browser, by npm's package `webgpu` (Dawn, which drives Vulkan, Metal or Direct3D).
  */
+
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { WebGPUError } from '../errors.js';
 
 export { startError } from '../start-error.js';
@@ -57,7 +59,9 @@ export function probeWebGPU(): WebGPUProbe {
  * Sets `navigator.gpu` and WebGPU's globals, unless they are there.
  * @throws WebGPUError where the package is missing or does not load.
  */
-export async function provideWebGPU({ flags = [] }: ProvideOptions = {}): Promise<void> {
+export async function provideWebGPU(options: ProvideOptions = {}): Promise<void> {
+  assertKnownOptions('provideWebGPU', options, { flags: true });
+  const { flags = [] } = options;
   if (isProvided()) return;
   const dawn = findDawn();
   if (!dawn) {

@@ -1,5 +1,7 @@
 /** @file Evaluation by generation, with progress and a table: what `spft eval` does and `spft train` ends with. */
+
 import { type DensePromptTokens, generate } from '@spft/models';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import {
   type EvaluationResult,
   type EvaluationTask,
@@ -27,6 +29,11 @@ export interface EvaluateModelOptions {
   /** Prompts are read as the sparsity plan on the model has it, these tokens densely. Default: all channels, whatever the plan. */
   readonly densePromptTokens?: DensePromptTokens;
 }
+
+const OPTIONS: OptionNames<EvaluateModelOptions> = {
+  ...{ ranks: true, template: true, batchSize: true, maxNewTokens: true },
+  ...{ limit: true, seed: true, densePromptTokens: true },
+};
 
 /**
  * Evaluation sets, downloaded where they have names and are missing.
@@ -56,9 +63,11 @@ export async function openTasks(spec: string, output: Output, skipBadRows = fals
 export async function evaluateModel(
   opened: OpenedModel,
   tasks: readonly EvaluationTask[],
-  options: EvaluateModelOptions,
+  given: EvaluateModelOptions,
   output: Output,
 ): Promise<EvaluationResult[]> {
+  assertKnownOptions('evaluateModel', given, OPTIONS);
+  const { densePromptTokens, ...options } = given;
   const { model, tokenizer } = opened;
   const eos = tokenizer.eosTokenId;
   const eosTokenIds = [...new Set([...model.config.eosTokenIds, ...(eos === null ? [] : [eos])])];
@@ -70,7 +79,7 @@ export async function evaluateModel(
         async (prompts, asked) => {
           // Whoever waits for Ctrl-C or draws a bar gets a turn between batches.
           await new Promise(setImmediate);
-          return generate(model, prompts, { ...asked, densePromptTokens: options.densePromptTokens });
+          return generate(model, prompts, { ...asked, densePromptTokens });
         },
         tokenizer,
         task,

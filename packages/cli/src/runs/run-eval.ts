@@ -51,7 +51,10 @@ export async function runEval(request: EvalRequest, output: Output): Promise<Eva
   const { name: backend } = await openBackend(request.backend, output);
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   try {
-    const peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
+    const peft =
+      adapter === undefined
+        ? null
+        : await loadAdapter(opened, adapter, output, { allowOtherBase: request.allowOtherBase });
     const template = openTemplate(choice, opened.tokenizer);
     let spft: SpftModel | null = null;
     try {
@@ -62,7 +65,9 @@ export async function runEval(request: EvalRequest, output: Output): Promise<Eva
         const calibration = await calibrationFor(opened, config, choice, request, output);
         spft = await attachSparsity(peft ?? opened.model, opened, config, output, calibration);
       }
-      const asked = { ...request, template, ...(spft && { densePromptTokens: spft.densePromptTokens }) };
+      const { batchSize, maxNewTokens, limit, seed } = request;
+      const reading = spft && { densePromptTokens: spft.densePromptTokens };
+      const asked = { template, batchSize, maxNewTokens, limit, seed, ...reading };
       const results = await evaluateModel(opened, tasks, asked, output);
       output.print(evaluationTable(results));
       if (request.predictions !== undefined) await writePredictions(request.predictions, results);

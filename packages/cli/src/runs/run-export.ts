@@ -36,7 +36,10 @@ export async function runExport(request: ExportRequest, output: Output): Promise
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   try {
     await requireOther(out, opened);
-    const peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
+    const peft =
+      adapter === undefined
+        ? null
+        : await loadAdapter(opened, adapter, output, { allowOtherBase: request.allowOtherBase });
     const status = output.task(`export ${out}`);
     const onProgress = (written: number, total: number) => status.update(written / total);
     try {

@@ -46,7 +46,10 @@ export async function runGenerate(request: GenerateRequest, output: Output): Pro
   const opened = await openModel(request.modelNameOrPath, output, { revision: request.revision });
   let peft: PeftModel | null = null;
   try {
-    peft = adapter === undefined ? null : await loadAdapter(opened, adapter, output, request);
+    peft =
+      adapter === undefined
+        ? null
+        : await loadAdapter(opened, adapter, output, { allowOtherBase: request.allowOtherBase });
     // Merged it computes the same, faster; the base is ours alone.
     peft?.merge({ reversible: false });
     const writer = new Writer(opened, openTemplate(choice, opened.tokenizer), request, output);

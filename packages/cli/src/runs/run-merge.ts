@@ -77,7 +77,7 @@ export async function runMerge(request: MergeRequest, output: Output): Promise<v
       { model: classifier ?? opened.model },
       adapter.path,
       output,
-      request,
+      { allowOtherBase: request.allowOtherBase },
     );
     if (base.said !== null) output.note(base.said);
     const status = output.task(`merge into ${out}`);

@@ -1,6 +1,8 @@
 /** @file What a training run is asked for, and whether that is enough and fits together. */
+
 import { TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/config';
 import type { OpenedGroup } from '@spft/distributed';
+import type { OptionNames } from '@spft/safetensors/internals';
 import type { TrainerCallback, TrainingArgs } from '@spft/trainer';
 import { CliError } from '../errors.js';
 import { wants4Bits } from '../steps/frozen-base.js';
@@ -33,6 +35,11 @@ export interface TrainingRequest {
   /** The processes of this run; null or absent where there is one. */
   readonly ranks?: OpenedGroup | null;
 }
+
+export const TRAINING_REQUEST: OptionNames<TrainingRequest> = {
+  ...{ config: true, flags: true, backend: true, sparsityMode: true, template: true, validation: true },
+  ...{ evalLimit: true, overwrite: true, revision: true, opened: true, callbacks: true, ranks: true },
+};
 
 /** A request with what it leaves out. */
 export type CheckedRequest = ReturnType<typeof checkRequest>;

@@ -3,8 +3,9 @@
  * methods take turns, set-up is not in the time, seeds differ, and spread, intervals, FLOPs and memory are told.
  */
 import { cpus, totalmem } from 'node:os';
-import { nearestName, type SpftConfig, type TrainConfig } from '@spft/config';
+import type { SpftConfig, TrainConfig } from '@spft/config';
 import { loadTrainConfig } from '@spft/config/node';
+import { nearestName } from '@spft/safetensors/internals';
 import { writeFileAtomically } from '@spft/safetensors/node';
 import { barChart } from '@spft/trainer';
 import {

@@ -3,12 +3,14 @@
  *
  * Nothing is written before everything that was given has been read and fits together.
  */
+
 import { join } from 'node:path';
 import { SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/config';
 import type { SpftModel } from '@spft/estimator';
 import type { LlamaForCausalLM } from '@spft/models';
 import { adapterConfigText, adapterToSafetensors, type PeftModel } from '@spft/peft';
 import { ADAPTER_CONFIG_FILE, ADAPTER_MODEL_FILE, savePretrained } from '@spft/peft/node';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import {
   type CheckpointStore,
   type EvaluationResult,
@@ -41,7 +43,7 @@ import type { Output } from '../terminal/output.js';
 import { VERSION } from '../version.js';
 import { evaluateModel } from './evaluate-model.js';
 import { writeRunFile } from './run-file.js';
-import { type CheckedRequest, checkRequest, type TrainingRequest } from './run-request.js';
+import { type CheckedRequest, checkRequest, TRAINING_REQUEST, type TrainingRequest } from './run-request.js';
 import type { TrainingRun } from './training-run.js';
 
 export type { TrainingRequest } from './run-request.js';
@@ -52,6 +54,7 @@ export type { TrainingRun } from './training-run.js';
  * @throws an error with a `code` beginning with `SPFT_` for whatever is wrong with what was given, or stops the run.
  */
 export async function runTraining(request: TrainingRequest, output: Output): Promise<TrainingRun> {
+  assertKnownOptions('runTraining', request, TRAINING_REQUEST);
   const asked = checkRequest(request);
   const cleanup: (() => void)[] = [];
   try {

@@ -1,8 +1,10 @@
 /** @file An adapter on a model: a new one as the training keys say, or one from a directory. */
+
 import type { TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM } from '@spft/models';
 import { AdapterError, type AdapterHost, getPeftModel, type PeftModel } from '@spft/peft';
 import { loadPretrained } from '@spft/peft/node';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { adapterMethod } from './frozen-base.js';
@@ -50,15 +52,17 @@ export function newAdapter(opened: BaseModel, keys: AdapterKeys, output: Output)
 
 /**
  * Puts the adapter of a directory, or of a repository on the hub, on the model, not to be trained.
- * @param allowOtherBase use it although it was trained on other weights.
+ * @param options `allowOtherBase`: use it although it was trained on other weights.
  * @throws AdapterError when it is none, or not one for this model; SafetensorsError when its file is damaged.
  */
 export async function loadAdapter<Model extends AdapterHost>(
   { model }: { readonly model: Model },
   directory: string,
   output: Output,
-  { allowOtherBase = false }: { readonly allowOtherBase?: boolean } = {},
+  options: { readonly allowOtherBase?: boolean } = {},
 ): Promise<PeftModel<Model>> {
+  assertKnownOptions('loadAdapter', options, { allowOtherBase: true });
+  const { allowOtherBase = false } = options;
   try {
     const peft = await loadPretrained(model, await locateAdapter(directory, output), {
       trainable: false,

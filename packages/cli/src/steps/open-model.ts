@@ -1,7 +1,9 @@
 /** @file A base model with its tokenizer, from a directory or the hub, with progress. */
+
 import { basename } from 'node:path';
 import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, type Tokenizer, weightMemory } from '@spft/models';
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
@@ -29,6 +31,11 @@ export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
   FrozenOptions &
   Pick<LoadOptions, 'dequantise' | 'shards'>;
 
+const OPTIONS: OptionNames<OpenModelOptions> = {
+  ...{ revision: true, basePrecision: true, keepTransposed: true, outlierChannels: true, modulesToNotConvert: true },
+  ...{ doubleQuantisation: true, quantiseEmbeddings: true, dequantise: true, shards: true },
+};
+
 /**
  * Opens a model on the active backend; its weights are downloaded where they are missing. The caller disposes `model`.
  * @param nameOrDirectory a directory, or an id on the hub.
@@ -37,8 +44,10 @@ export type OpenModelOptions = Pick<DownloadOptions, 'revision'> &
 export async function openModel(
   nameOrDirectory: string,
   output: Output,
-  { revision, ...how }: OpenModelOptions = {},
+  options: OpenModelOptions = {},
 ): Promise<OpenedModel> {
+  assertKnownOptions('openModel', options, OPTIONS);
+  const { revision, ...how } = options;
   const path = await locateModel(nameOrDirectory, output, revision === undefined ? {} : { revision });
   const status = output.task(`model ${nameOrDirectory}`);
   try {

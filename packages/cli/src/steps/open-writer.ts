@@ -29,7 +29,10 @@ export async function withWriter<T>(
   await openBackend(backend, output);
   const opened = await openModel(flags.model, output, { revision: flags.revision });
   try {
-    const peft = flags.adapter === undefined ? null : await loadAdapter(opened, flags.adapter, output, flags);
+    const peft =
+      flags.adapter === undefined
+        ? null
+        : await loadAdapter(opened, flags.adapter, output, { allowOtherBase: flags.allowOtherBase });
     // Merged it computes the same, faster; the base is ours alone. A base in 4 bits would become a plain one.
     const isPacked = [...opened.model.linears.values()].some(({ weight }) => packedKind(weight));
     if (!isPacked) peft?.merge({ reversible: false });

@@ -2,8 +2,9 @@
  * @file Models of real shapes with random weights, for measuring where there is no download: what a step costs depends on the shapes and on how many
  * channels are kept, hardly on the values.
  */
-import { nearestName } from '@spft/config';
+
 import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, llamaTensors, type WeightSource } from '@spft/models';
+import { nearestName } from '@spft/safetensors/internals';
 import { CliError } from '../errors.js';
 import type { Output } from '../terminal/output.js';
 import { requireAddressable } from './open-model.js';

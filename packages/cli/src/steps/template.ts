@@ -1,6 +1,7 @@
 /** @file Which prompt is put around a text: by the user's choice, as the adapter was trained, or upstream's. */
-import { nearestName } from '@spft/config';
+
 import type { Tokenizer } from '@spft/models';
+import { nearestName } from '@spft/safetensors/internals';
 import { type PromptTemplate, promptTemplateNames } from '@spft/trainer';
 import { namedTemplate, type TemplateChoice } from '@spft/trainer/internals';
 import { CliError } from '../errors.js';

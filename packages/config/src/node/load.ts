@@ -1,6 +1,8 @@
 /** @file Configs from files. */
+
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { configKindOf } from '../config-kind.js';
 import { parseTrainConfig, type TrainOverrides } from '../parse-train-config.js';
 import { parseConfigText } from '../source-text.js';
@@ -17,6 +19,7 @@ export async function loadSpftConfig(
   path: string,
   options: Omit<SpftConfigOptions, 'directory'> = {},
 ): Promise<SpftConfig> {
+  assertKnownOptions('loadSpftConfig', options, { train: true, flags: true, hubMode: true });
   const file = await fileOf(path);
   return SpftConfig.fromText(await readConfigText(file), file, { ...options, directory: dirname(file) });
 }

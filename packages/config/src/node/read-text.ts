@@ -1,8 +1,9 @@
 /** @file Reads a config file whole, with errors that help to find the right one. */
+
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { nearestNames } from '@spft/safetensors/internals';
 import { ConfigError } from '../config-error.js';
-import { nearestNames } from '../nearest.js';
 
 /** @throws ConfigError when the file is missing (naming files like it), unreadable, or no UTF-8 text. */
 export async function readConfigText(path: string): Promise<string> {

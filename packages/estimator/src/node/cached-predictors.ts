@@ -19,13 +19,14 @@ import { loadOrBuildPredictors, loadPredictors } from './storage.js';
  */
 export function cachedPredictors(dir: string, notify: (message: string) => void = () => undefined): PredictorSource {
   return async (request) => {
-    const { host, layers, kind } = request;
+    const { host, ...asked } = request;
+    const { layers, kind } = asked;
     const found = await loadIntact(request, dir, notify);
     if (found && missingProjections(found, layers, { norms: kind?.norms }).length === 0) return found;
     found?.dispose();
     try {
       const refusal = await whyNotWritable(dir);
-      if (refusal === null) return await loadOrBuildPredictors(host, { ...request, dir });
+      if (refusal === null) return await loadOrBuildPredictors(host, { ...asked, dir });
       notify(`predictors are not kept for the next run: ${refusal}`);
     } catch (error) {
       // A full disk shows only when it is written to; then they are made once more.

@@ -2,9 +2,11 @@
  * @file Predictors on disk, in the hub layout: a directory with `model.safetensors` and `config.json`. Built where they are missing, so
  * that this happens once a model and rank. Upstream's own `.pt` files are read too (torch-predictors.ts), and never written.
  */
+
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { SafetensorsFile } from '@spft/safetensors';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import {
   MODEL_FILE,
   openSafetensors,
@@ -14,11 +16,18 @@ import {
 } from '@spft/safetensors/node';
 import type { CalibrationData } from '../calibration.js';
 import { PredictorError } from '../errors.js';
+import { LOW_RANK_OPTIONS } from '../low-rank.js';
 import { makePredictors, type PredictorSource } from '../make-predictors.js';
 import { missingProjections } from '../predictor-check.js';
 import { factorsByProjection } from '../predictor-names.js';
 import { type PredictorDtype, predictorTensors, readPredictors } from '../predictor-tensors.js';
-import { type BuildOptions, type PredictedLayers, Predictors, predictedProjections } from '../predictors.js';
+import {
+  BUILD_OPTIONS,
+  type BuildOptions,
+  type PredictedLayers,
+  Predictors,
+  predictedProjections,
+} from '../predictors.js';
 import type { PredictorKind } from '../registry.js';
 import type { SparsityHost } from '../types.js';
 import { isTorchFile, openTorchPredictors } from './torch-predictors.js';
@@ -34,8 +43,10 @@ export const PREDICTOR_CONFIG_FILE = 'config.json';
 export async function savePredictors(
   predictors: Predictors,
   dir: string,
-  { dtype = 'BF16' }: { readonly dtype?: PredictorDtype } = {},
+  options: { readonly dtype?: PredictorDtype } = {},
 ): Promise<void> {
+  assertKnownOptions('savePredictors', options, { dtype: true });
+  const { dtype = 'BF16' } = options;
   await assertReplaceable(dir);
   const { tensors, metadata } = await predictorTensors(predictors, dtype);
   // The tensors last: predictors are there when this file is, and it says all that reading them needs.
@@ -64,6 +75,7 @@ export async function loadPredictors(
   path: string,
   options: { readonly rank?: number; readonly calibrated?: boolean } = {},
 ): Promise<Predictors> {
+  assertKnownOptions('loadPredictors', options, { rank: true, calibrated: true });
   const file = await open(path);
   if (file === null) {
     throw new PredictorError(
@@ -89,15 +101,19 @@ export interface LoadOrBuildOptions extends BuildOptions {
   readonly calibration?: CalibrationData;
 }
 
+const LOAD_OR_BUILD: OptionNames<LoadOrBuildOptions> = {
+  ...BUILD_OPTIONS,
+  ...{ dir: true, rank: true, layers: true, dtype: true, kind: true, calibration: true },
+};
+
 /**
  * The predictors in `dir`; what is missing there is built and saved. What is returned has always been through the file, so the run that
  * builds them computes with the same (rounded) numbers as every later one.
  * @throws PredictorError when `dir` holds those of another model or rank: nothing is overwritten.
  */
-export async function loadOrBuildPredictors(
-  host: SparsityHost,
-  { dir, rank, layers = everyLayer(host), dtype, kind = FROM_WEIGHTS, calibration, ...build }: LoadOrBuildOptions,
-): Promise<Predictors> {
+export async function loadOrBuildPredictors(host: SparsityHost, given: LoadOrBuildOptions): Promise<Predictors> {
+  assertKnownOptions('loadOrBuildPredictors', given, LOAD_OR_BUILD);
+  const { dir, rank, layers = everyLayer(host), dtype, kind = FROM_WEIGHTS, calibration, ...build } = given;
   const file = await open(dir);
   await file?.close();
   const { calibrated, norms } = kind;
@@ -134,6 +150,7 @@ export function predictorDirectory(
   dir: string,
   options: Omit<LoadOrBuildOptions, 'dir' | 'rank' | 'layers' | 'kind' | 'calibration' | 'onProgress'> = {},
 ): PredictorSource {
+  assertKnownOptions('predictorDirectory', options, { ...LOW_RANK_OPTIONS, dtype: true });
   return ({ host, layers, rank, kind, calibration, onProgress }) =>
     loadOrBuildPredictors(host, { ...options, dir, layers, rank, kind, calibration, onProgress });
 }

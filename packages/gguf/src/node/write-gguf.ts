@@ -1,5 +1,7 @@
 /** @file Writing a file to disk, atomically, one tensor in memory at a time. */
+
 import type { FileHandle } from 'node:fs/promises';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { unwrittenFile, writeBytes, writeFileAtomically } from '@spft/safetensors/node';
 import { GgufError } from '../errors.js';
 import type { MetadataEntries } from '../metadata.js';
@@ -19,8 +21,9 @@ export async function writeGguf(
   path: string,
   metadata: MetadataEntries,
   tensors: ReadonlyMap<string, LazyGgufTensor>,
-  { check }: WriteGgufOptions = {},
+  options: WriteGgufOptions = {},
 ): Promise<void> {
+  assertKnownOptions('writeGguf', options, { check: true });
   const layout = layoutGguf(metadata, tensors, path);
   const write = async (handle: FileHandle) => {
     await writeLayout({ write: (bytes, at) => writeBytes(handle, bytes, at) }, layout, tensors, path);
@@ -28,7 +31,7 @@ export async function writeGguf(
     await handle.truncate(layout.fileBytes);
   };
   try {
-    await writeFileAtomically(path, write, check);
+    await writeFileAtomically(path, write, options.check);
   } catch (cause) {
     const problem = unwrittenFile(cause, layout.fileBytes);
     if (problem === null) throw cause;

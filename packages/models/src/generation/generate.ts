@@ -1,4 +1,5 @@
 /** @file Text generation: greedy or by sampling, for batches of prompts of different lengths. */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaForCausalLM } from '../llama.js';
 import { deriveSeed } from '../seed.js';
@@ -25,6 +26,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly onToken?: (event: GeneratedToken) => void;
 }
 
+const OPTIONS: OptionNames<GenerateOptions> = {
+  ...{ maxNewTokens: true, doSample: true, seed: true, eosTokenIds: true, densePromptTokens: true, onToken: true },
+  ...{ temperature: true, topK: true, topP: true },
+};
+
 export interface GeneratedToken {
   /** Index of the prompt. */
   readonly sequence: number;
@@ -34,6 +40,7 @@ export interface GeneratedToken {
 }
 
 function check(promptIds: readonly (readonly number[])[], options: GenerateOptions): void {
+  assertKnownOptions('generate', options, OPTIONS);
   const empty = promptIds.findIndex((prompt) => prompt.length === 0);
   if (empty >= 0) {
     throw new RangeError(`generate: prompt ${empty} is empty; begin with a token, e.g. the tokenizer's bos_token`);

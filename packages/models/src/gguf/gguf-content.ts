@@ -2,6 +2,7 @@
  * @file What a GGUF file of a model, or of an adapter alone, is to hold, and how a written one is held against that: opened as any other would be and compared,
  * tensor by tensor, before success is said. Where the file lies is the caller's affair (`/node` writes to a disk, a page to its storage).
  */
+
 import {
   float32,
   type GgufFile,
@@ -13,6 +14,7 @@ import {
 } from '@spft/gguf';
 import type { PeftModel } from '@spft/peft';
 import { showValue } from '@spft/safetensors';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { formOf } from '@spft/sparse-ops/internals';
 import { ModelError } from '../errors.js';
 import { type LlamaConfig, parseLlamaConfig } from '../llama-config.js';
@@ -41,6 +43,8 @@ export interface GgufContentOptions<Type extends ExportType = ExportType> {
   readonly onProgress?: (written: number, total: number) => void;
 }
 
+export const GGUF_CONTENT_OPTIONS: OptionNames<GgufContentOptions> = { type: true, name: true, onProgress: true };
+
 /** A file that is to be written. */
 export interface GgufContent {
   readonly metadata: MetadataEntries;
@@ -63,8 +67,10 @@ export interface GgufContent {
 export function ggufOfModel(
   model: ExportableModel,
   tokenizerFiles: TokenizerFiles,
-  { type = 'f16', name, onProgress }: GgufContentOptions = {},
+  options: GgufContentOptions = {},
 ): GgufContent {
+  assertKnownOptions('ggufOfModel', options, GGUF_CONTENT_OPTIONS);
+  const { type = 'f16', name, onProgress } = options;
   requirePlain(model);
   const { config } = model;
   const tokenizer = ggufOfTokenizer(tokenizerFiles, config.vocabSize, config.eosTokenIds);
@@ -93,8 +99,10 @@ export function ggufOfModel(
  */
 export function ggufOfAdapter(
   peft: PeftModel<ExportableModel & PeftModel['base']>,
-  { type = 'f32', name, onProgress }: GgufContentOptions<'f32' | 'f16' | 'bf16'> = {},
+  options: GgufContentOptions<'f32' | 'f16' | 'bf16'> = {},
 ): GgufContent {
+  assertKnownOptions('ggufOfAdapter', options, GGUF_CONTENT_OPTIONS);
+  const { type = 'f32', name, onProgress } = options;
   const { tensors, alpha } = adapterTensors(peft, peft.base.config, type);
   const metadata = new Map<string, MetadataValue>([
     ['general.architecture', string('llama')],

@@ -2,6 +2,7 @@
  * @file A model's files from the hub to wherever there is room: what a page has in the place of `downloadModel` of `/node`. Listing, choice of files, tries,
  * refusals and checks are the same; hashes come with the listing (`?blobs=true`), as a browser shows no headers of a redirect.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { fetchFile, type PartialFile } from './fetch-file.js';
 import type { Asked, HttpOptions } from './http.js';
 import { HubError } from './hub-error.js';
@@ -40,12 +41,18 @@ export interface FetchModelOptions extends Pick<HttpOptions, 'fetchFor' | 'init'
   readonly idleTimeoutMs?: number;
 }
 
+const OPTIONS: OptionNames<FetchModelOptions> = {
+  ...{ endpoint: true, revision: true, store: true, onFile: true, onProgress: true },
+  ...{ retries: true, retryDelayMs: true, idleTimeoutMs: true, fetchFor: true, init: true, advice: true },
+};
+
 /**
  * Fetches what a model needs, as far as it is not there yet.
  * @returns the commit whose files these are.
  * @throws HubError when the hub does not give it; the storage's own errors as they are.
  */
 export async function fetchModelFiles(repoId: string, options: FetchModelOptions): Promise<string> {
+  assertKnownOptions('fetchModelFiles', options, OPTIONS);
   const { revision = 'main', fetchFor, init, advice } = options;
   if (!isRepoId(repoId)) {
     throw new HubError(`'${repoId}' is no id of a repository; wanted owner/name, e.g. HuggingFaceTB/SmolLM2-135M`);

@@ -1,12 +1,14 @@
 /** @file A model from a directory, a GGUF file or the hub, in one call. */
+
 import { stat } from 'node:fs/promises';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { ModelError } from '../errors.js';
 import { HubError } from '../hub/hub-error.js';
 import { isRepoId } from '../hub/repo-id.js';
 import { LlamaForCausalLM } from '../llama.js';
-import type { LoadOptions } from '../load-options.js';
+import { LOAD_OPTIONS, type LoadOptions } from '../load-options.js';
 import { isGgufFile } from './gguf/open-gguf-model.js';
-import { type DownloadOptions, downloadModel } from './hub/download.js';
+import { DOWNLOAD_OPTIONS, type DownloadOptions, downloadModel } from './hub/download.js';
 import { openModelDirectory } from './model-directory.js';
 
 export interface FromPretrainedOptions extends LoadOptions {
@@ -14,12 +16,15 @@ export interface FromPretrainedOptions extends LoadOptions {
   readonly hub?: DownloadOptions;
 }
 
+const OPTIONS: OptionNames<FromPretrainedOptions> = { ...LOAD_OPTIONS, hub: true };
+
 /**
  * The directory of a model: `dirOrHubId` itself where there is such a directory or it is a GGUF file, else the hub's model of that id in the cache, downloaded
  * where it is not yet there.
  * @throws ModelError when it is neither. @throws HubError when the download fails.
  */
 export async function resolveModelDirectory(dirOrHubId: string, options: DownloadOptions = {}): Promise<string> {
+  assertKnownOptions('resolveModelDirectory', options, DOWNLOAD_OPTIONS);
   const found = await stat(dirOrHubId).catch(() => null);
   if (found?.isDirectory()) return dirOrHubId;
   if (found && (await isGgufFile(dirOrHubId))) return dirOrHubId;
@@ -52,9 +57,11 @@ export async function fromPretrained(
   dirOrHubId: string,
   options: FromPretrainedOptions = {},
 ): Promise<LlamaForCausalLM> {
-  const directory = await openModelDirectory(await resolveModelDirectory(dirOrHubId, options.hub));
+  assertKnownOptions('fromPretrained', options, OPTIONS);
+  const { hub, ...load } = options;
+  const directory = await openModelDirectory(await resolveModelDirectory(dirOrHubId, hub));
   try {
-    return await LlamaForCausalLM.fromWeights(directory.config, directory.weights, options);
+    return await LlamaForCausalLM.fromWeights(directory.config, directory.weights, load);
   } finally {
     await directory.close();
   }

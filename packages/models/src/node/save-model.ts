@@ -1,7 +1,9 @@
 /** @file Writing a model as a Hugging Face directory: after merging an adapter, or one with random weights. */
+
 import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { elementCount } from '@spft/safetensors';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import {
   directoryFiles,
   type LazyTensorToWrite,
@@ -55,6 +57,11 @@ export interface SaveModelOptions {
   readonly onProgress?: (written: number, total: number) => void;
 }
 
+const OPTIONS: OptionNames<SaveModelOptions> = {
+  ...{ dtype: true, fromForms: true, source: true },
+  ...{ maxShardBytes: true, onProgress: true },
+};
+
 const EMBEDDING = 'model.embed_tokens.weight';
 
 /**
@@ -65,6 +72,7 @@ const EMBEDDING = 'model.embed_tokens.weight';
  * @throws SafetensorsError when the disk does not take it.
  */
 export async function saveModel(dir: string, model: SavableModel, options: SaveModelOptions = {}): Promise<void> {
+  assertKnownOptions('saveModel', options, OPTIONS);
   const { dtype = 'bf16', source, maxShardBytes, fromForms = false } = options;
   if (dir === '') throw new RangeError('saveModel: wanted the name of a directory, found an empty one');
   if (!fromForms) requireWritable(model);

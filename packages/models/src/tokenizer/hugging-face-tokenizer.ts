@@ -2,7 +2,9 @@
  * @file The tokenizer of a Hugging Face model from its JSON files, as transformers (5.24) makes it: tokenizer.json at work (pipeline/), with
  * the tokens that other files add, named tokens with their fallbacks, and what is put around a text.
  */
+
 import { showValue } from '@spft/safetensors';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { ModelError } from '../errors.js';
 import { chatTemplatesOf, renderChatTemplate } from './chat-template.js';
 import { configOf, type TokenizerConfig } from './config.js';
@@ -78,13 +80,17 @@ class HuggingFaceTokenizer implements Tokenizer {
     this.chatTemplates = new Map([...chatTemplatesOf(config.chatTemplate), ...(files.chatTemplates ?? [])]);
   }
 
-  encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    assertKnownOptions('encode', options, { addSpecialTokens: true });
+    const { addSpecialTokens = true } = options;
     // A half of a surrogate pair is no character; every encoder makes this of it.
     const ids = this.#pipeline.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'));
     return addSpecialTokens ? [...this.#before, ...ids, ...this.#after] : ids;
   }
 
-  decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    assertKnownOptions('decode', options, { skipSpecialTokens: true });
+    const { skipSpecialTokens = false } = options;
     const text = this.#pipeline.decode(Array.from(ids), skipSpecialTokens);
     return this.#cleansUp ? cleanUp(text) : text;
   }
@@ -94,6 +100,7 @@ class HuggingFaceTokenizer implements Tokenizer {
   }
 
   applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
+    assertKnownOptions('applyChatTemplate', options, { addGenerationPrompt: true, template: true, variables: true });
     return renderChatTemplate(this.chatTemplates, this.#named, messages, options);
   }
 }

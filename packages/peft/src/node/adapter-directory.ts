@@ -2,17 +2,24 @@
  * @file An adapter's directory as PEFT's `save_pretrained` writes it and `from_pretrained` reads it, with one file more: the fingerprint of
  * the base, in a file of its own because PEFT warns of config fields that it does not know.
  */
+
 import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { showValue } from '@spft/safetensors';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { openSafetensors, writeFileAtomically, writeSafetensors } from '@spft/safetensors/node';
-import { adapterConfigText, type ParseAdapterOptions, parseAdapterConfig } from '../adapter-config-file.js';
+import {
+  adapterConfigText,
+  PARSE_ADAPTER_OPTIONS,
+  type ParseAdapterOptions,
+  parseAdapterConfig,
+} from '../adapter-config-file.js';
 import { ADAPTER_METADATA, adapterTensors, loadAdapter } from '../adapter-file.js';
 import type { BaseCodes } from '../base-codes.js';
 import { AdapterError } from '../errors.js';
 import { baseFingerprint } from '../fingerprint.js';
 import type { LoraConfig } from '../lora-config.js';
-import type { PeftModel, PeftOptions } from '../peft-model.js';
+import { PEFT_OPTIONS, type PeftModel, type PeftOptions } from '../peft-model.js';
 import type { AdapterHost } from '../types.js';
 
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
@@ -25,6 +32,11 @@ export interface LoadOptions extends PeftOptions, ParseAdapterOptions {
   /** Load it although the directory says that it was made for a base with other weights. Default false. */
   readonly allowOtherBase?: boolean;
 }
+
+const LOAD_OPTIONS: OptionNames<LoadOptions> = {
+  ...{ ...PEFT_OPTIONS, ...PARSE_ADAPTER_OPTIONS },
+  ...{ trainable: true, allowOtherBase: true },
+};
 
 /**
  * Writes an adapter into a directory, which is made where there is none. Each file replaces an older one only when it is complete.
@@ -42,6 +54,7 @@ export async function savePretrained(peft: PeftModel, dir: string): Promise<void
 
 /** The config of the adapter in `dir`. @throws AdapterError when there is none, or it is no LoRA's. */
 export async function loadAdapterConfig(dir: string, options: ParseAdapterOptions = {}): Promise<LoraConfig> {
+  assertKnownOptions('loadAdapterConfig', options, PARSE_ADAPTER_OPTIONS);
   const path = join(dir, ADAPTER_CONFIG_FILE);
   return parseAdapterConfig(await readJson(path), path, options);
 }
@@ -54,13 +67,15 @@ export async function loadAdapterConfig(dir: string, options: ParseAdapterOption
 export async function loadPretrained<Base extends AdapterHost>(
   model: Base,
   dir: string,
-  { trainable = true, allowOtherBase = false, onWarning, ...options }: LoadOptions = {},
+  options: LoadOptions = {},
 ): Promise<PeftModel<Base>> {
+  assertKnownOptions('loadPretrained', options, LOAD_OPTIONS);
+  const { trainable = true, allowOtherBase = false, onWarning, ...ofPeft } = options;
   const config = await loadAdapterConfig(dir, { onWarning });
   await requireWeights(dir);
   const file = await openSafetensors(join(dir, ADAPTER_MODEL_FILE));
   try {
-    const peft = await loadAdapter(model, file, config, options, async () => {
+    const peft = await loadAdapter(model, file, config, ofPeft, async () => {
       if (!allowOtherBase) await compareFingerprint(model, config, dir);
     });
     peft.setTrainable(trainable);

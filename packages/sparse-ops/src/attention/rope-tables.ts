@@ -3,6 +3,7 @@
  *
  * Same numbers as transformers' `compute_default_rope_parameters` and its scalings (rope-scaling.ts), which calculate in float32: at position 100,000 the rounding of a frequency moves its angle by 0.01, so we round where they do.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import { attentionFactorOf, plainFrequencies, type RopeScaling, scaledFrequencies } from './rope-scaling.js';
 
@@ -17,6 +18,8 @@ export interface RopeOptions {
   /** Length of the longest sequence at hand; dynamic scaling depends on it beyond the model's own context. Default: `positions`. */
   readonly length?: number;
 }
+
+const OPTIONS: OptionNames<RopeOptions> = { headDim: true, theta: true, positions: true, scaling: true, length: true };
 
 /** Row p of `cos` and `sin` belongs to position p; column i to dimensions i and i + halfDim of a head. */
 export interface RopeTables {
@@ -43,6 +46,7 @@ export function ropeFrequencies(options: Omit<RopeOptions, 'positions'>): Float3
 
 /** @throws RangeError when headDim is odd or the scaling is of an unknown type. */
 export function ropeTables(options: RopeOptions): RopeTables {
+  assertKnownOptions('ropeTables', options, OPTIONS);
   const frequencies = ropeFrequencies({ ...options, length: options.length ?? options.positions });
   const factor = f32(attentionFactorOf(options.scaling));
   const halfDim = frequencies.length;

@@ -5,6 +5,7 @@
  * Outputs and gradients are those of plain loops; inputs are left as they were; outputs are of the shapes that the contract says, and written
  * wholly, as their memory is poisoned; and where an allocation fails, whichever, nothing is left behind and the next call is right.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import { CONTRACT, isKernelName, KERNEL_NAMES, type KernelName } from '../contract/kernels.js';
 import type { CaseInput, ConformanceCase } from './case.js';
@@ -32,6 +33,11 @@ export interface ConformanceOptions extends Partial<BackendHooks> {
   /** Bytes that the backend's tensors and whatever else hold; what it keeps on purpose for the next call it must keep of the first one too. */
   held?(): number;
 }
+
+const OPTIONS: OptionNames<ConformanceOptions> = {
+  ...{ backend: true, describe: true, it: true, only: true, tolerance: true, round: true, tensor: true },
+  ...{ held: true, failAllocation: true, poison: true, copy: true },
+};
 
 /** Makes allocations fail in `write`, where tfjs's backends make tensors. */
 function failInWrite(nth: number): () => boolean {
@@ -61,6 +67,7 @@ export const kernelsOf = (backend: string): KernelName[] =>
 
 /** Describes the suite: a test for each case that concerns a kernel of the backend. Each test makes the backend active, and leaves it so. */
 export function describeConformance(options: ConformanceOptions): void {
+  assertKnownOptions('describeConformance', options, OPTIONS);
   const { backend, describe, it, failAllocation = failInWrite, poison = poisonByWrite } = options;
   const kernels = new Set(options.only ?? kernelsOf(backend));
   const watch = new KernelWatch(backend, { failAllocation, poison, copy: options.copy });

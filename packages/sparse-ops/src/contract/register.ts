@@ -5,34 +5,20 @@
  * names and shapes of the contract when they are compiled, free by means of their own what a failing kernel took, and register with tfjs directly.
  * What they registered is looked at when they are first used (`checkBackend`).
  */
+import { nearestNames } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { KernelEntry } from './entry.js';
 import { KernelContractError } from './errors.js';
 import { guarded } from './journal.js';
 import { CONTRACT, isKernelName, KERNEL_NAMES, type SpftKernelCall, type SpftKernels } from './kernels.js';
 
-/** Letters to change, add or drop to make one name of the other. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, n) => n);
-  for (let i = 0; i < a.length; i++) {
-    const next = [i + 1];
-    for (let j = 0; j < b.length; j++) {
-      next.push(Math.min(row[j]! + (a[i] === b[j] ? 0 : 1), row[j + 1]! + 1, next[j]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
-function nearest(name: string): string {
-  return KERNEL_NAMES.reduce((best, other) => (distance(name, other) < distance(name, best) ? other : best));
-}
-
 /** What is wrong with kernels `names` of a backend that has `all`, a sentence for each; none where all is well. */
 function problemsOf(names: readonly string[], all: ReadonlySet<string>): string[] {
   return names.flatMap((name) => {
     if (!isKernelName(name)) {
-      return [`no op calls a kernel '${name}'; the nearest name of the contract is '${nearest(name)}'`];
+      return [
+        `no op calls a kernel '${name}'; the nearest name of the contract is '${nearestNames(name, KERNEL_NAMES, 1)[0]}'`,
+      ];
     }
     const { needs = [] }: KernelEntry = CONTRACT[name];
     const missing = needs.filter((other) => !all.has(other));

@@ -6,6 +6,7 @@
  * in arrays: the recorder copies them to the device before each step, and hands the function arrays of its own, always the same, in which a
  * backend knows what lies where. They may be used wherever an op takes a host array (a `PackedLayout`, `tf.tensor1d`), whole.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 
 export type StepInputs = Readonly<Record<string, Int32Array | Float32Array>>;
@@ -67,6 +68,7 @@ export interface RecordingBackend {
 
 /** A recorder of the active backend, owned by the caller; null where it has none. */
 export function createStepRecorder(options: StepRecorderOptions = {}): StepRecorder | null {
+  assertKnownOptions('createStepRecorder', options, { graphs: true, notify: true });
   const backend = tf.backend() as unknown as Partial<RecordingBackend>;
   return backend.recordSteps?.(options) ?? null;
 }

@@ -1,4 +1,5 @@
 /** @file What a form of frozen matrices says of itself: a file for each (fp8-form.ts, four-bit-form.ts), and a line in forms.ts. */
+import type { OptionNames } from '@spft/safetensors/internals';
 import type * as tf from '@tensorflow/tfjs';
 import type { StoredType } from '../contract/layers.js';
 import type { PackedKind } from './packed-tensor.js';
@@ -24,6 +25,11 @@ export interface StoreAsOptions {
   /** 4 bits: what the matrix came in, which a checkpoint says of it. Default `F32`. */
   readonly dtype?: StoredType;
 }
+
+export const STORE_AS_OPTIONS: OptionNames<StoreAsOptions> = {
+  ...{ keepTransposed: true, outlierChannels: true },
+  ...{ blockSize: true, doubleQuantisation: true, dtype: true },
+};
 
 export interface FormDefinition {
   /** @throws StoredFormError where the active backend cannot have it. */

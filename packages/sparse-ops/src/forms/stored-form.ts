@@ -4,11 +4,12 @@
  *
  * What takes the place of such a matrix, such as a merged weight, is plain again (`storedLike`): a form's steps are coarser than what an adapter adds.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { WeightShards } from '../contract/weight-shards.js';
 import { markInShards } from '../engine/in-shards.js';
 import { noGradient } from '../engine/tape.js';
-import { type StoreAsOptions, StoredFormError } from './form.js';
+import { STORE_AS_OPTIONS, type StoreAsOptions, StoredFormError } from './form.js';
 import { FORMS, type StoredFormName } from './forms.js';
 import { disposePacked, numbersAt, type PackedArraysOf, packedMatrix } from './four-bit.js';
 import { checkPacked, unrounded } from './four-bit-form.js';
@@ -82,6 +83,7 @@ export const formBytes = (
  * device cannot do it.
  */
 export function storeAs(x: tf.Tensor2D, form: StoredFormName, options: StoreAsOptions = {}): tf.Tensor2D {
+  assertKnownOptions('storeAs', options, STORE_AS_OPTIONS);
   requireForm(form);
   const before = formOf(x);
   if (before !== null) {

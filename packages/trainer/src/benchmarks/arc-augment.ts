@@ -2,6 +2,7 @@
  * @file Training rows made from ARC's own tasks, by BARC's augmentation: each training pair once as the test, the others as its examples, and variants
  * of it, turned, flipped, scaled and recoloured alike in all pairs.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { seedFrom } from '../loop/random.js';
@@ -23,7 +24,9 @@ export interface AugmentOptions {
 }
 
 /** Rows of a task; none of one with two training pairs or fewer, as there. The same seed gives the same. */
-export function arcRows(task: ArcTask, { variants = 10, seed = 0 }: AugmentOptions = {}): ArcRow[] {
+export function arcRows(task: ArcTask, options: AugmentOptions = {}): ArcRow[] {
+  assertKnownOptions('arcRows', options, { variants: true, seed: true });
+  const { variants = 10, seed = 0 } = options;
   if (task.train.length <= 2) return [];
   const rows: ArcRow[] = [];
   for (const [n, test] of task.train.entries()) {

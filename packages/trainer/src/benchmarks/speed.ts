@@ -3,6 +3,7 @@
  * with a confidence interval. Methods take turns run by run, and step k of run n has the same batch for all of them, so they are compared in pairs.
  */
 
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
@@ -66,6 +67,7 @@ export function speedStatistics(seconds: StepSeconds): SpeedStatistics {
  * @throws RangeError when runs or steps of the two are not the same in number.
  */
 export function speedRatio(baseline: StepSeconds, method: StepSeconds, options: BootstrapOptions = {}): SpeedRatio {
+  assertKnownOptions('speedRatio', options, { resamples: true, level: true, seed: true });
   const { resamples = BOOTSTRAP.resamples, level = BOOTSTRAP.level, seed = 1 } = options;
   if (baseline.length !== method.length || baseline.some((run, n) => run.length !== method[n]!.length)) {
     const shape = (seconds: StepSeconds) => seconds.map((run) => run.length).join(', ') || 'none';

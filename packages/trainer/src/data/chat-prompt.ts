@@ -1,5 +1,7 @@
 /** @file The tokenizer's chat template as a prompt template: a record is one exchange of user and assistant. */
+
 import type { ChatMessage, Tokenizer } from '@spft/models';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import type { PromptFields, PromptTemplate } from './prompt.js';
 
 export interface ChatPromptOptions {
@@ -12,8 +14,10 @@ export interface ChatPromptOptions {
 /** Instruction and input, joined by an empty line, are the user's message; the response is the assistant's. */
 export function chatPromptTemplate(
   tokenizer: Pick<Tokenizer, 'applyChatTemplate'>,
-  { format = null, system }: ChatPromptOptions = {},
+  options: ChatPromptOptions = {},
 ): PromptTemplate {
+  assertKnownOptions('chatPromptTemplate', options, { format: true, system: true });
+  const { format = null, system } = options;
   const template = format === null || format === 'none' ? {} : { template: format };
   const messages = ({ instruction, input }: PromptFields): ChatMessage[] => [
     ...(system === undefined ? [] : [{ role: 'system', content: system }]),

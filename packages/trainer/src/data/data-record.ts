@@ -2,7 +2,7 @@
  * @file One example of a data set, whatever form its row has: an instruction, a conversation, a prompt with its completion, or bare text;
  * and the mapping of a data set's own column names onto these.
  */
-import { nearestName } from '@spft/config';
+import { assertKnownOptions, nearestName, type OptionNames } from '@spft/safetensors/internals';
 import { type ConversationRecord, parseConversation, parseMessages } from './conversation.js';
 import { DatasetError, type RowSource } from './dataset-error.js';
 import { type InstructionRecord, parseRecord, shown } from './record.js';
@@ -68,6 +68,8 @@ export interface RecordOptions {
   readonly textField?: string | null;
 }
 
+export const RECORD_OPTIONS: OptionNames<RecordOptions> = { columns: true, textField: true };
+
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
@@ -75,7 +77,9 @@ type Fields = Readonly<Record<string, unknown>>;
  * MAWPS's; else bare text.
  * @returns the problem as text where it is none of these.
  */
-export function parseDataRecord(row: unknown, { columns, textField }: RecordOptions = {}): DataRecord | string {
+export function parseDataRecord(row: unknown, options: RecordOptions = {}): DataRecord | string {
+  assertKnownOptions('parseDataRecord', options, RECORD_OPTIONS);
+  const { columns, textField } = options;
   if (typeof row !== 'object' || row === null || Array.isArray(row)) {
     return `wanted an object {"instruction": …, "output": …}, found ${shown(row)}`;
   }

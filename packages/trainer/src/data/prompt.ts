@@ -1,8 +1,9 @@
 /**
  * @file Prompts: how an instruction becomes the text that a model continues. The built-in ones, and a registry for the user's own.
  */
-import { nearestName } from '@spft/config';
+
 import type { ChatMessage } from '@spft/models';
+import { assertKnownOptions, nearestName } from '@spft/safetensors/internals';
 import type { InstructionRecord } from './record.js';
 
 /** What a prompt is made from. */
@@ -44,6 +45,7 @@ export function textTemplate(
   texts: TemplateTexts,
   more: { readonly evaluation?: TemplateTexts; readonly stop?: string } = {},
 ): PromptTemplate {
+  assertKnownOptions('textTemplate', more, { evaluation: true, stop: true });
   const { evaluation, stop } = more;
   return {
     name,

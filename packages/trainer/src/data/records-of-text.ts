@@ -2,8 +2,9 @@
  * @file Records of a text that lies in memory: pasted into a page, or of a file that was dropped on it. What counts as a row, and what is wrong with one, is
  * as in files on a disk (`loadDataset` of `/node`).
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { arrayElements } from './array-elements.js';
-import { type DataRecord, parseDataRecord, type RecordOptions } from './data-record.js';
+import { type DataRecord, parseDataRecord, RECORD_OPTIONS, type RecordOptions } from './data-record.js';
 import { at, type BadRow, DatasetError } from './dataset-error.js';
 import { parsed, type Row } from './row.js';
 
@@ -20,8 +21,10 @@ export interface RecordsOfTextOptions extends RecordOptions {
 export function recordsOfText(
   text: string,
   name: string,
-  { skipBadRows = false, ...options }: RecordsOfTextOptions = {},
+  given: RecordsOfTextOptions = {},
 ): { records: DataRecord[]; badRows: BadRow[] } {
+  assertKnownOptions('recordsOfText', given, { ...RECORD_OPTIONS, skipBadRows: true });
+  const { skipBadRows = false, ...options } = given;
   const records: DataRecord[] = [];
   const badRows: BadRow[] = [];
   for (const { line, value, problem } of rowsOf(text, name)) {

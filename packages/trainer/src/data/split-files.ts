@@ -2,7 +2,7 @@
  * @file Which files of a data set's repository or directory hold a split: as its README says (`configs`), else by the words in their names, the
  * rules of Hugging Face's `datasets`.
  */
-import { nearestName } from '@spft/config';
+import { nearestName } from '@spft/safetensors/internals';
 import { DatasetError } from './dataset-error.js';
 
 export interface SplitChoice {

@@ -2,7 +2,9 @@
  * @file Records as token ids and labels, as `generate_and_tokenize_prompt_*` of spft/data.py makes them: the whole text is tokenised, cut to
  * the maximum and ended; then as many labels are masked as the prompt alone has tokens, but none that belongs to the response.
  */
+
 import type { Tokenizer } from '@spft/models';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { countLabels, IGNORED_LABEL, type Sample } from '../batch/samples.js';
 import { type ConversationRecord, singleExchange } from './conversation.js';
 import { type DataRecord, isCompletion, isConversation, isText } from './data-record.js';
@@ -25,6 +27,10 @@ export interface TokenizeOptions {
   readonly trainOnInputs?: boolean;
 }
 
+export const TOKENIZE_OPTIONS: OptionNames<TokenizeOptions> = {
+  ...{ template: true, maxLength: true, response: true, trainOnInputs: true },
+};
+
 export interface TokenizedSample extends Sample {
   readonly inputIds: number[];
   readonly labels: number[];
@@ -42,6 +48,7 @@ export interface TokenizedSample extends Sample {
  * @throws DatasetError when the template cannot take the conversation.
  */
 export function tokenizeRecord(tokenizer: Encoder, record: DataRecord, options: TokenizeOptions): TokenizedSample {
+  assertKnownOptions('tokenizeRecord', options, TOKENIZE_OPTIONS);
   const { maxLength, trainOnInputs = false } = options;
   if (!(Number.isInteger(maxLength) && maxLength > 0)) {
     throw new RangeError(`tokenizeRecord: maxLength is ${maxLength}, must be a positive whole number`);
@@ -166,18 +173,20 @@ export interface TokenizedRecords {
 export function tokenizeRecords(
   tokenizer: Encoder,
   records: readonly DataRecord[],
-  options: TokenizeAllOptions,
+  { unlabelled, onProgress, ...options }: TokenizeAllOptions,
 ): TokenizedRecords {
+  // Also where there is no record.
+  assertKnownOptions('tokenizeRecords', options, TOKENIZE_OPTIONS);
   const samples: TokenizedSample[] = [];
   const skipped: number[] = [];
   records.forEach((record, index) => {
     const sample = tokenizeRecord(tokenizer, record, options);
     if (countLabels(sample.labels) > 0) samples.push(sample);
     else skipped.push(index);
-    options.onProgress?.(index + 1, records.length);
+    onProgress?.(index + 1, records.length);
   });
   const first = skipped[0];
-  if (first !== undefined && (options.unlabelled !== 'skip' || samples.length === 0)) {
+  if (first !== undefined && (unlabelled !== 'skip' || samples.length === 0)) {
     const { source } = records[first]!;
     throw new DatasetError(
       `${source ? at(source) : `record ${first}`}: no label is left: the prompt alone fills the maximum of ${options.maxLength} tokens, or the response is empty ` +

@@ -4,7 +4,9 @@
  * Upstream passes a bare `GenerationConfig(max_new_tokens)`, which is greedy decoding of one beam; so is this, as long as the generator
  * does not sample. An output ends at the end token and where the model begins another `### Response:`.
  */
+
 import type { Tokenizer } from '@spft/models';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { type PromptTemplate, promptTemplate } from '../data/prompt.js';
 import { subset } from '../data/split.js';
 import { tokenizePrompt } from '../data/tokenize.js';
@@ -40,6 +42,11 @@ export interface EvaluateOptions {
   /** Told after every batch. */
   readonly onProgress?: (progress: EvaluationProgress) => void;
 }
+
+const OPTIONS: OptionNames<EvaluateOptions> = {
+  ...{ template: true, batchSize: true, maxNewTokens: true, eosTokenIds: true, limit: true, seed: true },
+  ...{ keepPrompts: true, ranks: true, onProgress: true },
+};
 
 export interface EvaluationProgress {
   readonly task: string;
@@ -86,6 +93,7 @@ export async function evaluateTask(
   task: EvaluationTask,
   options: EvaluateOptions = {},
 ): Promise<EvaluationResult> {
+  assertKnownOptions('evaluateTask', options, OPTIONS);
   const { batchSize = 8, maxNewTokens = task.maxNewTokens, eosTokenIds, limit, seed, keepPrompts = false } = options;
   if (!(Number.isInteger(batchSize) && batchSize > 0)) {
     throw new RangeError(`evaluateTask: batchSize is ${batchSize}, must be a positive whole number`);

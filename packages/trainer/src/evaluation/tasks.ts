@@ -1,5 +1,5 @@
 /** @file The evaluation sets by name: what their answers look like, how long they are, where LLM-Adapters keeps them. */
-import { nearestName } from '@spft/config';
+import { nearestName } from '@spft/safetensors/internals';
 import { DatasetError } from '../data/dataset-error.js';
 import type { InstructionRecord } from '../data/record.js';
 import { type AnswerRule, choiceAnswer, NUMBER_ANSWER, TRUTH_ANSWER } from './answers.js';

@@ -1,5 +1,5 @@
 /** @file GLUE's tasks: columns, classes in the order of their numbers, metrics (Hugging Face's `glue` data and `evaluate`'s script of the same name). */
-import { nearestName } from '@spft/config';
+import { nearestName } from '@spft/safetensors/internals';
 import { DatasetError } from '../data/dataset-error.js';
 
 export type GlueMetric = 'accuracy' | 'f1' | 'matthews_correlation' | 'pearson' | 'spearmanr';

@@ -1,5 +1,7 @@
 /** @file What a trainer is given, and what it gives back. */
+
 import type { TrainableModel } from '@spft/models';
+import type { OptionNames } from '@spft/safetensors/internals';
 import type { DenseTokens } from '../batch/collate.js';
 import type { SampleSource } from '../batch/sample-source.js';
 import type { Sample, SampleRules } from '../batch/samples.js';
@@ -56,6 +58,29 @@ export interface TrainerOptions extends Omit<SampleRules, 'maxLength'> {
   /** Micro-batches of a step, over all ranks; by default `gradient_accumulation_steps` for each rank. */
   readonly microBatches?: number;
 }
+
+export const TRAINER_OPTIONS: OptionNames<TrainerOptions> = {
+  ...{
+    model: true,
+    samples: true,
+    args: true,
+    evalSamples: true,
+    evaluator: true,
+    denseTokens: true,
+    callbacks: true,
+    checkpoints: true,
+  },
+  ...{ checkpointFiles: true, progress: true, notify: true, checkEveryStep: true, recordSteps: true, signal: true },
+  ...{
+    ranks: true,
+    shards: true,
+    lockstep: true,
+    microBatches: true,
+    vocabSize: true,
+    longSamples: true,
+    unlabelledSamples: true,
+  },
+};
 
 export interface TrainOutput {
   readonly globalStep: number;

@@ -4,6 +4,7 @@
  * The order of events, the count of steps and the meaning of the training keys are those of transformers' Trainer, which upstream uses.
  * Accumulated micro-batches are normalised by the labelled tokens of the whole step, so they equal one large batch.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import type { DenseTokens } from '../batch/collate.js';
 import { isSampleSource, preparedSource, type SampleSource } from '../batch/sample-source.js';
 import { type PreparedSample, prepareSamples } from '../batch/samples.js';
@@ -29,7 +30,7 @@ import { initialState, type LogEntry, type TrainerControl, type TrainerState } f
 import { StepClock } from './step-clock.js';
 import { StepRunner } from './step-runner.js';
 import { StopVote } from './stop-vote.js';
-import type { TrainerOptions, TrainOutput } from './trainer-options.js';
+import { TRAINER_OPTIONS, type TrainerOptions, type TrainOutput } from './trainer-options.js';
 import { resolveArgs, type StepArgs, stepsOf } from './training-args.js';
 
 /** Fine-tunes what is trainable in a model. One trainer makes one run. */
@@ -58,6 +59,7 @@ export class Trainer {
 
   /** @throws TrainerError when arguments or samples cannot be used. */
   constructor(options: TrainerOptions) {
+    assertKnownOptions('Trainer', options, TRAINER_OPTIONS);
     const { model, longSamples, unlabelledSamples, progress, callbacks = [] } = options;
     this.#options = options;
     const ranks = options.ranks && options.ranks.size > 1 ? options.ranks : null;
@@ -120,14 +122,12 @@ export class Trainer {
 
   /**
    * Runs to the end.
-   * @param resumeFromCheckpoint location of a checkpoint, or true for the last complete one; by default as the arguments say.
+   * @param options `resumeFromCheckpoint`: location of a checkpoint, or true for the last complete one; by default as the arguments say.
    * @throws TrainerError; NonFiniteError when the loss is NaN or infinite.
    */
-  async train({
-    resumeFromCheckpoint = this.#resumeArgument(),
-  }: {
-    resumeFromCheckpoint?: string | boolean;
-  } = {}): Promise<TrainOutput> {
+  async train(options: { resumeFromCheckpoint?: string | boolean } = {}): Promise<TrainOutput> {
+    assertKnownOptions('Trainer.train', options, { resumeFromCheckpoint: true });
+    const { resumeFromCheckpoint = this.#resumeArgument() } = options;
     const { model } = this.#options;
     this.#optimizer = createOptimizer(model.variables, this.args);
     try {

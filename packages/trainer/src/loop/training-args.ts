@@ -1,7 +1,8 @@
 /**
  * @file The training keys that the loop itself obeys, out of the table of all training keys in `@spft/config`.
  */
-import { camelCase, type KeySpec, nearestName, shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
+import { camelCase, type KeySpec, shortJson, snakeCase, TRAIN_KEYS, type TrainConfig } from '@spft/config';
+import { nearestName } from '@spft/safetensors/internals';
 import { TrainerError } from '../errors.js';
 
 const KEYS = [

@@ -1,6 +1,8 @@
 /** @file A few batches of training samples as the data to which an estimator's predictors are fitted. */
+
 import type { CalibrationData } from '@spft/estimator';
 import type { TrainableModel } from '@spft/models';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { noGradient } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
 import { collate, type DenseTokens } from '../batch/collate.js';
@@ -28,8 +30,10 @@ const OUTPUTS: DenseTokens = (labels) => Uint8Array.from(labels, (label) => Numb
 export function calibrationData(
   model: TrainableModel,
   samples: readonly Sample[] | SampleSource,
-  { denseTokens = OUTPUTS, count = 32, batchSize = 8 }: CalibrationSamplesOptions = {},
+  options: CalibrationSamplesOptions = {},
 ): CalibrationData {
+  assertKnownOptions('calibrationData', options, { denseTokens: true, count: true, batchSize: true });
+  const { denseTokens = OUTPUTS, count = 32, batchSize = 8 } = options;
   const chosen = sampleEvenly(samples, count);
   if (chosen.length === 0) {
     throw new TrainerError(

@@ -5,8 +5,10 @@
  * All that is compared takes turns within one run, in an order that turns round each time, and medians are told: what else a machine does meets all alike.
  * The optimizer's update is left out. It is the same in dense and sparse steps, and small beside them.
  */
+
 import type { SparsityPlan, SpftModel } from '@spft/estimator';
 import type { PreparedBatch, RunnableLayers, TrainableModel } from '@spft/models';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { createStepRecorder, type StepInputs, type StepRecorder } from '@spft/sparse-ops';
 import { gradientsOnOwnTape } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
@@ -61,6 +63,7 @@ export class StepTimer implements Stopwatch {
     readonly layers: RunnableLayers,
     readonly options: StepTimerOptions = {},
   ) {
+    assertKnownOptions('StepTimer', options, { gradientCheckpointing: true, seconds: true, now: true });
     this.#now = options.now ?? (() => performance.now() / 1000);
   }
 

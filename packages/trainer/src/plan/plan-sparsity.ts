@@ -13,6 +13,7 @@
  *
  * For runs with `compensation_rank` all of it is measured with the map of each layer at each sparsity, alone and together, and the maps' arithmetic counts.
  */
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import type { SampleSource } from '../batch/sample-source.js';
 import type { Sample } from '../batch/samples.js';
 import { TrainerError } from '../errors.js';
@@ -35,6 +36,12 @@ export interface PlanRequest extends MeasurementsRequest, PlanBudget {
   /** Default 8. */
   readonly batchSize?: number;
 }
+
+const REQUEST: OptionNames<PlanRequest> = {
+  ...{ samples: true, sparseSteps: true, levels: true, tails: true, count: true, batchSize: true },
+  ...{ spft: true, shape: true, method: true, compensation: true, timing: true },
+  ...{ known: true, onMeasured: true, onProgress: true, flops: true, time: true, maxLoss: true },
+};
 
 export interface SparsityPlanning {
   /** Of the labelled tokens, before training. */
@@ -84,6 +91,7 @@ const CORRECTIONS = 2;
  * @throws TrainerError when the budget cannot be met: it says what can; or when not one of `flops`, `time` and `maxLoss` is given, or `time` without `timing`.
  */
 export async function planSparsity(request: PlanRequest): Promise<SparsityPlanning> {
+  assertKnownOptions('planSparsity', request, REQUEST);
   const { spft, levels = PLAN_LEVELS, tails = [8, 16, 32], count = 16, batchSize = 8 } = request;
   const { flops, time, maxLoss, sparseSteps = 1 } = request;
   const problem = budgetProblem({ flops, time, maxLoss }, sparseSteps, request.timing !== undefined);

@@ -2,7 +2,9 @@
  * @file What sparsity kept: how often each channel of each layer was chosen. Listens to the plan during one step in every so many. Where
  * reading is not free, the indices stay on the device until the run waits for it anyway, as it does to log.
  */
+
 import type { SelectionListener } from '@spft/estimator';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { takesKeptForLeak } from '@spft/sparse-ops/internals';
 import * as tf from '@tensorflow/tfjs';
 import type { TrainerCallback, TrainerContext } from '../loop/callbacks.js';
@@ -50,6 +52,7 @@ export class SparsityStatistics implements TrainerCallback {
   #steps = 0;
 
   constructor(plan: ListenablePlan, options: SparsityStatisticsOptions = {}) {
+    assertKnownOptions('SparsityStatistics', options, { layerCount: true, every: true });
     this.#plan = plan;
     this.#options = options;
   }

@@ -1,6 +1,7 @@
 /**
  * @file A line chart as inline SVG: several series told apart by colour and by dash, ticks at round numbers, no script.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { coordinate, escapeHtml, short } from './html.js';
 
 export type Point = readonly [x: number, y: number];
@@ -37,10 +38,9 @@ const SMOOTH_FROM = 40;
 /** Share of all points that the smoothed line averages around each. */
 const SMOOTH_WINDOW = 0.05;
 
-export function lineChart(
-  given: readonly Series[],
-  { id, title, wide = false, fromZero = false }: ChartOptions,
-): string {
+export function lineChart(given: readonly Series[], options: ChartOptions): string {
+  assertKnownOptions('lineChart', options, { id: true, title: true, wide: true, fromZero: true });
+  const { id, title, wide = false, fromZero = false } = options;
   const [width, height] = wide ? SIZE.wide : SIZE.half;
   const series = given
     .map((one) => ({ ...one, points: thin(one.points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y))) }))

@@ -2,10 +2,18 @@
  * @file Writing a model, or an adapter alone, as a GGUF file for llama.cpp. The complete file is opened as any other would be and compared, tensor by
  * tensor, with what was meant, before it takes its place.
  */
+
 import { openGguf, writeGguf } from '@spft/gguf/node';
 import type { PeftModel } from '@spft/peft';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import type { ExportableModel, ExportType } from '../../gguf/export-tensors.js';
-import { type GgufContent, type GgufContentOptions, ggufOfAdapter, ggufOfModel } from '../../gguf/gguf-content.js';
+import {
+  GGUF_CONTENT_OPTIONS,
+  type GgufContent,
+  type GgufContentOptions,
+  ggufOfAdapter,
+  ggufOfModel,
+} from '../../gguf/gguf-content.js';
 import { readTokenizerFiles } from '../load-tokenizer.js';
 
 export interface SaveGgufOptions extends GgufContentOptions<ExportType> {
@@ -22,8 +30,10 @@ export interface SaveGgufOptions extends GgufContentOptions<ExportType> {
 export async function saveGguf(
   path: string,
   model: ExportableModel,
-  { source, ...options }: SaveGgufOptions,
+  given: SaveGgufOptions,
 ): Promise<readonly string[]> {
+  assertKnownOptions('saveGguf', given, { ...GGUF_CONTENT_OPTIONS, source: true });
+  const { source, ...options } = given;
   const content = ggufOfModel(model, await readTokenizerFiles(source), options);
   await writeCompared(path, content);
   return content.notices;
@@ -40,6 +50,7 @@ export async function saveGgufAdapter(
   peft: PeftModel<ExportableModel & PeftModel['base']>,
   options: SaveGgufAdapterOptions = {},
 ): Promise<void> {
+  assertKnownOptions('saveGgufAdapter', options, GGUF_CONTENT_OPTIONS);
   await writeCompared(path, ggufOfAdapter(peft, options));
 }
 

@@ -6,8 +6,10 @@
  * nothing after a 5xx, knows neither `HF_ENDPOINT` nor `HF_HUB_OFFLINE`, leaves no choice of files (Llama repositories hold the weights
  * twice), and writes to the console. So this is fetch and the cache's layout.
  */
+
 import { copyFile, lstat, mkdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { writeFileAtomically } from '@spft/safetensors/node';
 import type { Asked, HttpOptions } from '../../hub/http.js';
 import { HubError, keepSecret } from '../../hub/hub-error.js';
@@ -57,12 +59,19 @@ export interface DownloadOptions {
   readonly env?: Environment;
 }
 
+export const DOWNLOAD_OPTIONS: OptionNames<DownloadOptions> = {
+  ...{ revision: true, token: true, cacheDir: true, endpoint: true, env: true, offline: true },
+  ...{ allowPatterns: true, choose: true, repoType: true, onProgress: true },
+  ...{ retries: true, retryDelayMs: true, idleTimeoutMs: true },
+};
+
 /**
  * Brings a repository into the cache, as far as it is not yet there.
  * @returns the directory of its snapshot.
  * @throws HubError when the hub does not give it, or it is not in the cache while offline.
  */
 export async function downloadModel(repoId: string, options: DownloadOptions = {}): Promise<string> {
+  assertKnownOptions('downloadModel', options, DOWNLOAD_OPTIONS);
   const env = options.env ?? process.env;
   const { revision = 'main', repoType = 'model' } = options;
   if (!isRepoId(repoId)) {
@@ -144,6 +153,7 @@ export async function downloadModel(repoId: string, options: DownloadOptions = {
 
 /** A data set's repository, with all its files unless `allowPatterns` chooses. @returns and throws as `downloadModel`. */
 export function downloadDataset(repoId: string, options: Omit<DownloadOptions, 'repoType'> = {}): Promise<string> {
+  assertKnownOptions('downloadDataset', options, DOWNLOAD_OPTIONS);
   return downloadModel(repoId, { ...options, repoType: 'dataset' });
 }
 

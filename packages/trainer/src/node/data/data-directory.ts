@@ -2,9 +2,11 @@
  * @file A data set as a repository or a directory of files: one of the hub is brought into the cache that Hugging Face's libraries share, and
  * of either the files of one split are chosen.
  */
+
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { type DownloadOptions, downloadDataset, isRepoId } from '@spft/models/node';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import * as yaml from 'js-yaml';
 import { DatasetError } from '../../data/dataset-error.js';
 import { type ReadmeConfig, type SplitChoice, splitFiles } from '../../data/split-files.js';
@@ -23,6 +25,13 @@ export function parseHubDataset(spec: string): HubDataset | null {
   return { repoId: repoId!, revision: revision ?? null };
 }
 
+type HubOptions = Pick<DownloadOptions, 'onProgress' | 'endpoint' | 'cacheDir' | 'offline' | 'env' | 'retryDelayMs'>;
+
+const OPTIONS: OptionNames<HubOptions> = {
+  ...{ onProgress: true, endpoint: true, cacheDir: true },
+  ...{ offline: true, env: true, retryDelayMs: true },
+};
+
 /**
  * The files of a split, downloaded as far as they are missing.
  * @returns their paths, in the order of their names.
@@ -31,8 +40,9 @@ export function parseHubDataset(spec: string): HubDataset | null {
 export async function hubFiles(
   { repoId, revision }: HubDataset,
   choice: SplitChoice,
-  options: Pick<DownloadOptions, 'onProgress' | 'endpoint' | 'cacheDir' | 'offline' | 'env' | 'retryDelayMs'> = {},
+  options: HubOptions = {},
 ): Promise<string[]> {
+  assertKnownOptions('hubFiles', options, OPTIONS);
   const given = { ...options, ...(revision === null ? {} : { revision }) };
   let files: readonly string[] | null = null;
   const snapshot = await downloadDataset(repoId, {

@@ -3,14 +3,14 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { nearestName } from '@spft/config';
 import type { DownloadOptions } from '@spft/models/node';
+import { assertKnownOptions, nearestName, type OptionNames } from '@spft/safetensors/internals';
 import { type CatalogFile, DATASETS_URL, findTrainingSet, TRAINING_SET_NAMES } from '../../data/catalog.js';
-import { type ColumnMap, type DataRecord, parseDataRecord } from '../../data/data-record.js';
+import { type ColumnMap, type DataRecord, parseDataRecord, RECORD_OPTIONS } from '../../data/data-record.js';
 import { at, type BadRow, DatasetError, type RowSource } from '../../data/dataset-error.js';
 import { directoryFiles, hubFiles, parseHubDataset } from './data-directory.js';
 import { readDataRows } from './data-rows.js';
-import { type FetchOptions, fetchDataset } from './download.js';
+import { FETCH_OPTIONS, type FetchOptions, fetchDataset } from './download.js';
 import { loadNamedSet, NAMED_SETS } from './named-sets.js';
 
 export interface DatasetOptions extends FetchOptions {
@@ -38,6 +38,13 @@ export interface DatasetOptions extends FetchOptions {
   readonly limit?: number;
 }
 
+export const DATASET_OPTIONS: OptionNames<DatasetOptions> = {
+  ...FETCH_OPTIONS,
+  ...RECORD_OPTIONS,
+  ...{ datasetsDir: true, baseUrl: true, download: true, revision: true, config: true, split: true },
+  ...{ skipBadRows: true, onHubProgress: true, limit: true },
+};
+
 export interface LoadedDataset {
   readonly records: DataRecord[];
   /** Rows that were skipped. */
@@ -52,9 +59,13 @@ export interface LoadedDataset {
  * @throws DatasetError when there is no such dataset, it cannot be fetched or read, a row is bad, or there is no row; HubError of the hub.
  */
 export async function loadDataset(spec: string, options: DatasetOptions = {}): Promise<LoadedDataset> {
+  assertKnownOptions('loadDataset', options, DATASET_OPTIONS);
+  const { columns, textField, skipBadRows, onHubProgress } = options;
   const loaded: LoadedDataset = { records: [], badRows: [], files: [] };
   for (const part of specParts(spec)) {
-    const named = existsSync(part) ? null : await loadNamedSet(part, options);
+    const named = existsSync(part)
+      ? null
+      : await loadNamedSet(part, { skipBadRows, limit: options.limit, onHubProgress });
     if (named !== null) {
       for (const record of named.records) loaded.records.push(record);
       for (const bad of named.badRows) loaded.badRows.push(bad);
@@ -65,7 +76,7 @@ export async function loadDataset(spec: string, options: DatasetOptions = {}): P
       if (options.limit !== undefined && loaded.records.length >= options.limit) break;
       const limit = options.limit === undefined ? undefined : options.limit - loaded.records.length;
       const { rows, badRows } = await readParsed(file, { ...options, limit }, (value, source) => {
-        const record = parseDataRecord(value, options);
+        const record = parseDataRecord(value, { columns, textField });
         return typeof record === 'string' ? record : { ...record, source };
       });
       loaded.files.push(file);
@@ -86,6 +97,7 @@ export function specParts(spec: string): string[] {
 
 /** The files of a training set, downloaded if it has a name or is on the hub, and is missing. */
 export async function locateFiles(part: string, options: DatasetOptions): Promise<string[]> {
+  assertKnownOptions('locateFiles', options, DATASET_OPTIONS);
   const choice = { config: options.config ?? null, split: options.split ?? 'train' };
   if (existsSync(part)) return statSync(part).isDirectory() ? directoryFiles(part, choice) : [part];
   // Upstream's training files say `datasets/math_10k.json`: the name with its place.
@@ -118,7 +130,8 @@ export async function locate(file: CatalogFile, options: DatasetOptions): Promis
       { file: path },
     );
   }
-  await fetchDataset(url, path, options);
+  const { onProgress, idleTimeoutMs } = options;
+  await fetchDataset(url, path, { onProgress, idleTimeoutMs });
   return path;
 }
 

@@ -1,9 +1,11 @@
 /**
  * @file Fetches one file of a dataset: complete or not at all. It is written beside its place and renamed when all of it has come.
  */
+
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fetchFor, HubError, keepSecret, splitEndpoint, withoutSecrets } from '@spft/models/node';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { makeDirectory, removeLeftovers, temporaryPath } from '@spft/safetensors/node';
 import { DatasetError } from '../../data/dataset-error.js';
 
@@ -22,12 +24,15 @@ export interface FetchOptions {
   readonly idleTimeoutMs?: number;
 }
 
+export const FETCH_OPTIONS: OptionNames<FetchOptions> = { onProgress: true, idleTimeoutMs: true };
+
 /**
  * Fetches by way of the user's proxy (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). A user and password in the address go into a header and
  * into no message.
  * @throws DatasetError when the server refuses, has no such file, fails or stops midway, or the file cannot be written; nothing is left behind.
  */
 export async function fetchDataset(address: string, path: string, options: FetchOptions = {}): Promise<void> {
+  assertKnownOptions('fetchDataset', options, FETCH_OPTIONS);
   const { url, headers } = requestOf(address, path);
   const idle = new AbortController();
   const { idleTimeoutMs = 30_000 } = options;

@@ -2,10 +2,12 @@
  * @file Data sets of the original's benchmarks by name: `codefeedback`, `wizardlm`, `arc-agi`, from the hub or, as `name=FILE` (`arc-agi=DIRECTORY`),
  * from where they lie.
  */
+
 import { existsSync, statSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DownloadOptions } from '@spft/models/node';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { type ArcTask, arcMessages, parseArcTask } from '../../benchmarks/arc.js';
 import { arcRows } from '../../benchmarks/arc-augment.js';
 import { INSTRUCTION_SETS, type InstructionSet } from '../../benchmarks/instruction-sets.js';
@@ -42,6 +44,7 @@ export interface NamedSetRows {
 
 /** The rows of a set by name; null where the name is none of these. @throws DatasetError; HubError of the hub. */
 export async function loadNamedSet(part: string, options: NamedSetOptions = {}): Promise<NamedSetRows | null> {
+  assertKnownOptions('loadNamedSet', options, { skipBadRows: true, limit: true, onHubProgress: true });
   const [name, path] = part.split(/=(.*)/s) as [string, string?];
   if (path !== undefined && !existsSync(path)) {
     if (!NAMED_SETS.includes(name)) return null;

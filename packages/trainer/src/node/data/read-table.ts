@@ -2,7 +2,9 @@
  * @file CSV and TSV files as rows: the first line names the columns, and a field may hold line breaks where it is quoted (RFC 4180). In TSV
  * quotes are text, as in GLUE's files.
  */
+
 import { Readable } from 'node:stream';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { CsvError, parse } from 'csv-parse';
 import { DatasetError } from '../../data/dataset-error.js';
 import { type Row, textOf } from './read-rows.js';
@@ -25,6 +27,7 @@ export interface TableOptions {
  * @throws DatasetError when the file cannot be read, or a quote is never closed.
  */
 export async function* readTable(path: string, format: TableFormat, options: TableOptions = {}): AsyncGenerator<Row> {
+  assertKnownOptions('readTable', options, { columns: true });
   const { columns } = options;
   let names: readonly string[] | null = columns ?? null;
   let line = 1;

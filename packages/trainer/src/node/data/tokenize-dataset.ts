@@ -2,11 +2,13 @@
  * @file A whole data set as samples, in the way that costs least: from the cache; else only the samples that a short run sees; else all of
  * them, in workers where there are many.
  */
+
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Tokenizer } from '@spft/models';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { LazySamples, type SampleSource } from '../../batch/sample-source.js';
 import { countLabels } from '../../batch/samples.js';
 import type { DataRecord } from '../../data/data-record.js';
@@ -34,6 +36,11 @@ export interface TokenizeDatasetOptions extends Omit<TokenizeOptions, 'template'
   readonly notify?: (message: string) => void;
 }
 
+const OPTIONS: OptionNames<TokenizeDatasetOptions> = {
+  ...{ template: true, maxLength: true, response: true, trainOnInputs: true },
+  ...{ visits: true, onProgress: true, cacheDirectory: true, workers: true, notify: true },
+};
+
 export interface TokenizedDataset {
   readonly source: SampleSource;
   /** All samples that have a label; null where they are made when they are asked for. */
@@ -58,6 +65,7 @@ export async function tokenizeDataset(
   records: readonly DataRecord[],
   options: TokenizeDatasetOptions,
 ): Promise<TokenizedDataset> {
+  assertKnownOptions('tokenizeDataset', options, OPTIONS);
   const { template: choice, visits = Infinity, onProgress, notify } = options;
   const template = namedTemplate(choice, tokenizer);
   const rules = { maxLength: options.maxLength, response: options.response, trainOnInputs: options.trainOnInputs };

@@ -1,6 +1,8 @@
 /** @file Evaluation sets from disk: upstream's by name, downloaded where they are missing, and files of the same format. */
+
 import { existsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { testSet } from '../../data/catalog.js';
 import { type BadRow, DatasetError } from '../../data/dataset-error.js';
 import { parseRecord } from '../../data/record.js';
@@ -12,7 +14,7 @@ import {
   taskKind,
   toExample,
 } from '../../evaluation/tasks.js';
-import { type DatasetOptions, locate, readParsed, specParts } from '../data/dataset.js';
+import { DATASET_OPTIONS, type DatasetOptions, locate, readParsed, specParts } from '../data/dataset.js';
 
 export interface LoadedTask extends EvaluationTask {
   readonly file: string;
@@ -27,6 +29,7 @@ export interface LoadedTask extends EvaluationTask {
  * @throws DatasetError when there is no such set, it cannot be fetched or read, or a row has no answer of its kind.
  */
 export async function loadTasks(spec: string, options: DatasetOptions = {}): Promise<LoadedTask[]> {
+  assertKnownOptions('loadTasks', options, DATASET_OPTIONS);
   const tasks: LoadedTask[] = [];
   for (const part of specParts(spec)) tasks.push(await loadTask(part, options));
   return tasks;

@@ -1,8 +1,10 @@
 /**
  * @file GLUE's data: from the hub (parquet), from a directory of GLUE's own files (`RTE/train.tsv`, …), or from the user's files of any format.
  */
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { type BadRow, DatasetError } from '../../data/dataset-error.js';
 import { type GlueExample, parseGlueRow } from '../../glue/examples.js';
 import type { GlueTask } from '../../glue/tasks.js';
@@ -24,6 +26,11 @@ export interface GlueDataOptions {
   readonly onHubProgress?: DatasetOptions['onHubProgress'];
 }
 
+const OPTIONS: OptionNames<GlueDataOptions> = {
+  ...{ data: true, trainFile: true, validationFile: true },
+  ...{ skipBadRows: true, onHubProgress: true },
+};
+
 export interface GlueData {
   readonly train: readonly GlueExample[];
   /** By the name of their metrics: `rte`, or `mnli` and `mnli-mm`. */
@@ -33,6 +40,7 @@ export interface GlueData {
 
 /** @throws DatasetError naming file and line, or what is missing; HubError of the hub. */
 export async function loadGlue(task: GlueTask, options: GlueDataOptions = {}): Promise<GlueData> {
+  assertKnownOptions('loadGlue', options, OPTIONS);
   const badRows: BadRow[] = [];
   const read = async (files: readonly string[], what: string): Promise<GlueExample[]> => {
     const examples: GlueExample[] = [];

@@ -1,6 +1,7 @@
 /**
  * @file Progress in a terminal: one line that redraws itself, or plain lines where the output is a file or a pipe.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { type ProgressSink, type ProgressUpdate, progressLine } from '../../record/progress.js';
 
 /** What is needed of `process.stderr`. */
@@ -23,6 +24,7 @@ export interface TerminalProgressOptions {
 const ERASE_LINE = '\r\x1b[2K';
 
 export function terminalProgress(options: TerminalProgressOptions = {}): ProgressSink {
+  assertKnownOptions('terminalProgress', options, { label: true, output: true, interval: true, now: true });
   const { label, output = process.stderr, interval = 100, now = () => performance.now() } = options;
   const live = output.isTTY === true;
   let shown = '';

@@ -6,8 +6,10 @@
  * is made it throws where nobody can catch it; at Ctrl-C it ends the process, before the checkpoint; and of more rows than steps it sends some only, so all
  * values of a step are one row.
  */
+
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { TrainerError } from '../../errors.js';
 import type { TrainerCallback, TrainerContext } from '../../loop/callbacks.js';
 import type { LogEntry } from '../../loop/state.js';
@@ -31,6 +33,11 @@ export interface WandbOptions {
   readonly fetch?: typeof fetch;
 }
 
+const OPTIONS: OptionNames<WandbOptions> = {
+  ...{ name: true, config: true, directory: true, project: true },
+  ...{ env: true, load: true, fetch: true },
+};
+
 /** What is used of the SDK. */
 interface WandbRun {
   log(values: Readonly<Record<string, unknown>>, step?: number): void;
@@ -49,6 +56,7 @@ export class WandbLogger implements TrainerCallback, MetricSink {
   #row: { readonly step: number; readonly values: Record<string, unknown> } | null = null;
 
   constructor(options: WandbOptions) {
+    assertKnownOptions('WandbLogger', options, OPTIONS);
     this.#options = options;
   }
 

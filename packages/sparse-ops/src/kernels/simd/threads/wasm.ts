@@ -5,6 +5,7 @@
  * hides its memory from us. But tfjs takes its module from wherever it is told, and the one for one thread is right on a shared memory too: it is
  * given as it is, but for the bit that says so (`withSharedMemory`). tfjs's own kernels stay on one thread; those of the ops share theirs out.
  */
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';
 import { setSimdThreads } from '../module.js';
 import { withSharedMemory } from '../shared-memory.js';
@@ -26,7 +27,9 @@ const FILES = ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm', 'tfjs-ba
  * @returns null where the backend will have threads; else why it will not, and everything is as if nothing had been called: tfjs loads what it would have.
  * @throws RangeError when `threads`, or SPFT_THREADS in its place, is no whole number above 0, or `binary` is not such a file.
  */
-export function shareWasmMemory({ setWasmPaths, binary, threads }: SharedWasmOptions): string | null {
+export function shareWasmMemory(options: SharedWasmOptions): string | null {
+  assertKnownOptions('shareWasmMemory', options, { setWasmPaths: true, binary: true, threads: true });
+  const { setWasmPaths, binary, threads } = options;
   if (threads !== undefined && !(Number.isSafeInteger(threads) && threads > 0)) {
     throw new RangeError(`shareWasmMemory: threads is ${threads}, must be a whole number of at least 1`);
   }
