@@ -37,7 +37,7 @@ export interface CudaProbe {
 }
 
 /** What `SPFT_CUDA_PATH` must hold, for messages. */
-export const PATH_HINT =
+const PATH_HINT =
   'SPFT_CUDA_PATH must be a folder with libnvrtc.so.12 and libcublasLt.so.12 (or .13) in it: a CUDA toolkit, its lib64, or a site-packages with the wheels';
 
 /** Looks at this machine. Never throws. */

@@ -58,7 +58,7 @@ export const runsOnCodes = (backend: CudaBackend, weight: TensorInfo): boolean =
 const fits = ({ shape }: TensorInfo): boolean => shape.every((n) => n > 0 && n % 16 === 0);
 
 /** @throws CudaFormError where this GPU has no products of E4M3. */
-export function checkE4m3(backend: CudaBackend): void {
+function checkE4m3(backend: CudaBackend): void {
   const { name, capability } = backend.device.info;
   const [major, minor] = capability;
   if (major > 8 || (major === 8 && minor >= 9)) return;

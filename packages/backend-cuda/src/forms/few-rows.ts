@@ -21,27 +21,30 @@ export interface FewRowsForm {
   extra(backend: CudaBackend, weight: TensorInfo): number;
 }
 
-const forms = new Map<Physical, FewRowsForm>();
+/** How each element type is read. */
+const FORMS: ReadonlyMap<Physical, FewRowsForm> = new Map<Physical, FewRowsForm>([
+  ['bf16', { form: 'FORM_BF16', unit: () => 8, extra: () => 0 }],
+  ['f32', { form: 'FORM_F32', unit: () => 8, extra: () => 0 }],
+  [
+    'e4m3',
+    {
+      ...{ form: 'FORM_E4M3', unit: () => 16 },
+      behind: (backend, weight) => (backend.codebook(weight) as Codebook & { outliers: number }).outliers,
+      extra: (backend, weight) => backend.codebook(weight)!.block.address,
+    },
+  ],
+  [
+    'u4',
+    {
+      ...{ form: 'FORM_4BIT', unit: (batch) => (batch > 2 ? 16 : 32) },
+      // Numbers are not rounded to what the matrix was in before they are multiplied: less than bf16 rounds what comes of it, more than float does.
+      takes: (backend, weight, type) => type === 'bf16' || codebookOf(backend, weight).attributes.dtype === 'F32',
+      extra: (backend, weight) => backend.codebook(weight)!.block.address,
+    },
+  ],
+]);
 
-export function registerFewRowsForm(physical: Physical, form: FewRowsForm): void {
-  forms.set(physical, form);
-}
-
-export const fewRowsFormOf = (physical: Physical): FewRowsForm | undefined => forms.get(physical);
+export const fewRowsFormOf = (physical: Physical): FewRowsForm | undefined => FORMS.get(physical);
 
 /** All of them, with their element types. */
-export const fewRowsForms = (): readonly (readonly [Physical, FewRowsForm])[] => [...forms];
-
-registerFewRowsForm('bf16', { form: 'FORM_BF16', unit: () => 8, extra: () => 0 });
-registerFewRowsForm('f32', { form: 'FORM_F32', unit: () => 8, extra: () => 0 });
-registerFewRowsForm('e4m3', {
-  ...{ form: 'FORM_E4M3', unit: () => 16 },
-  behind: (backend, weight) => (backend.codebook(weight) as Codebook & { outliers: number }).outliers,
-  extra: (backend, weight) => backend.codebook(weight)!.block.address,
-});
-registerFewRowsForm('u4', {
-  ...{ form: 'FORM_4BIT', unit: (batch) => (batch > 2 ? 16 : 32) },
-  // Numbers are not rounded to what the matrix was in before they are multiplied: less than bf16 rounds what comes of it, more than float does.
-  takes: (backend, weight, type) => type === 'bf16' || codebookOf(backend, weight).attributes.dtype === 'F32',
-  extra: (backend, weight) => backend.codebook(weight)!.block.address,
-});
+export const fewRowsForms = (): readonly (readonly [Physical, FewRowsForm])[] => [...FORMS];

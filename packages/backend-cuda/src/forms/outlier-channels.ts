@@ -26,8 +26,6 @@ export interface OutlierChannels {
   readonly octets: number;
 }
 
-/** Units of them: rows of codes begin at multiples of 16 bytes, and kernels of few rows take 64 columns at a time. */
-export const OUTLIER_UNIT = 16;
 /** A byte counts them. */
 export const MOST_OUTLIERS = 240;
 
@@ -43,7 +41,10 @@ export function outliersOf(backend: CudaBackend, owner: TensorInfo): OutlierChan
   return backend.derivedAddress(owner, NAME) === 0 ? null : chosen.get(owner.dataId)!;
 }
 
-/** The same, chosen by x [T, n] where there are none yet. @param count a multiple of `OUTLIER_UNIT`, at most `MOST_OUTLIERS`. */
+/**
+ * The same, chosen by x [T, n] where there are none yet.
+ * @param count a multiple of 16, as rows of codes begin at multiples of 16 bytes; at most `MOST_OUTLIERS`.
+ */
 export function chooseOutliers(backend: CudaBackend, owner: TensorInfo, x: TensorInfo, count: number): OutlierChannels {
   const known = outliersOf(backend, owner);
   if (known) return known;

@@ -66,7 +66,6 @@ export type DriverFunctions = Record<keyof typeof SIGNATURES, NativeFunction>;
 export const bindDriver = (path: string): DriverFunctions => bind(path, SIGNATURES);
 
 /** Values of CUresult that are acted upon. */
-export const CUDA_SUCCESS = 0;
 export const CUDA_ERROR_OUT_OF_MEMORY = 2;
 export const CUDA_ERROR_NOT_READY = 600;
 

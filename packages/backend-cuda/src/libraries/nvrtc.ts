@@ -91,7 +91,7 @@ function architecturesOf(path: string): number[] | null {
 const failure = (call: string, status: number, detail: string) => new CudaError(call, status, 'nvrtcResult', detail);
 
 /** The log, with the source line below each message that names one of `file`. */
-export function withSourceLines(log: string, source: string, file: string): string {
+function withSourceLines(log: string, source: string, file: string): string {
   const lines = source.split('\n');
   return log
     .split('\n')

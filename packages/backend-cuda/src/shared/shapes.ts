@@ -1,7 +1,7 @@
 /** @file Shapes and strides: what a tensor looks like to a kernel that handles up to six dimensions. */
 
 /** Dimensions that `strided.cuh` handles. */
-export const MOST_DIMENSIONS = 6;
+const MOST_DIMENSIONS = 6;
 
 /** Elements from index to index along each dimension of a row-major tensor. */
 export function stridesOf(shape: readonly number[]): number[] {
