@@ -10,7 +10,8 @@ import * as tf from '@tensorflow/tfjs';
 import type { BackendDescriptor, BackendProbe } from './descriptor.js';
 import { findPackage } from './installed.js';
 
-const TENSORFLOW_PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];
+const TENSORFLOW_GPU_PACKAGE = '@tensorflow/tfjs-node-gpu';
+const TENSORFLOW_PACKAGES = [TENSORFLOW_GPU_PACKAGE, '@tensorflow/tfjs-node'];
 const CUDA_PACKAGE = '@spft/backend-cuda';
 const BLAS_PACKAGE = '@spft/backend-blas';
 const WASM_PACKAGE = '@tensorflow/tfjs-backend-wasm';
@@ -73,16 +74,31 @@ function giveBackRemovedFunctions(): void {
   util.isArray ??= Array.isArray;
 }
 
-/** Native TensorFlow: several times as fast as wasm, but a download of its own and a TensorFlow of 2023. */
+/** Whether TensorFlow computes on a GPU: what it says once it is loaded, and null before. */
+function tensorflowOnGpu(): boolean | null {
+  // Its package starts it when it is loaded.
+  if (tensorflowPackage === null) return null;
+  return (tf.findBackend('tensorflow') as { isUsingGpuDevice?: boolean } | null)?.isUsingGpuDevice ?? false;
+}
+
+/**
+ * Native TensorFlow: a download of its own and a TensorFlow of 2023. On a processor it is tried after wasm: it has none of the ops' kernels, and a step of
+ * the quickstart takes twice as long as there, four times as long as on blas (docs/RESULTS.md).
+ */
 export const tensorflow: BackendDescriptor = {
   name: 'tensorflow',
-  description: "TensorFlow's C library, through @tensorflow/tfjs-node or @tensorflow/tfjs-node-gpu",
-  priority: 30,
+  description: "TensorFlow's C library, through @tensorflow/tfjs-node-gpu or, on the processor, @tensorflow/tfjs-node",
+  get priority() {
+    return (tensorflowOnGpu() ?? findPackage(TENSORFLOW_GPU_PACKAGE) !== null) ? 30 : 5;
+  },
   repair: "reinstall it, or build its native part (docs/TENSORFLOW.md of spft's repository)",
   async probe(): Promise<BackendProbe> {
     for (const name of tensorflowPackage ? [tensorflowPackage] : TENSORFLOW_PACKAGES) {
       const found = findPackage(name);
-      if (found) return { available: true, detail: `${name} ${found.version}` };
+      if (!found) continue;
+      const onGpu = tensorflowOnGpu();
+      const place = onGpu === null ? '' : onGpu ? ', on a GPU' : ', on the processor';
+      return { available: true, detail: `${name} ${found.version}${place}` };
     }
     return {
       available: false,

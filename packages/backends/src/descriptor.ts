@@ -9,7 +9,10 @@ export interface BackendDescriptor {
   /** Its name in tfjs, as `tf.setBackend` takes it. */
   readonly name: string;
   readonly description: string;
-  /** Higher is tried first: cuda 40, tensorflow 30, blas 20, wasm 10, cpu 0. Null: only when asked for by name. */
+  /**
+   * Higher is tried first: cuda 40, tensorflow on a GPU 30, blas 20, wasm 10, tensorflow on a processor 5, cpu 0. Null: only when asked for by name. May
+   * be another once the backend has started, and is asked for again then.
+   */
   readonly priority: number | null;
   /** Looks, without starting anything or throwing. */
   probe(): Promise<BackendProbe>;

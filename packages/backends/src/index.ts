@@ -1,7 +1,7 @@
 /**
  * @file Which TensorFlow.js backend this machine should use, and why.
  *
- * Importing it registers the backends cuda → tensorflow → blas → wasm → cpu, and webgpu by name. Other packages add theirs with `registerBackend`.
+ * Importing it registers the backends cuda → tensorflow on a GPU → blas → wasm → tensorflow on a processor → cpu, and webgpu by name. Other packages add theirs with `registerBackend`.
  */
 import { blas, cpu, cuda, tensorflow, wasm, webgpu } from './builtin.js';
 import { registerBackend } from './registry.js';

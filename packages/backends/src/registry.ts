@@ -24,7 +24,8 @@ export function registerBackend(descriptor: BackendDescriptor): void {
 
 /** All known backends, in the order in which they are tried; those only by name last. */
 export function knownBackends(): readonly Readonly<BackendDescriptor>[] {
-  return [...descriptors.values()].sort((a, b) => (b.priority ?? -1) - (a.priority ?? -1));
+  const ranked = [...descriptors.values()].map((descriptor) => ({ descriptor, rank: descriptor.priority ?? -1 }));
+  return ranked.sort((a, b) => b.rank - a.rank).map(({ descriptor }) => descriptor);
 }
 
 export interface BackendReport {
@@ -39,13 +40,16 @@ export interface BackendReport {
  * afterwards; those that were tried stay started, as tfjs keeps them.
  */
 export async function probeBackends(): Promise<BackendReport[]> {
-  const reports: BackendReport[] = [];
+  const probes = new Map<string, BackendProbe>();
   // One after the other, as tfjs has one active backend.
-  for (const descriptor of knownBackends()) {
-    const { name, description, priority } = descriptor;
-    reports.push({ name, description, automatic: priority !== null, probe: await tried(descriptor) });
-  }
-  return reports;
+  for (const descriptor of knownBackends()) probes.set(descriptor.name, await tried(descriptor));
+  // In the order of now, where one turned out to be of less use.
+  return knownBackends().map(({ name, description, priority }) => ({
+    name,
+    description,
+    automatic: priority !== null,
+    probe: probes.get(name)!,
+  }));
 }
 
 export interface BackendChoice {
@@ -73,17 +77,19 @@ export async function chooseBackend(name?: string): Promise<BackendChoice> {
     }
     return { name, why: `${name} (asked for by name): ${probe.detail}` };
   }
-  const passed: string[] = [];
-  for (const descriptor of knownBackends()) {
-    if (descriptor.priority === null) continue;
+  const passed = new Map<string, string>();
+  const best = () => knownBackends().find(({ name, priority }) => priority !== null && !passed.has(name));
+  const over = () => [...passed].map(([name, reason]) => `${name} (${reason})`).join(', ');
+  for (let descriptor = best(); descriptor; descriptor = best()) {
     const probe = await tried(descriptor);
-    if (probe.available) {
-      const over = passed.length > 0 ? `; passed over ${passed.join(', ')}` : '';
-      return { name: descriptor.name, why: `${descriptor.name}: ${probe.detail}${over}` };
+    if (!probe.available) passed.set(descriptor.name, probe.reason);
+    // Started, it may be of less use than it seemed, as TensorFlow's package for GPUs is without one: another is tried first then.
+    else if (best() === descriptor) {
+      const why = `${descriptor.name}: ${probe.detail}${passed.size > 0 ? `; passed over ${over()}` : ''}`;
+      return { name: descriptor.name, why };
     }
-    passed.push(`${descriptor.name} (${probe.reason})`);
   }
-  throw new BackendError(`no backend can run here; passed over ${passed.join(', ')}`);
+  throw new BackendError(`no backend can run here; passed over ${over()}`);
 }
 
 /**

@@ -22,7 +22,7 @@ describe('spft doctor', () => {
   it('gives the same as JSON', async () => {
     const report = JSON.parse((await works(['doctor', '--json'])).stdout);
     expect(report.backends.map((b: { name: string }) => b.name)).toEqual([
-      ...['cuda', 'tensorflow', 'blas', 'wasm'],
+      ...['cuda', 'blas', 'wasm', 'tensorflow'],
       ...['cpu', 'webgpu'],
     ]);
     expect(report.chosen.name).toBe('wasm');
@@ -55,7 +55,7 @@ describe('spft doctor', () => {
     const report = JSON.parse((await works(['doctor', '--json', '--backend', 'metal'])).stdout);
     expect(report.chosen).toEqual({
       name: null,
-      why: "backend 'metal' is unknown; known are cuda, tensorflow, blas, wasm, cpu, webgpu",
+      why: "backend 'metal' is unknown; known are cuda, blas, wasm, tensorflow, cpu, webgpu",
     });
   });
 });
