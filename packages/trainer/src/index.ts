@@ -62,7 +62,12 @@ export type { LogEntry, TrainerControl, TrainerState } from './loop/state.js';
 export { Trainer } from './loop/trainer.js';
 export type { TrainerOptions, TrainOutput } from './loop/trainer-options.js';
 export { type StepArgs, stepsOf, type TrainingArgs } from './loop/training-args.js';
-export { type CalibrationSamplesOptions, calibrationData, sampleEvenly } from './plan/calibration-data.js';
+export {
+  type CalibrationSamplesOptions,
+  calibrationData,
+  chooseOutlierChannels,
+  sampleEvenly,
+} from './plan/calibration-data.js';
 export { jumpWarning, type LossJump, lossJump } from './plan/loss-jump.js';
 export {
   type LayerSparsities,

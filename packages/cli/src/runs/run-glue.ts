@@ -24,7 +24,7 @@ import { subset } from '@spft/trainer/internals';
 import { directoryCheckpoints, type GlueData, JsonlLogger, loadGlue, terminalProgress } from '@spft/trainer/node';
 import { CliError } from '../errors.js';
 import { attachSparsity, readSparsity } from '../steps/attach-sparsity.js';
-import { adapterMethod, frozenOptions, precisionNote } from '../steps/frozen-base.js';
+import { adapterMethod, chooseOutliers, frozenOptions, precisionNote } from '../steps/frozen-base.js';
 import { openBackend } from '../steps/open-backend.js';
 import { type OpenedModel, openModel } from '../steps/open-model.js';
 import { inDirectory, refuseOtherRun } from '../steps/output-directory.js';
@@ -177,6 +177,8 @@ async function runSeed(run: SeedRun, output: Output): Promise<Record<string, num
     samples: examples.map((example) => glueSample(tokenizer, example, task, maxLength)),
   }));
   const model = new LlamaForSequenceClassification(body, { classes: Math.max(1, task.classes.length), seed });
+  // Of the first run: the base is the same in all of them, and keeps its channels.
+  chooseOutliers(config, model, samples);
   let peft: PeftModel<LlamaForSequenceClassification> | null = null;
   let spft: SpftModel<PeftModel<LlamaForSequenceClassification>> | null = null;
   try {

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { TRAIN_KEYS, type TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM, LoadOptions, TrainableModel } from '@spft/models';
 import { frozenNumbers } from '@spft/models/internals';
-import { calibrationData, type SampleSource, sampleEvenly } from '@spft/trainer';
+import { chooseOutlierChannels, type Sample, type SampleSource } from '@spft/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { CliError } from '../errors.js';
 
@@ -86,21 +86,13 @@ export function frozenOptions(keys: FrozenKeys): FrozenOptions {
   };
 }
 
-/** Samples by which outlier channels are chosen. */
-const CHOOSING = 16;
-
-/**
- * A base in FP8 chooses its outlier channels by the first rows that it computes. These are of samples all over the run's data, whatever its order, so that a run that is
- * continued has the same channels, and all ranks have.
- */
+/** Where the base is in FP8 and has outlier channels to choose: by samples all over the run's data, before anything else. */
 export function chooseOutliers(
   { basePrecision, fp8OutlierChannels }: Pick<FrozenKeys, 'basePrecision' | 'fp8OutlierChannels'>,
   model: TrainableModel,
-  samples: SampleSource,
+  samples: readonly Sample[] | SampleSource,
 ): void {
-  if (basePrecision !== 'fp8' || fp8OutlierChannels === 0) return;
-  const chosen = sampleEvenly(samples, CHOOSING);
-  if (chosen.length > 0) void calibrationData(model, chosen, { count: CHOOSING, batchSize: CHOOSING }).forward(0);
+  if (basePrecision === 'fp8' && fp8OutlierChannels !== 0) chooseOutlierChannels(model, samples);
 }
 
 /** The forms that a model's linear layers are in, joined by `+`, and which are not; null where all are plain. */

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../../../../test/support/backends.js';
 import { expectNoLeak } from '../../../../test/support/leaks.js';
 import { TINY, tinyModel } from '../../../models/test/tiny.js';
-import { calibrationData, sampleEvenly } from './calibration-data.js';
+import { calibrationData, chooseOutlierChannels, sampleEvenly } from './calibration-data.js';
 
 const sample = (first: number, label: number) => ({ inputIds: [first, 2, 3], labels: [-100, -100, label] });
 
@@ -38,5 +38,30 @@ describe('sampleEvenly()', () => {
     expect(firsts(0)).toEqual([0, 2, 4, 6]);
     expect(firsts(0.5)).toEqual([1, 3, 5, 7]);
     expect(sampleEvenly([], 4)).toEqual([]);
+  });
+});
+
+describe('chooseOutlierChannels()', () => {
+  it('shows a model 16 samples from all of the data, at once, and none where there is nothing to learn', async () => {
+    await useBackend('cpu');
+    const model = await tinyModel();
+    const shown: number[][] = [];
+    const watched = Object.assign(Object.create(model) as typeof model, {
+      loss(...[batch, options]: Parameters<typeof model.loss>) {
+        shown.push([...batch.inputIds].sort((a, b) => a - b));
+        expect(options).toMatchObject({ training: false });
+        return model.loss(batch, options);
+      },
+    });
+    // Samples of one id and a labelled one, the id's number.
+    const samples = Array.from({ length: 32 }, (_, n) => ({ inputIds: [n, n], labels: [-100, n] }));
+    await expectNoLeak(() => chooseOutlierChannels(watched, samples));
+    const chosen = Array.from({ length: 16 }, (_, n) => [2 * n, 2 * n]).flat();
+    expect(shown.length).toBeGreaterThan(0);
+    for (const ids of shown) expect(ids).toEqual(chosen);
+    shown.length = 0;
+    chooseOutlierChannels(watched, [sample(1, -100)]);
+    expect(shown).toEqual([]);
+    model.dispose();
   });
 });

@@ -53,6 +53,20 @@ export function calibrationData(
   };
 }
 
+/** Samples by which outlier channels are chosen. */
+const CHOOSING = 16;
+
+/**
+ * Lets a base in FP8 choose its outlier channels by samples all over the run's data: it chooses them by the first rows that it computes, and keeps them, so that
+ * whoever shows it these before anything else has the same ones whatever the order of the data, in a run that is continued and on every rank. A forward
+ * pass without an effect on other bases, and on one that has chosen.
+ * @param samples of the run; 16 of those with a label are shown, nothing where none has one.
+ */
+export function chooseOutlierChannels(model: TrainableModel, samples: readonly Sample[] | SampleSource): void {
+  const chosen = sampleEvenly(samples, CHOOSING);
+  if (chosen.length > 0) void calibrationData(model, chosen, { count: CHOOSING, batchSize: CHOOSING }).forward(0);
+}
+
 /** Up to `count` of those with a label, at even distances. @param from share of a distance by which they are moved, to take others. */
 export function sampleEvenly(samples: readonly Sample[] | SampleSource, count: number, from = 0): Sample[] {
   const n = Math.min(count, samples.length);
