@@ -8,6 +8,8 @@ struct alignas(64) TensorMap {
   u64 words[16];
 };
 
+#ifndef SPFT_EMULATED
+
 // d += a·b, or d = a·b where accumulate is 0, of 64 x 32 and 32 x 256 E4M3 in shared memory, both with the inner dimension along memory. Otherwise as ptx_wgmma.
 __device__ __forceinline__ void ptx_wgmma_e4m3(float (&d)[32][4], u64 a, u64 b, int accumulate) {
   asm volatile(
@@ -92,3 +94,5 @@ __device__ __forceinline__ void ptx_barrier_wait(u32 barrier, u32 parity) {
       "r"(parity)
       : "memory");
 }
+
+#endif

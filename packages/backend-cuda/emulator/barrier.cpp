@@ -6,7 +6,7 @@ namespace emulator {
 
 namespace {
 
-unsigned arrived;
+unsigned arrived, in_cluster;
 int any, all, count;
 SpftBarrier kind_here;
 SpftPlace first;
@@ -26,11 +26,13 @@ void reset_barrier() {
 
 void reset_named_barriers() {
   for (auto& barrier : named) barrier.arrived = 0;
+  in_cluster = 0;
 }
 
 // On a GPU threads that have exited are not waited for. Here they are, so that a barrier behind a thread's early return is found.
 int barrier(SpftBarrier kind, int predicate, SpftPlace place) {
   Thread& thread = *block.current;
+  if (block.cluster > 1) fail(LAUNCH_FAILED, place, "__syncthreads of a block of a cluster is not emulated");
   if (arrived == 0) {
     kind_here = kind;
     first = place;
@@ -58,7 +60,21 @@ int barrier(SpftBarrier kind, int predicate, SpftPlace place) {
   return result;
 }
 
+void cluster_barrier(SpftPlace place) {
+  Thread& self = *block.current;
+  if (++in_cluster < block.count) {
+    self.state = State::AT_CLUSTER;
+    self.what = "the barrier of the cluster";
+    self.place = place;
+    return wait();
+  }
+  in_cluster = 0;
+  for (unsigned i = 0; i < block.count; i++)
+    if (block.threads[i].state == State::AT_CLUSTER) wake(block.threads[i]);
+}
+
 void named_barrier(int number, int threads, SpftPlace place) {
+  if (block.cluster > 1) fail(LAUNCH_FAILED, place, "bar.sync of a block of a cluster is not emulated");
   if (number < 1 || number > 15) fail(LAUNCH_FAILED, place, "bar.sync: there is no barrier %d beside that of __syncthreads, 0", number);
   if (threads < 32 || threads % 32 != 0 || (unsigned)threads > block.count)
     fail(LAUNCH_FAILED, place, "bar.sync: %d threads are not whole warps of the block", threads);

@@ -10,7 +10,7 @@
 
 namespace emulator {
 
-enum class State { UNSTARTED, RUNNING, AT_BARRIER, IN_WARP, AT_MBARRIER, AT_NAMED_BARRIER, WAITING, EXITED };
+enum class State { UNSTARTED, RUNNING, AT_BARRIER, IN_WARP, AT_MBARRIER, AT_NAMED_BARRIER, AT_CLUSTER, WAITING, EXITED };
 
 struct AsyncCopy {
   void* shared;
@@ -27,6 +27,7 @@ struct Thread {
   void* stack;  // where it is to be resumed
   SpftIndex index;
   unsigned number;
+  unsigned rank;  // of its block in the cluster
   State state;
   SpftPlace place;  // where it waits
   // IN_WARP
@@ -54,9 +55,11 @@ struct Warp {
   const Thread* last;  // of those that wait, the one that came last; null when it has been woken
 };
 
+// The blocks of a cluster run together, as one whose threads are those of all.
 struct Block {
   Thread* threads;
   unsigned count;
+  unsigned cluster;  // blocks
   Thread* current;
   Warp warps[32];
 };
@@ -80,8 +83,10 @@ struct SharedRange {
   unsigned char* at;
   unsigned address, bytes;
 };
-// The static and the dynamic one of the block.
+// The static and the dynamic one of the current thread's block.
 std::array<SharedRange, 2> shared_ranges();
+std::array<SharedRange, 2> shared_ranges_of(unsigned rank);
+void* shared_pointer_in(unsigned rank, unsigned address, size_t bytes);
 
 // ---- proxy.cpp ----
 void reset_proxy();
@@ -90,7 +95,15 @@ void note_write(const void* to, size_t bytes);
 // Fails where the chunk of 16 bytes at this address was written by a thread that has had no proxy fence since.
 void check_fenced(unsigned address, SpftPlace place);
 
-// ---- barrier.cpp, warp.cpp, async_copy.cpp, warpgroup.cpp, mbarrier.cpp: the functions of SpftRuntime ----
+// What others write there needs no fence.
+void forget_writes(unsigned rank, unsigned address, unsigned bytes);
+
+// ---- bulk_copy.cpp ----
+void reset_bulk_copies();
+// Does the first of those under way, if there is one.
+bool do_bulk_copy();
+
+// ---- barrier.cpp, warp.cpp, async_copy.cpp, warpgroup.cpp, mbarrier.cpp, bulk_copy.cpp: the functions of SpftRuntime ----
 void reset_barrier();
 void reset_named_barriers();
 void reset_products();
@@ -115,6 +128,10 @@ void mbarrier_init(void* barrier, int count, SpftPlace place);
 void mbarrier_arrive(void* barrier, SpftPlace place);
 int mbarrier_test(void* barrier, unsigned parity, SpftPlace place);
 void mbarrier_wait(void* barrier, unsigned parity, SpftPlace place);
+void mbarrier_expect(void* barrier, unsigned bytes, SpftPlace place);
+void mbarrier_complete(void* barrier, unsigned bytes, SpftPlace place);
+void bulk_copy(unsigned to, const void* map, int x, int y, unsigned barrier, unsigned blocks, SpftPlace place);
+void cluster_barrier(SpftPlace place);
 void named_barrier(int number, int threads, SpftPlace place);
 
 }  // namespace emulator

@@ -24,7 +24,7 @@ link() {
   "${CXX:-g++}" -shared "-Wl,-soname,$name" -o "$work/$name" "$@"
 }
 
-driver='device memory copies queue stream graph module launch barrier mbarrier warp proxy async_copy'
+driver='device memory copies queue stream graph module launch barrier mbarrier warp proxy async_copy bulk_copy'
 jobs=''
 compile -O1 compiler & jobs="$jobs $!"
 compile -O3 blas & jobs="$jobs $!"

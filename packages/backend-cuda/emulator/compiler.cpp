@@ -212,7 +212,7 @@ Options read_options(const std::vector<std::string>& given, std::string& log) {
 // ---- Kernels ----
 
 struct Kernel {
-  std::string name, bounds;
+  std::string name, bounds, cluster;
 };
 
 size_t skip_space(const std::string& text, size_t at) {
@@ -238,7 +238,8 @@ size_t closing(const std::string& text, size_t at) {
 // The functions with the attribute that __global__ became, declared extern "C"; the bounds that stand between it and the name. Both attributes
 // are blanked out, as g++ does not know them.
 std::vector<Kernel> find_kernels(std::string& text) {
-  static const std::string kernel_mark = "__attribute__((spft_kernel))", bounds_mark = "__attribute__((spft_bounds(";
+  static const std::string kernel_mark = "__attribute__((spft_kernel))", bounds_mark = "__attribute__((spft_bounds(",
+                           cluster_mark = "__attribute__((spft_cluster(";
   std::vector<Kernel> kernels;
   std::set<std::string> names;
   for (size_t mark = text.find(kernel_mark); mark != std::string::npos; mark = text.find(kernel_mark, mark)) {
@@ -250,9 +251,10 @@ std::vector<Kernel> find_kernels(std::string& text) {
     size_t at = mark;
     for (;;) {
       at = skip_space(text, at);
-      if (text.compare(at, bounds_mark.size(), bounds_mark) == 0) {
-        const size_t open = at + bounds_mark.size() - 1, close = closing(text, open), end = closing(text, at + strlen("__attribute__"));
-        kernel.bounds = text.substr(open + 1, close - open - 1);
+      const bool bounds = text.compare(at, bounds_mark.size(), bounds_mark) == 0;
+      if (bounds || text.compare(at, cluster_mark.size(), cluster_mark) == 0) {
+        const size_t open = at + (bounds ? bounds_mark : cluster_mark).size() - 1, close = closing(text, open), end = closing(text, at + strlen("__attribute__"));
+        (bounds ? kernel.bounds : kernel.cluster) = text.substr(open + 1, close - open - 1);
         for (size_t i = at; i <= end && i < text.size(); i++)
           if (text[i] != '\n') text[i] = ' ';
         at = end + 1;
@@ -268,11 +270,12 @@ std::vector<Kernel> find_kernels(std::string& text) {
     if (of_c && !kernel.name.empty() && text[at] == '(' && names.insert(kernel.name).second) kernels.push_back(kernel);
   }
   // Bounds that stand before __global__, or at no kernel.
-  for (size_t at = text.find(bounds_mark); at != std::string::npos; at = text.find(bounds_mark, at)) {
-    const size_t end = closing(text, at + strlen("__attribute__"));
-    for (size_t i = at; i <= end && i < text.size(); i++)
-      if (text[i] != '\n') text[i] = ' ';
-  }
+  for (const std::string& left : {bounds_mark, cluster_mark})
+    for (size_t at = text.find(left); at != std::string::npos; at = text.find(left, at)) {
+      const size_t end = closing(text, at + strlen("__attribute__"));
+      for (size_t i = at; i <= end && i < text.size(); i++)
+        if (text[i] != '\n') text[i] = ' ';
+    }
   return kernels;
 }
 
@@ -285,8 +288,8 @@ std::string table(const std::vector<Kernel>& kernels, int architecture) {
   text << "const SpftKernel spft_kernels[] = {\n";
   for (const Kernel& kernel : kernels)
     text << "{\"" << kernel.name << "\", " << kernel.name << "__launch, spft_parameters(" << kernel.name << "), spft_parameter_bytes("
-         << kernel.name << "), spft_bound(" << kernel.bounds << ")},\n";
-  text << "{nullptr, nullptr, 0, nullptr, 0}};\n}\n"
+         << kernel.name << "), spft_bound(" << kernel.bounds << "), spft_cluster(" << kernel.cluster << ")},\n";
+  text << "{nullptr, nullptr, 0, nullptr, 0, 1}};\n}\n"
        << "extern \"C\" __attribute__((visibility(\"default\"))) const SpftModule spft_module = {SPFT_INTERFACE_VERSION, " << architecture
        << ", &threadIdx, &blockIdx, &blockDim, &gridDim, &spft_dynamic_shared, __start_spft_shared, __stop_spft_shared, &spft_runtime, spft_kernels, "
        << kernels.size() << "};\n";

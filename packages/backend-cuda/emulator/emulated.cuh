@@ -11,9 +11,10 @@ typedef __PTRDIFF_TYPE__ ptrdiff_t;
 
 // ---- Words -------------------------------------------------------------------------------------------------------------------------------
 
-// compiler.cpp looks for these two attributes in the preprocessed source, to find the kernels.
+// compiler.cpp looks for these three attributes in the preprocessed source, to find the kernels.
 #define __global__ __attribute__((spft_kernel))
 #define __launch_bounds__(...) __attribute__((spft_bounds(__VA_ARGS__)))
+#define __cluster_dims__(...) __attribute__((spft_cluster(__VA_ARGS__)))
 #define __device__
 #define __host__
 #define __constant__
@@ -483,12 +484,12 @@ inline unsigned ptx_shared_address(const void* pointer, SPFT_HERE) { return spft
 template <int TRANSPOSE_B, int TRANSPOSE_A = 0, int N>
 inline void ptx_wgmma(float (&d)[N][4], unsigned long long a, unsigned long long b, int accumulate, SPFT_HERE) {
   static_assert(N == 4 || N == 8 || N == 16, "cuda/ptx.cuh has products with 32, 64 and 128 columns");
-  const SpftProduct product = {d[0], 8 * N, nullptr, a, b, TRANSPOSE_A, TRANSPOSE_B, accumulate};
+  const SpftProduct product = {d[0], 8 * N, nullptr, a, b, TRANSPOSE_A, TRANSPOSE_B, accumulate, 0};
   spft_runtime->product_start(&product, SPFT_PLACE);
 }
 template <int TRANSPOSE_B, int N> inline void ptx_wgmma(float (&d)[N][4], const unsigned (&a)[4], unsigned long long b, int accumulate, SPFT_HERE) {
   static_assert(N == 8 || N == 16, "cuda/ptx.cuh has products of registers with 64 and 128 columns");
-  const SpftProduct product = {d[0], 8 * N, a, 0, b, 0, TRANSPOSE_B, accumulate};
+  const SpftProduct product = {d[0], 8 * N, a, 0, b, 0, TRANSPOSE_B, accumulate, 0};
   spft_runtime->product_start(&product, SPFT_PLACE);
 }
 inline void ptx_wgmma_fence() { spft_runtime->product_fence(); }
@@ -504,13 +505,63 @@ inline void ptx_named_barrier(int number, int threads, SPFT_HERE) { spft_runtime
 template <int N> inline void ptx_fewer_registers() {}
 template <int N> inline void ptx_more_registers() {}
 
+// ---- cuda/ptx-codes.cuh ----------------------------------------------------------------------------------------------------------------------
+
+inline void ptx_wgmma_e4m3(float (&d)[32][4], unsigned long long a, unsigned long long b, int accumulate, SPFT_HERE) {
+  const SpftProduct product = {d[0], 256, nullptr, a, b, 0, 0, accumulate, 1};
+  spft_runtime->product_start(&product, SPFT_PLACE);
+}
+inline void ptx_wgmma_e4m3(float (&d)[32][4], const unsigned (&a)[4], unsigned long long b, int accumulate, SPFT_HERE) {
+  const SpftProduct product = {d[0], 256, a, 0, b, 0, 0, accumulate, 1};
+  spft_runtime->product_start(&product, SPFT_PLACE);
+}
+template <int TRANSPOSE_B> inline void ptx_wgmma(float (&d)[32][4], unsigned long long a, unsigned long long b, SPFT_HERE) {
+  const SpftProduct product = {d[0], 256, nullptr, a, b, 0, TRANSPOSE_B, 1, 0};
+  spft_runtime->product_start(&product, SPFT_PLACE);
+}
+inline void ptx_wgmma(float (&d)[32][4], const unsigned (&a)[4], unsigned long long b, SPFT_HERE) {
+  const SpftProduct product = {d[0], 256, a, 0, b, 0, 0, 1, 0};
+  spft_runtime->product_start(&product, SPFT_PLACE);
+}
+inline void ptx_ldmatrix_x4_trans(unsigned (&r)[4], unsigned row, SPFT_HERE) {
+  spft_runtime->load_matrices(r, spft_runtime->shared_pointer(row, SPFT_PLACE), 1, SPFT_PLACE);
+}
+inline unsigned ptx_load_shared(unsigned from, SPFT_HERE) {
+  return *(const unsigned*)((const char*)spft_runtime->shared_pointer_in(spft_runtime->rank(), from & ~7u, SPFT_PLACE) + (from & 7u));
+}
+inline void ptx_copy_box(unsigned to, const void* map, int x, int y, unsigned barrier, SPFT_HERE) {
+  spft_runtime->bulk_copy(to, map, x, y, barrier, 1u << spft_runtime->rank(), SPFT_PLACE);
+}
+inline void ptx_copy_box_to_all(unsigned to, const void* map, int x, int y, unsigned barrier, unsigned short blocks, SPFT_HERE) {
+  spft_runtime->bulk_copy(to, map, x, y, barrier, blocks, SPFT_PLACE);
+}
+inline unsigned long long* spft_barrier(unsigned barrier, SpftPlace place) {
+  return (unsigned long long*)spft_runtime->shared_pointer_in(spft_runtime->rank(), barrier, place);
+}
+inline void ptx_barrier_expect(unsigned barrier, unsigned bytes, SPFT_HERE) {
+  spft_runtime->mbarrier_expect(spft_barrier(barrier, SPFT_PLACE), bytes, SPFT_PLACE);
+}
+inline void ptx_barrier_arrive_in(unsigned barrier, unsigned block, SPFT_HERE) {
+  spft_runtime->mbarrier_arrive(spft_runtime->shared_pointer_in(block, barrier, SPFT_PLACE), SPFT_PLACE);
+}
+inline void ptx_barrier_init(unsigned barrier, int count, SPFT_HERE) { ptx_barrier_init(spft_barrier(barrier, SPFT_PLACE), count, file, line); }
+inline void ptx_barrier_wait(unsigned barrier, unsigned parity, SPFT_HERE) { ptx_barrier_wait(spft_barrier(barrier, SPFT_PLACE), parity, file, line); }
+inline void ptx_fence_barriers() {}
+inline void ptx_cluster_meet(SPFT_HERE) { spft_runtime->cluster_barrier(SPFT_PLACE); }
+
 // ---- A kernel's parameters -------------------------------------------------------------------------------------------------------------------
 
 template <size_t... I> struct SpftNumbers {};
 template <size_t N, size_t... I> struct SpftCount : SpftCount<N - 1, N - 1, I...> {};
 template <size_t... I> struct SpftCount<0, I...> { typedef SpftNumbers<I...> Type; };
+// Where the driver has a parameter it need not be aligned.
+template <typename T> inline T spft_parameter(const void* from) {
+  T x;
+  __builtin_memcpy(&x, from, sizeof x);
+  return x;
+}
 template <typename... A, size_t... I> inline void spft_call_each(void (*kernel)(A...), void** parameters, SpftNumbers<I...>) {
-  kernel(*(A*)parameters[I]...);
+  kernel(spft_parameter<A>(parameters[I])...);
 }
 template <typename... A> inline void spft_call(void (*kernel)(A...), void** parameters) {
   spft_call_each(kernel, parameters, typename SpftCount<sizeof...(A)>::Type());
@@ -520,4 +571,5 @@ template <typename... A> struct SpftSizes {
   static constexpr int bytes[] = {(int)sizeof(A)..., 0};
 };
 template <typename... A> constexpr const int* spft_parameter_bytes(void (*)(A...)) { return SpftSizes<A...>::bytes; }
+constexpr int spft_cluster(int x = 1, int y = 1, int z = 1) { return x * y * z; }
 constexpr int spft_bound(int most_threads = 0, int = 0, int = 0) { return most_threads; }

@@ -26,13 +26,13 @@ enum SpftReduce {
   SPFT_REDUCE_XOR
 };
 
-// A product of a warpgroup (ptx_wgmma), as a thread brings it.
+// A product of a warpgroup (ptx_wgmma), as a thread brings it: of bf16, 16 of the inner dimension, or of codes in E4M3, 32.
 struct SpftProduct {
   float* d;  // [columns / 8][4]
   int columns;
   const unsigned* a_registers;  // null where a is in shared memory
   unsigned long long a, b;      // descriptors
-  int transpose_a, transpose_b, accumulate;
+  int transpose_a, transpose_b, accumulate, codes;
 };
 
 // What the driver does for a kernel: everything that concerns more than one thread.
@@ -60,6 +60,11 @@ struct SpftRuntime {
   void (*mbarrier_arrive)(void* barrier, SpftPlace place);
   int (*mbarrier_test)(void* barrier, unsigned parity, SpftPlace place);
   void (*mbarrier_wait)(void* barrier, unsigned parity, SpftPlace place);
+  void (*mbarrier_expect)(void* barrier, unsigned bytes, SpftPlace place);
+  void* (*shared_pointer_in)(unsigned rank, unsigned address, SpftPlace place);  // of eight bytes in that block of the cluster
+  unsigned (*rank)();
+  void (*bulk_copy)(unsigned to, const void* map, int x, int y, unsigned barrier, unsigned blocks, SpftPlace place);
+  void (*cluster_barrier)(SpftPlace place);
   void (*named_barrier)(int number, int threads, SpftPlace place);
   void (*fail)(int status, const char* what, SpftPlace place);
 };
@@ -70,6 +75,7 @@ struct SpftKernel {
   int parameters;
   const int* parameter_bytes;
   int most_threads;  // of __launch_bounds__, or 0
+  int cluster;       // blocks of __cluster_dims__, or 1
 };
 
 // What a kernel's shared object exports, as `spft_module`.

@@ -26,7 +26,13 @@ const SpftRuntime runtime = {
       if (!pointer) fail(ILLEGAL_ADDRESS, place, "16 bytes at 0x%x are not in the shared memory of the block", address);
       return pointer;
     },
-    note_write, product_fence, proxy_fence, product_start, product_commit, product_wait, mbarrier_init, mbarrier_arrive, mbarrier_test, mbarrier_wait, named_barrier,
+    note_write, product_fence, proxy_fence, product_start, product_commit, product_wait, mbarrier_init, mbarrier_arrive, mbarrier_test, mbarrier_wait, mbarrier_expect,
+    [](unsigned rank, unsigned address, SpftPlace place) {
+      void* pointer = rank < block.cluster ? shared_pointer_in(rank, address, 8) : nullptr;
+      if (!pointer) fail(ILLEGAL_ADDRESS, place, "8 bytes at 0x%x are not in the shared memory of block %u of the cluster", address, rank);
+      return pointer;
+    },
+    []() { return block.current->rank; }, bulk_copy, cluster_barrier, named_barrier,
     [](int status, const char* what, SpftPlace place) { fail(status, place, "%s", what); },
 };
 
@@ -42,7 +48,9 @@ const SpftKernel* kernel;
 void** parameters;
 void* launcher;             // the stack of launch()
 void* nowhere;
-unsigned char* shared;
+const unsigned MOST_BLOCKS = 8;            // of a cluster
+unsigned char* dynamic[MOST_BLOCKS];       // shared memory of each
+SpftIndex block_index[MOST_BLOCKS];
 unsigned shared_bytes;
 
 int failure;
@@ -52,6 +60,8 @@ thread_local bool launching;
 void set_current(Thread* thread) {
   block.current = thread;
   *module->thread = thread->index;
+  *module->block = block_index[thread->rank];
+  *module->dynamic_shared = dynamic[thread->rank];
 }
 
 void run_threads();
@@ -68,6 +78,8 @@ void leave(void** save) {
     spft_switch(save, next->stack);
   } else if (started < block.count) {
     start_next(save);
+  } else if (do_bulk_copy()) {
+    leave(save);
   } else {
     spft_switch(save, launcher);
   }
@@ -88,12 +100,13 @@ void run_threads() {
   __builtin_unreachable();
 }
 
-std::string describe(const Thread& thread) {
+std::string describe(Thread& thread) {
   static const char* names[] = {"__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count"};
   char text[256];
   switch (thread.state) {
     case State::AT_BARRIER: snprintf(text, sizeof text, "%s", names[thread.barrier]); break;
     case State::AT_MBARRIER:
+      block.current = &thread;
       snprintf(text, sizeof text, "the mbarrier at 0x%x, phase of parity %u,", shared_address(thread.mbarrier, thread.place), thread.parity);
       break;
     case State::AT_NAMED_BARRIER: snprintf(text, sizeof text, "the named barrier %d", thread.named); break;
@@ -113,7 +126,7 @@ void explain_deadlock() {
   };
   std::vector<Kind> kinds;
   for (unsigned i = 0; i < block.count; i++) {
-    const Thread& thread = threads[i];
+    Thread& thread = threads[i];
     if (thread.state == State::EXITED) {
       exited++;
       continue;
@@ -193,8 +206,9 @@ void run_block() {
   reset_named_barriers();
   reset_products();
   reset_mbarriers();
+  reset_bulk_copies();
   memset(module->static_shared, 0xff, (size_t)(module->static_shared_end - module->static_shared));
-  memset(shared, 0xff, shared_bytes);
+  for (unsigned rank = 0; rank < block.cluster; rank++) memset(dynamic[rank], 0xff, shared_bytes);
   reset_proxy();
   leave(&launcher);
   if (failure) return;
@@ -238,13 +252,16 @@ void fail(int status, SpftPlace place, const char* format, ...) {
 
 bool is_shared_memory(const void* address, size_t bytes) {
   const unsigned char* from = (const unsigned char*)address;
+  const unsigned char* shared = dynamic[block.current->rank];
   return (from >= shared && from + bytes <= shared + shared_bytes) ||
          (from >= module->static_shared && from + bytes <= module->static_shared_end);
 }
 
-std::array<SharedRange, 2> shared_ranges() {
+std::array<SharedRange, 2> shared_ranges() { return shared_ranges_of(block.current->rank); }
+
+std::array<SharedRange, 2> shared_ranges_of(unsigned rank) {
   const unsigned reserved = 1024, bytes = (unsigned)(module->static_shared_end - module->static_shared);
-  return {{{module->static_shared, reserved, bytes}, {shared, reserved + (bytes + 1023) / 1024 * 1024, shared_bytes}}};
+  return {{{module->static_shared, reserved, bytes}, {dynamic[rank], reserved + (bytes + 1023) / 1024 * 1024, shared_bytes}}};
 }
 
 unsigned shared_address(const void* pointer, SpftPlace place) {
@@ -255,8 +272,10 @@ unsigned shared_address(const void* pointer, SpftPlace place) {
   fail(ILLEGAL_ADDRESS, place, "an address in shared memory is asked for of what does not lie there");
 }
 
-void* shared_pointer(unsigned address, size_t bytes) {
-  for (const SharedRange& range : shared_ranges())
+void* shared_pointer(unsigned address, size_t bytes) { return shared_pointer_in(block.current->rank, address, bytes); }
+
+void* shared_pointer_in(unsigned rank, unsigned address, size_t bytes) {
+  for (const SharedRange& range : shared_ranges_of(rank))
     if (address >= range.address && address - range.address + bytes <= range.bytes) return range.at + (address - range.address);
   return nullptr;
 }
@@ -266,28 +285,32 @@ int launch(const SpftModule& of_module, const SpftKernel& of_kernel, SpftIndex g
   module = &of_module;
   kernel = &of_kernel;
   parameters = of_parameters;
-  block = Block{threads, size.x * size.y * size.z, nullptr, {}};
-  // Behind the end lies a page that may not be touched.
-  static char* region = nullptr;
+  const unsigned cluster = (unsigned)kernel->cluster, each = size.x * size.y * size.z;
+  block = Block{threads, each * cluster, cluster, threads, {}};
+  // Behind the end of each block's lies a page that may not be touched.
+  static char* region[MOST_BLOCKS] = {};
   const size_t most = 256 << 10;
-  if (!region) {
-    region = (char*)mmap(nullptr, most + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mprotect(region + most, 4096, PROT_NONE);
-  }
   shared_bytes = bytes;
-  shared = (unsigned char*)region + most - (bytes + 127) / 128 * 128;
-  *module->dynamic_shared = bytes ? shared : (unsigned char*)region + most;
+  for (unsigned rank = 0; rank < cluster; rank++) {
+    if (!region[rank]) {
+      region[rank] = (char*)mmap(nullptr, most + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      mprotect(region[rank] + most, 4096, PROT_NONE);
+    }
+    dynamic[rank] = (unsigned char*)region[rank] + most - (bytes + 127) / 128 * 128;
+  }
   *module->runtime = &runtime;
   *module->block_size = size;
   *module->grid_size = grid;
 
   unsigned number = 0;
-  for (unsigned z = 0; z < size.z; z++)
-    for (unsigned y = 0; y < size.y; y++)
-      for (unsigned x = 0; x < size.x; x++, number++) {
-        threads[number].index = {x, y, z};
-        threads[number].number = number;
-      }
+  for (unsigned rank = 0; rank < cluster; rank++)
+    for (unsigned z = 0; z < size.z; z++)
+      for (unsigned y = 0; y < size.y; y++)
+        for (unsigned x = 0; x < size.x; x++, number++) {
+          threads[number].index = {x, y, z};
+          threads[number].number = number;
+          threads[number].rank = rank;
+        }
   // Another order brings to light what depends on it.
   std::iota(order, order + block.count, 0u);
   const char* wanted = getenv("SPFT_EMULATOR_ORDER");
@@ -299,9 +322,12 @@ int launch(const SpftModule& of_module, const SpftKernel& of_kernel, SpftIndex g
   {
     FaultCatcher catcher;
     const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
-    for (uint64_t i = 0; i < blocks && !failure; i++) {
-      const uint64_t at = reversed ? blocks - 1 - i : i;
-      *module->block = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)};
+    for (uint64_t i = 0; i < blocks && !failure; i += cluster) {
+      const uint64_t first = reversed ? blocks - cluster - i : i;
+      for (unsigned rank = 0; rank < cluster; rank++) {
+        const uint64_t at = first + rank;
+        block_index[rank] = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)};
+      }
       run_block();
     }
   }

@@ -67,6 +67,8 @@ const SIGNATURES: Record<string, Record<string, string>> = {
     cuModuleUnload: 'uint64_t',
     cuModuleGetFunction: 'void*, uint64_t, const char*',
     cuFuncSetAttribute: 'uint64_t, int, int',
+    cuTensorMapEncodeTiled:
+      'uint64_t, int, uint32_t, uint64_t, const void*, const void*, const void*, const void*, int, int, int, int',
     cuLaunchKernel:
       'uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t, const void*, uint64_t',
   },
@@ -95,8 +97,8 @@ const SIGNATURES: Record<string, Record<string, string>> = {
   },
 };
 
-/** An argument of a kernel: an address, or a number of a type. */
-export type KernelArgument = bigint | { readonly int: number } | { readonly float: number };
+/** An argument of a kernel: an address, a number of a type, or what lies somewhere. */
+export type KernelArgument = bigint | { readonly int: number } | { readonly float: number } | { readonly at: bigint };
 
 export interface Launch {
   grid?: readonly [number, number?, number?];
@@ -178,8 +180,9 @@ export class Libraries {
     for (const [n, argument] of args.entries()) {
       if (typeof argument === 'bigint') values.writeBigUInt64LE(argument, 8 * n);
       else if ('int' in argument) values.writeInt32LE(argument.int, 8 * n);
-      else values.writeFloatLE(argument.float, 8 * n);
-      pointers.writeBigUInt64LE(base + BigInt(8 * n), 8 * n);
+      else if ('float' in argument) values.writeFloatLE(argument.float, 8 * n);
+      const place = typeof argument === 'object' && 'at' in argument ? argument.at : base + BigInt(8 * n);
+      pointers.writeBigUInt64LE(place, 8 * n);
     }
     const [gx, gy = 1, gz = 1] = grid;
     const [bx, by = 1, bz = 1] = block;

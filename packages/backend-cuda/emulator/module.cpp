@@ -178,6 +178,10 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned grid_x, unsigned grid_y, uns
     return refuse("more dynamic shared memory than 48 KiB or what cuFuncSetAttribute(8) allowed");
   if (function.module->kernel_count == 1 && shared + static_shared(*function.module) > (unsigned)shared_memory_limit())
     return refuse("static and dynamic shared memory together are more than a block can have");
+  const unsigned threads = block_x * block_y * block_z;
+  if (grid_x % (unsigned)kernel.cluster) return refuse("the grid is not of whole clusters");
+  if (kernel.cluster > 1 && (threads % 128 || threads * (unsigned)kernel.cluster > 1024 || kernel.cluster > 8 || static_shared(*function.module) > SPFT_SHARED_ANCHOR_BYTES))
+    return refuse("only clusters of up to 1024 threads in whole warpgroups, without static shared memory, are emulated");
   if (extra) return refuse("parameters in `extra` are not emulated");
   if (kernel.parameters > 0 && !parameters) return refuse("no parameters");
   for (int i = 0; i < kernel.parameters; i++)

@@ -18,7 +18,8 @@ struct Range {
   unsigned from, to;  // in grains
 };
 
-unsigned short writers[(256 << 10) / GRAIN];  // of what is not fenced yet, the number of the thread and 1
+const unsigned EACH = (256 << 10) / GRAIN, MOST_BLOCKS = 8;
+unsigned short writers[MOST_BLOCKS * EACH];  // of what is not fenced yet, the number of the thread and 1
 std::vector<Range> written[1024];
 bool any;
 
@@ -33,12 +34,17 @@ void reset_proxy() {
 
 void note_write(const void* to, size_t bytes) {
   if (!is_shared_memory(to, bytes)) return;
-  const unsigned thread = block.current->number, address = shared_address(to, {});
-  const Range range = {address / GRAIN, (address + (unsigned)bytes + GRAIN - 1) / GRAIN};
+  const unsigned thread = block.current->number, address = shared_address(to, {}), first = block.current->rank * EACH;
+  const Range range = {first + address / GRAIN, first + (address + (unsigned)bytes + GRAIN - 1) / GRAIN};
   if (std::all_of(writers + range.from, writers + range.to, [&](unsigned writer) { return writer == thread + 1; })) return;
   any = true;
   std::fill(writers + range.from, writers + range.to, (unsigned short)(thread + 1));
   written[thread].push_back(range);
+}
+
+void forget_writes(unsigned rank, unsigned address, unsigned bytes) {
+  unsigned short* from = writers + rank * EACH + address / GRAIN;
+  std::fill(from, from + bytes / GRAIN, (unsigned short)0);
 }
 
 void proxy_fence() {
@@ -50,7 +56,7 @@ void proxy_fence() {
 }
 
 void check_fenced(unsigned address, SpftPlace place) {
-  const unsigned short *from = writers + address / GRAIN, *to = from + 16 / GRAIN;
+  const unsigned short *from = writers + block.current->rank * EACH + address / GRAIN, *to = from + 16 / GRAIN;
   const unsigned short* found = std::find_if(from, to, [](unsigned writer) { return writer != 0; });
   if (found != to)
     fail(LAUNCH_FAILED, place, "wgmma: what it reads at 0x%x of shared memory was written by thread %u, which has had no fence (ptx_fence_shared_for_wgmma) since",

@@ -3,6 +3,8 @@
 // They run behind the threads' backs: what a thread brings as accumulators is taken out of its registers when a product starts (NaN is left there), and
 // comes back when it waits for the product. Operands are read when the last of the 128 threads commits, or, with SPFT_EMULATOR_PRODUCTS=late, when the
 // last of them waits: what must be there at the start shows in the one, what must stay until the end in the other.
+#include <array>
+#include <cmath>
 #include <vector>
 
 #include "block.hpp"
@@ -12,7 +14,7 @@ namespace emulator {
 
 namespace {
 
-const unsigned THREADS = 128, ROWS = 64, INNER = 16, MOST_COLUMNS = 256, SLOTS = 8;
+const unsigned THREADS = 128, ROWS = 64, INNER = 16, INNER_CODES = 32, MOST_COLUMNS = 256, SLOTS = 8;
 // Between rows of accumulators, for every shape: a thread that is ahead may bring new ones while another has not got its old ones back, and each touches
 // its own places only.
 const unsigned PITCH = MOST_COLUMNS + 16;
@@ -89,14 +91,28 @@ float float_of(unsigned short bits) {
   return x;
 }
 
-// An operand of `across` rows or columns by `INNER` in shared memory (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout"), with the
+// Of E4M3: four bits of exponent, three of mantissa, no infinity.
+float float_of_code(unsigned char code) {
+  static const std::array<float, 256> table = [] {
+    std::array<float, 256> made;
+    for (unsigned i = 0; i < 256; i++) {
+      const unsigned exponent = i >> 3 & 15, mantissa = i & 7;
+      const float magnitude = (i & 127) == 127 ? NAN : exponent ? ldexpf(1.0f + (float)mantissa / 8, (int)exponent - 7) : ldexpf((float)mantissa, -9);
+      made[i] = i & 128 ? -magnitude : magnitude;
+    }
+    return made;
+  }();
+  return table[code];
+}
+
+// An operand of `across` rows or columns by 16 bf16 or 32 codes of the inner dimension, in shared memory (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout"), with the
 // swizzle of 128 bytes: the chunk of 16 bytes at an address lies at that whose bits 4 to 6 are these XOR bits 7 to 9. Eight rows of 128 bytes are a
 // pattern of it, 1024 bytes, and patterns lie at multiples of 1024.
 //   The inner dimension along memory: a row has one index across, eight rows further is the stride.
 //   The other along memory ("transposed"): a row has one inner index and 64 across; eight rows further is the stride, 64 across the leading distance.
 // `to` gets number (x, k) at to[x * across_step + k * inner_step].
-void load_operand(float* to, unsigned across, unsigned across_step, unsigned inner_step, unsigned long long descriptor, bool transposed, const char* which,
-                  SpftPlace place) {
+void load_operand(float* to, unsigned across, unsigned across_step, unsigned inner_step, unsigned long long descriptor, bool transposed, bool codes,
+                  const char* which, SpftPlace place) {
   const unsigned start = (unsigned)(descriptor & 0x3fff) << 4, leading = (unsigned)(descriptor >> 16 & 0x3fff) << 4,
                  stride = (unsigned)(descriptor >> 32 & 0x3fff) << 4;
   if (descriptor >> 62 != 1)
@@ -110,7 +126,7 @@ void load_operand(float* to, unsigned across, unsigned across_step, unsigned inn
   const bool panels = transposed && across > 64;
   if (stride % 1024 || (panels && leading % 1024))
     fail(LAUNCH_FAILED, place, "wgmma: the distances of %s, %u (leading) and %u (stride), are not multiples of the pattern of 1024 bytes", which, leading, stride);
-  const unsigned row_bytes = 2 * (transposed ? across > 64 ? 64 : across : INNER);
+  const unsigned row_bytes = 2 * (transposed ? across > 64 ? 64 : across : INNER);  // as many of codes: these are never transposed
   if ((start & 127) + row_bytes > 128)
     fail(LAUNCH_FAILED, place, "wgmma: rows of %s, %u bytes from byte %u on, go beyond the 128 bytes of a row", which, row_bytes, start & 127);
   const unsigned rows = transposed ? INNER : across, row_chunks = row_bytes / 16;
@@ -118,29 +134,30 @@ void load_operand(float* to, unsigned across, unsigned across_step, unsigned inn
     for (unsigned row = 0; row < rows; row++)
       for (unsigned chunk = 0; chunk < row_chunks; chunk++) {
         const unsigned linear = start + panel * leading + row / 8 * stride + row % 8 * 128 + chunk * 16, address = linear ^ (linear >> 7 & 7) << 4;
-        const unsigned short* from = (const unsigned short*)shared_pointer(address, 16);
+        const void* from = shared_pointer(address, 16);
         if (!from) fail(ILLEGAL_ADDRESS, place, "wgmma: %s reaches to 0x%x, which is not in the shared memory of the block", which, address);
         check_fenced(address, place);
-        const unsigned x = transposed ? panel * 64 + chunk * 8 : row, k = transposed ? row : chunk * 8;
+        const unsigned each = codes ? 16 : 8;
+        const unsigned x = transposed ? panel * 64 + chunk * each : row, k = transposed ? row : chunk * each;
         float* at = to + x * across_step + k * inner_step;
         const unsigned step = transposed ? across_step : inner_step;
-        for (unsigned i = 0; i < 8; i++) at[i * step] = float_of(from[i]);
+        for (unsigned i = 0; i < each; i++) at[i * step] = codes ? float_of_code(((const unsigned char*)from)[i]) : float_of(((const unsigned short*)from)[i]);
       }
 }
 
-// d [ROWS, columns], of that pitch, += a [ROWS, INNER] · b [INNER, columns].
+// d [ROWS, columns], of that pitch, += a [ROWS, inner] · b [inner, columns].
 #if defined(__x86_64__)
 __attribute__((target_clones("arch=x86-64-v3", "default")))
 #endif
-void multiply(float* d, const float* a, const float* b, unsigned columns) {
+void multiply(float* d, const float* a, const float* b, unsigned columns, unsigned inner) {
   const unsigned AT_ONCE = 32;
   for (unsigned first = 0; first < columns; first += AT_ONCE)
     for (unsigned row = 0; row < ROWS; row++) {
       float sums[AT_ONCE];
       float* to = d + row * PITCH + first;
       for (unsigned i = 0; i < AT_ONCE; i++) sums[i] = to[i];
-      for (unsigned k = 0; k < INNER; k++) {
-        const float x = a[row * INNER + k];
+      for (unsigned k = 0; k < inner; k++) {
+        const float x = a[row * inner + k];
         const float* from = b + k * columns + first;
         for (unsigned i = 0; i < AT_ONCE; i++) sums[i] += x * from[i];
       }
@@ -150,14 +167,14 @@ void multiply(float* d, const float* a, const float* b, unsigned columns) {
 
 // The product that is number `index` of each thread's pending ones.
 void do_product(unsigned warpgroup, unsigned index) {
-  static float a[ROWS * INNER], b[INNER * MOST_COLUMNS];
+  static float a[ROWS * INNER_CODES], b[INNER_CODES * MOST_COLUMNS];
   const Products* all = products + warpgroup * THREADS;
   const Pending& pending = all[0].pending[index];
   const SpftProduct& product = pending.product;
-  const unsigned columns = (unsigned)product.columns;
+  const unsigned columns = (unsigned)product.columns, inner = product.codes ? INNER_CODES : INNER;
   for (unsigned i = 1; i < THREADS; i++) {
     const Pending* other = index < all[i].pending.size() ? &all[i].pending[index] : nullptr;
-    if (!other || other->group != pending.group || other->slot != pending.slot || other->product.columns != product.columns ||
+    if (!other || other->group != pending.group || other->slot != pending.slot || other->product.columns != product.columns || other->product.codes != product.codes ||
         !other->product.a_registers != !product.a_registers || other->product.transpose_a != product.transpose_a ||
         other->product.transpose_b != product.transpose_b)
       fail(LAUNCH_FAILED, pending.place, "wgmma: threads %u and %u of a warpgroup start different products", warpgroup * THREADS, warpgroup * THREADS + i);
@@ -168,19 +185,21 @@ void do_product(unsigned warpgroup, unsigned index) {
   if (product.a_registers) {
     for (unsigned i = 0; i < THREADS; i++) {
       const unsigned* registers = all[i].pending[index].product.a_registers;
-      const unsigned row = i / 32 * 16 + i % 32 / 4, column = i % 4 * 2;
+      // Two numbers or four codes a register.
+      const unsigned each = inner / 8, row = i / 32 * 16 + i % 32 / 4, column = i % 4 * each;
       for (unsigned r = 0; r < 4; r++)
-        for (unsigned half = 0; half < 2; half++)
-          a[(row + r % 2 * 8) * INNER + column + r / 2 * 8 + half] = float_of((unsigned short)(registers[r] >> 16 * half));
+        for (unsigned n = 0; n < each; n++)
+          a[(row + r % 2 * 8) * inner + column + r / 2 * (inner / 2) + n] =
+              product.codes ? float_of_code((unsigned char)(registers[r] >> 8 * n)) : float_of((unsigned short)(registers[r] >> 16 * n));
     }
   } else {
-    load_operand(a, ROWS, INNER, 1, product.a, product.transpose_a, "a", pending.place);
+    load_operand(a, ROWS, inner, 1, product.a, product.transpose_a, product.codes, "a", pending.place);
   }
-  load_operand(b, columns, 1, columns, product.b, product.transpose_b, "b", pending.place);
+  load_operand(b, columns, 1, columns, product.b, product.transpose_b, product.codes, "b", pending.place);
   float* d = accumulators[warpgroup][pending.slot];
   if (!product.accumulate)
     for (unsigned row = 0; row < ROWS; row++) memset(d + row * PITCH, 0, columns * sizeof *d);
-  multiply(d, a, b, columns);
+  multiply(d, a, b, columns, inner);
 }
 
 // Does the products of the first `groups` groups, for which all threads of the warpgroup are here.

@@ -57,8 +57,7 @@ export class CodeGradients {
     this.#device = device;
     this.#launcher = launcher;
     this.#modules = modules;
-    this.#maps =
-      device.architecture === 'sm_90a' && !device.isEmulated ? TensorMaps.of(device, MOST_MATRICES + 3) : null;
+    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, MOST_MATRICES + 3) : null;
   }
 
   /** Whether gradients [rows, inputs] of matrices of so many rows in all are made here, where places and sides allow it. */

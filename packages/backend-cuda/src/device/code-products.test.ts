@@ -23,7 +23,7 @@ import { CodeGradients } from './code-gradients.js';
 import { CodeProducts } from './code-products.js';
 import type { LowRank } from './product.js';
 
-const isHopper = () => cuda().device.architecture === 'sm_90a' && !cuda().device.isEmulated;
+const isHopper = () => cuda().device.architecture === 'sm_90a';
 
 interface Case {
   readonly m: number;

@@ -27,8 +27,7 @@ export class CodeProducts {
     this.#device = device;
     this.#launcher = launcher;
     this.#modules = modules;
-    // The emulator has no copies in bulk.
-    this.#maps = device.architecture === 'sm_90a' && !device.isEmulated ? TensorMaps.of(device, 4) : null;
+    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, 4) : null;
   }
 
   /** Whether a product of such codes is made here, where it has a branch to add or has none. */
