@@ -34,6 +34,7 @@ const ROWS: readonly Row[] = [
   ['evaluateModel', 'EvaluateModelOptions', 'batchSize', (o) => cli.evaluateModel(none, none, o, none)],
   ['runTraining', 'TrainingRequest', 'validation', (o) => cli.runTraining(o, none)],
   ['loadAdapter', '', 'allowOtherBase', (o) => cli.loadAdapter({} as never, none, none, o)],
+  ['predictorPlace', '', 'tokens', (o) => cli.predictorPlace(none, none, 1, none, o)],
   ['openModel', 'OpenModelOptions', 'basePrecision', (o) => cli.openModel(none, none, o)],
   ['SpftConfig.fromObject', 'SpftConfigOptions', 'hubMode', (o) => config.SpftConfig.fromObject({}, o)],
   ['SpftConfig.fromText', 'SpftConfigOptions', 'hubMode', (o) => config.SpftConfig.fromText('', '', o)],
@@ -79,10 +80,13 @@ const ROWS: readonly Row[] = [
   ['savePredictors', '', 'dtype', (o) => estimatorFiles.savePredictors(none, none, o)],
   ['writeGguf', 'WriteGgufOptions', 'check', (o) => ggufFiles.writeGguf(none, none, none, o)],
   ['stepFlops', 'FlopsMethod', 'predictorRank', (o) => models.stepFlops(none, none, o)],
+  ['stepFlops', '', 'rank', (o) => models.stepFlops(none, none, { adapters: o })],
+  ['stepFlops', '', 'selfAttn', (o) => models.stepFlops(none, none, { scoreRows: o })],
   ['flopsShare', 'FlopsMethod', 'predictorRank', (o) => models.flopsShare(none, none, o)],
   ['generate', 'GenerateOptions', 'maxNewTokens', (o) => models.generate(none, none, o)],
   ['ggufOfAdapter', 'GgufContentOptions', 'onProgress', (o) => models.ggufOfAdapter(none, o)],
   ['ggufOfModel', 'GgufContentOptions', 'onProgress', (o) => models.ggufOfModel(none, none, o)],
+  ['createTokenizer', 'TokenizerFiles', 'chatTemplates', (o) => models.createTokenizer(o)],
   ['encode', 'EncodeOptions', 'addSpecialTokens', (o) => TOKENIZER.encode('', o)],
   ['decode', 'DecodeOptions', 'skipSpecialTokens', (o) => TOKENIZER.decode([], o)],
   ['applyChatTemplate', 'ChatTemplateOptions', 'template', (o) => TOKENIZER.applyChatTemplate([], o)],
@@ -120,7 +124,14 @@ const ROWS: readonly Row[] = [
   ['describeConformance', 'ConformanceOptions', 'tolerance', (o) => conformance.describeConformance(o)],
   ['chatPromptTemplate', 'ChatPromptOptions', 'format', (o) => trainer.chatPromptTemplate(none, o)],
   ['parseDataRecord', 'RecordOptions', 'columns', (o) => trainer.parseDataRecord(none, o)],
-  ['textTemplate', '', 'evaluation', (o) => trainer.textTemplate('', none, o)],
+  ['textTemplate', 'TemplateTexts', 'withInput', (o) => trainer.textTemplate('', o)],
+  [
+    'textTemplate',
+    'TemplateTexts',
+    'withInput',
+    (o) => trainer.textTemplate('', { withoutInput: '' }, { evaluation: o }),
+  ],
+  ['textTemplate', '', 'evaluation', (o) => trainer.textTemplate('', { withoutInput: '' }, o)],
   ['recordsOfText', 'RecordsOfTextOptions', 'skipBadRows', (o) => trainer.recordsOfText('', '', o)],
   ['tokenizeRecord', 'TokenizeOptions', 'trainOnInputs', (o) => trainer.tokenizeRecord(none, none, o)],
   ['tokenizeRecords', 'TokenizeAllOptions', 'trainOnInputs', (o) => trainer.tokenizeRecords(none, [], o)],
@@ -195,7 +206,7 @@ describe('options of public calls', () => {
   });
 
   it('are all in the table above', () => {
-    const types = exportedTypes().filter((name) => /(Options|Request|Demands)$/.test(name));
+    const types = exportedTypes().filter((name) => /(Options|Request|Demands|Texts)$/.test(name));
     expect(types.length).toBeGreaterThan(50);
     const known = new Set([...ROWS.map(([, type]) => type), ...Object.keys(OTHERS)]);
     expect(types.filter((name) => !known.has(name))).toEqual([]);

@@ -12,6 +12,7 @@ import { Gemm, type Product } from './device/gemm.js';
 import { type Dimensions, Launcher } from './device/launch.js';
 import { type Defines, type Kernel, Modules } from './device/modules.js';
 import { type ProfileEntry, profileOf } from './device/profiler.js';
+import { refuseUnknownOptions } from './known-options.js';
 import type { Lane } from './recording/asides.js';
 import { CudaStepRecorder } from './recording/step-recorder.js';
 import { recordsSteps, weightTypeOf } from './settings.js';
@@ -168,9 +169,10 @@ export class CudaBackend extends TensorBackend {
     return this.#ranks.sum(tensors);
   }
 
-  /** Frozen matrices of which each rank holds a part: sparse-ops' `WeightShards`. @param buffers layers that are whole at one time. */
-  shardWeights({ buffers = 2 }: { readonly buffers?: number } = {}): CudaWeightShards {
-    return this.#ranks.shardWeights(buffers);
+  /** Frozen matrices of which each rank holds a part: sparse-ops' `WeightShards`. @param options `buffers`: layers that are whole at one time. */
+  shardWeights(options: { readonly buffers?: number } = {}): CudaWeightShards {
+    refuseUnknownOptions('shardWeights', options, { buffers: true });
+    return this.#ranks.shardWeights(options.buffers ?? 2);
   }
 
   settle(): void {

@@ -53,6 +53,13 @@ const METHOD: OptionNames<FlopsMethod> = {
   ...{ compensationRank: true, selectionInterval: true, gradient: true, channelMultiple: true },
 };
 
+function checkMethod(call: string, method: FlopsMethod): void {
+  assertKnownOptions(call, method, METHOD);
+  const { adapters = { rank: 0, targets: [] }, scoreRows = {} } = method;
+  assertKnownOptions<NonNullable<FlopsMethod['adapters']>>(call, adapters, { rank: true, targets: true, dora: true });
+  assertKnownOptions<NonNullable<FlopsMethod['scoreRows']>>(call, scoreRows, { mlp: true, selfAttn: true });
+}
+
 export type ScoreRowCount = 'mean' | 'all' | number;
 
 export interface StepFlops {
@@ -80,7 +87,7 @@ function projections(shape: FlopsShape) {
 
 /** Products of one optimizer step's forward and backward over these tokens. */
 export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod = {}): StepFlops {
-  assertKnownOptions('stepFlops', method, METHOD);
+  checkMethod('stepFlops', method);
   const { hiddenSize: H, numAttentionHeads: N, numKeyValueHeads: K, headDim: d, intermediateSize: I } = shape;
   const { tokens: T, denseTokens: D, sequenceStarts } = tokens.layout;
   const { adapters: adapter, channelMultiple: multiple = 1, predictorRank: p = 0 } = method;
@@ -130,7 +137,7 @@ export function stepFlops(shape: FlopsShape, tokens: FlopsTokens, method: FlopsM
 
 /** Share of the dense step's arithmetic that the sparse one takes, with the same adapters on the same tokens. */
 export function flopsShare(shape: FlopsShape, tokens: FlopsTokens, method: FlopsMethod): number {
-  assertKnownOptions('flopsShare', method, METHOD);
+  checkMethod('flopsShare', method);
   const { sparsity: _, ...dense } = method;
   return stepFlops(shape, tokens, method).total / stepFlops(shape, tokens, dense).total;
 }

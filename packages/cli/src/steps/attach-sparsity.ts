@@ -1,4 +1,5 @@
 /** @file Sparsity on a model: the config as files and flags say it, its predictors found or built, and what comes of it. */
+
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -15,6 +16,7 @@ import {
   denseTokens as tokensDense,
 } from '@spft/estimator';
 import { cachedCompensation, cachedPredictors, predictorDirectory } from '@spft/estimator/node';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { calibrationData, type DenseTokens } from '@spft/trainer';
 import type { Output } from '../terminal/output.js';
 import { table } from '../terminal/table.js';
@@ -65,6 +67,7 @@ export async function predictorPlace(
   output: Output,
   calibrated: { readonly mode: string; readonly data?: string; readonly tokens?: string } | null = null,
 ): Promise<string> {
+  if (calibrated) assertKnownOptions('predictorPlace', calibrated, { mode: true, data: true, tokens: true });
   const { predictorPath, predictorBasepath: base } = config;
   if (predictorPath !== null) return existsSync(predictorPath) ? predictorPath : locateModel(predictorPath, output);
   const name = shortName(opened.name);

@@ -4,7 +4,7 @@
  */
 
 import { showValue } from '@spft/safetensors';
-import { assertKnownOptions } from '@spft/safetensors/internals';
+import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { ModelError } from '../errors.js';
 import { chatTemplatesOf, renderChatTemplate } from './chat-template.js';
 import { configOf, type TokenizerConfig } from './config.js';
@@ -29,8 +29,14 @@ export interface TokenizerFiles {
   readonly padTokenId?: number | null;
 }
 
+const FILES: OptionNames<TokenizerFiles> = {
+  ...{ tokenizer: true, config: true, specialTokensMap: true, addedTokens: true, chatTemplates: true },
+  ...{ bosTokenId: true, eosTokenId: true, padTokenId: true },
+};
+
 /** @throws ModelError when the files are no tokenizer that can be used here. */
 export function createTokenizer(files: TokenizerFiles): Tokenizer {
+  assertKnownOptions('createTokenizer', files, FILES);
   return new HuggingFaceTokenizer(files);
 }
 

@@ -3,7 +3,7 @@
  */
 
 import type { ChatMessage } from '@spft/models';
-import { assertKnownOptions, nearestName } from '@spft/safetensors/internals';
+import { assertKnownOptions, nearestName, type OptionNames } from '@spft/safetensors/internals';
 import type { InstructionRecord } from './record.js';
 
 /** What a prompt is made from. */
@@ -39,6 +39,8 @@ export interface TemplateTexts {
   readonly withInput?: string;
 }
 
+const TEXTS: OptionNames<TemplateTexts> = { withoutInput: true, withInput: true };
+
 /** A template from texts with placeholders. */
 export function textTemplate(
   name: string,
@@ -47,6 +49,7 @@ export function textTemplate(
 ): PromptTemplate {
   assertKnownOptions('textTemplate', more, { evaluation: true, stop: true });
   const { evaluation, stop } = more;
+  for (const one of [texts, evaluation]) if (one) assertKnownOptions('textTemplate', one, TEXTS);
   return {
     name,
     prompt: (fields) => fill(texts, fields),
