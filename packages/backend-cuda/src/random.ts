@@ -1,5 +1,4 @@
 /** @file Tensors of random numbers that are made on the GPU: weights of a model of billions of parameters in milliseconds. */
-
 import * as tf from '@tensorflow/tfjs';
 import type { CudaBackend } from './backend.js';
 import { refuseUnknownOptions } from './known-options.js';

@@ -2,7 +2,6 @@
  * @file The oracles (a mode that contains `oracle`): they see the dense activations, choose the channels that matter, and mask the others.
  * No speed-up: the yardstick for predictors. Parts of the name choose the rule, as upstream matches them (`spft/modules/{mlp,attn}.py`).
  */
-
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import { type ChannelSelection, columnNorms, keptChannels } from '@spft/sparse-ops';
 import { unpacked } from '@spft/sparse-ops/internals';

@@ -1,7 +1,6 @@
 /**
  * @file Predictors as tensors of a safetensors file, and back. Works on any `SafetensorsFile`, so a browser can read predictors too.
  */
-
 import type { Dtype, SafetensorsFile, TensorToWrite } from '@spft/safetensors';
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';

@@ -2,7 +2,6 @@
  * @file `getSpftModel`: sparsity for a model, as the original's quick start has it (upstream `spft/api.py`). A config and a model go in; what
  * comes out still is the model for a trainer, plus the schedule and an account of what is sparse.
  */
-
 import { matchLayers, SPARSITY_KEYS, type SpftConfig, snakeCase } from '@spft/config';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { keptChannels } from '@spft/sparse-ops';

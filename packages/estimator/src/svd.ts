@@ -3,7 +3,6 @@
  * section 3; upstream `spft/modules/pred.py`). Modes `svd_<rank>`; `calibrated_<rank>`, whose predictors are fitted to data; `static`, by the
  * norms that channels had on the data, without a look at the batch; and the product of the last two.
  */
-
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import { gatedScores, gatedSelection } from '@spft/sparse-ops';
 import { gramScoresOfAll } from '@spft/sparse-ops/internals';

@@ -2,7 +2,6 @@
  * @file A Llama that classifies whole sequences (transformers' `LlamaForSequenceClassification`): a linear head without bias on the last token's
  * hidden state. The body is frozen; the head is trained in full, beside whatever adapters the body carries.
  */
-
 import type { SparsityHost, SparsityPlan, TrainingSparsity } from '@spft/estimator';
 import type { AdapterHost, EmbeddingAdapter, EmbeddingLayers, LinearAdapter } from '@spft/peft';
 import { assertKnownOptions } from '@spft/safetensors/internals';

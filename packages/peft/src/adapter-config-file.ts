@@ -1,7 +1,6 @@
 /**
  * @file adapter_config.json: every field that PEFT 0.21 writes, in its order and spelling; fields that are not known here are kept.
  */
-
 import { showValue } from '@spft/safetensors';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { AdapterError, firstOf } from './errors.js';

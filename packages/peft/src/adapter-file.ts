@@ -1,7 +1,6 @@
 /**
  * @file adapter_model.safetensors: writing an adapter's values, and putting a file's on a model, wholly or not at all.
  */
-
 import { firstNonFinite, parseSafetensors, type SafetensorsFile, serializeSafetensors } from '@spft/safetensors';
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import * as tf from '@tensorflow/tfjs';

@@ -2,7 +2,6 @@
  * @file The config of an adapter: PEFT's `LoraConfig` (0.21) in camel case, completed and validated. Its file form is in
  * adapter-config-file.ts.
  */
-
 import { showValue } from '@spft/safetensors';
 import { nearestName } from '@spft/safetensors/internals';
 import { AdapterError } from './errors.js';

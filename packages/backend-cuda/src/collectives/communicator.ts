@@ -7,7 +7,6 @@
  * Nothing blocks inside NCCL: a call that is not over is polled, with a limit, so that a rank that never comes is an error and not a process that hangs.
  * A failed communicator is aborted, which ends its kernels too.
  */
-
 import { type Device, loadFrom } from '../device/device.js';
 import { CudaUnavailableError, NcclError } from '../errors.js';
 import { refuseUnknownOptions } from '../known-options.js';

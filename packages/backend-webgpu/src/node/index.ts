@@ -1,7 +1,6 @@
 /**
  * @file `@spft/backend-webgpu/node`: WebGPU where there is no browser, by npm's package `webgpu` (Dawn, which drives Vulkan, Metal or Direct3D).
  */
-
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

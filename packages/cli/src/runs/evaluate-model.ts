@@ -1,5 +1,4 @@
 /** @file Evaluation by generation, with progress and a table: what `spft eval` does and `spft train` ends with. */
-
 import { type DensePromptTokens, generate } from '@spft/models';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import {

@@ -1,5 +1,4 @@
 /** @file What a training run is asked for, and whether that is enough and fits together. */
-
 import { TRAIN_KEYS, type TrainConfig, type TrainKey } from '@spft/config';
 import type { OpenedGroup } from '@spft/distributed';
 import type { OptionNames } from '@spft/safetensors/internals';

@@ -3,7 +3,6 @@
  *
  * Nothing is written before everything that was given has been read and fits together.
  */
-
 import { join } from 'node:path';
 import { SpftConfig, type TrainConfig, trainConfigToObject } from '@spft/config';
 import type { SpftModel } from '@spft/estimator';

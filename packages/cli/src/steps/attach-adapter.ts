@@ -1,5 +1,4 @@
 /** @file An adapter on a model: a new one as the training keys say, or one from a directory. */
-
 import type { TrainConfig } from '@spft/config';
 import type { LlamaForCausalLM } from '@spft/models';
 import { AdapterError, type AdapterHost, getPeftModel, type PeftModel } from '@spft/peft';

@@ -1,5 +1,4 @@
 /** @file Sparsity on a model: the config as files and flags say it, its predictors found or built, and what comes of it. */
-
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';

@@ -1,5 +1,4 @@
 /** @file A base model with its tokenizer, from a directory or the hub, with progress. */
-
 import { basename } from 'node:path';
 import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, type Tokenizer, weightMemory } from '@spft/models';
 import { type DownloadOptions, loadTokenizer, openModelDirectory, resolveModelDirectory } from '@spft/models/node';

@@ -2,7 +2,6 @@
  * @file Models of real shapes with random weights, for measuring where there is no download: what a step costs depends on the shapes and on how many
  * channels are kept, hardly on the values.
  */
-
 import { type LlamaConfig, LlamaForCausalLM, type LoadOptions, llamaTensors, type WeightSource } from '@spft/models';
 import { nearestName } from '@spft/safetensors/internals';
 import { CliError } from '../errors.js';

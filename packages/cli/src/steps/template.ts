@@ -1,5 +1,4 @@
 /** @file Which prompt is put around a text: by the user's choice, as the adapter was trained, or upstream's. */
-
 import type { Tokenizer } from '@spft/models';
 import { nearestName } from '@spft/safetensors/internals';
 import { type PromptTemplate, promptTemplateNames } from '@spft/trainer';

@@ -1,5 +1,4 @@
 /** @file Configs from files. */
-
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { assertKnownOptions } from '@spft/safetensors/internals';

@@ -1,5 +1,4 @@
 /** @file Reads a config file whole, with errors that help to find the right one. */
-
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { nearestNames } from '@spft/safetensors/internals';

@@ -2,7 +2,6 @@
  * @file Predictors on disk, in the hub layout: a directory with `model.safetensors` and `config.json`. Built where they are missing, so
  * that this happens once a model and rank. Upstream's own `.pt` files are read too (torch-predictors.ts), and never written.
  */
-
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import type { SafetensorsFile } from '@spft/safetensors';

@@ -1,5 +1,4 @@
 /** @file Writing a file to disk, atomically, one tensor in memory at a time. */
-
 import type { FileHandle } from 'node:fs/promises';
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import { unwrittenFile, writeBytes, writeFileAtomically } from '@spft/safetensors/node';

@@ -2,7 +2,6 @@
  * @file What a GGUF file of a model, or of an adapter alone, is to hold, and how a written one is held against that: opened as any other would be and compared,
  * tensor by tensor, before success is said. Where the file lies is the caller's affair (`/node` writes to a disk, a page to its storage).
  */
-
 import {
   float32,
   type GgufFile,

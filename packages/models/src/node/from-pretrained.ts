@@ -1,5 +1,4 @@
 /** @file A model from a directory, a GGUF file or the hub, in one call. */
-
 import { stat } from 'node:fs/promises';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { ModelError } from '../errors.js';

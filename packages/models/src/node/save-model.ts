@@ -1,5 +1,4 @@
 /** @file Writing a model as a Hugging Face directory: after merging an adapter, or one with random weights. */
-
 import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { elementCount } from '@spft/safetensors';

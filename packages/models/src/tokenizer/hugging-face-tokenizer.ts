@@ -2,7 +2,6 @@
  * @file The tokenizer of a Hugging Face model from its JSON files, as transformers (5.24) makes it: tokenizer.json at work (pipeline/), with
  * the tokens that other files add, named tokens with their fallbacks, and what is put around a text.
  */
-
 import { showValue } from '@spft/safetensors';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { ModelError } from '../errors.js';

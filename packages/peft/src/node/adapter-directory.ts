@@ -2,7 +2,6 @@
  * @file An adapter's directory as PEFT's `save_pretrained` writes it and `from_pretrained` reads it, with one file more: the fingerprint of
  * the base, in a file of its own because PEFT warns of config fields that it does not know.
  */
-
 import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { showValue } from '@spft/safetensors';

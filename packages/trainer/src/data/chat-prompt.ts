@@ -1,5 +1,4 @@
 /** @file The tokenizer's chat template as a prompt template: a record is one exchange of user and assistant. */
-
 import type { ChatMessage, Tokenizer } from '@spft/models';
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import type { PromptFields, PromptTemplate } from './prompt.js';

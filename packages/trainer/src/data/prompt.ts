@@ -1,7 +1,6 @@
 /**
  * @file Prompts: how an instruction becomes the text that a model continues. The built-in ones, and a registry for the user's own.
  */
-
 import type { ChatMessage } from '@spft/models';
 import { assertKnownOptions, nearestName, type OptionNames } from '@spft/safetensors/internals';
 import type { InstructionRecord } from './record.js';

@@ -2,7 +2,6 @@
  * @file Records as token ids and labels, as `generate_and_tokenize_prompt_*` of spft/data.py makes them: the whole text is tokenised, cut to
  * the maximum and ended; then as many labels are masked as the prompt alone has tokens, but none that belongs to the response.
  */
-
 import type { Tokenizer } from '@spft/models';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { countLabels, IGNORED_LABEL, type Sample } from '../batch/samples.js';

@@ -4,7 +4,6 @@
  * Upstream passes a bare `GenerationConfig(max_new_tokens)`, which is greedy decoding of one beam; so is this, as long as the generator
  * does not sample. An output ends at the end token and where the model begins another `### Response:`.
  */
-
 import type { Tokenizer } from '@spft/models';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
 import { type PromptTemplate, promptTemplate } from '../data/prompt.js';

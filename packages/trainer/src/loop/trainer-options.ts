@@ -1,5 +1,4 @@
 /** @file What a trainer is given, and what it gives back. */
-
 import type { TrainableModel } from '@spft/models';
 import type { OptionNames } from '@spft/safetensors/internals';
 import type { DenseTokens } from '../batch/collate.js';

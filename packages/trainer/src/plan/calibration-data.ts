@@ -1,5 +1,4 @@
 /** @file A few batches of training samples as the data to which an estimator's predictors are fitted. */
-
 import type { CalibrationData } from '@spft/estimator';
 import type { TrainableModel } from '@spft/models';
 import { assertKnownOptions } from '@spft/safetensors/internals';

@@ -5,7 +5,6 @@
  * All that is compared takes turns within one run, in an order that turns round each time, and medians are told: what else a machine does meets all alike.
  * The optimizer's update is left out. It is the same in dense and sparse steps, and small beside them.
  */
-
 import type { SparsityPlan, SpftModel } from '@spft/estimator';
 import type { PreparedBatch, RunnableLayers, TrainableModel } from '@spft/models';
 import { assertKnownOptions } from '@spft/safetensors/internals';

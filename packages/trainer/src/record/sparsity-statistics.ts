@@ -2,7 +2,6 @@
  * @file What sparsity kept: how often each channel of each layer was chosen. Listens to the plan during one step in every so many. Where
  * reading is not free, the indices stay on the device until the run waits for it anyway, as it does to log.
  */
-
 import type { SelectionListener } from '@spft/estimator';
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import { takesKeptForLeak } from '@spft/sparse-ops/internals';

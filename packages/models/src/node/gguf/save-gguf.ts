@@ -2,7 +2,6 @@
  * @file Writing a model, or an adapter alone, as a GGUF file for llama.cpp. The complete file is opened as any other would be and compared, tensor by
  * tensor, with what was meant, before it takes its place.
  */
-
 import { openGguf, writeGguf } from '@spft/gguf/node';
 import type { PeftModel } from '@spft/peft';
 import { assertKnownOptions } from '@spft/safetensors/internals';

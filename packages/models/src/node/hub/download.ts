@@ -6,7 +6,6 @@
  * nothing after a 5xx, knows neither `HF_ENDPOINT` nor `HF_HUB_OFFLINE`, leaves no choice of files (Llama repositories hold the weights
  * twice), and writes to the console. So this is fetch and the cache's layout.
  */
-
 import { copyFile, lstat, mkdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';

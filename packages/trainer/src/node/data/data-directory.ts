@@ -2,7 +2,6 @@
  * @file A data set as a repository or a directory of files: one of the hub is brought into the cache that Hugging Face's libraries share, and
  * of either the files of one split are chosen.
  */
-
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { type DownloadOptions, downloadDataset, isRepoId } from '@spft/models/node';

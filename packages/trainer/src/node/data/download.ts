@@ -1,7 +1,6 @@
 /**
  * @file Fetches one file of a dataset: complete or not at all. It is written beside its place and renamed when all of it has come.
  */
-
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fetchFor, HubError, keepSecret, splitEndpoint, withoutSecrets } from '@spft/models/node';

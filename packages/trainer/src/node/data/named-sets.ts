@@ -2,7 +2,6 @@
  * @file Data sets of the original's benchmarks by name: `codefeedback`, `wizardlm`, `arc-agi`, from the hub or, as `name=FILE` (`arc-agi=DIRECTORY`),
  * from where they lie.
  */
-
 import { existsSync, statSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -2,7 +2,6 @@
  * @file CSV and TSV files as rows: the first line names the columns, and a field may hold line breaks where it is quoted (RFC 4180). In TSV
  * quotes are text, as in GLUE's files.
  */
-
 import { Readable } from 'node:stream';
 import { assertKnownOptions } from '@spft/safetensors/internals';
 import { CsvError, parse } from 'csv-parse';

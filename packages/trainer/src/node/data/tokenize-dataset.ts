@@ -2,7 +2,6 @@
  * @file A whole data set as samples, in the way that costs least: from the cache; else only the samples that a short run sees; else all of
  * them, in workers where there are many.
  */
-
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,4 @@
 /** @file Evaluation sets from disk: upstream's by name, downloaded where they are missing, and files of the same format. */
-
 import { existsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { assertKnownOptions } from '@spft/safetensors/internals';

@@ -1,7 +1,6 @@
 /**
  * @file GLUE's data: from the hub (parquet), from a directory of GLUE's own files (`RTE/train.tsv`, …), or from the user's files of any format.
  */
-
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';

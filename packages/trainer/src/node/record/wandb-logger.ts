@@ -6,7 +6,6 @@
  * is made it throws where nobody can catch it; at Ctrl-C it ends the process, before the checkpoint; and of more rows than steps it sends some only, so all
  * values of a step are one row.
  */
-
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
