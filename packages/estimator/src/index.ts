@@ -73,10 +73,9 @@ export {
   type LayerSummary,
   type ModuleSummary,
   type SparsityAttachable,
-  type SparsityConfig,
   SpftModel,
-  type SpftOptions,
 } from './spft-model.js';
+export type { SparsityConfig, SpftOptions } from './spft-options.js';
 export { SCORE_TOKENS, type SvdOptions, staticEstimator, svdEstimator } from './svd.js';
 export { denseTokens, type TokenPolicy } from './token-policy.js';
 export type * from './types.js';

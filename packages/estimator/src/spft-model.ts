@@ -2,64 +2,26 @@
  * @file `getSpftModel`: sparsity for a model, as the original's quick start has it (upstream `spft/api.py`). A config and a model go in; what
  * comes out still is the model for a trainer, plus the schedule and an account of what is sparse.
  */
-import { matchLayers, SPARSITY_KEYS, type SpftConfig, snakeCase } from '@spft/config';
-import { assertKnownOptions, type OptionNames } from '@spft/safetensors/internals';
+import { matchLayers, snakeCase } from '@spft/config';
+import { assertKnownOptions } from '@spft/safetensors/internals';
 import { keptChannels } from '@spft/sparse-ops';
 import * as tf from '@tensorflow/tfjs';
-import type { CalibrationData } from './calibration.js';
 import { type CompensationLevels, type CompensationTable, disposeCompensation, levelsOf } from './compensation.js';
-import { type CompensationSource, requestCompensation } from './compensation-request.js';
+import { requestCompensation } from './compensation-request.js';
 import { EstimatorError } from './errors.js';
 import { predictorsDigest, textDigest } from './fingerprint.js';
-import { makePredictors, type PredictorRequest, type PredictorSource } from './make-predictors.js';
+import { makePredictors, type PredictorRequest } from './make-predictors.js';
 import { assertPredictorShapes } from './predictor-check.js';
 import { type BuildProgress, Predictors } from './predictors.js';
-import { assertKnownMode, createEstimator, type ShareScores } from './registry.js';
+import { assertKnownMode, createEstimator } from './registry.js';
 import { reusingEstimator } from './reuse.js';
 import { isSparseStep, type RunPosition } from './schedule.js';
 import { keptPerHead } from './select-channels.js';
 import { sparsityHostOf } from './sparsity-host.js';
 import { sparsityText } from './sparsity-text.js';
+import { CONFIG_NAMES, SPFT_OPTION_NAMES, type SparsityConfig, type SpftOptions } from './spft-options.js';
 import { denseTokens, type TokenPolicy } from './token-policy.js';
-import type {
-  Compat,
-  MlpCompensation,
-  SelectionListener,
-  SparsityHost,
-  SparsityPlan,
-  TrainingSparsity,
-} from './types.js';
-
-/** The keys of a sparsity config that are obeyed here. */
-export type SparsityConfig = Pick<
-  SpftConfig,
-  | 'mode'
-  | 'sparsity'
-  | 'startStep'
-  | 'endStep'
-  | 'skipOutputTokens'
-  | 'skipSinkTokens'
-  | 'skipRandomTokens'
-  | 'sparseOutputTokens'
-  | 'sparseLoraBranch'
-  | 'qkPerHead'
-  | 'qkvoSeqAvg'
-  | 'mlpSeqAvg'
-  | 'compat'
-  | 'channelMultiple'
-> &
-  Partial<
-    Pick<
-      SpftConfig,
-      | 'skipTailTokens'
-      | 'scoreTokens'
-      | 'scoreContextTokens'
-      | 'selectionInterval'
-      | 'denseEvery'
-      | 'gradient'
-      | 'compensationRank'
-    >
-  > & { readonly source?: SpftConfig['source'] };
+import type { Compat, MlpCompensation, SparsityHost, SparsityPlan, TrainingSparsity } from './types.js';
 
 /** A model to which sparsity can be attached, or one that wraps such a model (a `PeftModel`). */
 export type SparsityAttachable =
@@ -67,34 +29,6 @@ export type SparsityAttachable =
   | { readonly host: SparsityAttachable }
   | { readonly base: SparsityAttachable }
   | { readonly model: SparsityAttachable };
-
-export interface SpftOptions {
-  /** Overrides the config's. */
-  readonly compat?: Compat;
-  /** Overrides the config's; kept counts are rounded up to a multiple of it. Default 16 on the `cuda` backend, 1 elsewhere. */
-  readonly channelMultiple?: number;
-  /** Predictors (taken over), or where they come from; default: built from the weights, in memory. */
-  readonly predictors?: Predictors | PredictorSource;
-  /** Data to which predictors of calibrated modes are fitted, where they have to be built. */
-  readonly calibration?: CalibrationData;
-  /** Where the maps of `compensation_rank` come from; default: fitted to `calibration`, in memory. */
-  readonly compensation?: CompensationSource;
-  /** Of several ranks: the channels are chosen by all of their tokens, and so the same on each. Default: each chooses by its own. */
-  readonly shareScores?: ShareScores | undefined;
-  readonly onProgress?: (progress: BuildProgress) => void;
-  readonly listener?: SelectionListener;
-}
-
-/** Every key of a config, also those that are obeyed elsewhere. */
-const CONFIG: OptionNames<SpftConfig> = {
-  ...SPARSITY_KEYS,
-  ...{ sparsity: true, predictorPath: true, baseModel: true, source: true },
-};
-
-const OPTIONS: OptionNames<SpftOptions> = {
-  ...{ compat: true, channelMultiple: true, predictors: true, calibration: true, compensation: true },
-  ...{ shareScores: true, onProgress: true, listener: true },
-};
 
 /**
  * Makes a model compute sparsely: its plan is attached to the model underneath.
@@ -108,8 +42,8 @@ export async function getSpftModel<M extends SparsityAttachable>(
   config: SparsityConfig,
   options: SpftOptions = {},
 ): Promise<SpftModel<M>> {
-  assertKnownOptions('getSpftModel', config, CONFIG);
-  assertKnownOptions('getSpftModel', options, OPTIONS);
+  assertKnownOptions('getSpftModel', config, CONFIG_NAMES);
+  assertKnownOptions('getSpftModel', options, SPFT_OPTION_NAMES);
   const host = sparsityHostOf(model);
   assertKnownMode(config.mode);
   if (config.sparseLoraBranch) {
