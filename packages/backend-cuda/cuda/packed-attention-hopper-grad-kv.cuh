@@ -281,13 +281,13 @@ packed_attention_grad_kv(const bf16* q, const bf16* k, const bf16* v, const bf16
       start_dsb(dk_acc, ds_tile, group, shared.q_tile(turn.stage));
       begin(step + 1 < steps.count);
     }
+    fetch_angles(cosines, sines, key_row);
     ptx_wgmma_wait<0>();
     keep(s);
     keep(dv_acc);
     keep(dk_acc);
 
     // A warp reads no K or V but of its own 16 keys, so it can overwrite them.
-    fetch_angles(cosines, sines, key_row);
     store_accumulators<GRAD_KEYS>(shared.v_tile, row16, dv_acc, 1.0f, 1.0f);
     store_accumulators<GRAD_KEYS>(shared.k_tile, row16, dk_acc, scale, scale);
     __syncwarp();

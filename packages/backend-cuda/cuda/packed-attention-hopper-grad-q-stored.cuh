@@ -75,6 +75,13 @@ packed_attention_grad_q_stored(const bf16* ds, const bf16* k, bf16* dq, const in
     for (Work work = next(); work.any; work = next()) {
       const Pair& pair = work.pair;
       bf16* const dq_head = dq + pair.kv_head * (GROUP * HEAD_DIM);
+      const int first = work.first + group * (2 * GRAD_ROWS);
+      int rows[2];  // of lane l < 16: that of the warp's row l of each 64
+#pragma unroll
+      for (int unit = 0; unit < 2; unit++) {
+        rows[unit] = row_or_none(pair, (first + unit * GRAD_ROWS + warp % 4 * 16 + (lane & 15)) / GROUP);
+        fetch_angles(cosines, sines, rows[unit]);
+      }
       float acc[2][CHUNKS][4];
 #pragma unroll
       for (int n = 0; n < CHUNKS; n++) {
@@ -109,12 +116,11 @@ packed_attention_grad_q_stored(const bf16* ds, const bf16* k, bf16* dq, const in
       arrive_as_warp(last);
 #pragma unroll
       for (int unit = 0; unit < 2; unit++) {
-        const int first = work.first + (group * 2 + unit) * GRAD_ROWS;
-        const int row = row_or_none(pair, (first + warp % 4 * 16 + (lane & 15)) / GROUP);
+        const int row0 = first + unit * GRAD_ROWS;
         store_accumulators<GRAD_ROWS>(dq_tile, warp % 4, acc[unit], scale, scale);
         __syncwarp();
-        if (cosines) write_rows_turned_back<GRAD_ROWS, GROUP>(dq_tile, warp % 4, dq_head, dq_stride, first, row, cosines, sines);
-        else write_rows<GRAD_ROWS, GROUP>(dq_tile, warp % 4, dq_head, dq_stride, first, row);
+        if (cosines) write_rows_turned_back<GRAD_ROWS, GROUP>(dq_tile, warp % 4, dq_head, dq_stride, row0, rows[unit], cosines, sines);
+        else write_rows<GRAD_ROWS, GROUP>(dq_tile, warp % 4, dq_head, dq_stride, row0, rows[unit]);
         __syncwarp();
       }
     }
