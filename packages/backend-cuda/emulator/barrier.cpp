@@ -14,7 +14,7 @@ SpftPlace first;
 struct {
   int arrived, threads;
   SpftPlace first;
-} named[16];
+} named[8][16];  // of each block of a cluster
 
 }  // namespace
 
@@ -25,7 +25,8 @@ void reset_barrier() {
 }
 
 void reset_named_barriers() {
-  for (auto& barrier : named) barrier.arrived = 0;
+  for (auto& of_block : named)
+    for (auto& barrier : of_block) barrier.arrived = 0;
   in_cluster = 0;
 }
 
@@ -74,18 +75,17 @@ void cluster_barrier(SpftPlace place) {
 }
 
 void named_barrier(int number, int threads, SpftPlace place) {
-  if (block.cluster > 1) fail(LAUNCH_FAILED, place, "bar.sync of a block of a cluster is not emulated");
   if (number < 1 || number > 15) fail(LAUNCH_FAILED, place, "bar.sync: there is no barrier %d beside that of __syncthreads, 0", number);
-  if (threads < 32 || threads % 32 != 0 || (unsigned)threads > block.count)
+  if (threads < 32 || threads % 32 != 0 || (unsigned)threads > block.count / block.cluster)
     fail(LAUNCH_FAILED, place, "bar.sync: %d threads are not whole warps of the block", threads);
-  auto& barrier = named[number];
+  Thread& self = *block.current;
+  auto& barrier = named[self.rank][number];
   if (barrier.arrived == 0) {
     barrier.threads = threads;
     barrier.first = place;
   } else if (barrier.threads != threads) {
     fail(LAUNCH_FAILED, place, "bar.sync: barrier %d is for %d threads at %s:%d, and for %d", number, barrier.threads, barrier.first.file, barrier.first.line, threads);
   }
-  Thread& self = *block.current;
   if (++barrier.arrived < threads) {
     self.state = State::AT_NAMED_BARRIER;
     self.named = number;
@@ -93,8 +93,10 @@ void named_barrier(int number, int threads, SpftPlace place) {
     return wait();
   }
   barrier.arrived = 0;
-  for (unsigned i = 0; i < block.count; i++)
-    if (block.threads[i].state == State::AT_NAMED_BARRIER && block.threads[i].named == number) wake(block.threads[i]);
+  for (unsigned i = 0; i < block.count; i++) {
+    Thread& other = block.threads[i];
+    if (other.state == State::AT_NAMED_BARRIER && other.named == number && other.rank == self.rank) wake(other);
+  }
 }
 
 }  // namespace emulator

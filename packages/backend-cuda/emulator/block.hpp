@@ -92,8 +92,10 @@ void* shared_pointer_in(unsigned rank, unsigned address, size_t bytes);
 void reset_proxy();
 // The current thread wrote there, if it is shared memory.
 void note_write(const void* to, size_t bytes);
+// As well, that thread of the same block.
+void note_write_of(unsigned thread, const void* to, size_t bytes);
 // Fails where the chunk of 16 bytes at this address was written by a thread that has had no proxy fence since.
-void check_fenced(unsigned address, SpftPlace place);
+void check_fenced(unsigned address, const char* what, SpftPlace place);
 
 // What others write there needs no fence.
 void forget_writes(unsigned rank, unsigned address, unsigned bytes);
@@ -102,6 +104,8 @@ void forget_writes(unsigned rank, unsigned address, unsigned bytes);
 void reset_bulk_copies();
 // Does the first of those under way, if there is one.
 bool do_bulk_copy();
+// The current thread ends: fails if its copies out of shared memory are still under way.
+void end_copies_out();
 
 // ---- barrier.cpp, warp.cpp, async_copy.cpp, warpgroup.cpp, mbarrier.cpp, bulk_copy.cpp: the functions of SpftRuntime ----
 void reset_barrier();
@@ -115,6 +119,7 @@ unsigned ballot(unsigned mask, int predicate, SpftPlace place);
 unsigned match(unsigned mask, unsigned long long value, SpftPlace place);
 unsigned reduce(SpftReduce kind, unsigned mask, unsigned value, SpftPlace place);
 void load_matrices(unsigned* registers, const void* row, int transposed, SpftPlace place);
+void store_matrices(void* row, const unsigned* registers, SpftPlace place);
 void multiply_16816(float* d, const unsigned* a, unsigned b0, unsigned b1, SpftPlace place);
 void copy_async(void* shared, const void* global, int bytes, int valid, SpftPlace place);
 void copy_async_commit();
@@ -131,6 +136,9 @@ void mbarrier_wait(void* barrier, unsigned parity, SpftPlace place);
 void mbarrier_expect(void* barrier, unsigned bytes, SpftPlace place);
 void mbarrier_complete(void* barrier, unsigned bytes, SpftPlace place);
 void bulk_copy(unsigned to, const void* map, int x, int y, unsigned barrier, unsigned blocks, SpftPlace place);
+void bulk_copy_out(const void* map, int x, int y, unsigned from, SpftPlace place);
+void copies_out_commit();
+void copies_out_wait(int groups);
 void cluster_barrier(SpftPlace place);
 void named_barrier(int number, int threads, SpftPlace place);
 

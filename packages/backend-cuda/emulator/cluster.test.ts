@@ -1,45 +1,7 @@
 /** @file Clusters of blocks on the emulator, and the copies in bulk that they share. */
 import { describe, expect, it } from 'vitest';
-import { cuda, describeEmulator, HEADERS, int, numbers } from './describe-emulator.js';
-
-const [ROWS, COLUMNS, STRIDE] = [20, 160, 176];
-const byteAt = (row: number, column: number) => (row * 31 + column * 7) % 251;
-const inside = (row: number, column: number) => (row < ROWS && column < COLUMNS ? byteAt(row, column) : 0);
-
-/** A map of the matrix in boxes of eight rows; in memory that stays. */
-function mapOf({ swizzle = 3, stride = STRIDE } = {}): { status: number; at: bigint } {
-  const matrix = new Uint8Array(ROWS * STRIDE).map((_, i) => byteAt(Math.floor(i / STRIDE), i % STRIDE));
-  const { address } = cuda.pinned(32);
-  const [sizes, strides] = [BigUint64Array.of(BigInt(COLUMNS), BigInt(ROWS)), BigUint64Array.of(BigInt(stride))];
-  const [box, steps] = [Uint32Array.of(128, 8), Uint32Array.of(1, 1)];
-  const args = [address, 0, 2, cuda.upload(matrix), sizes, strides, box, steps, 0, swizzle, 3, 0] as const;
-  return { status: cuda.call('cuTensorMapEncodeTiled', ...args), at: address };
-}
-
-/** A kernel of clusters of two blocks, each with two tiles of 1024 bytes and two barriers of one arrival; `read` gives a tile's byte. */
-const kernelOf = (body: string) =>
-  cuda.kernel(
-    'k',
-    `#include "spft.cuh"
-     #include "ptx-codes.cuh"
-     extern "C" __global__ void __cluster_dims__(2, 1, 1) k(const __grid_constant__ TensorMap map, float* out, int x, int y) {
-       SPFT_DYNAMIC_SHARED(u8, shared);
-       const int t = threadIdx.x, block = blockIdx.x % 2;
-       const u32 begin = ptx_shared_address(shared), tile = (begin + 1023) & ~1023u, full = tile + 2048, other = full + 8;
-       auto read = [&](int i) { return (float)shared[tile - begin + (i ^ (i >> 7 & 7) << 4)]; };
-       if (t == 0) ptx_barrier_init(full, 1), ptx_barrier_init(other, 1), ptx_fence_barriers();
-       ptx_cluster_meet();
-       ${body}
-       ptx_cluster_meet();
-     }`,
-    [HEADERS],
-  );
-function launch(body: string, count: number, [x, y] = [96, 15], grid = 2) {
-  const out = cuda.allocate(4 * count);
-  const args = [{ at: mapOf().at }, out, int(x), int(y)];
-  const status = cuda.launch(kernelOf(body), { grid: [grid], block: [128], shared: 4096 }, args);
-  return { status, out: status === 0 ? cuda.floats(out, count) : null };
-}
+import { FIRST, inside, launch, mapOf } from './cluster-kernel.js';
+import { cuda, describeEmulator, numbers } from './describe-emulator.js';
 
 describeEmulator('clusters on the emulator', () => {
   it('copy boxes to one block and to both, with zeros outside of the matrix, not before they are waited for', () => {
@@ -75,6 +37,22 @@ describeEmulator('clusters on the emulator', () => {
     expect([status, ...out!]).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
 
+  it('have named barriers of each block', () => {
+    // The first block's second warp comes late: when the other block is through its barrier of the same number.
+    const { status, out } = launch(
+      `if (block == 0 && t >= 32 && t < 64) ptx_barrier_wait(full, 0);
+       if (t < 64) {
+         shared[tile - begin + t] = 64 * block + t;
+         ptx_named_barrier(1, 64);
+         out[64 * block + t] = shared[tile - begin + (t ^ 63)];
+         if (block == 1 && t == 0) ptx_barrier_arrive_in(full, 0);
+       }`,
+      128,
+    );
+    expect(status).toBe(0);
+    expect(out).toEqual(numbers(128, (i) => i ^ 63));
+  });
+
   it('take maps of one kind', () => {
     expect(mapOf().status).toBe(0);
     expect(mapOf({ swizzle: 2 }).status).toBe(1);
@@ -82,7 +60,6 @@ describeEmulator('clusters on the emulator', () => {
   });
 
   describe('find as a mistake', () => {
-    const FIRST = 'if (t == 0 && block == 0)';
     it.each([
       [
         'a map that the driver has not made',
@@ -105,6 +82,7 @@ describeEmulator('clusters on the emulator', () => {
         719,
       ],
       ["a block that does not come to the cluster's barrier", 'if (block == 0) return;', 719],
+      ['a named barrier of a block for more threads than it has', 'ptx_named_barrier(1, 256);', 719],
       ['__syncthreads, which is not emulated in one', '__syncthreads();', 719],
     ])('%s', (_, body, status) => {
       expect(launch(body, 1).status).toBe(status);

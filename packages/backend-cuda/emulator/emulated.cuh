@@ -526,8 +526,18 @@ inline void ptx_wgmma(float (&d)[32][4], const unsigned (&a)[4], unsigned long l
 inline void ptx_ldmatrix_x4_trans(unsigned (&r)[4], unsigned row, SPFT_HERE) {
   spft_runtime->load_matrices(r, spft_runtime->shared_pointer(row, SPFT_PLACE), 1, SPFT_PLACE);
 }
-inline unsigned ptx_load_shared(unsigned from, SPFT_HERE) {
-  return *(const unsigned*)((const char*)spft_runtime->shared_pointer_in(spft_runtime->rank(), from & ~7u, SPFT_PLACE) + (from & 7u));
+inline void ptx_stmatrix_x4(unsigned row, const unsigned (&x)[4], SPFT_HERE) {
+  spft_runtime->store_matrices(spft_runtime->shared_pointer(row, SPFT_PLACE), x, SPFT_PLACE);
+}
+inline unsigned* spft_shared_word(unsigned address, SpftPlace place) {
+  if (address & 3u) spft_runtime->fail(716, "the address of a word of shared memory is not a multiple of 4", place);
+  return (unsigned*)((char*)spft_runtime->shared_pointer_in(spft_runtime->rank(), address & ~7u, place) + (address & 4u));
+}
+inline unsigned ptx_load_shared(unsigned from, SPFT_HERE) { return *spft_shared_word(from, SPFT_PLACE); }
+inline void ptx_store_shared(unsigned to, unsigned x, SPFT_HERE) {
+  unsigned* const at = spft_shared_word(to, SPFT_PLACE);
+  *at = x;
+  spft_runtime->note_write(at, 4);
 }
 inline void ptx_copy_box(unsigned to, const void* map, int x, int y, unsigned barrier, SPFT_HERE) {
   spft_runtime->bulk_copy(to, map, x, y, barrier, 1u << spft_runtime->rank(), SPFT_PLACE);
@@ -535,6 +545,9 @@ inline void ptx_copy_box(unsigned to, const void* map, int x, int y, unsigned ba
 inline void ptx_copy_box_to_all(unsigned to, const void* map, int x, int y, unsigned barrier, unsigned short blocks, SPFT_HERE) {
   spft_runtime->bulk_copy(to, map, x, y, barrier, blocks, SPFT_PLACE);
 }
+inline void ptx_copy_box_out(const void* map, int x, int y, unsigned from, SPFT_HERE) { spft_runtime->bulk_copy_out(map, x, y, from, SPFT_PLACE); }
+inline void ptx_copies_out_commit() { spft_runtime->copies_out_commit(); }
+template <int N> inline void ptx_copies_out_wait() { spft_runtime->copies_out_wait(N); }
 inline unsigned long long* spft_barrier(unsigned barrier, SpftPlace place) {
   return (unsigned long long*)spft_runtime->shared_pointer_in(spft_runtime->rank(), barrier, place);
 }

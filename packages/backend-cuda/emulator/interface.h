@@ -44,6 +44,7 @@ struct SpftRuntime {
   unsigned (*match)(unsigned mask, unsigned long long value, SpftPlace place);
   unsigned (*reduce)(SpftReduce kind, unsigned mask, unsigned value, SpftPlace place);
   void (*load_matrices)(unsigned* registers, const void* row, int transposed, SpftPlace place);
+  void (*store_matrices)(void* row, const unsigned* registers, SpftPlace place);
   void (*multiply_16816)(float* d, const unsigned* a, unsigned b0, unsigned b1, SpftPlace place);
   void (*copy_async)(void* shared, const void* global, int bytes, int valid, SpftPlace place);
   void (*copy_async_commit)();
@@ -64,6 +65,9 @@ struct SpftRuntime {
   void* (*shared_pointer_in)(unsigned rank, unsigned address, SpftPlace place);  // of eight bytes in that block of the cluster
   unsigned (*rank)();
   void (*bulk_copy)(unsigned to, const void* map, int x, int y, unsigned barrier, unsigned blocks, SpftPlace place);
+  void (*bulk_copy_out)(const void* map, int x, int y, unsigned from, SpftPlace place);
+  void (*copies_out_commit)();
+  void (*copies_out_wait)(int groups);
   void (*cluster_barrier)(SpftPlace place);
   void (*named_barrier)(int number, int threads, SpftPlace place);
   void (*fail)(int status, const char* what, SpftPlace place);
@@ -90,4 +94,4 @@ struct SpftModule {
   int kernel_count;
 };
 
-enum { SPFT_INTERFACE_VERSION = 3, SPFT_SHARED_ANCHOR_BYTES = 128 };
+enum { SPFT_INTERFACE_VERSION = 4, SPFT_SHARED_ANCHOR_BYTES = 128 };

@@ -20,7 +20,7 @@ namespace {
 
 const SpftRuntime runtime = {
     barrier,       warp_barrier,   shuffle,    ballot,            match,           reduce,
-    load_matrices, multiply_16816, copy_async, copy_async_commit, copy_async_wait, shared_address,
+    load_matrices, store_matrices, multiply_16816, copy_async, copy_async_commit, copy_async_wait, shared_address,
     [](unsigned address, SpftPlace place) {
       void* pointer = shared_pointer(address, 16);
       if (!pointer) fail(ILLEGAL_ADDRESS, place, "16 bytes at 0x%x are not in the shared memory of the block", address);
@@ -32,7 +32,7 @@ const SpftRuntime runtime = {
       if (!pointer) fail(ILLEGAL_ADDRESS, place, "8 bytes at 0x%x are not in the shared memory of block %u of the cluster", address, rank);
       return pointer;
     },
-    []() { return block.current->rank; }, bulk_copy, cluster_barrier, named_barrier,
+    []() { return block.current->rank; }, bulk_copy, bulk_copy_out, copies_out_commit, copies_out_wait, cluster_barrier, named_barrier,
     [](int status, const char* what, SpftPlace place) { fail(status, place, "%s", what); },
 };
 
@@ -92,6 +92,7 @@ void run_threads() {
     thread.state = State::RUNNING;
     set_current(&thread);
     kernel->run(parameters);
+    end_copies_out();
     Thread& ended = *block.current;
     ended.state = State::EXITED;
     block.warps[ended.number / 32].exited |= 1u << ended.number % 32;

@@ -1,7 +1,7 @@
-// Which bytes of shared memory a product of a warpgroup may not read yet: those whose writer has had no proxy fence since. On a GPU a product may read what
-// was there before; here it would always read what it should.
+// Which bytes of shared memory a product of a warpgroup, or a copy in bulk out of it, may not read yet: those whose writer has had no proxy fence since. On a GPU
+// it may read what was there before; here it would always read what it should.
 //
-// Known of what cp.async writes; with SPFT_EMULATOR_PROXY=1 kernels are compiled so that they tell of every store.
+// Known of what cp.async, stmatrix and ptx_store_shared write; with SPFT_EMULATOR_PROXY=1 kernels are compiled so that they tell of every store.
 #include <algorithm>
 #include <vector>
 
@@ -32,9 +32,11 @@ void reset_proxy() {
   for (auto& ranges : written) ranges.clear();
 }
 
-void note_write(const void* to, size_t bytes) {
+void note_write(const void* to, size_t bytes) { note_write_of(block.current->number, to, bytes); }
+
+void note_write_of(unsigned thread, const void* to, size_t bytes) {
   if (!is_shared_memory(to, bytes)) return;
-  const unsigned thread = block.current->number, address = shared_address(to, {}), first = block.current->rank * EACH;
+  const unsigned address = shared_address(to, {}), first = block.current->rank * EACH;
   const Range range = {first + address / GRAIN, first + (address + (unsigned)bytes + GRAIN - 1) / GRAIN};
   if (std::all_of(writers + range.from, writers + range.to, [&](unsigned writer) { return writer == thread + 1; })) return;
   any = true;
@@ -55,12 +57,12 @@ void proxy_fence() {
   written[thread].clear();
 }
 
-void check_fenced(unsigned address, SpftPlace place) {
+void check_fenced(unsigned address, const char* what, SpftPlace place) {
   const unsigned short *from = writers + block.current->rank * EACH + address / GRAIN, *to = from + 16 / GRAIN;
   const unsigned short* found = std::find_if(from, to, [](unsigned writer) { return writer != 0; });
   if (found != to)
-    fail(LAUNCH_FAILED, place, "wgmma: what it reads at 0x%x of shared memory was written by thread %u, which has had no fence (ptx_fence_shared_for_wgmma) since",
-         address, *found - 1);
+    fail(LAUNCH_FAILED, place, "%s: what it reads at 0x%x of shared memory was written by thread %u, which has had no fence (ptx_fence_shared_for_wgmma) since",
+         what, address, *found - 1);
 }
 
 }  // namespace emulator

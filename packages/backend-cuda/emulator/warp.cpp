@@ -104,9 +104,19 @@ template <SpftReduce kind> void reduce_together(unsigned mask, void* const* brou
   EACH_LANE(i, mask) ((Value*)brought[i])->out = result;
 }
 
+void check_row(const char* what, const void* row, SpftPlace place) {
+  if ((uintptr_t)row % 16 != 0) fail(MISALIGNED_ADDRESS, place, "%s: the address of a row is not a multiple of 16 bytes", what);
+  if (!is_shared_memory(row, 16)) fail(ILLEGAL_ADDRESS, place, "%s: a row does not lie in shared memory", what);
+}
+
 struct Matrices {
   unsigned* registers;
   const unsigned short* row;
+};
+
+struct Row {
+  void* row;
+  const unsigned* registers;
 };
 
 // Register i of a lane has of matrix i two neighbours of row lane/4: columns 2·(lane%4) and the next. Transposed, of a column.
@@ -119,6 +129,17 @@ template <bool transposed> void load_together(unsigned, void* const* brought) {
         pair[k] = ((Matrices*)brought[8 * i + row])->row[column];
       }
       ((Matrices*)brought[lane])->registers[i] = pair[1] << 16 | pair[0];
+    }
+}
+
+// The other way round: as it is who has them that writes numbers, it is that thread whose proxy fence they need.
+void store_together(unsigned, void* const* brought) {
+  const unsigned first = block.current->number / 32 * 32;
+  for (unsigned i = 0; i < 4; i++)
+    for (unsigned lane = 0; lane < 32; lane++) {
+      unsigned* to = (unsigned*)((Row*)brought[8 * i + lane / 4])->row + lane % 4;
+      *to = ((Row*)brought[lane])->registers[i];
+      note_write_of(first + lane, to, 4);
     }
 }
 
@@ -207,10 +228,15 @@ unsigned reduce(SpftReduce kind, unsigned mask, unsigned in, SpftPlace place) {
 }
 
 void load_matrices(unsigned* registers, const void* row, int transposed, SpftPlace place) {
-  if ((uintptr_t)row % 16 != 0) fail(MISALIGNED_ADDRESS, place, "ldmatrix: the address of a row is not a multiple of 16 bytes");
-  if (!is_shared_memory(row, 16)) fail(ILLEGAL_ADDRESS, place, "ldmatrix: a row does not lie in shared memory");
+  check_row("ldmatrix", row, place);
   Matrices matrices = {registers, (const unsigned short*)row};
   do_together("ldmatrix", transposed ? load_together<true> : load_together<false>, FULL, &matrices, place);
+}
+
+void store_matrices(void* row, const unsigned* registers, SpftPlace place) {
+  check_row("stmatrix", row, place);
+  Row own = {row, registers};
+  do_together("stmatrix", store_together, FULL, &own, place);
 }
 
 void multiply_16816(float* d, const unsigned* a, unsigned b0, unsigned b1, SpftPlace place) {

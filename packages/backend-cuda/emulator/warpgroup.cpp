@@ -136,7 +136,7 @@ void load_operand(float* to, unsigned across, unsigned across_step, unsigned inn
         const unsigned linear = start + panel * leading + row / 8 * stride + row % 8 * 128 + chunk * 16, address = linear ^ (linear >> 7 & 7) << 4;
         const void* from = shared_pointer(address, 16);
         if (!from) fail(ILLEGAL_ADDRESS, place, "wgmma: %s reaches to 0x%x, which is not in the shared memory of the block", which, address);
-        check_fenced(address, place);
+        check_fenced(address, "wgmma", place);
         const unsigned each = codes ? 16 : 8;
         const unsigned x = transposed ? panel * 64 + chunk * each : row, k = transposed ? row : chunk * each;
         float* at = to + x * across_step + k * inner_step;
