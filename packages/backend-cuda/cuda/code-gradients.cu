@@ -1,20 +1,19 @@
-// Gradients of layers' inputs on Hopper, of codes and with the matrices as they lie: dx [rows, inputs] = alpha · scale of the row · Σ dyᵢ·Wᵢ + beta · x·w (+ c), Wᵢ [kᵢ, inputs]
+// Gradients of layers' inputs on Hopper, of codes and with the matrices as they lie: dx [rows, inputs] = alpha · scale of the row · Σ dyᵢ·Wᵢ + x·w, Wᵢ [kᵢ, inputs]
 // and dy, all dyᵢ side by side, in E4M3, the rest in bf16, sums in float. x [rows, rank] and w [rank, inputs] are those of low-rank branches; none where BRANCH is 0. STEPS of 16
 // are made of each 64 numbers of the rank.
 //
 // Hopper multiplies codes whose inner dimension lies along memory alone, and Wᵢ has its rows along it. But the first operand may come from registers: so the
 // transposed product is made, dxᵀ = Wᵀ·dyᵀ, and Wᵀ's fragments are made of W's tile by loads of transposed 8x8 matrices of two-byte numbers, which are two codes, and by
 // permutations of bytes. Of such a pair a thread gets both codes, of two neighbouring columns of W: these are rows g and g + 8 of its fragment. So dx's neighbours
-// are in one thread too, and are stored together.
+// are in one thread too.
 //
-// Tiles, clusters and stages are code-tiles.cuh's, the rows of a tile those of dxᵀ. ADDS says whether there is c, which is loaded ahead.
+// Tiles, clusters and stages are code-tiles.cuh's, the rows of a tile those of dxᵀ. Of dx a warp has 32 bytes of a row, so it goes by way of shared memory, 64 rows at a time of
+// each warpgroup, from where it is copied in bulk while the next are written, and while the next tile is multiplied.
 #include "code-tiles.cuh"
 
 #define MOST_MATRICES 3
-#define OUT_ROWS 64  // of dx, for which what is added is loaded at once
-#ifndef ADDS
-#define ADDS 1
-#endif
+#define OUT_AT 1024              // behind the ring's tiles, after its barriers
+#define OUT_BYTES (BOX * INNER)  // of dx that a warpgroup copies at once: 64 columns of so many rows
 #ifndef BRANCH
 #define BRANCH 0
 #endif
@@ -27,7 +26,7 @@ __device__ __forceinline__ void copy_stage(const TensorMap* matrix, const Tensor
   const u32 full = begin_stage(ring), tile = ring.tile();
 #pragma unroll
   for (int n = 0; n < INNER; n += BOX) ptx_copy_box(tile + n * INNER, matrix, place.row, row + n, full);
-  copy_shared<false>(dy, tile, full, place.column, column, block);
+  copy_shared(dy, tile, full, place.column, column, block);
   ring.advance();
 }
 
@@ -36,7 +35,7 @@ __device__ __forceinline__ void copy_branch(const TensorMap* w, const TensorMap*
   const u32 full = begin_stage(ring), tile = ring.tile();
 #pragma unroll
   for (int n = 0; n < ROWS; n += BOX) ptx_copy_box(tile + n * INNER, w, 2 * (place.row + n), at, full);
-  copy_shared<false>(x, tile, full, place.column, 2 * at, block);
+  copy_shared(x, tile, full, place.column, 2 * at, block);
   ring.advance();
 }
 
@@ -83,32 +82,10 @@ template <int N> __device__ __forceinline__ void keep(u32 (&a)[N][4]) {
   }
 }
 
-// What a thread stores of 64 rows of dx: of each 16 one row, by turns of the threads g of a fragment, and eight columns.
-struct Rows {
-  int row, column;
-
-  __device__ __forceinline__ int at(int piece, int group) const { return row + piece * OUT_ROWS + 16 * group; }
-};
-
-#if ADDS
-struct Added {
-  Words4 x[OUT_ROWS / 16];
-
-  __device__ __forceinline__ void load(const bf16* c, int ldc, const Rows& mine, int piece, int rows, int inputs) {
-#pragma unroll
-    for (int group = 0; group < OUT_ROWS / 16; group++) {
-      const int row = mine.at(piece, group);
-      const bool inside = row < rows && mine.column < inputs;
-      x[group] = inside ? *(const Words4*)(c + (i64)row * ldc + mine.column) : Words4{};
-    }
-  }
-};
-#endif
-
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(384, 1)
 code_gradients(const __grid_constant__ TensorMap w0, const __grid_constant__ TensorMap w1, const __grid_constant__ TensorMap w2, const __grid_constant__ TensorMap dy,
-               const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const float* scales, const bf16* c, bf16* dx, int rows, int inputs,
-               int k0, int k1, int k2, int ldc, int ldd, int by_row, int rank, float alpha, float beta) {
+               const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap dx, const float* scales, int rows, int inputs,
+               int k0, int k1, int k2, int by_row, int rank, float alpha) {
   SPFT_DYNAMIC_SHARED(u8, shared);
   Ring ring((ptx_shared_address(shared) + 1023) & ~1023u);
   const int tall = (inputs + ROWS * BLOCKS - 1) / (ROWS * BLOCKS), wide = (rows + COLUMNS - 1) / COLUMNS;
@@ -139,18 +116,13 @@ code_gradients(const __grid_constant__ TensorMap w0, const __grid_constant__ Ten
     const int thread = threadIdx.x - 128, warpgroup = thread / 128, warp = thread / 32, lane = thread & 31, g = lane >> 2, q = lane & 3;
     const int stages = (k0 + INNER - 1) / INNER + (k1 + INNER - 1) / INNER + (k2 + INNER - 1) / INNER;
     const u32 in_tile = place_in_tile(warp, lane);
+    // Where this warpgroup writes dx, two pieces in turns, as a swizzle of 128 bytes has it; and a thread's sixteen bytes of a row there.
+    const u32 out = ring.tiles + STAGES * STAGE_BYTES + OUT_AT + warpgroup * 2 * OUT_BYTES;
+    const int unit = 2 * (warp & 3) + (g >> 2);
     float acc[COLUMNS / 8][4];
     u32 left[2][INNER / 32][4];
     for (int number = first; number < tall * wide; number += step) {
       const Place place = place_of(number, tall, wide, block);
-      const Rows mine = {place.column + 8 * ((g & 3) >> 1) + 2 * q + (g & 1), place.row + warp * 16 + 8 * (g >> 2)};
-#if ADDS
-      // What is added to is brought to the second cache meanwhile.
-      for (int i = thread; i < COLUMNS * (ROWS / 64); i += 256) {
-        const int row = place.column + i / (ROWS / 64), column = place.row + i % (ROWS / 64) * 64;
-        if (row < rows && column < inputs) ptx_prefetch(c + (i64)row * ldc + column);
-      }
-#endif
       int before = 0;
       // One product is under way while the fragments of the next are made.
       const auto multiply = [&](int n, u32 (&here)[INNER / 32][4], u32 (&last)[INNER / 32][4]) {
@@ -186,11 +158,6 @@ code_gradients(const __grid_constant__ TensorMap w0, const __grid_constant__ Ten
           scale[i][e] = row < rows ? alpha * scales[by_row ? row : 0] : 0.0f;
         }
       }
-#if ADDS
-      Added added[2];
-      added[0].load(c, ldc, mine, 0, rows, inputs);
-      added[1].load(c, ldc, mine, 1, rows, inputs);
-#endif
       ptx_wgmma_wait<0>();
       keep(acc);
       keep(left[0]);
@@ -200,11 +167,7 @@ code_gradients(const __grid_constant__ TensorMap w0, const __grid_constant__ Ten
       for (int i = 0; i < COLUMNS / 8; i++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-          float by = __shfl_sync(0xffffffffu, scale[i / 8][e], 4 * (i % 8) + q);
-#if BRANCH
-          // The branch is added to what is scaled; the whole is times beta at the end.
-          by /= beta;
-#endif
+          const float by = __shfl_sync(0xffffffffu, scale[i / 8][e], 4 * (i % 8) + q);
           acc[i][e] *= by;
           acc[i][2 + e] *= by;
         }
@@ -230,40 +193,29 @@ code_gradients(const __grid_constant__ TensorMap w0, const __grid_constant__ Ten
       }
 #endif
 #pragma unroll
-      for (int piece = 0; piece < COLUMNS / OUT_ROWS; piece++) {
+      for (int piece = 0; piece < COLUMNS / BOX; piece++) {
+        // The last but one has been copied, so its place is free.
+        if ((thread & 127) == 0) ptx_copies_out_wait<1>();
+        ptx_named_barrier(1 + warpgroup, 128);
+        const u32 place_of_piece = out + piece % 2 * OUT_BYTES;
 #pragma unroll
-        for (int group = 0; group < OUT_ROWS / 16; group++) {
-          u32 words[4];
-#if ADDS
-          // Back to the threads that have the sums.
-          u32 above[4];
+        for (int i = 0; i < BOX / 8; i++) {
 #pragma unroll
-          for (int i = 0; i < 4; i++) above[i] = added[piece % 2].x[group].word[i];
-          exchange<4>(above, g & 3);
-#endif
-#pragma unroll
-          for (int i = 0; i < 4; i++) {
-            const float* const sums = acc[piece * (OUT_ROWS / 8) + 2 * group + i / 2] + i % 2;
-#if BRANCH
-            const float low = sums[0] * beta, high = sums[2] * beta;
-#else
-            const float low = sums[0], high = sums[2];
-#endif
-#if ADDS
-            words[i] = pack_bf16(low + low_float(above[i]), high + high_float(above[i]));
-#else
-            words[i] = pack_bf16(low, high);
-#endif
+          for (int e = 0; e < 2; e++) {
+            const float* const sums = acc[piece * (BOX / 8) + i] + e;
+            const int row = 2 * q + e;
+            ptx_store_shared(place_of_piece + (8 * i + row) * INNER + (unit ^ row) * 16 + 4 * (g & 3), pack_bf16(sums[0], sums[2]));
           }
-          exchange<4>(words, g & 3);
-          const int row = mine.at(piece, group);
-          if (row < rows && mine.column < inputs) *(Words4*)(dx + (i64)row * ldd + mine.column) = Words4{{words[0], words[1], words[2], words[3]}};
         }
-#if ADDS
-        if (piece + 2 < COLUMNS / OUT_ROWS) added[piece % 2].load(c, ldc, mine, piece + 2, rows, inputs);
-#endif
+        ptx_fence_shared_for_wgmma();
+        ptx_named_barrier(1 + warpgroup, 128);
+        if ((thread & 127) == 0) {
+          ptx_copy_box_out(&dx, 2 * (place.row + warpgroup * BOX), place.column + piece * BOX, place_of_piece);
+          ptx_copies_out_commit();
+        }
       }
     }
+    if ((thread & 127) == 0) ptx_copies_out_wait<0>();
   }
   // No block ends while another may tell it something.
   ptx_cluster_meet();

@@ -63,18 +63,6 @@ __device__ __forceinline__ void keep(float (&acc)[COLUMNS / 8][4]) {
   }
 }
 
-// Of four threads, which have a word each of four groups of four: each gets a group whole, or the other way round. Neighbours are NEXT lanes apart; `thread` says
-// which of them this one is.
-template <int NEXT> __device__ __forceinline__ void exchange(u32 (&x)[4], int thread) {
-  const bool odd = thread & 1, upper = thread & 2;
-  const u32 a = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], NEXT), b = __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], NEXT);
-  (odd ? x[0] : x[1]) = a;
-  (odd ? x[2] : x[3]) = b;
-  const u32 c = __shfl_xor_sync(0xffffffffu, upper ? x[0] : x[2], 2 * NEXT), d = __shfl_xor_sync(0xffffffffu, upper ? x[1] : x[3], 2 * NEXT);
-  (upper ? x[0] : x[2]) = c;
-  (upper ? x[1] : x[3]) = d;
-}
-
 // By one thread, before the blocks of a cluster meet.
 __device__ __forceinline__ void make_barriers(const Ring& ring) {
   for (int i = 0; i < STAGES; i++) {
@@ -89,15 +77,12 @@ __device__ __forceinline__ void give(const Ring& ring, int stage, int thread) {
   if ((thread & 127) < BLOCKS) ptx_barrier_arrive_in(ring.empty + 8 * stage, thread & 127);
 }
 
-// Half of the second operand's tile, from row `row` on, to both blocks. `at` is where it begins in a row, in bytes; of two-byte numbers that lie along these rows, where
-// it LIES so, twice the row.
-template <bool LIES> __device__ __forceinline__ void copy_shared(const TensorMap* map, u32 tile, u32 full, int row, int at, int block) {
+// Half of the second operand's tile, from row `row` on, to both blocks. `at` is where it begins in a row, in bytes.
+__device__ __forceinline__ void copy_shared(const TensorMap* map, u32 tile, u32 full, int row, int at, int block) {
 #pragma unroll
   for (int first = 0; first < COLUMNS; first += BLOCKS * BOX) {
     const int mine = first + block * BOX;
-    // Of what lies along them a box has 64 numbers of each of 64 rows.
-    const int column = LIES ? 2 * (row + mine) : at, down = LIES ? at / 2 : row + mine;
-    ptx_copy_box_to_all(tile + (ROWS + mine) * INNER, map, column, down, full, (1 << BLOCKS) - 1);
+    ptx_copy_box_to_all(tile + (ROWS + mine) * INNER, map, at, row + mine, full, (1 << BLOCKS) - 1);
   }
 }
 

@@ -1,6 +1,5 @@
-// Products of codes on Hopper: d [m, n] = alpha · scale of the row · a·bᵀ + beta · x·w (+ c), a [m, k] and b [n, k] in E4M3, the rest in bf16, sums in float. x [m, rank] and
-// w are those of a low-rank branch: without one where BRANCH is 0, w is [n, rank] where it is 1, as an adapter's B, and [rank, n] where it is 2, as its A. STEPS of
-// 16 are made of each 64 numbers of the rank.
+// Products of codes with a low-rank branch on Hopper: d [m, n] = alpha · scale of the row · a·bᵀ + beta · x·wᵀ (+ c), a [m, k] and b [n, k] in E4M3, the rest in bf16, sums in
+// float. x [m, rank] is h, w [n, rank] an adapter's B. STEPS of 16 are made of each 64 numbers of the rank.
 //
 // Tiles, clusters and stages are code-tiles.cuh's. ADDS says whether there is c, which is loaded ahead; TURNS whether queries or keys are turned by their positions
 // before they are written, by tables [m, 64] of cosines and sines.
@@ -9,9 +8,6 @@
 #define OUT_COLUMNS 64  // of a tile of d for which what is added is loaded at once
 #ifndef ADDS
 #define ADDS 1
-#endif
-#ifndef BRANCH
-#define BRANCH 0
 #endif
 #ifndef STEPS
 #define STEPS 4
@@ -22,12 +18,23 @@
 #endif
 #define HALF_HEAD 64
 
-template <bool LIES> __device__ __forceinline__ void copy_stage(const TensorMap* a, const TensorMap* b, Ring& ring, const Place& place, int at, int block) {
+__device__ __forceinline__ void copy_stage(const TensorMap* a, const TensorMap* b, Ring& ring, const Place& place, int at, int block) {
   const u32 full = begin_stage(ring), tile = ring.tile();
 #pragma unroll
   for (int row = 0; row < ROWS; row += BOX) ptx_copy_box(tile + row * INNER, a, at, place.row + row, full);
-  copy_shared<LIES>(b, tile, full, place.column, at, block);
+  copy_shared(b, tile, full, place.column, at, block);
   ring.advance();
+}
+
+// Of four threads, which have two neighbouring numbers each of four groups of eight: each gets a group whole.
+__device__ __forceinline__ void exchange(u32 (&x)[4], int thread) {
+  const bool odd = thread & 1, upper = thread & 2;
+  const u32 a = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 1), b = __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], 1);
+  (odd ? x[0] : x[1]) = a;
+  (odd ? x[2] : x[3]) = b;
+  const u32 c = __shfl_xor_sync(0xffffffffu, upper ? x[0] : x[2], 2), d = __shfl_xor_sync(0xffffffffu, upper ? x[1] : x[3], 2);
+  (upper ? x[0] : x[2]) = c;
+  (upper ? x[1] : x[3]) = d;
 }
 
 #if ADDS
@@ -85,10 +92,8 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
     if (threadIdx.x == 0) {
       for (int number = first; number < tall * wide; number += step) {
         const Place place = place_of(number, tall, wide, block);
-        for (int at = 0; at < k; at += INNER) copy_stage<false>(&a, &b, ring, place, at, block);
-#if BRANCH
-        for (int at = 0; at < 2 * rank; at += INNER) copy_stage<BRANCH == 2>(&x, &w, ring, place, at, block);
-#endif
+        for (int at = 0; at < k; at += INNER) copy_stage(&a, &b, ring, place, at, block);
+        for (int at = 0; at < 2 * rank; at += INNER) copy_stage(&x, &w, ring, place, at, block);
       }
     }
   } else {
@@ -135,35 +140,28 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
       ptx_wgmma_wait<0>();
       keep(acc);
       give(ring, before, thread);
-      float scale[2] = {scale_of(row), scale_of(row + 8)};
-#if BRANCH
-      {
-        // What is summed so far is scaled, so that the branch can be added to it; the whole is times beta at the end.
-        const float factor[2] = {scale[0] / beta, scale[1] / beta};
+      // What is summed so far is scaled, so that the branch can be added to it; the whole is times beta at the end.
+      const float factor[2] = {scale_of(row) / beta, scale_of(row + 8) / beta};
 #pragma unroll
-        for (int i = 0; i < COLUMNS / 8; i++) {
-          acc[i][0] *= factor[0];
-          acc[i][1] *= factor[0];
-          acc[i][2] *= factor[1];
-          acc[i][3] *= factor[1];
-        }
-        scale[0] = scale[1] = beta;
-        for (int at = 0; at < 2 * rank; at += INNER) {
-          ptx_barrier_wait(ring.full + 8 * ring.stage, ring.parity);
-          const u64 left = descriptor(ring.tile() + warpgroup * 64 * INNER), right = descriptor(ring.tile() + ROWS * INNER);
-          keep(acc);
-          ptx_wgmma_fence();
-#pragma unroll
-          for (int i = 0; i < STEPS; i++) ptx_wgmma<BRANCH == 2>(acc, left + 2 * i, right + i * (BRANCH == 2 ? 16 * INNER / 16 : 2));
-          ptx_wgmma_commit();
-          ptx_wgmma_wait<0>();
-          keep(acc);
-          give(ring, ring.stage, thread);
-          ring.advance();
-        }
+      for (int i = 0; i < COLUMNS / 8; i++) {
+        acc[i][0] *= factor[0];
+        acc[i][1] *= factor[0];
+        acc[i][2] *= factor[1];
+        acc[i][3] *= factor[1];
       }
-#endif
-
+      for (int at = 0; at < 2 * rank; at += INNER) {
+        ptx_barrier_wait(ring.full + 8 * ring.stage, ring.parity);
+        const u64 left = descriptor(ring.tile() + warpgroup * 64 * INNER), right = descriptor(ring.tile() + ROWS * INNER);
+        keep(acc);
+        ptx_wgmma_fence();
+#pragma unroll
+        for (int i = 0; i < STEPS; i++) ptx_wgmma(acc, left + 2 * i, right + 2 * i);
+        ptx_wgmma_commit();
+        ptx_wgmma_wait<0>();
+        keep(acc);
+        give(ring, ring.stage, thread);
+        ring.advance();
+      }
 #if TURNS
 #pragma unroll
       for (int half = 0; half < 2; half++) {
@@ -185,17 +183,17 @@ multiply_codes(const __grid_constant__ TensorMap a, const __grid_constant__ Tens
               const float* sums = acc[piece * (OUT_COLUMNS / 8) + group * 4 + i] + 2 * half;
 #if ADDS
               const u32 c = added[piece % 2].x[group * 4 + i][half];
-              x[i] = pack_bf16(fmaf(sums[0], scale[half], low_float(c)), fmaf(sums[1], scale[half], high_float(c)));
+              x[i] = pack_bf16(fmaf(sums[0], beta, low_float(c)), fmaf(sums[1], beta, high_float(c)));
 #elif TURNS
               // Halves of a head are pieces next to one another.
               const float* across = acc[(piece ^ 1) * (OUT_COLUMNS / 8) + group * 4 + i] + 2 * half;
               const float *c = angles.cosines[group * 4 + i], *s = angles.sines[group * 4 + i], sign = piece & 1 ? 1.0f : -1.0f;
-              x[i] = pack_bf16(scale[half] * fmaf(sums[0], c[0], sign * across[0] * s[0]), scale[half] * fmaf(sums[1], c[1], sign * across[1] * s[1]));
+              x[i] = pack_bf16(beta * fmaf(sums[0], c[0], sign * across[0] * s[0]), beta * fmaf(sums[1], c[1], sign * across[1] * s[1]));
 #else
-              x[i] = pack_bf16(sums[0] * scale[half], sums[1] * scale[half]);
+              x[i] = pack_bf16(sums[0] * beta, sums[1] * beta);
 #endif
             }
-            exchange<1>(x, lane & 3);
+            exchange(x, lane & 3);
             const int at = place.column + piece * OUT_COLUMNS + group * 32 + 8 * (lane & 3);
             if (row + 8 * half < m && at < n) *(Words4*)(d + (i64)(row + 8 * half) * ldd + at) = Words4{{x[0], x[1], x[2], x[3]}};
           }

@@ -515,8 +515,8 @@ inline void ptx_wgmma_e4m3(float (&d)[32][4], const unsigned (&a)[4], unsigned l
   const SpftProduct product = {d[0], 256, a, 0, b, 0, 0, accumulate, 1};
   spft_runtime->product_start(&product, SPFT_PLACE);
 }
-template <int TRANSPOSE_B> inline void ptx_wgmma(float (&d)[32][4], unsigned long long a, unsigned long long b, SPFT_HERE) {
-  const SpftProduct product = {d[0], 256, nullptr, a, b, 0, TRANSPOSE_B, 1, 0};
+inline void ptx_wgmma(float (&d)[32][4], unsigned long long a, unsigned long long b, SPFT_HERE) {
+  const SpftProduct product = {d[0], 256, nullptr, a, b, 0, 0, 1, 0};
   spft_runtime->product_start(&product, SPFT_PLACE);
 }
 inline void ptx_wgmma(float (&d)[32][4], const unsigned (&a)[4], unsigned long long b, SPFT_HERE) {

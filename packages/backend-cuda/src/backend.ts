@@ -107,12 +107,9 @@ export class CudaBackend extends TensorBackend {
     this.#gemm.multiply(product);
   }
 
-  /**
-   * Whether a product of codes, m by n numbers of sums of k, is made by a kernel of ours (device/code-products.ts).
-   * @param branch whether it has a low-rank branch to add (`Product.lowRank`), which only such a one can.
-   */
-  hasOwnProduct(m: number, n: number, k: number, branch: boolean): boolean {
-    return this.#codeProducts.takes(m, n, k, branch);
+  /** Whether a product of codes, m by n numbers of sums of k, that has a low-rank branch to add (`Product.lowRank`) is made by a kernel of ours (device/code-products.ts), which alone can. */
+  hasOwnProduct(m: number, n: number, k: number): boolean {
+    return this.#codeProducts.takes(m, n, k);
   }
 
   /** Whether gradients [rows, inputs] of codes of matrices of so many rows in all are made by a kernel of ours, with a low-rank branch or without (device/code-gradients.ts). */

@@ -10,7 +10,7 @@ import type { Modules } from './modules.js';
 import { describe, type LowRank } from './product.js';
 import { TensorMaps } from './tensor-map.js';
 
-/** dx [rows, inputs] = alpha · scale of the row · Σ dyᵢ·Wᵢ (+ beta·c), by device addresses. */
+/** dx [rows, inputs] = alpha · scale of the row · Σ dyᵢ·Wᵢ, by device addresses. */
 export interface CodeGradient {
   readonly rows: number;
   readonly inputs: number;
@@ -22,13 +22,12 @@ export interface CodeGradient {
   /** Wᵢ [kᵢ, inputs] codes, `stride` from row to row. */
   readonly matrices: readonly { readonly codes: number; readonly k: number; readonly stride: number }[];
   readonly alpha: number;
-  /** bf16, as c: elements from row to row, by default `inputs`. */
+  /** bf16: elements from row to row, by default `inputs`. */
   readonly d: number;
   readonly ldd?: number;
+  /** Only what is added to nothing, 0, is made here. */
   readonly beta?: 0 | 1;
-  /** Default d. */
-  readonly c?: number;
-  /** Whose w lies. */
+  /** x·w to be added, by 1. */
   readonly lowRank?: LowRank;
   /** How many multiprocessors it is made for; all by default. */
   readonly multiprocessors?: number;
@@ -37,13 +36,14 @@ export interface CodeGradient {
 /** Of the kernel: numbers of dx that a cluster of two blocks makes at one time, rows and columns of which operands are copied at once, stages of the ring, matrices. */
 const CLUSTER = { rows: 256, inputs: 256 } as const;
 const [BOX, INNER, STAGES, MOST_MATRICES] = [64, 128, 4, 3];
-const SHARED_BYTES = 1024 + STAGES * ((CLUSTER.inputs / 2 + CLUSTER.rows) * INNER + 16);
+/** With room for a beginning at a multiple of 1024, for barriers, and for two pieces of dx of each of two warpgroups. */
+const SHARED_BYTES = 2 * 1024 + STAGES * (CLUSTER.inputs / 2 + CLUSTER.rows) * INNER + 4 * BOX * INNER;
 
 /**
- * What a product has at least, of those that are made here. As much is gained by transposing nothing, it may leave some multiprocessors without work at the end; but of
- * less to sum for each row writing takes longer than in cuBLASLt's kernels, by more than transposing (docs/RESULTS.md).
+ * What a product has at least, of those that are made here: rows, numbers to sum for each of these, and a share of the multiprocessors' time in which they are at work. As nothing
+ * is transposed for it, some may be without work at the end; with less to sum it is hardly faster than transposing and cuBLASLt's product (docs/RESULTS.md).
  */
-const [LEAST_ROWS, LEAST_INNER_OF_ROWS, LEAST_FILLED] = [512, 1.5, 0.8];
+const [LEAST_ROWS, LEAST_INNER_OF_ROWS, LEAST_FILLED] = [512, 0.4, 0.8];
 
 export class CodeGradients {
   readonly #device: Device;
@@ -57,7 +57,7 @@ export class CodeGradients {
     this.#device = device;
     this.#launcher = launcher;
     this.#modules = modules;
-    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, MOST_MATRICES + 3) : null;
+    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, MOST_MATRICES + 4) : null;
   }
 
   /** Whether gradients [rows, inputs] of matrices of so many rows in all are made here, where places and sides allow it. */
@@ -75,18 +75,18 @@ export class CodeGradients {
   /** @returns whether it was made: not where it is not of a kind or size that is made here. @throws CudaError. */
   multiply(of: CodeGradient): boolean {
     const maps = this.#maps;
-    const { rows, inputs, dy, matrices, d, c = d, ldd = inputs, beta = 0, lowRank } = of;
+    const { rows, inputs, dy, matrices, d, ldd = inputs, lowRank } = of;
     const inner = matrices.reduce((sum, { k }) => sum + k, 0);
     if (maps === null || !fits(of) || !this.takes(rows, inputs, inner)) return false;
     const ofMatrices = matrices.map(({ codes, k, stride }, n) => maps.write(n, codes, k, inputs, stride, BOX));
     while (ofMatrices.length < MOST_MATRICES) ofMatrices.push(ofMatrices[0]!);
     const ofDy = maps.write(MOST_MATRICES, dy.codes, rows, inner, dy.stride, BOX);
     const ofBranch = lowRank ? branchMaps(maps, of, lowRank) : [ofDy, ofDy];
+    const ofDx = maps.write(MOST_MATRICES + 3, d, rows, 2 * inputs, 2 * ldd, BOX);
     const ks = Array.from({ length: MOST_MATRICES }, (_, n) => matrices[n]?.k ?? 0);
-    const kernel = this.#modules.kernel('code-gradients', 'code_gradients', 'ttttttpppiiiiiiiiiff', variantOf(of));
-    const places = [of.scales, beta === 0 ? 0 : c, d];
-    const sizes = [rows, inputs, ...ks, ldd, ldd, of.scaledByRow ? 1 : 0, lowRank?.rank ?? 0];
-    const args = [...ofMatrices, ofDy, ...ofBranch, ...places, ...sizes, of.alpha, lowRank?.scaling ?? 1];
+    const kernel = this.#modules.kernel('code-gradients', 'code_gradients', 'tttttttpiiiiiiif', variantOf(of));
+    const sizes = [rows, inputs, ...ks, of.scaledByRow ? 1 : 0, lowRank?.rank ?? 0];
+    const args = [...ofMatrices, ofDy, ...ofBranch, ofDx, of.scales, ...sizes, of.alpha];
     const product = { m: rows, n: inputs, k: inner, type: 'e4m3', outputType: 'bf16', a: 0, b: 0, d: 0 } as const;
     const name = this.#device.profiler ? `product ${describe(product)}` : kernel.name;
     const atMost = Math.floor((of.multiprocessors ?? this.#device.info.multiprocessors) / 2);
@@ -101,13 +101,12 @@ const clustersOf = (rows: number, inputs: number) =>
   Math.ceil(rows / CLUSTER.rows) * Math.ceil(inputs / CLUSTER.inputs);
 
 /** Whether the kernel can make it, whatever its size. */
-function fits({ inputs, dy, matrices, d, c = d, ldd = inputs, beta = 0, lowRank }: CodeGradient): boolean {
-  if (matrices.length > MOST_MATRICES || (lowRank && (!lowRank.wLies || lowRank.scaling === 0))) return false;
+function fits({ inputs, dy, matrices, d, ldd = inputs, beta = 0, lowRank }: CodeGradient): boolean {
+  if (beta !== 0 || matrices.length > MOST_MATRICES) return false;
+  if (lowRank && lowRank.scaling !== 1) return false;
   const ofBranch = lowRank ? [lowRank.x, 2 * lowRank.ldx, lowRank.w, 2 * lowRank.rank] : [];
   const ofMatrices = matrices.flatMap(({ codes, k, stride }) => [codes, k, stride]);
-  return [inputs, dy.codes, dy.stride, ...ofMatrices, d, beta === 0 ? 0 : c, 2 * ldd, ...ofBranch].every(
-    (number) => number % 16 === 0,
-  );
+  return [inputs, dy.codes, dy.stride, ...ofMatrices, d, 2 * ldd, ...ofBranch].every((number) => number % 16 === 0);
 }
 
 /** What a branch's x and w are copied by. */
@@ -123,20 +122,14 @@ function branchMaps(
   ];
 }
 
-/** Definitions of the kernel's variants: whether there is c, whether there is a branch, sixteens of each 64 numbers of its rank that are not zeros. */
-const VARIANTS = [0, 1].map((ADDS) => ({
-  plain: { ADDS, BRANCH: 0, STEPS: 4 },
-  narrow: { ADDS, BRANCH: 1, STEPS: 2 },
-  wide: { ADDS, BRANCH: 1, STEPS: 4 },
-}));
+/** Definitions of the kernel's variants: whether there is a branch, and sixteens of each 64 numbers of its rank that are not zeros. */
+const VARIANTS = {
+  plain: { BRANCH: 0, STEPS: 4 },
+  narrow: { BRANCH: 1, STEPS: 2 },
+  wide: { BRANCH: 1, STEPS: 4 },
+};
 
-function variantOf({ beta = 0, lowRank }: CodeGradient) {
-  const { plain, narrow, wide } = VARIANTS[beta]!;
-  return !lowRank ? plain : lowRank.rank <= 32 ? narrow : wide;
-}
+const variantOf = ({ lowRank }: CodeGradient) =>
+  !lowRank ? VARIANTS.plain : lowRank.rank <= 32 ? VARIANTS.narrow : VARIANTS.wide;
 
-declareVariants(
-  'code-gradients',
-  VARIANTS.flatMap((of) => Object.values(of)),
-  'sm_90a',
-);
+declareVariants('code-gradients', Object.values(VARIANTS), 'sm_90a');

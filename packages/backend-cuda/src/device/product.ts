@@ -6,7 +6,7 @@ export type MatrixType = Exclude<OperandType, 'e4m3'>;
 /** Of what it multiplies. */
 export type OperandType = keyof typeof DATA_TYPE;
 
-/** scaling·x·w in bf16, to be added to a product: a low-rank branch, or its part in the gradient of a layer's input. */
+/** scaling·x·wᵀ, of a gradient x·w, in bf16, to be added to a product: a low-rank branch, or its part in the gradient of a layer's input. */
 export interface LowRank {
   readonly rank: number;
   readonly scaling: number;
@@ -14,9 +14,8 @@ export interface LowRank {
   readonly x: number;
   /** Elements from row to row of x. */
   readonly ldx: number;
-  /** [n, rank], or [rank, n] where `wLies`. */
+  /** [n, rank], an adapter's B; of a gradient (`CodeGradient`) [rank, n], its A. */
   readonly w: number;
-  readonly wLies: boolean;
 }
 
 /** Rotary position embedding of what a product with a branch gives, in heads of 128 numbers. */

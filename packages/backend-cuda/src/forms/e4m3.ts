@@ -195,17 +195,13 @@ function timesAsTheyLie(
   });
 }
 
-/** Whether so many rows of Σ dyᵢ·Wᵢ, where `multipliesTogether` says that it is one product, are made by a kernel of ours, which can add a branch, or does not where there is none. */
-export function hasOwnGradient(
-  backend: CudaBackend,
-  rows: number,
-  weights: readonly TensorInfo[],
-  branch: boolean,
-): boolean {
-  const inputs = weights[0]!.shape[1]!;
-  const inner = weights.reduce((sum, { shape }) => sum + shape[0]!, 0);
-  return backend.takesGradient(rows, inputs, inner) || backend.hasOwnProduct(rows, inputs, inner, branch);
-}
+/** Whether so many rows of Σ dyᵢ·Wᵢ, where `multipliesTogether` says that it is one product, are made by a kernel of ours, which can add a branch. */
+export const hasOwnGradient = (backend: CudaBackend, rows: number, weights: readonly TensorInfo[]): boolean =>
+  backend.takesGradient(
+    rows,
+    weights[0]!.shape[1]!,
+    weights.reduce((sum, { shape }) => sum + shape[0]!, 0),
+  );
 
 /**
  * Whether dx = Σ dyᵢ·Wᵢ is one product: of matrices on codes with one scale in common, whose transposed codes are made for it, side by side. (Kept ones lie
@@ -320,9 +316,8 @@ const e4m3Form: StoredForm = {
   addsLowRank(backend, weight, rows, transposed) {
     const [out, inputs] = weight.shape as [number, number];
     if (!fits(weight) || backend.address(weight) % 16 !== 0) return false;
-    if (!transposed) return backend.hasOwnProduct(rows, out, inputs, true);
-    const lies = !codebookOf(backend, weight).keepsTransposed && backend.takesGradient(rows, inputs, out);
-    return lies || backend.hasOwnProduct(rows, inputs, out, true);
+    if (!transposed) return backend.hasOwnProduct(rows, out, inputs);
+    return !codebookOf(backend, weight).keepsTransposed && backend.takesGradient(rows, inputs, out);
   },
   keptRows(backend, weights, indices) {
     const [first, ...others] = weights.map((weight) => codebookOf(backend, weight));

@@ -216,7 +216,7 @@ function denseBackward(
     const both = quantisedActivationGrad(backend, { gate: g, up: codes, dy: d }, extent);
     backend.release(dh);
     const weights = [gate.weight, up.weight];
-    if (multipliesTogether(backend, weights) && hasOwnGradient(backend, rows, weights, false)) {
+    if (multipliesTogether(backend, weights) && hasOwnGradient(backend, rows, weights)) {
       timesTransposedTogether(backend, both, weights, sum);
       both.release();
       return;

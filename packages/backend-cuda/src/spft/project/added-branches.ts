@@ -30,7 +30,7 @@ export function addedByProduct(
   if ([at, rank, all].some((number) => number % UNIT !== 0)) return null;
   if (!formOf(backend, weight).addsLowRank?.(backend, weight, h.shape[0]!, false)) return null;
   const [x, w] = [backend.address(h) + at * BYTES.bf16, halfOf(backend, branch.b)];
-  return (x | w) & 15 ? null : { rank, scaling: branch.scaling, x, ldx: all, w, wLies: false };
+  return (x | w) & 15 ? null : { rank, scaling: branch.scaling, x, ldx: all, w };
 }
 
 /** dh·[A…] for the product that makes the rest of dx, which can add such; null where it cannot add this. */
@@ -42,7 +42,7 @@ export function gradientAddedByProduct(
 ): LowRank | null {
   if (type !== 'bf16' || group.rank % UNIT !== 0) return null;
   const [x, w] = [backend.address(dh), stackedA(backend, group)];
-  return (x | w) & 15 ? null : { rank: group.rank, scaling: 1, x, ldx: group.rank, w, wLies: true };
+  return (x | w) & 15 ? null : { rank: group.rank, scaling: 1, x, ldx: group.rank, w };
 }
 
 /** What it adds to the rows from `from` on. */

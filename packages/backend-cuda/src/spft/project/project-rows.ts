@@ -317,7 +317,7 @@ function addedToGradient(
   const adds = (of: readonly number[], rows: number) => {
     const [weights, some] = [of.map((n) => layers[n]!.weight), of.map((n) => dys[n]!)];
     return isOneProduct(backend, some, weights, type)
-      ? hasOwnGradient(backend, rows, weights, true)
+      ? hasOwnGradient(backend, rows, weights)
       : addsBranch(backend, weights[0]!, rows);
   };
   const added =
