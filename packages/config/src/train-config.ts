@@ -174,7 +174,7 @@ export const TRAIN_KEYS = {
   ),
   fp8KeepTransposed: boolean(
     false,
-    'With base_precision fp8: keep the transposed weights that gradients need; faster, one byte a weight more.',
+    'With base_precision fp8: keep the transposed weights that gradients need, one byte a weight more; faster on Ada, hardly on Hopper.',
   ),
   fp8OutlierChannels: optional(
     integer({ minimum: 0, maximum: 240 }),
