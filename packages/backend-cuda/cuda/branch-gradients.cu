@@ -1,13 +1,17 @@
 // Gradients of the low-rank branches y = s·h·Bᵀ of up to three layers, on tensor cores: dh = s·dy·B and dB = s·dyᵀ·h. Each dy, which is what there is
-// much of, is read once for both. A block has 256 columns of a dy and a stretch of its rows, so it has a part of each sum; `branch_totals` adds the
+// much of, is read once for both. A block has some columns of a dy and a stretch of its rows, so it has a part of each sum; `branch_totals` adds the
 // parts up in a fixed order. All ranks are multiples of 8 and at most RANK, a multiple of 32: smaller ones are filled up with zeros.
 #include "spft.cuh"
 
+#ifdef HOPPER
+#define COLUMNS 512
+#else
 #define COLUMNS 256
 #define ROWS 64
 // Elements from row to row in shared memory: eight rows lie in different banks.
 #define DY_STRIDE (COLUMNS + 8)
 #define H_STRIDE (RANK + 8)
+#endif
 
 struct alignas(8) Floats2 {
   float x, y;
@@ -15,6 +19,9 @@ struct alignas(8) Floats2 {
 
 __device__ __forceinline__ int blocks_of(int columns) { return (columns + COLUMNS - 1) / COLUMNS; }
 
+#ifdef HOPPER
+#include "branch-gradients-hopper.cuh"
+#else
 // dh_parts[block, row, RANK] over the columns of a block; db_parts[stretch, column, RANK] over its rows, columns counted through all blocks. Layer n has
 // dy [rows, out], b [out, rank] and columns [at, at + rank) of h [rows, all].
 extern "C" __global__ void __launch_bounds__(256, RANK == 32 ? 2 : 1)
@@ -133,6 +140,7 @@ extern "C" __global__ void __launch_bounds__(256, RANK == 32 ? 2 : 1)
     }
   }
 }
+#endif
 
 // Of parts from the n-th on eight, zeros where there are none left.
 __device__ __forceinline__ void load_parts(float (&to)[8][4], const float* parts, i64 stride, int n, int count) {

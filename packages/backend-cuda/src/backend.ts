@@ -36,6 +36,8 @@ export class CudaBackend extends TensorBackend {
   besideBelow = 2 ** 33;
   /** Bytes of attention's dS up to which it is stored between the two kernels that want it (Hopper); of longer sequences the second makes it again. */
   storesDsUpTo = 2 ** 28;
+  /** Whether gradients of low-rank branches are made of tiles that are copied in bulk, where the GPU can (Hopper); tests have it otherwise too. */
+  copiesBranchesInBulk = true;
   readonly #modules: Modules;
   readonly #launcher: Launcher;
   readonly #gemm: Gemm;

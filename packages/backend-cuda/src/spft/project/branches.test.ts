@@ -7,7 +7,7 @@ import { bf16, expectOp, f32, i32 } from '../../../test/ops.js';
 
 type M = tf.Tensor2D;
 
-const USUAL = { masksBelow: 2 ** 32, skinnyFrom: 2 ** 21 };
+const USUAL = { masksBelow: 2 ** 32, skinnyFrom: 2 ** 21, copiesBranchesInBulk: true };
 afterEach(() => {
   Object.assign(cuda(), USUAL);
 });
@@ -41,6 +41,7 @@ describeCuda('branches in bf16', () => {
     [65, 24, [264], [32]],
     [130, 40, [520, 136, 136], [32, 32, 32]],
     [300, 16, [256, 8, 48], [8, 24, 16]],
+    [130, 8, [1032, 512], [32, 24]],
     [70, 24, [40, 40], [40, 64]],
     [67, 16, [40, 24, 24], [8, 0, 16]],
     // Not in one pass: a rank too large, widths and ranks that are no multiples of 8, four layers.
@@ -50,6 +51,14 @@ describeCuda('branches in bf16', () => {
     [66, 16, [24, 24, 24, 24], [8, 8, 8, 8]],
     [0, 16, [24, 24], [8, 8]],
   ])('projectRows() of [%i, %i] to %j with ranks %j, and its gradients', expectRows);
+
+  it.each([
+    [65, [264], [32]],
+    [130, [520, 136, 136], [32, 8, 32]],
+  ])('the same of %i rows to %j with ranks %j, not copied in bulk', (T, outs, ranks) => {
+    cuda().copiesBranchesInBulk = false;
+    return expectRows(T, 16, outs, ranks);
+  });
 
   it.each([
     [1, [264], [8]],
