@@ -86,7 +86,7 @@ describe('spft speed', () => {
     expect((stub.requests as SpeedRunRequest[]).filter(({ method }) => method.name === 'dora')).toHaveLength(1);
   });
 
-  it('measures QLoRA on weights in 4 bits beside LoRA, one frozen model at a time', async () => {
+  it('measures QLoRA on weights in 4 bits beside LoRA, one frozen model at a time', { timeout: 180_000 }, async () => {
     // Of ops that are composed of others for plain weights, too: of a model so small, what a backend's own kernels need not hold weighs more than the weights.
     const argv = ['speed', '--backend', 'cpu', '--model', BASE, '--dataset', at.train, '--sparsity', at.sparsity];
     const methods = ['--methods', 'lora,qlora,sparseqlora', '--json', at.path('q.json')];
