@@ -74,14 +74,6 @@ __device__ __forceinline__ void load_transposed_half(u32 (&a)[4], u32 tile, int 
   }
 }
 
-template <int N> __device__ __forceinline__ void keep(u32 (&a)[N][4]) {
-#pragma unroll
-  for (int i = 0; i < N; i++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(a[i][e]);
-  }
-}
-
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(384, 1)
 code_gradients(const __grid_constant__ TensorMap w0, const __grid_constant__ TensorMap w1, const __grid_constant__ TensorMap w2, const __grid_constant__ TensorMap dy,
                const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap dx, const float* scales, int rows, int inputs,

@@ -8,7 +8,7 @@
 // each. Stages of 128 numbers of the inner dimension come through a ring, each with a barrier "full" (which counts bytes) and a barrier "empty" (the multiplying
 // warpgroups of both blocks have done with it, as both get what is copied next). Copies of the next tile go on while this one is written.
 #pragma once
-#include "spft.cuh"
+#include "warpgroup.cuh"
 #include "ptx-codes.cuh"
 
 #define ROWS 128
@@ -50,18 +50,7 @@ __device__ __forceinline__ Place place_of(int number, int tall, int wide, int bl
   return {((first + within % rows) * BLOCKS + block) * ROWS, within / rows * COLUMNS};
 }
 
-// As packed-attention.cuh's: start, distance of boxes (counts where rows are the inner dimension), distance of eight rows, 128-byte swizzle.
-__device__ __forceinline__ u64 descriptor(u32 tile) {
-  return (u64)((tile & 0x3ffff) >> 4) | (u64)(BOX * INNER / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
-}
-
-__device__ __forceinline__ void keep(float (&acc)[COLUMNS / 8][4]) {
-#pragma unroll
-  for (int i = 0; i < COLUMNS / 8; i++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(acc[i][e]);
-  }
-}
+__device__ __forceinline__ u64 descriptor(u32 tile) { return descriptor_at(tile, BOX * INNER); }
 
 // By one thread, before the blocks of a cluster meet.
 __device__ __forceinline__ void make_barriers(const Ring& ring) {

@@ -10,6 +10,7 @@
 // wait for it order reads before new copies.
 #pragma once
 #include "packed-attention.cuh"
+#include "warpgroup.cuh"
 
 #define HOPPER_THREADS 384
 #define HOPPER_ROWS 128  // packed rows of a block's tile
@@ -160,23 +161,9 @@ __device__ __forceinline__ void copy_stage(Copies& copies, Ring& ring, const bf1
   ring.advance();
 }
 
-template <int N> __device__ __forceinline__ void keep(float (&x)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; n++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
-  }
-}
-template <int N> __device__ __forceinline__ void keep(u32 (&x)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; n++) {
-#pragma unroll
-    for (int e = 0; e < 4; e++) ptx_keep(x[n][e]);
-  }
-}
-// Start, distance of 64-column panels (counts where rows are the reduced dimension), distance of eight rows, 128-byte swizzle.
+// Of a tile of ROWS rows, from a byte of it on.
 template <int ROWS> __device__ __forceinline__ u64 descriptor(const u8* tile, u32 offset) {
-  return (u64)(((ptx_shared_address(tile) + offset) & 0x3ffff) >> 4) | (u64)(ROWS * 128 / 16) << 16 | (u64)(1024 / 16) << 32 | (u64)1 << 62;
+  return descriptor_at(ptx_shared_address(tile) + offset, ROWS * 128);
 }
 template <int ROWS> __device__ __forceinline__ u32 k_offset(int k) { return (k >> 2) * (ROWS * 128) + (k & 3) * 32; }
 
