@@ -1,8 +1,9 @@
-/** @file Gradients of codes by the kernel of ours that takes matrices as they lie, beside sums in double precision. Ops that use it are code-products.test.ts's. */
+/** @file Gradients of codes by the kernel of ours that takes matrices as they lie, beside sums in double precision. Ops that use it are code-ops.test.ts's. */
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { cuda, describeCuda } from '../../test/cuda.js';
 import { distance, matrix, numbers, randomCodes } from '../../test/e4m3.js';
+import { withMultiprocessors } from '../../test/few-multiprocessors.js';
 import { CodeGradients } from './code-gradients.js';
 
 interface Case {
@@ -66,16 +67,11 @@ function both({ rows, inputs, ks, behind = 0, rank = 0 }: Case): [Float32Array, 
 }
 
 describeCuda('gradients of codes whose matrices are taken as they lie', () => {
-  // As a GPU of four multiprocessors, which few tiles keep at work, and of which each has several.
-  let multiprocessors = 0;
-  const info = () => cuda().device.info as { multiprocessors: number };
+  withMultiprocessors(4);
   beforeEach(() => {
-    multiprocessors = info().multiprocessors;
-    info().multiprocessors = 4;
     vi.spyOn(CodeGradients.prototype, 'pays').mockReturnValue(true);
   });
   afterEach(() => {
-    info().multiprocessors = multiprocessors;
     vi.restoreAllMocks();
   });
 

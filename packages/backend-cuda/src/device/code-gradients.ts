@@ -4,11 +4,12 @@
  * the transposed codes.
  */
 import { declareVariants } from '../shared/variants.js';
+import { CodeTiles, RING_BYTES, TILE } from './code-tiles.js';
 import type { Device } from './device.js';
 import type { Launcher } from './launch.js';
 import type { Modules } from './modules.js';
-import { describe, type LowRank } from './product.js';
-import { TensorMaps } from './tensor-map.js';
+import type { LowRank } from './product.js';
+import type { TensorMaps } from './tensor-map.js';
 
 /** dx [rows, inputs] = alpha · scale of the row · Σ dyᵢ·Wᵢ, by device addresses. */
 export interface CodeGradient {
@@ -33,11 +34,10 @@ export interface CodeGradient {
   readonly multiprocessors?: number;
 }
 
-/** Of the kernel: numbers of dx that a cluster of two blocks makes at one time, rows and columns of which operands are copied at once, stages of the ring, matrices. */
-const CLUSTER = { rows: 256, inputs: 256 } as const;
-const [BOX, INNER, STAGES, MOST_MATRICES] = [64, 128, 4, 3];
+/** Matrices that a product has at most. */
+const MOST_MATRICES = 3;
 /** With room for a beginning at a multiple of 1024, for barriers, and for two pieces of dx of each of two warpgroups. */
-const SHARED_BYTES = 2 * 1024 + STAGES * (CLUSTER.inputs / 2 + CLUSTER.rows) * INNER + 4 * BOX * INNER;
+const SHARED_BYTES = 2 * 1024 + RING_BYTES + 4 * TILE.box * TILE.inner;
 
 /**
  * What a product has at least, of those that are made here: rows, numbers to sum for each of these, and a share of the multiprocessors' time in which they are at work. As nothing
@@ -46,25 +46,20 @@ const SHARED_BYTES = 2 * 1024 + STAGES * (CLUSTER.inputs / 2 + CLUSTER.rows) * I
 const [LEAST_ROWS, LEAST_INNER_OF_ROWS, LEAST_FILLED] = [512, 0.4, 0.8];
 
 export class CodeGradients {
-  readonly #device: Device;
-  readonly #launcher: Launcher;
+  readonly #tiles: CodeTiles;
   readonly #modules: Modules;
-  readonly #maps: TensorMaps | null;
   /** Products made so far. */
   calls = 0;
 
   constructor(device: Device, launcher: Launcher, modules: Modules) {
-    this.#device = device;
-    this.#launcher = launcher;
+    this.#tiles = new CodeTiles(device, launcher, MOST_MATRICES + 4);
     this.#modules = modules;
-    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, MOST_MATRICES + 4) : null;
   }
 
   /** Whether gradients [rows, inputs] of matrices of so many rows in all are made here, where places and sides allow it. */
   takes(rows: number, inputs: number, inner: number): boolean {
-    if (this.#maps === null || rows < LEAST_ROWS || !this.pays(rows, inner)) return false;
-    const [clusters, atOnce] = [clustersOf(rows, inputs), Math.floor(this.#device.info.multiprocessors / 2)];
-    return clusters >= LEAST_FILLED * atOnce * Math.ceil(clusters / atOnce);
+    if (this.#tiles.maps === null || rows < LEAST_ROWS || !this.pays(rows, inner)) return false;
+    return this.#tiles.fill(rows, inputs, LEAST_FILLED);
   }
 
   /** Whether there is so much to sum that it is faster. */
@@ -74,31 +69,25 @@ export class CodeGradients {
 
   /** @returns whether it was made: not where it is not of a kind or size that is made here. @throws CudaError. */
   multiply(of: CodeGradient): boolean {
-    const maps = this.#maps;
+    const { maps } = this.#tiles;
     const { rows, inputs, dy, matrices, d, ldd = inputs, lowRank } = of;
     const inner = matrices.reduce((sum, { k }) => sum + k, 0);
     if (maps === null || !fits(of) || !this.takes(rows, inputs, inner)) return false;
-    const ofMatrices = matrices.map(({ codes, k, stride }, n) => maps.write(n, codes, k, inputs, stride, BOX));
+    const ofMatrices = matrices.map(({ codes, k, stride }, n) => maps.write(n, codes, k, inputs, stride, TILE.box));
     while (ofMatrices.length < MOST_MATRICES) ofMatrices.push(ofMatrices[0]!);
-    const ofDy = maps.write(MOST_MATRICES, dy.codes, rows, inner, dy.stride, BOX);
+    const ofDy = maps.write(MOST_MATRICES, dy.codes, rows, inner, dy.stride, TILE.box);
     const ofBranch = lowRank ? branchMaps(maps, of, lowRank) : [ofDy, ofDy];
-    const ofDx = maps.write(MOST_MATRICES + 3, d, rows, 2 * inputs, 2 * ldd, BOX);
+    const ofDx = maps.write(MOST_MATRICES + 3, d, rows, 2 * inputs, 2 * ldd, TILE.box);
     const ks = Array.from({ length: MOST_MATRICES }, (_, n) => matrices[n]?.k ?? 0);
     const kernel = this.#modules.kernel('code-gradients', 'code_gradients', 'tttttttpiiiiiiif', variantOf(of));
     const sizes = [rows, inputs, ...ks, of.scaledByRow ? 1 : 0, lowRank?.rank ?? 0];
     const args = [...ofMatrices, ofDy, ...ofBranch, ofDx, of.scales, ...sizes, of.alpha];
     const product = { m: rows, n: inputs, k: inner, type: 'e4m3', outputType: 'bf16', a: 0, b: 0, d: 0 } as const;
-    const name = this.#device.profiler ? `product ${describe(product)}` : kernel.name;
-    const atMost = Math.floor((of.multiprocessors ?? this.#device.info.multiprocessors) / 2);
-    const blocks = 2 * Math.min(clustersOf(rows, inputs), atMost);
-    this.#launcher.launch(kernel, [blocks], [384], args, SHARED_BYTES, false, name);
+    this.#tiles.launch(kernel, { ...product, multiprocessors: of.multiprocessors }, args, SHARED_BYTES);
     this.calls++;
     return true;
   }
 }
-
-const clustersOf = (rows: number, inputs: number) =>
-  Math.ceil(rows / CLUSTER.rows) * Math.ceil(inputs / CLUSTER.inputs);
 
 /** Whether the kernel can make it, whatever its size. */
 function fits({ inputs, dy, matrices, d, ldd = inputs, beta = 0, lowRank }: CodeGradient): boolean {
@@ -117,8 +106,8 @@ function branchMaps(
 ): [x: number, w: number] {
   const first = MOST_MATRICES + 1;
   return [
-    maps.write(first, x, rows, 2 * rank, 2 * ldx, BOX),
-    maps.write(first + 1, w, rank, 2 * inputs, 2 * inputs, BOX),
+    maps.write(first, x, rows, 2 * rank, 2 * ldx, TILE.box),
+    maps.write(first + 1, w, rank, 2 * inputs, 2 * inputs, TILE.box),
   ];
 }
 

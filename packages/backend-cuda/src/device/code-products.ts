@@ -4,74 +4,61 @@
  * (docs/RESULTS.md). Gradients are code-gradients.ts's.
  */
 import { declareVariants } from '../shared/variants.js';
+import { CodeTiles, RING_BYTES, TILE } from './code-tiles.js';
 import type { Device } from './device.js';
 import type { Launcher } from './launch.js';
 import type { Modules } from './modules.js';
-import { describe, type Product, type Turn } from './product.js';
-import { TensorMaps } from './tensor-map.js';
+import type { Product, Turn } from './product.js';
 
-/** Of the kernel: numbers of d that a cluster of two blocks makes at one time, rows and columns of which a and b are copied at once, stages of the ring. */
-const CLUSTER = { rows: 256, columns: 256 } as const;
-const [BOX, INNER, STAGES] = [64, 128, 4];
-const SHARED_BYTES = 1024 + STAGES * ((CLUSTER.rows / 2 + CLUSTER.columns) * INNER + 16);
+/** With room for a beginning at a multiple of 1024, and for barriers. */
+const SHARED_BYTES = 1024 + RING_BYTES + 16 * TILE.stages;
+
+/**
+ * What a product has at least, of those that are made here: rows, and a share of the multiprocessors' time in which its tiles keep them at work. Of others cuBLASLt's smaller
+ * tiles are faster.
+ */
+const [LEAST_ROWS, LEAST_FILLED] = [512, 0.9];
 
 export class CodeProducts {
-  readonly #device: Device;
-  readonly #launcher: Launcher;
+  readonly #tiles: CodeTiles;
   readonly #modules: Modules;
-  readonly #maps: TensorMaps | null;
   /** Products made so far. */
   calls = 0;
 
   constructor(device: Device, launcher: Launcher, modules: Modules) {
-    this.#device = device;
-    this.#launcher = launcher;
+    this.#tiles = new CodeTiles(device, launcher, 4);
     this.#modules = modules;
-    this.#maps = device.architecture === 'sm_90a' ? TensorMaps.of(device, 4) : null;
   }
 
   /** Whether a product of such codes with a branch is made here. */
   takes(m: number, n: number, k: number): boolean {
-    return this.#maps !== null && fills(m, n, this.#device.info.multiprocessors) && k >= INNER;
+    return this.#tiles.maps !== null && m >= LEAST_ROWS && this.#tiles.fill(m, n, LEAST_FILLED) && k >= TILE.inner;
   }
 
   /** @returns whether it was made: not where it is not one of codes, or not of a kind or size that is made here. @throws CudaError. */
   multiply(product: Product): boolean {
-    const maps = this.#maps;
+    const { maps } = this.#tiles;
     const { m, n, k, a, b, d, c = d, alpha = 1, beta = 0, scaleA, scaledByRow = false, lowRank, turn } = product;
     if (maps === null || !lowRank || !fits(product) || !this.takes(m, n, k)) return false;
     const { lda = k, ldb = k, ldd = n, ldc = ldd } = product;
-    const first = [maps.write(0, a, m, k, lda, BOX), maps.write(1, b, n, k, ldb, BOX)];
-    const ofBranch = [maps.write(2, lowRank.x, m, 2 * lowRank.rank, 2 * lowRank.ldx, BOX)];
-    ofBranch.push(maps.write(3, lowRank.w, n, 2 * lowRank.rank, 2 * lowRank.rank, BOX));
+    const first = [maps.write(0, a, m, k, lda, TILE.box), maps.write(1, b, n, k, ldb, TILE.box)];
+    const ofBranch = [maps.write(2, lowRank.x, m, 2 * lowRank.rank, 2 * lowRank.ldx, TILE.box)];
+    ofBranch.push(maps.write(3, lowRank.w, n, 2 * lowRank.rank, 2 * lowRank.rank, TILE.box));
     const kernel = this.#modules.kernel(
       'multiply-codes',
       'multiply_codes',
       'ttttpppiiiiiiiffpp',
       variantOf(lowRank.rank, beta, turn),
     );
-    const atMost = Math.floor((product.multiprocessors ?? this.#device.info.multiprocessors) / 2);
     const sizes = [m, n, k, ldc, ldd, scaledByRow ? 1 : 0, lowRank.rank];
     const args = [
       ...[...first, ...ofBranch, scaleA!, beta === 0 ? 0 : c, d, ...sizes],
       ...[alpha, lowRank.scaling, turn?.cos ?? 0, turn?.sin ?? 0],
     ];
-    const name = this.#device.profiler ? `product ${describe(product)}` : kernel.name;
-    const blocks = 2 * Math.min(clustersOf(m, n), atMost);
-    this.#launcher.launch(kernel, [blocks], [384], args, SHARED_BYTES, false, name);
+    this.#tiles.launch(kernel, product, args, SHARED_BYTES);
     this.calls++;
     return true;
   }
-}
-
-const clustersOf = (m: number, n: number) => Math.ceil(m / CLUSTER.rows) * Math.ceil(n / CLUSTER.columns);
-
-const [LEAST_ROWS, LEAST_FILLED] = [512, 0.9];
-
-/** Whether there are many rows, and tiles that keep nearly all multiprocessors at work until the end: of others cuBLASLt's smaller tiles are faster. */
-function fills(m: number, n: number, multiprocessors: number): boolean {
-  const [clusters, atOnce] = [clustersOf(m, n), Math.floor(multiprocessors / 2)];
-  return m >= LEAST_ROWS && clusters >= LEAST_FILLED * atOnce * Math.ceil(clusters / atOnce);
 }
 
 const isMultiple = (of: number) => (number: number) => number % of === 0;
